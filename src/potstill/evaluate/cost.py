@@ -1,0 +1,241 @@
+"""What a run cost: arithmetic counted from shapes, tokens, seconds, energy and money.
+
+Formulas and their sources are in docs/methods/cost.md. Everything here is a count of what the
+work needs, not of what a kernel wastes: padding and masked attention scores are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from potstill.recipe import CostConfig
+
+STAGES = ("collection", "shrink", "training", "evaluation")
+TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022, arXiv 2203.15556, table 3
+SCRATCH_FORMULA = "6 N D with D = 20 N (Hoffmann et al. 2022)"
+POWERCAP = Path("/sys/class/powercap")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What the arithmetic of one model depends on, in floating-point operations (FLOPs).
+
+    A multiplication and an addition are two operations. `body` and `head` are FLOPs a token in
+    the matrix products below the output head and in the head. `attention` holds, for each
+    block, the FLOPs of one (query, key) pair over all heads and the block's window (None where
+    it sees everything).
+    """
+
+    parameters: int
+    body: float
+    head: float
+    attention: tuple[tuple[float, int | None], ...]
+
+
+def model_shape(network: Any) -> ModelShape:
+    """Return the shape of a transformers causal language model.
+
+    Counts every linear layer once a token, so it suits dense models: a mixture of experts
+    would need the share of experts that a token visits.
+    """
+    head = network.get_output_embeddings()
+    body = sum(
+        _weights(module) for module in network.modules() if module is not head and _linear(module)
+    )
+    return ModelShape(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        body=2.0 * body,
+        head=2.0 * (head.weight.numel() if head is not None else 0),
+        attention=_attention(network.config),
+    )
+
+
+def matmul_flops_per_token(network: Any) -> float:
+    """Return the FLOPs of one token's matrix products, head included, attention scores not."""
+    shape = model_shape(network)
+    return shape.body + shape.head
+
+
+def forward_flops(shape: ModelShape, lengths: Iterable[int], head_positions: int) -> float:
+    """Return the FLOPs of one causal forward pass over sequences of these lengths.
+
+    `head_positions` is how many positions go through the output head: only responses do in
+    training and scoring.
+    """
+    tokens, scores = 0, 0.0
+    for length in lengths:
+        tokens += length
+        scores += sum(pair * _causal_pairs(length, window) for pair, window in shape.attention)
+    return tokens * shape.body + head_positions * shape.head + scores
+
+
+def training_flops(shape: ModelShape, lengths: Iterable[int], head_positions: int) -> float:
+    """Return the FLOPs of forward and backward: three times the forward pass.
+
+    The backward pass takes one product for the input's gradient and one for the weight's
+    (Kaplan et al. 2020, arXiv 2001.08361, section 2.1: 2N forward, 4N backward).
+    """
+    return 3.0 * forward_flops(shape, lengths, head_positions)
+
+
+def generation_flops(shape: ModelShape, exchanges: Iterable[tuple[int, int]]) -> float:
+    """Return the FLOPs of answering: pairs of (prompt tokens, response tokens).
+
+    With a key-value cache every token but the last of the response is fed once, and the head
+    is asked once for each response token.
+    """
+    answered = [(prompt, response) for prompt, response in exchanges if response > 0]
+    lengths = [prompt + response - 1 for prompt, response in answered]
+    return forward_flops(shape, lengths, sum(response for _, response in answered))
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """One stage's cost. `joules` is None where the machine does not say; money in `currency`."""
+
+    flops: float
+    tokens: int
+    seconds: float
+    joules: float | None
+    money: float
+
+
+def stage_cost(
+    flops: float, tokens: int, seconds: float, prices: CostConfig, joules: float | None = None
+) -> StageCost:
+    """Return a stage's cost; money is the machine's time at `prices.machine_hour`."""
+    return StageCost(flops, tokens, seconds, joules, seconds / 3600 * prices.machine_hour)
+
+
+def total_cost(stages: Iterable[StageCost]) -> StageCost:
+    """Return the sum; its energy is known only where every stage's is."""
+    costs = list(stages)
+    energies = [cost.joules for cost in costs if cost.joules is not None]
+    return StageCost(
+        flops=sum(cost.flops for cost in costs),
+        tokens=sum(cost.tokens for cost in costs),
+        seconds=sum(cost.seconds for cost in costs),
+        joules=sum(energies) if costs and len(energies) == len(costs) else None,
+        money=sum(cost.money for cost in costs),
+    )
+
+
+def from_scratch(parameters: int, prices: CostConfig) -> dict[str, Any]:
+    """Return {tokens, flops, money, formula}: pretraining a model of this size, estimated.
+
+    Compute-optimal training reads D = 20 N tokens and takes C = 6 N D operations (Hoffmann et
+    al. 2022, arXiv 2203.15556, section 3 and table 3); money is C on an accelerator of
+    `prices.accelerator_flops` at `prices.accelerator_hour`.
+    """
+    tokens = TOKENS_PER_PARAMETER * parameters
+    flops = 6.0 * parameters * tokens
+    hours = flops / prices.accelerator_flops / 3600
+    return {
+        "tokens": tokens,
+        "flops": flops,
+        "money": hours * prices.accelerator_hour,
+        "formula": SCRATCH_FORMULA,
+    }
+
+
+def cost_section(
+    stages: Mapping[str, StageCost], *, student_parameters: int, prices: CostConfig
+) -> dict[str, Any]:
+    """Return `cost` of evaluation.json: each stage, their total and the estimate from scratch.
+
+    `ratio_flops` is the run's total over the estimate: 0.001 means a thousandth of the
+    arithmetic. Unknown stage names are a bug and raise ValueError.
+    """
+    unknown = sorted(set(stages) - set(STAGES))
+    if unknown:
+        raise ValueError(f"unknown stages {unknown}; there are {STAGES}")
+    total = total_cost(stages.values())
+    scratch = from_scratch(student_parameters, prices)
+    return {
+        **{name: asdict(stages[name]) for name in STAGES if name in stages},
+        "total": asdict(total),
+        "from_scratch": scratch,
+        "ratio_flops": total.flops / scratch["flops"],
+        "currency": prices.currency,
+    }
+
+
+class EnergyMeter:
+    """Joules that the CPU packages have used since the meter was made.
+
+    Reads RAPL counters (Linux powercap, Intel and AMD). They see the whole machine, other
+    programs included, but no accelerator. `joules()` is None where the counters are missing or
+    may not be read. A counter that wraps is followed through one turn between two calls (many
+    minutes at full load), so long stages call `joules()` now and then.
+    """
+
+    def __init__(self, powercap: Path = POWERCAP) -> None:
+        self._zones = _package_zones(powercap)
+        self._last = [_read_counter(zone / "energy_uj") for zone in self._zones]
+        self._used = 0
+
+    def joules(self) -> float | None:
+        """Return the joules used so far, or None where they cannot be read."""
+        now = [_read_counter(zone / "energy_uj") for zone in self._zones]
+        if not now or None in now or None in self._last:
+            return None
+        for zone, before, after in zip(self._zones, self._last, now, strict=True):
+            assert before is not None and after is not None
+            wrapped = _read_counter(zone / "max_energy_range_uj") if after < before else 0
+            if wrapped is None:
+                return None
+            self._used += after - before + wrapped
+        self._last = now
+        return self._used / 1e6
+
+
+def _linear(module: nn.Module) -> bool:
+    # transformers' Conv1D (GPT-2) is a linear layer with a transposed weight.
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _weights(module: nn.Module) -> int:
+    weight = module.weight
+    assert weight is not None
+    return int(weight.numel())  # type: ignore[operator]
+
+
+def _attention(config: Any) -> tuple[tuple[float, int | None], ...]:
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    heads = config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    # Queries times keys, then weights times values: 2 FLOPs a channel each.
+    pair = 4.0 * heads * head_dim
+    kinds = getattr(config, "layer_types", None)
+    window = getattr(config, "sliding_window", None)
+    if kinds is None:
+        kinds = ["full_attention"] * config.num_hidden_layers
+    return tuple((pair, window if kind == "sliding_attention" else None) for kind in kinds)
+
+
+def _causal_pairs(length: int, window: int | None) -> int:
+    if window is None or length <= window:
+        return length * (length + 1) // 2
+    return window * (window + 1) // 2 + (length - window) * window
+
+
+def _package_zones(powercap: Path) -> list[Path]:
+    # Sub-zones (cores, memory) are part of their package and psys contains it: only packages,
+    # so that nothing is counted twice.
+    try:
+        zones = sorted(powercap.glob("intel-rapl:*"))
+        return [zone for zone in zones if (zone / "name").read_text().strip().startswith("package")]
+    except OSError:
+        return []
+
+
+def _read_counter(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
