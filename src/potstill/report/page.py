@@ -1,0 +1,115 @@
+"""The report: one self-contained HTML page that opens from disk and asks no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from potstill.errors import PotstillError
+from potstill.report.view import context
+
+MOST_BYTES = 300_000
+
+
+def render(run_root: Path, provenance: Mapping[str, Any] | None = None) -> Path:
+    """Write `report.html` of an evaluated run and return its path.
+
+    Reads evaluation.json, metrics.jsonl and recipe.yaml of the run directory. `provenance`
+    holds facts for the page's last table (teacher, licences, terms decision, digests), nested
+    as one likes; without it the evaluation's own `provenance` is shown, where it has one.
+    Raises PotstillError where the run has no readable evaluation.
+    """
+    evaluation = _read_evaluation(run_root / "evaluation.json")
+    recipe = run_root / "recipe.yaml"
+    facts = provenance if provenance is not None else evaluation.get("provenance")
+    text = page(
+        evaluation,
+        _read_metrics(run_root / "metrics.jsonl"),
+        recipe.read_text(encoding="utf-8") if recipe.exists() else "",
+        facts or {},
+    )
+    path = run_root / "report.html"
+    _write(path, text)
+    return path
+
+
+def page(
+    evaluation: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]] = (),
+    recipe: str = "",
+    provenance: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the page as text: no script, no outside reference, at most `MOST_BYTES`.
+
+    Its content security policy allows the page's own style sheet, by digest, and nothing else,
+    so that not even a mistake in escaping could run or load anything.
+    """
+    style = resources.files("potstill.report").joinpath("style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = Environment(
+        loader=PackageLoader("potstill.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        style=Markup(style),  # ours, not a model's
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'",
+        **context(evaluation, metrics, recipe, provenance or {}),
+    )
+
+
+def _read_evaluation(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise PotstillError(
+            f"{path.parent} has no evaluation yet; run `potstill evaluate` on it first."
+        )
+    try:
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        evaluation = None
+    if not isinstance(evaluation, dict):
+        raise PotstillError(
+            f"{path} is not readable JSON; delete it and run `potstill evaluate` again."
+        )
+    return evaluation
+
+
+def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:  # the half line of a killed run
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    return records
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise PotstillError(
+            f"{path} could not be written ({error.strerror}); make room and run it again."
+        ) from None

@@ -1,0 +1,144 @@
+"""Figures in words: how the report and the command line spell numbers.
+
+Every function takes None for "not measured" and returns `NOTHING` then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+NOTHING = "–"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_LARGE = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+_BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+def known(value: Any) -> bool:
+    """Return whether `value` is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def at(tree: Any, path: str) -> Any:
+    """Return the value at a dotted path of nested mappings, None where any part is missing."""
+    for key in path.split("."):
+        if not isinstance(tree, Mapping):
+            return None
+        tree = tree.get(key)
+    return tree
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Return `value` with that many significant digits: 0.314, 12.3, 1,230."""
+    if value is None or not known(value):
+        return NOTHING
+    if value == 0:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    rounded = round(value, places)
+    return f"{rounded:,.{max(0, places)}f}"
+
+
+def percent(share: float | None, places: int = 1) -> str:
+    """Return a share as a percentage: 72.4%."""
+    if share is None or not known(share):
+        return NOTHING
+    return f"{100 * share:.{places}f}%"
+
+
+def count(value: float | None) -> str:
+    """Return a large count in short: 107.0 M, 51.2 k, 960."""
+    if value is None or not known(value):
+        return NOTHING
+    for unit, letter in _LARGE:
+        if abs(value) >= unit:
+            return f"{value / unit:.1f} {letter}"
+    return f"{value:,.0f}"
+
+
+def size(value: float | None) -> str:
+    """Return bytes in binary units: 409 MiB."""
+    if value is None or not known(value):
+        return NOTHING
+    for unit, name in _BYTES:
+        if abs(value) >= unit:
+            return f"{significant(value / unit)} {name}"
+    return f"{value:,.0f} bytes"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration: 2 h 5 min, 11 min 32 s, 8.4 s."""
+    if seconds is None or not known(seconds):
+        return NOTHING
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def scientific(value: float | None) -> str:
+    """Return a power-of-ten number: 1.2 × 10¹⁵."""
+    if value is None or not known(value):
+        return NOTHING
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa} × {power_of_ten(int(exponent))}"
+
+
+def power_of_ten(exponent: int) -> str:
+    """Return 10¹⁵ for 15."""
+    return "10" + str(exponent).translate(_SUPERSCRIPTS)
+
+
+def money(value: float | None, currency: str = "USD") -> str:
+    """Return an amount: 0.02 USD, 1,230 USD, under 0.01 USD."""
+    if value is None or not known(value):
+        return NOTHING
+    if 0 < value < 0.005:
+        return f"under 0.01 {currency}"
+    return f"{value:,.2f} {currency}" if value < 100 else f"{value:,.0f} {currency}"
+
+
+def fraction(ratio: float | None) -> str:
+    """Return a ratio as people say it: 1/1,250 below a tenth, else times: 0.45 times."""
+    if ratio is None or not known(ratio) or ratio < 0:
+        return NOTHING
+    if 0 < ratio < 0.1:
+        return f"1/{significant(float(f'{1 / ratio:.3g}'))}"
+    return f"{significant(ratio)} times"
+
+
+def energy(joules: float | None) -> str:
+    """Return energy: 12.3 kJ, 0.45 kWh."""
+    if joules is None or not known(joules):
+        return NOTHING
+    if joules >= 1e6:
+        return f"{significant(joules / 3.6e6)} kWh"
+    return f"{significant(joules / 1e3)} kJ" if joules >= 1e3 else f"{significant(joules)} J"
+
+
+def value_of(interval: Any) -> float | None:
+    """Return the value of `{value, ci95, n}`, None where it is not there."""
+    value = at(interval, "value")
+    return float(value) if known(value) else None
+
+
+def bounds_of(interval: Any) -> tuple[float, float] | None:
+    """Return (lo, hi) of `{value, ci95, n}`, None where they are not there."""
+    bounds = at(interval, "ci95")
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(map(known, bounds)):
+        return None
+    return float(bounds[0]), float(bounds[1])
+
+
+def span(interval: Any, spell: Callable[[float | None], str] = significant) -> str:
+    """Return the interval's bounds in words: `0.305 to 0.323`."""
+    bounds = bounds_of(interval)
+    return NOTHING if bounds is None else f"{spell(bounds[0])} to {spell(bounds[1])}"

@@ -1,0 +1,75 @@
+"""The page in a real browser: readable, quiet, and deaf to the network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from potstill.report.page import render
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, False), (1280, True)])
+def test_page_is_whole_and_asks_nothing(
+    browser: Any, run_dir: Path, provenance: dict[str, Any], width: int, dark: bool
+) -> None:
+    path = render(run_dir, provenance)
+    shot = run_dir / "report.png"
+    seen = browser.open(path, width=width, dark=dark, shot=shot)
+    assert seen.complaints == []
+    assert [url for url in seen.requests if url != path.as_uri() and url != "data:,"] == []
+    assert seen.overflow <= 0
+    for text in (
+        "79.6% of its teacher's 134.5 M",
+        "KL divergence from the teacher",
+        "Leaves turn red when they stop making chlorophyll",
+        "From scratch, estimated",
+        "What was not measured",
+        "apache-2.0",
+    ):
+        assert text in seen.text
+    assert seen.elements["svg"] == 6
+    assert shot.stat().st_size > 50_000
+
+
+def test_style_sheet_passes_the_pages_own_policy(browser: Any, run_dir: Path) -> None:
+    browser.open(render(run_dir))
+    assert browser.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "960px"
+    # And the policy is alive: a script put into the page does not run.
+    browser.evaluate(
+        "var s=document.createElement('script');s.textContent='window.ran=1';"
+        "document.body.append(s)"
+    )
+    assert browser.evaluate("window.ran === undefined")
+
+
+def test_hostile_text_stays_text(browser: Any, run_dir: Path, evaluation: dict[str, Any]) -> None:
+    hostile = (
+        "</p></script></style><script>window.ran=1</script><img src=http://x.invalid/a "
+        "onerror=window.ran=1><iframe src='//x.invalid'></iframe><!-- {{ 7*7 }} \ud800 \x00 &lt;"
+    )
+    evaluation["run"] = hostile
+    evaluation["models"][hostile] = evaluation["models"]["student"]
+    evaluation["machine"]["cpu"] = hostile
+    evaluation["machine"]["packages"] = {hostile: hostile}
+    evaluation["cost"]["currency"] = hostile
+    evaluation["samples"] = [
+        {
+            "messages": [{"role": hostile, "content": hostile}],
+            "teacher": hostile,
+            "student": hostile,
+        }
+    ]
+    (run_dir / "evaluation.json").write_text(json.dumps(evaluation))
+    (run_dir / "recipe.yaml").write_text(hostile.replace("\ud800", ""))
+    path = render(run_dir, {hostile: hostile})
+    seen = browser.open(path)
+    assert seen.elements["script"] == seen.elements["img"] == seen.elements["iframe"] == 0
+    assert seen.elements["style"] == 1
+    assert seen.complaints == []
+    assert [url for url in seen.requests if "invalid" in url] == []
+    assert browser.evaluate("window.ran === undefined")
+    assert "</p></script></style><script>window.ran=1</script>" in seen.text
+    assert "{{ 7*7 }}" in seen.text
