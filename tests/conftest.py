@@ -1,0 +1,76 @@
+"""Fixtures that every test may use: nano models (built once, then kept) and nano prompts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+_NANO = Path(__file__).parent / "nano"
+sys.path.append(str(_NANO))
+
+
+def _digest() -> str:
+    """Name the builders and the packages that decide the models."""
+    import torch
+    import transformers
+
+    parts = [path.read_bytes() for path in sorted(_NANO.glob("nano_*.py"))]
+    parts += [torch.__version__.encode(), transformers.__version__.encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+
+
+@pytest.fixture(scope="session")
+def nano_model(request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """Return a function from a family's name to its model directory (do not write to it).
+
+    Models are kept in pytest's cache folder between runs; `pytest --cache-clear` makes them
+    again.
+    """
+    root = request.config.cache.mkdir(f"nano-{_digest()}")
+
+    def directory(family: str) -> Path:
+        import nano_models
+
+        return nano_models.build(family, root / family)
+
+    return directory
+
+
+@pytest.fixture(scope="session")
+def nano_llama(nano_model: Callable[[str], Path]) -> Path:
+    """6 layers, tied embeddings, grouped heads, ChatML template."""
+    return nano_model("llama")
+
+
+@pytest.fixture(scope="session")
+def nano_qwen3(nano_model: Callable[[str], Path]) -> Path:
+    """4 layers, 490 tokens in a head of 512 rows."""
+    return nano_model("qwen3")
+
+
+@pytest.fixture(scope="session")
+def nano_gemma(nano_model: Callable[[str], Path]) -> Path:
+    """4 layers (Gemma 3), soft-capped logits, post-norms, sliding window of 24."""
+    return nano_model("gemma")
+
+
+@pytest.fixture(scope="session")
+def nano_neox(nano_model: Callable[[str], Path]) -> Path:
+    """4 layers, biases, parallel residual, no chat template."""
+    return nano_model("neox")
+
+
+@pytest.fixture(scope="session")
+def nano_prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A .jsonl file of 330 distinct prompts (column `prompt`) that nano models can answer."""
+    import nano_text
+
+    path = tmp_path_factory.mktemp("prompts") / "nano.jsonl"
+    lines = [json.dumps({"prompt": text}) for text in nano_text.prompts()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
