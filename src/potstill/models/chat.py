@@ -1,0 +1,27 @@
+"""From messages to prompt ids, the same way in every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from potstill.models.loaded import LoadedModel
+
+Messages = Sequence[dict[str, str]]
+
+
+def prompt_ids(model: LoadedModel, messages: Messages) -> list[int]:
+    """Return the ids that precede the response: by chat template, or as plain text."""
+    tokenizer = model.tokenizer
+    if tokenizer.chat_template:
+        text = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True
+        )
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    text = "\n".join(m["content"] for m in messages) + "\n"
+    return list(tokenizer(text)["input_ids"])
+
+
+def response_text(model: LoadedModel, ids: Sequence[int]) -> str:
+    """Return the text of a response, without the token that ends it."""
+    kept = [i for i in ids if i not in model.eos_ids]
+    return str(model.tokenizer.decode(kept, skip_special_tokens=True))

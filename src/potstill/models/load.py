@@ -1,0 +1,168 @@
+"""Load, save and open up models: directories, hub ids, GGUF files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from potstill.errors import PotstillError
+from potstill.models import gguf
+from potstill.models.head import Head
+from potstill.models.identity import identity_of, tokenizer_id_of
+from potstill.models.loaded import LoadedModel
+from potstill.models.precision import resolve_device, resolve_dtype
+
+
+def locate(ref: str, *, revision: str | None = None) -> Path:
+    """Return the local Hugging Face directory that a model reference stands for.
+
+    `ref` is a directory, a `.gguf` file, `package:NAME`, or a hub id (downloaded, safetensors
+    only). Raises PotstillError where nothing usable is there.
+    """
+    if ref.startswith("package:"):
+        return gguf.converted(gguf.package_file(ref.removeprefix("package:")))
+    path = Path(ref).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise PotstillError(f"the GGUF file {ref} does not exist; check teacher.model")
+        return gguf.converted(path)
+    directory = path if path.is_dir() else _downloaded(ref, revision)
+    _check_directory(directory, ref)
+    return directory
+
+
+def load(
+    ref: str,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    trainable: bool = False,
+) -> LoadedModel:
+    """Return a model ready to be asked, or to be trained.
+
+    A model that is only asked holds its weights in the compute dtype; a trainable one holds
+    fp32 master weights. Raises PotstillError where the model cannot be used.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    directory = locate(ref, revision=revision)
+    where = resolve_device(device)
+    dtype = resolve_dtype(precision, where)
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
+        network = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=torch.float32 if trainable else dtype,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise PotstillError(
+            f"the model {ref} cannot be loaded by transformers ({type(error).__name__}); "
+            "check its files, or run with --debug to see why"
+        ) from error
+    network = network.to(where).eval()
+    return LoadedModel(
+        network=network,
+        tokenizer=tokenizer,
+        identity=identity_of(directory),
+        tokenizer_id=tokenizer_id_of(directory),
+        device=where,
+        compute_dtype=dtype,
+        eos_ids=_eos_ids(network, tokenizer),
+        source=ref,
+    )
+
+
+def save(model: LoadedModel, directory: Path) -> None:
+    """Write a model so that plain transformers loads it: safetensors, config, tokenizer."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model.network.save_pretrained(directory)
+    model.tokenizer.save_pretrained(directory)
+
+
+def reidentified(model: LoadedModel, directory: Path) -> LoadedModel:
+    """Return the model under the identity of what was saved in `directory`."""
+    return replace(
+        model, identity=identity_of(directory), tokenizer_id=tokenizer_id_of(directory)
+    )
+
+
+def body_of(network: Any) -> Any:
+    """Return the transformer without its head: ids to final hidden states after the last norm."""
+    return network.base_model
+
+
+def head_of(model: LoadedModel) -> Head:
+    """Return the output head, sharing the network's weights."""
+    config = model.network.config.get_text_config()
+    output = model.network.get_output_embeddings()
+    scale = getattr(config, "logit_scale", None)
+    divisor = getattr(config, "logits_scaling", None)
+    if scale is None:
+        scale = 1.0 / divisor if divisor else 1.0
+    return Head(
+        weight_VD=output.weight,
+        bias_V=getattr(output, "bias", None),
+        softcap=getattr(config, "final_logit_softcapping", None),
+        scale=float(scale),
+        tokens=min(len(model.tokenizer), output.weight.shape[0]),
+    )
+
+
+def context_length(model: LoadedModel) -> int:
+    """Return how many tokens the model can read at once."""
+    config = model.network.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", 2**31))
+
+
+def _eos_ids(network: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Return the ids that end a response, the tokenizer's own first."""
+    stated = network.generation_config.eos_token_id if network.generation_config else None
+    ids = [stated] if isinstance(stated, int) else list(stated or [])
+    if tokenizer.eos_token_id is not None:
+        ids.insert(0, tokenizer.eos_token_id)
+    unique = tuple(dict.fromkeys(ids))
+    if not unique:
+        raise PotstillError(
+            "the model names no end-of-sequence token; set eos_token in its tokenizer_config.json"
+        )
+    return unique
+
+
+def _check_directory(directory: Path, ref: str) -> None:
+    needed = {"config.json": "config.json", "tokenizer.json": "tokenizer.json (a fast tokenizer)"}
+    for name, words in needed.items():
+        if not (directory / name).is_file():
+            raise PotstillError(f"the model {ref} has no {words}; point to a complete directory")
+    if not any(directory.glob("*.safetensors")):
+        raise PotstillError(
+            f"the model {ref} has no .safetensors file; potstill loads no pickled weights, so "
+            "save it again with transformers' save_pretrained"
+        )
+
+
+def _downloaded(ref: str, revision: str | None) -> Path:
+    if ref.count("/") != 1 or ref.startswith(("/", ".", "~")):
+        raise PotstillError(
+            f"the model {ref} does not exist; give a Hugging Face directory, a hub id "
+            "(owner/name), a .gguf file or package:NAME"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "LICENSE*", "README.md", "*.txt"]
+    try:
+        return Path(snapshot_download(ref, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise PotstillError(
+            f"the model {ref} is neither a local directory nor to be had from the hub "
+            f"({type(error).__name__}); check the name and the network"
+        ) from error

@@ -1,0 +1,29 @@
+"""A model in memory, as every stage sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Network, tokenizer and identity.
+
+    `network` is a transformers causal language model and `tokenizer` its fast tokenizer.
+    `identity` is the digest of weights, config and tokenizer (`blake3:...`), `tokenizer_id`
+    that of the tokenizer alone. `compute_dtype` is what matrix products run in; a model that
+    is only asked (a teacher) holds its weights in it, one that is trained holds fp32.
+    `eos_ids` end a response; the first is the one a student is trained to emit.
+    """
+
+    network: Any
+    tokenizer: Any
+    identity: str
+    tokenizer_id: str
+    device: torch.device
+    compute_dtype: torch.dtype
+    eos_ids: tuple[int, ...]
+    source: str

@@ -1,0 +1,65 @@
+"""Which device computes, and in which precision."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from statistics import median
+
+import torch
+
+from potstill.errors import PotstillError
+
+# bf16 has to be clearly faster than fp32 before its rounding is worth it.
+_WORTHWHILE_SPEEDUP = 1.5
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device that `name` stands for; `auto` is CUDA, then MPS, then the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise PotstillError(
+            f"device `{name}` is not known; use auto, cpu, cuda, cuda:N or mps"
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise PotstillError("no CUDA device is usable here; set device to auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise PotstillError("no MPS device is usable here; set device to auto or cpu")
+    return device
+
+
+def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of matrix products for `auto`, `fp32` or `bf16` on this device."""
+    if precision == "fp32":
+        return torch.float32
+    if precision == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16
+    if device.type == "cpu" and _cpu_bf16_speedup() >= _WORTHWHILE_SPEEDUP:
+        return torch.bfloat16
+    return torch.float32
+
+
+@lru_cache(maxsize=1)
+def _cpu_bf16_speedup() -> float:
+    """Return how much faster one bf16 product is than the same in fp32, measured once."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        left, right = torch.randn(512, 1024).to(dtype), torch.randn(1024, 1024).to(dtype)
+        left @ right
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            left @ right
+            times.append(time.perf_counter() - start)
+        return median(times)
+
+    return seconds(torch.float32) / seconds(torch.bfloat16)

@@ -1,0 +1,94 @@
+"""Draw next tokens: one uniform number a row and position, from the exchange's own stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from blake3 import blake3
+from torch import Tensor
+
+# Width of the blocks of the two-level cumulative sum.
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a response is drawn. Temperature 0 is greedy; top_k 0 and top_p 1 truncate nothing."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = 128
+    seed: int = 0
+
+    def key(self) -> dict[str, float | int]:
+        """Return the settings as they enter an exchange's identity."""
+        return {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+        }
+
+
+def uniforms(key: str, count: int) -> np.ndarray:
+    """Return `count` numbers in [0, 1), the n-th for response position n.
+
+    A Philox counter keyed by the exchange's id: neither the batch nor the order of work
+    changes them.
+    """
+    digest = blake3(key.encode()).digest(length=16)
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little"))).random(count)
+
+
+def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+    """Return token_B, drawn by inverse transform from the (truncated) distribution."""
+    if sampling.temperature == 0:
+        return logits_BV.argmax(-1)
+    return _inverse_transform(_probabilities(logits_BV, sampling), uniform_B)
+
+
+def _probabilities(logits_BV: Tensor, sampling: Sampling) -> Tensor:
+    """Return unnormalised probabilities with what top-k and top-p cut off set to zero."""
+    scaled_BV = logits_BV / sampling.temperature if sampling.temperature != 1 else logits_BV
+    weight_BV = torch.exp(scaled_BV - scaled_BV.amax(-1, keepdim=True))
+    if 0 < sampling.top_k < weight_BV.shape[-1]:
+        least_B1 = weight_BV.topk(sampling.top_k, dim=-1).values[:, -1:]
+        weight_BV = weight_BV.masked_fill(weight_BV < least_B1, 0)
+    if sampling.top_p < 1:
+        ranked_BV, order_BV = weight_BV.sort(-1, descending=True)
+        before_BV = ranked_BV.cumsum(-1, dtype=torch.float64) - ranked_BV
+        # A token stays while the mass before it has not reached top_p: the first always does.
+        cut_BV = before_BV >= sampling.top_p * ranked_BV.sum(-1, keepdim=True)
+        weight_BV = weight_BV.scatter(-1, order_BV, ranked_BV.masked_fill(cut_BV, 0))
+    return weight_BV
+
+
+def _inverse_transform(weight_BV: Tensor, uniform_B: Tensor) -> Tensor:
+    """Return the token at which the cumulative weight passes `uniform * total`.
+
+    Two levels (blocks, then inside one block), in float64: a plain fp32 cumulative sum over
+    a large vocabulary rounds its tail away.
+    """
+    rows, width = weight_BV.shape
+    spare = -width % _BLOCK
+    if spare:
+        weight_BV = torch.nn.functional.pad(weight_BV, (0, spare))
+    blocks_BKW = weight_BV.view(rows, -1, _BLOCK)
+    upto_BK = blocks_BKW.sum(-1).double().cumsum(-1)
+    wanted_B1 = uniform_B.double()[:, None] * upto_BK[:, -1:]
+    block_B = torch.searchsorted(upto_BK, wanted_B1, right=True).clamp(max=upto_BK.shape[1] - 1)
+    before_B1 = torch.where(block_B > 0, upto_BK.gather(1, (block_B - 1).clamp(min=0)), 0.0)
+    inside_BW = blocks_BKW[torch.arange(rows), block_B[:, 0]].double().cumsum(-1)
+    offset_B1 = torch.searchsorted(inside_BW, wanted_B1 - before_B1, right=True)
+    # Rounding may put the wanted value past the block's end: take its last token with weight.
+    last_B1 = _last_positive(inside_BW)
+    return (block_B * _BLOCK + torch.minimum(offset_B1, last_B1))[:, 0]
+
+
+def _last_positive(inside_BW: Tensor) -> Tensor:
+    """Return per row the first index at which the cumulative weight has reached its end."""
+    return torch.searchsorted(inside_BW, inside_BW[:, -1:].contiguous(), right=False)

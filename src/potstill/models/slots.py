@@ -1,0 +1,112 @@
+"""A key-value cache whose rows are slots: each row has its own length, and can be refilled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache
+from transformers.cache_utils import CacheLayerMixin
+
+# The view that attention reads grows in these steps, so that shapes change seldom.
+_STEP = 32
+
+
+class _SlotLayer(CacheLayerMixin):
+    """Keys and values of one transformer layer: [slots, heads, capacity, head width]."""
+
+    is_sliding = False
+
+    def __init__(self, owner: SlotCache) -> None:
+        super().__init__()
+        self.owner = owner
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        def room(like: Tensor) -> Tensor:
+            shape = (self.owner.slots, like.shape[1], self.owner.capacity, like.shape[3])
+            return like.new_zeros(shape)
+
+        self.keys, self.values = room(key_states), room(value_states)
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write one position of every active row; return the readable part."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None
+        rows = len(key_states)
+        index = (torch.arange(rows, device=key_states.device), self.owner.positions_B)
+        self.keys[index[0], :, index[1]] = key_states[:, :, 0]
+        self.values[index[0], :, index[1]] = value_states[:, :, 0]
+        readable = self.owner.readable
+        return self.keys[:rows, :, :readable], self.values[:rows, :, :readable]
+
+    def fill(self, slots_N: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Put a prefilled prompt's keys and values into slots."""
+        if not self.is_initialized:
+            self.lazy_initialization(keys, values)
+        assert self.keys is not None and self.values is not None
+        self.keys[slots_N, :, : keys.shape[2]] = keys
+        self.values[slots_N, :, : values.shape[2]] = values
+
+    def keep(self, rows_B: Tensor) -> None:
+        """Move the given rows to the front; the others are free."""
+        assert self.keys is not None and self.values is not None
+        self.keys, self.values = self.keys[rows_B], self.values[rows_B]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.owner.readable, 0
+
+    def get_seq_length(self) -> int:
+        return self.owner.readable
+
+    def get_max_length(self) -> int:
+        return self.owner.capacity
+
+
+class SlotCache(Cache):
+    """Cache for decoding one token of every slot at a time.
+
+    `positions_B` holds where the next key of each active row goes. Rows are packed: the
+    active ones are the first B.
+    """
+
+    def __init__(self, layers: int, slots: int, capacity: int, device: torch.device) -> None:
+        self.slots, self.capacity = slots, capacity
+        self.positions_B = torch.zeros(0, dtype=torch.long, device=device)
+        self.readable = 0
+        super().__init__(layers=[_SlotLayer(self) for _ in range(layers)])
+
+    def aim(self, positions_B: Tensor) -> None:
+        """Set where the next keys go, and how far attention has to read."""
+        self.positions_B = positions_B
+        longest = int(positions_B.max()) + 1
+        self.readable = min(self.capacity, -(-longest // _STEP) * _STEP)
+
+    def fill(self, slots_N: Tensor, prefilled: Cache) -> None:
+        """Copy a prefilled batch into slots, layer by layer."""
+        for mine, theirs in zip(self.layers, prefilled.layers, strict=True):
+            mine.fill(slots_N, theirs.keys, theirs.values)
+
+    def keep(self, rows_B: Tensor) -> None:
+        """Keep only the given rows, in this order."""
+        self.slots = len(rows_B)
+        for layer in self.layers:
+            layer.keep(rows_B)
+
+    def masks(self, config: Any) -> Tensor | dict[str, Tensor]:
+        """Return the attention mask (true where a key is read), by layer kind if there are two."""
+        ahead_BT = torch.arange(self.readable, device=self.positions_B.device)[None, :]
+        here_B1 = self.positions_B[:, None]
+        full_B11T = (ahead_BT <= here_B1)[:, None, None, :]
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        if kinds == {"full_attention"}:
+            return full_B11T
+        window = getattr(config, "sliding_window", None)
+        if window is None or not kinds <= {"full_attention", "sliding_attention"}:
+            raise NotImplementedError(f"attention kinds {sorted(kinds)}")
+        near_B11T = full_B11T & (ahead_BT > here_B1 - window)[:, None, None, :]
+        return {"full_attention": full_B11T, "sliding_attention": near_B11T}

@@ -1,0 +1,232 @@
+"""The recipe: every choice that one distillation makes, in one frozen object.
+
+All defaults of potstill live here and nowhere else. A stage receives its own section (for
+example `TrainConfig`) and never the whole recipe.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, and unknown keys are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class TermsConfig(Section):
+    """Permission to use this teacher's outputs, where its licence does not settle it."""
+
+    authorisation: str | None = Field(
+        None,
+        description="Path of a text file in which the rights holder permits distillation. "
+        "Needed only where the licence is unknown or forbids it; its digest is recorded.",
+    )
+
+
+class TeacherConfig(Section):
+    """The model whose outputs are distilled."""
+
+    model: str = Field(
+        description="A Hugging Face directory, a hub id, a .gguf file, or `package:NAME` for a "
+        "GGUF inside an installed Python package."
+    )
+    revision: str | None = Field(None, description="Hub revision (branch, tag or commit).")
+    trust_remote_code: bool = Field(
+        False, description="Run Python code that ships with the model. Recorded in the manifest."
+    )
+    terms: TermsConfig = Field(TermsConfig(), description="Permission to use the outputs.")
+
+
+class StudentConfig(Section):
+    """The model that is trained."""
+
+    model: str | None = Field(
+        None,
+        description="An existing model to train, with the teacher's tokenizer. Without it the "
+        "student is made from the teacher as `shrink` says.",
+    )
+
+
+class MagpieConfig(Section):
+    """Prompts written by the teacher itself (Magpie, Xu et al. 2024, arXiv 2406.08464)."""
+
+    count: int = Field(1000, ge=1, description="How many usable prompts to collect.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature of the prompts.")
+    top_p: float = Field(0.95, gt=0, le=1, description="Nucleus of the prompts' sampling.")
+    max_tokens: int = Field(64, ge=4, description="Longest prompt, in tokens.")
+
+
+class PromptsConfig(Section):
+    """Where prompts come from, and which of them are held out."""
+
+    source: str = Field(
+        "starter",
+        description="`starter` (ships with potstill), `magpie` (written by the teacher), a path "
+        "(.jsonl, .csv, .parquet, .txt), or `hf:NAME` with an optional `:SPLIT`.",
+    )
+    column: str = Field(
+        "prompt", description="Column that holds the prompt: text, or a list of messages."
+    )
+    template: str | None = Field(
+        None, description="Prompt text over columns, for example `Summarise: {body}`."
+    )
+    system: str | None = Field(None, description="System message put before every prompt.")
+    limit: int | None = Field(None, ge=1, description="Use at most this many training prompts.")
+    held_out: str | None = Field(
+        None,
+        description="Source of the held-out prompts, same forms as `source`. Without it, "
+        "`starter` uses its own held-out split and other sources are split by hash.",
+    )
+    held_out_count: int = Field(200, ge=1, description="Held-out prompts to evaluate on.")
+    validation_count: int = Field(
+        32, ge=1, description="Training prompts set aside for choices during shrink and train."
+    )
+    magpie: MagpieConfig = Field(MagpieConfig(), description="Settings of `source: magpie`.")
+
+
+class CollectConfig(Section):
+    """How the teacher answers."""
+
+    max_tokens: int = Field(128, ge=1, description="Longest response, in tokens.")
+    temperature: float = Field(1.0, ge=0, description="Sampling temperature; 0 is greedy.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling; 1 is no truncation.")
+    top_k: int = Field(0, ge=0, description="Sample among the k likeliest tokens; 0 is all.")
+    samples: int = Field(1, ge=1, description="Responses for each prompt.")
+    slots: int = Field(96, ge=1, description="Responses that are decoded at the same time.")
+    wave: int = Field(
+        4, ge=1, description="Prompts in a wave, as a multiple of `slots`. A wave is what a "
+        "killed run computes again."
+    )
+    targets: Literal["hidden", "none"] = Field(
+        "hidden",
+        description="`hidden` stores the teacher's final hidden states (its whole next-token "
+        "distribution); `none` stores text only, and training asks the teacher again.",
+    )
+
+
+class ShrinkConfig(Section):
+    """How the teacher becomes a smaller student."""
+
+    drop_layers: int = Field(0, ge=0, description="How many transformer blocks to drop.")
+    blocks: tuple[int, ...] | None = Field(
+        None, description="Drop exactly these blocks instead of searching for them."
+    )
+    vocabulary: int | None = Field(
+        None, ge=256, description="Keep this many tokens of the teacher's vocabulary."
+    )
+    heal: Literal["none", "gap", "cascade"] = Field(
+        "cascade",
+        description="Closed-form repair: `gap` refits the block before each gap, `cascade` also "
+        "refits every later block, in order, on the student's own activations.",
+    )
+    calibration_tokens: int = Field(
+        40_000, ge=256, description="Teacher tokens that the closed-form repair is fitted on."
+    )
+    candidates: int = Field(
+        8, ge=1, description="Blocks that block influence proposes to the search at each step."
+    )
+    ridge: float = Field(
+        0.3, gt=0, description="Pull towards the old weights, as a share of the Gram matrix's "
+        "mean diagonal."
+    )
+
+
+class TrainConfig(Section):
+    """How the student learns."""
+
+    objective: Literal["forward_kl"] = Field(
+        "forward_kl", description="Divergence between teacher and student at each position."
+    )
+    cross_entropy: float = Field(
+        0.0, ge=0, le=1, description="Weight of cross-entropy on the teacher's text; the "
+        "divergence has the rest. 1 needs no targets."
+    )
+    temperature: float = Field(1.0, gt=0, description="Temperature of both distributions.")
+    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW).")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's moment decays.")
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
+    final_learning_rate: float = Field(
+        0.0, ge=0, le=1, description="Where the cosine ends, as a share of the peak."
+    )
+    epochs: float = Field(1.0, gt=0, description="Passes over the training exchanges.")
+    batch_tokens: int = Field(
+        4096, ge=1, description="Tokens (prompt and response) in one optimiser step, about."
+    )
+    micro_batch_tokens: int = Field(
+        4096, ge=1, description="Tokens in one forward pass, padding included. Changes memory "
+        "and speed, never the gradient."
+    )
+    clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm.")
+    validate_every: int = Field(
+        25, ge=1, description="Optimiser steps between two measurements on validation prompts."
+    )
+    checkpoint_every: int = Field(50, ge=1, description="Optimiser steps between checkpoints.")
+
+
+class EvaluateConfig(Section):
+    """What is measured on held-out prompts."""
+
+    max_tokens: int = Field(96, ge=1, description="Longest held-out response, in tokens.")
+    greedy: bool = Field(True, description="Measure on greedy teacher text as a second column.")
+    resamples: int = Field(2000, ge=200, description="Bootstrap resamples over prompts.")
+    cross_entropy_baseline: bool = Field(
+        False, description="Also train the same student on the teacher's text alone."
+    )
+    sample_pairs: int = Field(6, ge=0, description="Sample responses shown side by side.")
+    speed_tokens: int = Field(48, ge=1, description="Tokens decoded when speed is measured.")
+
+
+class CostConfig(Section):
+    """Prices, to turn seconds and energy into money."""
+
+    machine_hour: float = Field(
+        0.10, ge=0, description="Price of one hour of this machine, in `currency`."
+    )
+    accelerator_hour: float = Field(
+        2.0, ge=0, description="Price of one accelerator hour, used for the from-scratch estimate."
+    )
+    accelerator_flops: float = Field(
+        4e14, gt=0, description="Useful floating-point operations a second of that accelerator."
+    )
+    currency: str = Field("USD", description="Currency of the prices.")
+
+
+class Recipe(Section):
+    """One distillation, from prompts to report."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Name of the run; its directory is runs/NAME unless --out says otherwise.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:N` or `mps`.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="Precision of the matrix products. `auto` takes bf16 where the device "
+        "computes in it; weights, reductions and optimiser state stay fp32.",
+    )
+    teacher: TeacherConfig = Field(description="The model whose outputs are distilled.")
+    student: StudentConfig = Field(StudentConfig(), description="The model that is trained.")
+    prompts: PromptsConfig = Field(PromptsConfig(), description="What the teacher is asked.")
+    collect: CollectConfig = Field(CollectConfig(), description="How the teacher answers.")
+    shrink: ShrinkConfig = Field(ShrinkConfig(), description="How the student is made.")
+    train: TrainConfig = Field(TrainConfig(), description="How the student learns.")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="What is measured.")
+    cost: CostConfig = Field(CostConfig(), description="Prices.")
+
+    @model_validator(mode="after")
+    def _possible_pairs(self) -> Recipe:
+        if self.student.model is not None and (
+            self.shrink.drop_layers or self.shrink.blocks or self.shrink.vocabulary
+        ):
+            raise ValueError(
+                "student.model and shrink cannot be combined: an existing student is trained as "
+                "it is; remove student.model, or shrink.drop_layers, shrink.blocks and "
+                "shrink.vocabulary"
+            )
+        return self
