@@ -120,7 +120,7 @@ def evaluation() -> dict[str, Any]:
             "evaluation": stage(2.2e13, 76_000, 66.0),
             "total": stage(2.33e14, 526_000, 691.0),
             "from_scratch": {
-                "tokens": 2_141_210_880, "flops": 1.375e18, "money": 0.0019,
+                "tokens": 2_141_210_880, "flops": 1.375e18, "money": 1.91,
                 "formula": "6 N D with D = 20 N (Hoffmann et al. 2022)",
             },
             "ratio_flops": 1.69e-4,

@@ -22,7 +22,7 @@ def test_page_is_whole_and_asks_nothing(
     assert [url for url in seen.requests if url != path.as_uri() and url != "data:,"] == []
     assert seen.overflow <= 0
     for text in (
-        "79.6% of its teacher's 134.5 M",
+        "79.6% of its teacher's 134.5 million",
         "KL divergence from the teacher",
         "Leaves turn red when they stop making chlorophyll",
         "From scratch, estimated",

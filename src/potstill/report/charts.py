@@ -40,8 +40,9 @@ def tag(name: str, *children: str | Markup, **attributes: str | float) -> Markup
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Return round numbers (steps of 1, 2, 2.5 or 5) that cover [low, high]."""
-    if not high > low:
-        high = low + (abs(low) or 1.0)
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-6 * size or size < 1e-12:  # flat, as far as a reader can tell
+        high = low + max(size, 1e-9)
     rough = (high - low) / max(1, wanted - 1)
     scale = 10.0 ** math.floor(math.log10(rough))
     step = next(scale * unit for unit in (1, 2, 2.5, 5, 10) if scale * unit >= rough * 0.999)
@@ -163,8 +164,8 @@ def _dot_row(
         low, high = place(row.low), place(row.high)
         parts.append(tag("line", class_="whisker", x1=low, x2=high, y1=axis, y2=axis))
         for x in (low, high):
-            parts.append(tag("line", class_="whisker", x1=x, x2=x, y1=axis - 4, y2=axis + 4))
-    parts.append(tag("circle", **_disc(place(row.value), axis, 5)))
+            parts.append(tag("line", class_="whisker", x1=x, x2=x, y1=axis - 7, y2=axis + 7))
+    parts.append(tag("circle", **_disc(place(row.value), axis, 4.5)))
     return tag("g", *parts, class_=f"row {row.kind}")
 
 

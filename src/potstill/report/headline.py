@@ -56,8 +56,8 @@ def _size(evaluation: Mapping[str, Any]) -> str | None:
     share = share_of_teacher(evaluation)
     if share is None:
         return None
-    student = words.count(words.at(evaluation, "models.student.params"))
-    teacher = words.count(words.at(evaluation, "models.teacher.params"))
+    student = words.count_in_words(words.at(evaluation, "models.student.params"))
+    teacher = words.count_in_words(words.at(evaluation, "models.teacher.params"))
     return (
         f"The student has {student} parameters, {words.percent(share)} of its teacher's {teacher}."
     )
@@ -105,7 +105,7 @@ def _cost(evaluation: Mapping[str, Any]) -> str | None:
     ratio = words.at(evaluation, "cost.ratio_flops")
     if words.known(ratio):
         text += (
-            f" and {words.fraction(ratio)} the arithmetic of training a model of this size "
+            f" and {words.share_of(ratio)} the arithmetic of training a model of this size "
             "from scratch (estimated)"
         )
     return text + "."

@@ -58,7 +58,7 @@ def _vocabulary(evaluation: Mapping[str, Any]) -> str | None:
     vocabulary = words.at(evaluation, "vocabulary")
     if not vocabulary:
         return None
-    kept = f"{words.at(vocabulary, 'kept'):,} of {words.at(vocabulary, 'of'):,}"
+    kept = f"{words.whole(vocabulary.get('kept'))} of {words.whole(vocabulary.get('of'))}"
     return (
         f"The student keeps {kept} tokens, chosen for this job's text. Text of another kind is "
         "cut into more tokens, so it runs slower and probably worse there."
@@ -89,6 +89,6 @@ def _cost(evaluation: Mapping[str, Any]) -> str | None:
 
 def _speed(evaluation: Mapping[str, Any]) -> str:
     return (
-        "Speeds are those of this machine and this software, one response at a time unless "
-        "stated; other engines will differ."
+        "Speeds are those of this machine and this software; other machines, engines and batch "
+        "sizes will differ."
     )

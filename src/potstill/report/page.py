@@ -8,11 +8,12 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from potstill.errors import PotstillError
@@ -56,6 +57,16 @@ def page(
     """
     style = resources.files("potstill.report").joinpath("style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return _template().render(
+        style=Markup(style),  # ours, not a model's
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'",
+        **context(evaluation, metrics, recipe, provenance or {}),
+    )
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("potstill.report", ""),
         autoescape=True,
@@ -63,12 +74,7 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(
-        style=Markup(style),  # ours, not a model's
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'",
-        **context(evaluation, metrics, recipe, provenance or {}),
-    )
+    return environment.get_template("page.html.j2")
 
 
 def _read_evaluation(path: Path) -> dict[str, Any]:

@@ -11,7 +11,12 @@ from typing import Any
 
 NOTHING = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_LARGE = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+_LARGE = (
+    (1e12, "trillion", "T"),
+    (1e9, "billion", "B"),
+    (1e6, "million", "M"),
+    (1e3, "thousand", "k"),
+)
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
@@ -47,14 +52,19 @@ def percent(share: float | None, places: int = 1) -> str:
     return f"{100 * share:.{places}f}%"
 
 
+def whole(value: float | None) -> str:
+    """Return a whole number with separators: 20,000."""
+    return NOTHING if value is None or not known(value) else f"{value:,.0f}"
+
+
 def count(value: float | None) -> str:
-    """Return a large count in short: 107.0 M, 51.2 k, 960."""
-    if value is None or not known(value):
-        return NOTHING
-    for unit, letter in _LARGE:
-        if abs(value) >= unit:
-            return f"{value / unit:.1f} {letter}"
-    return f"{value:,.0f}"
+    """Return a large count in short: 107.1 M, 51.2 k, 960."""
+    return _counted(value, 2)
+
+
+def count_in_words(value: float | None) -> str:
+    """Return a large count as people say it: 107.1 million, 2.1 billion, 960."""
+    return _counted(value, 1)
 
 
 def size(value: float | None) -> str:
@@ -68,7 +78,7 @@ def size(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration: 2 h 5 min, 11 min 32 s, 8.4 s."""
+    """Return a duration: 31 days, 2 h 5 min, 11 min 32 s, 8.4 s."""
     if seconds is None or not known(seconds):
         return NOTHING
     if seconds < 10:
@@ -79,7 +89,10 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    days = seconds / 86_400
+    return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
 
 
 def scientific(value: float | None) -> str:
@@ -98,21 +111,34 @@ def power_of_ten(exponent: int) -> str:
 
 
 def money(value: float | None, currency: str = "USD") -> str:
-    """Return an amount: 0.02 USD, 1,230 USD, under 0.01 USD."""
+    """Return an amount: 0.0071 USD, 0.019 USD, 1.91 USD, 1,230 USD."""
     if value is None or not known(value):
         return NOTHING
-    if 0 < value < 0.005:
-        return f"under 0.01 {currency}"
+    if 0 < value < 1e-4:
+        return f"under 0.0001 {currency}"
+    if 0 < value < 1:
+        return f"{significant(value, 2)} {currency}"
     return f"{value:,.2f} {currency}" if value < 100 else f"{value:,.0f} {currency}"
 
 
 def fraction(ratio: float | None) -> str:
-    """Return a ratio as people say it: 1/1,250 below a tenth, else times: 0.45 times."""
+    """Return a ratio as people say it: 1/1,200 below a tenth, else 0.45."""
     if ratio is None or not known(ratio) or ratio < 0:
         return NOTHING
-    if 0 < ratio < 0.1:
-        return f"1/{significant(float(f'{1 / ratio:.3g}'))}"
-    return f"{significant(ratio)} times"
+    return f"1/{significant(1 / ratio, 2)}" if 0 < ratio < 0.1 else significant(ratio, 2)
+
+
+def share_of(ratio: float | None) -> str:
+    """Return a ratio before a noun: `1/1,200 of`, `0.45 times`."""
+    spelled = fraction(ratio)
+    return f"{spelled} of" if spelled.startswith("1/") else f"{spelled} times"
+
+
+def nats(value: float | None) -> str:
+    """Return a divergence: three decimals where they say something, else three digits."""
+    if value is None or not known(value):
+        return NOTHING
+    return f"{value:.3f}" if 0.0095 <= abs(value) < 10 else significant(value)
 
 
 def energy(joules: float | None) -> str:
@@ -142,3 +168,12 @@ def span(interval: Any, spell: Callable[[float | None], str] = significant) -> s
     """Return the interval's bounds in words: `0.305 to 0.323`."""
     bounds = bounds_of(interval)
     return NOTHING if bounds is None else f"{spell(bounds[0])} to {spell(bounds[1])}"
+
+
+def _counted(value: float | None, spelling: int) -> str:
+    if value is None or not known(value):
+        return NOTHING
+    for large in _LARGE:
+        if abs(value) >= large[0]:
+            return f"{value / large[0]:,.1f}".removesuffix(".0") + f" {large[spelling]}"
+    return f"{value:,.0f}"
