@@ -1,0 +1,168 @@
+"""Writing files so that a kill or a full disk leaves the old one or the new one, never half.
+
+Everything is written under a unique temporary name in the same folder, flushed to the disk,
+renamed, and the folder is flushed too, so that the rename itself survives a power cut.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from potstill.errors import PotstillError
+
+# EFBIG is what a file-size limit gives; to the user it is the same as a full disk.
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_SUFFIX = ".tmp"
+
+
+def disk_full(where: Path) -> PotstillError:
+    """Return the error that a full disk is reported with."""
+    return PotstillError(
+        f"cannot write to {where}: the disk is full or a size limit is reached; free some space "
+        "and run the same command again, what was stored before is safe"
+    )
+
+
+@contextmanager
+def write_errors(where: Path) -> Iterator[None]:
+    """Turn a full disk or a missing permission into a `PotstillError` that names `where`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise disk_full(where) from error
+        if error.errno in _REFUSED:
+            raise PotstillError(
+                f"cannot write to {where}: permission denied; choose another directory with --out "
+                "or change its permissions"
+            ) from error
+        raise
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a unique hidden name beside `path`, of the kind that `remove_leftovers` removes."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
+
+
+def fsync_file(path: Path) -> None:
+    """Flush a file's content to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, where the platform can."""
+    if os.name == "nt":
+        return
+    fsync_file(folder)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, durable on return; on failure `path` is as it was before.
+
+    Raises `PotstillError` for a full disk or a missing permission.
+    """
+    temporary = temporary_name(path)
+    with write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_folder(path.parent)
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Give a unique temporary path in `folder`, removed when the block leaves it there.
+
+    The block writes the file and moves it to its final name with `publish`. Raises
+    `PotstillError` for a full disk or a missing permission.
+    """
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(folder / "part")
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Flush a finished temporary file and give it its final name, durable on return."""
+    fsync_file(temporary)
+    os.replace(temporary, final)
+    fsync_folder(final.parent)
+
+
+@contextmanager
+def replaced_directory(path: Path) -> Iterator[Path]:
+    """Give an empty temporary directory that becomes `path` when the block succeeds.
+
+    An older `path` is replaced. If the block fails the older one stays. Raises `PotstillError`
+    for a full disk or a missing permission.
+    """
+    temporary = temporary_name(path)
+    with write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            _fsync_tree(temporary)
+            if path.exists():
+                older = temporary_name(path)
+                os.replace(path, older)
+                os.replace(temporary, path)
+                shutil.rmtree(older)
+            else:
+                os.replace(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        fsync_folder(path.parent)
+
+
+def remove_leftovers(root: Path) -> None:
+    """Remove what killed writers left under `root`; call it only where nobody else writes."""
+    leftovers = [p for p in root.rglob(f".*{_SUFFIX}") if is_leftover(p.name)]
+    for path in leftovers:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def is_leftover(name: str) -> bool:
+    """Tell whether a file name is one that `temporary_name` gave out."""
+    stem, dot, middle = name.removesuffix(_SUFFIX).rpartition(".")
+    return (
+        name.startswith(".")
+        and name.endswith(_SUFFIX)
+        and bool(stem and dot)
+        and len(middle) == 32
+        and all(c in "0123456789abcdef" for c in middle)
+    )
+
+
+def _fsync_tree(folder: Path) -> None:
+    for inside in sorted(folder.rglob("*")):
+        if inside.is_dir():
+            fsync_folder(inside)
+        else:
+            fsync_file(inside)
+    fsync_folder(folder)

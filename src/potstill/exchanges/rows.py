@@ -1,0 +1,170 @@
+"""Rows of the three tables, as the journal and the shards hold them.
+
+`exchanges` and `marks` have typed Parquet columns; what has no fixed shape (messages,
+sampling, usage) is canonical JSON text, so that any reader of Parquet can use it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+from blake3 import blake3
+
+from potstill.exchanges.exchange import Exchange, canonical_json
+
+_TEXT = pa.string()
+_IDS = pa.list_(pa.int32())
+
+EXCHANGES = pa.schema(
+    [
+        ("exchange_id", _TEXT),
+        ("prompt_id", _TEXT),
+        ("split", _TEXT),
+        ("messages", _TEXT),
+        ("response", _TEXT),
+        ("reasoning", _TEXT),
+        ("tool_calls", _TEXT),
+        ("prompt_token_ids", _IDS),
+        ("response_token_ids", _IDS),
+        ("tokenizer", _TEXT),
+        ("finish_reason", _TEXT),
+        ("teacher", _TEXT),
+        ("sampling", _TEXT),
+        ("sample_index", pa.int32()),
+        ("watermark_key_id", _TEXT),
+        ("terms_decision", _TEXT),
+        ("usage", _TEXT),
+        ("latency_s", pa.float64()),
+        ("created_at", _TEXT),
+        ("source", _TEXT),
+        ("engine", _TEXT),
+        ("dtype", _TEXT),
+        ("device", _TEXT),
+        ("returned_model", _TEXT),
+        ("system_fingerprint", _TEXT),
+    ]
+)
+TARGETS = pa.schema(
+    [
+        ("exchange_id", _TEXT),
+        ("scorer", _TEXT),
+        ("spec", _TEXT),
+        ("rows", pa.int32()),
+        ("dim", pa.int32()),
+        ("data", pa.binary()),
+    ]
+)
+MARKS = pa.schema(
+    [
+        ("exchange_id", _TEXT),
+        ("marker", _TEXT),
+        ("kept", pa.bool_()),
+        ("reason", _TEXT),
+        ("sequence", pa.int64()),
+    ]
+)
+
+_AS_JSON = ("messages", "sampling", "usage")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A judgement on one exchange: `marker` (curate step, terms) keeps or drops it, and why."""
+
+    exchange_id: str
+    marker: str
+    kept: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class TargetRow:
+    """One row of `targets`: `data` is fp16 little-endian, `rows` times `dim` numbers."""
+
+    exchange_id: str
+    scorer: str
+    spec: str
+    rows: int
+    dim: int
+    data: bytes
+
+    @property
+    def key(self) -> TargetKey:
+        """What may be stored only once."""
+        return (self.exchange_id, self.scorer, self.spec)
+
+
+TargetKey = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class MarkRow:
+    """One row of `marks`; of two with the same exchange and marker the later one stands."""
+
+    mark: Mark
+    sequence: int
+
+
+def exchange_to_row(exchange: Exchange) -> dict[str, Any]:
+    """Return the columns of an exchange, in the types of `EXCHANGES`."""
+    row = {field.name: getattr(exchange, field.name) for field in fields(exchange)}
+    for name in _AS_JSON:
+        row[name] = canonical_json(row[name]).decode()
+    for name in ("prompt_token_ids", "response_token_ids"):
+        row[name] = None if row[name] is None else list(row[name])
+    return row
+
+
+def exchange_from_row(row: dict[str, Any]) -> Exchange:
+    """Return the exchange that `exchange_to_row` was given."""
+    values = dict(row)
+    for name in _AS_JSON:
+        values[name] = json.loads(values[name])
+    values["messages"] = tuple(values["messages"])
+    for name in ("prompt_token_ids", "response_token_ids"):
+        values[name] = None if values[name] is None else tuple(values[name])
+    return Exchange(**values)
+
+
+def response_digest(response_token_ids: Sequence[int] | None, response: str) -> bytes:
+    """Return 16 bytes that name a response: by its token ids where known, else by its text."""
+    return blake3(
+        canonical_json(response if response_token_ids is None else list(response_token_ids))
+    ).digest(length=16)
+
+
+def exchange_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Return rows of exchanges as an Arrow table, sorted by exchange_id."""
+    ordered = sorted(rows, key=lambda row: str(row["exchange_id"]))
+    return pa.Table.from_pylist(ordered, schema=EXCHANGES)
+
+
+def target_table(rows: Sequence[TargetRow]) -> pa.Table:
+    """Return rows of targets as an Arrow table, in the order given."""
+    columns = [[getattr(row, name) for row in rows] for name in TARGETS.names]
+    return pa.Table.from_arrays(
+        [pa.array(column, kind) for column, kind in zip(columns, TARGETS.types, strict=True)],
+        schema=TARGETS,
+    )
+
+
+def mark_table(rows: Sequence[MarkRow]) -> pa.Table:
+    """Return rows of marks as an Arrow table, sorted by sequence."""
+    ordered = sorted(rows, key=lambda row: row.sequence)
+    return pa.Table.from_pylist(
+        [
+            {
+                "exchange_id": row.mark.exchange_id,
+                "marker": row.mark.marker,
+                "kept": row.mark.kept,
+                "reason": row.mark.reason,
+                "sequence": row.sequence,
+            }
+            for row in ordered
+        ],
+        schema=MARKS,
+    )

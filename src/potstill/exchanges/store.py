@@ -1,0 +1,352 @@
+"""The exchange store: three append-only tables that survive a kill at any moment.
+
+What `append` has returned for is in the journal, on the disk. `compact` copies the journal into
+immutable shards and only then deletes it; until then, and after a kill in between, a row may be
+in both, and the shard's counts. Nothing is written before something is appended, so that opening
+the store of a finished run changes no file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from pathlib import Path
+from threading import RLock
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyarrow.compute as pc
+from torch import Tensor
+
+from potstill.durable import remove_leftovers
+from potstill.errors import PotstillError
+from potstill.exchanges.compaction import compact_journals, remove_orphans
+from potstill.exchanges.exchange import Exchange, Split
+from potstill.exchanges.index import Folders, Index, Known, known_of, load_index
+from potstill.exchanges.journal import Journal, journal_is_intact, journals, set_aside_journal
+from potstill.exchanges.rows import (
+    Mark,
+    MarkRow,
+    TargetKey,
+    TargetRow,
+    exchange_from_row,
+    exchange_to_row,
+)
+from potstill.exchanges.shards import damaged, is_intact, open_shard, set_aside, shards
+from potstill.exchanges.targets import (
+    SPEC,
+    HiddenTargets,
+    head_files,
+    head_is_intact,
+    hidden_of,
+    load_head,
+    save_head,
+    target_row,
+)
+from potstill.models.head import Head
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _locked(
+    method: Callable[Concatenate[ExchangeStore, _P], _R],
+) -> Callable[Concatenate[ExchangeStore, _P], _R]:
+    """Let one thread at a time into the store: training reads targets ahead in another one."""
+
+    @wraps(method)
+    def wrapper(self: ExchangeStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return wrapper
+
+
+class ExchangeStore:
+    """The tables `exchanges/`, `targets/` and `marks/` under one run directory.
+
+    One process may write at a time (the run directory's lock sees to it). Methods may be called
+    from several threads. Reading raises `PotstillError` naming a damaged shard; `repair` sets
+    such shards aside.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._folders = Folders.under(Path(root))
+        self._lock = RLock()
+        self._journals: list[Journal] | None = None
+        self._loaded: Index | None = None
+        self._verified: set[Path] = set()
+        self._orphans_gone = False
+
+    @_locked
+    def append(self, exchanges: Sequence[Exchange], targets: Sequence[HiddenTargets] = ()) -> None:
+        """Store a batch in one transaction, durable on return; all of it or none.
+
+        A row whose id is stored already is skipped. `targets` may belong to exchanges of this
+        batch or to stored ones. Raises `PotstillError` for a full disk (the store is then as
+        before) and for a hidden state beyond fp16's range.
+        """
+        self._remove_orphans()
+        index = self._index()
+        fresh: dict[str, Exchange] = {}
+        answered_otherwise = set()
+        for exchange in exchanges:
+            known = index.known.get(exchange.exchange_id)
+            if known is None:
+                fresh.setdefault(exchange.exchange_id, exchange)
+            elif known.digest != known_of(exchange).digest:
+                # Batches round differently, so a repeated prompt may get another response: the
+                # stored one stands, and targets of the other would be of another text.
+                answered_otherwise.add(exchange.exchange_id)
+        known_fresh = {key: known_of(exchange) for key, exchange in fresh.items()}
+        rows = self._new_targets(
+            [t for t in targets if t.exchange_id not in answered_otherwise], known_fresh
+        )
+        if not fresh and not rows:
+            return
+        journal = self._journal()
+        journal.append([exchange_to_row(exchange) for exchange in fresh.values()], rows)
+        # Only now: a failed append must leave no trace here either.
+        index.known.update(known_fresh)
+        index.targets_in_journals.update((row.key, journal) for row in rows)
+
+    @_locked
+    def append_targets(self, targets: Sequence[HiddenTargets]) -> None:
+        """Store targets of exchanges that are stored already (scored in a second pass)."""
+        self.append([], targets)
+
+    @_locked
+    def ids(self) -> set[str]:
+        """Return the ids of all stored exchanges."""
+        return set(self._index().known)
+
+    @_locked
+    def read(self, split: Split | None = None) -> list[Exchange]:
+        """Return the exchanges, of one split or of all, sorted by exchange_id."""
+        index = self._index()
+        found: dict[str, dict[str, Any]] = {}
+        for path in self._verified_shards(self._folders.exchanges):
+            with open_shard(path) as file:
+                table = file.read()
+            if split is not None:
+                table = table.filter(pc.equal(table.column("split"), split))
+            found.update((row["exchange_id"], row) for row in table.to_pylist())
+        for journal in self._open_journals():
+            for row in journal.exchanges():
+                if row["exchange_id"] not in index.exchanges_in_shards and split in (
+                    None,
+                    row["split"],
+                ):
+                    found.setdefault(row["exchange_id"], row)
+        return [exchange_from_row(found[key]) for key in sorted(found)]
+
+    @_locked
+    def target_ids(self, scorer: str) -> set[str]:
+        """Return the ids of the exchanges that have targets of this scorer."""
+        index = self._index()
+        keys = [*index.target_shards.keys(), *index.targets_in_journals]
+        return {key[0] for key in keys if key[1:] == (scorer, SPEC) and key[0] in index.known}
+
+    @_locked
+    def targets(self, scorer: str, ids: Sequence[str]) -> list[Tensor]:
+        """Return hidden_RD (fp16, on the CPU) for each id, in the order asked.
+
+        Raises `PotstillError` where one is not stored.
+        """
+        index = self._index()
+        keys: list[TargetKey] = [(exchange_id, scorer, SPEC) for exchange_id in ids]
+        in_shards = [key for key in keys if key in index.target_shards]
+        in_journals = [key for key in keys if key in index.targets_in_journals]
+        missing = (
+            len(keys)
+            - len(in_shards)
+            - len([key for key in in_journals if key not in index.target_shards])
+        )
+        if missing:
+            raise PotstillError(
+                f"{missing} of {len(keys)} exchanges have no stored targets of {scorer}; run the "
+                "same command again to score them"
+            )
+        found = index.target_shards.read(in_shards)
+        for key in in_journals:
+            if key not in found:
+                row = index.targets_in_journals[key].target(key)
+                found[key] = hidden_of(row.rows, row.dim, row.data)
+        return [found[key] for key in keys]
+
+    @_locked
+    def save_head(self, scorer: str, head: Head) -> None:
+        """Store the head that turns this scorer's hidden states into logits, once."""
+        save_head(self._folders.targets, scorer, head)
+
+    @_locked
+    def head(self, scorer: str) -> Head:
+        """Return the stored head of a scorer; raises `PotstillError` where there is none."""
+        return load_head(self._folders.targets, scorer)
+
+    @_locked
+    def mark(self, marks: Sequence[Mark]) -> None:
+        """Record judgements on stored exchanges; a later one by the same marker replaces.
+
+        Raises `KeyError` for an exchange that is not stored.
+        """
+        self._remove_orphans()
+        index = self._index()
+        latest: dict[tuple[str, str], Mark] = {}
+        for mark in marks:
+            if mark.exchange_id not in index.known:
+                raise KeyError(f"no exchange {mark.exchange_id} is stored")
+            latest[mark.exchange_id, mark.marker] = mark
+        changed = [
+            mark
+            for key, mark in latest.items()
+            if key not in index.marks or index.marks[key].mark != mark
+        ]
+        if not changed:
+            return
+        rows = [MarkRow(mark, index.next_sequence + i) for i, mark in enumerate(changed)]
+        self._journal().append(marks=rows)
+        index.next_sequence += len(rows)
+        index.marks.update(((row.mark.exchange_id, row.mark.marker), row) for row in rows)
+
+    @_locked
+    def marks(self) -> list[Mark]:
+        """Return the marks that stand, sorted by exchange_id and marker."""
+        index = self._index()
+        return [index.marks[key].mark for key in sorted(index.marks) if key[0] in index.known]
+
+    @_locked
+    def compact(self) -> None:
+        """Move the journal into shards; does nothing where there is no journal.
+
+        A kill at any moment loses and doubles nothing: the journal goes last.
+        """
+        open_journals = self._open_journals()
+        if not open_journals:
+            return
+        self._remove_orphans()
+        try:
+            compact_journals(self._folders, open_journals, self._index())
+            while open_journals:
+                open_journals[-1].remove()
+                open_journals.pop()
+        finally:
+            # Also after a failure: shards may be there that the index has not seen.
+            self._forget()
+
+    @_locked
+    def repair(self) -> list[str]:
+        """Set damaged files aside and return their names, relative to the run directory.
+
+        Rows that were in them are gone: their ids are no longer in `ids()` or `target_ids()`, so
+        that they are collected again. Call it at the start of a run, with nobody else writing.
+        """
+        self.close()
+        aside: list[str] = []
+        for folder in self._folders.all():
+            if not folder.is_dir():
+                continue
+            remove_leftovers(folder)
+            broken = [path for path in shards(folder) if not is_intact(path)]
+            self._verified.update(path for path in shards(folder) if path not in broken)
+            broken += [path for path in head_files(folder) if not head_is_intact(path)]
+            for path in broken:
+                set_aside(path)
+            broken_journals = [path for path in journals(folder) if not journal_is_intact(path)]
+            for path in broken_journals:
+                set_aside_journal(path)
+            aside += [f"{folder.name}/{path.name}" for path in broken + broken_journals]
+        self._orphans_gone = False
+        return aside
+
+    @_locked
+    def stats(self) -> dict[str, Any]:
+        """Return counts: exchanges (in all and by split), targets, marks, shards, bytes."""
+        index = self._index()
+        targets = {*index.target_shards.keys(), *index.targets_in_journals}
+        folders = [f for f in self._folders.all() if f.is_dir()]
+        return {
+            "exchanges": len(index.known),
+            "splits": dict(Counter(known.split for known in index.known.values())),
+            "response_tokens": sum(known.tokens or 0 for known in index.known.values()),
+            "targets": len({key for key in targets if key[0] in index.known}),
+            "marks": len(self.marks()),
+            "shards": sum(len(shards(folder)) for folder in folders),
+            "compacted": not self._open_journals(),
+            "bytes": sum(f.stat().st_size for d in folders for f in d.iterdir() if f.is_file()),
+        }
+
+    @_locked
+    def close(self) -> None:
+        """Close every file. Everything stays stored; the next call opens what it needs."""
+        for journal in self._journals or []:
+            journal.close()
+        self._journals = None
+        self._forget()
+
+    def _index(self) -> Index:
+        if self._loaded is None:
+            self._loaded = load_index(self._folders, self._open_journals(), self._verified_shards)
+        return self._loaded
+
+    def _forget(self) -> None:
+        if self._loaded is not None:
+            self._loaded.target_shards.close()
+        self._loaded = None
+
+    def _open_journals(self) -> list[Journal]:
+        if self._journals is None:
+            self._journals = [Journal(path) for path in journals(self._folders.exchanges)]
+        return self._journals
+
+    def _journal(self) -> Journal:
+        """Return the journal to append to, and create it where there is none."""
+        found = self._open_journals()
+        if not found:
+            found.append(Journal.create(self._folders.exchanges))
+        return found[-1]
+
+    def _new_targets(
+        self, targets: Iterable[HiddenTargets], fresh: dict[str, Known]
+    ) -> list[TargetRow]:
+        """Return the rows of those targets that are not stored yet, checked.
+
+        `fresh` are the exchanges that the same transaction stores.
+        """
+        index = self._index()
+        rows: dict[TargetKey, TargetRow] = {}
+        for target in targets:
+            key = (target.exchange_id, target.scorer, SPEC)
+            if key in rows or key in index.target_shards or key in index.targets_in_journals:
+                continue
+            known = fresh.get(target.exchange_id) or index.known.get(target.exchange_id)
+            if known is None:
+                raise KeyError(f"no exchange {target.exchange_id} is stored")
+            tokens = known.tokens
+            if tokens is not None and len(target.hidden_RD) != tokens:
+                raise ValueError(
+                    f"{len(target.hidden_RD)} hidden states for {tokens} response tokens"
+                )
+            rows[key] = target_row(target)
+        return list(rows.values())
+
+    def _remove_orphans(self) -> None:
+        """Delete targets and marks whose exchange is gone, as after a damaged shard.
+
+        An exchange that is collected again may get another response; what is left of the old
+        one must not be taken for its targets.
+        """
+        if self._orphans_gone:
+            return
+        if remove_orphans(self._folders, self._open_journals(), self._index()):
+            self._forget()
+        self._orphans_gone = True
+
+    def _verified_shards(self, folder: Path) -> list[Path]:
+        """Return the shards in a folder; raises `PotstillError` naming a damaged one."""
+        found = shards(folder)
+        for path in found:
+            if path not in self._verified and not is_intact(path):
+                raise damaged(path)
+            self._verified.add(path)
+        return found
