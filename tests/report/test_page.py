@@ -183,7 +183,7 @@ def test_full_disk_leaves_the_old_report(run_dir: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PotstillError, match="No space left"):
+    with pytest.raises(PotstillError, match="disk is full"):
         render(run_dir, {"changed": "yes"})
     assert path.read_bytes() == before
     assert sorted(run_dir.iterdir()) == names

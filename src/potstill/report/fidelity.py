@@ -17,11 +17,14 @@ STUDENTS = ("pruned", "untrained", "cross_entropy", "student")
 def model_name(key: str, evaluation: Mapping[str, Any]) -> str:
     """Return what a model of evaluation.json is called on the page."""
     cut = "pruned" in (evaluation.get("models") or {})
+    healed = words.at(evaluation, "shrink.heal") != "none"
     names = {
         "teacher": "Teacher",
         "student": "Student",
         "pruned": "Cut only",
-        "untrained": "Cut and healed, untrained" if cut else "Before training",
+        "untrained": ("Cut and healed, untrained" if healed else "Cut, untrained")
+        if cut
+        else "Before training",
         "cross_entropy": "Trained on text alone",
     }
     return names.get(key, clean(key))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -16,8 +14,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.report.view import context
+from potstill.rundir import read_metrics
 
 MOST_BYTES = 300_000
 
@@ -28,19 +28,20 @@ def render(run_root: Path, provenance: Mapping[str, Any] | None = None) -> Path:
     Reads evaluation.json, metrics.jsonl and recipe.yaml of the run directory. `provenance`
     holds facts for the page's last table (teacher, licences, terms decision, digests), nested
     as one likes; without it the evaluation's own `provenance` is shown, where it has one.
-    Raises PotstillError where the run has no readable evaluation.
+    Raises PotstillError where the run has no readable evaluation, or the disk is full; a report
+    that was there before then stays as it was.
     """
     evaluation = _read_evaluation(run_root / "evaluation.json")
     recipe = run_root / "recipe.yaml"
     facts = provenance if provenance is not None else evaluation.get("provenance")
     text = page(
         evaluation,
-        _read_metrics(run_root / "metrics.jsonl"),
+        read_metrics(run_root),
         recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         facts or {},
     )
     path = run_root / "report.html"
-    _write(path, text)
+    write_bytes(path, text.encode())
     return path
 
 
@@ -91,31 +92,3 @@ def _read_evaluation(path: Path) -> dict[str, Any]:
             f"{path} is not readable JSON; delete it and run `potstill evaluate` again."
         )
     return evaluation
-
-
-def _read_metrics(path: Path) -> list[dict[str, Any]]:
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            record = json.loads(line)
-        except ValueError:  # the half line of a killed run
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise PotstillError(
-            f"{path} could not be written ({error.strerror}); make room and run it again."
-        ) from None
