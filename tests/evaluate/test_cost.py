@@ -16,6 +16,7 @@ from transformers import (
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    MixtralConfig,
     Qwen3Config,
 )
 
@@ -62,6 +63,17 @@ def test_llama_by_hand() -> None:
     # Tied embedding counted once; two norms a block and one at the end.
     assert shape.parameters == block + 96 * 32 + 5 * 32
     assert matmul_flops_per_token(network("llama")) == shape.body + shape.head
+
+
+def test_mixture_counts_visited_experts_only() -> None:
+    config = MixtralConfig(
+        **SMALL, intermediate_size=48, num_key_value_heads=4, num_local_experts=8,
+        num_experts_per_tok=2,
+    )  # fmt: skip
+    shape = model_shape(AutoModelForCausalLM.from_config(config))
+    attention, experts = 4 * 32 * 32, 2 * 3 * 32 * 48
+    router = 32 * 8
+    assert shape.body - 2 * 2 * (attention + experts) in (0, 2 * 2 * router)
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))

@@ -40,8 +40,8 @@ class ModelShape:
 def model_shape(network: Any) -> ModelShape:
     """Return the shape of a transformers causal language model.
 
-    Counts every linear layer once a token, so it suits dense models: a mixture of experts
-    would need the share of experts that a token visits.
+    Counts every linear layer once a token, and of a mixture's experts (stored as one tensor of
+    three dimensions) the share that a token visits.
     """
     head = network.get_output_embeddings()
     body = sum(
@@ -49,7 +49,7 @@ def model_shape(network: Any) -> ModelShape:
     )
     return ModelShape(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        body=2.0 * body,
+        body=2.0 * (body + _expert_weights(network)),
         head=2.0 * (head.weight.numel() if head is not None else 0),
         attention=_attention(network.config),
     )
@@ -205,8 +205,26 @@ def _weights(module: nn.Module) -> int:
     return int(weight.numel())  # type: ignore[operator]
 
 
+def _expert_weights(network: Any) -> float:
+    config = _text_config(network.config)
+    visited = getattr(config, "num_experts_per_tok", None)
+    if not visited:
+        return 0.0
+    experts = [
+        weight
+        for module in network.modules()
+        for weight in module.parameters(recurse=False)
+        if weight.ndim == 3 and "Expert" in type(module).__name__
+    ]
+    return float(sum(weight.numel() * min(1, visited / weight.shape[0]) for weight in experts))
+
+
+def _text_config(config: Any) -> Any:
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
 def _attention(config: Any) -> tuple[tuple[float, int | None], ...]:
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    config = _text_config(config)
     heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     # Queries times keys, then weights times values: 2 FLOPs a channel each.
