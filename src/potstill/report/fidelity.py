@@ -158,7 +158,7 @@ def _fidelity_chart(evaluation: Mapping[str, Any], column: str) -> dict[str, Any
     title = "KL divergence from the teacher" if is_kl else "Agreement on the likeliest token"
     return {
         "title": title,
-        "note": "nats a token; 0 would be the teacher itself, less is better"
+        "note": "nats a token; 0 is the teacher itself, less is better"
         if is_kl
         else "share of response positions; more is better",
         "svg": charts.dots(
