@@ -20,6 +20,8 @@ from potstill.errors import PotstillError
 from potstill.exchanges.rows import Mark, MarkRow, TargetKey, TargetRow
 
 _PATTERN = "journal-*.sqlite"
+# A size limit shows as a failed write, and as shared memory that cannot grow.
+_FULL_DISK_CODES = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 # Targets are blobs of a hundred kilobytes: large pages keep their chains short.
 _PAGE_BYTES = 32_768
@@ -188,10 +190,9 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        # The low byte of an extended result code is the primary one.
-        primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        extended = getattr(error, "sqlite_errorcode", None)
-        if primary == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_WRITE:
+        extended = getattr(error, "sqlite_errorcode", None) or 0
+        primary = extended & 0xFF
+        if primary == sqlite3.SQLITE_FULL or extended in _FULL_DISK_CODES:
             raise disk_full(path.parent) from error
         if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise PotstillError(

@@ -27,7 +27,6 @@ from potstill.exchanges.shards import digest_of, open_shard, write_shard
 from potstill.models.head import Head
 
 SPEC = "hidden-fp16"
-_FP16_LARGEST = 65_504.0
 # A row group is decoded whole for any row in it; half a megabyte is a handful of responses.
 _GROUP_BYTES = 512 * 1024
 _HEAD_PREFIX = "head-"
@@ -54,14 +53,16 @@ def target_row(targets: HiddenTargets) -> TargetRow:
     hidden_RD = targets.hidden_RD.detach()
     if hidden_RD.ndim != 2:
         raise ValueError(f"hidden_RD must have two dimensions, not {hidden_RD.ndim}")
-    if hidden_RD.numel() and not bool((hidden_RD.abs() <= _FP16_LARGEST).all()):
+    # Converted first: a comparison in bf16 would round the bound as well.
+    stored_RD = hidden_RD.to("cpu", torch.float16).contiguous()
+    if not bool(torch.isfinite(stored_RD).all()):
         raise PotstillError(
             "a hidden state of the teacher is not finite or beyond fp16's range (65504), so its "
             "targets cannot be stored; set collect.targets to none, and training asks the "
             "teacher itself"
         )
-    data = hidden_RD.to("cpu", torch.float16).contiguous().numpy().astype("<f2", copy=False)
-    rows, dim = hidden_RD.shape
+    data = stored_RD.numpy().astype("<f2", copy=False)
+    rows, dim = stored_RD.shape
     return TargetRow(targets.exchange_id, targets.scorer, SPEC, rows, dim, data.tobytes())
 
 

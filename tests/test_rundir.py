@@ -1,0 +1,188 @@
+"""The run directory: one recipe, one process, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from potstill import durable
+from potstill.durable import temporary_name
+from potstill.errors import PotstillError
+from potstill.recipe import Recipe
+from potstill.rundir import RunDir, is_run_directory, read_metrics, read_recipe, recipe_digest
+
+
+def recipe(**changes: object) -> Recipe:
+    return Recipe.model_validate({"name": "run", "teacher": {"model": "möd/el"}, **changes})
+
+
+def test_a_new_directory_gets_the_resolved_recipe(tmp_path: Path) -> None:
+    with RunDir.open(tmp_path / "a" / "run", recipe()) as run:
+        assert read_recipe(run.root) == recipe()
+        text = (run.root / "recipe.yaml").read_text(encoding="utf-8")
+        assert "learning_rate: 0.0001" in text and "möd/el" in text
+        assert is_run_directory(run.root)
+        assert [p.name for p in run.root.iterdir()] == ["recipe.yaml"]
+
+
+def test_the_same_recipe_goes_on_and_opening_writes_nothing(tmp_path: Path) -> None:
+    with RunDir.open(tmp_path / "run", recipe()) as run:
+        run.finish("collect", {"tokens": 7})
+        run.log({"step": 1})
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")}
+    with RunDir.open(tmp_path / "run", recipe()) as run:
+        assert run.done("collect") == {"tokens": 7}
+        assert run.done("train") is None
+        assert run.metrics() == [{"step": 1}]
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
+
+
+def test_another_recipe_is_refused_and_each_difference_named(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    RunDir.open(root, recipe(train={"learning_rate": 1e-4}, seed=1)).close()
+    with pytest.raises(PotstillError) as caught:
+        RunDir.open(root, recipe(train={"learning_rate": 3e-4}, shrink={"blocks": [1, 2]}, seed=1))
+    message = str(caught.value)
+    assert "made by another recipe" in message
+    assert "train.learning_rate is 0.0001 there and 0.0003 in this recipe" in message
+    assert "shrink.blocks is null there and [1, 2] in this recipe" in message
+    assert "seed" not in message
+    assert "--out" in message and "--fresh" in message
+    RunDir.open(root, recipe(seed=1, train={"learning_rate": 1e-4})).close()
+
+
+def test_a_recipe_of_an_older_version_means_the_defaults(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    RunDir.open(root, recipe()).close()
+    path = root / "recipe.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(x for x in lines if "clip_norm" not in x), encoding="utf-8")
+    RunDir.open(root, recipe()).close()
+    path.write_text("".join([*lines, "gone: 1\n"]), encoding="utf-8")
+    with pytest.raises(PotstillError, match="gone is 1 there and not set in this recipe"):
+        RunDir.open(root, recipe())
+    with pytest.raises(PotstillError, match=r"does not fit this version of potstill \(gone\)"):
+        read_recipe(root)
+
+
+def test_fresh_empties_a_run_directory_only(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    with RunDir.open(root, recipe()) as run:
+        run.finish("collect", {})
+        run.write_text("student/config.json", "{}")
+    with RunDir.open(root, recipe(seed=5), fresh=True) as run:
+        assert [p.name for p in root.iterdir()] == ["recipe.yaml"]
+        assert read_recipe(root).seed == 5
+    foreign = tmp_path / "home"
+    foreign.mkdir()
+    # Somebody's own recipe in somebody's own folder does not make it a run directory.
+    (foreign / "recipe.yaml").write_text("name: run\nteacher: {model: x}\n")
+    for fresh in (False, True):
+        with pytest.raises(PotstillError, match="not empty and not a run directory"):
+            RunDir.open(foreign, recipe(), fresh=fresh)
+    assert (foreign / "recipe.yaml").exists()
+
+
+def test_fresh_does_not_follow_links(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    root = tmp_path / "run"
+    RunDir.open(root, recipe()).close()
+    (root / "student").symlink_to(outside)
+    RunDir.open(root, recipe(), fresh=True).close()
+    assert (outside / "precious").exists() and not (root / "student").exists()
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(PotstillError, match="is a file, not a directory"):
+        RunDir.open(tmp_path / "run", recipe())
+    with pytest.raises(PotstillError, match="not a run directory"):
+        read_recipe(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    held = RunDir.open(root, recipe())
+    with pytest.raises(PotstillError, match="in use by another potstill process"):
+        RunDir.open(root, recipe())
+    held.close()
+    RunDir.open(root, recipe()).close()
+    with pytest.raises(PotstillError, match="another recipe"):
+        RunDir.open(root, recipe(seed=9))
+    RunDir.open(root, recipe()).close()  # a refusal does not keep the lock
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
+def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, signal\nfrom pathlib import Path\n"
+        "from potstill.recipe import Recipe\nfrom potstill.rundir import RunDir\n"
+        "r = Recipe.model_validate({'name': 'run', 'teacher': {'model': 'möd/el'}})\n"
+        "RunDir.open(Path(sys.argv[1]), r)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], check=False)
+    assert result.returncode == -9
+    RunDir.open(tmp_path / "run", recipe()).close()
+
+
+def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    root.mkdir()
+    # Killed before its first file was renamed: still an empty directory to us.
+    half = temporary_name(root / "recipe.yaml")
+    half.write_text("# half")
+    with RunDir.open(root, recipe()):
+        assert not half.exists() and is_run_directory(root)
+
+
+def test_a_half_line_of_metrics_is_ignored_and_then_cut_off(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    with RunDir.open(root, recipe()) as run:
+        run.log({"step": 1, "loss": math.nan, "deep": {"x": [math.inf, 1.5]}})
+    with (root / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "lo')
+    expected = [{"step": 1, "loss": None, "deep": {"x": [None, 1.5]}}]
+    assert read_metrics(root) == expected
+    with RunDir.open(root, recipe()) as run:
+        run.log({"step": 2})
+        run.log({"step": 3})
+        assert run.metrics() == [*expected, {"step": 2}, {"step": 3}]
+    assert read_metrics(tmp_path) == []
+
+
+def test_a_full_disk_leaves_the_old_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with RunDir.open(tmp_path / "run", recipe()) as run:
+        run.finish("train", {"steps": 1})
+        monkeypatch.setattr(durable.os, "fsync", full)
+        with pytest.raises(PotstillError, match="the disk is full"):
+            run.finish("train", {"steps": 2})
+        monkeypatch.undo()
+        assert run.done("train") == {"steps": 1}
+        assert not list(run.root.rglob("*.tmp"))
+
+
+def test_json_is_plain_and_a_torn_state_is_not_done(tmp_path: Path) -> None:
+    with RunDir.open(tmp_path / "run", recipe()) as run:
+        path = run.write_json("evaluation.json", {"kl": (1.0, -math.inf), "text": "é"})
+        assert json.loads(path.read_text(encoding="utf-8")) == {"kl": [1.0, None], "text": "é"}
+        assert path == run.evaluation_path
+        run.write_text("state/collect.json", '{"half')
+        assert run.done("collect") is None
+
+
+def test_the_digest_covers_every_value() -> None:
+    assert recipe_digest(recipe()) == recipe_digest(recipe(seed=0))
+    assert recipe_digest(recipe()) != recipe_digest(recipe(seed=1))
