@@ -1,0 +1,274 @@
+"""From a source of prompts to the plan of a run: training, validation, held out.
+
+What is held out is decided by digest, never by order or seed: the same prompt is on the same
+side whenever and wherever the plan is made, and no training prompt equals or nearly equals it.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from blake3 import blake3
+
+from potstill.collect.sources import STARTER, STARTER_HELD_OUT, Row, read_rows, source_name
+from potstill.errors import PotstillError
+from potstill.exchanges.exchange import Message, Prompt, Split, prompt_id_of
+from potstill.exchanges.overlap import OverlapReport, overlap, prompt_text
+from potstill.recipe import PromptsConfig
+
+Messages = tuple[Message, ...]
+Reader = Callable[[str, PromptsConfig], Sequence[Messages]]
+
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """What is asked, and what for.
+
+    `train` is in the order of collection. `overlap.train` counts the prompts before those that
+    resemble a held-out one were dropped. `notes` says in words what was left out, and why.
+    """
+
+    train: tuple[Prompt, ...]
+    validation: tuple[Prompt, ...]
+    held_out: tuple[Prompt, ...]
+    overlap: OverlapReport
+    notes: tuple[str, ...] = ()
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """Every prompt: training, validation, held out."""
+        return self.train + self.validation + self.held_out
+
+
+def read_prompts(source: str, config: PromptsConfig) -> list[Messages]:
+    """Return the messages of every row of a source, blank ones included.
+
+    The column holds text (one user message) or a list of messages; assistant turns at its end
+    are answers, not prompts, and are cut off. `config.template` makes text from columns.
+    `config.system` goes before every prompt that has no system message of its own. The two
+    starter files and .txt files always have the column `prompt`. Raises PotstillError, with
+    the line, where a row does not fit.
+    """
+    plain = source in (STARTER, STARTER_HELD_OUT) or source.lower().endswith(".txt")
+    column = "prompt" if plain else config.column
+    fields = _template_fields(config.template) if config.template is not None else None
+    prompts = []
+    for row in read_rows(source):
+        if config.template is not None and fields is not None:
+            values = {field: _text_value(row, field) for field in fields}
+            messages: Messages = (_user(config.template.format(**values), row.place),)
+        else:
+            messages = _messages(_value(row, column), column, row.place)
+        if config.system is not None and messages[0]["role"] != "system":
+            messages = ({"role": "system", "content": config.system}, *messages)
+        prompts.append(messages)
+    return prompts
+
+
+def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompts) -> PromptPlan:
+    """Return the plan of a run.
+
+    `read(source, config)` gives the messages of a source; pass your own for sources that are
+    not read but made (`magpie`). Prompts with equal messages count once. Raises PotstillError
+    where too few prompts are left to train on.
+    """
+    notes: list[str] = []
+    pool = _distinct(config.source, read(config.source, config), notes)
+    held_out_source = config.held_out
+    if held_out_source is None and config.source == STARTER:
+        held_out_source = STARTER_HELD_OUT
+    if held_out_source is None:
+        held_out, pool = _split(pool, config.held_out_count, "held_out")
+    else:
+        others = _distinct(held_out_source, read(held_out_source, config), notes)
+        held_out, _ = _split(others, config.held_out_count, "held_out")
+    if len(held_out) < config.held_out_count:
+        notes.append(
+            f"only {len(held_out)} prompts are held out, where {config.held_out_count} were asked"
+        )
+    pool, found = _without_overlap(pool, held_out)
+    if found.dropped_from_training:
+        notes.append(
+            f"{found.dropped_from_training} training prompts were dropped, since they equal or "
+            "nearly equal a held-out one"
+        )
+    validation, train = _split(pool, config.validation_count, "validation")
+    if not train:
+        raise PotstillError(
+            f"the prompt source {config.source} leaves no prompt to train on, after "
+            f"{len(held_out)} held out, {found.dropped_from_training} dropped as near-duplicates "
+            f"of those and {len(validation)} for validation; give more prompts, or lower "
+            "prompts.held_out_count or prompts.validation_count"
+        )
+    train = _ordered(train, f"train:{seed}")[: config.limit]
+    train, again = _without_overlap(train, held_out)
+    return PromptPlan(
+        train=_in_split(train, "train"),
+        validation=_in_split(validation, "validation"),
+        held_out=_in_split(held_out, "held_out"),
+        overlap=_joined(found, again),
+        notes=tuple(notes),
+    )
+
+
+def _value(row: Row, column: str) -> Any:
+    if column not in row.values:
+        there = ", ".join(sorted(str(name) for name in row.values)) or "none"
+        raise PotstillError(
+            f"{row.place}, has no column {column}; the columns there are: {there}. "
+            "Set prompts.column or prompts.template"
+        )
+    return row.values[column]
+
+
+def _text_value(row: Row, column: str) -> str:
+    value = _value(row, column)
+    return "" if value is None else str(value)
+
+
+def _template_fields(template: str) -> tuple[str, ...]:
+    """Return the columns that a template names."""
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise PotstillError(
+            f"prompts.template cannot be read ({error}); write columns as {{name}} and double "
+            "the braces that are meant as text"
+        ) from None
+    fields = [field for _, field, _, _ in parts if field is not None]
+    # Plain names only: `{a.b}` and `{a[0]}` would reach into Python objects.
+    if any(not f.isidentifier() or spec or conv for _, f, spec, conv in parts if f is not None):
+        raise PotstillError(
+            "prompts.template may only hold plain column names, like {body}; double the braces "
+            "that are meant as text"
+        )
+    if not fields:
+        raise PotstillError("prompts.template names no column; write columns as {name}")
+    return tuple(dict.fromkeys(fields))
+
+
+def _user(text: str, place: str) -> Message:
+    return {"role": "user", "content": _clean(text, place)}
+
+
+def _clean(text: str, place: str) -> str:
+    """Return the text without outer white space; half a surrogate pair is an error."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PotstillError(
+            f"{place}, holds half a surrogate pair (\\ud800 to \\udfff), which is no text; "
+            "remove the escape or the row"
+        ) from None
+    return text.strip()
+
+
+def _messages(value: Any, column: str, place: str) -> Messages:
+    """Return what a cell says, as messages; None is a blank prompt."""
+    if value is None or isinstance(value, str):
+        return (_user(value or "", place),)
+    if not isinstance(value, list):
+        raise PotstillError(
+            f"{place}: the column {column} holds {type(value).__name__}, where text or a list "
+            "of messages is needed"
+        )
+    messages = [_message(item, column, place) for item in value]
+    while messages and messages[-1]["role"] == "assistant":
+        messages.pop()
+    if not messages:
+        return (_user("", place),)
+    if messages[-1]["role"] != "user":
+        raise PotstillError(f"{place}: the messages in {column} do not end with one of the user")
+    return tuple(messages)
+
+
+def _message(item: Any, column: str, place: str) -> Message:
+    role = item.get("role") if isinstance(item, dict) else None
+    content = item.get("content") if isinstance(item, dict) else None
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        texts = [part.get("text") for part in content if part.get("type") == "text"]
+        if len(texts) == len(content) and all(isinstance(text, str) for text in texts):
+            content = "".join(texts)
+    if role not in _ROLES or not isinstance(content, str):
+        raise PotstillError(
+            f"{place}: the column {column} has a message without a role ({', '.join(_ROLES)}) "
+            "and text content"
+        )
+    return {"role": role, "content": _clean(content, place)}
+
+
+def _distinct(source: str, read: Sequence[Messages], notes: list[str]) -> list[Prompt]:
+    """Return the prompts of a source that are neither blank nor repeated."""
+    prompts: dict[str, Prompt] = {}
+    blank = 0
+    for messages in read:
+        if not messages[-1]["content"]:
+            blank += 1
+            continue
+        key = prompt_id_of(messages)
+        prompts.setdefault(key, Prompt(key, messages, "train", source_name(source)))
+    repeated = len(read) - blank - len(prompts)
+    if blank:
+        notes.append(f"{blank} blank prompts of {source_name(source)} were left out")
+    if repeated:
+        notes.append(f"{repeated} repeated prompts of {source_name(source)} were left out")
+    if not prompts:
+        raise PotstillError(f"the prompt source {source} has no prompt that is not blank")
+    return list(prompts.values())
+
+
+def _ordered(prompts: Sequence[Prompt], purpose: str) -> list[Prompt]:
+    """Return the prompts in an order that depends on nothing but them and the purpose."""
+    return sorted(prompts, key=lambda p: blake3(f"{purpose}:{p.prompt_id}".encode()).digest())
+
+
+def _split(
+    prompts: Sequence[Prompt], count: int, purpose: str
+) -> tuple[list[Prompt], list[Prompt]]:
+    """Return `count` prompts chosen by digest, and the others."""
+    ordered = _ordered(prompts, purpose)
+    return ordered[:count], ordered[count:]
+
+
+def _texts(prompts: Sequence[Prompt]) -> list[str]:
+    return [prompt_text(p.messages) for p in prompts]
+
+
+def _without_overlap(
+    train: Sequence[Prompt], held_out: Sequence[Prompt]
+) -> tuple[list[Prompt], OverlapReport]:
+    """Return the training prompts that resemble no held-out one, and what was found."""
+    kept: list[Prompt] = list(train)
+    total: OverlapReport | None = None
+    while True:
+        found = overlap(_texts(kept), _texts(held_out))
+        total = _counted(found) if total is None else _joined(total, found)
+        if not found.train_indices:
+            return kept, total
+        # What is typical of a template is judged over all prompts, so dropping some can show
+        # more: go on until a check of what is left finds nothing.
+        drop = set(found.train_indices)
+        kept = [p for i, p in enumerate(kept) if i not in drop]
+
+
+def _counted(found: OverlapReport) -> OverlapReport:
+    return replace(found, dropped_from_training=len(found.train_indices), train_indices=())
+
+
+def _joined(first: OverlapReport, then: OverlapReport) -> OverlapReport:
+    """Add what a later check of the same prompts found."""
+    return replace(
+        first,
+        exact=first.exact + then.exact,
+        near=first.near + then.near,
+        dropped_from_training=first.exact + first.near + then.exact + then.near,
+    )
+
+
+def _in_split(prompts: Sequence[Prompt], split: Split) -> tuple[Prompt, ...]:
+    return tuple(replace(p, split=split) for p in prompts)
