@@ -1,0 +1,264 @@
+"""The schema of evaluation.json, documented in docs/reference/evaluation.md.
+
+A later version may add fields under the same schema name; a field that changes its meaning
+changes the name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from potstill.stats.bootstrap import Interval
+
+SCHEMA: Literal["potstill/evaluation/1"] = "potstill/evaluation/1"
+
+
+class Part(BaseModel):
+    """Base of every section: immutable, and unknown keys are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Estimate(Part):
+    """A measured value with its 95% bootstrap interval over prompts (docs/methods/intervals.md)."""
+
+    value: FiniteFloat = Field(description="The estimate, over all prompts.")
+    ci95: tuple[FiniteFloat, FiniteFloat] = Field(description="Ends of the 95% interval.")
+    n: int = Field(ge=1, description="Prompts that it was measured on.")
+
+    @classmethod
+    def of(cls, interval: Interval) -> Estimate:
+        """Return an interval as it is written."""
+        return cls(**interval.as_dict())
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.ci95[0] > self.ci95[1]:
+            raise ValueError("the ends of an interval are in order: low, high")
+        return self
+
+
+class Machine(Part):
+    """What everything ran on."""
+
+    cpu: str = Field(description="The processor's name.")
+    cores: int = Field(description="Cores that the process may use.")
+    memory_gb: float = Field(description="Memory of the machine, in 10^9 bytes.")
+    accelerator: str | None = Field(description="The accelerator's name; null without one.")
+    packages: dict[str, str] = Field(description="Versions of Python and the packages used.")
+    compute_dtype: str = Field(description="Precision of the matrix products.")
+
+
+class HeldOutText(Part):
+    """The teacher's text that fidelity is measured on."""
+
+    prompts: int = Field(description="Held-out prompts.")
+    tokens: int = Field(description="Response tokens, end of sequence included.")
+    max_tokens: int = Field(description="Longest response.")
+    sampling: dict[str, float] = Field(description="How the teacher's responses were drawn.")
+
+
+class GreedyFidelity(Part):
+    """The same on the teacher's greedy text."""
+
+    kl_per_token: Estimate = Field(description="KL(teacher || student), nats a token.")
+    top1_agreement: Estimate = Field(
+        description="Share of positions with the same likeliest token."
+    )
+    perplexity: Estimate = Field(description="exp(negative log-likelihood a token).")
+
+
+class ModelFigures(Part):
+    """One model, on the teacher's held-out text sampled at temperature 1."""
+
+    params: int = Field(description="Parameters, tied ones counted once.")
+    bytes: int = Field(
+        description="Bytes of weights, config and tokenizer on disk (of the parameters in memory "
+        "for a model that is not kept)."
+    )
+    prefill_tok_s: FiniteFloat = Field(description="Tokens read a second, one sequence at a time.")
+    decode_tok_s: FiniteFloat = Field(
+        description="Tokens written a second, one sequence at a time."
+    )
+    perplexity: Estimate = Field(
+        description="exp(negative log-likelihood a token). The teacher's is under the "
+        "distribution that students are compared with."
+    )
+    bits_per_byte: Estimate = Field(
+        description="Bits a UTF-8 byte of the original text, each model with its own tokens."
+    )
+    kl_per_token: Estimate | None = Field(
+        None, description="Students: KL(teacher || student), nats a token, whole vocabulary."
+    )
+    top1_agreement: Estimate | None = Field(
+        None, description="Students: share of positions with the same likeliest token."
+    )
+    greedy: GreedyFidelity | None = Field(
+        None, description="Students: the same on the teacher's greedy text, where measured."
+    )
+
+
+class Models(Part):
+    """The models. `pruned` is the student before healing, `untrained` healed, not trained."""
+
+    teacher: ModelFigures = Field(description="The teacher itself.")
+    student: ModelFigures = Field(description="The trained student.")
+    untrained: ModelFigures | None = Field(None, description="The student before training.")
+    pruned: ModelFigures | None = Field(None, description="The student before healing.")
+    cross_entropy: ModelFigures | None = Field(
+        None, description="The same student trained on the teacher's text alone."
+    )
+
+
+class Differences(Part):
+    """The student's KL a token against each baseline's, paired over prompts."""
+
+    student_minus_untrained_kl: Estimate | None = Field(None, description="Below 0: training paid.")
+    student_over_untrained_kl: Estimate | None = Field(None, description="The same as a ratio.")
+    student_minus_pruned_kl: Estimate | None = Field(
+        None, description="Below 0: healing and training paid."
+    )
+    student_over_pruned_kl: Estimate | None = Field(None, description="The same as a ratio.")
+    student_minus_cross_entropy_kl: Estimate | None = Field(
+        None, description="Below 0: the teacher's distributions taught more than its text."
+    )
+    student_over_cross_entropy_kl: Estimate | None = Field(None, description="The same as a ratio.")
+
+
+class Vocabulary(Part):
+    """A trimmed vocabulary."""
+
+    kept: int = Field(description="Tokens of the student.")
+    of: int = Field(description="Tokens of the teacher.")
+    teacher_mass_removed: Estimate = Field(
+        description="The teacher's probability on removed tokens, a position. It counts: it is "
+        "moved to the first piece of the token's re-encoding, never left out of the KL."
+    )
+
+
+class Overlap(Part):
+    """Held-out prompts against training prompts."""
+
+    held_out: int = Field(description="Held-out prompts.")
+    train: int = Field(description="Training prompts.")
+    exact: int = Field(description="Held-out prompts that training holds too, in the final store.")
+    near: int = Field(description="Held-out prompts with a near-duplicate in training.")
+    dropped_from_training: int = Field(description="Training prompts left out for that reason.")
+    method: str = Field(description="How near-duplicates are found.")
+    threshold: float = Field(description="From which similarity on they count.")
+
+
+class Collection(Part):
+    """How the teacher's answers were collected."""
+
+    exchanges: int = Field(description="Exchanges stored.")
+    response_tokens: int = Field(description="Tokens the teacher wrote.")
+    seconds: FiniteFloat = Field(description="Time it took.")
+    tokens_per_s: FiniteFloat = Field(description="Response tokens a second.")
+    slots_busy: FiniteFloat = Field(description="Share of decoding slots that did work.")
+    slots_busy_before_last_wave: FiniteFloat | None = Field(
+        description="The same until the last wave; null with one wave."
+    )
+    waves: int = Field(description="Waves.")
+
+
+class Closeness(Part):
+    """KL and agreement on validation text, without an interval: for choices, not for claims."""
+
+    kl: FiniteFloat = Field(description="KL(teacher || student), nats a token.")
+    agreement: FiniteFloat = Field(description="Share of positions with the same likeliest token.")
+
+
+class Shrink(Part):
+    """How the student was cut from the teacher."""
+
+    blocks: list[int] = Field(description="Blocks that were dropped, as the teacher counts them.")
+    heal: str = Field(description="The closed-form repair.")
+    calibration_tokens: int = Field(description="Teacher tokens that it was fitted on.")
+    plain: Closeness | None = Field(description="Before healing.")
+    healed: Closeness | None = Field(description="After healing, before any training.")
+    rejected: list[Any] = Field(description="Other choices that were measured and not taken.")
+
+
+class Training(Part):
+    """The training run."""
+
+    steps: int = Field(description="Optimiser steps.")
+    tokens: int = Field(description="Tokens read, prompts included.")
+    seconds: FiniteFloat = Field(description="Time it took.")
+    tokens_per_s: FiniteFloat = Field(description="Tokens a second.")
+    first_loss: FiniteFloat = Field(description="Loss of the first step.")
+    last_loss: FiniteFloat = Field(description="Loss of the last step.")
+
+
+class Stage(Part):
+    """What a stage cost (docs/methods/cost.md)."""
+
+    flops: FiniteFloat = Field(description="Floating-point operations, counted from shapes.")
+    tokens: int = Field(description="Tokens.")
+    seconds: FiniteFloat = Field(description="Seconds.")
+    joules: FiniteFloat | None = Field(description="Energy; null where the machine does not say.")
+    money: FiniteFloat = Field(description="The machine's time at the recipe's price.")
+
+
+class FromScratch(Part):
+    """An estimate of training a model of this size from scratch."""
+
+    tokens: int = Field(description="Training tokens.")
+    flops: FiniteFloat = Field(description="Floating-point operations.")
+    money: FiniteFloat = Field(description="At the recipe's accelerator price.")
+    formula: str = Field(description="The formula and its source.")
+
+
+class Cost(Part):
+    """What the run cost, by stage."""
+
+    collection: Stage | None = Field(None, description="The teacher's answers.")
+    shrink: Stage | None = Field(None, description="Cutting and healing.")
+    training: Stage | None = Field(None, description="Training.")
+    evaluation: Stage | None = Field(None, description="These measurements.")
+    total: Stage = Field(description="All stages.")
+    from_scratch: FromScratch = Field(description="The estimate to compare with.")
+    ratio_flops: FiniteFloat = Field(description="Total operations over the estimate's.")
+    currency: str = Field(description="Currency of the prices.")
+
+
+class SamplePair(Part):
+    """One prompt, drawn by the seed, with both greedy responses."""
+
+    messages: list[dict[str, str]] = Field(description="The prompt.")
+    teacher: str = Field(description="The teacher's response.")
+    student: str = Field(description="The student's response.")
+
+
+class Evaluation(Part):
+    """The whole file."""
+
+    schema_name: Literal["potstill/evaluation/1"] = Field(
+        SCHEMA, alias="schema", description="Name and version of this schema."
+    )
+    run: str = Field(description="Name of the run.")
+    created_at: str = Field(description="When it was written (ISO 8601, UTC).")
+    machine: Machine = Field(description="What everything ran on.")
+    held_out: HeldOutText = Field(description="The text that fidelity is measured on.")
+    models: Models = Field(description="The figures of each model.")
+    differences: Differences = Field(description="The student against its baselines.")
+    vocabulary: Vocabulary | None = Field(description="The trimmed vocabulary; null if whole.")
+    overlap: Overlap = Field(description="Held-out prompts against training prompts.")
+    collection: Collection | None = Field(description="How answers were collected.")
+    shrink: Shrink | None = Field(description="How the student was cut; null if it was not.")
+    training: Training | None = Field(description="The training run.")
+    cost: Cost = Field(description="What the run cost.")
+    samples: list[SamplePair] = Field(description="Responses side by side.")
+    peak_memory_bytes: int = Field(description="Most memory that the process has held.")
+    seconds: FiniteFloat = Field(description="Time that the evaluation took.")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the file's content; absent models, differences and stages are left out."""
+        content = self.model_dump(mode="json", by_alias=True)
+        content["models"] = self.models.model_dump(mode="json", exclude_none=True)
+        content["differences"] = self.differences.model_dump(mode="json", exclude_none=True)
+        content["cost"] = {k: v for k, v in content["cost"].items() if v is not None}
+        return content

@@ -1,0 +1,319 @@
+"""How close a student's next-token distributions are to its teacher's.
+
+Everything is dense: the whole vocabulary at every response position, log-space in fp32, sums
+in float64. Hidden states come in, sums for each sequence go out, and nothing larger than one
+chunk of [positions, vocabulary] is ever held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from potstill.errors import PotstillError
+from potstill.models.head import Head
+from potstill.models.vocabulary import VocabularyMap
+from potstill.progress import Step
+from potstill.stats.bootstrap import (
+    RESAMPLES,
+    Interval,
+    difference_interval,
+    perplexity_interval,
+    quotient_interval,
+    ratio_interval,
+)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FidelitySums:
+    """Sums over response positions, one number a sequence (or a prompt).
+
+    `kl`: KL(teacher || student) in nats. `agree`: positions where both find the same token
+    likeliest. `student_nll`, `teacher_nll`: negative log-likelihood of the response in nats,
+    the teacher's under the distribution that the student is compared with; `teacher_own_nll`:
+    under the teacher's distribution as it is, before any removed token's mass is moved.
+    `mass_removed`: the teacher's probability on tokens that the student's vocabulary lacks.
+    `tokens`: positions.
+    """
+
+    kl: Floats
+    agree: Floats
+    student_nll: Floats
+    teacher_nll: Floats
+    teacher_own_nll: Floats
+    mass_removed: Floats
+    tokens: Floats
+
+    def by_prompt(self, prompt_ids: Sequence[str]) -> FidelitySums:
+        """Return the sums a prompt, in order of first appearance.
+
+        Several responses to one prompt are not independent, so intervals are over prompts.
+        """
+        group = grouping(prompt_ids)
+        return FidelitySums(**{f.name: summed(getattr(self, f.name), group) for f in fields(self)})
+
+
+def grouping(prompt_ids: Sequence[str]) -> list[int]:
+    """Return for each sequence the number of its prompt, counted by first appearance."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(prompt_id, len(numbers)) for prompt_id in prompt_ids]
+
+
+def summed(values: Floats, group: Sequence[int]) -> Floats:
+    """Return the sum of values in each group."""
+    return np.bincount(group, weights=values).astype(np.float64)
+
+
+def compare(
+    teacher_hidden: Sequence[Tensor],
+    teacher_head: Head,
+    student_hidden: Sequence[Tensor],
+    student_head: Head,
+    response_ids: Sequence[Sequence[int]],
+    vocabulary: VocabularyMap | None = None,
+    *,
+    chunk: int = 128,
+    precise: bool = True,
+) -> FidelitySums:
+    """Return the fidelity of one student; see `compare_all`."""
+    students = {"student": (student_hidden, student_head)}
+    return compare_all(
+        teacher_hidden,
+        teacher_head,
+        students,
+        response_ids,
+        vocabulary,
+        chunk=chunk,
+        precise=precise,
+    )["student"]
+
+
+@torch.inference_mode()
+def compare_all(
+    teacher_hidden: Sequence[Tensor],
+    teacher_head: Head,
+    students: Mapping[str, tuple[Sequence[Tensor], Head]],
+    response_ids: Sequence[Sequence[int]],
+    vocabulary: VocabularyMap | None = None,
+    *,
+    chunk: int = 128,
+    precise: bool = True,
+    step: Step | None = None,
+) -> dict[str, FidelitySums]:
+    """Return each student's sums, with the teacher's distribution formed once for all.
+
+    Hidden states are one tensor [R, d] a sequence, row r predicting response token r;
+    `response_ids` are the student's ids. A removed token's probability goes to the student
+    token that `vocabulary` names. `precise` takes the head's product in fp32: a bf16 product
+    rounds logits to three digits, which adds about 1e-3 to the KL and makes likeliest tokens
+    tie. `chunk` is positions at a time and changes memory and speed only.
+
+    Raises PotstillError where a student cannot produce a token that the teacher may.
+    """
+    lengths = [len(ids) for ids in response_ids]
+    _check_lengths(lengths, {"teacher": teacher_hidden} | {n: h for n, (h, _) in students.items()})
+    teacher = _TeacherSide(teacher_head, vocabulary, precise)
+    heads = {name: _ready(head, precise) for name, (_, head) in students.items()}
+    figures: dict[str, list[Tensor]] = {name: [] for name in students}
+    sources = [teacher_hidden, *(hidden for hidden, _ in students.values())]
+    label_T = torch.tensor([i for ids in response_ids for i in ids], dtype=torch.long)
+    for first, (teacher_ND, *student_ND) in _chunks(sources, lengths, chunk):
+        label_N = label_T[first : first + len(teacher_ND)].to(teacher_head.weight_VD.device)
+        logp_NW, own_2N = teacher.log_probabilities(teacher_ND, label_N)
+        for name, hidden_ND in zip(students, student_ND, strict=True):
+            logq_NW = heads[name].logits(hidden_ND.to(label_N.device)).log_softmax(-1)
+            figures[name].append(_position_figures(logp_NW, logq_NW, label_N, own_2N))
+        if step is not None:
+            step.advance(len(label_N))
+    return {name: _sums(parts, lengths, name) for name, parts in figures.items()}
+
+
+@torch.inference_mode()
+def response_nll(
+    hidden: Sequence[Tensor],
+    head: Head,
+    response_ids: Sequence[Sequence[int]],
+    *,
+    chunk: int = 128,
+    precise: bool = True,
+) -> Floats:
+    """Return the negative log-likelihood in nats of each response under its own model."""
+    lengths = [len(ids) for ids in response_ids]
+    _check_lengths(lengths, {"model": hidden})
+    ready = _ready(head, precise)
+    label_T = torch.tensor([i for ids in response_ids for i in ids], dtype=torch.long)
+    parts = []
+    for first, (hidden_ND,) in _chunks([hidden], lengths, chunk):
+        label_N = label_T[first : first + len(hidden_ND)].to(head.weight_VD.device)
+        logits_NV = ready.logits(hidden_ND.to(label_N.device))
+        parts.append(F.cross_entropy(logits_NV, label_N, reduction="none").double().cpu())
+    return _segment_sums(torch.cat(parts) if parts else torch.zeros(0).double(), lengths)
+
+
+def summarise(
+    sums: FidelitySums, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Interval]:
+    """Return kl_per_token, top1_agreement and perplexity of a student, over prompts."""
+    settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    return {
+        "kl_per_token": ratio_interval(sums.kl, sums.tokens, **settings),
+        "top1_agreement": ratio_interval(sums.agree, sums.tokens, **settings),
+        "perplexity": perplexity_interval(sums.student_nll, sums.tokens, **settings),
+    }
+
+
+def kl_differences(
+    sums: Mapping[str, FidelitySums], *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Interval]:
+    """Return the student's KL against each baseline's, paired over prompts.
+
+    Keys are student_minus_NAME_kl and student_over_NAME_kl. A baseline whose KL is zero has no
+    quotient.
+    """
+    settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    student = sums["student"]
+    found: dict[str, Interval] = {}
+    for name, other in sums.items():
+        if name == "student":
+            continue
+        pair = (student.kl, student.tokens, other.kl, other.tokens)
+        found[f"student_minus_{name}_kl"] = difference_interval(*pair, **settings)
+        if other.kl.sum() > 0:
+            found[f"student_over_{name}_kl"] = quotient_interval(*pair, **settings)
+    return found
+
+
+class _TeacherSide:
+    """The teacher's head with its rows in the student's order, removed tokens after them."""
+
+    def __init__(self, head: Head, vocabulary: VocabularyMap | None, precise: bool) -> None:
+        self.head, self.kept = _ready(head, precise), None
+        self.into_R = torch.zeros(0, dtype=torch.long)
+        if vocabulary is None:
+            return
+        device = head.weight_VD.device
+        moved_V = ~vocabulary.kept_V & (vocabulary.student_ids_V >= 0)
+        if head.tokens is not None:
+            moved_V[head.tokens :] = False
+        removed_R = torch.nonzero(moved_V).flatten()
+        self.kept = len(vocabulary.teacher_ids_K)
+        self.into_R = vocabulary.student_ids_V[removed_R].to(device)
+        self.head = _selected(
+            self.head, torch.cat([vocabulary.teacher_ids_K, removed_R]).to(device)
+        )
+
+    def log_probabilities(self, hidden_ND: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logp_NW over the student's tokens, and own_2N in float64.
+
+        own_2N holds the label's negative log-likelihood before mass is moved, and the mass
+        that is moved.
+        """
+        hidden_ND = hidden_ND.to(self.head.weight_VD.device)
+        logp_NV = self.head.logits(hidden_ND).log_softmax(-1)
+        # Rows are in the student's order, so its ids address them, moved mass or not.
+        own_nll_N = -_at(logp_NV, label_N)
+        if self.kept is None or not len(self.into_R):
+            return logp_NV, torch.stack([own_nll_N, torch.zeros_like(own_nll_N)])
+        p_NV = logp_NV.exp()
+        removed_NR = p_NV[:, self.kept :]
+        p_NK = p_NV[:, : self.kept].index_add(1, self.into_R, removed_NR)
+        return p_NK.log(), torch.stack([own_nll_N, removed_NR.sum(-1, dtype=torch.float64)])
+
+
+def _selected(head: Head, rows: Tensor) -> Head:
+    """Return a head of the given rows only; none of them is padding."""
+    bias_V = None if head.bias_V is None else head.bias_V[rows]
+    return replace(head, weight_VD=head.weight_VD[rows], bias_V=bias_V, tokens=None)
+
+
+def _ready(head: Head, precise: bool) -> Head:
+    weight_VD = head.weight_VD.detach()
+    bias_V = None if head.bias_V is None else head.bias_V.detach()
+    if precise:
+        weight_VD = weight_VD.float()
+        bias_V = None if bias_V is None else bias_V.float()
+    return replace(head, weight_VD=weight_VD, bias_V=bias_V)
+
+
+def _position_figures(logp_NW: Tensor, logq_NW: Tensor, label_N: Tensor, own_2N: Tensor) -> Tensor:
+    """Return figures_6N in float64: kl, agree, student, teacher and own nll, mass removed."""
+    logp_NW, logq_NW = _same_width(logp_NW, logq_NW)
+    p_NW = logp_NW.exp()
+    # 0 * (-inf - x) is NaN, but a token without mass adds nothing.
+    terms_NW = (p_NW * (logp_NW - logq_NW)).masked_fill_(p_NW == 0, 0)
+    figures = [
+        terms_NW.sum(-1, dtype=torch.float64),
+        (logp_NW.argmax(-1) == logq_NW.argmax(-1)).double(),
+        -_at(logq_NW, label_N),
+        -_at(logp_NW, label_N),
+    ]
+    return torch.cat([torch.stack(figures), own_2N]).cpu()
+
+
+def _at(logp_NW: Tensor, label_N: Tensor) -> Tensor:
+    return logp_NW.gather(1, label_N[:, None])[:, 0].double()
+
+
+def _same_width(one_NA: Tensor, other_NB: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both with as many columns as the wider one: what is missing has no mass."""
+    width = max(one_NA.shape[1], other_NB.shape[1])
+    pads = [
+        F.pad(part, (0, width - part.shape[1]), value=float("-inf"))
+        if part.shape[1] < width
+        else part
+        for part in (one_NA, other_NB)
+    ]
+    return pads[0], pads[1]
+
+
+def _chunks(
+    sources: Sequence[Sequence[Tensor]], lengths: Sequence[int], chunk: int
+) -> Iterator[tuple[int, list[Tensor]]]:
+    """Yield (first position, rows of each source) over whole sequences joined end to end.
+
+    Sequences are joined group by group, so that the sources are never copied as a whole.
+    """
+    first, group, held = 0, [], 0
+    for i, length in enumerate(lengths):
+        group.append(i)
+        held += length
+        if held < 16 * chunk and i + 1 < len(lengths):
+            continue
+        joined = [torch.cat([source[i] for i in group]) for source in sources]
+        for start in range(0, held, chunk):
+            yield first + start, [rows[start : start + chunk] for rows in joined]
+        first, group, held = first + held, [], 0
+
+
+def _sums(parts: list[Tensor], lengths: Sequence[int], name: str) -> FidelitySums:
+    figures_6T = torch.cat(parts, dim=1) if parts else torch.zeros(6, 0, dtype=torch.float64)
+    if not bool(torch.isfinite(figures_6T).all()):
+        raise PotstillError(
+            f"the KL of the model '{name}' is not finite: it gives no probability to tokens that "
+            "the teacher uses; check that both have the same tokenizer, or its vocabulary map"
+        )
+    # In the order of the fields, as `_position_figures` stacks them.
+    names = [field.name for field in fields(FidelitySums)]
+    sums = {n: _segment_sums(f, lengths) for n, f in zip(names[:-1], figures_6T, strict=True)}
+    return FidelitySums(**sums, tokens=np.asarray(lengths, dtype=np.float64))
+
+
+def _segment_sums(figure_T: Tensor, lengths: Sequence[int]) -> Floats:
+    group = np.repeat(np.arange(len(lengths)), lengths)
+    sums = np.bincount(group, weights=figure_T.numpy(), minlength=len(lengths))
+    return sums.astype(np.float64)
+
+
+def _check_lengths(lengths: Sequence[int], hidden: Mapping[str, Sequence[Tensor]]) -> None:
+    for name, states in hidden.items():
+        if [len(rows) for rows in states] != list(lengths):
+            raise ValueError(f"hidden states of {name} do not match the responses' lengths")

@@ -1,0 +1,215 @@
+"""Measure teacher, student and baselines on held-out text: the models part of evaluation.json."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+from typing import Any, TypedDict
+
+from potstill.errors import PotstillError
+from potstill.evaluate.evaluation import (
+    Differences,
+    Estimate,
+    GreedyFidelity,
+    HeldOutText,
+    ModelFigures,
+    Models,
+    SamplePair,
+    Vocabulary,
+)
+from potstill.evaluate.fidelity import kl_differences, summarise
+from potstill.evaluate.machine import bytes_in_memory, bytes_on_disk, parameter_count
+from potstill.evaluate.samples import choose, greedy_texts
+from potstill.evaluate.speed import measure_speed
+from potstill.evaluate.text import HeldOut, Lengths, TextFigures, measure_text
+from potstill.models.loaded import LoadedModel
+from potstill.models.vocabulary import VocabularyMap
+from potstill.progress import Progress
+from potstill.recipe import EvaluateConfig
+from potstill.stats.bootstrap import Interval, perplexity_interval, ratio_interval
+
+
+class _Settings(TypedDict):
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `evaluate` found, as sections of evaluation.json.
+
+    `read` holds, by model, (prompt tokens, response tokens) of every sequence that it read:
+    what the evaluation's cost is counted from (speed and samples are left out).
+    """
+
+    held_out: HeldOutText
+    models: Models
+    differences: Differences
+    vocabulary: Vocabulary | None
+    samples: list[SamplePair]
+    seconds: float
+    read: Mapping[str, Sequence[Lengths]]
+
+
+def evaluate(
+    teacher: LoadedModel,
+    students: Mapping[str, LoadedModel],
+    sampled: Sequence[HeldOut],
+    greedy: Sequence[HeldOut],
+    *,
+    vocabulary: VocabularyMap | None,
+    config: EvaluateConfig,
+    directories: Mapping[str, Path],
+    seed: int,
+    progress: Progress,
+) -> Measured:
+    """Return fidelity, speed, size and samples of a teacher and its students.
+
+    `students` holds `student` and, where they exist, `untrained`, `pruned` and
+    `cross_entropy`. `sampled` is teacher text drawn at temperature 1 without truncation,
+    `greedy` its likeliest text (empty where not asked). `directories` says where models lie on
+    disk, by name, `teacher` included; a model that lies nowhere counts its parameters' bytes.
+
+    Raises PotstillError without held-out text, and where a student's vocabulary does not fit.
+    """
+    _check(sampled)
+    start = time.perf_counter()
+    texts = {"held-out text": sampled, "greedy text": greedy}
+    figures = {
+        name: measure_text(teacher, students, rows, vocabulary, progress=progress, name=name)
+        for name, rows in texts.items()
+        if rows
+    }
+    column = figures["held-out text"]
+    named = {"teacher": teacher, **students}
+    with progress.step("measure speed and write samples") as step:
+        speed = measure_speed(named, decode_tokens=config.speed_tokens)
+        step.advance()
+        samples = _samples(teacher, students["student"], sampled, greedy, config, seed)
+        step.advance()
+    settings: _Settings = {"resamples": config.resamples, "seed": seed}
+    plain = {
+        name: {
+            "params": parameter_count(model.network),
+            "bytes": _bytes(model, directories.get(name)),
+            "prefill_tok_s": speed[name].prefill_tok_s,
+            "decode_tok_s": speed[name].decode_tok_s,
+        }
+        for name, model in named.items()
+    }
+    return Measured(
+        held_out=_held_out_text(sampled, config),
+        models=_models(plain, column, figures.get("greedy text"), settings),
+        differences=Differences(**_estimates(kl_differences(column.sums, **settings))),
+        vocabulary=_vocabulary(vocabulary, column, settings),
+        samples=samples,
+        seconds=time.perf_counter() - start,
+        read={k: [n for f in figures.values() for n in f.read[k]] for k in named},
+    )
+
+
+def _check(sampled: Sequence[HeldOut]) -> None:
+    if not sampled:
+        raise PotstillError(
+            "there is no held-out exchange to evaluate on; raise prompts.held_out_count or give "
+            "prompts.held_out more prompts"
+        )
+    if not any(row.response for row in sampled):
+        raise PotstillError(
+            "every held-out response of the teacher is empty, so there is no text to measure "
+            "on; check that the teacher suits these prompts and has the right chat template"
+        )
+
+
+def _models(
+    plain: Mapping[str, Mapping[str, Any]],
+    column: TextFigures,
+    greedy: TextFigures | None,
+    settings: _Settings,
+) -> Models:
+    def bits_per_byte(nll: Any) -> Estimate:
+        return Estimate.of(ratio_interval(nll / log(2), column.bytes, **settings))
+
+    some = next(iter(column.sums.values()))
+    teacher = ModelFigures(
+        **plain["teacher"],
+        perplexity=Estimate.of(perplexity_interval(some.teacher_nll, some.tokens, **settings)),
+        bits_per_byte=bits_per_byte(column.teacher_nll),
+    )
+    students = {
+        name: ModelFigures(
+            **plain[name],
+            **_estimates(summarise(sums, **settings)),
+            bits_per_byte=bits_per_byte(sums.student_nll),
+            greedy=_greedy(greedy, name, settings),
+        )
+        for name, sums in column.sums.items()
+    }
+    return Models(teacher=teacher, **students)
+
+
+def _greedy(column: TextFigures | None, name: str, settings: _Settings) -> GreedyFidelity | None:
+    if column is None:
+        return None
+    return GreedyFidelity(**_estimates(summarise(column.sums[name], **settings)))
+
+
+def _estimates(intervals: Mapping[str, Interval]) -> dict[str, Estimate]:
+    return {name: Estimate.of(interval) for name, interval in intervals.items()}
+
+
+def _vocabulary(
+    vocabulary: VocabularyMap | None, column: TextFigures, settings: _Settings
+) -> Vocabulary | None:
+    if vocabulary is None:
+        return None
+    some = next(iter(column.sums.values()))
+    return Vocabulary(
+        kept=len(vocabulary.teacher_ids_K),
+        of=int((vocabulary.student_ids_V >= 0).sum()),
+        teacher_mass_removed=Estimate.of(
+            ratio_interval(some.mass_removed, some.tokens, **settings)
+        ),
+    )
+
+
+def _held_out_text(sampled: Sequence[HeldOut], config: EvaluateConfig) -> HeldOutText:
+    return HeldOutText(
+        prompts=len({row.prompt_id for row in sampled}),
+        tokens=sum(len(row.response_ids) for row in sampled),
+        max_tokens=config.max_tokens,
+        sampling={"temperature": 1.0, "top_p": 1.0, "top_k": 0},
+    )
+
+
+def _samples(
+    teacher: LoadedModel,
+    student: LoadedModel,
+    sampled: Sequence[HeldOut],
+    greedy: Sequence[HeldOut],
+    config: EvaluateConfig,
+    seed: int,
+) -> list[SamplePair]:
+    """Return greedy responses side by side; the teacher's is at hand where it was collected."""
+    by_prompt = list({row.prompt_id: row for row in greedy or sampled}.values())
+    shown = [by_prompt[i] for i in choose(config.sample_pairs, len(by_prompt), seed=seed)]
+    if not shown:
+        return []
+    longest = config.max_tokens
+    theirs = (
+        [row.response for row in shown]
+        if greedy
+        else greedy_texts(teacher, [r.teacher_prompt_ids for r in shown], max_tokens=longest)
+    )
+    ours = greedy_texts(student, [r.prompt_ids for r in shown], max_tokens=longest)
+    return [
+        SamplePair(messages=list(row.messages), teacher=t, student=s)
+        for row, t, s in zip(shown, theirs, ours, strict=True)
+    ]
+
+
+def _bytes(model: LoadedModel, directory: Path | None) -> int:
+    return bytes_on_disk(directory) if directory is not None else bytes_in_memory(model.network)

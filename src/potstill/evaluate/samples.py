@@ -1,0 +1,29 @@
+"""Pairs of responses, teacher's and student's, for a person to read."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from potstill.models.chat import response_text
+from potstill.models.generate import Request, decode
+from potstill.models.loaded import LoadedModel
+from potstill.models.sampling import Sampling
+
+
+def choose(count: int, of: int, *, seed: int) -> list[int]:
+    """Return which of `of` prompts are shown: drawn by the seed, never by how well they went."""
+    return sorted(random.Random(seed).sample(range(of), min(count, of)))
+
+
+def greedy_texts(
+    model: LoadedModel, prompts: Sequence[Sequence[int]], *, max_tokens: int
+) -> list[str]:
+    """Return the model's greedy response to each prompt (ids of its own tokenizer)."""
+    requests = [Request(str(i), tuple(ids)) for i, ids in enumerate(prompts)]
+    sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+    texts: dict[str, str] = {}
+    for batch in decode(model, requests, sampling, slots=max(1, len(requests))):
+        for completion in batch:
+            texts[completion.key] = response_text(model, completion.token_ids)
+    return [texts[request.key] for request in requests]

@@ -1,0 +1,126 @@
+"""How fast models read and write, measured side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+import torch
+
+from potstill.models.generate import Request, decode
+from potstill.models.load import body_of, context_length
+from potstill.models.loaded import LoadedModel
+from potstill.models.sampling import Sampling
+from potstill.models.score import hidden_states
+
+REPEATS = 3
+PREFILL_TOKENS = 512
+PROMPT_TOKENS = 16
+
+# A task does its work and returns how many tokens that was.
+Task = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Tokens a second of one sequence at a time, medians over interleaved repeats."""
+
+    prefill_tok_s: float
+    decode_tok_s: float
+
+
+def measure_speed(
+    models: Mapping[str, LoadedModel], *, decode_tokens: int, repeats: int = REPEATS
+) -> dict[str, Speed]:
+    """Return each model's speed on this machine, one sequence at a time, as in a chat.
+
+    Reading is one forward pass of the transformer over 512 tokens (less where the context is
+    shorter), writing is greedy decoding of `decode_tokens` after 16 tokens of prompt, the end
+    of sequence ignored. Models of one shape share one measurement: their difference would be
+    noise.
+    """
+    shapes = {name: _shape(model) for name, model in models.items()}
+    first = {shape: name for name, shape in reversed(shapes.items())}
+    measured = {name: models[name] for name in first.values()}
+    reading = rates({name: _reading(model) for name, model in measured.items()}, repeats=repeats)
+    writing = rates(
+        {name: _writing(model, decode_tokens) for name, model in measured.items()},
+        repeats=repeats,
+    )
+    return {
+        name: Speed(reading[first[shape]], writing[first[shape]]) for name, shape in shapes.items()
+    }
+
+
+def rates(
+    tasks: Mapping[str, Task],
+    *,
+    repeats: int = REPEATS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Return each task's median units a second.
+
+    After one unmeasured round, rounds run every task in turn, each second round backwards, so
+    that a machine that slows down or is shared slows all of them alike.
+    """
+    for task in tasks.values():
+        task()
+    found: dict[str, list[float]] = {name: [] for name in tasks}
+    for round_number in range(repeats):
+        names: Sequence[str] = list(tasks)
+        for name in names if round_number % 2 == 0 else reversed(names):
+            start = clock()
+            done = tasks[name]()
+            found[name].append(done / max(clock() - start, 1e-9))
+    return {name: median(values) for name, values in found.items()}
+
+
+def _reading(model: LoadedModel) -> Task:
+    ids = _ids(model, PREFILL_TOKENS)
+
+    def task() -> int:
+        hidden_states(model, [ids])
+        _wait(model)
+        return len(ids)
+
+    return task
+
+
+def _writing(model: LoadedModel, tokens: int) -> Task:
+    # Without end-of-sequence ids every response has the same length.
+    endless = replace(model, eos_ids=())
+    ids = _ids(model, PROMPT_TOKENS)
+    room = max(1, min(tokens, context_length(model) - len(ids)))
+    request = Request(key="speed", prompt_ids=tuple(ids))
+    sampling = Sampling(temperature=0.0, max_tokens=room)
+
+    def task() -> int:
+        done = [c for batch in decode(endless, [request], sampling, slots=1) for c in batch]
+        _wait(model)
+        return sum(len(completion.token_ids) for completion in done)
+
+    return task
+
+
+def _ids(model: LoadedModel, count: int) -> list[int]:
+    """Return ids spread over the vocabulary: what they say does not matter for speed."""
+    count = max(1, min(count, context_length(model) // 2))
+    usable = max(1, len(model.tokenizer))
+    return [(7 + 31 * i) % usable for i in range(count)]
+
+
+def _shape(model: LoadedModel) -> tuple[Any, ...]:
+    """Return what speed depends on: the shapes of all parameters, dtype and device."""
+    body = body_of(model.network)
+    parameters = tuple((n, tuple(p.shape), p.dtype) for n, p in model.network.named_parameters())
+    return (type(body).__name__, parameters, model.compute_dtype, str(model.device))
+
+
+def _wait(model: LoadedModel) -> None:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    elif model.device.type == "mps":
+        torch.mps.synchronize()
