@@ -79,8 +79,8 @@ def in_child(work: Callable[[], None], before: Callable[[], None] = lambda: None
     return status
 
 
-def kill_at_line(number: int) -> Callable[[], None]:
-    """Return what makes this process kill itself at the n-th line of the writing modules."""
+def kill_at_line(number: int, files: tuple[str, ...] = WRITERS) -> Callable[[], None]:
+    """Return what makes this process kill itself at the n-th line it executes in `files`."""
     left = number
 
     def on_line(frame: FrameType, event: str, argument: Any) -> Any:
@@ -92,7 +92,7 @@ def kill_at_line(number: int) -> Callable[[], None]:
         return on_line
 
     def on_call(frame: FrameType, event: str, argument: Any) -> Any:
-        return on_line if frame.f_code.co_filename.endswith(WRITERS) else None
+        return on_line if frame.f_code.co_filename.endswith(files) else None
 
     return lambda: sys.settrace(on_call)
 
@@ -139,7 +139,9 @@ def test_a_kill_at_every_line_of_compaction(tmp_path: Path) -> None:
     while True:
         shutil.copytree(seed, root)
         status = in_child(lambda: ExchangeStore(root).compact(), kill_at_line(line))
-        check_whole(root, {0, 1, 2}, {1: False})
+        # More rows, so that a compaction that does not look would write other shards.
+        ExchangeStore(root).append([exchange(3)], [targets(3)])
+        check_whole(root, {0, 1, 2, 3}, {1: False})
         shutil.rmtree(root)
         if status == 0:
             break
@@ -147,6 +149,34 @@ def test_a_kill_at_every_line_of_compaction(tmp_path: Path) -> None:
         killed += 1
         line += 11
     assert killed > 30
+
+
+def test_a_kill_at_every_line_of_a_transaction(tmp_path: Path) -> None:
+    seed = tmp_path / "seed"
+    store = ExchangeStore(seed)
+    store.append([exchange(0)], [targets(0)])
+    store.close()
+    root = tmp_path / "run"
+    outcomes = []
+    line = 1
+    while True:
+        shutil.copytree(seed, root)
+        status = in_child(
+            lambda: ExchangeStore(root).append(
+                [exchange(1), exchange(2)], [targets(1), targets(2)]
+            ),
+            kill_at_line(line, ("journal.py",)),
+        )
+        store = ExchangeStore(root)
+        outcomes.append(len(store.ids()))
+        assert len(store.target_ids(SCORER)) == outcomes[-1]
+        store.close()
+        shutil.rmtree(root)
+        line += 1
+        if status == 0:
+            break
+    # None of the batch until the commit, all of it from then on.
+    assert set(outcomes) == {1, 3} and outcomes == sorted(outcomes)
 
 
 def append_and_say(root: Path, numbers: list[int], pipe: int) -> None:
@@ -185,7 +215,7 @@ def test_a_real_size_limit_is_a_full_disk(tmp_path: Path) -> None:
         store = ExchangeStore(tmp_path)
         wide = [HiddenTargets(f"id-{n:04d}", SCORER, torch.randn(2, 9000)) for n in range(40)]
         stored = 0
-        with pytest.raises(PotstillError, match="the disk is full"):
+        with pytest.raises(PotstillError, match="the disk is full"):  # noqa: PT012
             for n in range(40):
                 store.append([exchange(n)], [wide[n]])
                 stored += 1

@@ -27,8 +27,8 @@ from potstill.exchanges.shards import digest_of, open_shard, write_shard
 from potstill.models.head import Head
 
 SPEC = "hidden-fp16"
-# A row group is decoded whole for any row in it; half a megabyte is a handful of responses.
-_GROUP_BYTES = 512 * 1024
+# A row group is decoded whole for any row in it, and costs half a kilobyte of footer.
+_GROUP_BYTES = 128 * 1024
 _HEAD_PREFIX = "head-"
 
 
@@ -88,11 +88,12 @@ class TargetShards:
 
     def _add(self, path: Path) -> None:
         file = self._files[path] = open_shard(path)
+        names = ("exchange_id", "scorer", "spec")
+        table = file.read(columns=list(names))
+        keys = iter(zip(*(table.column(name).to_pylist() for name in names), strict=True))
         for group in range(file.num_row_groups):
-            keys = file.read_row_group(group, columns=["exchange_id", "scorer", "spec"])
-            columns = (keys.column(name).to_pylist() for name in ("exchange_id", "scorer", "spec"))
-            for row, key in enumerate(zip(*columns, strict=True)):
-                self._places[key] = (path, group, row)
+            for row in range(file.metadata.row_group(group).num_rows):
+                self._places[next(keys)] = (path, group, row)
 
     def __contains__(self, key: TargetKey) -> bool:
         return key in self._places
