@@ -1,0 +1,16 @@
+"""May this teacher be used? Facts as data, the licence from the model's files, and the gate."""
+
+from potstill.terms.facts import Facts, Licence, Outcome, packaged_facts
+from potstill.terms.gate import TermsDecision, decide
+from potstill.terms.licences import Evidence, licence_of
+
+__all__ = [
+    "Evidence",
+    "Facts",
+    "Licence",
+    "Outcome",
+    "TermsDecision",
+    "decide",
+    "licence_of",
+    "packaged_facts",
+]
