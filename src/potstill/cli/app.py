@@ -1,0 +1,62 @@
+"""The verbs, put together."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from potstill.cli import chat, collect, demo, distill, evaluate, recipe, show, train
+
+app = typer.Typer(
+    name="potstill",
+    help="Distil a small language model from a larger one, and report what it kept and cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for verb in (
+    demo.demo,
+    distill.distill,
+    collect.collect,
+    train.train,
+    evaluate.evaluate,
+    chat.chat,
+    show.show,
+    recipe.recipe,
+):
+    app.command()(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"potstill {version('potstill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Distil a small language model from a larger one, and report what it kept and cost."""
+
+
+def run() -> None:
+    """Run the command line and exit."""
+    try:
+        app()
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has gone; Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

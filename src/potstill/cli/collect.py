@@ -1,0 +1,22 @@
+"""`potstill collect`: a recipe up to and including this stage."""
+
+from __future__ import annotations
+
+from potstill.cli.common import Debug, Fresh, Out, Overrides, Quiet, RecipePath, distil, handled
+
+
+@handled
+def collect(
+    recipe: RecipePath,
+    out: Out = None,
+    overrides: Overrides = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Ask the teacher: prompts in, exchanges and targets out."""
+    run = distil(recipe, overrides, out, fresh=fresh, until="collect", quiet=quiet)
+
+    from potstill.cli.run_view import print_standing
+
+    print_standing(run.root)

@@ -1,0 +1,116 @@
+"""What the verbs share: options, errors as one sentence, where progress is shown."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ParamSpec
+
+import typer
+
+from potstill.errors import PotstillError
+from potstill.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from potstill.rundir import RunDir
+
+P = ParamSpec("P")
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Run directory; without it runs/NAME."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one field of the recipe, for example train.epochs=2. May be repeated.",
+    ),
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Empty the run directory first instead of going on in it.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def handled(command: Callable[P, None]) -> Callable[P, None]:
+    """Return the command with expected errors printed as one sentence, and exit codes.
+
+    2 for a `PotstillError`, 130 after Ctrl-C. Anything else is a bug and keeps its traceback.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        debug = bool(kwargs.get("debug"))
+        if not debug:
+            _hush()
+        try:
+            command(*args, **kwargs)
+        except PotstillError as error:
+            if debug:
+                traceback.print_exc()
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            if debug:
+                traceback.print_exc()
+            typer.echo(f"\nstopped. {go_on(sys.argv[1:])}", err=True)
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def go_on(arguments: list[str]) -> str:
+    """Return the sentence that says how to go on after a verb with these arguments."""
+    if not arguments or arguments[0] not in ("demo", "distill", "collect", "train", "evaluate"):
+        return "Nothing was lost."
+    again = [a for a in arguments if a != "--fresh"]
+    return f"What is done is saved; go on with: potstill {shlex.join(again)}"
+
+
+def progress_for(quiet: bool) -> Progress:
+    """Return bars on a terminal, plain lines elsewhere, nothing with --quiet; all on stderr."""
+    if quiet:
+        return Silent()
+    from potstill.cli.progress_view import PlainProgress, RichProgress
+
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return RichProgress()
+    return PlainProgress()
+
+
+def distil(
+    path: Path,
+    overrides: list[str] | None,
+    out: Path | None,
+    *,
+    fresh: bool,
+    until: str | None,
+    quiet: bool,
+) -> RunDir:
+    """Read a recipe and run it, all of it or until a stage; return the run directory."""
+    from potstill.recipe_io import read_recipe
+
+    recipe = read_recipe(path, overrides or [])
+
+    from potstill import pipeline
+
+    return pipeline.distill(recipe, out, fresh=fresh, until=until, progress=progress_for(quiet))
+
+
+def _hush() -> None:
+    """Keep other packages' warnings and bars out of ours; --debug shows them."""
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

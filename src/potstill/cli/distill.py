@@ -1,0 +1,25 @@
+"""`potstill distill`: a recipe, from prompts to report."""
+
+from __future__ import annotations
+
+from potstill.cli.common import Debug, Fresh, Out, Overrides, Quiet, RecipePath, distil, handled
+
+
+@handled
+def distill(
+    recipe: RecipePath,
+    out: Out = None,
+    overrides: Overrides = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Distil as a recipe says: collect, shrink, train, evaluate, report.
+
+    Run again after a stop, it goes on where it was; a finished run is left as it is.
+    """
+    run = distil(recipe, overrides, out, fresh=fresh, until=None, quiet=quiet)
+
+    from potstill.cli.run_view import print_outcome
+
+    print_outcome(run.root)

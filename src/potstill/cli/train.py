@@ -1,0 +1,22 @@
+"""`potstill train`: a recipe up to and including this stage."""
+
+from __future__ import annotations
+
+from potstill.cli.common import Debug, Fresh, Out, Overrides, Quiet, RecipePath, distil, handled
+
+
+@handled
+def train(
+    recipe: RecipePath,
+    out: Out = None,
+    overrides: Overrides = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run what is left up to the training: collect, shrink, train."""
+    run = distil(recipe, overrides, out, fresh=fresh, until="train", quiet=quiet)
+
+    from potstill.cli.run_view import print_standing
+
+    print_standing(run.root)
