@@ -43,7 +43,9 @@ def measure_speed(
     noise.
     """
     shapes = {name: _shape(model) for name, model in models.items()}
-    first = {shape: name for name, shape in reversed(shapes.items())}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, shape in shapes.items():
+        first.setdefault(shape, name)
     measured = {name: models[name] for name in first.values()}
     reading = rates({name: _reading(model) for name, model in measured.items()}, repeats=repeats)
     writing = rates(

@@ -1,0 +1,1 @@
+"""Exact tests, e-values, intervals: numpy and scipy only."""

@@ -128,10 +128,9 @@ def statistic_interval(
 
     `columns` holds K sequences of one number a prompt; `statistic` maps sums[..., K] to
     values[...]. `percentile` takes the resamples' quantiles as they are; `expanded` widens them
-    to what Student's t needs at this many prompts (Hesterberg 2015, section 5.2, expanded
-    percentile); `bca` corrects bias and skewness (Efron 1987, equations 2.3 and 6.6, the
-    acceleration by jackknife). With one prompt there is no interval to speak of: both ends are
-    the value.
+    to what Student's t needs at this many prompts (Hesterberg 2015, expanded percentile); `bca`
+    corrects bias and skewness (Efron and Tibshirani 1993, equations 14.9 to 14.15, the
+    acceleration by jackknife). With one prompt there is no interval: both ends are the value.
 
     Raises ValueError for columns of different lengths, no prompts, or a value that is not
     finite.
