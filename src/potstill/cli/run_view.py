@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from potstill.cli.progress_view import figure
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 from potstill.recipe_io import read_recipe
@@ -145,7 +146,7 @@ def _print_standing(console: Console, standing: Standing) -> None:
     console.print(Text(f"{name} in {standing.root}: done so far: {done}"), soft_wrap=True)
     figures = {k: v for k, v in standing.last.items() if words.known(v)}
     if figures:
-        shown = ", ".join(f"{k} {words.significant(v)}" for k, v in figures.items())
+        shown = ", ".join(f"{k} {figure(v)}" for k, v in figures.items())
         console.print(Text(f"last record: {clean(shown)}"))
     recipe, root = (shlex.quote(str(p)) for p in (standing.root / RECIPE_FILE, standing.root))
     console.print(Text(f"go on with: potstill distill {recipe} --out {root}"), soft_wrap=True)
@@ -225,8 +226,8 @@ def _collection(evaluation: Mapping[str, Any]) -> str:
     facts = evaluation.get("collection") or {}
     busy = facts.get("slots_busy_before_last_wave", facts.get("slots_busy"))
     parts = [
-        f"{words.count(facts.get('exchanges'))} exchanges",
-        f"{words.count(facts.get('response_tokens'))} response tokens",
+        f"{words.whole(facts.get('exchanges'))} exchanges",
+        f"{words.whole(facts.get('response_tokens'))} response tokens",
         f"{words.significant(facts.get('tokens_per_s'))} tokens/s",
     ]
     if words.known(busy):
@@ -234,7 +235,7 @@ def _collection(evaluation: Mapping[str, Any]) -> str:
     overlap = words.at(evaluation, "overlap.dropped_from_training")
     if words.known(overlap):
         parts.append(
-            f"{words.count(overlap)} training prompts dropped for being near held-out ones"
+            f"{words.whole(overlap)} training prompts dropped for being near held-out ones"
         )
     return f"collected: {', '.join(parts)}"
 

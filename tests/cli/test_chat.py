@@ -1,0 +1,69 @@
+"""Talking to a nano student beside its teacher."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from potstill.cli.app import app
+from potstill.recipe import Recipe
+from potstill.rundir import RunDir
+
+
+@pytest.fixture
+def run(tmp_path: Path, nano_llama: Path) -> Path:
+    recipe = Recipe.model_validate(
+        {"name": "mine", "teacher": {"model": str(nano_llama)}, "precision": "fp32"}
+    )
+    with RunDir.open(tmp_path / "run", recipe) as opened:
+        shutil.copytree(nano_llama, opened.student)
+        return opened.root
+
+
+def test_student_and_teacher_answer_the_same_message(cli: CliRunner, run: Path) -> None:
+    result = cli.invoke(app, ["chat", str(run), "--once", "Name a colour.", "--max-tokens", "8"])
+    assert result.exit_code == 0, result.output
+    student, teacher = result.stdout.splitlines()
+    assert student.startswith("student: ")
+    # The student is a copy here, and greedy answers are the same every time.
+    assert teacher == student.replace("student", "teacher", 1)
+
+
+def test_a_model_answers_alone(cli: CliRunner, nano_neox: Path) -> None:
+    result = cli.invoke(app, ["chat", str(nano_neox), "--once", "Hello", "--max-tokens", "4"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("model: ")
+
+
+def test_a_talk_remembers_until_new(cli: CliRunner, run: Path) -> None:
+    typed = "Name a colour.\n\nName a colour.\n/new\nName a colour.\n/quit\nnever read\n"
+    result = cli.invoke(
+        app, ["chat", str(run), "--no-teacher", "--max-tokens", "6", "--quiet"], input=typed
+    )
+    assert result.exit_code == 0, result.output
+    answers = [line for line in result.stdout.splitlines() if line.startswith("student:")]
+    assert len(answers) == 3
+    assert answers[0] == answers[2]
+
+
+def test_a_talk_that_outgrows_the_context_says_so_and_goes_on(cli: CliRunner, run: Path) -> None:
+    result = cli.invoke(
+        app,
+        ["chat", str(run), "--no-teacher", "--max-tokens", "4", "--quiet"],
+        input=f"{'word ' * 5000}\nName a colour.\n",
+    )
+    assert "no longer fits into the student's context" in result.stderr
+    assert "student: " in result.stdout
+
+
+def test_a_run_without_a_student_and_an_empty_message_are_refused(
+    cli: CliRunner, run: Path
+) -> None:
+    assert cli.invoke(app, ["chat", str(run), "--once", " ", "--no-teacher"]).exit_code == 2
+    shutil.rmtree(run / "student")
+    result = cli.invoke(app, ["chat", str(run), "--once", "x"])
+    assert result.exit_code == 2
+    assert "has no finished student yet" in result.stderr

