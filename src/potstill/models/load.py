@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,16 @@ def load(
         compute_dtype=dtype,
         eos_ids=_eos_ids(network, tokenizer),
         source=ref,
+        directory=directory,
     )
+
+
+def trainable_copy(model: LoadedModel) -> LoadedModel:
+    """Return the model again with fp32 weights of its own, read from its files where it has any."""
+    if model.directory is None or next(model.network.parameters()).dtype == torch.float32:
+        return replace(model, network=copy.deepcopy(model.network).float())
+    network = type(model.network).from_pretrained(model.directory, dtype=torch.float32)
+    return replace(model, network=network.to(model.device).eval())
 
 
 def save(model: LoadedModel, directory: Path) -> None:
@@ -91,7 +101,11 @@ def save(model: LoadedModel, directory: Path) -> None:
 def reidentified(model: LoadedModel, directory: Path) -> LoadedModel:
     """Return the model under the identity of what was saved in `directory`."""
     return replace(
-        model, identity=identity_of(directory), tokenizer_id=tokenizer_id_of(directory)
+        model,
+        identity=identity_of(directory),
+        tokenizer_id=tokenizer_id_of(directory),
+        source=str(directory),
+        directory=directory,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ class LoadedModel:
     `identity` is the digest of weights, config and tokenizer (`blake3:...`), `tokenizer_id`
     that of the tokenizer alone. `compute_dtype` is what matrix products run in; a model that
     is only asked (a teacher) holds its weights in it, one that is trained holds fp32.
-    `eos_ids` end a response; the first is the one a student is trained to emit.
+    `eos_ids` end a response; the first is the one a student is trained to emit. `directory` is
+    where its files lie, if they do.
     """
 
     network: Any
@@ -27,3 +29,4 @@ class LoadedModel:
     compute_dtype: torch.dtype
     eos_ids: tuple[int, ...]
     source: str
+    directory: Path | None = None

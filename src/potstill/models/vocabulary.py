@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -55,3 +58,30 @@ class VocabularyMap:
         """Read what `save` wrote."""
         tensors = load_file(str(path))
         return cls(tensors["teacher_ids"], tensors["student_ids"])
+
+
+def pieces_of(tokenizer: Any, trimmed: Any, token: int) -> list[int]:
+    """Return the trimmed vocabulary's ids for one removed token's own characters."""
+    text = tokenizer.backend_tokenizer.id_to_token(token)
+    return [piece.id for piece in trimmed.backend_tokenizer.model.tokenize(text)]
+
+
+class Recoder:
+    """Between the teacher's token ids and a trimmed student's."""
+
+    def __init__(self, tokenizer: Any, trimmed: Any, vocabulary: VocabularyMap) -> None:
+        self._teacher_ids = vocabulary.teacher_ids_K.tolist()
+        self._student_ids = {old: new for new, old in enumerate(self._teacher_ids)}
+        self._pieces = cache(lambda token: tuple(pieces_of(tokenizer, trimmed, token)))
+
+    def to_student(self, teacher_ids: Sequence[int]) -> tuple[int, ...]:
+        """Return the student's ids of the same text: a removed token becomes its pieces."""
+        ids: list[int] = []
+        for token in teacher_ids:
+            kept = self._student_ids.get(token)
+            ids.extend(self._pieces(token) if kept is None else (kept,))
+        return tuple(ids)
+
+    def to_teacher(self, student_ids: Sequence[int]) -> tuple[int, ...]:
+        """Return the teacher's ids of the student's tokens: every one of them has one."""
+        return tuple(self._teacher_ids[token] for token in student_ids)

@@ -1,0 +1,218 @@
+"""Prompts to exchanges and targets: the teacher answers, and its states come along."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from potstill.errors import PotstillError
+from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
+from potstill.exchanges.store import ExchangeStore
+from potstill.exchanges.targets import HiddenTargets
+from potstill.models.chat import prompt_ids, response_text
+from potstill.models.generate import Completion, Request, SlotUse, decode
+from potstill.models.load import context_length
+from potstill.models.loaded import LoadedModel
+from potstill.models.sampling import Sampling
+from potstill.progress import Progress
+from potstill.terms.gate import TermsDecision
+
+# Finished rows are acknowledged in groups: one transaction costs two disk syncs.
+_COMMIT_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Question:
+    """One exchange that is wanted: a prompt, its sample index, and the ids that it starts from."""
+
+    exchange_id: str
+    prompt: Prompt
+    sample_index: int
+    prompt_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CollectionFigures:
+    """What one call of `collect` did; shares are of decoding steps times slots."""
+
+    exchanges: int
+    computed: int
+    response_tokens: int
+    seconds: float
+    tokens_per_s: float
+    slots_busy: float
+    slots_busy_before_last_wave: float
+    waves: int
+
+
+def questions(
+    teacher: LoadedModel, prompts: Sequence[Prompt], sampling: Sampling, *, samples: int = 1
+) -> list[Question]:
+    """Return what has to be asked, in order of exchange id, so that nothing else orders it.
+
+    Raises PotstillError where a prompt leaves no room in the teacher's context.
+    """
+    wanted = []
+    for prompt in prompts:
+        ids = tuple(prompt_ids(teacher, prompt.messages))
+        room = context_length(teacher) - sampling.max_tokens
+        if len(ids) > room:
+            raise PotstillError(
+                f"prompt {prompt.prompt_id} from {prompt.source} has {len(ids)} tokens, but the "
+                f"teacher reads {context_length(teacher)} and {sampling.max_tokens} are kept for "
+                "the response: shorten it, or lower collect.max_tokens"
+            )
+        for index in range(samples):
+            key = exchange_id_of(teacher.identity, prompt.messages, sampling.key(), index)
+            wanted.append(Question(key, prompt, index, ids))
+    return sorted(wanted, key=lambda q: q.exchange_id)
+
+
+def plan_waves(wanted: Sequence[Question], slots: int, multiple: int) -> list[list[str]]:
+    """Return exchange ids in waves of `slots * multiple`; the last one may be smaller.
+
+    A wave is decoded as a whole. It is planned from the whole prompt set, so that a run that
+    was killed computes its waves under the same batches and gets the same logits.
+    """
+    size = slots * multiple
+    ids = [q.exchange_id for q in wanted]
+    return [ids[i : i + size] for i in range(0, len(ids), size)]
+
+
+def collect(
+    teacher: LoadedModel,
+    wanted: Sequence[Question],
+    waves: Sequence[Sequence[str]],
+    sampling: Sampling,
+    store: ExchangeStore,
+    decision: TermsDecision,
+    *,
+    slots: int,
+    keep_hidden: bool,
+    progress: Progress,
+    label: str = "collect",
+) -> CollectionFigures:
+    """Answer every question whose exchange is not stored yet; durable as it goes.
+
+    `decision` is the terms gate's; it raises where the teacher's outputs may not be used. A
+    wave in which anything is missing is decoded again whole; rows already stored stay as they are.
+    """
+    decision.require()
+    by_id = {q.exchange_id: q for q in wanted}
+    missing = _missing(by_id, store, teacher.identity, keep_hidden)
+    before, last = SlotUse(), SlotUse()
+    started = time.perf_counter()
+    tokens = computed = 0
+    with progress.step(label, total=len(by_id), unit="responses") as step:
+        step.advance(len(by_id) - len(missing))
+        for number, wave in enumerate(waves):
+            if not missing.intersection(wave):
+                continue
+            use = last if number == len(waves) - 1 else before
+            requests = [Request(key, by_id[key].prompt_ids) for key in wave]
+            found = decode(
+                teacher, requests, sampling, slots=slots, keep_hidden=keep_hidden, use=use
+            )
+            for group in _groups(found):
+                _store(teacher, group, by_id, sampling, store, decision)
+                computed += len(group)
+                tokens += sum(len(c.token_ids) for c in group)
+                rate = tokens / (time.perf_counter() - started)
+                step.advance(
+                    sum(c.key in missing for c in group), tokens_per_s=round(rate)
+                )
+    seconds = time.perf_counter() - started
+    return CollectionFigures(
+        exchanges=len(by_id),
+        computed=computed,
+        response_tokens=tokens,
+        seconds=seconds,
+        tokens_per_s=tokens / seconds if tokens else 0.0,
+        slots_busy=_share(before.busy + last.busy, before.offered + last.offered),
+        slots_busy_before_last_wave=_share(before.busy, before.offered),
+        waves=len(waves),
+    )
+
+
+def as_record(figures: CollectionFigures) -> dict[str, Any]:
+    """Return the figures as plain JSON values."""
+    return asdict(figures)
+
+
+def _missing(
+    by_id: dict[str, Question], store: ExchangeStore, scorer: str, keep_hidden: bool
+) -> set[str]:
+    stored = store.ids()
+    if keep_hidden:
+        stored &= store.target_ids(scorer)
+    return set(by_id) - stored
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def _groups(found: Iterator[list[Completion]]) -> Iterator[list[Completion]]:
+    """Gather completions into groups worth a transaction."""
+    group: list[Completion] = []
+    for done in found:
+        group += done
+        if len(group) >= _COMMIT_ROWS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _store(
+    teacher: LoadedModel,
+    group: Sequence[Completion],
+    by_id: dict[str, Question],
+    sampling: Sampling,
+    store: ExchangeStore,
+    decision: TermsDecision,
+) -> None:
+    rows = [_exchange(teacher, c, by_id[c.key], sampling, decision) for c in group]
+    targets = [
+        HiddenTargets(c.key, teacher.identity, c.hidden_RD.half())
+        for c in group
+        if c.hidden_RD is not None
+    ]
+    store.append(rows, targets)
+
+
+def _exchange(
+    teacher: LoadedModel,
+    completion: Completion,
+    question: Question,
+    sampling: Sampling,
+    decision: TermsDecision,
+) -> Exchange:
+    prompt = question.prompt
+    return Exchange(
+        exchange_id=completion.key,
+        prompt_id=prompt.prompt_id,
+        split=prompt.split,
+        messages=prompt.messages,
+        response=response_text(teacher, completion.token_ids),
+        prompt_token_ids=question.prompt_ids,
+        response_token_ids=completion.token_ids,
+        tokenizer=teacher.tokenizer_id,
+        finish_reason="stop" if completion.finish_reason == "stop" else "length",
+        teacher=teacher.identity,
+        sampling=dict(sampling.key()),
+        sample_index=question.sample_index,
+        terms_decision=decision.record(),
+        source=prompt.source,
+        created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        latency_s=round(completion.latency_s, 4),
+        usage={
+            "prompt_tokens": len(question.prompt_ids),
+            "completion_tokens": len(completion.token_ids),
+        },
+        dtype=str(teacher.compute_dtype).removeprefix("torch."),
+        device=teacher.device.type,
+    )

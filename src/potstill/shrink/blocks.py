@@ -1,0 +1,98 @@
+"""A transformer's blocks: find them, find what writes to the residual stream, drop some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from potstill.errors import PotstillError
+
+# Names under which architectures keep the linear map that ends a block's feed-forward part.
+_WRITERS = ("mlp.down_proj", "mlp.dense_4h_to_h", "mlp.fc2", "mlp.c_proj")
+
+
+def blocks_of(network: Any) -> nn.ModuleList:
+    """Return the list of transformer blocks, for any decoder of transformers."""
+    count = network.config.get_text_config().num_hidden_layers
+    for module in network.base_model.children():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise PotstillError(
+        f"potstill does not know where {type(network).__name__} keeps its blocks; "
+        "set shrink.drop_layers to 0"
+    )
+
+
+def writer_of(block: nn.Module) -> nn.Linear | None:
+    """Return the linear map whose output the block adds to its residual stream, if known by name.
+
+    Whether it really adds it unchanged is for `writes_plainly` to say.
+    """
+    for name in _WRITERS:
+        module: Any = block
+        for part in name.split("."):
+            module = getattr(module, part, None)
+        if isinstance(module, nn.Linear):
+            return module
+    return None
+
+
+@torch.inference_mode()
+def writes_plainly(block: nn.Module, hidden_BTD: Tensor, kwargs: dict[str, Any]) -> bool:
+    """Return whether the block adds its writer's output, as it is, to its own output.
+
+    Measured, not looked up: the writer's output is shifted and the block's output has to
+    shift by the same amount. A norm after the writer (Gemma 2 and 3) fails this, so nothing is
+    ever folded wrongly in an architecture nobody thought of.
+    """
+    writer = writer_of(block)
+    if writer is None:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    shift_BTD = torch.randn(hidden_BTD.shape, generator=generator).to(hidden_BTD)
+    plain_BTD = output_of(block(hidden_BTD, **kwargs))
+    handle = writer.register_forward_hook(lambda module, args, output: output + shift_BTD)
+    try:
+        shifted_BTD = output_of(block(hidden_BTD, **kwargs))
+    finally:
+        handle.remove()
+    moved_BTD = (shifted_BTD - plain_BTD).float()
+    error = (moved_BTD - shift_BTD.float()).norm() / shift_BTD.float().norm()
+    return bool(error < 0.05)
+
+
+def output_of(result: Any) -> Tensor:
+    """Return a block's hidden states, whether it returns them alone or first in a tuple."""
+    return result[0] if isinstance(result, tuple) else result
+
+
+def drop_blocks(network: Any, dropped: Sequence[int]) -> None:
+    """Remove blocks in place, leaving an ordinary model of fewer layers.
+
+    Every list in the config that has one entry a layer is sliced, and the layers are numbered
+    anew. Raises PotstillError where a block does not exist or none would be left.
+    """
+    blocks = blocks_of(network)
+    count = len(blocks)
+    if any(not 0 <= b < count for b in dropped) or len(set(dropped)) != len(dropped):
+        raise PotstillError(
+            f"shrink.blocks must name different blocks from 0 to {count - 1}, not {list(dropped)}"
+        )
+    kept = [i for i in range(count) if i not in set(dropped)]
+    if not kept:
+        raise PotstillError("shrink would drop every block; keep at least one")
+    config = network.config.get_text_config()
+    for name, value in list(vars(config).items()):
+        if isinstance(value, list) and len(value) == count:
+            setattr(config, name, [value[i] for i in kept])
+    config.num_hidden_layers = len(kept)
+    remaining = [blocks[i] for i in kept]
+    del blocks[:]
+    for index, block in enumerate(remaining):
+        blocks.append(block)
+        for module in block.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = index

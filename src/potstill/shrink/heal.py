@@ -1,0 +1,170 @@
+"""Closed-form healing: refit the maps that write to the residual stream after blocks are dropped.
+
+For a block kept in the student, the teacher's hidden state at the entry of the *next kept* block
+is the target. With x the input of the block's `down_proj` (weight W), h its output on the
+student's own activations and t the target, the refit is ridge regression towards the old weight:
+
+    W' = W + (t - h)^T x (x^T x + lambda I)^-1,   lambda = ridge * mean diagonal of x^T x
+
+(ReplaceMe, Shopkhoev et al. 2025, arXiv 2505.02819, fits one linear map for a run of dropped
+blocks; here it lands in an ordinary weight, and in every later block too.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from potstill.models.loaded import LoadedModel
+from potstill.progress import Step
+from potstill.shrink.blocks import blocks_of, writer_of, writes_plainly
+from potstill.shrink.streams import Batch, advance
+
+
+@dataclass
+class NormalEquations:
+    """Sums over tokens: gram_FF = x^T x, cross_DF = residual^T x, in fp32."""
+
+    gram_FF: Tensor
+    cross_DF: Tensor
+    tokens: int = 0
+
+    @classmethod
+    def empty(cls, features: int, outputs: int, device: torch.device) -> NormalEquations:
+        """Return sums over nothing."""
+        return cls(
+            torch.zeros(features, features, device=device),
+            torch.zeros(outputs, features, device=device),
+        )
+
+    def add(self, input_NF: Tensor, residual_ND: Tensor) -> None:
+        """Add tokens: what the map reads, and what its output lacks."""
+        input_NF = input_NF.float()
+        self.gram_FF.addmm_(input_NF.T, input_NF)
+        self.cross_DF.addmm_(residual_ND.float().T, input_NF)
+        self.tokens += len(input_NF)
+
+    def correction(self, ridge: float) -> Tensor:
+        """Return delta_DF to add to the weight; float64 inside."""
+        gram_FF = self.gram_FF.double()
+        pull = ridge * gram_FF.diagonal().mean().clamp(min=1e-12)
+        system_FF = gram_FF + pull * torch.eye(len(gram_FF), device=gram_FF.device).double()
+        factor_FF = torch.linalg.cholesky(system_FF)
+        return torch.cholesky_solve(self.cross_DF.double().T, factor_FF).T.float()
+
+
+@dataclass
+class Streams:
+    """Hidden states of teacher and student on their way through the blocks, batch by batch."""
+
+    batches: Sequence[Batch]
+    teacher: list[Tensor]
+    student: list[Tensor]
+
+    @classmethod
+    def start(cls, batches: Sequence[Batch]) -> Streams:
+        """Return both streams at the first block's entry, in fp32."""
+        entry = [batch.hidden_BTD.float() for batch in batches]
+        return cls(batches, list(entry), list(entry))
+
+
+@torch.no_grad()
+def heal(
+    teacher: LoadedModel,
+    student: LoadedModel,
+    kept: Sequence[int],
+    batches: Sequence[Batch],
+    *,
+    ridge: float,
+    cascade: bool,
+    step: Step | None = None,
+) -> list[int]:
+    """Refit the student's weights in place; return the teacher's numbers of the blocks refitted.
+
+    `kept[i]` is the teacher's number of the student's block i. Both models' hidden states
+    travel side by side, so each block runs once over the calibration text. Without `cascade`
+    only the block before each gap is refitted. A block that does not write plainly to the
+    residual stream is passed over.
+    """
+    teacher_blocks, student_blocks = blocks_of(teacher.network), blocks_of(student.network)
+    streams = Streams.start(batches)
+    refitted: list[int] = []
+    entered = 0
+    gap_seen = False
+    with torch.autocast(
+        student.device.type, student.compute_dtype, enabled=student.compute_dtype != torch.float32
+    ):
+        for block, original, following in _with_next(student_blocks, kept, len(teacher_blocks)):
+            while entered < following:
+                _advance(teacher_blocks[entered], streams.teacher, batches, entered)
+                entered += 1
+                if step is not None:
+                    step.advance()
+            is_gap = following > original + 1
+            gap_seen = gap_seen or is_gap
+            if (is_gap or (cascade and gap_seen)) and _plain(block, streams, original):
+                _refit(block, streams, original, ridge)
+                refitted.append(original)
+            else:
+                _advance(block, streams.student, batches, original)
+    return refitted
+
+
+def _with_next(
+    blocks: nn.ModuleList, kept: Sequence[int], end: int
+) -> list[tuple[nn.Module, int, int]]:
+    """Return each student block with its teacher number and that of the block after it."""
+    return list(zip(blocks, kept, [*kept[1:], end], strict=True))
+
+
+def _plain(block: nn.Module, streams: Streams, number: int) -> bool:
+    probe = streams.student[0][:1, :8]
+    kwargs = _cropped(streams.batches[0].block_kwargs[number], probe.shape[1])
+    return writes_plainly(block, probe, kwargs)
+
+
+def _advance(
+    block: nn.Module, stream: list[Tensor], batches: Sequence[Batch], number: int
+) -> None:
+    for n, batch in enumerate(batches):
+        stream[n] = advance(block, stream[n], batch.block_kwargs[number]).float()
+
+
+def _refit(block: nn.Module, streams: Streams, number: int, ridge: float) -> None:
+    """Refit one block's writer towards the teacher's stream and move the student's through it."""
+    writer = writer_of(block)
+    assert writer is not None
+    sums = NormalEquations.empty(writer.in_features, writer.out_features, writer.weight.device)
+    seen: list[Tensor] = []
+    handle = writer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    try:
+        _advance(block, streams.student, streams.batches, number)
+    finally:
+        handle.remove()
+    for n, batch in enumerate(streams.batches):
+        lacks_BTD = streams.teacher[n] - streams.student[n]
+        sums.add(seen[n][batch.real_BT], lacks_BTD[batch.real_BT])
+    delta_DF = sums.correction(ridge)
+    writer.weight += delta_DF.to(writer.weight.dtype)
+    # The writer's output is added as it is, so the new output needs no second run of the block.
+    for n, input_BTF in enumerate(seen):
+        streams.student[n] += (input_BTF.to(streams.student[n].dtype) @ delta_DF.T)
+
+
+def _cropped(kwargs: dict[str, Any], length: int) -> dict[str, Any]:
+    """Return a block's arguments for the first row's first `length` positions."""
+
+    def crop(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(crop(v) for v in value)
+        if isinstance(value, Tensor) and value.dim() == 4:
+            return value[:1, :, :length, :length]
+        if isinstance(value, Tensor) and value.dim() >= 2:
+            return value[:1, :length]
+        return value
+
+    return {name: crop(value) for name, value in kwargs.items()}

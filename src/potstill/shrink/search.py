@@ -1,0 +1,55 @@
+"""Which blocks to drop: those whose loss after healing is least, adjacent or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from potstill.models.loaded import LoadedModel
+from potstill.progress import Progress
+from potstill.shrink.influence import block_influence
+from potstill.shrink.streams import Batch
+
+# Returns the loss (KL to the teacher) of the teacher without the given blocks, after healing.
+HealedLoss = Callable[[Sequence[int]], float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of dropped blocks that was tried, and its loss after healing."""
+
+    blocks: tuple[int, ...]
+    kl: float
+
+
+def search_blocks(
+    teacher: LoadedModel,
+    batches: Sequence[Batch],
+    count: int,
+    *,
+    candidates: int,
+    healed_loss: HealedLoss,
+    progress: Progress,
+) -> tuple[tuple[int, ...], list[Trial]]:
+    """Return the blocks to drop, and every trial in the order it was made.
+
+    Greedy: at each step the `candidates` blocks of least influence are each tried together
+    with those dropped so far, healed, and measured. The first and the last block are never
+    proposed: dropping either is known to break a model, and healing cannot reach before the
+    first.
+    """
+    influence = block_influence(teacher, batches)
+    inner = sorted(range(1, len(influence) - 1), key=lambda b: influence[b])
+    dropped: tuple[int, ...] = ()
+    trials: list[Trial] = []
+    with progress.step("choose blocks", total=count * candidates, unit="trials") as step:
+        for _ in range(count):
+            proposed = [b for b in inner if b not in dropped][:candidates]
+            found = []
+            for block in proposed:
+                blocks = tuple(sorted((*dropped, block)))
+                found.append(Trial(blocks, healed_loss(blocks)))
+                step.advance(1, kl=round(found[-1].kl, 3))
+            trials += found
+            dropped = min(found, key=lambda trial: trial.kl).blocks
+    return dropped, trials

@@ -1,0 +1,190 @@
+"""Teacher to smaller student: fewer blocks, fewer tokens, healed in closed form."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from potstill.models.load import trainable_copy
+from potstill.models.loaded import LoadedModel
+from potstill.models.vocabulary import VocabularyMap
+from potstill.progress import Progress
+from potstill.recipe import ShrinkConfig
+from potstill.shrink.blocks import blocks_of, drop_blocks
+from potstill.shrink.heal import heal
+from potstill.shrink.search import Trial, search_blocks
+from potstill.shrink.streams import Batch, calibration_batches
+from potstill.shrink.vocabulary import (
+    choose_tokens,
+    map_of,
+    merges_of,
+    trim_network,
+    trimmed_tokenizer,
+)
+
+# Tokens that a trial of the block search is healed on: enough to rank, not to keep.
+_TRIAL_TOKENS = 4096
+
+# KL per token and agreement of a student on text that is neither trained on nor held out.
+Measure = Callable[[LoadedModel, VocabularyMap | None], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is taken away: blocks by number, and the tokens that stay (None: all of them)."""
+
+    blocks: tuple[int, ...]
+    kept_tokens: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A student made from its teacher, and how it came about."""
+
+    student: LoadedModel
+    vocabulary: VocabularyMap | None
+    cut: Cut
+    figures: dict[str, Any]
+
+
+def shrink(
+    teacher: LoadedModel,
+    config: ShrinkConfig,
+    calibration: Sequence[Sequence[int]],
+    mass_V: Tensor | None,
+    *,
+    measure: Measure,
+    progress: Progress,
+) -> Shrunk:
+    """Return the healed student.
+
+    `calibration` are rows of teacher ids (prompt and response) of at most
+    `config.calibration_tokens` in all; `mass_V` is the teacher's mean probability of each
+    token (None where the vocabulary stays whole). `measure` is asked before and after healing.
+    """
+    batches = calibration_batches(teacher, calibration)
+    blocks, trials = _choose_blocks(teacher, config, calibration, measure, progress)
+    kept_tokens = None
+    if config.vocabulary is not None and mass_V is not None:
+        used = {token for row in calibration for token in row}
+        kept_tokens = tuple(
+            choose_tokens(merges_of(teacher.tokenizer), used, mass_V, config.vocabulary)
+        )
+    cut = Cut(blocks, kept_tokens)
+    student, vocabulary = pruned(teacher, cut)
+    plain = measure(student, vocabulary)
+    refitted: list[int] = []
+    if config.heal != "none" and blocks:
+        refitted = _healed(teacher, student, blocks, batches, config, progress)
+    figures = {
+        "blocks": list(blocks),
+        "heal": config.heal,
+        "refitted": refitted,
+        "calibration_tokens": sum(len(row) for row in calibration),
+        "plain": plain,
+        "healed": measure(student, vocabulary),
+        "trials": [{"blocks": list(t.blocks), "kl": t.kl} for t in trials],
+    }
+    return Shrunk(student, vocabulary, cut, figures)
+
+
+def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap | None]:
+    """Return the teacher with the cut made and nothing healed, in fp32, and its token map.
+
+    The teacher in memory may be in bf16: its fp32 weights are read from where it came from.
+    """
+    student = trainable_copy(teacher)
+    if cut.blocks:
+        drop_blocks(student.network, cut.blocks)
+    vocabulary = None
+    if cut.kept_tokens is not None:
+        width = student.network.get_output_embeddings().weight.shape[0]
+        tokenizer = trimmed_tokenizer(teacher.tokenizer, cut.kept_tokens)
+        vocabulary = map_of(teacher.tokenizer, tokenizer, cut.kept_tokens, width)
+        trim_network(student.network, cut.kept_tokens)
+        eos = {old: new for new, old in enumerate(cut.kept_tokens)}
+        student = replace(
+            student, tokenizer=tokenizer, eos_ids=tuple(eos[e] for e in teacher.eos_ids)
+        )
+    return student, vocabulary
+
+
+def _choose_blocks(
+    teacher: LoadedModel,
+    config: ShrinkConfig,
+    calibration: Sequence[Sequence[int]],
+    measure: Measure,
+    progress: Progress,
+) -> tuple[tuple[int, ...], list[Trial]]:
+    """Return the blocks to drop: the recipe's own, or the search's."""
+    if config.blocks is not None:
+        return tuple(sorted(config.blocks)), []
+    if config.drop_layers == 0:
+        return (), []
+    batches = calibration_batches(teacher, _first_tokens(calibration, _TRIAL_TOKENS))
+    whole = trainable_copy(teacher)
+
+    def healed_loss(blocks: Sequence[int]) -> float:
+        student = replace(whole, network=copy.deepcopy(whole.network))
+        drop_blocks(student.network, blocks)
+        if config.heal != "none":
+            kept = _kept(teacher, blocks)
+            heal(teacher, student, kept, batches, ridge=config.ridge, cascade=True)
+        return measure(student, None)["kl"]
+
+    return search_blocks(
+        teacher,
+        batches,
+        config.drop_layers,
+        candidates=config.candidates,
+        healed_loss=healed_loss,
+        progress=progress,
+    )
+
+
+def _healed(
+    teacher: LoadedModel,
+    student: LoadedModel,
+    blocks: Sequence[int],
+    batches: Sequence[Batch],
+    config: ShrinkConfig,
+    progress: Progress,
+) -> list[int]:
+    kept = _kept(teacher, blocks)
+    total = len(blocks_of(teacher.network))
+    with progress.step("heal", total=total, unit="blocks") as step:
+        refitted = heal(
+            teacher,
+            student,
+            kept,
+            batches,
+            ridge=config.ridge,
+            cascade=config.heal == "cascade",
+            step=step,
+        )
+    if not refitted:
+        progress.note(
+            "This architecture puts something between its feed-forward part and the residual "
+            "stream, so the dropped blocks were not healed in closed form."
+        )
+    return refitted
+
+
+def _kept(teacher: LoadedModel, blocks: Sequence[int]) -> list[int]:
+    return [i for i in range(len(blocks_of(teacher.network))) if i not in set(blocks)]
+
+
+def _first_tokens(rows: Sequence[Sequence[int]], count: int) -> list[Sequence[int]]:
+    """Return rows from the first on until they hold `count` tokens."""
+    chosen: list[Sequence[int]] = []
+    held = 0
+    for row in rows:
+        if held >= count:
+            break
+        chosen.append(row)
+        held += len(row)
+    return chosen

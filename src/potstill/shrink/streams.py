@@ -1,0 +1,79 @@
+"""Run a model block by block over calibration text, so that no pass is repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from potstill.models.load import body_of
+from potstill.models.loaded import LoadedModel
+from potstill.models.score import length_batches, padded
+from potstill.shrink.blocks import blocks_of, output_of
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of calibration text on its way into the first block.
+
+    `block_kwargs[i]` is what the model passes to block i besides hidden states (masks and
+    position embeddings differ between kinds of blocks). `real_BT` is false at padding.
+    """
+
+    hidden_BTD: Tensor
+    real_BT: Tensor
+    block_kwargs: list[dict[str, Any]]
+
+
+@torch.inference_mode()
+def calibration_batches(
+    model: LoadedModel, rows: Sequence[Sequence[int]], *, batch_tokens: int = 4096
+) -> list[Batch]:
+    """Return the batches of `rows` as the model's own forward pass hands them to its blocks."""
+    batches = []
+    for indices in length_batches([len(r) for r in rows], batch_tokens):
+        chosen = [rows[i] for i in indices]
+        lengths_B = torch.tensor([len(r) for r in chosen])
+        ids_BT = padded(chosen)
+        real_BT = torch.arange(ids_BT.shape[1])[None, :] < lengths_B[:, None]
+        batches.append(_captured(model, ids_BT.to(model.device), real_BT.to(model.device)))
+    return batches
+
+
+
+
+def _captured(model: LoadedModel, ids_BT: Tensor, real_BT: Tensor) -> Batch:
+    """Return what each block is given, without running any of them.
+
+    Blocks are made to hand their input on: only the arguments are wanted.
+    """
+    first: list[Tensor] = []
+    kwargs: list[dict[str, Any]] = []
+    handles = []
+
+    def note(module: Any, args: tuple[Any, ...], given: dict[str, Any]) -> None:
+        if not first:
+            first.append(args[0] if args else given["hidden_states"])
+        rest = {k: v for k, v in given.items() if k != "hidden_states"}
+        kwargs.append(rest | {"use_cache": False})
+
+    blocks = blocks_of(model.network)
+    originals = [block.forward for block in blocks]
+    for block in blocks:
+        handles.append(block.register_forward_pre_hook(note, with_kwargs=True))
+        block.forward = lambda *args, **given: args[0] if args else given["hidden_states"]
+    try:
+        body_of(model.network)(input_ids=ids_BT, use_cache=False)
+    finally:
+        for block, original, handle in zip(blocks, originals, handles, strict=True):
+            block.forward = original
+            handle.remove()
+    return Batch(first[0], real_BT, kwargs)
+
+
+def advance(block: Any, hidden_BTD: Tensor, kwargs: dict[str, Any]) -> Tensor:
+    """Return a block's output."""
+    return output_of(block(hidden_BTD, **kwargs))
