@@ -110,10 +110,7 @@ def pretended(
         root = make_run(evaluated=until in (None, "evaluate"))
         return RunDir(root, recipe, None)
 
-    import potstill
-
     module = ModuleType("potstill.pipeline")
     module.distill = distill  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "potstill.pipeline", module)
-    monkeypatch.setattr(potstill, "pipeline", module, raising=False)
     return calls

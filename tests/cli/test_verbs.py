@@ -156,13 +156,13 @@ def test_wrong_usage_is_exit_code_2(cli: CliRunner) -> None:
 
 def test_ctrl_c_says_how_to_go_on(recipe_file: Path) -> None:
     waiting = (
-        "import sys, time, types, potstill\n"
+        "import sys, time, types\n"
         "module = types.ModuleType('potstill.pipeline')\n"
         "def distill(*a, **k):\n"
         "    print('waiting', flush=True)\n"
         "    time.sleep(60)\n"
         "module.distill = distill\n"
-        "sys.modules['potstill.pipeline'] = potstill.pipeline = module\n"
+        "sys.modules['potstill.pipeline'] = module\n"
         "from potstill.cli import main\n"
         "main()\n"
     )

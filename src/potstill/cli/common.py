@@ -104,9 +104,9 @@ def distil(
 
     recipe = read_recipe(path, overrides or [])
 
-    from potstill import pipeline
+    from potstill.pipeline import distill
 
-    return pipeline.distill(recipe, out, fresh=fresh, until=until, progress=progress_for(quiet))
+    return distill(recipe, out, fresh=fresh, until=until, progress=progress_for(quiet))
 
 
 def _hush() -> None:

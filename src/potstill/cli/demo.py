@@ -44,9 +44,9 @@ def demo(
     progress = progress_for(quiet)
     progress.note(f"{recipe.name}: {_estimate(recipe, quick)}")
 
-    from potstill import pipeline
+    from potstill.pipeline import distill
 
-    run = pipeline.distill(recipe, out, fresh=fresh, until=None, progress=progress)
+    run = distill(recipe, out, fresh=fresh, until=None, progress=progress)
 
     from potstill.cli.run_view import print_outcome
 

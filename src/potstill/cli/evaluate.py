@@ -14,9 +14,9 @@ def evaluate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Run what is left up to the evaluation: fidelity, speed, cost and the report."""
+    """Run what is left up to the evaluation: fidelity, speed and cost."""
     run = distil(recipe, overrides, out, fresh=fresh, until="evaluate", quiet=quiet)
 
-    from potstill.cli.run_view import print_standing
+    from potstill.cli.run_view import print_run, read
 
-    print_standing(run.root)
+    print_run(read(run.root))
