@@ -121,9 +121,7 @@ def collect(
                 computed += len(group)
                 tokens += sum(len(c.token_ids) for c in group)
                 rate = tokens / (time.perf_counter() - started)
-                step.advance(
-                    sum(c.key in missing for c in group), tokens_per_s=round(rate)
-                )
+                step.advance(sum(c.key in missing for c in group), tokens_per_s=round(rate))
     seconds = time.perf_counter() - started
     return CollectionFigures(
         exchanges=len(by_id),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from potstill.errors import PotstillError
-from potstill.models.generate import Request, decode
 from potstill.models.chat import response_text
+from potstill.models.generate import Request, decode
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.progress import Progress

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from blake3 import blake3
@@ -43,6 +43,30 @@ class PromptPlan:
     def prompts(self) -> tuple[Prompt, ...]:
         """Every prompt: training, validation, held out."""
         return self.train + self.validation + self.held_out
+
+    def record(self) -> dict[str, Any]:
+        """Return the plan as JSON values, from which `from_record` makes it again."""
+        return {
+            "prompts": [asdict(prompt) for prompt in self.prompts],
+            "overlap": asdict(self.overlap),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> PromptPlan:
+        """Return the plan that `record` was made from."""
+        prompts = [
+            Prompt(**{**values, "messages": tuple(values["messages"])})
+            for values in record["prompts"]
+        ]
+        found = record["overlap"]
+        return cls(
+            train=tuple(p for p in prompts if p.split == "train"),
+            validation=tuple(p for p in prompts if p.split == "validation"),
+            held_out=tuple(p for p in prompts if p.split == "held_out"),
+            overlap=OverlapReport(**{**found, "train_indices": tuple(found["train_indices"])}),
+            notes=tuple(record["notes"]),
+        )
 
 
 def read_prompts(source: str, config: PromptsConfig) -> list[Messages]:

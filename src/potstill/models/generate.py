@@ -116,9 +116,7 @@ class _Decoder:
         self.slots = min(slots, len(requests))
         self.keep_hidden = keep_hidden
         capacity = max(len(r.prompt_ids) for r in requests) + sampling.max_tokens
-        self.cache = SlotCache(
-            self.config.num_hidden_layers, self.slots, capacity, model.device
-        )
+        self.cache = SlotCache(self.config.num_hidden_layers, self.slots, capacity, model.device)
         self.rows: list[_Row | None] = [None] * self.slots
         self.token_B = torch.zeros(self.slots, dtype=torch.long, device=model.device)
         self.position_B = torch.zeros(self.slots, dtype=torch.long, device=model.device)
@@ -185,9 +183,7 @@ class _Decoder:
         """Draw a token for the given slots, keep its state, and return what is finished."""
         rows = [self.rows[b] for b in slots]
         uniform_N = torch.tensor([r.uniform[len(r.token_ids)] for r in rows if r is not None])
-        token_N = draw(
-            self.head.logits(hidden_ND), uniform_N.to(self.model.device), self.sampling
-        )
+        token_N = draw(self.head.logits(hidden_ND), uniform_N.to(self.model.device), self.sampling)
         slots_N = torch.tensor(slots, device=self.model.device)
         self.token_B[slots_N] = token_N
         if self.keep_hidden:

@@ -49,9 +49,7 @@ class VocabularyMap:
 
     def save(self, path: Path) -> None:
         """Write both tensors as safetensors."""
-        save_file(
-            {"teacher_ids": self.teacher_ids_K, "student_ids": self.student_ids_V}, str(path)
-        )
+        save_file({"teacher_ids": self.teacher_ids_K, "student_ids": self.student_ids_V}, str(path))
 
     @classmethod
     def load(cls, path: Path) -> VocabularyMap:

@@ -127,9 +127,7 @@ def _plain(block: nn.Module, streams: Streams, number: int) -> bool:
     return writes_plainly(block, probe, kwargs)
 
 
-def _advance(
-    block: nn.Module, stream: list[Tensor], batches: Sequence[Batch], number: int
-) -> None:
+def _advance(block: nn.Module, stream: list[Tensor], batches: Sequence[Batch], number: int) -> None:
     for n, batch in enumerate(batches):
         stream[n] = advance(block, stream[n], batch.block_kwargs[number]).float()
 
@@ -152,7 +150,7 @@ def _refit(block: nn.Module, streams: Streams, number: int, ridge: float) -> Non
     writer.weight += delta_DF.to(writer.weight.dtype)
     # The writer's output is added as it is, so the new output needs no second run of the block.
     for n, input_BTF in enumerate(seen):
-        streams.student[n] += (input_BTF.to(streams.student[n].dtype) @ delta_DF.T)
+        streams.student[n] += input_BTF.to(streams.student[n].dtype) @ delta_DF.T
 
 
 def _cropped(kwargs: dict[str, Any], length: int) -> dict[str, Any]:

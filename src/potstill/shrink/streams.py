@@ -43,8 +43,6 @@ def calibration_batches(
     return batches
 
 
-
-
 def _captured(model: LoadedModel, ids_BT: Tensor, real_BT: Tensor) -> Batch:
     """Return what each block is given, without running any of them.
 

@@ -156,9 +156,7 @@ def trim_network(network: Any, kept: Sequence[int]) -> None:
     embedding.weight = nn.Parameter(embedding.weight[index_K].clone())
     embedding.num_embeddings = len(kept)
     embedding.padding_idx = None
-    head.weight = (
-        embedding.weight if tied else nn.Parameter(head.weight[index_K].clone())
-    )
+    head.weight = embedding.weight if tied else nn.Parameter(head.weight[index_K].clone())
     head.out_features = len(kept)
     if head.bias is not None:
         head.bias = nn.Parameter(head.bias[index_K].clone())

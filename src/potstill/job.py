@@ -1,0 +1,197 @@
+"""One run while it is worked on: what the stages need, opened when it is first asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from potstill.errors import PotstillError
+from potstill.evaluate.cost import EnergyMeter
+from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.store import ExchangeStore
+from potstill.models.chat import prompt_ids
+from potstill.models.head import Head
+from potstill.models.load import head_of, load, locate
+from potstill.models.loaded import LoadedModel
+from potstill.models.precision import resolve_device, resolve_dtype
+from potstill.models.sampling import Sampling
+from potstill.models.vocabulary import Recoder, VocabularyMap
+from potstill.progress import Progress
+from potstill.recipe import Recipe
+from potstill.rundir import RunDir
+from potstill.terms.gate import TermsDecision, decide
+from potstill.terms.licences import licence_of
+
+
+@dataclass(frozen=True)
+class Text:
+    """One exchange in the student's ids; `unchanged` where the teacher's own ids map one to one."""
+
+    exchange: Exchange
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    unchanged: bool
+
+
+class Job:
+    """A run directory, its recipe, and what was opened for it."""
+
+    def __init__(self, run: RunDir, recipe: Recipe, progress: Progress) -> None:
+        self.run, self.recipe, self.progress = run, recipe, progress
+        self.store = ExchangeStore(run.root)
+
+    @cached_property
+    def decision(self) -> TermsDecision:
+        """The terms gate's answer, from the teacher's own files, before it is asked anything."""
+        stated = self.recipe.teacher
+        directory = locate(stated.model, revision=stated.revision)
+        return decide(stated.model, licence_of(directory), stated.terms).require()
+
+    @cached_property
+    def precision(self) -> str:
+        """`fp32` or `bf16`: measured by the run's first call, then kept: it resumes alike."""
+        known = self.run.done("precision")
+        if known is None:
+            device = resolve_device(self.recipe.device)
+            dtype = resolve_dtype(self.recipe.precision, device)
+            known = {"precision": "bf16" if dtype == torch.bfloat16 else "fp32"}
+            self.run.finish("precision", known)
+        return str(known["precision"])
+
+    @cached_property
+    def teacher(self) -> LoadedModel:
+        """The teacher in its compute dtype, loaded only after the terms gate has agreed."""
+        self.decision.require()
+        stated = self.recipe.teacher
+        with self.progress.step("load teacher"):
+            return load(
+                stated.model,
+                device=self.recipe.device,
+                precision=self.precision,
+                revision=stated.revision,
+                trust_remote_code=stated.trust_remote_code,
+            )
+
+    @property
+    def teacher_head(self) -> Head:
+        """The teacher's head."""
+        return head_of(self.teacher)
+
+    def load_student(self, directory: Path, *, trainable: bool = False) -> LoadedModel:
+        """Return a student of this run from its directory."""
+        return load(
+            str(directory),
+            device=self.recipe.device,
+            precision=self.precision,
+            trainable=trainable,
+        )
+
+    @property
+    def untrained(self) -> Path:
+        """Directory of the student before training."""
+        return self.run.root / "untrained"
+
+    @property
+    def vocabulary_path(self) -> Path:
+        """File of the map between the two vocabularies, where the student's was trimmed."""
+        return self.run.root / "vocabulary.safetensors"
+
+    @cached_property
+    def vocabulary(self) -> VocabularyMap | None:
+        """The map between the two vocabularies; None where they are the same."""
+        path = self.vocabulary_path
+        return VocabularyMap.load(path) if path.is_file() else None
+
+    def train_sampling(self) -> Sampling:
+        """How responses to training and validation prompts are drawn."""
+        collect = self.recipe.collect
+        return Sampling(
+            collect.temperature,
+            collect.top_p,
+            collect.top_k,
+            collect.max_tokens,
+            self.recipe.seed,
+        )
+
+    def held_out_sampling(self, *, greedy: bool = False) -> Sampling:
+        """How held-out text is drawn: the teacher's own distribution, or its likeliest text."""
+        return Sampling(
+            temperature=0.0 if greedy else 1.0,
+            max_tokens=self.recipe.evaluate.max_tokens,
+            seed=self.recipe.seed,
+        )
+
+    def exchanges(self, split: str, *, greedy: bool | None = None) -> list[Exchange]:
+        """Return the stored exchanges of a split, by exchange id."""
+        rows = self.store.read(split)  # type: ignore[arg-type]
+        if greedy is not None:
+            rows = [r for r in rows if (r.sampling["temperature"] == 0) == greedy]
+        return rows
+
+    def texts(self, rows: Sequence[Exchange], student: LoadedModel) -> list[Text]:
+        """Return exchanges in the student's ids.
+
+        Responses keep the teacher's tokens wherever they survive; prompts are tokenised as the
+        student will meet them.
+        """
+        if self.vocabulary is None:
+            return [
+                Text(r, r.prompt_token_ids or (), r.response_token_ids or (), True) for r in rows
+            ]
+        recoder = Recoder(self.teacher.tokenizer, student.tokenizer, self.vocabulary)
+        texts = []
+        for row in rows:
+            prompt = tuple(prompt_ids(student, row.messages))
+            response = recoder.to_student(row.response_token_ids or ())
+            same = (
+                recoder.to_teacher(prompt) == row.prompt_token_ids
+                and recoder.to_teacher(response) == row.response_token_ids
+            )
+            texts.append(Text(row, prompt, response, same))
+        return texts
+
+    def to_teacher(self, student_ids: Sequence[int]) -> tuple[int, ...]:
+        """Return the teacher's ids of a student's."""
+        if self.vocabulary is None:
+            return tuple(student_ids)
+        return tuple(self.vocabulary.teacher_ids_K[list(student_ids)].tolist())
+
+    def hidden(self, rows: Sequence[Exchange]) -> list[Tensor | None]:
+        """Return the stored target states of exchanges, None where there are none."""
+        scorer = self.teacher.identity
+        stored = self.store.target_ids(scorer)
+        known = [r.exchange_id for r in rows if r.exchange_id in stored]
+        found = dict(zip(known, self.store.targets(scorer, known), strict=True))
+        return [found.get(r.exchange_id) for r in rows]
+
+    @contextmanager
+    def measured(self) -> Iterator[dict[str, Any]]:
+        """Fill in `seconds` and `joules` of what runs inside the block."""
+        meter, start = EnergyMeter(), time.perf_counter()
+        result: dict[str, Any] = {}
+        yield result
+        result["seconds"] = time.perf_counter() - start
+        result["joules"] = meter.joules()
+
+
+def same_tokens(teacher: LoadedModel, student: LoadedModel, named: str) -> None:
+    """Raise PotstillError unless both models number the same tokens alike."""
+    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
+        raise PotstillError(
+            f"student.model {named} has another tokenizer than the teacher "
+            f"({len(student.tokenizer)} tokens against {len(teacher.tokenizer)}); take a student "
+            "with the teacher's tokenizer, or leave student.model out to make one from the teacher"
+        )
+
+
+def record(value: Any) -> dict[str, Any]:
+    """Return a dataclass as plain JSON values."""
+    return asdict(value)

@@ -1,0 +1,475 @@
+"""The only place that knows the order of the stages.
+
+terms gate -> collect -> shrink -> train -> evaluate -> report -> manifest. Each stage records what
+it did in the run directory, so that the same call goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from potstill.collect.answers import Question, collect, plan_waves, questions
+from potstill.collect.magpie import written_prompts
+from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.durable import replaced_directory
+from potstill.errors import PotstillError
+from potstill.evaluate.evaluation import Evaluation
+from potstill.evaluate.fidelity import compare
+from potstill.evaluate.machine import machine_facts, parameter_count, peak_memory_bytes
+from potstill.evaluate.measure import evaluate
+from potstill.evaluate.text import HeldOut
+from potstill.exchanges.exchange import Exchange, Prompt
+from potstill.exchanges.overlap import overlap, prompt_text
+from potstill.job import Job, Text, record, same_tokens
+from potstill.lineage import manifest
+from potstill.models.load import head_of, load, save
+from potstill.models.loaded import LoadedModel
+from potstill.models.sampling import Sampling
+from potstill.models.score import response_hidden
+from potstill.models.vocabulary import VocabularyMap
+from potstill.progress import Progress
+from potstill.recipe import Recipe, TrainConfig
+from potstill.report.page import render
+from potstill.run_costs import cost_of
+from potstill.rundir import RunDir, recipe_digest
+from potstill.shrink.shrink import Cut, Measure, pruned, shrink
+from potstill.train.examples import TrainingExample
+from potstill.train.loop import train
+from potstill.train.target_sources import StoredTargets
+
+# Positions that the teacher's mean distribution over the job's text is taken from.
+_MASS_POSITIONS = 20_000
+
+
+def distill(
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    fresh: bool = False,
+    until: str | None = None,
+    progress: Progress,
+) -> RunDir:
+    """Run a recipe, or go on with it, and return its run directory, which is no longer held.
+
+    `until` names the last stage (`collect`, `shrink`, `train` or `evaluate`); None goes on to
+    report and manifest. A finished run is returned as it is, and nothing is written.
+    """
+    if until is not None and until not in STAGES:
+        raise PotstillError(f"there is no stage {until}; there are {', '.join(STAGES)}")
+    with RunDir.open(out or Path("runs") / recipe.name, recipe, fresh=fresh) as run:
+        if run.manifest_path.is_file():
+            progress.note(f"{run.root} is finished already; --fresh starts over")
+            return run
+        job = Job(run, recipe, progress)
+        try:
+            _run_stages(job, until)
+        finally:
+            job.store.close()
+    return run
+
+
+def _run_stages(job: Job, until: str | None) -> None:
+    job.decision.require()
+    damaged = job.store.repair()
+    for name in damaged:
+        job.progress.note(f"{name} was damaged and set aside; its rows are collected again")
+    for name, stage in STAGES.items():
+        # A damaged shard has lost rows: collecting again fetches just those.
+        if job.run.done(name) is None or (name == "collect" and damaged):
+            with job.measured() as spent:
+                result = stage(job)
+            job.run.finish(name, {**result, **spent})
+        if name == until:
+            return
+    job.store.compact()
+    job.store.close()
+    _report(job)
+
+
+def _collect(job: Job) -> dict[str, Any]:
+    plan = _planned(job)
+    recipe = job.recipe.collect
+    asked = [p for p in plan.prompts if p.split != "held_out"]
+    keep = recipe.targets == "hidden"
+    figures = _answers(
+        job, "responses", asked, job.train_sampling(), keep_hidden=keep, samples=recipe.samples
+    )
+    held_out = list(plan.held_out)
+    _answers(job, "held-out responses", held_out, job.held_out_sampling(), keep_hidden=True)
+    if job.recipe.evaluate.greedy:
+        sampling = job.held_out_sampling(greedy=True)
+        _answers(job, "held-out greedy responses", held_out, sampling, keep_hidden=True)
+    job.store.save_head(job.teacher.identity, job.teacher_head)
+    return {"figures": figures, "overlap": plan.overlap.record()}
+
+
+def _planned(job: Job) -> PromptPlan:
+    """Return the run's prompts: planned by its first call, then read back."""
+
+    def read(source: str, config: Any) -> Sequence[tuple[dict[str, str], ...]]:
+        if source != "magpie":
+            return read_prompts(source, config)
+        head = [{"role": "system", "content": config.system}] if config.system else []
+        written = written_prompts(
+            job.teacher,
+            config.magpie,
+            job.decision,
+            seed=job.recipe.seed,
+            slots=job.recipe.collect.slots,
+            system=config.system,
+            progress=job.progress,
+        )
+        return [(*head, {"role": "user", "content": text}) for text in written]
+
+    stored = job.run.done("prompts")
+    if stored is not None:
+        return PromptPlan.from_record(stored)
+    plan = plan_prompts(job.recipe.prompts, seed=job.recipe.seed, read=read)
+    for note in plan.notes:
+        job.progress.note(note)
+    job.run.finish("prompts", plan.record())
+    return plan
+
+
+def _answers(
+    job: Job,
+    label: str,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    *,
+    keep_hidden: bool,
+    samples: int = 1,
+) -> dict[str, Any]:
+    """Collect one set of responses and return its figures."""
+    wanted: list[Question] = questions(job.teacher, prompts, sampling, samples=samples)
+    recipe = job.recipe.collect
+    figures = collect(
+        job.teacher,
+        wanted,
+        plan_waves(wanted, recipe.slots, recipe.wave),
+        sampling,
+        job.store,
+        job.decision,
+        slots=recipe.slots,
+        keep_hidden=keep_hidden,
+        progress=job.progress,
+        label=label,
+    )
+    if figures.computed:
+        job.progress.note(
+            f"{label}: {figures.computed} responses, {figures.response_tokens} tokens, "
+            f"{figures.tokens_per_s:.0f} tokens/s, {figures.slots_busy:.0%} of slots busy "
+            f"({figures.slots_busy_before_last_wave:.0%} before the last wave)"
+        )
+    return record(figures)
+
+
+def _shrink(job: Job) -> dict[str, Any]:
+    recipe = job.recipe
+    if recipe.student.model is not None:
+        student = load(
+            recipe.student.model, device=recipe.device, precision=job.precision, trainable=True
+        )
+        same_tokens(job.teacher, student, recipe.student.model)
+        with replaced_directory(job.untrained) as directory:
+            save(student, directory)
+        return {"blocks": None}
+    rows = job.exchanges("train")
+    shrunk = shrink(
+        job.teacher,
+        recipe.shrink,
+        _calibration(rows, recipe.shrink.calibration_tokens),
+        _mass(job, rows) if recipe.shrink.vocabulary else None,
+        measure=_validation(job),
+        progress=job.progress,
+    )
+    if shrunk.vocabulary is not None:
+        shrunk.vocabulary.save(job.vocabulary_path)
+    with replaced_directory(job.untrained) as directory:
+        save(shrunk.student, directory)
+    plain, healed = shrunk.figures["plain"], shrunk.figures["healed"]
+    job.progress.note(
+        f"shrink: KL {plain['kl']:.3f} and agreement {plain['agreement']:.3f} cut, "
+        f"{healed['kl']:.3f} and {healed['agreement']:.3f} healed, on validation prompts"
+    )
+    return {**shrunk.figures, "kept_tokens": shrunk.cut.kept_tokens}
+
+
+def _calibration(rows: Sequence[Exchange], tokens: int) -> list[tuple[int, ...]]:
+    """Return teacher text (prompt and response ids) of about so many tokens."""
+    chosen: list[tuple[int, ...]] = []
+    held = 0
+    for row in rows:
+        if held >= tokens:
+            break
+        chosen.append((row.prompt_token_ids or ()) + (row.response_token_ids or ()))
+        held += len(chosen[-1])
+    return chosen
+
+
+@torch.inference_mode()
+def _mass(job: Job, rows: Sequence[Exchange]) -> Tensor:
+    """Return mass_V: the teacher's mean probability of each token over training positions."""
+    head = job.teacher_head
+    mass_V = torch.zeros(head.weight_VD.shape[0], dtype=torch.float64)
+    positions = 0
+    for first in range(0, len(rows), 16):
+        if positions >= _MASS_POSITIONS:
+            break
+        group = rows[first : first + 16]
+        hidden = [h for h in job.hidden(group) if h is not None]
+        if len(hidden) < len(group):
+            pairs = [(r.prompt_token_ids or (), r.response_token_ids or ()) for r in group]
+            hidden = response_hidden(job.teacher, pairs)
+        hidden_ND = torch.cat(hidden).to(job.teacher.device)
+        mass_V += head.logits(hidden_ND).softmax(-1).sum(0).double().cpu()
+        positions += len(hidden_ND)
+    return mass_V / positions
+
+
+def _validation(job: Job) -> Measure:
+    """Return what measures a student on the validation prompts, which nothing else is tuned on."""
+    rows = job.exchanges("validation")
+    teacher_states = job.hidden(rows)
+
+    def measure(student: LoadedModel, vocabulary: VocabularyMap | None) -> dict[str, float]:
+        job.vocabulary = vocabulary
+        texts = job.texts(rows, student)
+        pairs = [(t.prompt_ids, t.response_ids) for t in texts]
+        theirs = _teacher_states(job, texts, teacher_states)
+        sums = compare(
+            theirs,
+            job.teacher_head,
+            response_hidden(student, pairs),
+            head_of(student),
+            [t.response_ids for t in texts],
+            vocabulary,
+            precise=False,
+        )
+        tokens = sums.tokens.sum()
+        return {
+            "kl": float(sums.kl.sum() / tokens),
+            "agreement": float(sums.agree.sum() / tokens),
+        }
+
+    return measure
+
+
+def _teacher_states(
+    job: Job, texts: Sequence[Text], stored: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Return the teacher's states on texts: stored ones where they fit, else scored now."""
+    fresh = [i for i, t in enumerate(texts) if not t.unchanged or stored[i] is None]
+    pairs = [
+        (job.to_teacher(texts[i].prompt_ids), job.to_teacher(texts[i].response_ids)) for i in fresh
+    ]
+    scored = dict(zip(fresh, response_hidden(job.teacher, pairs), strict=True))
+    states = []
+    for i, state in enumerate(stored):
+        known = scored.get(i, state)
+        assert known is not None
+        states.append(known)
+    return states
+
+
+def _train(job: Job) -> dict[str, Any]:
+    result = _trained(job, job.recipe.train, "checkpoints", job.run.student, log_as=None)
+    if job.recipe.evaluate.cross_entropy_baseline:
+        text_only = job.recipe.train.model_copy(update={"cross_entropy": 1.0})
+        directory = job.run.root / "cross_entropy"
+        result["cross_entropy"] = _trained(
+            job, text_only, "checkpoints-cross-entropy", directory, log_as="cross_entropy"
+        )
+    return result
+
+
+def _trained(
+    job: Job, config: TrainConfig, checkpoints: str, directory: Path, *, log_as: str | None
+) -> dict[str, Any]:
+    """Train the untrained student once and save what comes out; return the figures."""
+    student = job.load_student(job.untrained, trainable=True)
+    texts = job.texts(job.exchanges("train"), student)
+    examples = [
+        TrainingExample(t.exchange.exchange_id, t.prompt_ids, t.response_ids) for t in texts
+    ]
+    stored = {t.exchange.exchange_id for t in texts if t.unchanged}
+    stored &= job.store.target_ids(job.teacher.identity)
+    needs_teacher = len(stored) < len(texts)
+    targets = StoredTargets(
+        job.store,
+        job.teacher.identity,
+        stored,
+        job.teacher if needs_teacher else None,
+        job.to_teacher,
+    )
+    measure = _validation(job)
+    vocabulary = job.vocabulary
+
+    def log(entry: dict[str, Any]) -> None:
+        job.run.log({**entry, **({"student": log_as} if log_as else {})})
+
+    only_text = config.cross_entropy == 1
+    result = train(
+        student,
+        examples,
+        config=config,
+        seed=job.recipe.seed,
+        targets=None if only_text else targets,
+        teacher_head=None if only_text else job.teacher_head,
+        vocabulary=vocabulary,
+        checkpoints=job.run.root / checkpoints,
+        validate=lambda model: measure(model, vocabulary),
+        log=log,
+        progress=job.progress,
+    )
+    with replaced_directory(directory) as partial:
+        save(student, partial)
+    return {
+        **record(result),
+        "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
+        "scored_again": len(texts) - len(stored),
+    }
+
+
+def _evaluate(job: Job) -> dict[str, Any]:
+    teacher = job.teacher
+    directories = {"student": job.run.student, "untrained": job.untrained}
+    baseline = job.run.root / "cross_entropy"
+    if baseline.is_dir():
+        directories["cross_entropy"] = baseline
+    students = {name: job.load_student(path) for name, path in directories.items()}
+    shrunk = job.run.done("shrink") or {}
+    if shrunk.get("blocks") is not None:
+        cut = Cut(tuple(shrunk["blocks"]), _tuple(shrunk["kept_tokens"]))
+        students["pruned"], _ = pruned(teacher, cut)
+    measured = evaluate(
+        teacher,
+        students,
+        _held_out(job, students["student"], greedy=False),
+        _held_out(job, students["student"], greedy=True) if job.recipe.evaluate.greedy else [],
+        vocabulary=job.vocabulary,
+        config=job.recipe.evaluate,
+        directories={**directories, "teacher": teacher.directory or Path()},
+        seed=job.recipe.seed,
+        progress=job.progress,
+    )
+    sections = {
+        name: _plain(getattr(measured, name))
+        for name in ("held_out", "models", "differences", "vocabulary", "samples")
+    }
+    return {
+        "sections": sections,
+        "read": {name: list(lengths) for name, lengths in measured.read.items()},
+        "student_params": parameter_count(students["student"].network),
+    }
+
+
+def _held_out(job: Job, student: LoadedModel, *, greedy: bool) -> list[HeldOut]:
+    rows = job.exchanges("held_out", greedy=greedy)
+    texts = job.texts(rows, student)
+    return [
+        HeldOut(
+            prompt_id=row.prompt_id,
+            messages=row.messages,
+            prompt_ids=text.prompt_ids,
+            response_ids=text.response_ids,
+            response=row.response,
+            teacher_prompt_ids=row.prompt_token_ids or (),
+            teacher_response_ids=row.response_token_ids or (),
+            teacher_hidden_RD=state,
+        )
+        for row, text, state in zip(rows, texts, job.hidden(rows), strict=True)
+    ]
+
+
+STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
+    "collect": _collect,
+    "shrink": _shrink,
+    "train": _train,
+    "evaluate": _evaluate,
+}
+
+
+def _report(job: Job) -> None:
+    """Write evaluation.json, the page and, last, the manifest."""
+    done = {name: job.run.done(name) or {} for name in STAGES}
+    student = job.load_student(job.run.student)
+    figures = done["collect"]["figures"]
+    trained = done["train"]
+    evaluation = Evaluation(
+        run=job.recipe.name,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine_facts(job.teacher.device, job.teacher.compute_dtype),
+        **done["evaluate"]["sections"],
+        overlap=_overlap(job, done["collect"]["overlap"]),
+        collection={k: v for k, v in figures.items() if k != "computed"},
+        shrink=_shrink_section(done["shrink"]),
+        training={k: trained[k] for k in _TRAINING_KEYS},
+        cost=cost_of(job, student.network),
+        peak_memory_bytes=peak_memory_bytes(job.teacher.device),
+        seconds=sum(done[name]["seconds"] for name in STAGES),
+    )
+    job.run.write_json("evaluation.json", evaluation.as_json())
+    render(job.run.root, _provenance(job))
+    manifest.write(
+        job.run,
+        {
+            "teacher": {"model": job.recipe.teacher.model, "identity": job.teacher.identity},
+            "student": {"identity": student.identity},
+            "terms": job.decision.facts(),
+            "trust_remote_code": job.recipe.teacher.trust_remote_code,
+        },
+    )
+
+
+_TRAINING_KEYS = ("steps", "tokens", "seconds", "tokens_per_s", "first_loss", "last_loss")
+
+
+def _overlap(job: Job, planned: dict[str, Any]) -> dict[str, Any]:
+    """Return the overlap between what was trained on and what is held out, in the store itself."""
+    train_texts = [prompt_text(r.messages) for r in job.exchanges("train")]
+    held_out = {r.prompt_id: prompt_text(r.messages) for r in job.exchanges("held_out")}
+    found = overlap(train_texts, list(held_out.values())).record()
+    return {**found, "dropped_from_training": planned["dropped_from_training"]}
+
+
+def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
+    if done.get("blocks") is None:
+        return None
+    keys = ("blocks", "heal", "calibration_tokens", "plain", "healed")
+    chosen = done["blocks"]
+    return {
+        **{k: done[k] for k in keys},
+        "rejected": [t for t in done["trials"] if t["blocks"] != chosen],
+    }
+
+
+def _provenance(job: Job) -> dict[str, Any]:
+    return {
+        "teacher": {
+            "model": job.recipe.teacher.model,
+            "identity": job.teacher.identity,
+            "tokenizer": job.teacher.tokenizer_id,
+        },
+        "terms": job.decision.facts(),
+        "recipe": {"digest": recipe_digest(job.recipe), "seed": job.recipe.seed},
+    }
+
+
+def _tuple(values: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _plain(value: Any) -> Any:
+    """Return pydantic parts as JSON values, however they are nested."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value

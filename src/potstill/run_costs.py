@@ -1,0 +1,85 @@
+"""What a run cost, stage by stage, counted from what its stages recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from potstill.evaluate.cost import (
+    ModelShape,
+    StageCost,
+    cost_section,
+    forward_flops,
+    generation_flops,
+    model_shape,
+    stage_cost,
+    training_flops,
+)
+from potstill.job import Job
+
+Lengths = Sequence[Sequence[int]]
+
+
+def cost_of(job: Job, student: Any) -> dict[str, Any]:
+    """Return the section `cost` of evaluation.json. `student` is the trained network."""
+    teacher_shape, student_shape = model_shape(job.teacher.network), model_shape(student)
+    prices = job.recipe.cost
+    stages = {
+        "collection": _stage(job, "collect", _collection(job, teacher_shape)),
+        "shrink": _stage(job, "shrink", _shrink(job, teacher_shape)),
+        "training": _stage(job, "train", _training(job, teacher_shape, student_shape)),
+        "evaluation": _stage(job, "evaluate", _evaluation(job, teacher_shape, student_shape)),
+    }
+    evaluation = job.run.done("evaluate") or {}
+    return cost_section(stages, student_parameters=evaluation["student_params"], prices=prices)
+
+
+def _stage(job: Job, name: str, work: tuple[float, int]) -> StageCost:
+    spent = job.run.done(name) or {}
+    flops, tokens = work
+    return stage_cost(flops, tokens, spent["seconds"], job.recipe.cost, spent.get("joules"))
+
+
+def _collection(job: Job, teacher: ModelShape) -> tuple[float, int]:
+    """Every stored response was decoded once (held-out text too: evaluation only reads it)."""
+    lengths = [
+        (len(r.prompt_token_ids or ()), len(r.response_token_ids or ())) for r in job.store.read()
+    ]
+    return generation_flops(teacher, lengths), sum(response for _, response in lengths)
+
+
+def _shrink(job: Job, teacher: ModelShape) -> tuple[float, int]:
+    """Calibration runs both bodies once over its tokens; trials of the block search likewise.
+
+    The normal equations and the measurements on validation prompts are left out: they are
+    below a tenth of it.
+    """
+    done = job.run.done("shrink") or {}
+    tokens = int(done.get("calibration_tokens") or 0)
+    passes = 2.0 * tokens + 2.0 * 4096 * len(done.get("trials") or ())
+    return passes * teacher.body, tokens
+
+
+def _training(job: Job, teacher: ModelShape, student: ModelShape) -> tuple[float, int]:
+    done = job.run.done("train") or {}
+    lengths = done["lengths"]
+    epochs = done["tokens"] / max(1, sum(p + r for p, r in lengths))
+    positions = sum(response for _, response in lengths)
+    flops = training_flops(student, [p + r for p, r in lengths], positions)
+    # Stored states still pass the teacher's head; rows scored again pass its body too.
+    flops += teacher.head * positions
+    again = done["scored_again"] / max(1, len(lengths))
+    flops += again * forward_flops(teacher, [p + r for p, r in lengths], 0)
+    return epochs * flops, int(done["tokens"])
+
+
+def _evaluation(job: Job, teacher: ModelShape, student: ModelShape) -> tuple[float, int]:
+    done = job.run.done("evaluate") or {}
+    by_model: Mapping[str, Lengths] = done["read"]
+    flops, tokens = 0.0, 0
+    for name, lengths in by_model.items():
+        shape = teacher if name == "teacher" else student
+        responses = sum(response for _, response in lengths)
+        flops += forward_flops(shape, [p + r for p, r in lengths], responses)
+        tokens += responses
+    return flops, tokens

@@ -1,0 +1,83 @@
+"""Checkpoints: everything that the next step depends on, in one directory, written atomically."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+
+from potstill.durable import replaced_directory
+from potstill.errors import PotstillError
+
+_KEEP = 2
+_PREFIX = "step-"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands: steps done, tokens read, seconds spent, the losses that are reported.
+
+    `plan` names the data order; a checkpoint of another one is refused.
+    """
+
+    step: int
+    tokens: int
+    response_tokens: int
+    seconds: float
+    first_loss: float
+    last_loss: float
+    plan: str
+
+
+def save_checkpoint(
+    folder: Path, network: Any, optimizer: torch.optim.Optimizer, position: Position
+) -> Path:
+    """Write a checkpoint, whole or not at all, and delete all but the last two."""
+    target = folder / f"{_PREFIX}{position.step:08d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with replaced_directory(target) as partial:
+        save_model(network, str(partial / "model.safetensors"))
+        torch.save(
+            {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()},
+            partial / "optimizer.pt",
+        )
+        (partial / "position.json").write_text(json.dumps(asdict(position)), encoding="utf-8")
+    for old in stored_checkpoints(folder)[:-_KEEP]:
+        shutil.rmtree(old)
+    return target
+
+
+def stored_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, oldest first."""
+    return sorted(p for p in folder.glob(f"{_PREFIX}*") if p.name.removeprefix(_PREFIX).isdigit())
+
+
+def restore_latest(
+    folder: Path, network: Any, optimizer: torch.optim.Optimizer, plan: str
+) -> Position | None:
+    """Put the last checkpoint's state in place; return its position, None where there is none."""
+    found = stored_checkpoints(folder)
+    if not found:
+        return None
+    path = found[-1]
+    try:
+        position = Position(**json.loads((path / "position.json").read_text(encoding="utf-8")))
+        load_model(network, str(path / "model.safetensors"))
+        state = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise PotstillError(
+            f"the checkpoint {path.name} cannot be read ({type(error).__name__}); delete it to go "
+            "on from the one before"
+        ) from error
+    if position.plan != plan:
+        raise PotstillError(
+            f"the checkpoint {path.name} belongs to other training data; start over with --fresh"
+        )
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["rng"])
+    return position

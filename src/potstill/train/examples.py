@@ -1,0 +1,23 @@
+"""What the student learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainingExample:
+    """One exchange in the student's token ids.
+
+    `response_ids` ends with the end-of-sequence token where the teacher stopped, so that the
+    student learns to stop; where a response was cut off, nothing follows it.
+    """
+
+    exchange_id: str
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens in all."""
+        return len(self.prompt_ids) + len(self.response_ids)

@@ -1,0 +1,325 @@
+"""The training loop: the only one, for every objective and any number of processes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from blake3 import blake3
+from torch import Tensor
+
+from potstill.errors import PotstillError
+from potstill.losses.chunked import DenseTargets, distillation_loss
+from potstill.losses.teacher import TeacherHead
+from potstill.models.head import Head
+from potstill.models.load import body_of, head_of
+from potstill.models.loaded import LoadedModel
+from potstill.models.score import padded
+from potstill.models.vocabulary import VocabularyMap
+from potstill.progress import Progress, Step
+from potstill.recipe import TrainConfig
+from potstill.train.batches import micro_batches, plan_steps
+from potstill.train.checkpoint import Position, restore_latest, save_checkpoint, stored_checkpoints
+from potstill.train.examples import TrainingExample
+from potstill.train.schedule import learning_rate
+from potstill.train.target_sources import TargetSource
+
+Validate = Callable[[LoadedModel], dict[str, float]]
+Log = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training did: `tokens` read (prompts included, padding not), losses of two steps."""
+
+    steps: int
+    tokens: int
+    response_tokens: int
+    seconds: float
+    tokens_per_s: float
+    first_loss: float
+    last_loss: float
+
+
+def train(
+    student: LoadedModel,
+    examples: Sequence[TrainingExample],
+    *,
+    config: TrainConfig,
+    seed: int,
+    targets: TargetSource | None,
+    teacher_head: Head | None,
+    vocabulary: VocabularyMap | None,
+    checkpoints: Path,
+    validate: Validate | None,
+    log: Log,
+    progress: Progress,
+) -> TrainResult:
+    """Train the student in place and return the figures; goes on from the last checkpoint.
+
+    The loss of a step is the sum over its response tokens divided by their number, however the
+    step is cut into micro-batches or shared out to processes. Without `targets` it is
+    cross-entropy on the teacher's text. Raises PotstillError where the loss is not finite; the
+    last good checkpoint stays.
+    """
+    if not examples:
+        raise PotstillError("there is no exchange to train on; collect responses first")
+    loop = _Loop(student, examples, config, seed, targets, teacher_head, vocabulary, checkpoints)
+    return loop.run(validate, log, progress)
+
+
+class _Loop:
+    """One training run: the plan, the optimiser, and where it stands."""
+
+    def __init__(
+        self,
+        student: LoadedModel,
+        examples: Sequence[TrainingExample],
+        config: TrainConfig,
+        seed: int,
+        targets: TargetSource | None,
+        teacher_head: Head | None,
+        vocabulary: VocabularyMap | None,
+        folder: Path,
+    ) -> None:
+        self.student, self.examples, self.config = student, examples, config
+        self.targets, self.folder = targets, folder
+        self.accelerator = Accelerator(cpu=student.device.type == "cpu")
+        self.network = student.network
+        self.teacher = None
+        if teacher_head is not None and targets is not None:
+            self.teacher = TeacherHead.of(teacher_head, vocabulary, dtype=student.compute_dtype)
+        self.lengths = [example.length for example in examples]
+        self.steps = plan_steps(
+            self.lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed
+        )
+        self.optimizer = _adamw(self.network, config)
+        self.plan = _plan_digest(examples, self.steps)
+        self.updating = False
+        self.position = Position(0, 0, 0, 0.0, math.nan, math.nan, self.plan)
+
+    def run(self, validate: Validate | None, log: Log, progress: Progress) -> TrainResult:
+        torch.manual_seed(0)
+        restored = restore_latest(self.folder, self.network, self.optimizer, self.plan)
+        self.position = restored or self.position
+        self.network.train()
+        try:
+            with (
+                progress.step("train", total=len(self.steps), unit="steps") as shown,
+                _Prefetch(self._micro_batch) as prefetch,
+            ):
+                shown.advance(self.position.step)
+                while self.position.step < len(self.steps):
+                    self._one_step(prefetch, validate, log, shown)
+        except KeyboardInterrupt:
+            # In the middle of an update the weights are neither old nor new.
+            if not self.updating and self.position.step:
+                self._save()
+            raise
+        finally:
+            self.network.eval()
+        return self._result()
+
+    def _one_step(
+        self, prefetch: _Prefetch, validate: Validate | None, log: Log, shown: Step
+    ) -> None:
+        started = time.perf_counter()
+        number = self.position.step
+        step = self.steps[number]
+        rate = learning_rate(number, len(self.steps), self.config)
+        loss = self._gradient(step, prefetch)
+        norm = self._update(number, loss, rate)
+        tokens = sum(self.lengths[i] for i in step)
+        seconds = time.perf_counter() - started
+        self.position = replace(
+            self.position,
+            step=number + 1,
+            tokens=self.position.tokens + tokens,
+            response_tokens=self.position.response_tokens + self._response_tokens(step),
+            seconds=self.position.seconds + seconds,
+            first_loss=loss if number == 0 else self.position.first_loss,
+            last_loss=loss,
+        )
+        entry: dict[str, Any] = {
+            "step": number + 1,
+            "loss": loss,
+            "lr": rate,
+            "grad_norm": norm,
+            "tokens_per_s": tokens / seconds,
+        }
+        done = number + 1
+        if validate is not None and (
+            done % self.config.validate_every == 0 or done == len(self.steps)
+        ):
+            self.network.eval()
+            entry |= validate(self.student)
+            self.network.train()
+        log(entry)
+        shown.advance(1, **{k: entry[k] for k in ("loss", "kl") if k in entry})
+        if done % self.config.checkpoint_every == 0 and done < len(self.steps):
+            self._save()
+
+    def _gradient(self, step: Sequence[int], prefetch: _Prefetch) -> float:
+        """Add up the step's gradient over its micro-batches and return its loss."""
+        parts = micro_batches(step, self.lengths, self.config.micro_batch_tokens)
+        mine = parts[self.accelerator.process_index :: self.accelerator.num_processes]
+        normaliser = self._response_tokens(step)
+        total = torch.zeros((), device=self.student.device)
+        for micro in prefetch.through(mine):
+            loss = self._loss(micro, normaliser)
+            loss.backward()
+            total += loss.detach()
+        if self.accelerator.num_processes > 1:
+            total = self.accelerator.reduce(total, reduction="sum")
+            for parameter in self.network.parameters():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad = self.accelerator.reduce(parameter.grad, reduction="sum")
+        return float(total)
+
+    def _micro_batch(self, indices: Sequence[int]) -> _MicroBatch:
+        """Read what a micro-batch needs; runs ahead of the training in a thread."""
+        chosen = [self.examples[i] for i in indices]
+        hidden = self.targets.hidden(chosen) if self.targets is not None else None
+        return _MicroBatch(
+            ids_BT=padded([[*e.prompt_ids, *e.response_ids] for e in chosen]),
+            predicts_N2=_predicting(chosen),
+            label_N=torch.tensor([i for e in chosen for i in e.response_ids]),
+            teacher_ND=torch.cat(hidden) if hidden is not None else None,
+        )
+
+    def _loss(self, micro: _MicroBatch, normaliser: int) -> Tensor:
+        device, dtype = self.student.device, self.student.compute_dtype
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            # Padding is on the right, where causal attention cannot see it: no mask is needed.
+            output = body_of(self.network)(input_ids=micro.ids_BT.to(device), use_cache=False)
+        row_N, column_N = micro.predicts_N2.to(device).unbind(-1)
+        hidden_ND = output.last_hidden_state[row_N, column_N]
+        targets = None
+        if micro.teacher_ND is not None and self.teacher is not None:
+            targets = DenseTargets(micro.teacher_ND.to(device), self.teacher)
+        loss, _ = distillation_loss(
+            hidden_ND,
+            head_of(self.student),
+            targets,
+            micro.label_N.to(device),
+            normaliser=normaliser,
+            temperature=self.config.temperature,
+            cross_entropy_weight=self.config.cross_entropy,
+            compute_dtype=dtype,
+        )
+        return loss
+
+    def _update(self, number: int, loss: float, rate: float) -> float:
+        """Clip, step and clear; return the gradient's norm before clipping."""
+        norm = float(
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        )
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            kept = stored_checkpoints(self.folder)
+            where = f"checkpoint {kept[-1].name} is kept" if kept else "there is no checkpoint yet"
+            raise PotstillError(
+                f"the loss is {loss} and its gradient {norm} at step {number + 1}; {where}. Lower "
+                "train.learning_rate, or set precision to fp32"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.updating = True
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.updating = False
+        return norm
+
+    def _response_tokens(self, step: Sequence[int]) -> int:
+        return sum(len(self.examples[i].response_ids) for i in step)
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.folder, self.network, self.optimizer, self.position)
+
+    def _result(self) -> TrainResult:
+        done = self.position
+        return TrainResult(
+            steps=done.step,
+            tokens=done.tokens,
+            response_tokens=done.response_tokens,
+            seconds=done.seconds,
+            tokens_per_s=done.tokens / max(done.seconds, 1e-9),
+            first_loss=done.first_loss,
+            last_loss=done.last_loss,
+        )
+
+
+@dataclass(frozen=True)
+class _MicroBatch:
+    """Rows of ids, the (row, column) that predicts each response token, its id and its target."""
+
+    ids_BT: Tensor
+    predicts_N2: Tensor
+    label_N: Tensor
+    teacher_ND: Tensor | None
+
+
+class _Prefetch:
+    """Reads the next micro-batch in a thread while the current one trains."""
+
+    def __init__(self, read: Callable[[Sequence[int]], _MicroBatch]) -> None:
+        self._read = read
+        self._pool = ThreadPoolExecutor(max_workers=1)
+
+    def __enter__(self) -> _Prefetch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def through(self, parts: Sequence[Sequence[int]]) -> Iterator[_MicroBatch]:
+        """Yield the micro-batches of one step in order."""
+        coming: Future[_MicroBatch] | None = None
+        for position, part in enumerate(parts):
+            current = coming or self._pool.submit(self._read, part)
+            following = position + 1 < len(parts)
+            coming = self._pool.submit(self._read, parts[position + 1]) if following else None
+            yield current.result()
+
+
+def _predicting(examples: Sequence[TrainingExample]) -> Tensor:
+    """Return (row, column) of the position before each response token."""
+    pairs = [
+        (row, len(e.prompt_ids) - 1 + r)
+        for row, e in enumerate(examples)
+        for r in range(len(e.response_ids))
+    ]
+    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
+
+
+def _adamw(network: Any, config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW; norms and biases are not decayed."""
+    matrices = [p for p in network.parameters() if p.dim() >= 2]
+    vectors = [p for p in network.parameters() if p.dim() < 2]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+        betas=config.betas,
+        fused=True,
+    )
+
+
+def _plan_digest(examples: Sequence[TrainingExample], steps: Sequence[Sequence[int]]) -> str:
+    """Return what a checkpoint has to agree with: the examples and their order."""
+    hasher = blake3()
+    for step in steps:
+        for index in step:
+            hasher.update(examples[index].exchange_id.encode())
+        hasher.update(b"|")
+    return hasher.hexdigest(length=16)
