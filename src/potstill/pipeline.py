@@ -184,7 +184,7 @@ def _shrink(job: Job) -> dict[str, Any]:
     shrunk = shrink(
         job.teacher,
         recipe.shrink,
-        _calibration(rows, recipe.shrink.calibration_tokens),
+        calibration_rows(job, recipe.shrink.calibration_tokens),
         _mass(job, rows) if recipe.shrink.vocabulary else None,
         measure=_validation(job),
         progress=job.progress,
@@ -201,11 +201,11 @@ def _shrink(job: Job) -> dict[str, Any]:
     return {**shrunk.figures, "kept_tokens": shrunk.cut.kept_tokens}
 
 
-def _calibration(rows: Sequence[Exchange], tokens: int) -> list[tuple[int, ...]]:
+def calibration_rows(job: Job, tokens: int) -> list[tuple[int, ...]]:
     """Return teacher text (prompt and response ids) of about so many tokens."""
     chosen: list[tuple[int, ...]] = []
     held = 0
-    for row in rows:
+    for row in job.exchanges("train"):
         if held >= tokens:
             break
         chosen.append((row.prompt_token_ids or ()) + (row.response_token_ids or ()))
