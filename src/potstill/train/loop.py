@@ -19,7 +19,7 @@ from potstill.errors import PotstillError
 from potstill.losses.chunked import DenseTargets, distillation_loss
 from potstill.losses.teacher import TeacherHead
 from potstill.models.head import Head
-from potstill.models.load import body_of, head_of
+from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import padded
 from potstill.models.vocabulary import VocabularyMap
@@ -27,6 +27,7 @@ from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches, plan_steps
 from potstill.train.checkpoint import Position, restore_latest, save_checkpoint, stored_checkpoints
+from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
@@ -93,6 +94,7 @@ class _Loop:
         self.targets, self.folder = targets, folder
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
+        self.body = ComputeBody(self.network, student.compute_dtype)
         self.teacher = None
         if teacher_head is not None and targets is not None:
             self.teacher = TeacherHead.of(teacher_head, vocabulary, dtype=student.compute_dtype)
@@ -109,7 +111,9 @@ class _Loop:
         torch.manual_seed(0)
         restored = restore_latest(self.folder, self.network, self.optimizer, self.plan)
         self.position = restored or self.position
+        self.body.refresh()
         self.network.train()
+        self.body.train()
         try:
             with (
                 progress.step("train", total=len(self.steps), unit="steps") as shown,
@@ -175,6 +179,7 @@ class _Loop:
         for micro in prefetch.through(mine):
             loss = self._loss(micro, normaliser)
             loss.backward()
+            self.body.collect_gradients()
             total += loss.detach()
         if self.accelerator.num_processes > 1:
             total = self.accelerator.reduce(total, reduction="sum")
@@ -197,11 +202,8 @@ class _Loop:
 
     def _loss(self, micro: _MicroBatch, normaliser: int) -> Tensor:
         device, dtype = self.student.device, self.student.compute_dtype
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            # Padding is on the right, where causal attention cannot see it: no mask is needed.
-            output = body_of(self.network)(input_ids=micro.ids_BT.to(device), use_cache=False)
         row_N, column_N = micro.predicts_N2.to(device).unbind(-1)
-        hidden_ND = output.last_hidden_state[row_N, column_N]
+        hidden_ND = self.body.hidden(micro.ids_BT.to(device))[row_N, column_N]
         targets = None
         if micro.teacher_ND is not None and self.teacher is not None:
             targets = DenseTargets(micro.teacher_ND.to(device), self.teacher)
@@ -234,6 +236,7 @@ class _Loop:
         self.updating = True
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.body.refresh()
         self.updating = False
         return norm
 

@@ -1,0 +1,70 @@
+"""Forward and backward in bf16 over fp32 master weights.
+
+Autocast would do the same, but it keeps the residual stream in fp32 and casts at every layer: on
+a CPU that costs more than the products save. So the body runs as a bf16 copy that is refreshed
+after every update. The embedding and the head stay the fp32 masters, whose gradients are sums
+over many tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from potstill.models.load import body_of
+
+
+class ComputeBody:
+    """The student's transformer as training runs it; in fp32 it is the network itself."""
+
+    def __init__(self, network: Any, dtype: torch.dtype) -> None:
+        self._embedding = network.get_input_embeddings()
+        self._dtype = dtype
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+        self._body = body_of(network)
+        if dtype != torch.float32:
+            self._body, self._pairs = _copy(network, dtype)
+
+    def hidden(self, ids_BT: Tensor) -> Tensor:
+        """Return the final hidden states hidden_BTD, in the compute dtype."""
+        # Padding is on the right, where causal attention cannot see it: no mask is needed.
+        embedded_BTD = self._embedding(ids_BT).to(self._dtype)
+        output = self._body(inputs_embeds=embedded_BTD, use_cache=False)
+        hidden_BTD: Tensor = output.last_hidden_state
+        return hidden_BTD
+
+    @torch.no_grad()
+    def collect_gradients(self) -> None:
+        """Add the copy's gradients to the masters' and clear them; call after each backward."""
+        for master, working in self._pairs:
+            if working.grad is None:
+                continue
+            if master.grad is None:
+                master.grad = working.grad.float()
+            else:
+                master.grad += working.grad
+            working.grad = None
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take over the masters' weights; call after each update."""
+        for master, working in self._pairs:
+            working.copy_(master)
+
+    def train(self) -> None:
+        """Switch to training mode (dropout, where the model has any)."""
+        self._body.train()
+
+
+def _copy(network: Any, dtype: torch.dtype) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
+    """Return the body in another dtype without its embedding, and (master, copy) of its weights."""
+    original = body_of(network)
+    embedding = network.get_input_embeddings()
+    # The embedding is not copied: a stand-in without weights takes its place.
+    body = copy.deepcopy(original, memo={id(embedding): nn.Identity()}).to(dtype)
+    masters = {n: p for n, p in original.named_parameters() if p is not embedding.weight}
+    working = dict(body.named_parameters())
+    return body, [(masters[name], working[name]) for name in masters]
