@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
 from potstill.shrink.blocks import blocks_of, writer_of, writes_plainly
-from potstill.shrink.streams import Batch, advance
+from potstill.shrink.streams import Batch, TeacherStream, advance
 
 
 @dataclass
@@ -57,21 +57,6 @@ class NormalEquations:
         return torch.cholesky_solve(self.cross_DF.double().T, factor_FF).T.float()
 
 
-@dataclass
-class Streams:
-    """Hidden states of teacher and student on their way through the blocks, batch by batch."""
-
-    batches: Sequence[Batch]
-    teacher: list[Tensor]
-    student: list[Tensor]
-
-    @classmethod
-    def start(cls, batches: Sequence[Batch]) -> Streams:
-        """Return both streams at the first block's entry, in fp32."""
-        entry = [batch.hidden_BTD.float() for batch in batches]
-        return cls(batches, list(entry), list(entry))
-
-
 @torch.no_grad()
 def heal(
     teacher: LoadedModel,
@@ -82,35 +67,37 @@ def heal(
     ridge: float,
     cascade: bool,
     step: Step | None = None,
+    stream: TeacherStream | None = None,
 ) -> list[int]:
     """Refit the student's weights in place; return the teacher's numbers of the blocks refitted.
 
     `kept[i]` is the teacher's number of the student's block i. Both models' hidden states
     travel side by side, so each block runs once over the calibration text. Without `cascade`
     only the block before each gap is refitted. A block that does not write plainly to the
-    residual stream is passed over.
+    residual stream is passed over. `stream` is the teacher's over the same batches, where the
+    caller has one.
     """
-    teacher_blocks, student_blocks = blocks_of(teacher.network), blocks_of(student.network)
-    streams = Streams.start(batches)
+    student_blocks = blocks_of(student.network)
+    stream = stream or TeacherStream(teacher, batches)
+    states = [batch.hidden_BTD.float() for batch in batches]
     refitted: list[int] = []
-    entered = 0
     gap_seen = False
     with torch.autocast(
         student.device.type, student.compute_dtype, enabled=student.compute_dtype != torch.float32
     ):
-        for block, original, following in _with_next(student_blocks, kept, len(teacher_blocks)):
-            while entered < following:
-                _advance(teacher_blocks[entered], streams.teacher, batches, entered)
-                entered += 1
-                if step is not None:
-                    step.advance()
+        end = len(blocks_of(teacher.network))
+        for block, original, following in _with_next(student_blocks, kept, end):
             is_gap = following > original + 1
             gap_seen = gap_seen or is_gap
-            if (is_gap or (cascade and gap_seen)) and _plain(block, streams, original):
-                _refit(block, streams, original, ridge)
+            wanted = is_gap or (cascade and gap_seen)
+            if wanted and _plain(block, states, batches, original):
+                targets = stream.at(following)
+                states = _refit(block, states, targets, batches, original, ridge)
                 refitted.append(original)
             else:
-                _advance(block, streams.student, batches, original)
+                states = _advanced(block, states, batches, original)
+            if step is not None:
+                step.advance(following - original)
     return refitted
 
 
@@ -121,36 +108,51 @@ def _with_next(
     return list(zip(blocks, kept, [*kept[1:], end], strict=True))
 
 
-def _plain(block: nn.Module, streams: Streams, number: int) -> bool:
-    probe = streams.student[0][:1, :8]
-    kwargs = _cropped(streams.batches[0].block_kwargs[number], probe.shape[1])
-    return writes_plainly(block, probe, kwargs)
+def _plain(
+    block: nn.Module, states: Sequence[Tensor], batches: Sequence[Batch], number: int
+) -> bool:
+    probe_BTD = states[0][:1, :8]
+    kwargs = _cropped(batches[0].block_kwargs[number], probe_BTD.shape[1])
+    return writes_plainly(block, probe_BTD, kwargs)
 
 
-def _advance(block: nn.Module, stream: list[Tensor], batches: Sequence[Batch], number: int) -> None:
-    for n, batch in enumerate(batches):
-        stream[n] = advance(block, stream[n], batch.block_kwargs[number]).float()
+def _advanced(
+    block: nn.Module, states: Sequence[Tensor], batches: Sequence[Batch], number: int
+) -> list[Tensor]:
+    """Return the states after a block, in fp32."""
+    return [
+        advance(block, state, batch.block_kwargs[number]).float()
+        for state, batch in zip(states, batches, strict=True)
+    ]
 
 
-def _refit(block: nn.Module, streams: Streams, number: int, ridge: float) -> None:
-    """Refit one block's writer towards the teacher's stream and move the student's through it."""
+def _refit(
+    block: nn.Module,
+    states: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    batches: Sequence[Batch],
+    number: int,
+    ridge: float,
+) -> list[Tensor]:
+    """Refit one block's writer towards the targets and return the states after it."""
     writer = writer_of(block)
     assert writer is not None
     sums = NormalEquations.empty(writer.in_features, writer.out_features, writer.weight.device)
     seen: list[Tensor] = []
     handle = writer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     try:
-        _advance(block, streams.student, streams.batches, number)
+        states = _advanced(block, states, batches, number)
     finally:
         handle.remove()
-    for n, batch in enumerate(streams.batches):
-        lacks_BTD = streams.teacher[n] - streams.student[n]
-        sums.add(seen[n][batch.real_BT], lacks_BTD[batch.real_BT])
+    for batch, input_BTF, state, target in zip(batches, seen, states, targets, strict=True):
+        sums.add(input_BTF[batch.real_BT], (target - state)[batch.real_BT])
     delta_DF = sums.correction(ridge)
     writer.weight += delta_DF.to(writer.weight.dtype)
     # The writer's output is added as it is, so the new output needs no second run of the block.
-    for n, input_BTF in enumerate(seen):
-        streams.student[n] += input_BTF.to(streams.student[n].dtype) @ delta_DF.T
+    return [
+        state + input_BTF.float() @ delta_DF.T
+        for state, input_BTF in zip(states, seen, strict=True)
+    ]
 
 
 def _cropped(kwargs: dict[str, Any], length: int) -> dict[str, Any]:

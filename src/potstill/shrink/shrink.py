@@ -17,7 +17,7 @@ from potstill.recipe import ShrinkConfig
 from potstill.shrink.blocks import blocks_of, drop_blocks
 from potstill.shrink.heal import heal
 from potstill.shrink.search import Trial, search_blocks
-from potstill.shrink.streams import Batch, calibration_batches
+from potstill.shrink.streams import Batch, TeacherStream, calibration_batches
 from potstill.shrink.vocabulary import (
     choose_tokens,
     map_of,
@@ -127,13 +127,22 @@ def _choose_blocks(
         return (), []
     batches = calibration_batches(teacher, _first_tokens(calibration, _TRIAL_TOKENS))
     whole = trainable_copy(teacher)
+    stream = TeacherStream(teacher, batches, keep=True)
 
     def healed_loss(blocks: Sequence[int]) -> float:
         student = replace(whole, network=copy.deepcopy(whole.network))
         drop_blocks(student.network, blocks)
         if config.heal != "none":
             kept = _kept(teacher, blocks)
-            heal(teacher, student, kept, batches, ridge=config.ridge, cascade=True)
+            heal(
+                teacher,
+                student,
+                kept,
+                batches,
+                ridge=config.ridge,
+                cascade=config.heal == "cascade",
+                stream=stream,
+            )
         return measure(student, None)["kl"]
 
     return search_blocks(

@@ -75,3 +75,38 @@ def _captured(model: LoadedModel, ids_BT: Tensor, real_BT: Tensor) -> Batch:
 def advance(block: Any, hidden_BTD: Tensor, kwargs: dict[str, Any]) -> Tensor:
     """Return a block's output."""
     return output_of(block(hidden_BTD, **kwargs))
+
+
+class TeacherStream:
+    """The teacher's hidden states at the entry of each block, computed as far as asked for.
+
+    Blocks have to be asked for in rising order, unless `keep` holds all of them in memory: then
+    one stream serves many trials.
+    """
+
+    def __init__(
+        self, teacher: LoadedModel, batches: Sequence[Batch], *, keep: bool = False
+    ) -> None:
+        self._blocks = blocks_of(teacher.network)
+        self._batches = batches
+        self._states = [batch.hidden_BTD.float() for batch in batches]
+        self._entered = 0
+        self._kept: list[list[Tensor]] | None = [self._states] if keep else None
+
+    @torch.no_grad()
+    def at(self, number: int) -> list[Tensor]:
+        """Return the states at the entry of block `number`; one past the last is the end."""
+        while self._entered < number:
+            block = self._blocks[self._entered]
+            self._states = [
+                advance(block, state, batch.block_kwargs[self._entered]).float()
+                for state, batch in zip(self._states, self._batches, strict=True)
+            ]
+            self._entered += 1
+            if self._kept is not None:
+                self._kept.append(self._states)
+        if self._kept is not None:
+            return self._kept[number]
+        if number != self._entered:
+            raise ValueError("a stream that keeps nothing cannot go back")
+        return self._states
