@@ -180,12 +180,11 @@ def _shrink(job: Job) -> dict[str, Any]:
         with replaced_directory(job.untrained) as directory:
             save(student, directory)
         return {"blocks": None}
-    rows = job.exchanges("train")
     shrunk = shrink(
         job.teacher,
         recipe.shrink,
         calibration_rows(job, recipe.shrink.calibration_tokens),
-        _mass(job, rows) if recipe.shrink.vocabulary else None,
+        _token_weights(job) if recipe.shrink.vocabulary else None,
         measure=_validation(job),
         progress=job.progress,
     )
@@ -214,23 +213,37 @@ def calibration_rows(job: Job, tokens: int) -> list[tuple[int, ...]]:
 
 
 @torch.inference_mode()
-def _mass(job: Job, rows: Sequence[Exchange]) -> Tensor:
-    """Return mass_V: the teacher's mean probability of each token over training positions."""
+def _token_weights(job: Job) -> Tensor:
+    """Return weight_V: how often the job's text needs each token.
+
+    For responses the teacher's own probabilities are added up, which says more about rare
+    tokens than the few that were drawn; prompts are counted.
+    """
     head = job.teacher_head
+    rows = job.exchanges("train")
     mass_V = torch.zeros(head.weight_VD.shape[0], dtype=torch.float64)
-    positions = 0
+    prompt_V = torch.zeros_like(mass_V)
+    positions = seen = 0
     for first in range(0, len(rows), 16):
-        if positions >= _MASS_POSITIONS:
-            break
         group = rows[first : first + 16]
-        hidden = [h for h in job.hidden(group) if h is not None]
-        if len(hidden) < len(group):
-            pairs = [(r.prompt_token_ids or (), r.response_token_ids or ()) for r in group]
-            hidden = response_hidden(job.teacher, pairs)
-        hidden_ND = torch.cat(hidden).to(job.teacher.device)
-        mass_V += head.logits(hidden_ND).softmax(-1).sum(0).double().cpu()
-        positions += len(hidden_ND)
-    return mass_V / positions
+        ids_N = torch.tensor([i for r in group for i in r.prompt_token_ids or ()])
+        prompt_V.index_add_(0, ids_N, torch.ones(len(ids_N), dtype=torch.float64))
+        positions += sum(len(r.response_token_ids or ()) for r in group)
+        if seen < _MASS_POSITIONS:
+            hidden_ND = torch.cat(_states_of(job, group)).to(job.teacher.device)
+            mass_V += head.logits(hidden_ND).softmax(-1).sum(0).double().cpu()
+            seen += len(hidden_ND)
+    return mass_V * (positions / seen) + prompt_V
+
+
+def _states_of(job: Job, rows: Sequence[Exchange]) -> list[Tensor]:
+    """Return the teacher's states on its own responses, scored now where not all are stored."""
+    stored = job.hidden(rows)
+    known = [state for state in stored if state is not None]
+    if len(known) == len(rows):
+        return known
+    pairs = [(r.prompt_token_ids or (), r.response_token_ids or ()) for r in rows]
+    return response_hidden(job.teacher, pairs)
 
 
 def _validation(job: Job) -> Measure:

@@ -66,7 +66,8 @@ def writes_plainly(block: nn.Module, hidden_BTD: Tensor, kwargs: dict[str, Any])
 
 def output_of(result: Any) -> Tensor:
     """Return a block's hidden states, whether it returns them alone or first in a tuple."""
-    return result[0] if isinstance(result, tuple) else result
+    hidden_BTD: Tensor = result[0] if isinstance(result, tuple) else result
+    return hidden_BTD
 
 
 def drop_blocks(network: Any, dropped: Sequence[int]) -> None:
@@ -93,6 +94,7 @@ def drop_blocks(network: Any, dropped: Sequence[int]) -> None:
     del blocks[:]
     for index, block in enumerate(remaining):
         blocks.append(block)
-        for module in block.modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = index
+        numbered: Any
+        for numbered in block.modules():
+            if hasattr(numbered, "layer_idx"):
+                numbered.layer_idx = index

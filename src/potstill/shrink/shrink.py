@@ -55,7 +55,7 @@ def shrink(
     teacher: LoadedModel,
     config: ShrinkConfig,
     calibration: Sequence[Sequence[int]],
-    mass_V: Tensor | None,
+    weight_V: Tensor | None,
     *,
     measure: Measure,
     progress: Progress,
@@ -63,17 +63,15 @@ def shrink(
     """Return the healed student.
 
     `calibration` are rows of teacher ids (prompt and response) of at most
-    `config.calibration_tokens` in all; `mass_V` is the teacher's mean probability of each
+    `config.calibration_tokens` in all; `weight_V` says how often the job's text needs each
     token (None where the vocabulary stays whole). `measure` is asked before and after healing.
     """
     batches = calibration_batches(teacher, calibration)
     blocks, trials = _choose_blocks(teacher, config, calibration, measure, progress)
     kept_tokens = None
-    if config.vocabulary is not None and mass_V is not None:
-        used = {token for row in calibration for token in row}
-        kept_tokens = tuple(
-            choose_tokens(merges_of(teacher.tokenizer), used, mass_V, config.vocabulary)
-        )
+    if config.vocabulary is not None and weight_V is not None:
+        merges = merges_of(teacher.tokenizer)
+        kept_tokens = tuple(choose_tokens(merges, weight_V, config.vocabulary))
     cut = Cut(blocks, kept_tokens)
     student, vocabulary = pruned(teacher, cut)
     plain = measure(student, vocabulary)

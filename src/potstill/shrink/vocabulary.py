@@ -66,12 +66,12 @@ def merges_of(tokenizer: Any) -> Merges:
     return Merges(parts, len(tokenizer))
 
 
-def choose_tokens(merges: Merges, used: Iterable[int], mass_V: Tensor, count: int) -> list[int]:
-    """Return `count` token ids to keep, in order: base tokens, used ones, then by teacher's mass.
+def choose_tokens(merges: Merges, weight_V: Tensor, count: int) -> list[int]:
+    """Return the ids of `count` tokens to keep, in order: base tokens, then by weight.
 
-    `mass_V` is the teacher's mean probability of each token over the job's text. Each group is
-    closed under merges before the next; where even the used ones are too many, those of least
-    mass go. Raises PotstillError where `count` cannot hold the base tokens.
+    `weight_V` says how often the job's text needs each token. A token comes with the parts of
+    its merges, and is passed over where they no longer fit. Raises PotstillError where `count`
+    cannot hold the base tokens.
     """
     kept = merges.base()
     if len(kept) > count:
@@ -79,9 +79,7 @@ def choose_tokens(merges: Merges, used: Iterable[int], mass_V: Tensor, count: in
             f"shrink.vocabulary is {count}, but {len(kept)} tokens are made by no merge and must "
             "stay; ask for more"
         )
-    ranked_used = sorted(set(used) - kept, key=lambda t: (-float(mass_V[t]), t))
-    others = torch.argsort(mass_V[: merges.size], descending=True, stable=True).tolist()
-    for token in [*ranked_used, *others]:
+    for token in torch.argsort(weight_V[: merges.size], descending=True, stable=True).tolist():
         if token in kept:
             continue
         needed = merges.closed([token]) - kept

@@ -24,7 +24,7 @@ class TargetSource(Protocol):
 
 
 class StoredTargets:
-    """States from the store; what is not there is asked of the teacher, if one is at hand.
+    """States from the store; what is not there the teacher reads once, if one is at hand.
 
     `to_teacher` brings a student's ids to the teacher's, where the two differ.
     """
@@ -39,24 +39,27 @@ class StoredTargets:
     ) -> None:
         self._store, self._scorer, self._stored = store, scorer, stored
         self._teacher, self._to_teacher = teacher, to_teacher
+        self._scored: dict[str, Tensor] = {}
 
     def hidden(self, examples: Sequence[TrainingExample]) -> list[Tensor]:
         """Return hidden_RD for each example."""
-        known = [e for e in examples if e.exchange_id in self._stored]
-        others = [e for e in examples if e.exchange_id not in self._stored]
-        found = dict(
-            zip(
-                (e.exchange_id for e in known),
-                self._store.targets(self._scorer, [e.exchange_id for e in known]),
-                strict=True,
-            )
-        )
-        if others:
-            if self._teacher is None:
-                raise ValueError("targets are not stored, and no teacher is loaded to score them")
-            pairs = [
-                (self._to_teacher(e.prompt_ids), self._to_teacher(e.response_ids)) for e in others
-            ]
-            scored = response_hidden(self._teacher, pairs)
-            found.update(zip((e.exchange_id for e in others), scored, strict=True))
+        known = [e.exchange_id for e in examples if e.exchange_id in self._stored]
+        found = dict(zip(known, self._store.targets(self._scorer, known), strict=True))
+        self._score([e for e in examples if e.exchange_id not in self._stored])
+        found |= {
+            e.exchange_id: self._scored[e.exchange_id]
+            for e in examples
+            if e.exchange_id not in found
+        }
         return [found[e.exchange_id] for e in examples]
+
+    def _score(self, examples: Sequence[TrainingExample]) -> None:
+        """Have the teacher read examples that it has not read yet."""
+        fresh = [e for e in examples if e.exchange_id not in self._scored]
+        if not fresh:
+            return
+        if self._teacher is None:
+            raise ValueError("targets are not stored, and no teacher is loaded to score them")
+        pairs = [(self._to_teacher(e.prompt_ids), self._to_teacher(e.response_ids)) for e in fresh]
+        states = response_hidden(self._teacher, pairs)
+        self._scored.update((e.exchange_id, h.half()) for e, h in zip(fresh, states, strict=True))
