@@ -11,7 +11,7 @@ from torch import Tensor
 
 from potstill.models.load import trainable_copy
 from potstill.models.loaded import LoadedModel
-from potstill.models.vocabulary import VocabularyMap
+from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import ShrinkConfig
 from potstill.shrink.blocks import blocks_of, drop_blocks
@@ -66,7 +66,6 @@ def shrink(
     `config.calibration_tokens` in all; `weight_V` says how often the job's text needs each
     token (None where the vocabulary stays whole). `measure` is asked before and after healing.
     """
-    batches = calibration_batches(teacher, calibration)
     blocks, trials = _choose_blocks(teacher, config, calibration, measure, progress)
     kept_tokens = None
     if config.vocabulary is not None and weight_V is not None:
@@ -77,6 +76,8 @@ def shrink(
     plain = measure(student, vocabulary)
     refitted: list[int] = []
     if config.heal != "none" and blocks:
+        rows = _as_student_reads(teacher, student, vocabulary, calibration)
+        batches = calibration_batches(teacher, rows)
         refitted = _healed(teacher, student, blocks, batches, config, progress)
     figures = {
         "blocks": list(blocks),
@@ -109,6 +110,19 @@ def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap |
             student, tokenizer=tokenizer, eos_ids=tuple(eos[e] for e in teacher.eos_ids)
         )
     return student, vocabulary
+
+
+def _as_student_reads(
+    teacher: LoadedModel,
+    student: LoadedModel,
+    vocabulary: VocabularyMap | None,
+    rows: Sequence[Sequence[int]],
+) -> Sequence[Sequence[int]]:
+    """Return text in the student's tokens, as teacher ids: what both will be compared on."""
+    if vocabulary is None:
+        return rows
+    recoder = Recoder(teacher.tokenizer, student.tokenizer, vocabulary)
+    return [recoder.to_teacher(recoder.to_student(row)) for row in rows]
 
 
 def _choose_blocks(
