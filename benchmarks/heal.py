@@ -38,7 +38,8 @@ SETTINGS = [
     f"shrink.drop_layers={DROPPED}",
     "shrink.blocks=null",
     "shrink.vocabulary=null",
-    "shrink.candidates=10",
+    "shrink.candidates=8",
+    "collect.max_tokens=128",
     "shrink.calibration_tokens=150000",
     "evaluate.greedy=false",
 ]

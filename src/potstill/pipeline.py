@@ -162,10 +162,11 @@ def _answers(
         label=label,
     )
     if figures.computed:
+        before = figures.slots_busy_before_last_wave
         job.progress.note(
             f"{label}: {figures.computed} responses, {figures.response_tokens} tokens, "
-            f"{figures.tokens_per_s:.0f} tokens/s, {figures.slots_busy:.0%} of slots busy "
-            f"({figures.slots_busy_before_last_wave:.0%} before the last wave)"
+            f"{figures.tokens_per_s:.0f} tokens/s, {figures.slots_busy:.0%} of slots busy"
+            + (f" ({before:.0%} before the last wave)" if before is not None else "")
         )
     return record(figures)
 

@@ -36,7 +36,10 @@ class Question:
 
 @dataclass(frozen=True)
 class CollectionFigures:
-    """What one call of `collect` did; shares are of decoding steps times slots."""
+    """What one call of `collect` did; shares are of decoding steps times slots.
+
+    `slots_busy_before_last_wave` is None where there was only one wave.
+    """
 
     exchanges: int
     computed: int
@@ -44,7 +47,7 @@ class CollectionFigures:
     seconds: float
     tokens_per_s: float
     slots_busy: float
-    slots_busy_before_last_wave: float
+    slots_busy_before_last_wave: float | None
     waves: int
 
 
@@ -129,7 +132,7 @@ def collect(
         response_tokens=tokens,
         seconds=seconds,
         tokens_per_s=tokens / seconds if tokens else 0.0,
-        slots_busy=_share(before.busy + last.busy, before.offered + last.offered),
+        slots_busy=_share(before.busy + last.busy, before.offered + last.offered) or 0.0,
         slots_busy_before_last_wave=_share(before.busy, before.offered),
         waves=len(waves),
     )
@@ -149,8 +152,8 @@ def _missing(
     return set(by_id) - stored
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 1.0
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def _groups(found: Iterator[list[Completion]]) -> Iterator[list[Completion]]:
