@@ -94,7 +94,8 @@ class _Loop:
         self.targets, self.folder = targets, folder
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
-        self.body = ComputeBody(self.network, student.compute_dtype)
+        longest = max(example.length for example in examples)
+        self.body = ComputeBody(self.network, student.compute_dtype, longest)
         self.teacher = None
         if teacher_head is not None and targets is not None:
             self.teacher = TeacherHead.of(teacher_head, vocabulary, dtype=student.compute_dtype)
