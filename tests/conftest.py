@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+_TESTS = Path(__file__).parent
 _NANO = Path(__file__).parent / "nano"
-sys.path.append(str(_NANO))
+sys.path += [str(_TESTS), str(_NANO)]
 
 
 def _digest() -> str:

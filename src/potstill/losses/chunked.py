@@ -99,9 +99,10 @@ def distillation_loss(
             targets.hidden_ND, TeacherHead.of(targets.head, vocabulary, dtype=dtype)
         )
     tokens = min(student_head.tokens or 2**62, student_head.weight_VD.shape[0])
-    if targets is not None and targets.head.width > tokens:
+    wide = targets.head.width if targets and isinstance(targets.head, TeacherHead) else 0
+    if wide > tokens:
         raise PotstillError(
-            f"the teacher has {targets.head.width} tokens and the student {tokens}: their "
+            f"the teacher has {wide} tokens and the student {tokens}: their "
             "tokenizers differ; take a student with the teacher's tokenizer, or let "
             "shrink.vocabulary make one"
         )
@@ -118,7 +119,9 @@ def distillation_loss(
     # Padding rows of the head get no logit at all, which is what -inf means.
     weight_VD = student_head.weight_VD[:tokens]
     bias_V = None if student_head.bias_V is None else student_head.bias_V[:tokens]
-    loss, kl_sum, ce_sum = _ChunkedLoss.apply(hidden_ND, weight_VD, bias_V, plan)
+    loss, kl_sum, ce_sum = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, weight_VD, bias_V, plan
+    )
     return loss, LossSums(kl_sum, ce_sum)
 
 

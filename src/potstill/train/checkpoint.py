@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ def restore_latest(
         position = Position(**json.loads((path / "position.json").read_text(encoding="utf-8")))
         load_model(network, str(path / "model.safetensors"))
         state = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, EOFError, UnpicklingError) as error:
         raise PotstillError(
             f"the checkpoint {path.name} cannot be read ({type(error).__name__}); delete it to go "
             "on from the one before"

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from potstill.models.load import body_of
 
-
 # Up to this length plain attention trains faster on a CPU than PyTorch's fused kernel, whose
 # backward took a third of a whole step (SmolLM2, 12 rows of 100 tokens, bf16).
 _SHORT = 512

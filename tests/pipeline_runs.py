@@ -1,0 +1,70 @@
+"""A small recipe and a way to run it, for every test of the whole pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from potstill import pipeline
+from potstill.progress import Silent
+from potstill.recipe import Recipe
+from potstill.rundir import RunDir
+
+
+class Noted(Silent):
+    """Shows nothing and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def recipe_values(teacher: Path | str, prompts: Path | str, **sections: Any) -> dict[str, Any]:
+    """Return a recipe that a nano model goes through in seconds; sections are merged in."""
+    values: dict[str, Any] = {
+        "name": "nano",
+        "precision": "fp32",
+        "teacher": {"model": str(teacher)},
+        "prompts": {
+            "source": str(prompts),
+            "limit": 60,
+            "held_out_count": 12,
+            "validation_count": 6,
+        },
+        "collect": {"max_tokens": 24, "slots": 8, "wave": 3},
+        "shrink": {"drop_layers": 1, "candidates": 2, "calibration_tokens": 1500},
+        "train": {
+            "learning_rate": 3e-4,
+            "batch_tokens": 256,
+            "micro_batch_tokens": 256,
+            "checkpoint_every": 4,
+            "validate_every": 8,
+        },
+        "evaluate": {"max_tokens": 24, "resamples": 200, "speed_tokens": 4, "sample_pairs": 2},
+    }
+    for name, section in sections.items():
+        merged = {**values.get(name, {}), **section} if isinstance(section, dict) else section
+        values[name] = merged
+    return values
+
+
+def run(values: dict[str, Any], out: Path, **options: Any) -> tuple[RunDir, list[str]]:
+    """Run a recipe and return the run directory and the notes."""
+    progress = Noted()
+    directory = pipeline.distill(Recipe.model_validate(values), out, progress=progress, **options)
+    return directory, progress.notes
+
+
+def fingerprint(root: Path) -> dict[str, tuple[str, int]]:
+    """Return digest and time of change of every file under a directory."""
+    return {
+        str(path.relative_to(root)): (
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            path.stat().st_mtime_ns,
+        )
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,201 @@
+"""Dropping blocks leaves an ordinary model; healing is the regression it says it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
+from potstill.errors import PotstillError
+from potstill.models.load import load, save
+from potstill.models.loaded import LoadedModel
+from potstill.models.score import hidden_states
+from potstill.progress import Silent
+from potstill.shrink.blocks import blocks_of, drop_blocks, writer_of
+from potstill.shrink.heal import NormalEquations, heal
+from potstill.shrink.influence import block_influence
+from potstill.shrink.search import search_blocks
+from potstill.shrink.streams import TeacherStream, calibration_batches
+
+FAMILIES = ["llama", "qwen3", "gemma", "neox"]
+FOLDABLE = ["llama", "qwen3", "neox"]
+
+
+def text(model: LoadedModel, rows: int = 24) -> list[list[int]]:
+    """Return text that the model itself finds likely, of different lengths."""
+    ids = model.tokenizer("Once there was a cat. It liked to sing in the")["input_ids"]
+    starts = torch.tensor([ids]).repeat(rows, 1)
+    torch.manual_seed(0)
+    written = model.network.generate(
+        starts,
+        attention_mask=torch.ones_like(starts),
+        max_new_tokens=40,
+        min_new_tokens=40,
+        do_sample=True,
+        pad_token_id=0,
+    )
+    return [row[: 20 + i].tolist() for i, row in enumerate(written)]
+
+
+def error(teacher: LoadedModel, student: LoadedModel, rows: list[list[int]]) -> float:
+    gaps = [
+        (hidden_states(teacher, [row]) - hidden_states(student, [row])).pow(2).mean()
+        for row in rows
+    ]
+    return float(torch.stack(gaps).mean())
+
+
+def without(path: Path, dropped: list[int]) -> tuple[LoadedModel, list[int]]:
+    student = load(str(path), precision="fp32", trainable=True)
+    count = len(blocks_of(student.network))
+    drop_blocks(student.network, dropped)
+    return student, [i for i in range(count) if i not in dropped]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_student_without_a_block_loads_as_an_ordinary_model(
+    family: str, nano_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    student, kept = without(nano_model(family), [1])
+    save(student, tmp_path / "student")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "student")
+    assert again.config.num_hidden_layers == len(kept)
+    types = getattr(again.config, "layer_types", None)
+    assert types is None or len(types) == len(kept)
+    numbers = [
+        m.layer_idx
+        for b in blocks_of(student.network)
+        for m in b.modules()
+        if hasattr(m, "layer_idx")
+    ]
+    assert sorted(set(numbers)) == list(range(len(kept)))
+    ids = torch.randint(5, 250, (2, 30), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(again(ids).logits, student.network(ids).logits, atol=1e-5)
+        # With a cache too: blocks that kept their old numbers would read each other's keys.
+        longer = again.generate(ids[:1], max_new_tokens=5, do_sample=False)
+        plain = again.generate(ids[:1], max_new_tokens=5, do_sample=False, use_cache=False)
+    assert torch.equal(longer, plain)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 8), st.integers(1, 5))
+def test_the_correction_is_ridge_regression(
+    seed: int, tokens: int, features: int, outputs: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    x, r = rng.normal(size=(tokens, features)), rng.normal(size=(tokens, outputs))
+    sums = NormalEquations.empty(features, outputs, torch.device("cpu"))
+    half = tokens // 2
+    for part in (slice(0, half), slice(half, tokens)):
+        sums.add(torch.tensor(x[part]), torch.tensor(r[part]))
+    gram = x.T @ x
+    pull = 0.3 * np.diag(gram).mean()
+    expected = (np.linalg.inv(gram + pull * np.eye(features)) @ x.T @ r).T
+    assert np.allclose(sums.correction(0.3).numpy(), expected, atol=1e-3)
+    assert sums.tokens == tokens
+
+
+@pytest.mark.parametrize("family", FOLDABLE)
+@pytest.mark.parametrize("cascade", [False, True])
+def test_healing_brings_the_student_closer_on_other_text(
+    family: str, cascade: bool, nano_model: Callable[[str], Path]
+) -> None:
+    path = nano_model(family)
+    teacher = load(str(path), precision="fp32")
+    rows = text(teacher)
+    student, kept = without(path, [1])
+    plain = error(teacher, student, rows[-6:])
+    batches = calibration_batches(teacher, rows[:-6])
+    refitted = heal(teacher, student, kept, batches, ridge=0.1, cascade=cascade)
+    assert refitted == ([0] if not cascade else kept)
+    assert error(teacher, student, rows[-6:]) < plain
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_healing_passes_on_is_what_the_student_computes(
+    family: str, nano_model: Callable[[str], Path]
+) -> None:
+    teacher = load(str(nano_model(family)), precision="fp32")
+    rows = text(teacher, 8)
+    batches = calibration_batches(teacher, rows)
+    stream = TeacherStream(teacher, batches)
+    after = stream.at(len(blocks_of(teacher.network)))
+    for batch, states in zip(batches, after, strict=True):
+        for row, (state, real) in enumerate(zip(states, batch.real_BT, strict=True)):
+            length = int(real.sum())
+            match = [r for r in rows if len(r) == length]
+            norm = [m for n, m in teacher.network.base_model.named_children() if "norm" in n][-1]
+            with torch.inference_mode():
+                mine = norm(state[:length])
+            theirs = [hidden_states(teacher, [r])[0] for r in match]
+            assert any(torch.allclose(mine, t, atol=1e-3) for t in theirs), row
+
+
+def test_where_nothing_was_dropped_nothing_changes(nano_llama: Path) -> None:
+    teacher = load(str(nano_llama), precision="fp32")
+    student, kept = without(nano_llama, [])
+    batches = calibration_batches(teacher, text(teacher, 6))
+    assert heal(teacher, student, kept, batches, ridge=0.3, cascade=True) == []
+    for one, other in zip(teacher.network.parameters(), student.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_norm_after_the_writer_is_never_folded(nano_gemma: Path) -> None:
+    teacher = load(str(nano_gemma), precision="fp32")
+    student, kept = without(nano_gemma, [1])
+    before = {n: p.clone() for n, p in student.network.named_parameters()}
+    assert writer_of(blocks_of(student.network)[0]) is not None
+    batches = calibration_batches(teacher, text(teacher, 6))
+    assert heal(teacher, student, kept, batches, ridge=0.3, cascade=True) == []
+    for name, parameter in student.network.named_parameters():
+        assert torch.equal(parameter, before[name])
+
+
+def test_blocks_that_do_not_exist_are_refused(nano_llama: Path) -> None:
+    model = load(str(nano_llama), precision="fp32")
+    with pytest.raises(PotstillError, match="from 0 to 5"):
+        drop_blocks(model.network, [6])
+    with pytest.raises(PotstillError, match="keep at least one"):
+        drop_blocks(model.network, list(range(6)))
+
+
+def test_the_search_keeps_what_is_least_after_healing(nano_llama: Path) -> None:
+    teacher = load(str(nano_llama), precision="fp32")
+    batches = calibration_batches(teacher, text(teacher, 6))
+    asked: list[tuple[int, ...]] = []
+
+    def loss(blocks: tuple[int, ...]) -> float:
+        asked.append(tuple(blocks))
+        return sum(abs(b - 3) for b in blocks)
+
+    chosen, trials = search_blocks(
+        teacher, batches, 2, candidates=4, healed_loss=loss, progress=Silent()
+    )
+    assert chosen == min((t for t in trials if len(t.blocks) == 2), key=lambda t: t.kl).blocks
+    assert 3 in chosen
+    assert [t.blocks for t in trials] == asked
+    influence = block_influence(teacher, batches)
+    first = sorted(range(1, 5), key=lambda b: influence[b])
+    assert [t.blocks for t in trials[:4]] == [(b,) for b in first]
+
+
+def test_one_stream_serves_many_trials(nano_llama: Path) -> None:
+    teacher = load(str(nano_llama), precision="fp32")
+    batches = calibration_batches(teacher, text(teacher, 6))
+    stream = TeacherStream(teacher, batches, keep=True)
+    weights = []
+    for shared in (stream, stream, None):
+        student, kept = without(nano_llama, [2])
+        heal(teacher, student, kept, batches, ridge=0.3, cascade=True, stream=shared)
+        weights.append(torch.cat([p.detach().flatten() for p in student.network.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert torch.allclose(weights[0], weights[2], atol=1e-6)
+    assert replace(teacher).identity == teacher.identity

@@ -1,0 +1,129 @@
+"""A trimmed vocabulary reads what it kept as before, and everything else in smaller pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nano_text
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
+from transformers import PreTrainedTokenizerFast
+
+from potstill.errors import PotstillError
+from potstill.models.load import load, save
+from potstill.models.vocabulary import Recoder, VocabularyMap
+from potstill.shrink.shrink import Cut, pruned
+from potstill.shrink.vocabulary import choose_tokens, map_of, merges_of, trimmed_tokenizer
+
+KEPT = 330
+
+
+@pytest.fixture(scope="module")
+def trimmed(nano_llama: Path) -> tuple[Any, Any, list[int], VocabularyMap]:
+    teacher = load(str(nano_llama), precision="fp32")
+    merges = merges_of(teacher.tokenizer)
+    weight = torch.zeros(len(teacher.tokenizer))
+    for prompt in nano_text.prompts()[:40]:
+        for token in teacher.tokenizer(prompt)["input_ids"]:
+            weight[token] += 1
+    kept = choose_tokens(merges, weight, KEPT)
+    small = trimmed_tokenizer(teacher.tokenizer, kept)
+    width = teacher.network.get_output_embeddings().weight.shape[0]
+    return teacher.tokenizer, small, kept, map_of(teacher.tokenizer, small, kept, width)
+
+
+def test_kept_tokens_are_closed_under_merges(trimmed: Any) -> None:
+    whole, small, kept, _ = trimmed
+    merges = merges_of(whole)
+    assert len(kept) == len(small) <= KEPT
+    assert merges.closed(kept) == set(kept)
+    assert merges.base() <= set(kept)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_survives_the_round_trip(trimmed: Any, text: str) -> None:
+    whole, small, _, _ = trimmed
+    ids = small(text, add_special_tokens=False)["input_ids"]
+    expected = whole.decode(whole(text, add_special_tokens=False)["input_ids"])
+    assert small.decode(ids) == expected
+
+
+def test_text_whose_tokens_survive_is_read_as_before(trimmed: Any) -> None:
+    whole, small, kept, vocabulary = trimmed
+    recoder = Recoder(whole, small, vocabulary)
+    read = 0
+    for text in nano_text.prompts():
+        ids = whole(text)["input_ids"]
+        if set(ids) <= set(kept):
+            read += 1
+            assert recoder.to_teacher(small(text)["input_ids"]) == tuple(ids)
+    assert read > 10
+
+
+def test_a_removed_token_becomes_its_pieces(trimmed: Any) -> None:
+    whole, small, kept, vocabulary = trimmed
+    recoder = Recoder(whole, small, vocabulary)
+    removed = [t for t in range(len(whole)) if t not in set(kept)]
+    assert removed
+    for token in removed:
+        pieces = recoder.to_student([token])
+        assert len(pieces) > 1
+        assert small.decode(list(pieces)) == whole.decode([token])
+        assert int(vocabulary.student_ids_V[token]) == pieces[0]
+
+
+def test_moved_mass_is_all_there(trimmed: Any) -> None:
+    whole, small, kept, vocabulary = trimmed
+    p = torch.softmax(torch.randn(5, len(vocabulary.student_ids_V)).double(), dim=-1)
+    p[:, len(whole) :] = 0
+    moved = vocabulary.probabilities(p, len(small) + 3)
+    assert torch.allclose(moved.sum(-1), p.sum(-1))
+    assert not moved[:, len(small) :].any()
+    assert torch.equal(vocabulary.student_ids_V[kept], torch.arange(len(kept)))
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma", "neox"])
+def test_a_trimmed_student_gives_the_kept_tokens_their_old_logits(
+    family: str, nano_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    teacher = load(str(nano_model(family)), precision="fp32")
+    merges = merges_of(teacher.tokenizer)
+    kept = choose_tokens(merges, torch.arange(len(teacher.tokenizer)).flip(0).float(), 400)
+    student, vocabulary = pruned(teacher, Cut((), tuple(kept)))
+    assert vocabulary is not None
+    ids = torch.randint(0, len(kept), (2, 20), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        mine = student.network(ids).logits
+        theirs = teacher.network(vocabulary.teacher_ids_K[ids]).logits
+    assert torch.allclose(mine, theirs[..., vocabulary.teacher_ids_K], atol=1e-4)
+    assert student.network.config.eos_token_id == student.tokenizer.eos_token_id
+    assert student.tokenizer.eos_token == teacher.tokenizer.eos_token
+    assert student.tokenizer.chat_template == teacher.tokenizer.chat_template
+    save(student, tmp_path / "student")
+    again = load(str(tmp_path / "student"), precision="fp32")
+    assert again.eos_ids == student.eos_ids
+    assert again.tokenizer("Hi there")["input_ids"] == student.tokenizer("Hi there")["input_ids"]
+
+
+def test_too_few_tokens_are_refused(nano_llama: Path) -> None:
+    merges = merges_of(load(str(nano_llama), precision="fp32").tokenizer)
+    with pytest.raises(PotstillError, match="ask for more"):
+        choose_tokens(merges, torch.zeros(merges.size), 10)
+
+
+def test_other_tokenizers_are_refused() -> None:
+    @cache
+    def unigram() -> PreTrainedTokenizerFast:
+        model = Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -2.0)], unk_id=0)
+        return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model))
+
+    with pytest.raises(PotstillError, match="works on BPE tokenizers, and this one is Unigram"):
+        merges_of(unigram())

@@ -1,0 +1,172 @@
+"""Bad input is refused in one sentence that names what is wrong and the way out."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import pipeline_runs
+from potstill import durable
+from potstill.cli.app import app
+from potstill.errors import PotstillError
+from potstill.exchanges.store import ExchangeStore
+from potstill.train import loop as loop_module
+
+
+def refused(values: dict[str, Any], tmp_path: Path) -> str:
+    """Run a recipe through the command line; return its error after checking the exit code."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(values))
+    result = CliRunner().invoke(
+        app, ["distill", str(recipe), "--out", str(tmp_path / "run"), "--quiet"]
+    )
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    return " ".join(result.output.split())
+
+
+def test_a_missing_file(nano_llama: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere.jsonl"
+    error = refused(pipeline_runs.recipe_values(nano_llama, missing), tmp_path)
+    assert "nowhere.jsonl" in error
+
+
+def test_a_missing_teacher(nano_prompts: Path, tmp_path: Path) -> None:
+    error = refused(pipeline_runs.recipe_values(tmp_path / "no-model", nano_prompts), tmp_path)
+    assert "no-model does not exist" in error
+
+
+def test_an_empty_prompt_set(nano_llama: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    error = refused(pipeline_runs.recipe_values(nano_llama, empty), tmp_path)
+    assert "empty.jsonl" in error
+
+
+def test_a_malformed_line(nano_llama: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"prompt": "one"}\n{"prompt": "tw\n')
+    error = refused(pipeline_runs.recipe_values(nano_llama, broken), tmp_path)
+    assert "line 2" in error
+
+
+def test_a_prompt_longer_than_the_context(nano_llama: Path, tmp_path: Path) -> None:
+    secret = "zebra " * 400
+    prompts = tmp_path / "long.jsonl"
+    rows = [{"prompt": f"Tell me about number {i} and the cat {i}."} for i in range(40)]
+    prompts.write_text("\n".join(json.dumps(r) for r in [*rows, {"prompt": secret}]))
+    values = pipeline_runs.recipe_values(nano_llama, prompts, prompts={"limit": None})
+    error = refused(values, tmp_path)
+    assert "the teacher reads 256" in error
+    assert "zebra" not in error
+
+
+def test_a_student_with_another_tokenizer(
+    nano_llama: Path, nano_neox: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = pipeline_runs.recipe_values(
+        nano_llama, nano_prompts, student={"model": str(nano_neox)}, shrink={"drop_layers": 0}
+    )
+    assert "has another tokenizer than the teacher" in refused(values, tmp_path)
+
+
+def test_an_unknown_licence_stops_until_an_authorisation_is_named(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    teacher = tmp_path / "unlicensed"
+    shutil.copytree(nano_llama, teacher)
+    (teacher / "README.md").unlink()
+    values = pipeline_runs.recipe_values(teacher, nano_prompts)
+    assert "teacher.terms.authorisation" in refused(values, tmp_path)
+    store = ExchangeStore(tmp_path / "run")
+    assert store.ids() == set()
+    store.close()
+    permission = tmp_path / "permission.txt"
+    permission.write_text("You may distil this model.")
+    values["teacher"]["terms"] = {"authorisation": str(permission)}
+    run, _ = pipeline_runs.run(values, tmp_path / "permitted", until="collect")
+    store = ExchangeStore(run.root)
+    assert all("authorisation blake3:" in row.terms_decision for row in store.read())
+    store.close()
+
+
+def test_a_run_directory_of_another_recipe(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
+    pipeline_runs.run(values, tmp_path / "run", until="collect")
+    values["train"]["epochs"] = 7
+    error = refused(values, tmp_path)
+    assert "train.epochs" in error
+    assert "7" in error
+
+
+@pytest.mark.parametrize("table", ["exchanges", "targets"])
+def test_a_damaged_shard_is_named_and_its_rows_are_collected_again(
+    table: str, nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
+    store = ExchangeStore(run.root)
+    ids = store.ids()
+    store.compact()
+    store.close()
+    shard = next((run.root / table).glob("*.parquet"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    shard.write_bytes(bytes(data))
+    run, notes = pipeline_runs.run(values, tmp_path / "run", until="train")
+    assert any(shard.name in note for note in notes)
+    store = ExchangeStore(run.root)
+    assert store.ids() == ids
+    assert len(store.read()) == len(ids)
+    store.close()
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
+    pipeline_runs.run(values, tmp_path / "run", until="shrink")
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(durable, "fsync_file", full)
+        with pytest.raises(PotstillError, match=r"full|space"):
+            pipeline_runs.run(values, tmp_path / "run", until="train")
+    assert not (tmp_path / "run" / "student").exists()
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
+    assert (run.student / "config.json").is_file()
+
+
+def test_a_loss_that_is_no_number_stops_and_says_where(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = pipeline_runs.recipe_values(
+        nano_llama, nano_prompts, train={"checkpoint_every": 1, "epochs": 3}
+    )
+    pipeline_runs.run(values, tmp_path / "run", until="shrink")
+    plain = loop_module.distillation_loss
+    calls = 0
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        loss, sums = plain(*args, **kwargs)
+        return (loss * float("nan") if calls > 9 else loss), sums
+
+    monkeypatch.setattr(loop_module, "distillation_loss", broken)
+    error = refused(values, tmp_path)
+    assert "at step" in error
+    assert "is kept" in error
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*"))

@@ -1,0 +1,142 @@
+"""The whole way, from recipe to manifest, on four architectures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import pipeline_runs
+from potstill.evaluate.evaluation import Evaluation
+from potstill.exchanges.store import ExchangeStore
+from potstill.lineage import manifest
+from potstill.models.load import load
+
+# Trimming needs a tokenizer that is larger than its bytes; the padded one is left whole.
+FAMILIES: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {"vocabulary": 400}),
+    ("qwen3", {}),
+    ("gemma", {}),
+    ("neox", {}),
+]
+
+
+@pytest.mark.parametrize(("family", "shrink"), FAMILIES)
+def test_a_family_goes_the_whole_way(
+    family: str,
+    shrink: dict[str, Any],
+    nano_model: Callable[[str], Path],
+    nano_prompts: Path,
+    tmp_path: Path,
+) -> None:
+    values = pipeline_runs.recipe_values(nano_model(family), nano_prompts, shrink=shrink)
+    run, notes = pipeline_runs.run(values, tmp_path / "run")
+    evaluation = json.loads(run.evaluation_path.read_text())
+    Evaluation.model_validate(evaluation)
+    models = evaluation["models"]
+    assert models["student"]["params"] < models["teacher"]["params"]
+    assert models["student"]["kl_per_token"]["value"] < models["pruned"]["kl_per_token"]["value"]
+    assert evaluation["overlap"]["exact"] == evaluation["overlap"]["near"] == 0
+    assert run.report_path.stat().st_size > 5_000
+    assert manifest.verify(run.root) == []
+    healed = models["untrained"]["kl_per_token"]["value"]
+    plain = models["pruned"]["kl_per_token"]["value"]
+    if family == "gemma":
+        assert any("not healed" in note for note in notes)
+        assert healed == pytest.approx(plain)
+    else:
+        assert healed < plain
+
+    network = AutoModelForCausalLM.from_pretrained(run.student)
+    tokenizer = AutoTokenizer.from_pretrained(run.student)
+    ids = tokenizer("The cat", return_tensors="pt")["input_ids"]
+    written = network.generate(ids, max_new_tokens=4, do_sample=False)
+    assert written.shape[1] > ids.shape[1]
+
+    before = pipeline_runs.fingerprint(run.root)
+    _, again = pipeline_runs.run(values, tmp_path / "run")
+    assert pipeline_runs.fingerprint(run.root) == before
+    assert any("finished" in note for note in again)
+
+
+def test_padding_rows_never_get_mass(nano_qwen3: Path, nano_prompts: Path, tmp_path: Path) -> None:
+    values = pipeline_runs.recipe_values(nano_qwen3, nano_prompts)
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    student = load(str(run.student), precision="fp32")
+    assert student.network.get_output_embeddings().weight.shape[0] > len(student.tokenizer)
+    kl = json.loads(run.evaluation_path.read_text())["models"]["student"]["kl_per_token"]
+    assert 0 <= kl["value"] < 5
+
+
+def test_stored_and_online_targets_train_alike(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    def losses(targets: str) -> list[float]:
+        values = pipeline_runs.recipe_values(
+            nano_llama, nano_prompts, collect={"targets": targets}, shrink={"blocks": [3]}
+        )
+        run, _ = pipeline_runs.run(values, tmp_path / targets, until="train")
+        return [entry["loss"] for entry in run.metrics()]
+
+    assert losses("hidden") == pytest.approx(losses("none"), rel=1e-3, abs=1e-4)
+
+
+def test_an_existing_student_and_a_text_only_baseline(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = pipeline_runs.recipe_values(
+        nano_llama,
+        nano_prompts,
+        student={"model": str(nano_llama)},
+        shrink={"drop_layers": 0},
+        evaluate={"cross_entropy_baseline": True},
+    )
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    models = json.loads(run.evaluation_path.read_text())["models"]
+    assert models["untrained"]["kl_per_token"]["value"] == pytest.approx(0, abs=1e-4)
+    assert models["cross_entropy"]["kl_per_token"]["value"] > 0
+
+
+def test_a_stage_alone_stops_and_the_next_call_goes_on(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
+    assert run.done("collect") is not None
+    assert run.done("shrink") is None
+    store = ExchangeStore(run.root)
+    collected = store.ids()
+    store.close()
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    store = ExchangeStore(run.root)
+    assert store.ids() == collected
+    store.close()
+    assert manifest.verify(run.root) == []
+
+
+def test_no_environment_value_is_written(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "potstill-secret-4f1c"
+    monkeypatch.setenv("HF_TOKEN", secret)
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    for path in run.root.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+def test_a_trimmed_student_reads_as_it_was_measured(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, shrink={"vocabulary": 400})
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    student = load(str(run.student), precision="fp32")
+    assert len(student.tokenizer) == student.network.config.vocab_size == 400
+    assert student.tokenizer.chat_template
+    logits = student.network(torch.tensor([[1, 2, 3]])).logits
+    assert torch.isfinite(logits).all()

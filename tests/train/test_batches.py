@@ -1,0 +1,59 @@
+"""Steps are planned from the whole set, and no cut changes what a step holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from potstill.recipe import TrainConfig
+from potstill.train.batches import micro_batches, plan_steps
+from potstill.train.schedule import learning_rate
+
+lengths = st.lists(st.integers(1, 60), min_size=1, max_size=120)
+
+
+@given(lengths, st.integers(1, 400), st.sampled_from([1.0, 2.0, 3.0]), st.integers(0, 99))
+def test_every_epoch_visits_every_example_once(
+    sizes: list[int], batch_tokens: int, epochs: float, seed: int
+) -> None:
+    steps = plan_steps(sizes, batch_tokens=batch_tokens, epochs=epochs, seed=seed)
+    visits = Counter(i for step in steps for i in step)
+    assert visits == dict.fromkeys(range(len(sizes)), int(epochs))
+    assert steps == plan_steps(sizes, batch_tokens=batch_tokens, epochs=epochs, seed=seed)
+
+
+@given(lengths, st.integers(0, 99))
+def test_half_an_epoch_visits_half(sizes: list[int], seed: int) -> None:
+    steps = plan_steps(sizes, batch_tokens=100, epochs=0.5, seed=seed)
+    visited = [i for step in steps for i in step]
+    assert len(visited) == len(set(visited)) == max(1, round(0.5 * len(sizes)))
+
+
+@given(lengths, st.integers(1, 300))
+def test_micro_batches_hold_the_step_and_keep_to_the_budget(sizes: list[int], budget: int) -> None:
+    step = list(range(len(sizes)))
+    parts = micro_batches(step, sizes, budget)
+    assert sorted(i for part in parts for i in part) == step
+    for part in parts:
+        padded = max(sizes[i] for i in part) * len(part)
+        assert padded <= budget or len(part) == 1
+
+
+def test_steps_hold_about_the_tokens_asked_for() -> None:
+    sizes = [20 + (i * 37) % 100 for i in range(1000)]
+    steps = plan_steps(sizes, batch_tokens=1000, epochs=1, seed=0)
+    tokens = [sum(sizes[i] for i in step) for step in steps]
+    assert 900 < sum(tokens) / len(tokens) < 1100
+
+
+def test_the_rate_warms_up_and_comes_down() -> None:
+    config = TrainConfig(learning_rate=1.0, warmup=0.1, final_learning_rate=0.1)
+    rates = [learning_rate(step, 100, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == pytest.approx(1.0)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0.1 < rates[-1] < 0.11

@@ -1,0 +1,253 @@
+"""The training loop on a nano model: exact under any cut, resumable, and it learns to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from potstill.errors import PotstillError
+from potstill.models.load import head_of, load
+from potstill.models.loaded import LoadedModel
+from potstill.models.score import response_hidden
+from potstill.progress import Silent
+from potstill.recipe import TrainConfig
+from potstill.train import loop as loop_module
+from potstill.train.checkpoint import stored_checkpoints
+from potstill.train.examples import TrainingExample
+from potstill.train.loop import TrainResult, train
+
+
+class Scored:
+    """Targets that the teacher gives when asked."""
+
+    def __init__(self, teacher: LoadedModel) -> None:
+        self.teacher = teacher
+
+    def hidden(self, examples: Sequence[TrainingExample]) -> list[Tensor]:
+        return response_hidden(self.teacher, [(e.prompt_ids, e.response_ids) for e in examples])
+
+
+def examples_of(model: LoadedModel, count: int = 24) -> list[TrainingExample]:
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(n: int) -> tuple[int, ...]:
+        return tuple(torch.randint(5, 200, (n,), generator=generator).tolist())
+
+    eos = model.eos_ids[0]
+    return [TrainingExample(f"e{i}", ids(3 + i % 5), (*ids(2 + i % 7), eos)) for i in range(count)]
+
+
+def config(**values: Any) -> TrainConfig:
+    plain = {"learning_rate": 1e-3, "batch_tokens": 64, "micro_batch_tokens": 64, "epochs": 2}
+    return TrainConfig(**{**plain, **values})
+
+
+def run(
+    path: Path, folder: Path, settings: TrainConfig, **options: Any
+) -> tuple[TrainResult, list[dict[str, Any]], LoadedModel]:
+    student = load(str(path), precision="fp32", trainable=True)
+    teacher = load(str(path), precision="fp32")
+    # A student that differs from its teacher has something to learn.
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(1)
+        for parameter in student.network.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+    logged: list[dict[str, Any]] = []
+    result = train(
+        student,
+        options.pop("examples", None) or examples_of(student),
+        config=settings,
+        seed=0,
+        targets=Scored(teacher),
+        teacher_head=head_of(teacher),
+        vocabulary=None,
+        checkpoints=folder,
+        validate=options.pop("validate", None),
+        log=options.pop("log", logged.append),
+        progress=Silent(),
+    )
+    return result, logged, student
+
+
+def losses(logged: Sequence[dict[str, Any]]) -> list[float]:
+    return [entry["loss"] for entry in logged]
+
+
+def test_training_lowers_the_loss(nano_llama: Path, tmp_path: Path) -> None:
+    result, logged, _ = run(nano_llama, tmp_path, config(epochs=8))
+    assert result.steps == len(logged)
+    assert sum(losses(logged)[-4:]) < 0.7 * sum(losses(logged)[:4])
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma", "neox"])
+def test_cutting_a_step_differently_changes_nothing(
+    family: str, nano_model: Any, tmp_path: Path
+) -> None:
+    whole = run(nano_model(family), tmp_path / "a", config(micro_batch_tokens=4096, epochs=1))
+    cut = run(nano_model(family), tmp_path / "b", config(micro_batch_tokens=1, epochs=1))
+    assert losses(whole[1]) == pytest.approx(losses(cut[1]), rel=1e-3, abs=1e-5)
+    for entry, other in zip(whole[1], cut[1], strict=True):
+        assert entry["grad_norm"] == pytest.approx(other["grad_norm"], rel=2e-3)
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    settings = config(checkpoint_every=2)
+    _, uninterrupted, expected = run(nano_llama, tmp_path / "a", settings)
+    before: list[dict[str, Any]] = []
+
+    def stop(entry: dict[str, Any]) -> None:
+        before.append(entry)
+        if entry["step"] == 5:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(nano_llama, tmp_path / "b", settings, log=stop)
+    assert [p.name for p in stored_checkpoints(tmp_path / "b")] == [
+        "step-00000002",
+        "step-00000004",
+    ]
+    result, after, resumed = run(nano_llama, tmp_path / "b", settings)
+    assert after[0]["step"] == 5
+    assert losses(before)[:4] + losses(after) == losses(uninterrupted)
+    assert result.steps == len(uninterrupted)
+    for one, other in zip(expected.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_ctrl_c_saves_and_goes_on(nano_llama: Path, tmp_path: Path) -> None:
+    def interrupt(entry: dict[str, Any]) -> None:
+        if entry["step"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(nano_llama, tmp_path, config(), log=interrupt)
+    assert [p.name for p in stored_checkpoints(tmp_path)] == ["step-00000003"]
+    _, logged, _ = run(nano_llama, tmp_path, config())
+    assert logged[0]["step"] == 4
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
+    nano_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = loop_module.distillation_loss
+    calls = 0
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        loss, sums = plain(*args, **kwargs)
+        return (loss * float("nan") if calls > 6 else loss), sums
+
+    monkeypatch.setattr(loop_module, "distillation_loss", broken)
+    with pytest.raises(PotstillError, match=r"at step \d+; checkpoint step-\d+ is kept"):
+        run(nano_llama, tmp_path, config(checkpoint_every=1, micro_batch_tokens=4096))
+    assert stored_checkpoints(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(nano_llama: Path, tmp_path: Path) -> None:
+    run(nano_llama, tmp_path, config(checkpoint_every=2))
+    last = stored_checkpoints(tmp_path)[-1]
+    (last / "optimizer.pt").write_bytes(b"no")
+    with pytest.raises(PotstillError, match=f"{last.name} cannot be read"):
+        run(nano_llama, tmp_path, config(checkpoint_every=2))
+
+
+def test_a_checkpoint_of_other_data_is_refused(nano_llama: Path, tmp_path: Path) -> None:
+    run(nano_llama, tmp_path, config(checkpoint_every=2))
+    model = load(str(nano_llama), precision="fp32")
+    with pytest.raises(PotstillError, match="other training data"):
+        run(nano_llama, tmp_path, config(), examples=examples_of(model, 20))
+
+
+def test_where_padding_is_the_end_of_sequence_the_student_still_learns_to_stop(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    student = load(str(nano_llama), precision="fp32", trainable=True)
+    eos = student.eos_ids[0]
+    student.tokenizer.pad_token_id = eos
+    examples = [TrainingExample(f"e{i}", (7, 8, 9 + i), (20, 21, eos)) for i in range(16)]
+    train(
+        student,
+        examples,
+        config=config(epochs=20, learning_rate=3e-3, cross_entropy=1.0),
+        seed=0,
+        targets=None,
+        teacher_head=None,
+        vocabulary=None,
+        checkpoints=tmp_path,
+        validate=None,
+        log=lambda entry: None,
+        progress=Silent(),
+    )
+    (hidden_RD,) = response_hidden(student, [((7, 8, 9), (20, 21, eos))])
+    assert int(head_of(student).logits(hidden_RD[-1:]).argmax()) == eos
+
+
+def test_validation_is_logged_and_leaves_training_mode(nano_llama: Path, tmp_path: Path) -> None:
+    modes: list[bool] = []
+
+    def measure(model: LoadedModel) -> dict[str, float]:
+        modes.append(model.network.training)
+        return {"kl": 0.5, "agreement": 0.9}
+
+    _, logged, _ = run(nano_llama, tmp_path, config(validate_every=3), validate=measure)
+    assert [e["step"] for e in logged if "kl" in e] == [
+        n for n in range(1, len(logged) + 1) if n % 3 == 0 or n == len(logged)
+    ]
+    assert modes
+    assert not any(modes)
+
+
+def test_a_failing_target_source_is_not_swallowed(nano_llama: Path, tmp_path: Path) -> None:
+    class Failing:
+        def hidden(self, examples: Sequence[TrainingExample]) -> list[Tensor]:
+            raise OSError("the disk is gone")
+
+    student = load(str(nano_llama), precision="fp32", trainable=True)
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(
+            student,
+            examples_of(student),
+            config=config(),
+            seed=0,
+            targets=Failing(),
+            teacher_head=head_of(student),
+            vocabulary=None,
+            checkpoints=tmp_path,
+            validate=None,
+            log=lambda entry: None,
+            progress=Silent(),
+        )
+
+
+def test_bf16_training_stays_close_to_fp32(nano_llama: Path, tmp_path: Path) -> None:
+    _, exact, _ = run(nano_llama, tmp_path / "a", config())
+    student = load(str(nano_llama), precision="bf16", trainable=True)
+    teacher = load(str(nano_llama), precision="fp32")
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(1)
+        for parameter in student.network.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+    logged: list[dict[str, Any]] = []
+    train(
+        student,
+        examples_of(student),
+        config=config(),
+        seed=0,
+        targets=Scored(teacher),
+        teacher_head=head_of(teacher),
+        vocabulary=None,
+        checkpoints=tmp_path / "b",
+        validate=None,
+        log=logged.append,
+        progress=Silent(),
+    )
+    assert next(student.network.parameters()).dtype == torch.float32
+    assert losses(logged)[-1] == pytest.approx(losses(exact)[-1], rel=0.1, abs=0.01)
