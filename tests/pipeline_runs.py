@@ -22,14 +22,14 @@ class Noted(Silent):
         self.notes.append(text)
 
 
-def recipe_values(teacher: Path | str, prompts: Path | str, **sections: Any) -> dict[str, Any]:
+def recipe_values(teacher: Path | str, source: Path | str, **sections: Any) -> dict[str, Any]:
     """Return a recipe that a nano model goes through in seconds; sections are merged in."""
     values: dict[str, Any] = {
         "name": "nano",
         "precision": "fp32",
         "teacher": {"model": str(teacher)},
         "prompts": {
-            "source": str(prompts),
+            "source": str(source),
             "limit": 60,
             "held_out_count": 12,
             "validation_count": 6,
