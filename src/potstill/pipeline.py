@@ -329,6 +329,8 @@ def _trained(
         job.run.log({**entry, **({"student": log_as} if log_as else {})})
 
     only_text = config.cross_entropy == 1
+    if not only_text:
+        targets.prepare(examples, job.progress)
     result = train(
         student,
         examples,

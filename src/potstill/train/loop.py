@@ -118,7 +118,7 @@ class _Loop:
         try:
             with (
                 progress.step("train", total=len(self.steps), unit="steps") as shown,
-                _Prefetch(self._micro_batch) as prefetch,
+                _Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
                 shown.advance(self.position.step)
                 while self.position.step < len(self.steps):
@@ -272,10 +272,15 @@ class _MicroBatch:
 
 
 class _Prefetch:
-    """Reads the next micro-batch in a thread while the current one trains."""
+    """Reads the next micro-batch in a thread while the current one trains on an accelerator.
 
-    def __init__(self, read: Callable[[Sequence[int]], _MicroBatch]) -> None:
-        self._read = read
+    On a CPU it reads in turn: the arithmetic of a second thread brings a second pool of OpenMP
+    workers, and with more workers than cores every parallel operation of the first gets slower
+    (measured: a training step took half as long again).
+    """
+
+    def __init__(self, read: Callable[[Sequence[int]], _MicroBatch], ahead: bool) -> None:
+        self._read, self._ahead = read, ahead
         self._pool = ThreadPoolExecutor(max_workers=1)
 
     def __enter__(self) -> _Prefetch:
@@ -286,6 +291,9 @@ class _Prefetch:
 
     def through(self, parts: Sequence[Sequence[int]]) -> Iterator[_MicroBatch]:
         """Yield the micro-batches of one step in order."""
+        if not self._ahead:
+            yield from map(self._read, parts)
+            return
         coming: Future[_MicroBatch] | None = None
         for position, part in enumerate(parts):
             current = coming or self._pool.submit(self._read, part)
