@@ -30,6 +30,7 @@ from potstill.job import Job, Text, record, same_tokens
 from potstill.lineage import manifest
 from potstill.models.load import head_of, load, save
 from potstill.models.loaded import LoadedModel
+from potstill.models.memory import release_freed
 from potstill.models.sampling import Sampling
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
@@ -85,6 +86,7 @@ def _run_stages(job: Job, until: str | None) -> None:
             with job.measured() as spent:
                 result = stage(job)
             job.run.finish(name, {**result, **spent})
+            release_freed()
         if name == until:
             return
     job.store.compact()

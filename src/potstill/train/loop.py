@@ -21,6 +21,7 @@ from potstill.losses.teacher import TeacherHead
 from potstill.models.head import Head
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
+from potstill.models.memory import release_freed
 from potstill.models.score import padded
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress, Step
@@ -31,6 +32,9 @@ from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
+
+# Steps after which freed memory goes back to the system.
+_RELEASE_EVERY = 10
 
 Validate = Callable[[LoadedModel], dict[str, float]]
 Log = Callable[[dict[str, Any]], None]
@@ -166,6 +170,8 @@ class _Loop:
             self.network.eval()
             entry |= validate(self.student)
             self.network.train()
+        if done % _RELEASE_EVERY == 0:
+            release_freed()
         log(entry)
         shown.advance(1, **{k: entry[k] for k in ("loss", "kl") if k in entry})
         if done % self.config.checkpoint_every == 0 and done < len(self.steps):
