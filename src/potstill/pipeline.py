@@ -7,7 +7,6 @@ it did in the run directory, so that the same call goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,12 @@ from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
-from potstill.evaluate.evaluation import Evaluation
 from potstill.evaluate.fidelity import compare
-from potstill.evaluate.machine import machine_facts, parameter_count, peak_memory_bytes
+from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.measure import evaluate
 from potstill.evaluate.text import HeldOut
 from potstill.exchanges.exchange import Exchange, Prompt
-from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.job import Job, Text, record, same_tokens
-from potstill.lineage import manifest
 from potstill.models.load import head_of, load, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
@@ -36,9 +32,8 @@ from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe, TrainConfig
-from potstill.report.page import render
-from potstill.run_costs import cost_of
-from potstill.rundir import RunDir, recipe_digest
+from potstill.run_report import write_report
+from potstill.rundir import RunDir
 from potstill.shrink.shrink import Cut, Measure, pruned, shrink
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
@@ -91,7 +86,7 @@ def _run_stages(job: Job, until: str | None) -> None:
             return
     job.store.compact()
     job.store.close()
-    _report(job)
+    write_report(job)
 
 
 def _collect(job: Job) -> dict[str, Any]:
@@ -412,72 +407,6 @@ STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "train": _train,
     "evaluate": _evaluate,
 }
-
-
-def _report(job: Job) -> None:
-    """Write evaluation.json, the page and, last, the manifest."""
-    done = {name: job.run.done(name) or {} for name in STAGES}
-    student = job.load_student(job.run.student)
-    figures = done["collect"]["figures"]
-    trained = done["train"]
-    evaluation = Evaluation(
-        run=job.recipe.name,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=machine_facts(job.teacher.device, job.teacher.compute_dtype),
-        **done["evaluate"]["sections"],
-        overlap=_overlap(job, done["collect"]["overlap"]),
-        collection={k: v for k, v in figures.items() if k != "computed"},
-        shrink=_shrink_section(done["shrink"]),
-        training={k: trained[k] for k in _TRAINING_KEYS},
-        cost=cost_of(job, student.network),
-        peak_memory_bytes=peak_memory_bytes(job.teacher.device),
-        seconds=sum(done[name]["seconds"] for name in STAGES),
-    )
-    job.run.write_json("evaluation.json", evaluation.as_json())
-    render(job.run.root, _provenance(job))
-    manifest.write(
-        job.run,
-        {
-            "teacher": {"model": job.recipe.teacher.model, "identity": job.teacher.identity},
-            "student": {"identity": student.identity},
-            "terms": job.decision.facts(),
-            "trust_remote_code": job.recipe.teacher.trust_remote_code,
-        },
-    )
-
-
-_TRAINING_KEYS = ("steps", "tokens", "seconds", "tokens_per_s", "first_loss", "last_loss")
-
-
-def _overlap(job: Job, planned: dict[str, Any]) -> dict[str, Any]:
-    """Return the overlap between what was trained on and what is held out, in the store itself."""
-    train_texts = [prompt_text(r.messages) for r in job.exchanges("train")]
-    held_out = {r.prompt_id: prompt_text(r.messages) for r in job.exchanges("held_out")}
-    found = overlap(train_texts, list(held_out.values())).record()
-    return {**found, "dropped_from_training": planned["dropped_from_training"]}
-
-
-def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
-    if done.get("blocks") is None:
-        return None
-    keys = ("blocks", "heal", "calibration_tokens", "plain", "healed")
-    chosen = done["blocks"]
-    return {
-        **{k: done[k] for k in keys},
-        "rejected": [t for t in done["trials"] if t["blocks"] != chosen],
-    }
-
-
-def _provenance(job: Job) -> dict[str, Any]:
-    return {
-        "teacher": {
-            "model": job.recipe.teacher.model,
-            "identity": job.teacher.identity,
-            "tokenizer": job.teacher.tokenizer_id,
-        },
-        "terms": job.decision.facts(),
-        "recipe": {"digest": recipe_digest(job.recipe), "seed": job.recipe.seed},
-    }
 
 
 def _tuple(values: Sequence[int] | None) -> tuple[int, ...] | None:

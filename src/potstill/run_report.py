@@ -1,0 +1,81 @@
+"""The end of a run: evaluation.json, the page, the manifest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from potstill.evaluate.evaluation import Evaluation
+from potstill.evaluate.machine import machine_facts, peak_memory_bytes
+from potstill.exchanges.overlap import overlap, prompt_text
+from potstill.job import Job
+from potstill.lineage import manifest
+from potstill.report.page import render
+from potstill.run_costs import cost_of
+from potstill.rundir import recipe_digest
+
+_STAGES = ("collect", "shrink", "train", "evaluate")
+_TRAINING_KEYS = ("steps", "tokens", "seconds", "tokens_per_s", "first_loss", "last_loss")
+
+
+def write_report(job: Job) -> None:
+    """Write evaluation.json, the page and, last, the manifest, from what the stages recorded."""
+    done = {name: job.run.done(name) or {} for name in _STAGES}
+    student = job.load_student(job.run.student)
+    figures = done["collect"]["figures"]
+    trained = done["train"]
+    evaluation = Evaluation(
+        run=job.recipe.name,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine_facts(job.teacher.device, job.teacher.compute_dtype),
+        **done["evaluate"]["sections"],
+        overlap=_overlap(job, done["collect"]["overlap"]),
+        collection={k: v for k, v in figures.items() if k != "computed"},
+        shrink=_shrink_section(done["shrink"]),
+        training={k: trained[k] for k in _TRAINING_KEYS},
+        cost=cost_of(job, student.network),
+        peak_memory_bytes=peak_memory_bytes(job.teacher.device),
+        seconds=sum(done[name]["seconds"] for name in _STAGES),
+    )
+    job.run.write_json("evaluation.json", evaluation.as_json())
+    render(job.run.root, _provenance(job))
+    manifest.write(
+        job.run,
+        {
+            "teacher": {"model": job.recipe.teacher.model, "identity": job.teacher.identity},
+            "student": {"identity": student.identity},
+            "terms": job.decision.facts(),
+            "trust_remote_code": job.recipe.teacher.trust_remote_code,
+        },
+    )
+
+
+def _overlap(job: Job, planned: dict[str, Any]) -> dict[str, Any]:
+    """Return the overlap between what was trained on and what is held out, in the store itself."""
+    train_texts = [prompt_text(r.messages) for r in job.exchanges("train")]
+    held_out = {r.prompt_id: prompt_text(r.messages) for r in job.exchanges("held_out")}
+    found = overlap(train_texts, list(held_out.values())).record()
+    return {**found, "dropped_from_training": planned["dropped_from_training"]}
+
+
+def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
+    if done.get("blocks") is None:
+        return None
+    keys = ("blocks", "heal", "calibration_tokens", "plain", "healed")
+    chosen = done["blocks"]
+    return {
+        **{k: done[k] for k in keys},
+        "rejected": [t for t in done["trials"] if t["blocks"] != chosen],
+    }
+
+
+def _provenance(job: Job) -> dict[str, Any]:
+    return {
+        "teacher": {
+            "model": job.recipe.teacher.model,
+            "identity": job.teacher.identity,
+            "tokenizer": job.teacher.tokenizer_id,
+        },
+        "terms": job.decision.facts(),
+        "recipe": {"digest": recipe_digest(job.recipe), "seed": job.recipe.seed},
+    }
