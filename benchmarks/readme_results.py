@@ -1,0 +1,69 @@
+"""Write the README's results from the committed result files, so that it says nothing else.
+
+python benchmarks/readme_results.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+START, END = "<!-- results -->", "<!-- /results -->"
+
+
+def block(results: Path) -> str:
+    """Return the results as Markdown, from benchmarks/results/demo.json."""
+    found = json.loads((results / "demo.json").read_text(encoding="utf-8"))
+    claims = {name: claim["value"] for name, claim in found["claims"].items()}
+    models = found["rows"][0]["models"]
+    machine = found["machine"]
+    kl, agreement = models["student"]["kl_per_token"], models["student"]["top1_agreement"]
+    rows = [
+        ("Parameters, of the teacher's", f"{claims['parameters_vs_teacher']:.1%}"),
+        ("Same likeliest next token as the teacher", _interval(agreement, percent=True)),
+        ("KL to the teacher, nats a token", _interval(kl)),
+        ("that KL, of plain cutting's", f"{claims['kl_student_vs_pruned']:.2f}"),
+        ("that KL, of the healed student's before training", _share(claims)),
+        ("Time, whole command", f"{claims['seconds'] / 60:.1f} min"),
+        ("Peak memory", f"{claims['peak_memory_gb']:.1f} GB"),
+        ("Arithmetic, of training such a model from scratch (estimated)", _one_in(claims)),
+    ]
+    lines = [
+        f"Measured on {kl['n']} held-out prompts, 95% intervals over prompts, one run of "
+        f"`make bench-demo` on {found['date'][:10]} ({machine['cores']} cores, "
+        f"{machine['compute_dtype']}, commit {found['commit']}):",
+        "",
+        "| `make demo` | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows),
+    ]
+    return "\n".join(lines)
+
+
+def _interval(estimate: dict[str, Any], *, percent: bool = False) -> str:
+    low, high = estimate["ci95"]
+    if percent:
+        return f"{estimate['value']:.1%} ({low:.1%} to {high:.1%})"
+    return f"{estimate['value']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _share(claims: dict[str, float]) -> str:
+    return f"{claims['kl_student_vs_untrained']:.2f}"
+
+
+def _one_in(claims: dict[str, float]) -> str:
+    return f"1/{round(1 / claims['flops_vs_from_scratch'], -2):,.0f}"
+
+
+def with_results(readme: str, results: Path) -> str:
+    """Return the README with its results block written anew."""
+    head, _, rest = readme.partition(START)
+    _, _, tail = rest.partition(END)
+    return f"{head}{START}\n{block(results)}\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(with_results(path.read_text(encoding="utf-8"), ROOT / "benchmarks/results"))
