@@ -41,6 +41,26 @@ def test_a_full_disk_leaves_the_old_file(
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_full_disk_is_known_through_what_libraries_make_of_it(tmp_path: Path) -> None:
+    def as_safetensors() -> None:
+        raise ValueError("Error while serializing: I/O error: No space left (os error 28)")
+
+    def as_torch() -> None:
+        try:
+            raise OSError(errno.ENOSPC, "full")
+        except OSError:
+            raise RuntimeError("unexpected pos 768 vs 662")  # noqa: B904
+
+    def as_another() -> None:
+        raise ValueError("Error while serializing: I/O error: broken (os error 5)")
+
+    for write in (as_safetensors, as_torch):
+        with pytest.raises(PotstillError, match="disk is full"), durable.write_errors(tmp_path):
+            write()
+    with pytest.raises(ValueError, match="os error 5"), durable.write_errors(tmp_path):
+        as_another()
+
+
 def test_another_failure_is_not_called_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

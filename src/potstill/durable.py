@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from potstill.errors import PotstillError
 # EFBIG is what a file-size limit gives; to the user it is the same as a full disk.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _SUFFIX = ".tmp"
 
 
@@ -35,15 +37,33 @@ def write_errors(where: Path) -> Iterator[None]:
     """Turn a full disk or a missing permission into a `PotstillError` that names `where`."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
+    except PotstillError:
+        raise
+    except Exception as error:
+        if _is_full(error):
             raise disk_full(where) from error
-        if error.errno in _REFUSED:
+        if isinstance(error, OSError) and error.errno in _REFUSED:
             raise PotstillError(
                 f"cannot write to {where}: permission denied; choose another directory with --out "
                 "or change its permissions"
             ) from error
         raise
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Tell whether a full disk is behind an exception, however a library has wrapped it.
+
+    safetensors and tokenizers leave the system's number in their text only, torch leaves the
+    `OSError` in the context of its own.
+    """
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number is None and (found := _OS_ERROR.search(str(error))):
+            number = int(found[1])
+        if number in _FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def temporary_name(path: Path) -> Path:

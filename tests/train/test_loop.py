@@ -151,10 +151,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     assert stored_checkpoints(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_named(nano_llama: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "position.json"])
+def test_a_damaged_checkpoint_is_named(name: str, nano_llama: Path, tmp_path: Path) -> None:
     run(nano_llama, tmp_path, config(checkpoint_every=2))
     last = stored_checkpoints(tmp_path)[-1]
-    (last / "optimizer.pt").write_bytes(b"no")
+    (last / name).write_bytes(b"no")
     with pytest.raises(PotstillError, match=f"{last.name} cannot be read"):
         run(nano_llama, tmp_path, config(checkpoint_every=2))
 

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from potstill.durable import publish, staged
+
 
 @dataclass(frozen=True)
 class VocabularyMap:
@@ -48,8 +50,14 @@ class VocabularyMap:
         return mapped_NW.index_add_(1, into, teacher_NV[:, removed])
 
     def save(self, path: Path) -> None:
-        """Write both tensors as safetensors."""
-        save_file({"teacher_ids": self.teacher_ids_K, "student_ids": self.student_ids_V}, str(path))
+        """Write both tensors as safetensors, whole or not at all.
+
+        Raises `PotstillError` for a full disk.
+        """
+        tensors = {"teacher_ids": self.teacher_ids_K, "student_ids": self.student_ids_V}
+        with staged(path.parent) as temporary:
+            save_file(tensors, str(temporary))
+            publish(temporary, path)
 
     @classmethod
     def load(cls, path: Path) -> VocabularyMap:

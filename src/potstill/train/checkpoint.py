@@ -10,6 +10,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from potstill.durable import replaced_directory
@@ -17,6 +18,15 @@ from potstill.errors import PotstillError
 
 _KEEP = 2
 _PREFIX = "step-"
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    EOFError,
+    UnpicklingError,
+    SafetensorError,
+)
 
 
 @dataclass(frozen=True)
@@ -40,13 +50,11 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint, whole or not at all, and delete all but the last two."""
     target = folder / f"{_PREFIX}{position.step:08d}"
-    folder.mkdir(parents=True, exist_ok=True)
     with replaced_directory(target) as partial:
         save_model(network, str(partial / "model.safetensors"))
-        torch.save(
-            {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()},
-            partial / "optimizer.pt",
-        )
+        # Through a file of Python's own: torch's hides why a write failed.
+        with (partial / "optimizer.pt").open("wb") as file:
+            torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, file)
         (partial / "position.json").write_text(json.dumps(asdict(position)), encoding="utf-8")
     for old in stored_checkpoints(folder)[:-_KEEP]:
         shutil.rmtree(old)
@@ -70,7 +78,7 @@ def restore_latest(
         position = Position(**json.loads((path / "position.json").read_text(encoding="utf-8")))
         load_model(network, str(path / "model.safetensors"))
         state = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
-    except (OSError, ValueError, TypeError, RuntimeError, EOFError, UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise PotstillError(
             f"the checkpoint {path.name} cannot be read ({type(error).__name__}); delete it to go "
             "on from the one before"
