@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ import yaml
 from typer.testing import CliRunner
 
 import pipeline_runs
-from potstill import durable
+from potstill import pipeline
 from potstill.cli.app import app
+from potstill.durable import is_leftover
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
+from potstill.lineage import manifest
+from potstill.rundir import read_metrics
 from potstill.train import loop as loop_module
 
 
@@ -34,7 +39,7 @@ def refused(values: dict[str, Any], tmp_path: Path) -> str:
 def test_a_missing_file(nano_llama: Path, tmp_path: Path) -> None:
     missing = tmp_path / "nowhere.jsonl"
     error = refused(pipeline_runs.recipe_values(nano_llama, missing), tmp_path)
-    assert "nowhere.jsonl" in error
+    assert "nowhere.jsonl does not exist; check prompts.source" in error
 
 
 def test_a_missing_teacher(nano_prompts: Path, tmp_path: Path) -> None:
@@ -46,14 +51,14 @@ def test_an_empty_prompt_set(nano_llama: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     error = refused(pipeline_runs.recipe_values(nano_llama, empty), tmp_path)
-    assert "empty.jsonl" in error
+    assert "empty.jsonl is empty; give it at least one prompt" in error
 
 
 def test_a_malformed_line(nano_llama: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"prompt": "one"}\n{"prompt": "tw\n')
     error = refused(pipeline_runs.recipe_values(nano_llama, broken), tmp_path)
-    assert "line 2" in error
+    assert "broken.jsonl, line 2, is not valid JSON" in error
 
 
 def test_a_prompt_longer_than_the_context(nano_llama: Path, tmp_path: Path) -> None:
@@ -79,8 +84,6 @@ def test_a_student_with_another_tokenizer(
 def test_an_unknown_licence_stops_until_an_authorisation_is_named(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     teacher = tmp_path / "unlicensed"
     shutil.copytree(nano_llama, teacher)
     (teacher / "README.md").unlink()
@@ -105,8 +108,8 @@ def test_a_run_directory_of_another_recipe(
     pipeline_runs.run(values, tmp_path / "run", until="collect")
     values["train"]["epochs"] = 7
     error = refused(values, tmp_path)
-    assert "train.epochs" in error
-    assert "7" in error
+    assert "train.epochs is 1.0 there and 7.0 in this recipe" in error
+    assert "--fresh" in error
 
 
 @pytest.mark.parametrize("table", ["exchanges", "targets"])
@@ -131,22 +134,77 @@ def test_a_damaged_shard_is_named_and_its_rows_are_collected_again(
     store.close()
 
 
-def test_a_full_disk_leaves_nothing_half_written(
+def test_lost_rows_come_back_although_their_collection_was_killed(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
-    pipeline_runs.run(values, tmp_path / "run", until="shrink")
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
+    store = ExchangeStore(run.root)
+    ids = store.ids()
+    store.compact()
+    store.close()
+    shard = next((run.root / "exchanges").glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-100])
 
-    def full(path: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def killed(job: object) -> dict[str, Any]:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(durable, "fsync_file", full)
-        with pytest.raises(PotstillError, match=r"full|space"):
-            pipeline_runs.run(values, tmp_path / "run", until="train")
-    assert not (tmp_path / "run" / "student").exists()
-    run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
-    assert (run.student / "config.json").is_file()
+        patched.setitem(pipeline.STAGES, "collect", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline_runs.run(values, tmp_path / "run", until="collect")
+    pipeline_runs.run(values, tmp_path / "run", until="collect")
+    store = ExchangeStore(run.root)
+    assert store.ids() == ids
+    store.close()
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes: what a full disk is to whoever writes."""
+    resource = pytest.importorskip("resource", reason="this system has no limit on file sizes")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# The first file that each stage cannot write: the journal, the untrained student (safetensors),
+# a checkpoint's model (safetensors) or its optimiser (torch), a shard or the page.
+@pytest.mark.parametrize(
+    ("before", "until", "size", "absent"),
+    [
+        (None, "collect", 40_000, "state/collect.json"),
+        ("collect", "shrink", 60_000, "untrained"),
+        ("shrink", "train", 60_000, "student"),
+        ("shrink", "train", 1_200_000, "student"),
+        ("evaluate", None, 20_000, "manifest.json"),
+    ],
+)
+def test_a_full_disk_leaves_nothing_half_written(
+    before: str | None,
+    until: str | None,
+    size: int,
+    absent: str,
+    nano_llama: Path,
+    nano_prompts: Path,
+    tmp_path: Path,
+) -> None:
+    values = pipeline_runs.recipe_values(
+        nano_llama, nano_prompts, shrink={"blocks": [3], "vocabulary": 400}
+    )
+    root = tmp_path / "run"
+    if before is not None:
+        pipeline_runs.run(values, root, until=before)
+    full = "the disk is full or a size limit is reached; free some space"
+    with files_up_to(size), pytest.raises(PotstillError, match=full):
+        pipeline_runs.run(values, root, until=until)
+    assert not (root / absent).exists()
+    assert not [path for path in root.rglob("*") if is_leftover(path.name)]
+    run, _ = pipeline_runs.run(values, root)
+    assert manifest.verify(run.root) == []
 
 
 def test_a_loss_that_is_no_number_stops_and_says_where(
@@ -165,8 +223,15 @@ def test_a_loss_that_is_no_number_stops_and_says_where(
         loss, sums = plain(*args, **kwargs)
         return (loss * float("nan") if calls > 9 else loss), sums
 
-    monkeypatch.setattr(loop_module, "distillation_loss", broken)
-    error = refused(values, tmp_path)
-    assert "at step" in error
-    assert "is kept" in error
-    assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
+    with monkeypatch.context() as patched:
+        patched.setattr(loop_module, "distillation_loss", broken)
+        error = refused(values, tmp_path)
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step-*"))
+    assert f"at step {int(kept[-1].removeprefix('step-')) + 1}; checkpoint {kept[-1]} is kept" in (
+        error
+    )
+    before = len(read_metrics(tmp_path / "run"))
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
+    went_on = [entry["step"] for entry in run.metrics()[before:]]
+    assert went_on[0] == int(kept[-1].removeprefix("step-")) + 1
+    assert (run.student / "config.json").is_file()

@@ -76,8 +76,9 @@ def _run_stages(job: Job, until: str | None) -> None:
     for name in damaged:
         job.progress.note(f"{name} was damaged and set aside; its rows are collected again")
     for name, stage in STAGES.items():
-        # A damaged shard has lost rows: collecting again fetches just those.
-        if job.run.done(name) is None or (name == "collect" and damaged):
+        # A damaged file has lost rows: collecting again fetches just those.
+        again = name == "collect" and (damaged or _rows_are_lost(job))
+        if job.run.done(name) is None or again:
             with job.measured() as spent:
                 result = stage(job)
             job.run.finish(name, {**result, **spent})
@@ -87,6 +88,16 @@ def _run_stages(job: Job, until: str | None) -> None:
     job.store.compact()
     job.store.close()
     write_report(job)
+
+
+def _rows_are_lost(job: Job) -> bool:
+    """Tell whether the store holds less than collecting left there.
+
+    So it is where a call set a damaged shard aside and was killed before its rows were back.
+    """
+    left = (job.run.done("collect") or {}).get("stored", {})
+    stored = job.store.stats()
+    return any(stored[name] < count for name, count in left.items())
 
 
 def _collect(job: Job) -> dict[str, Any]:
@@ -103,7 +114,12 @@ def _collect(job: Job) -> dict[str, Any]:
         sampling = job.held_out_sampling(greedy=True)
         _answers(job, "held-out greedy responses", held_out, sampling, keep_hidden=True)
     job.store.save_head(job.teacher.identity, job.teacher_head)
-    return {"figures": figures, "overlap": plan.overlap.record()}
+    stats = job.store.stats()
+    return {
+        "figures": figures,
+        "overlap": plan.overlap.record(),
+        "stored": {name: stats[name] for name in ("exchanges", "targets")},
+    }
 
 
 def _planned(job: Job) -> PromptPlan:
