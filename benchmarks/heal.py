@@ -22,15 +22,15 @@ from potstill import pipeline
 from potstill.cli.common import progress_for
 from potstill.evaluate.fidelity import compare, summarise
 from potstill.job import Job
-from potstill.models.load import head_of
+from potstill.models.load import blocks_of, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.recipe_io import packaged_recipe
 from potstill.rundir import RunDir
-from potstill.shrink.blocks import blocks_of
 from potstill.shrink.heal import heal
 from potstill.shrink.shrink import Cut, pruned
 from potstill.shrink.streams import calibration_batches
+from potstill.stage_inputs import calibration_rows
 
 DROPPED = 5
 SETTINGS = [
@@ -87,7 +87,7 @@ def measured_rows(job: Job) -> list[dict[str, Any]]:
     layers = len(blocks_of(job.teacher.network))
     evenly = tuple(range(layers // DROPPED - 1, layers, layers // DROPPED))[:DROPPED]
     measure = held_out_measure(job)
-    calibration = pipeline.calibration_rows(job, job.recipe.shrink.calibration_tokens)
+    calibration = calibration_rows(job, job.recipe.shrink.calibration_tokens)
     rows = []
     for name, blocks, kind in (
         ("plain", searched, "none"),

@@ -143,18 +143,13 @@ class Job:
         student will meet them.
         """
         if self.vocabulary is None:
-            return [
-                Text(r, r.prompt_token_ids or (), r.response_token_ids or (), True) for r in rows
-            ]
+            return [Text(row, *row.ids, True) for row in rows]
         recoder = Recoder(self.teacher.tokenizer, student.tokenizer, self.vocabulary)
         texts = []
         for row in rows:
             prompt = tuple(prompt_ids(student, row.messages))
-            response = recoder.to_student(row.response_token_ids or ())
-            same = (
-                recoder.to_teacher(prompt) == row.prompt_token_ids
-                and recoder.to_teacher(response) == row.response_token_ids
-            )
+            response = recoder.to_student(row.ids[1])
+            same = (recoder.to_teacher(prompt), recoder.to_teacher(response)) == row.ids
             texts.append(Text(row, prompt, response, same))
         return texts
 

@@ -10,37 +10,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from potstill.collect.answers import Question, collect, plan_waves, questions
 from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
-from potstill.evaluate.fidelity import compare
 from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.measure import evaluate
-from potstill.evaluate.text import HeldOut
-from potstill.exchanges.exchange import Exchange, Prompt
-from potstill.job import Job, Text, record, same_tokens
-from potstill.models.load import head_of, load, save
-from potstill.models.loaded import LoadedModel
+from potstill.exchanges.exchange import Prompt
+from potstill.job import Job, record, same_tokens
+from potstill.models.load import load, save
 from potstill.models.memory import release_freed
 from potstill.models.sampling import Sampling
-from potstill.models.score import response_hidden
-from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe, TrainConfig
 from potstill.run_report import write_report
 from potstill.rundir import RunDir
-from potstill.shrink.shrink import Cut, Measure, pruned, shrink
+from potstill.shrink.shrink import Cut, pruned, shrink
+from potstill.stage_inputs import calibration_rows, held_out, token_weights, validation
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import StoredTargets
-
-# Positions that the teacher's mean distribution over the job's text is taken from.
-_MASS_POSITIONS = 20_000
 
 
 def distill(
@@ -198,8 +188,8 @@ def _shrink(job: Job) -> dict[str, Any]:
         job.teacher,
         recipe.shrink,
         calibration_rows(job, recipe.shrink.calibration_tokens),
-        _token_weights(job) if recipe.shrink.vocabulary else None,
-        measure=_validation(job),
+        token_weights(job) if recipe.shrink.vocabulary else None,
+        measure=validation(job),
         progress=job.progress,
     )
     if shrunk.vocabulary is not None:
@@ -212,97 +202,6 @@ def _shrink(job: Job) -> dict[str, Any]:
         f"{healed['kl']:.3f} and {healed['agreement']:.3f} healed, on validation prompts"
     )
     return {**shrunk.figures, "kept_tokens": shrunk.cut.kept_tokens}
-
-
-def calibration_rows(job: Job, tokens: int) -> list[tuple[int, ...]]:
-    """Return teacher text (prompt and response ids) of about so many tokens."""
-    chosen: list[tuple[int, ...]] = []
-    held = 0
-    for row in job.exchanges("train"):
-        if held >= tokens:
-            break
-        chosen.append((row.prompt_token_ids or ()) + (row.response_token_ids or ()))
-        held += len(chosen[-1])
-    return chosen
-
-
-@torch.inference_mode()
-def _token_weights(job: Job) -> Tensor:
-    """Return weight_V: how often the job's text needs each token.
-
-    For responses the teacher's own probabilities are added up, which says more about rare
-    tokens than the few that were drawn; prompts are counted.
-    """
-    head = job.teacher_head
-    rows = job.exchanges("train")
-    mass_V = torch.zeros(head.weight_VD.shape[0], dtype=torch.float64)
-    prompt_V = torch.zeros_like(mass_V)
-    positions = seen = 0
-    for first in range(0, len(rows), 16):
-        group = rows[first : first + 16]
-        ids_N = torch.tensor([i for r in group for i in r.prompt_token_ids or ()])
-        prompt_V.index_add_(0, ids_N, torch.ones(len(ids_N), dtype=torch.float64))
-        positions += sum(len(r.response_token_ids or ()) for r in group)
-        if seen < _MASS_POSITIONS:
-            hidden_ND = torch.cat(_states_of(job, group)).to(job.teacher.device)
-            mass_V += head.logits(hidden_ND).softmax(-1).sum(0).double().cpu()
-            seen += len(hidden_ND)
-    return mass_V * (positions / seen) + prompt_V
-
-
-def _states_of(job: Job, rows: Sequence[Exchange]) -> list[Tensor]:
-    """Return the teacher's states on its own responses, scored now where not all are stored."""
-    stored = job.hidden(rows)
-    known = [state for state in stored if state is not None]
-    if len(known) == len(rows):
-        return known
-    pairs = [(r.prompt_token_ids or (), r.response_token_ids or ()) for r in rows]
-    return response_hidden(job.teacher, pairs)
-
-
-def _validation(job: Job) -> Measure:
-    """Return what measures a student on the validation prompts, which nothing else is tuned on."""
-    rows = job.exchanges("validation")
-    teacher_states = job.hidden(rows)
-
-    def measure(student: LoadedModel, vocabulary: VocabularyMap | None) -> dict[str, float]:
-        job.vocabulary = vocabulary
-        texts = job.texts(rows, student)
-        pairs = [(t.prompt_ids, t.response_ids) for t in texts]
-        theirs = _teacher_states(job, texts, teacher_states)
-        sums = compare(
-            theirs,
-            job.teacher_head,
-            response_hidden(student, pairs),
-            head_of(student),
-            [t.response_ids for t in texts],
-            vocabulary,
-            precise=False,
-        )
-        tokens = sums.tokens.sum()
-        return {
-            "kl": float(sums.kl.sum() / tokens),
-            "agreement": float(sums.agree.sum() / tokens),
-        }
-
-    return measure
-
-
-def _teacher_states(
-    job: Job, texts: Sequence[Text], stored: Sequence[Tensor | None]
-) -> list[Tensor]:
-    """Return the teacher's states on texts: stored ones where they fit, else scored now."""
-    fresh = [i for i, t in enumerate(texts) if not t.unchanged or stored[i] is None]
-    pairs = [
-        (job.to_teacher(texts[i].prompt_ids), job.to_teacher(texts[i].response_ids)) for i in fresh
-    ]
-    scored = dict(zip(fresh, response_hidden(job.teacher, pairs), strict=True))
-    states = []
-    for i, state in enumerate(stored):
-        known = scored.get(i, state)
-        assert known is not None
-        states.append(known)
-    return states
 
 
 def _train(job: Job) -> dict[str, Any]:
@@ -335,7 +234,7 @@ def _trained(
         job.teacher if needs_teacher else None,
         job.to_teacher,
     )
-    measure = _validation(job)
+    measure = validation(job)
     vocabulary = job.vocabulary
 
     def log(entry: dict[str, Any]) -> None:
@@ -377,11 +276,12 @@ def _evaluate(job: Job) -> dict[str, Any]:
     if shrunk.get("blocks") is not None:
         cut = Cut(tuple(shrunk["blocks"]), _tuple(shrunk["kept_tokens"]))
         students["pruned"], _ = pruned(teacher, cut)
+        students["pruned"].network.to(teacher.compute_dtype)
     measured = evaluate(
         teacher,
         students,
-        _held_out(job, students["student"], greedy=False),
-        _held_out(job, students["student"], greedy=True) if job.recipe.evaluate.greedy else [],
+        held_out(job, students["student"], greedy=False),
+        held_out(job, students["student"], greedy=True) if job.recipe.evaluate.greedy else [],
         vocabulary=job.vocabulary,
         config=job.recipe.evaluate,
         directories={**directories, "teacher": teacher.directory or Path()},
@@ -397,24 +297,6 @@ def _evaluate(job: Job) -> dict[str, Any]:
         "read": {name: list(lengths) for name, lengths in measured.read.items()},
         "student_params": parameter_count(students["student"].network),
     }
-
-
-def _held_out(job: Job, student: LoadedModel, *, greedy: bool) -> list[HeldOut]:
-    rows = job.exchanges("held_out", greedy=greedy)
-    texts = job.texts(rows, student)
-    return [
-        HeldOut(
-            prompt_id=row.prompt_id,
-            messages=row.messages,
-            prompt_ids=text.prompt_ids,
-            response_ids=text.response_ids,
-            response=row.response,
-            teacher_prompt_ids=row.prompt_token_ids or (),
-            teacher_response_ids=row.response_token_ids or (),
-            teacher_hidden_RD=state,
-        )
-        for row, text, state in zip(rows, texts, job.hidden(rows), strict=True)
-    ]
 
 
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {

@@ -131,6 +131,9 @@ class ShrinkConfig(Section):
     candidates: int = Field(
         8, ge=1, description="Blocks that block influence proposes to the search at each step."
     )
+    beam: int = Field(
+        1, ge=1, description="How many of the best sets of blocks the search goes on from."
+    )
     ridge: float = Field(
         0.3,
         gt=0,
@@ -168,6 +171,13 @@ class TrainConfig(Section):
         ge=1,
         description="Tokens in one forward pass, padding included. Changes memory "
         "and speed, never the gradient.",
+    )
+    frozen_blocks: int = Field(
+        0,
+        ge=0,
+        description="Blocks from the first on that stay as they are, the input embedding with "
+        "them. Those before the first dropped block lack nothing: leaving them out costs little "
+        "and saves their gradients' time and memory.",
     )
     clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm.")
     validate_every: int = Field(

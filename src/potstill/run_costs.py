@@ -43,7 +43,7 @@ def _stage(job: Job, name: str, work: tuple[float, int]) -> StageCost:
 def _collection(job: Job, teacher: ModelShape) -> tuple[float, int]:
     """Every stored response was decoded once (held-out text too: evaluation only reads it)."""
     lengths = [
-        (len(r.prompt_token_ids or ()), len(r.response_token_ids or ())) for r in job.store.read()
+        (len(prompt), len(response)) for prompt, response in (r.ids for r in job.store.read())
     ]
     return generation_flops(teacher, lengths), sum(response for _, response in lengths)
 
@@ -65,7 +65,8 @@ def _training(job: Job, teacher: ModelShape, student: ModelShape) -> tuple[float
     lengths = done["lengths"]
     epochs = done["tokens"] / max(1, sum(p + r for p, r in lengths))
     positions = sum(response for _, response in lengths)
-    flops = training_flops(student, [p + r for p, r in lengths], positions)
+    frozen = job.recipe.train.frozen_blocks
+    flops = training_flops(student, [p + r for p, r in lengths], positions, frozen)
     # Stored states still pass the teacher's head; rows scored again pass its body too.
     flops += teacher.head * positions
     again = done["scored_again"] / max(1, len(lengths))

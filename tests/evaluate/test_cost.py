@@ -124,6 +124,15 @@ def test_training_is_three_forwards() -> None:
     assert training_flops(shape, [4, 6], 5) == 3 * (10 * 3.0 + 5 * 5.0)
 
 
+def test_frozen_blocks_have_no_backward_pass() -> None:
+    """One of two blocks frozen: half of the body and its attention are run forward only."""
+    shape = ModelShape(parameters=0, body=4.0, head=5.0, attention=((2.0, None), (2.0, None)))
+    pairs = 3 * 4 // 2
+    block = 3 * 2.0 + pairs * 2.0
+    assert training_flops(shape, [3], 1, 1) == block + 3 * block + 3 * 5.0
+    assert training_flops(shape, [3], 1, 0) == 6 * block + 3 * 5.0
+
+
 def test_from_scratch_is_chinchilla() -> None:
     # Hoffmann et al. 2022, table 3: 1e9 parameters, 20.2e9 tokens, 1.21e20 operations.
     estimate = from_scratch(

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from potstill.errors import PotstillError
-from potstill.models.load import load, save
+from potstill.models.load import blocks_of, load, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import hidden_states
 from potstill.progress import Silent
-from potstill.shrink.blocks import blocks_of, drop_blocks, writer_of
+from potstill.shrink.blocks import drop_blocks, writer_of
 from potstill.shrink.heal import NormalEquations, heal
 from potstill.shrink.influence import block_influence
 from potstill.shrink.search import search_blocks
@@ -177,7 +177,7 @@ def test_the_search_keeps_what_is_least_after_healing(nano_llama: Path) -> None:
         return sum(abs(b - 3) for b in blocks)
 
     chosen, trials = search_blocks(
-        teacher, batches, 2, candidates=4, healed_loss=loss, progress=Silent()
+        teacher, batches, 2, candidates=4, beam=1, healed_loss=loss, progress=Silent()
     )
     assert chosen == min((t for t in trials if len(t.blocks) == 2), key=lambda t: t.kl).blocks
     assert 3 in chosen
@@ -185,6 +185,24 @@ def test_the_search_keeps_what_is_least_after_healing(nano_llama: Path) -> None:
     influence = block_influence(teacher, batches)
     first = sorted(range(1, 5), key=lambda b: influence[b])
     assert [t.blocks for t in trials[:4]] == [(b,) for b in first]
+
+
+def test_a_beam_finds_what_greed_misses(nano_llama: Path) -> None:
+    teacher = load(str(nano_llama), precision="fp32")
+    batches = calibration_batches(teacher, text(teacher, 6))
+    losses = {(1,): 0.1, (2,): 0.2, (3,): 0.3, (4,): 0.3, (2, 3): 0.4}
+
+    def loss(blocks: tuple[int, ...]) -> float:
+        return losses.get(tuple(blocks), 1.0)
+
+    found = {}
+    for beam in (1, 2):
+        found[beam], trials = search_blocks(
+            teacher, batches, 2, candidates=4, beam=beam, healed_loss=loss, progress=Silent()
+        )
+        assert len({t.blocks for t in trials}) == len(trials)
+    assert 1 in found[1]
+    assert found[2] == (2, 3)
 
 
 def test_one_stream_serves_many_trials(nano_llama: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,13 @@ from potstill.errors import PotstillError
 from potstill.models.load import load, save
 from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.shrink.shrink import Cut, pruned
-from potstill.shrink.vocabulary import choose_tokens, map_of, merges_of, trimmed_tokenizer
+from potstill.shrink.vocabulary import (
+    choose_tokens,
+    map_of,
+    merges_of,
+    removal_cost,
+    trimmed_tokenizer,
+)
 
 KEPT = 330
 
@@ -127,3 +134,41 @@ def test_other_tokenizers_are_refused() -> None:
 
     with pytest.raises(PotstillError, match="works on BPE tokenizers, and this one is Unigram"):
         merges_of(unigram())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 6), st.integers(3, 12), st.integers(0, 10_000))
+def test_the_cost_of_losing_a_token_is_what_its_receiver_lacks(
+    rows: int, width: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    p_NV = torch.softmax(4 * torch.randn(rows, width, generator=generator), dim=-1)
+    first_V = torch.randint(0, width, (width,), generator=generator)
+    cost_V = removal_cost(p_NV, first_V)
+    for v in range(width):
+        expected = 0.0
+        for n in range(rows):
+            p, f = float(p_NV[n, v]), float(p_NV[n, int(first_V[v])])
+            expected += p * math.log((f + p) / f)
+        assert float(cost_V[v]) == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+def test_a_first_part_without_probability_keeps_the_cost_finite() -> None:
+    p_NV = torch.tensor([[0.0, 1.0]])
+    cost_V = removal_cost(p_NV, torch.tensor([0, 0]))
+    assert torch.isfinite(cost_V).all()
+    assert cost_V[0] == 0
+    assert cost_V[1] > 50
+
+
+def test_a_merged_token_falls_to_its_left_part(nano_llama: Path) -> None:
+    tokenizer = load(str(nano_llama), precision="fp32").tokenizer
+    merges = merges_of(tokenizer)
+    first_V = merges.first_parts(len(tokenizer) + 3)
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    for token, first in enumerate(first_V.tolist()):
+        if token in merges.parts:
+            assert pieces[token].startswith(pieces[first])
+            assert first != token
+        else:
+            assert first == token

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.models.load import head_of, load
+from potstill.models.load import blocks_of, head_of, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import TrainConfig
 from potstill.train import loop as loop_module
 from potstill.train.checkpoint import stored_checkpoints
+from potstill.train.compute import ComputeBody, freeze_blocks
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import TrainResult, train
 
@@ -119,6 +120,59 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(
     assert result.steps == len(uninterrupted)
     for one, other in zip(expected.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("family", ["llama", "neox"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_frozen_blocks_stay_and_the_others_get_the_same_gradient(
+    family: str, precision: str, nano_model: Any, tmp_path: Path
+) -> None:
+    """Llama ties its embedding to the head, which goes on learning; NeoX does not."""
+    student = load(str(nano_model(family)), precision=precision, trainable=True)
+    freeze_blocks(student.network, 2)
+    gradients = []
+    for frozen in (0, 2):
+        student.network.requires_grad_(True)
+        freeze_blocks(student.network, frozen)
+        body = ComputeBody(student.network, student.compute_dtype, 8, frozen)
+        hidden = body.hidden(torch.arange(5, 13)[None])
+        logits = hidden.float() @ head_of(student).weight_VD.T
+        logits.square().mean().backward()
+        body.collect_gradients()
+        gradients.append({n: p.grad for n, p in student.network.named_parameters()})
+        student.network.zero_grad(set_to_none=True)
+    whole, cut = gradients
+    blocks = len(blocks_of(student.network))
+    inner = {n for n in whole if any(f".{i}." in n for i in range(blocks))}
+    early = {n for n in inner if ".0." in n or ".1." in n}
+    embedding = student.network.get_input_embeddings().weight
+    tied = embedding is head_of(student).weight_VD
+    for name in whole:
+        if name in early:
+            assert cut[name] is None
+        elif name in inner:
+            assert torch.equal(whole[name], cut[name])
+    named = dict(student.network.named_parameters())
+    (embedded,) = [n for n, p in named.items() if p is embedding]
+    assert (cut[embedded] is not None) == tied
+
+
+def test_a_frozen_run_moves_only_what_is_not_frozen(nano_llama: Path, tmp_path: Path) -> None:
+    before = load(str(nano_llama), precision="fp32", trainable=True)
+    result, logged, student = run(nano_llama, tmp_path, config(frozen_blocks=4, epochs=6))
+    plain = dict(before.network.named_parameters())
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in student.network.named_parameters():
+        start = plain[name] + 0.02 * torch.randn(parameter.shape, generator=generator)
+        frozen = any(f"layers.{i}." in name for i in range(4))
+        assert torch.equal(parameter, start) == frozen, name
+    assert result.steps == len(logged)
+    assert sum(losses(logged)[-4:]) < sum(losses(logged)[:4])
+
+
+def test_freezing_every_block_is_refused(nano_llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(PotstillError, match=r"train.frozen_blocks is 6, but .* has 6 blocks"):
+        run(nano_llama, tmp_path, config(frozen_blocks=6))
 
 
 def test_ctrl_c_saves_and_goes_on(nano_llama: Path, tmp_path: Path) -> None:

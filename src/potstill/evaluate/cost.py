@@ -6,8 +6,8 @@ work needs, not of what a kernel wastes: padding and masked attention scores are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,22 @@ def forward_flops(shape: ModelShape, lengths: Iterable[int], head_positions: int
     return tokens * shape.body + head_positions * shape.head + scores
 
 
-def training_flops(shape: ModelShape, lengths: Iterable[int], head_positions: int) -> float:
+def training_flops(
+    shape: ModelShape, lengths: Sequence[int], head_positions: int, frozen_blocks: int = 0
+) -> float:
     """Return the FLOPs of forward and backward: three times the forward pass.
 
     The backward pass takes one product for the input's gradient and one for the weight's
-    (Kaplan et al. 2020, arXiv 2001.08361, section 2.1: 2N forward, 4N backward).
+    (Kaplan et al. 2020, arXiv 2001.08361, section 2.1: 2N forward, 4N backward). The first
+    `frozen_blocks` blocks have no backward pass.
     """
-    return 3.0 * forward_flops(shape, lengths, head_positions)
+    frozen = replace(
+        shape,
+        body=shape.body * frozen_blocks / max(1, len(shape.attention)),
+        attention=shape.attention[:frozen_blocks],
+    )
+    whole = forward_flops(shape, lengths, head_positions)
+    return 3.0 * whole - 2.0 * forward_flops(frozen, lengths, 0)
 
 
 def generation_flops(shape: ModelShape, exchanges: Iterable[tuple[int, int]]) -> float:

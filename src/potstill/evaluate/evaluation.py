@@ -96,7 +96,7 @@ class ModelFigures(Part):
         None, description="Students: share of positions with the same likeliest token."
     )
     greedy: GreedyFidelity | None = Field(
-        None, description="Students: the same on the teacher's greedy text, where measured."
+        None, description="Trained students: the same on the teacher's greedy text, where measured."
     )
 
 

@@ -70,17 +70,19 @@ def evaluate(
 
     `students` holds `student` and, where they exist, `untrained`, `pruned` and
     `cross_entropy`. `sampled` is teacher text drawn at temperature 1 without truncation,
-    `greedy` its likeliest text (empty where not asked). `directories` says where models lie on
+    `greedy` its likeliest text (empty where not asked), which only trained students read.
+    `directories` says where models lie on
     disk, by name, `teacher` included; a model that lies nowhere counts its parameters' bytes.
 
     Raises PotstillError without held-out text, and where a student's vocabulary does not fit.
     """
     _check(sampled)
     start = time.perf_counter()
-    texts = {"held-out text": sampled, "greedy text": greedy}
+    trained = {name: m for name, m in students.items() if name not in ("untrained", "pruned")}
+    texts = {"held-out text": (sampled, students), "greedy text": (greedy, trained)}
     figures = {
-        name: measure_text(teacher, students, rows, vocabulary, progress=progress, name=name)
-        for name, rows in texts.items()
+        name: measure_text(teacher, read_by, rows, vocabulary, progress=progress, name=name)
+        for name, (rows, read_by) in texts.items()
         if rows
     }
     column = figures["held-out text"]
@@ -107,7 +109,7 @@ def evaluate(
         vocabulary=_vocabulary(vocabulary, column, settings),
         samples=samples,
         seconds=time.perf_counter() - start,
-        read={k: [n for f in figures.values() for n in f.read[k]] for k in named},
+        read={k: [n for f in figures.values() for n in f.read.get(k, ())] for k in named},
     )
 
 
@@ -152,7 +154,7 @@ def _models(
 
 
 def _greedy(column: TextFigures | None, name: str, settings: _Settings) -> GreedyFidelity | None:
-    if column is None:
+    if column is None or name not in column.sums:
         return None
     return GreedyFidelity(**_estimates(summarise(column.sums[name], **settings)))
 

@@ -61,6 +61,11 @@ class Exchange:
     returned_model: str | None = None
     system_fingerprint: str | None = None
 
+    @property
+    def ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return (prompt ids, response ids); empty where the teacher does not give them."""
+        return self.prompt_token_ids or (), self.response_token_ids or ()
+
 
 def canonical_json(value: Any) -> bytes:
     """Return the one spelling of a JSON value: sorted keys, no spaces, UTF-8."""

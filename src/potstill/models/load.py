@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from potstill.errors import PotstillError
 from potstill.models import gguf
@@ -112,6 +113,21 @@ def reidentified(model: LoadedModel, directory: Path) -> LoadedModel:
 def body_of(network: Any) -> Any:
     """Return the transformer without its head: ids to final hidden states after the last norm."""
     return network.base_model
+
+
+def blocks_of(network: Any) -> nn.ModuleList:
+    """Return the list of transformer blocks, for any decoder of transformers.
+
+    Raises PotstillError where it cannot be told which list that is.
+    """
+    count = network.config.get_text_config().num_hidden_layers
+    for module in network.base_model.children():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise PotstillError(
+        f"potstill does not know where {type(network).__name__} keeps its blocks; "
+        "set shrink.drop_layers and train.frozen_blocks to 0"
+    )
 
 
 def head_of(model: LoadedModel) -> Head:

@@ -1,4 +1,4 @@
-"""A transformer's blocks: find them, find what writes to the residual stream, drop some."""
+"""A transformer's blocks: find what writes to the residual stream, drop some."""
 
 from __future__ import annotations
 
@@ -9,21 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import PotstillError
+from potstill.models.load import blocks_of
 
 # Names under which architectures keep the linear map that ends a block's feed-forward part.
 _WRITERS = ("mlp.down_proj", "mlp.dense_4h_to_h", "mlp.fc2", "mlp.c_proj")
-
-
-def blocks_of(network: Any) -> nn.ModuleList:
-    """Return the list of transformer blocks, for any decoder of transformers."""
-    count = network.config.get_text_config().num_hidden_layers
-    for module in network.base_model.children():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
-    raise PotstillError(
-        f"potstill does not know where {type(network).__name__} keeps its blocks; "
-        "set shrink.drop_layers to 0"
-    )
 
 
 def writer_of(block: nn.Module) -> nn.Linear | None:

@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
-from potstill.shrink.blocks import blocks_of, writer_of, writes_plainly
+from potstill.shrink.blocks import writer_of, writes_plainly
 from potstill.shrink.streams import Batch, TeacherStream, advance
 
 

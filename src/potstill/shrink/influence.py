@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
-from potstill.shrink.blocks import blocks_of
 from potstill.shrink.streams import Batch, advance
 
 

@@ -28,28 +28,30 @@ def search_blocks(
     count: int,
     *,
     candidates: int,
+    beam: int,
     healed_loss: HealedLoss,
     progress: Progress,
 ) -> tuple[tuple[int, ...], list[Trial]]:
     """Return the blocks to drop, and every trial in the order it was made.
 
-    Greedy: at each step the `candidates` blocks of least influence are each tried together
-    with those dropped so far, healed, and measured. The first and the last block are never
-    proposed: dropping either is known to break a model, and healing cannot reach before the
-    first.
+    At each step the `candidates` blocks of least influence are each tried together with those
+    dropped so far, healed, and measured; the `beam` best sets are gone on from (1 is greedy).
+    The first and the last block are never proposed: dropping either is known to break a model,
+    and healing cannot reach before the first.
     """
     influence = block_influence(teacher, batches)
     inner = sorted(range(1, len(influence) - 1), key=lambda b: influence[b])
-    dropped: tuple[int, ...] = ()
+    best: list[tuple[int, ...]] = [()]
     trials: list[Trial] = []
-    with progress.step("choose blocks", total=count * candidates, unit="trials") as step:
+    with progress.step("choose blocks", unit="trials") as step:
         for _ in range(count):
-            proposed = [b for b in inner if b not in dropped][:candidates]
-            found = []
-            for block in proposed:
-                blocks = tuple(sorted((*dropped, block)))
-                found.append(Trial(blocks, healed_loss(blocks)))
-                step.advance(1, kl=round(found[-1].kl, 3))
-            trials += found
-            dropped = min(found, key=lambda trial: trial.kl).blocks
-    return dropped, trials
+            found: dict[tuple[int, ...], Trial] = {}
+            for dropped in best:
+                for block in [b for b in inner if b not in dropped][:candidates]:
+                    blocks = tuple(sorted((*dropped, block)))
+                    if blocks not in found:
+                        found[blocks] = Trial(blocks, healed_loss(blocks))
+                        step.advance(1, kl=round(found[blocks].kl, 3))
+            trials += found.values()
+            best = [t.blocks for t in sorted(found.values(), key=lambda t: t.kl)[:beam]]
+    return best[0], trials

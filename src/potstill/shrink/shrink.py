@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from potstill.models.load import trainable_copy
+from potstill.models.load import blocks_of, trainable_copy
 from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import ShrinkConfig
-from potstill.shrink.blocks import blocks_of, drop_blocks
+from potstill.shrink.blocks import drop_blocks
 from potstill.shrink.heal import heal
 from potstill.shrink.search import Trial, search_blocks
 from potstill.shrink.streams import Batch, TeacherStream, calibration_batches
@@ -66,17 +66,19 @@ def shrink(
     `config.calibration_tokens` in all; `weight_V` says how often the job's text needs each
     token (None where the vocabulary stays whole). `measure` is asked before and after healing.
     """
-    blocks, trials = _choose_blocks(teacher, config, calibration, measure, progress)
     kept_tokens = None
     if config.vocabulary is not None and weight_V is not None:
         merges = merges_of(teacher.tokenizer)
         kept_tokens = tuple(choose_tokens(merges, weight_V, config.vocabulary))
-    cut = Cut(blocks, kept_tokens)
-    student, vocabulary = pruned(teacher, cut)
+    student, vocabulary = pruned(teacher, Cut((), kept_tokens))
+    rows = _as_student_reads(teacher, student, vocabulary, calibration)
+    blocks, trials = _choose_blocks(
+        teacher, student, config, rows, lambda trial: measure(trial, vocabulary), progress
+    )
+    drop_blocks(student.network, blocks)
     plain = measure(student, vocabulary)
     refitted: list[int] = []
     if config.heal != "none" and blocks:
-        rows = _as_student_reads(teacher, student, vocabulary, calibration)
         batches = calibration_batches(teacher, rows)
         refitted = _healed(teacher, student, blocks, batches, config, progress)
     figures = {
@@ -88,7 +90,7 @@ def shrink(
         "healed": measure(student, vocabulary),
         "trials": [{"blocks": list(t.blocks), "kl": t.kl} for t in trials],
     }
-    return Shrunk(student, vocabulary, cut, figures)
+    return Shrunk(student, vocabulary, Cut(blocks, kept_tokens), figures)
 
 
 def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap | None]:
@@ -127,18 +129,22 @@ def _as_student_reads(
 
 def _choose_blocks(
     teacher: LoadedModel,
+    whole: LoadedModel,
     config: ShrinkConfig,
-    calibration: Sequence[Sequence[int]],
-    measure: Measure,
+    rows: Sequence[Sequence[int]],
+    measure: Callable[[LoadedModel], dict[str, float]],
     progress: Progress,
 ) -> tuple[tuple[int, ...], list[Trial]]:
-    """Return the blocks to drop: the recipe's own, or the search's."""
+    """Return the blocks to drop: the recipe's own, or the search's.
+
+    Trials start from `whole`, the student with all of its blocks: which blocks it can spare
+    depends on its vocabulary too.
+    """
     if config.blocks is not None:
         return tuple(sorted(config.blocks)), []
     if config.drop_layers == 0:
         return (), []
-    batches = calibration_batches(teacher, _first_tokens(calibration, _TRIAL_TOKENS))
-    whole = trainable_copy(teacher)
+    batches = calibration_batches(teacher, _first_tokens(rows, _TRIAL_TOKENS))
     stream = TeacherStream(teacher, batches, keep=True)
 
     def healed_loss(blocks: Sequence[int]) -> float:
@@ -155,13 +161,14 @@ def _choose_blocks(
                 cascade=config.heal == "cascade",
                 stream=stream,
             )
-        return measure(student, None)["kl"]
+        return measure(student)["kl"]
 
     return search_blocks(
         teacher,
         batches,
         config.drop_layers,
         candidates=config.candidates,
+        beam=config.beam,
         healed_loss=healed_loss,
         progress=progress,
     )

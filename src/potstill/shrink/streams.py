@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from potstill.models.load import body_of
+from potstill.models.load import blocks_of, body_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches, padded
-from potstill.shrink.blocks import blocks_of, output_of
+from potstill.shrink.blocks import output_of
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,13 @@ class Merges:
         """Return the tokens that no merge makes."""
         return set(range(self.size)) - self.parts.keys()
 
+    def first_parts(self, width: int) -> Tensor:
+        """Return first_V: the left part of each token's merge, itself where no merge makes it."""
+        first_V = torch.arange(width)
+        for token, pairs in self.parts.items():
+            first_V[token] = pairs[0][0]
+        return first_V
+
     def closed(self, tokens: Iterable[int]) -> set[int]:
         """Return the tokens together with the parts of all their merges, and so on."""
         found: set[int] = set()
@@ -66,10 +73,21 @@ def merges_of(tokenizer: Any) -> Merges:
     return Merges(parts, len(tokenizer))
 
 
+def removal_cost(p_NV: Tensor, first_V: Tensor) -> Tensor:
+    """Return cost_V in nats, summed over positions: what it takes to lose each token alone.
+
+    A removed token's probability p moves to its first part, which has f: a student that still
+    predicts what the teacher predicted would lack p log((f + p) / f) there. So a token that is
+    spread thinly, or whose first part is likely anyway, costs little, however much mass it has.
+    """
+    receiver_NV = p_NV[:, first_V.to(p_NV.device)].clamp_(min=torch.finfo(p_NV.dtype).tiny)
+    return torch.log1p(p_NV / receiver_NV).mul_(p_NV).sum(0)
+
+
 def choose_tokens(merges: Merges, weight_V: Tensor, count: int) -> list[int]:
     """Return the ids of `count` tokens to keep, in order: base tokens, then by weight.
 
-    `weight_V` says how often the job's text needs each token. A token comes with the parts of
+    `weight_V` says how much the job's text needs each token. A token comes with the parts of
     its merges, and is passed over where they no longer fit. Raises PotstillError where `count`
     cannot hold the base tokens.
     """

@@ -14,21 +14,47 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from potstill.models.load import body_of
+from potstill.errors import PotstillError
+from potstill.models.load import blocks_of, body_of
 
 # Up to this length plain attention trains faster on a CPU than PyTorch's fused kernel, whose
 # backward took a third of a whole step (SmolLM2, 12 rows of 100 tokens, bf16).
 _SHORT = 512
 
 
+def freeze_blocks(network: Any, count: int) -> None:
+    """Hold the first `count` blocks and the input embedding as they are.
+
+    An embedding that is also the head goes on learning as the head. Raises PotstillError where
+    no block would be left to train.
+    """
+    if count == 0:
+        return
+    blocks = blocks_of(network)
+    if count >= len(blocks):
+        raise PotstillError(
+            f"train.frozen_blocks is {count}, but the student has {len(blocks)} blocks; freeze "
+            "fewer of them"
+        )
+    embedding = network.get_input_embeddings().weight
+    if embedding is not network.get_output_embeddings().weight:
+        embedding.requires_grad_(False)
+    for block in blocks[:count]:
+        block.requires_grad_(False)
+
+
 class ComputeBody:
     """The student's transformer as training runs it; in fp32 it is the network itself.
 
-    `longest` is the length of the longest sequence.
+    `longest` is the length of the longest sequence. The first `frozen_blocks` blocks and the
+    input embedding are held as they are, without any memory for their gradients.
     """
 
-    def __init__(self, network: Any, dtype: torch.dtype, longest: int) -> None:
+    def __init__(
+        self, network: Any, dtype: torch.dtype, longest: int, frozen_blocks: int = 0
+    ) -> None:
         self._embedding = network.get_input_embeddings()
+        self._frozen = frozen_blocks > 0
         self._dtype = dtype
         self._pairs: list[tuple[Tensor, Tensor]] = []
         self._body = body_of(network)
@@ -41,6 +67,8 @@ class ComputeBody:
         """Return the final hidden states hidden_BTD, in the compute dtype."""
         # Padding is on the right, where causal attention cannot see it: no mask is needed.
         embedded_BTD = self._embedding(ids_BT).to(self._dtype)
+        if self._frozen:
+            embedded_BTD = embedded_BTD.detach()
         output = self._body(inputs_embeds=embedded_BTD, use_cache=False)
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
@@ -74,6 +102,10 @@ def _copy(network: Any, dtype: torch.dtype) -> tuple[Any, list[tuple[Tensor, Ten
     embedding = network.get_input_embeddings()
     # The embedding is not copied: a stand-in without weights takes its place.
     body = copy.deepcopy(original, memo={id(embedding): nn.Identity()}).to(dtype)
-    masters = {n: p for n, p in original.named_parameters() if p is not embedding.weight}
+    masters = {
+        name: p
+        for name, p in original.named_parameters()
+        if p is not embedding.weight and p.requires_grad
+    }
     working = dict(body.named_parameters())
     return body, [(masters[name], working[name]) for name in masters]

@@ -28,7 +28,7 @@ from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches, plan_steps
 from potstill.train.checkpoint import Position, restore_latest, save_checkpoint, stored_checkpoints
-from potstill.train.compute import ComputeBody
+from potstill.train.compute import ComputeBody, freeze_blocks
 from potstill.train.examples import TrainingExample
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
@@ -99,7 +99,8 @@ class _Loop:
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
         longest = max(example.length for example in examples)
-        self.body = ComputeBody(self.network, student.compute_dtype, longest)
+        freeze_blocks(self.network, config.frozen_blocks)
+        self.body = ComputeBody(self.network, student.compute_dtype, longest, config.frozen_blocks)
         self.teacher = None
         if teacher_head is not None and targets is not None:
             self.teacher = TeacherHead.of(teacher_head, vocabulary, dtype=student.compute_dtype)
@@ -190,7 +191,7 @@ class _Loop:
             total += loss.detach()
         if self.accelerator.num_processes > 1:
             total = self.accelerator.reduce(total, reduction="sum")
-            for parameter in self.network.parameters():
+            for parameter in _trained(self.network):
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 parameter.grad = self.accelerator.reduce(parameter.grad, reduction="sum")
@@ -228,9 +229,7 @@ class _Loop:
 
     def _update(self, number: int, loss: float, rate: float) -> float:
         """Clip, step and clear; return the gradient's norm before clipping."""
-        norm = float(
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
-        )
+        norm = float(torch.nn.utils.clip_grad_norm_(_trained(self.network), self.config.clip_norm))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             kept = stored_checkpoints(self.folder)
             where = f"checkpoint {kept[-1].name} is kept" if kept else "there is no checkpoint yet"
@@ -318,10 +317,14 @@ def _predicting(examples: Sequence[TrainingExample]) -> Tensor:
     return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
 
 
+def _trained(network: Any) -> list[torch.nn.Parameter]:
+    return [p for p in network.parameters() if p.requires_grad]
+
+
 def _adamw(network: Any, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW; norms and biases are not decayed."""
-    matrices = [p for p in network.parameters() if p.dim() >= 2]
-    vectors = [p for p in network.parameters() if p.dim() < 2]
+    matrices = [p for p in _trained(network) if p.dim() >= 2]
+    vectors = [p for p in _trained(network) if p.dim() < 2]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": config.weight_decay},

@@ -1,0 +1,144 @@
+"""What the stages are handed of the teacher's text, read from the store in the form they want."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from potstill.evaluate.fidelity import compare
+from potstill.evaluate.text import HeldOut
+from potstill.exchanges.exchange import Exchange
+from potstill.job import Job, Text
+from potstill.models.load import head_of
+from potstill.models.loaded import LoadedModel
+from potstill.models.score import response_hidden
+from potstill.models.vocabulary import VocabularyMap
+from potstill.shrink.shrink import Measure
+from potstill.shrink.vocabulary import merges_of, removal_cost
+
+# Positions of the job's text at which the cost of losing a token is measured.
+_COST_POSITIONS = 13_000
+
+
+def calibration_rows(job: Job, tokens: int) -> list[tuple[int, ...]]:
+    """Return teacher text (prompt and response ids) of about so many tokens."""
+    chosen: list[tuple[int, ...]] = []
+    held = 0
+    for row in job.exchanges("train"):
+        if held >= tokens:
+            break
+        prompt, response = row.ids
+        chosen.append(prompt + response)
+        held += len(chosen[-1])
+    return chosen
+
+
+@torch.inference_mode()
+def token_weights(job: Job) -> Tensor:
+    """Return weight_V: how much the job's text needs each token, in nats.
+
+    What losing a token would cost the teacher's distributions, at positions spread over all of
+    the text; and one nat for each time that it stands in the text, which would be cut up.
+    """
+    rows = job.exchanges("train")
+    width = job.teacher_head.weight_VD.shape[0]
+    ids_T = torch.tensor([i for row in rows for part in row.ids for i in part])
+    weight_V = torch.bincount(ids_T, minlength=width).double()
+    positions = sum(len(row.ids[1]) for row in rows)
+    stride = max(1, positions // _COST_POSITIONS)
+    first_V = merges_of(job.teacher.tokenizer).first_parts(width)
+    for start in range(0, len(rows), 64):
+        hidden_ND = torch.cat(_states_of(job, rows[start : start + 64]))[::stride]
+        p_NV = job.teacher_head.logits(hidden_ND.to(job.teacher.device)).softmax(-1)
+        weight_V += removal_cost(p_NV, first_V).double().cpu() * stride
+    return weight_V
+
+
+def held_out(job: Job, student: LoadedModel, *, greedy: bool) -> list[HeldOut]:
+    """Return the teacher's held-out text, drawn at temperature 1 or greedy, with its states."""
+    rows = job.exchanges("held_out", greedy=greedy)
+    texts = job.texts(rows, student)
+    return [
+        HeldOut(
+            prompt_id=row.prompt_id,
+            messages=row.messages,
+            prompt_ids=text.prompt_ids,
+            response_ids=text.response_ids,
+            response=row.response,
+            teacher_prompt_ids=row.ids[0],
+            teacher_response_ids=row.ids[1],
+            teacher_hidden_RD=state,
+        )
+        for row, text, state in zip(rows, texts, job.hidden(rows), strict=True)
+    ]
+
+
+def validation(job: Job) -> Measure:
+    """Return what measures a student on the validation prompts, which nothing is trained on."""
+    return _Validation(job)
+
+
+class _Validation:
+    """Measures students on the validation prompts, which nothing is trained on.
+
+    The teacher reads them once for each vocabulary.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._rows = job.exchanges("validation")
+        self._stored = job.hidden(self._rows)
+        self._texts: list[Text] = []
+        self._teacher_states: list[Tensor] = []
+        self._read_for: list[VocabularyMap | None] = []
+
+    def __call__(self, student: LoadedModel, vocabulary: VocabularyMap | None) -> dict[str, float]:
+        job = self._job
+        if not self._read_for or self._read_for[0] is not vocabulary:
+            job.vocabulary = vocabulary
+            self._read_for = [vocabulary]
+            self._texts = job.texts(self._rows, student)
+            self._teacher_states = _teacher_states(job, self._texts, self._stored)
+        pairs = [(t.prompt_ids, t.response_ids) for t in self._texts]
+        sums = compare(
+            self._teacher_states,
+            job.teacher_head,
+            response_hidden(student, pairs, batch_tokens=2048),
+            head_of(student),
+            [response for _, response in pairs],
+            vocabulary,
+            precise=False,
+        )
+        tokens = sums.tokens.sum()
+        return {
+            "kl": float(sums.kl.sum() / tokens),
+            "agreement": float(sums.agree.sum() / tokens),
+        }
+
+
+def _states_of(job: Job, rows: Sequence[Exchange]) -> list[Tensor]:
+    """Return the teacher's states on its own responses, scored now where not all are stored."""
+    stored = job.hidden(rows)
+    known = [state for state in stored if state is not None]
+    if len(known) == len(rows):
+        return known
+    return response_hidden(job.teacher, [row.ids for row in rows])
+
+
+def _teacher_states(
+    job: Job, texts: Sequence[Text], stored: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Return the teacher's states on texts: stored ones where they fit, else scored now."""
+    fresh = [i for i, t in enumerate(texts) if not t.unchanged or stored[i] is None]
+    pairs = [
+        (job.to_teacher(texts[i].prompt_ids), job.to_teacher(texts[i].response_ids)) for i in fresh
+    ]
+    scored = dict(zip(fresh, response_hidden(job.teacher, pairs), strict=True))
+    states = []
+    for i, state in enumerate(stored):
+        known = scored.get(i, state)
+        assert known is not None
+        states.append(known)
+    return states
