@@ -51,8 +51,9 @@ def token_weights(job: Job) -> Tensor:
     first_V = merges_of(job.teacher.tokenizer).first_parts(width)
     for start in range(0, len(rows), 64):
         hidden_ND = torch.cat(_states_of(job, rows[start : start + 64]))[::stride]
-        p_NV = job.teacher_head.logits(hidden_ND.to(job.teacher.device)).softmax(-1)
-        weight_V += removal_cost(p_NV, first_V).double().cpu() * stride
+        for chunk_ND in hidden_ND.to(job.teacher.device).split(64):
+            p_NV = job.teacher_head.logits(chunk_ND).softmax(-1)
+            weight_V += removal_cost(p_NV, first_V).double().cpu() * stride
     return weight_V
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.models.head import Head
+from potstill.models.precision import bf16_products
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Step
 from potstill.stats.bootstrap import (
@@ -82,7 +83,7 @@ def compare(
     response_ids: Sequence[Sequence[int]],
     vocabulary: VocabularyMap | None = None,
     *,
-    chunk: int = 256,
+    chunk: int = 64,
     precise: bool = True,
 ) -> FidelitySums:
     """Return the fidelity of one student; see `compare_all`."""
@@ -106,7 +107,7 @@ def compare_all(
     response_ids: Sequence[Sequence[int]],
     vocabulary: VocabularyMap | None = None,
     *,
-    chunk: int = 256,
+    chunk: int = 64,
     precise: bool = True,
     step: Step | None = None,
 ) -> dict[str, FidelitySums]:
@@ -114,7 +115,7 @@ def compare_all(
 
     Hidden states are one tensor [R, d] a sequence, row r predicting response token r;
     `response_ids` are the student's ids. A removed token's probability goes to the student
-    token that `vocabulary` names. `precise` takes the head's product in fp32: a bf16 product
+    token that `vocabulary` names. `precise` leaves the head's product in fp32: a bf16 result
     rounds logits to three digits, so that likeliest tokens tie (measured on SmolLM2: agreement
     0.01 too high, KL 0.001; twice as fast). `chunk` is positions at a time: it changes memory
     and speed, never the result.
@@ -128,14 +129,16 @@ def compare_all(
     figures: dict[str, list[Tensor]] = {name: [] for name in students}
     sources = [teacher_hidden, *(hidden for hidden, _ in students.values())]
     label_T = torch.tensor([i for ids in response_ids for i in ids], dtype=torch.long)
-    for first, (teacher_ND, *student_ND) in _chunks(sources, lengths, chunk):
-        label_N = label_T[first : first + len(teacher_ND)].to(teacher_head.weight_VD.device)
-        aim = teacher.distributions(teacher_ND, label_N)
-        for name, hidden_ND in zip(students, student_ND, strict=True):
-            logq_NW = heads[name].logits(hidden_ND.to(label_N.device)).log_softmax(-1)
-            figures[name].append(_position_figures(aim, logq_NW, label_N))
-        if step is not None:
-            step.advance(len(label_N))
+    all_bf16 = _in_bf16([teacher_head, *(head for _, head in students.values())])
+    with bf16_products(enabled=all_bf16):
+        for first, (teacher_ND, *student_ND) in _chunks(sources, lengths, chunk):
+            label_N = label_T[first : first + len(teacher_ND)].to(teacher_head.weight_VD.device)
+            aim = teacher.distributions(teacher_ND, label_N)
+            for name, hidden_ND in zip(students, student_ND, strict=True):
+                logq_NW = heads[name].logits(hidden_ND.to(label_N.device)).log_softmax(-1)
+                figures[name].append(_position_figures(aim, logq_NW, label_N))
+            if step is not None:
+                step.advance(len(label_N))
     return {name: _sums(parts, lengths, name) for name, parts in figures.items()}
 
 
@@ -145,7 +148,7 @@ def response_nll(
     head: Head,
     response_ids: Sequence[Sequence[int]],
     *,
-    chunk: int = 256,
+    chunk: int = 64,
     precise: bool = True,
 ) -> Floats:
     """Return the negative log-likelihood in nats of each response under its own model."""
@@ -154,10 +157,11 @@ def response_nll(
     ready = _ready(head, precise)
     label_T = torch.tensor([i for ids in response_ids for i in ids], dtype=torch.long)
     parts = []
-    for first, (hidden_ND,) in _chunks([hidden], lengths, chunk):
-        label_N = label_T[first : first + len(hidden_ND)].to(head.weight_VD.device)
-        logits_NV = ready.logits(hidden_ND.to(label_N.device))
-        parts.append(F.cross_entropy(logits_NV, label_N, reduction="none").double().cpu())
+    with bf16_products(enabled=_in_bf16([head])):
+        for first, (hidden_ND,) in _chunks([hidden], lengths, chunk):
+            label_N = label_T[first : first + len(hidden_ND)].to(head.weight_VD.device)
+            logits_NV = ready.logits(hidden_ND.to(label_N.device))
+            parts.append(F.cross_entropy(logits_NV, label_N, reduction="none").double().cpu())
     return _segment_sums(torch.cat(parts) if parts else torch.zeros(0).double(), lengths)
 
 
@@ -256,6 +260,11 @@ def _ready(head: Head, precise: bool) -> Head:
         weight_VD = weight_VD.float()
         bias_V = None if bias_V is None else bias_V.float()
     return replace(head, weight_VD=weight_VD, bias_V=bias_V)
+
+
+def _in_bf16(heads: Sequence[Head]) -> bool:
+    """Tell whether the models compute in bf16: then their states and weights hold bf16 values."""
+    return all(head.weight_VD.dtype == torch.bfloat16 for head in heads)
 
 
 def _position_figures(aim: _Aim, logq_NW: Tensor, label_N: Tensor) -> Tensor:

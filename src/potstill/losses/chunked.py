@@ -23,7 +23,7 @@ from potstill.models.vocabulary import VocabularyMap
 
 # Elements of a chunk's logits. On a CPU larger chunks fall out of the cache and smaller ones
 # add to the head's gradient too often; a GPU needs far more to be busy.
-_CPU_ELEMENTS = 8 * 2**20
+_CPU_ELEMENTS = 4 * 2**20
 _GPU_ELEMENTS = 64 * 2**20
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from statistics import median
 
@@ -63,3 +65,20 @@ def _cpu_bf16_speedup() -> float:
         return median(times)
 
     return seconds(torch.float32) / seconds(torch.bfloat16)
+
+
+@contextmanager
+def bf16_products(*, enabled: bool) -> Iterator[None]:
+    """Have a CPU multiply fp32 matrices from their bf16 halves, adding up in fp32.
+
+    For matrices that hold bf16 values anyway this is exact and three times as fast where the
+    CPU computes in bf16; elsewhere it changes nothing.
+    """
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = settings.fp32_precision
+    if enabled:
+        settings.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
+from potstill.models.precision import bf16_products
 from potstill.progress import Step
 from potstill.shrink.blocks import writer_of, writes_plainly
 from potstill.shrink.streams import Batch, TeacherStream, advance
@@ -44,8 +45,11 @@ class NormalEquations:
 
     def add(self, input_NF: Tensor, residual_ND: Tensor) -> None:
         """Add tokens: what the map reads, and what its output lacks."""
+        exact = input_NF.dtype == torch.bfloat16
         input_NF = input_NF.float()
-        self.gram_FF.addmm_(input_NF.T, input_NF)
+        # What came in bf16 loses nothing when its products are taken from bf16 and added in fp32.
+        with bf16_products(enabled=exact):
+            self.gram_FF.addmm_(input_NF.T, input_NF)
         self.cross_DF.addmm_(residual_ND.float().T, input_NF)
         self.tokens += len(input_NF)
 

@@ -1,0 +1,17 @@
+"""Which precision products are taken in."""
+
+from __future__ import annotations
+
+import torch
+
+from potstill.models.precision import bf16_products
+
+
+def test_products_of_bf16_values_are_exact_and_the_setting_goes_back() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(300, 64, generator=generator).bfloat16().float()
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with bf16_products(enabled=True):
+        product = values.T @ values
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    assert torch.allclose(product, values.T @ values, rtol=1e-5, atol=1e-4)
