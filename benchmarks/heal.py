@@ -90,37 +90,32 @@ def measured_rows(job: Job) -> list[dict[str, Any]]:
     measure = held_out_measure(job)
     calibration = calibration_rows(job, job.recipe.shrink.calibration_tokens)
     rows = []
-    for name, blocks, kind in (
-        ("plain", searched, "none"),
-        ("gap", searched, "gap"),
-        ("cascade", searched, "cascade"),
-        ("every sixth, plain", evenly, "none"),
-    ):
-        if kind == "cascade":
-            student = job.load_student(job.untrained, trainable=True)
-        else:
-            student = made(job, blocks, kind, calibration)
-        rows.append({"student": name, "blocks": list(blocks), **measure(student)})
+    students = {
+        "plain": (searched, lambda: cut(job, searched)),
+        "gap": (searched, lambda: gaps_healed(job, searched, calibration)),
+        "cascade": (searched, lambda: job.load_student(job.untrained, trainable=True)),
+        "every sixth, plain": (evenly, lambda: cut(job, evenly)),
+    }
+    for name, (blocks, make) in students.items():
+        rows.append({"student": name, "blocks": list(blocks), **measure(make())})
     rows.append({"search": done["trials"], "validation": [done["plain"], done["healed"]]})
+    rows.append({"recipe": job.recipe.model_dump(mode="json")})
     return rows
 
 
-def made(
-    job: Job, blocks: Sequence[int], kind: str, calibration: Sequence[Sequence[int]]
+def cut(job: Job, blocks: Sequence[int]) -> LoadedModel:
+    """Return the teacher without the blocks."""
+    return pruned(job.teacher, Cut(tuple(blocks), None))[0]
+
+
+def gaps_healed(
+    job: Job, blocks: Sequence[int], calibration: Sequence[Sequence[int]]
 ) -> LoadedModel:
-    """Return the teacher without the blocks, healed as asked."""
-    student, _ = pruned(job.teacher, Cut(tuple(blocks), None))
-    if kind != "none":
-        kept = [i for i in range(len(blocks_of(job.teacher.network))) if i not in set(blocks)]
-        batches = calibration_batches(job.teacher, calibration)
-        heal(
-            job.teacher,
-            student,
-            kept,
-            batches,
-            ridge=job.recipe.shrink.ridge,
-            cascade=kind == "cascade",
-        )
+    """Return the teacher without the blocks, the block before each gap refitted."""
+    student = cut(job, blocks)
+    kept = [i for i in range(len(blocks_of(job.teacher.network))) if i not in set(blocks)]
+    batches = calibration_batches(job.teacher, calibration)
+    heal(job.teacher, student, kept, batches, ridge=job.recipe.shrink.ridge, cascade=False)
     return student
 
 
@@ -128,7 +123,7 @@ def held_out_measure(job: Job) -> Measure:
     """Return what measures a student on the held-out prompts, with intervals over prompts."""
     rows = job.exchanges("held_out", greedy=False)
     teacher_states = [state for state in job.hidden(rows) if state is not None]
-    pairs = [(r.prompt_token_ids or (), r.response_token_ids or ()) for r in rows]
+    pairs = [row.ids for row in rows]
 
     def measure(student: LoadedModel) -> dict[str, Any]:
         sums = compare(
