@@ -43,7 +43,9 @@ def search_blocks(
     inner = sorted(range(1, len(influence) - 1), key=lambda b: influence[b])
     best: list[tuple[int, ...]] = [()]
     trials: list[Trial] = []
-    with progress.step("choose blocks", unit="trials") as step:
+    # Two sets may lead to the same one, which is tried once: this many trials at most.
+    total = candidates + (count - 1) * beam * candidates
+    with progress.step("choose blocks", total=total, unit="trials") as step:
         for _ in range(count):
             found: dict[tuple[int, ...], Trial] = {}
             for dropped in best:
@@ -51,7 +53,7 @@ def search_blocks(
                     blocks = tuple(sorted((*dropped, block)))
                     if blocks not in found:
                         found[blocks] = Trial(blocks, healed_loss(blocks))
-                        step.advance(1, kl=round(found[blocks].kl, 3))
+                    step.advance(1, kl=round(found[blocks].kl, 3))
             trials += found.values()
             best = [t.blocks for t in sorted(found.values(), key=lambda t: t.kl)[:beam]]
     return best[0], trials

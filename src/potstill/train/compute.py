@@ -22,23 +22,22 @@ from potstill.models.load import blocks_of, body_of
 _SHORT = 512
 
 
-def freeze_blocks(network: Any, count: int) -> None:
-    """Hold the first `count` blocks and the input embedding as they are.
+def _freeze(network: Any, count: int) -> None:
+    """Let the first `count` blocks and every embedding before them ask for no gradient.
 
-    An embedding that is also the head goes on learning as the head. Raises PotstillError where
-    no block would be left to train.
+    An embedding that is also the head goes on learning as the head.
     """
-    if count == 0:
-        return
     blocks = blocks_of(network)
     if count >= len(blocks):
         raise PotstillError(
             f"train.frozen_blocks is {count}, but the student has {len(blocks)} blocks; freeze "
             "fewer of them"
         )
-    embedding = network.get_input_embeddings().weight
-    if embedding is not network.get_output_embeddings().weight:
-        embedding.requires_grad_(False)
+    head = network.get_output_embeddings().weight
+    for module in body_of(network).modules():
+        # Learned positions are one too; a gradient to them would cross the frozen blocks.
+        if isinstance(module, nn.Embedding) and module.weight is not head:
+            module.requires_grad_(False)
     for block in blocks[:count]:
         block.requires_grad_(False)
 
@@ -47,7 +46,8 @@ class ComputeBody:
     """The student's transformer as training runs it; in fp32 it is the network itself.
 
     `longest` is the length of the longest sequence. The first `frozen_blocks` blocks and the
-    input embedding are held as they are, without any memory for their gradients.
+    input embedding are held as they are, without any memory for their gradients. Raises
+    PotstillError where no block would be left to train.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class ComputeBody:
     ) -> None:
         self._embedding = network.get_input_embeddings()
         self._frozen = frozen_blocks > 0
+        if self._frozen:
+            _freeze(network, frozen_blocks)
         self._dtype = dtype
         self._pairs: list[tuple[Tensor, Tensor]] = []
         self._body = body_of(network)

@@ -28,7 +28,7 @@ from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches, plan_steps
 from potstill.train.checkpoint import Position, restore_latest, save_checkpoint, stored_checkpoints
-from potstill.train.compute import ComputeBody, freeze_blocks
+from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
@@ -99,7 +99,6 @@ class _Loop:
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
         longest = max(example.length for example in examples)
-        freeze_blocks(self.network, config.frozen_blocks)
         self.body = ComputeBody(self.network, student.compute_dtype, longest, config.frozen_blocks)
         self.teacher = None
         if teacher_head is not None and targets is not None:
