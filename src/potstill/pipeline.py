@@ -276,6 +276,7 @@ def _evaluate(job: Job) -> dict[str, Any]:
     if shrunk.get("blocks") is not None:
         cut = Cut(tuple(shrunk["blocks"]), _tuple(shrunk["kept_tokens"]))
         students["pruned"], _ = pruned(teacher, cut)
+        # Cut from fp32 weights, it is measured in the dtype that the other students are read in.
         students["pruned"].network.to(teacher.compute_dtype)
     measured = evaluate(
         teacher,

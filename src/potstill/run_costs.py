@@ -16,6 +16,7 @@ from potstill.evaluate.cost import (
     training_flops,
 )
 from potstill.job import Job
+from potstill.shrink.shrink import TRIAL_TOKENS
 
 Lengths = Sequence[Sequence[int]]
 
@@ -56,7 +57,7 @@ def _shrink(job: Job, teacher: ModelShape) -> tuple[float, int]:
     """
     done = job.run.done("shrink") or {}
     tokens = int(done.get("calibration_tokens") or 0)
-    passes = 2.0 * tokens + 2.0 * 4096 * len(done.get("trials") or ())
+    passes = 2.0 * tokens + 2.0 * TRIAL_TOKENS * len(done.get("trials") or ())
     return passes * teacher.body, tokens
 
 

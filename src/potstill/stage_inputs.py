@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -49,8 +49,7 @@ def token_weights(job: Job) -> Tensor:
     positions = sum(len(row.ids[1]) for row in rows)
     stride = max(1, positions // _COST_POSITIONS)
     first_V = merges_of(job.teacher.tokenizer).first_parts(width)
-    for start in range(0, len(rows), 64):
-        hidden_ND = torch.cat(_states_of(job, rows[start : start + 64]))[::stride]
+    for hidden_ND in _spread_states(job, rows, stride):
         for chunk_ND in hidden_ND.to(job.teacher.device).split(64):
             p_NV = job.teacher_head.logits(chunk_ND).softmax(-1)
             weight_V += removal_cost(p_NV, first_V).double().cpu() * stride
@@ -93,13 +92,12 @@ class _Validation:
         self._stored = job.hidden(self._rows)
         self._texts: list[Text] = []
         self._teacher_states: list[Tensor] = []
-        self._read_for: list[VocabularyMap | None] = []
+        self._vocabulary: VocabularyMap | None = None
 
     def __call__(self, student: LoadedModel, vocabulary: VocabularyMap | None) -> dict[str, float]:
         job = self._job
-        if not self._read_for or self._read_for[0] is not vocabulary:
-            job.vocabulary = vocabulary
-            self._read_for = [vocabulary]
+        if not self._texts or self._vocabulary is not vocabulary:
+            job.vocabulary = self._vocabulary = vocabulary
             self._texts = job.texts(self._rows, student)
             self._teacher_states = _teacher_states(job, self._texts, self._stored)
         pairs = [(t.prompt_ids, t.response_ids) for t in self._texts]
@@ -119,13 +117,21 @@ class _Validation:
         }
 
 
-def _states_of(job: Job, rows: Sequence[Exchange]) -> list[Tensor]:
-    """Return the teacher's states on its own responses, scored now where not all are stored."""
-    stored = job.hidden(rows)
-    known = [state for state in stored if state is not None]
-    if len(known) == len(rows):
-        return known
-    return response_hidden(job.teacher, [row.ids for row in rows])
+def _spread_states(job: Job, rows: Sequence[Exchange], stride: int) -> Iterator[Tensor]:
+    """Yield the teacher's states hidden_ND on one in `stride` positions of its own responses.
+
+    Stored ones are taken from every row. What the teacher has to read for it comes from one row
+    in `stride`, whole, so that it reads no more than is used.
+    """
+    for start in range(0, len(rows), 64):
+        group = rows[start : start + 64]
+        stored = [state for state in job.hidden(group) if state is not None]
+        if len(stored) == len(group):
+            yield torch.cat(stored)[::stride]
+            continue
+        read = [row.ids for i, row in enumerate(group, start) if i % stride == 0]
+        if read:
+            yield torch.cat(response_hidden(job.teacher, read))
 
 
 def _teacher_states(

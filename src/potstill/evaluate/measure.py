@@ -71,8 +71,8 @@ def evaluate(
     `students` holds `student` and, where they exist, `untrained`, `pruned` and
     `cross_entropy`. `sampled` is teacher text drawn at temperature 1 without truncation,
     `greedy` its likeliest text (empty where not asked), which only trained students read.
-    `directories` says where models lie on
-    disk, by name, `teacher` included; a model that lies nowhere counts its parameters' bytes.
+    `directories` says where models lie on disk, by name, `teacher` included; a model that lies
+    nowhere counts its parameters' bytes.
 
     Raises PotstillError without held-out text, and where a student's vocabulary does not fit.
     """

@@ -27,7 +27,7 @@ from potstill.shrink.vocabulary import (
 )
 
 # Tokens that a trial of the block search is healed on: enough to rank, not to keep.
-_TRIAL_TOKENS = 4096
+TRIAL_TOKENS = 4096
 
 # KL per token and agreement of a student on text that is neither trained on nor held out.
 Measure = Callable[[LoadedModel, VocabularyMap | None], dict[str, float]]
@@ -63,7 +63,7 @@ def shrink(
     """Return the healed student.
 
     `calibration` are rows of teacher ids (prompt and response) of at most
-    `config.calibration_tokens` in all; `weight_V` says how often the job's text needs each
+    `config.calibration_tokens` in all; `weight_V` says how much the job's text needs each
     token (None where the vocabulary stays whole). `measure` is asked before and after healing.
     """
     kept_tokens = None
@@ -144,7 +144,7 @@ def _choose_blocks(
         return tuple(sorted(config.blocks)), []
     if config.drop_layers == 0:
         return (), []
-    batches = calibration_batches(teacher, _first_tokens(rows, _TRIAL_TOKENS))
+    batches = calibration_batches(teacher, _first_tokens(rows, TRIAL_TOKENS))
     stream = TeacherStream(teacher, batches, keep=True)
 
     def healed_loss(blocks: Sequence[int]) -> float:
