@@ -41,6 +41,7 @@ SETTINGS = [
     "shrink.candidates=7",
     "train.frozen_blocks=0",
     "collect.max_tokens=128",
+    "evaluate.max_tokens=128",
     "shrink.calibration_tokens=130000",
     "evaluate.greedy=false",
 ]
