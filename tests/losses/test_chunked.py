@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.losses.chunked import DenseTargets, distillation_loss
+from potstill.losses.chunked import distillation_loss
+from potstill.losses.targets import DenseTargets
 from potstill.losses.divergence import forward_kl
 from potstill.models.head import Head
 from potstill.models.vocabulary import VocabularyMap

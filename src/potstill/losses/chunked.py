@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from potstill.errors import PotstillError
 from potstill.losses.divergence import cross_entropy, forward_kl
+from potstill.losses.targets import DenseTargets
 from potstill.losses.teacher import TeacherHead, capped
 from potstill.models.head import Head
 from potstill.models.vocabulary import VocabularyMap
@@ -25,17 +26,6 @@ from potstill.models.vocabulary import VocabularyMap
 # add to the head's gradient too often; a GPU needs far more to be busy.
 _CPU_ELEMENTS = 4 * 2**20
 _GPU_ELEMENTS = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class DenseTargets:
-    """The teacher's whole distribution at each row: final hidden states and the head.
-
-    A `Head` is arranged for the student's vocabulary at each call; a `TeacherHead` was.
-    """
-
-    hidden_ND: Tensor
-    head: Head | TeacherHead
 
 
 @dataclass(frozen=True)

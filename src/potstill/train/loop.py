@@ -16,7 +16,8 @@ from blake3 import blake3
 from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.losses.chunked import DenseTargets, distillation_loss
+from potstill.losses.chunked import distillation_loss
+from potstill.losses.targets import DenseTargets
 from potstill.losses.teacher import TeacherHead
 from potstill.models.head import Head
 from potstill.models.load import head_of

@@ -1,0 +1,56 @@
+"""What is known of the teacher's next-token distribution at each position.
+
+The losses take any of these and do not care where it came from. Ids are the student's tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from potstill.losses.teacher import TeacherHead
+from potstill.models.head import Head
+
+
+@dataclass(frozen=True)
+class DenseTargets:
+    """The teacher's whole distribution at each row: final hidden states and the head.
+
+    A `Head` is arranged for the student's vocabulary at each call; a `TeacherHead` was.
+    """
+
+    hidden_ND: Tensor
+    head: Head | TeacherHead
+
+
+@dataclass(frozen=True)
+class SampledTargets:
+    """Draws from the teacher's distribution at each row (Anshumann et al. 2025,
+    arXiv 2503.16870).
+
+    `ids_NK` are the tokens that were drawn and `weight_NK` their share of the draws, which sums
+    to 1 over a row; unused places have weight 0 and any valid id. `entropy_N` is that of the
+    distribution they were drawn from, in nats. They were drawn at `temperature`.
+    """
+
+    ids_NK: Tensor
+    weight_NK: Tensor
+    entropy_N: Tensor
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class TopKTargets:
+    """The likeliest tokens of each row and, as one bucket, the rest.
+
+    `logp_NK` are log-probabilities over the whole vocabulary, in nats and at temperature 1; unused
+    places hold -inf and any valid id. A divergence of the two coarsened distributions is a lower
+    bound of that of the whole ones.
+    """
+
+    ids_NK: Tensor
+    logp_NK: Tensor
+
+
+Targets = DenseTargets | SampledTargets | TopKTargets
