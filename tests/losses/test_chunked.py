@@ -12,8 +12,8 @@ from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.losses.chunked import distillation_loss
-from potstill.losses.targets import DenseTargets
 from potstill.losses.divergence import forward_kl
+from potstill.losses.targets import DenseTargets
 from potstill.models.head import Head
 from potstill.models.vocabulary import VocabularyMap
 
