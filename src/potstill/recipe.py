@@ -144,8 +144,22 @@ class ShrinkConfig(Section):
 class TrainConfig(Section):
     """How the student learns."""
 
-    objective: Literal["forward_kl"] = Field(
-        "forward_kl", description="Divergence between teacher and student at each position."
+    objective: Literal[
+        "forward_kl", "reverse_kl", "jsd", "skew_forward_kl", "skew_reverse_kl", "total_variation"
+    ] = Field("forward_kl", description="Divergence between teacher and student at each position.")
+    beta: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="The teacher's share in the mixture of `jsd`: towards 0 it acts like forward "
+        "KL, towards 1 like reverse KL.",
+    )
+    alpha: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="Share of the teacher in the mixture of `skew_forward_kl`, and of the student "
+        "in that of `skew_reverse_kl`.",
     )
     cross_entropy: float = Field(
         0.0,

@@ -1,42 +1,49 @@
 """The distillation loss from hidden states, without [tokens, vocabulary] in memory.
 
-Logits of student and teacher exist for one chunk of rows at a time. The gradient is formed
-there too, while they are in cache, so that backward only multiplies by what comes from above.
-Matrix products run in the compute dtype; log-softmax, sums and the head's gradient are fp32.
+Logits of student and teacher exist for one chunk of rows at a time, as many as a memory budget
+allows, so that matrix products are large. Within a chunk the arithmetic goes a few rows at a
+time, which stay in a CPU's cache, and leaves the gradient where the student's logits were.
+Backward only multiplies by what comes from above. Matrix products run in the compute dtype;
+softmax, sums and the head's gradient are fp32.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed.tensor import DTensor
 
-from potstill.errors import PotstillError
-from potstill.losses.divergence import cross_entropy, forward_kl
-from potstill.losses.targets import DenseTargets
-from potstill.losses.teacher import TeacherHead, capped
+from potstill.losses.divergence import FORWARD_KL, Divergence, cross_entropy
+from potstill.losses.targets import DenseTargets, Targets
+from potstill.losses.teacher import TeacherHead, capped, in_fp32
+from potstill.losses.terms import RowsTerm, check_pair, term_of
+from potstill.losses.workspace import Workspace
 from potstill.models.head import Head
 from potstill.models.vocabulary import VocabularyMap
 
-# Elements of a chunk's logits. On a CPU larger chunks fall out of the cache and smaller ones
-# add to the head's gradient too often; a GPU needs far more to be busy.
-_CPU_ELEMENTS = 4 * 2**20
-_GPU_ELEMENTS = 64 * 2**20
+# Bytes that a chunk's logits may take, of student and teacher together. Larger products are
+# faster until they are some hundred rows high.
+_CPU_BUDGET = 256 * 2**20
+_GPU_BUDGET = 2**30
+# Elements that one thread of a CPU works on at a time: what its cache holds with their copies.
+_CPU_ELEMENTS = 2**18
+# Rows of the head whose gradient is formed at a time from bf16 products and added up in fp32.
+_HEAD_ROWS = 8192
 
 
 @dataclass(frozen=True)
 class LossSums:
     """What was summed over rows, in nats: scalars without gradient, on the rows' device.
 
-    `kl_sum` is that of the two distributions at the loss's temperature, without its factor
-    T^2, and 0 without targets; `ce_sum` is at temperature 1.
+    `divergence_sum` is that of the two distributions at the loss's temperature, without its
+    factor T^2, and 0 without targets; `ce_sum` is at temperature 1.
     """
 
-    kl_sum: Tensor
+    divergence_sum: Tensor
     ce_sum: Tensor
 
 
@@ -45,74 +52,80 @@ class _Plan:
     """What the loss needs besides the tensors that have gradients."""
 
     head: Head
-    targets: DenseTargets | None
+    targets: Targets | None
+    divergence: Divergence
     label_N: Tensor
     temperature: float
     cross_entropy_weight: float
     normaliser: float
     rows: int
     dtype: torch.dtype
+    workspace: Workspace
 
 
 def distillation_loss(
     hidden_ND: Tensor,
     student_head: Head,
-    targets: DenseTargets | None,
+    targets: Targets | None,
     label_N: Tensor,
     *,
     normaliser: float,
+    divergence: Divergence = FORWARD_KL,
     temperature: float = 1.0,
     cross_entropy_weight: float = 0.0,
     vocabulary: VocabularyMap | None = None,
     compute_dtype: torch.dtype | None = None,
-    chunk_rows: int | None = None,
+    memory_bytes: int | None = None,
+    workspace: Workspace | None = None,
 ) -> tuple[Tensor, LossSums]:
     """Return the loss (a scalar with gradients) and what it sums.
 
-    The loss is the sum over rows of (1 - w) T^2 KL(p_T || q_T) + w CE, divided by `normaliser`,
+    The loss is the sum over rows of (1 - w) T^2 D(p_T, q_T) + w CE, divided by `normaliser`,
     the number of response tokens in the whole optimiser step. p_T and q_T are the softmax of
     the logits divided by the temperature T; T^2 keeps the gradient's size (Hinton et al. 2015,
     arXiv 1503.02531, section 2). w is `cross_entropy_weight` and CE the student's negative
-    log-probability of `label_N` at temperature 1.
+    log-probability of `label_N` at temperature 1; without targets it is all there is.
 
-    With a `vocabulary` the teacher's distribution is first brought to the student's tokens (a
-    removed token's mass goes to its receiver) and then tempered, so that the student that
-    fits it at any T is the same one.
+    With a `vocabulary` dense targets are first brought to the student's tokens (a removed
+    token's mass goes to its receiver) and then tempered, so that the student that fits them at
+    any T is the same one.
 
-    Gradients flow to `hidden_ND` and to the head's weight and bias. `compute_dtype` is that of
-    the products, by default hidden_ND's. Raises PotstillError where the teacher has more tokens
-    than the student and there is no vocabulary map.
+    Gradients flow to `hidden_ND` and to the head's weight and bias; a sharded head (FSDP2) is
+    gathered once. `compute_dtype` is that of the products, by default hidden_ND's.
+    `memory_bytes` is what a chunk's logits may take: it changes memory and speed, and the result
+    by rounding alone. `workspace` is memory to use again from call to call. Raises PotstillError
+    where the targets cannot give the divergence, or have more tokens than the student.
     """
     dtype = compute_dtype or hidden_ND.dtype
-    if targets is not None and not isinstance(targets.head, TeacherHead):
-        targets = DenseTargets(
-            targets.hidden_ND, TeacherHead.of(targets.head, vocabulary, dtype=dtype)
-        )
+    if cross_entropy_weight == 1.0:
+        targets = None
     tokens = min(student_head.tokens or 2**62, student_head.weight_VD.shape[0])
-    wide = targets.head.width if targets and isinstance(targets.head, TeacherHead) else 0
-    if wide > tokens:
-        raise PotstillError(
-            f"the teacher has {wide} tokens and the student {tokens}: their "
-            "tokenizers differ; take a student with the teacher's tokenizer, or let "
-            "shrink.vocabulary make one"
-        )
+    if isinstance(targets, DenseTargets) and not isinstance(targets.head, TeacherHead):
+        arranged = TeacherHead.of(targets.head, vocabulary, dtype=dtype)
+        targets = DenseTargets(targets.hidden_ND, arranged)
+    if targets is not None:
+        check_pair(divergence, targets, temperature, tokens)
     plan = _Plan(
         head=student_head,
         targets=targets,
+        divergence=divergence,
         label_N=label_N,
         temperature=temperature,
         cross_entropy_weight=cross_entropy_weight if targets is not None else 1.0,
         normaliser=normaliser,
-        rows=chunk_rows or _rows_in_chunk(tokens, hidden_ND.device),
+        rows=_rows_in_chunk(hidden_ND, targets, tokens, dtype, memory_bytes),
         dtype=dtype,
+        workspace=workspace or Workspace(),
     )
     # Padding rows of the head get no logit at all, which is what -inf means.
-    weight_VD = student_head.weight_VD[:tokens]
-    bias_V = None if student_head.bias_V is None else student_head.bias_V[:tokens]
-    loss, kl_sum, ce_sum = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+    weight_VD = _first(_gathered(student_head.weight_VD), tokens)
+    bias_V = student_head.bias_V
+    if bias_V is not None:
+        bias_V = _first(_gathered(bias_V), tokens)
+    loss, divergence_sum, ce_sum = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
         hidden_ND, weight_VD, bias_V, plan
     )
-    return loss, LossSums(kl_sum, ce_sum)
+    return loss, LossSums(divergence_sum, ce_sum)
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -124,32 +137,29 @@ class _ChunkedLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         for_hidden, for_weight, for_bias, _ = ctx.needs_input_grad
         grad_ND = torch.zeros_like(hidden_ND) if for_hidden else None
-        grad_VD = _fp32_zeros(weight_VD) if for_weight else None
+        grad_VD = None
         grad_V = _fp32_zeros(bias_V) if for_bias and bias_V is not None else None
-        product_VD = weight_VD.to(plan.dtype)
+        product_VD = plan.workspace.converted("head", weight_VD, plan.dtype)
         product_V = None if bias_V is None else bias_V.to(plan.dtype)
+        head = replace(plan.head, weight_VD=product_VD, bias_V=product_V)
         sums = torch.zeros(3, device=hidden_ND.device)
         for start in range(0, len(hidden_ND), plan.rows):
             rows = slice(start, start + plan.rows)
             chunk_ND = hidden_ND[rows].to(plan.dtype)
-            raw_NV = F.linear(chunk_ND, product_VD, product_V).float()
-            chunk_sums, grad_NV = _chunk(raw_NV, rows, plan, any(ctx.needs_input_grad))
-            sums += chunk_sums
-            if grad_NV is None:
-                continue
-            if grad_V is not None:
-                grad_V += grad_NV.sum(dim=0)
-            grad_NV = grad_NV.to(plan.dtype)
+            raw_NV = plan.workspace.products("student", chunk_ND, head)
+            sums += _chunk(raw_NV, rows, plan, grad_V, any(ctx.needs_input_grad))
             if grad_ND is not None:
-                grad_ND[rows] = grad_NV @ product_VD
-            if grad_VD is not None:
-                grad_VD += grad_NV.T @ chunk_ND
+                grad_ND[rows] = raw_NV @ product_VD
+            if for_weight:
+                grad_VD = _added_product(grad_VD, raw_NV, chunk_ND)
+        if for_weight and grad_VD is None:
+            grad_VD = _fp32_zeros(weight_VD)
         ctx.gradients = (grad_ND, grad_VD, grad_V)
         ctx.dtypes = (hidden_ND.dtype, weight_VD.dtype, None if bias_V is None else bias_V.dtype)
-        loss, kl_sum, ce_sum = sums.unbind()
+        loss, divergence_sum, ce_sum = sums.unbind()
         loss = loss / plan.normaliser
-        ctx.mark_non_differentiable(kl_sum, ce_sum)
-        return loss, kl_sum.clone(), ce_sum.clone()
+        ctx.mark_non_differentiable(divergence_sum, ce_sum)
+        return loss, divergence_sum.clone(), ce_sum.clone()
 
     @staticmethod
     @once_differentiable
@@ -157,73 +167,83 @@ class _ChunkedLoss(torch.autograd.Function):
         if ctx.gradients is None:
             raise RuntimeError("the chunked loss can be differentiated only once")
         gradients, ctx.gradients = ctx.gradients, None
+        # Looking at a number is free on a CPU, and going through all gradients is not.
+        unscaled = grad_loss.device.type == "cpu" and float(grad_loss) == 1.0
         scaled = [
-            None if gradient is None else gradient.mul_(grad_loss).to(dtype)
-            for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
+            None if gradient is None else (gradient if unscaled else gradient.mul_(grad_loss))
+            for gradient in gradients
         ]
-        return (*scaled, None)
+        kept = zip(scaled, ctx.dtypes, strict=True)
+        return (
+            *(None if gradient is None else gradient.to(dtype) for gradient, dtype in kept),
+            None,
+        )
 
 
 def _chunk(
-    raw_NV: Tensor, rows: slice, plan: _Plan, want_gradient: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Return (loss, KL, CE) summed over these rows, and the gradient of loss / normaliser.
+    raw_NV: Tensor, rows: slice, plan: _Plan, grad_V: Tensor | None, want_gradient: bool
+) -> Tensor:
+    """Return (loss, divergence, CE) summed over these rows, from the head's products with them.
 
-    The gradient is with respect to the raw products: before the head's scale and soft cap.
+    The products are replaced by the gradient of loss / normaliser with respect to them, and its
+    sum over rows is added to `grad_V`, where they are wanted.
     """
-    logits_NV = capped(raw_NV, plan.head)
-    label_N = plan.label_N[rows]
+    sums = torch.zeros(3, device=raw_NV.device)
+    term = None
+    if plan.targets is not None:
+        term = term_of(plan.targets, rows, plan.divergence, plan.temperature, plan.workspace)
+    few = _rows_at_a_time(raw_NV)
+    for start in range(0, len(raw_NV), few):
+        part = slice(start, start + few)
+        part_sums, grad_NV = _part(raw_NV, part, plan.label_N[rows], term, plan, want_gradient)
+        sums += part_sums
+        if grad_NV is None:
+            continue
+        if grad_V is not None:
+            grad_V += grad_NV.sum(dim=0)
+        raw_NV[part] = grad_NV
+    return sums
+
+
+def _part(
+    raw_NV: Tensor,
+    part: slice,
+    label_N: Tensor,
+    term: RowsTerm | None,
+    plan: _Plan,
+    want_gradient: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Return (loss, divergence, CE) summed over a part of a chunk, and the gradient for it."""
     weight, temperature = plan.cross_entropy_weight, plan.temperature
+    logits_NV, label_N = capped(in_fp32(raw_NV[part]), plan.head), label_N[part]
     logq_NV = torch.log_softmax(logits_NV, dim=-1)
     ce = cross_entropy(logq_NV, label_N).sum()
-    grad_NV = None
-    kl = torch.zeros_like(ce)
-    if plan.targets is not None:
+    value, grad_NV = torch.zeros_like(ce), None
+    if term is not None:
         tempered_NV = logq_NV
         if temperature != 1.0:
             tempered_NV = torch.log_softmax(logits_NV / temperature, dim=-1)
-        kl, grad_NV = _kl_term(tempered_NV, plan.targets, rows, temperature, want_gradient)
-        if grad_NV is not None:
-            # d(T^2 KL)/dz = T (q_T - p_T)
-            grad_NV *= (1.0 - weight) * temperature
-    loss = (1.0 - weight) * temperature**2 * kl if weight < 1.0 else torch.zeros_like(kl)
+        value, grad_NV = term(part, tempered_NV, want_gradient)
+    loss = (1.0 - weight) * temperature**2 * value
     if weight > 0.0:
         loss = loss + weight * ce
-        if want_gradient:
-            # dCE/dz = q - onehot
-            share_NV = logq_NV.exp_().mul_(weight)
-            share_NV.scatter_add_(
-                1, label_N.unsqueeze(1), share_NV.new_full((len(label_N), 1), -weight)
-            )
-            grad_NV = share_NV if grad_NV is None else grad_NV.add_(share_NV)
-    if grad_NV is not None:
-        grad_NV = _through_cap(grad_NV, logits_NV, plan.head).div_(plan.normaliser)
-    return torch.stack([loss, kl, ce]), grad_NV
+    if want_gradient:
+        # d(T^2 D)/dz = T times the slope with respect to z / T
+        share = (1.0 - weight) * temperature / plan.normaliser
+        grad_NV = None if grad_NV is None else grad_NV.mul_(share)
+        if weight > 0.0:
+            ce_NV = _cross_entropy_slope(logq_NV, label_N, weight / plan.normaliser)
+            grad_NV = ce_NV if grad_NV is None else grad_NV.add_(ce_NV)
+        assert grad_NV is not None
+        grad_NV = _through_cap(grad_NV, logits_NV, plan.head)
+    return torch.stack([loss, value, ce]), grad_NV
 
 
-def _kl_term(
-    student_logp_NV: Tensor,
-    targets: DenseTargets,
-    rows: slice,
-    temperature: float,
-    want_gradient: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Return the summed KL(p_T || q_T) of these rows and q_T - p_T.
-
-    The student's columns past the teacher's are tokens without teacher mass.
-    """
-    assert isinstance(targets.head, TeacherHead)
-    logits_NK = targets.head.logits(targets.hidden_ND[rows])
-    if temperature != 1.0:
-        logits_NK = logits_NK / temperature
-    teacher_logp_NK = torch.log_softmax(logits_NK, dim=-1)
-    width = teacher_logp_NK.shape[-1]
-    kl = forward_kl(teacher_logp_NK, student_logp_NV[:, :width]).sum()
-    if not want_gradient:
-        return kl, None
-    gap_NV = student_logp_NV.exp()
-    gap_NV[:, :width] -= teacher_logp_NK.exp_()
-    return kl, gap_NV
+def _cross_entropy_slope(logq_NV: Tensor, label_N: Tensor, weight: float) -> Tensor:
+    """Return weight * (q - onehot), in place of logq_NV."""
+    share_NV = logq_NV.exp_().mul_(weight)
+    minus_N1 = share_NV.new_full((len(label_N), 1), -weight)
+    return share_NV.scatter_add_(1, label_N.unsqueeze(1), minus_N1)
 
 
 def _through_cap(grad_NV: Tensor, logits_NV: Tensor, head: Head) -> Tensor:
@@ -239,10 +259,59 @@ def _through_cap(grad_NV: Tensor, logits_NV: Tensor, head: Head) -> Tensor:
     return grad_NV
 
 
+def _added_product(grad_VD: Tensor | None, grad_NV: Tensor, chunk_ND: Tensor) -> Tensor:
+    """Return the head's gradient in fp32 with grad_NV^T chunk_ND added, in place but at first.
+
+    A CPU returns products of bf16 in bf16: some rows of the head at a time they stay in its cache.
+    """
+    first = grad_VD is None
+    if grad_VD is None:
+        shape = (grad_NV.shape[1], chunk_ND.shape[1])
+        grad_VD = torch.empty(shape, dtype=torch.float32, device=grad_NV.device)
+    if grad_NV.dtype == grad_VD.dtype:
+        return grad_VD.addmm_(grad_NV.T, chunk_ND, beta=0 if first else 1)
+    for start in range(0, len(grad_VD), _HEAD_ROWS):
+        block = slice(start, start + _HEAD_ROWS)
+        product_BD = grad_NV[:, block].T @ chunk_ND
+        grad_VD[block] = product_BD if first else grad_VD[block].add_(product_BD)
+    return grad_VD
+
+
+def _rows_at_a_time(raw_NV: Tensor) -> int:
+    """Return how many rows are worked on at once: on a CPU at least one for each thread."""
+    if raw_NV.device.type != "cpu":
+        return len(raw_NV)
+    threads = torch.get_num_threads()
+    return threads * max(1, _CPU_ELEMENTS // raw_NV.shape[1])
+
+
 def _fp32_zeros(like: Tensor) -> Tensor:
     return torch.zeros(like.shape, dtype=torch.float32, device=like.device)
 
 
-def _rows_in_chunk(vocabulary: int, device: torch.device) -> int:
-    elements = _CPU_ELEMENTS if device.type == "cpu" else _GPU_ELEMENTS
-    return max(32, elements // vocabulary)
+def _gathered(parameter: Tensor) -> Tensor:
+    """Return the whole of a sharded parameter; its gradient is scattered back."""
+    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+
+
+def _first(parameter: Tensor, tokens: int) -> Tensor:
+    """Return the rows of real tokens. Slicing would copy the gradient, so it is done if needed."""
+    return parameter if len(parameter) == tokens else parameter[:tokens]
+
+
+def _rows_in_chunk(
+    hidden_ND: Tensor,
+    targets: Targets | None,
+    tokens: int,
+    dtype: torch.dtype,
+    memory_bytes: int | None,
+) -> int:
+    """Return how many rows fit into the budget, evened out over the chunks they make."""
+    budget = memory_bytes or (_CPU_BUDGET if hidden_ND.device.type == "cpu" else _GPU_BUDGET)
+    if isinstance(targets, DenseTargets) and isinstance(targets.head, TeacherHead):
+        tokens += targets.head.tokens
+    # A GPU works on a whole chunk at once, with about five copies in fp32.
+    element = dtype.itemsize if hidden_ND.device.type == "cpu" else dtype.itemsize + 10
+    most = max(1, budget // (tokens * element))
+    chunks = max(1, -(-len(hidden_ND) // most))
+    return max(1, -(-len(hidden_ND) // chunks))

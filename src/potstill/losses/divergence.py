@@ -1,26 +1,206 @@
 """Divergences between next-token distributions: each one is one pure function.
 
-They take log-probabilities with -inf where a token cannot occur, and never turn that into NaN.
+Each takes the log-probabilities of teacher (p) and student (q), with -inf where a token cannot
+occur, and returns its value for each row, in nats, and on request its slope: the gradient with
+respect to the student's logits. With g the derivative with respect to q, that is
+q (g - sum_v q_v g_v), so a constant added to g changes nothing; it is chosen so that equal rows
+give exactly 0, as value and as slope. All of them are zero or more; what rounding puts below is 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from potstill.errors import PotstillError
 
-def forward_kl(teacher_logp_NV: Tensor, student_logp_NV: Tensor) -> Tensor:
-    """Return kl_N: KL(teacher || student) = sum over tokens of p (log p - log q), in nats.
+Kind = Literal[
+    "forward_kl", "reverse_kl", "jsd", "skew_forward_kl", "skew_reverse_kl", "total_variation"
+]
+Slope = Tensor | None
+_LEAST = -1e30
+# Where p and q differ by more than e^30, the lesser one adds nothing that float32 could hold:
+# mixtures are formed from a gap log(p / q) held to this, so that nothing overflows.
+_GAP = 30.0
 
-    Equal rows give exactly 0. A token without teacher mass adds nothing, also where the
-    student gives it none; teacher mass on a token that the student rules out gives inf
-    (Kullback and Leibler 1951, equation 2.4, with 0 log 0 = 0).
+
+@dataclass(frozen=True)
+class Divergence:
+    """Which divergence, and its parameter.
+
+    `beta` is the teacher's share in the mixture of `jsd`, `alpha` the share of the divergence's
+    own first argument in the mixture of both skewed ones. Both lie strictly between 0 and 1.
     """
-    teacher_p_NV = teacher_logp_NV.exp()
-    gap_NV = (teacher_logp_NV - student_logp_NV).masked_fill_(teacher_p_NV == 0, 0.0)
-    return (teacher_p_NV.mul_(gap_NV)).sum(dim=-1)
+
+    kind: Kind = "forward_kl"
+    beta: float = 0.5
+    alpha: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("beta", "alpha"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise PotstillError(
+                    f"{name} is {getattr(self, name)}, but has to lie between 0 and 1; the limits "
+                    "are objectives of their own, forward_kl and reverse_kl"
+                )
+
+    @property
+    def function(self) -> Callable[..., tuple[Tensor, Slope]]:
+        """Return f(teacher_logp_NV, student_logp_NV, slope=...) -> (value_N, slope_NV or None)."""
+        if self.kind == "jsd":
+            return partial(jensen_shannon, beta=self.beta)
+        if self.kind == "skew_forward_kl":
+            return partial(skew_forward_kl, alpha=self.alpha)
+        if self.kind == "skew_reverse_kl":
+            return partial(skew_reverse_kl, alpha=self.alpha)
+        return _PLAIN[self.kind]
+
+    @property
+    def needs_overlap(self) -> bool:
+        """Tell whether it is infinite where the student uses a token that the teacher cannot."""
+        return self.kind == "reverse_kl"
+
+
+FORWARD_KL = Divergence()
+
+
+def forward_kl(
+    teacher_logp_NV: Tensor, student_logp_NV: Tensor, *, slope: bool = False
+) -> tuple[Tensor, Slope]:
+    """Return KL(p || q) = sum_v p (log p - log q), and its slope q - p.
+
+    A token without teacher mass adds nothing, also where the student gives it none; teacher mass
+    on a token that the student rules out gives inf (Kullback and Leibler 1951, equation 2.4,
+    with 0 log 0 = 0).
+    """
+    p_NV = teacher_logp_NV.exp()
+    value_N = _total(_weighted(p_NV, teacher_logp_NV - student_logp_NV))
+    return value_N, student_logp_NV.exp().sub_(p_NV) if slope else None
+
+
+def reverse_kl(
+    teacher_logp_NV: Tensor, student_logp_NV: Tensor, *, slope: bool = False
+) -> tuple[Tensor, Slope]:
+    """Return KL(q || p), and its slope q (log q - log p - KL): inf where q > 0 = p."""
+    q_NV = student_logp_NV.exp()
+    terms_NV = _weighted(q_NV, student_logp_NV - teacher_logp_NV)
+    value_N = _total(terms_NV)
+    return value_N, terms_NV.sub_(q_NV.mul_(value_N[:, None])) if slope else None
+
+
+def jensen_shannon(
+    teacher_logp_NV: Tensor, student_logp_NV: Tensor, *, beta: float, slope: bool = False
+) -> tuple[Tensor, Slope]:
+    """Return JSD_beta = beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q.
+
+    Its slope is (1 - beta) q (log(q / m) - KL(q || m)). It is beta KL(p || q) to first order for
+    beta towards 0, and (1 - beta) KL(q || p) for beta towards 1 (Agarwal et al. 2024,
+    arXiv 2306.13649, equation 1).
+    """
+    gap_NV = _gap(teacher_logp_NV, student_logp_NV)
+    mixture_NV = _log_mixture(gap_NV, beta)
+    q_NV = student_logp_NV.exp()
+    from_teacher_N = _sum(gap_NV.sub_(mixture_NV).mul_(teacher_logp_NV.exp()))
+    from_student_N = -_sum(q_NV * mixture_NV)
+    value_N = (beta * from_teacher_N + (1.0 - beta) * from_student_N).clamp_(min=0.0)
+    if not slope:
+        return value_N, None
+    return value_N, q_NV.mul_(mixture_NV.add_(from_student_N[:, None])).mul_(beta - 1.0)
+
+
+def skew_forward_kl(
+    teacher_logp_NV: Tensor, student_logp_NV: Tensor, *, alpha: float, slope: bool = False
+) -> tuple[Tensor, Slope]:
+    """Return KL(p || m), m = alpha p + (1 - alpha) q (Ko et al. 2024, arXiv 2402.03898, section 3).
+
+    The derivative with respect to q is -(1 - alpha) p / m.
+    """
+    gap_NV = _gap(teacher_logp_NV, student_logp_NV)
+    # log(p / m) = log(p / q) - log(m / q)
+    ratio_NV = gap_NV.sub(_log_mixture(gap_NV, alpha))
+    value_N = _total(ratio_NV * teacher_logp_NV.exp())
+    if not slope:
+        return value_N, None
+    return value_N, _slope(torch.expm1(ratio_NV).mul_(alpha - 1.0), student_logp_NV)
+
+
+def skew_reverse_kl(
+    teacher_logp_NV: Tensor, student_logp_NV: Tensor, *, alpha: float, slope: bool = False
+) -> tuple[Tensor, Slope]:
+    """Return KL(q || m), m = (1 - alpha) p + alpha q (Ko et al. 2024, arXiv 2402.03898, section 3).
+
+    The derivative with respect to q is log(q / m) + 1 - alpha q / m.
+    """
+    gap_NV = _gap(teacher_logp_NV, student_logp_NV)
+    ratio_NV = _log_mixture(gap_NV, 1.0 - alpha).neg_()
+    value_N = _total(ratio_NV * student_logp_NV.exp())
+    if not slope:
+        return value_N, None
+    derivative_NV = ratio_NV - torch.expm1(ratio_NV).mul_(alpha)
+    return value_N, _slope(derivative_NV, student_logp_NV)
+
+
+def total_variation(
+    teacher_logp_NV: Tensor, student_logp_NV: Tensor, *, slope: bool = False
+) -> tuple[Tensor, Slope]:
+    """Return 1/2 sum_v |p - q|, which lies in [0, 1]; its derivative with respect to q is
+    sign(q - p) / 2, and 0 where both are equal."""
+    q_NV = student_logp_NV.exp()
+    difference_NV = q_NV.sub_(teacher_logp_NV.exp())
+    value_N = _total(difference_NV.abs()).mul_(0.5)
+    if not slope:
+        return value_N, None
+    return value_N, _slope(difference_NV.sign_().mul_(0.5), student_logp_NV)
 
 
 def cross_entropy(student_logp_NV: Tensor, label_N: Tensor) -> Tensor:
     """Return ce_N: the student's negative log-probability of each label, in nats."""
     return -torch.gather(student_logp_NV, -1, label_N.unsqueeze(-1)).squeeze(-1)
+
+
+_PLAIN: dict[str, Callable[..., tuple[Tensor, Slope]]] = {
+    "forward_kl": forward_kl,
+    "reverse_kl": reverse_kl,
+    "total_variation": total_variation,
+}
+
+
+def _gap(teacher_logp_NV: Tensor, student_logp_NV: Tensor) -> Tensor:
+    """Return log(p / q), held to +-30; where neither has mass it counts nowhere and is 0."""
+    finite_NV = student_logp_NV.clamp(min=_LEAST)
+    return (teacher_logp_NV.clamp(min=_LEAST).sub_(finite_NV)).clamp_(-_GAP, _GAP)
+
+
+def _weighted(share_NV: Tensor, ratio_NV: Tensor) -> Tensor:
+    """Return share * ratio, and 0 where the share is 0, in place of the ratio."""
+    terms_NV = ratio_NV.mul_(share_NV)
+    # 0 * inf is no number. Masks cost as much as the rest, so they wait until there is one.
+    if bool(terms_NV.sum().isnan()):
+        terms_NV.masked_fill_(share_NV == 0, 0.0)
+    return terms_NV
+
+
+def _log_mixture(gap_NV: Tensor, share: float) -> Tensor:
+    """Return log(m / q) with m = share p + (1 - share) q: exactly 0 where p = q."""
+    return torch.expm1(gap_NV).mul_(share).log1p_()
+
+
+def _slope(derivative_NV: Tensor, student_logp_NV: Tensor) -> Tensor:
+    """Return q (g - sum_v q_v g_v) from the derivative g with respect to q, in place."""
+    q_NV = student_logp_NV.exp()
+    mean_N = _sum(q_NV * derivative_NV)
+    return derivative_NV.sub_(mean_N[:, None]).mul_(q_NV)
+
+
+def _sum(terms_NV: Tensor) -> Tensor:
+    return terms_NV.sum(dim=-1)
+
+
+def _total(terms_NV: Tensor) -> Tensor:
+    """Return the rows' sums; rounding may put that of nearly equal rows below 0."""
+    return _sum(terms_NV).clamp_(min=0.0)

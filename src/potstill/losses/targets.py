@@ -39,6 +39,12 @@ class SampledTargets:
     entropy_N: Tensor
     temperature: float = 1.0
 
+    def rows(self, rows: slice) -> SampledTargets:
+        """Return some of the rows."""
+        return SampledTargets(
+            self.ids_NK[rows], self.weight_NK[rows], self.entropy_N[rows], self.temperature
+        )
+
 
 @dataclass(frozen=True)
 class TopKTargets:
@@ -51,6 +57,10 @@ class TopKTargets:
 
     ids_NK: Tensor
     logp_NK: Tensor
+
+    def rows(self, rows: slice) -> TopKTargets:
+        """Return some of the rows."""
+        return TopKTargets(self.ids_NK[rows], self.logp_NK[rows])
 
 
 Targets = DenseTargets | SampledTargets | TopKTargets

@@ -1,4 +1,4 @@
-"""The teacher's distribution over the tokens that the student knows."""
+"""The teacher's head over the tokens that the student knows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from potstill.losses.workspace import Workspace
 from potstill.models.head import Head
 from potstill.models.vocabulary import VocabularyMap
+
+# Elements of removed logits that are exponentiated at a time: they stay in a CPU's cache.
+_BLOCK = 2**18
 
 
 @dataclass(frozen=True)
@@ -57,19 +61,52 @@ class TeacherHead:
         """How many student tokens get a logit."""
         return self.kept.weight_VD.shape[0]
 
+    @property
+    def tokens(self) -> int:
+        """How many of the teacher's tokens are looked at."""
+        return self.width + (0 if self.removed is None else self.removed.weight_VD.shape[0])
+
+    def products(self, hidden_ND: Tensor, workspace: Workspace) -> TeacherProducts:
+        """Return the matrix products of some rows, from which parts of them take their logits."""
+        hidden_ND = hidden_ND.to(self.kept.weight_VD.dtype)
+        raw_NK = workspace.products("teacher", hidden_ND, self.kept)
+        if self.removed is None or self.receiver_of_R is None or self.receivers_U is None:
+            return TeacherProducts(self, raw_NK)
+        receivers = len(self.receivers_U)
+        extra_NU = _summed(self.removed, hidden_ND, self.receiver_of_R, receivers, workspace)
+        return TeacherProducts(self, raw_NK, extra_NU)
+
     def logits(self, hidden_ND: Tensor) -> Tensor:
-        """Return fp32 logits_NK over the student's tokens, not normalised.
+        """Return fp32 logits_NK over the student's tokens, not normalised."""
+        return self.products(hidden_ND, Workspace()).logits(slice(None))
+
+
+@dataclass(frozen=True)
+class TeacherProducts:
+    """What a head's products with some rows gave: `raw_NK` in its dtype, and by receiver the log
+    of the summed exponentials of the removed tokens' logits, `extra_NU` in fp32."""
+
+    head: TeacherHead
+    raw_NK: Tensor
+    extra_NU: Tensor | None = None
+
+    def logits(self, rows: slice) -> Tensor:
+        """Return fp32 logits_NK of these rows, not normalised.
 
         A receiver's logit is the log of the summed exponentials of its own and of the removed
         tokens' logits, so that a softmax gives it their mass; none is lost.
         """
-        logits_NK = self.kept.logits(hidden_ND)
-        if self.removed is None or self.receiver_of_R is None or self.receivers_U is None:
+        logits_NK = capped(in_fp32(self.raw_NK[rows]), self.head.kept)
+        if self.extra_NU is None or self.head.receivers_U is None:
             return logits_NK
-        extra_NU = _summed(self.removed, hidden_ND, self.receiver_of_R, len(self.receivers_U))
-        own_NU = logits_NK[:, self.receivers_U]
-        logits_NK[:, self.receivers_U] = torch.logaddexp(own_NU, extra_NU)
-        return logits_NK
+        own_NU = logits_NK.index_select(1, self.head.receivers_U)
+        joined_NU = torch.logaddexp(own_NU, self.extra_NU[rows])
+        return logits_NK.index_copy_(1, self.head.receivers_U, joined_NU)
+
+
+def in_fp32(raw_NV: Tensor) -> Tensor:
+    """Return a copy in fp32, which may be changed in place."""
+    return raw_NV.to(torch.float32, copy=True)
 
 
 def capped(raw_NV: Tensor, head: Head) -> Tensor:
@@ -81,20 +118,31 @@ def capped(raw_NV: Tensor, head: Head) -> Tensor:
     return raw_NV
 
 
-def _summed(removed: Head, hidden_ND: Tensor, receiver_of_R: Tensor, receivers: int) -> Tensor:
+def _summed(
+    removed: Head,
+    hidden_ND: Tensor,
+    receiver_of_R: Tensor,
+    receivers: int,
+    workspace: Workspace,
+) -> Tensor:
     """Return the log of the summed exponentials of the removed logits, by receiver.
 
     Tokens are rows in here: then a receiver's sum adds whole rows, four times faster on a CPU
     than adding columns.
     """
-    weight_RD = removed.weight_VD
-    raw_RN = (weight_RD @ hidden_ND.to(weight_RD.dtype).T).float()
+    shape = (len(removed.weight_VD), len(hidden_ND))
+    raw_RN = workspace.empty("removed", shape, hidden_ND.dtype, hidden_ND.device)
+    torch.mm(removed.weight_VD, hidden_ND.T, out=raw_RN)
     if removed.bias_V is not None:
-        raw_RN += removed.bias_V.float().unsqueeze(1)
-    logits_RN = capped(raw_RN, removed)
-    top_N = logits_RN.amax(dim=0)
-    sums_UN = logits_RN.new_zeros(receivers, logits_RN.shape[1])
-    sums_UN.index_add_(0, receiver_of_R, logits_RN.sub_(top_N).exp_())
+        raw_RN += removed.bias_V.unsqueeze(1)
+    # Scale and cap keep the order, so the largest stays the largest.
+    top_N = capped(raw_RN.amax(dim=0).float(), removed)
+    sums_UN = top_N.new_zeros(receivers, raw_RN.shape[1])
+    step = max(1, _BLOCK // max(1, raw_RN.shape[1]))
+    for start in range(0, len(raw_RN), step):
+        block = slice(start, start + step)
+        share_BN = capped(in_fp32(raw_RN[block]), removed).sub_(top_N).exp_()
+        sums_UN.index_add_(0, receiver_of_R[block], share_BN)
     return sums_UN.log_().add_(top_N).T
 
 

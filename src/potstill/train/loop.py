@@ -17,8 +17,10 @@ from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.losses.chunked import distillation_loss
+from potstill.losses.divergence import Divergence
 from potstill.losses.targets import DenseTargets
 from potstill.losses.teacher import TeacherHead
+from potstill.losses.workspace import Workspace
 from potstill.models.head import Head
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
@@ -110,6 +112,8 @@ class _Loop:
         )
         self.optimizer = _adamw(self.network, config)
         self.plan = _plan_digest(examples, self.steps)
+        self.divergence = Divergence(config.objective, beta=config.beta, alpha=config.alpha)
+        self.workspace = Workspace()
         self.updating = False
         self.position = Position(0, 0, 0, 0.0, math.nan, math.nan, self.plan)
 
@@ -221,9 +225,11 @@ class _Loop:
             targets,
             micro.label_N.to(device),
             normaliser=normaliser,
+            divergence=self.divergence,
             temperature=self.config.temperature,
             cross_entropy_weight=self.config.cross_entropy,
             compute_dtype=dtype,
+            workspace=self.workspace,
         )
         return loss
 

@@ -1,0 +1,169 @@
+"""The divergence's term at some rows, from the student's log-probabilities and any targets.
+
+Each function returns the divergence's sum over the rows, in nats, and on request its slope: the
+gradient with respect to the student's tempered logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from potstill.errors import PotstillError
+from potstill.losses.divergence import Divergence
+from potstill.losses.targets import DenseTargets, SampledTargets, Targets, TopKTargets
+from potstill.losses.teacher import TeacherHead, TeacherProducts
+from potstill.losses.workspace import Workspace
+
+Term = tuple[Tensor, Tensor | None]
+# Takes a part of the rows, the student's log-probabilities there, and whether a slope is wanted.
+RowsTerm = Callable[[slice, Tensor, bool], Term]
+
+
+def check_pair(
+    divergence: Divergence, targets: Targets, temperature: float, student_tokens: int
+) -> None:
+    """Raise PotstillError where these targets cannot give this divergence.
+
+    Draws give an unbiased gradient of forward KL alone, at the temperature they were drawn at
+    (Anshumann et al. 2025, arXiv 2503.16870, section 4); a tempered distribution needs more than
+    the likeliest tokens at temperature 1.
+    """
+    if isinstance(targets, SampledTargets):
+        if divergence.kind != "forward_kl":
+            raise PotstillError(
+                f"sampled targets give {divergence.kind} with a bias, or infinite; set "
+                "train.objective to forward_kl, or collect.targets to hidden"
+            )
+        if temperature != targets.temperature:
+            raise PotstillError(
+                f"the targets were drawn at temperature {targets.temperature:g}, and the loss is "
+                f"at {temperature:g}, where they would be biased; set train.temperature to "
+                f"{targets.temperature:g}, or collect.targets to hidden"
+            )
+    elif isinstance(targets, TopKTargets):
+        if temperature != 1.0:
+            raise PotstillError(
+                f"top-k targets do not say what the rest is at temperature {temperature:g}; set "
+                "train.temperature to 1, or collect.targets to hidden"
+            )
+    else:
+        _check_widths(divergence, targets, student_tokens)
+
+
+def term_of(
+    targets: Targets,
+    rows: slice,
+    divergence: Divergence,
+    temperature: float,
+    workspace: Workspace,
+) -> RowsTerm:
+    """Return the term of these rows; it is asked for parts of them, counted from their first."""
+    if isinstance(targets, SampledTargets):
+        draws = targets.rows(rows)
+        return lambda part, logp_NV, slope: sampled_term(draws, part, logp_NV, slope)
+    if isinstance(targets, TopKTargets):
+        top = targets.rows(rows)
+        return lambda part, logp_NV, slope: top_k_term(top, part, logp_NV, divergence, slope)
+    assert isinstance(targets.head, TeacherHead)
+    products = targets.head.products(targets.hidden_ND[rows], workspace)
+    return lambda part, logp_NV, slope: dense_term(
+        products, part, logp_NV, divergence, temperature, slope
+    )
+
+
+def dense_term(
+    products: TeacherProducts,
+    rows: slice,
+    student_logp_NV: Tensor,
+    divergence: Divergence,
+    temperature: float,
+    slope: bool,
+) -> Term:
+    """Return the term against the teacher's whole distribution.
+
+    The student's columns past the teacher's are tokens without teacher mass.
+    """
+    logits_NK = products.logits(rows)
+    if temperature != 1.0:
+        logits_NK = logits_NK.div_(temperature)
+    teacher_logp_NV = torch.log_softmax(logits_NK, dim=-1)
+    missing = student_logp_NV.shape[1] - teacher_logp_NV.shape[1]
+    if missing:
+        teacher_logp_NV = F.pad(teacher_logp_NV, (0, missing), value=float("-inf"))
+    value_N, slope_NV = divergence.function(teacher_logp_NV, student_logp_NV, slope=slope)
+    return value_N.sum(), slope_NV
+
+
+def sampled_term(
+    targets: SampledTargets, rows: slice, student_logp_NV: Tensor, slope: bool
+) -> Term:
+    """Return cross-entropy on the draws minus the teacher's entropy, an unbiased forward KL.
+
+    Its slope is q - w with w the draws' shares, whose expectation is p (Anshumann et al. 2025,
+    arXiv 2503.16870, section 4).
+    """
+    ids_NK, weight_NK = targets.ids_NK[rows], targets.weight_NK[rows]
+    logp_NK = student_logp_NV.gather(1, ids_NK).masked_fill_(weight_NK == 0, 0.0)
+    value_N = -(weight_NK * logp_NK).sum(dim=-1) - targets.entropy_N[rows]
+    slope_NV = None
+    if slope:
+        slope_NV = student_logp_NV.exp().scatter_add_(1, ids_NK, -weight_NK)
+    return value_N.sum(), slope_NV
+
+
+def top_k_term(
+    targets: TopKTargets,
+    rows: slice,
+    student_logp_NV: Tensor,
+    divergence: Divergence,
+    slope: bool,
+) -> Term:
+    """Return the divergence of two coarse distributions: the k tokens, and the rest as one.
+
+    It bounds the divergence of the whole ones from below (data processing). A token's share of
+    its bucket's slope is its share of the bucket's mass.
+    """
+    ids_NK, teacher_NK = targets.ids_NK[rows], targets.logp_NK[rows].float()
+    unused_NK = teacher_NK == float("-inf")
+    student_NK = student_logp_NV.gather(1, ids_NK).masked_fill_(unused_NK, float("-inf"))
+    rest_NV = student_logp_NV.clone()
+    # An unused place names some token, which stays in the rest; each id stands once in a row.
+    taken_NV = torch.zeros_like(rest_NV, dtype=torch.bool).scatter_(1, ids_NK, ~unused_NK)
+    rest_NV.masked_fill_(taken_NV, float("-inf"))
+    student_rest_N1 = torch.logsumexp(rest_NV, dim=-1, keepdim=True)
+    coarse_student_NC = torch.cat([student_NK, student_rest_N1], dim=-1)
+    coarse_teacher_NC = torch.cat([teacher_NK, _log_rest(teacher_NK)], dim=-1)
+    value_N, coarse_NC = divergence.function(coarse_teacher_NC, coarse_student_NC, slope=slope)
+    if coarse_NC is None:
+        return value_N.sum(), None
+    # exp(-inf - -inf) is no number where nothing is left for the rest.
+    share_NV = (rest_NV - student_rest_N1).exp_().nan_to_num_(nan=0.0)
+    slope_NV = share_NV.mul_(coarse_NC[:, -1:])
+    slope_NV.scatter_add_(1, ids_NK, coarse_NC[:, :-1].masked_fill(unused_NK, 0.0))
+    return value_N.sum(), slope_NV
+
+
+def _log_rest(logp_NK: Tensor) -> Tensor:
+    """Return the log of 1 minus the mass of the k tokens; -inf where nothing is left."""
+    mass_N1 = logp_NK.double().exp().sum(dim=-1, keepdim=True)
+    return (1.0 - mass_N1).clamp_(min=0.0).log_().to(logp_NK.dtype)
+
+
+def _check_widths(divergence: Divergence, targets: DenseTargets, student_tokens: int) -> None:
+    assert isinstance(targets.head, TeacherHead)
+    width = targets.head.width
+    if width > student_tokens:
+        raise PotstillError(
+            f"the teacher has {width} tokens and the student {student_tokens}: their "
+            "tokenizers differ; take a student with the teacher's tokenizer, or let "
+            "shrink.vocabulary make one"
+        )
+    if divergence.needs_overlap and width < student_tokens:
+        raise PotstillError(
+            f"{divergence.kind} is infinite: the student has {student_tokens - width} tokens that "
+            "the teacher has not; set train.objective to forward_kl, jsd or skew_reverse_kl"
+        )
