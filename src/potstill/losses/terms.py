@@ -130,13 +130,15 @@ def top_k_term(
     ids_NK, teacher_NK = targets.ids_NK[rows], targets.logp_NK[rows].float()
     unused_NK = teacher_NK == float("-inf")
     student_NK = student_logp_NV.gather(1, ids_NK).masked_fill_(unused_NK, float("-inf"))
-    rest_NV = student_logp_NV.clone()
-    # An unused place names some token, which stays in the rest; each id stands once in a row.
-    taken_NV = torch.zeros_like(rest_NV, dtype=torch.bool).scatter_(1, ids_NK, ~unused_NK)
-    rest_NV.masked_fill_(taken_NV, float("-inf"))
+    # Added up, since an unused place may name a token that another place holds.
+    taken_NV = torch.zeros_like(student_logp_NV).scatter_add_(1, ids_NK, (~unused_NK).float())
+    rest_NV = student_logp_NV.masked_fill(taken_NV > 0, float("-inf"))
     student_rest_N1 = torch.logsumexp(rest_NV, dim=-1, keepdim=True)
     coarse_student_NC = torch.cat([student_NK, student_rest_N1], dim=-1)
-    coarse_teacher_NC = torch.cat([teacher_NK, _log_rest(teacher_NK)], dim=-1)
+    # Where no token is left for the rest, what rounding leaves of the teacher's mass is none.
+    nothing_N1 = student_rest_N1 == float("-inf")
+    teacher_rest_N1 = _log_rest(teacher_NK).masked_fill_(nothing_N1, float("-inf"))
+    coarse_teacher_NC = torch.cat([teacher_NK, teacher_rest_N1], dim=-1)
     value_N, coarse_NC = divergence.function(coarse_teacher_NC, coarse_student_NC, slope=slope)
     if coarse_NC is None:
         return value_N.sum(), None
