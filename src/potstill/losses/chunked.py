@@ -27,10 +27,10 @@ from potstill.models.vocabulary import VocabularyMap
 
 # Bytes that a chunk's logits may take, of student and teacher together. Larger products are
 # faster until they are some hundred rows high.
-_CPU_BUDGET = 256 * 2**20
+_CPU_BUDGET = 384 * 2**20
 _GPU_BUDGET = 2**30
 # Elements that one thread of a CPU works on at a time: what its cache holds with their copies.
-_CPU_ELEMENTS = 2**18
+_CPU_ELEMENTS = 2**17
 # Rows of the head whose gradient is formed at a time from bf16 products and added up in fp32.
 _HEAD_ROWS = 8192
 
@@ -143,15 +143,17 @@ class _ChunkedLoss(torch.autograd.Function):
         product_V = None if bias_V is None else bias_V.to(plan.dtype)
         head = replace(plan.head, weight_VD=product_VD, bias_V=product_V)
         sums = torch.zeros(3, device=hidden_ND.device)
+        # The products take this factor in for nothing, a pass over the logits would not.
+        share = 1.0 / plan.normaliser
         for start in range(0, len(hidden_ND), plan.rows):
             rows = slice(start, start + plan.rows)
             chunk_ND = hidden_ND[rows].to(plan.dtype)
             raw_NV = plan.workspace.products("student", chunk_ND, head)
             sums += _chunk(raw_NV, rows, plan, grad_V, any(ctx.needs_input_grad))
             if grad_ND is not None:
-                grad_ND[rows] = raw_NV @ product_VD
+                grad_ND[rows] = (raw_NV @ product_VD).mul_(share)
             if for_weight:
-                grad_VD = _added_product(grad_VD, raw_NV, chunk_ND)
+                grad_VD = _added_product(grad_VD, raw_NV, chunk_ND, share)
         if for_weight and grad_VD is None:
             grad_VD = _fp32_zeros(weight_VD)
         ctx.gradients = (grad_ND, grad_VD, grad_V)
@@ -185,8 +187,8 @@ def _chunk(
 ) -> Tensor:
     """Return (loss, divergence, CE) summed over these rows, from the head's products with them.
 
-    The products are replaced by the gradient of loss / normaliser with respect to them, and its
-    sum over rows is added to `grad_V`, where they are wanted.
+    The products are replaced by the gradient of the loss's sum with respect to them; its sum over
+    rows, divided by the normaliser, is added to `grad_V`. Either only where it is wanted.
     """
     sums = torch.zeros(3, device=raw_NV.device)
     term = None
@@ -200,7 +202,7 @@ def _chunk(
         if grad_NV is None:
             continue
         if grad_V is not None:
-            grad_V += grad_NV.sum(dim=0)
+            grad_V.add_(grad_NV.sum(dim=0), alpha=1.0 / plan.normaliser)
         raw_NV[part] = grad_NV
     return sums
 
@@ -229,10 +231,11 @@ def _part(
         loss = loss + weight * ce
     if want_gradient:
         # d(T^2 D)/dz = T times the slope with respect to z / T
-        share = (1.0 - weight) * temperature / plan.normaliser
-        grad_NV = None if grad_NV is None else grad_NV.mul_(share)
+        share = (1.0 - weight) * temperature
+        if grad_NV is not None and share != 1.0:
+            grad_NV = grad_NV.mul_(share)
         if weight > 0.0:
-            ce_NV = _cross_entropy_slope(logq_NV, label_N, weight / plan.normaliser)
+            ce_NV = _cross_entropy_slope(logq_NV, label_N, weight)
             grad_NV = ce_NV if grad_NV is None else grad_NV.add_(ce_NV)
         assert grad_NV is not None
         grad_NV = _through_cap(grad_NV, logits_NV, plan.head)
@@ -259,8 +262,10 @@ def _through_cap(grad_NV: Tensor, logits_NV: Tensor, head: Head) -> Tensor:
     return grad_NV
 
 
-def _added_product(grad_VD: Tensor | None, grad_NV: Tensor, chunk_ND: Tensor) -> Tensor:
-    """Return the head's gradient in fp32 with grad_NV^T chunk_ND added, in place but at first.
+def _added_product(
+    grad_VD: Tensor | None, grad_NV: Tensor, chunk_ND: Tensor, share: float
+) -> Tensor:
+    """Return the head's gradient in fp32 with share * grad_NV^T chunk_ND added, in place.
 
     A CPU returns products of bf16 in bf16: some rows of the head at a time they stay in its cache.
     """
@@ -269,11 +274,14 @@ def _added_product(grad_VD: Tensor | None, grad_NV: Tensor, chunk_ND: Tensor) ->
         shape = (grad_NV.shape[1], chunk_ND.shape[1])
         grad_VD = torch.empty(shape, dtype=torch.float32, device=grad_NV.device)
     if grad_NV.dtype == grad_VD.dtype:
-        return grad_VD.addmm_(grad_NV.T, chunk_ND, beta=0 if first else 1)
+        return grad_VD.addmm_(grad_NV.T, chunk_ND, alpha=share, beta=0 if first else 1)
     for start in range(0, len(grad_VD), _HEAD_ROWS):
         block = slice(start, start + _HEAD_ROWS)
         product_BD = grad_NV[:, block].T @ chunk_ND
-        grad_VD[block] = product_BD if first else grad_VD[block].add_(product_BD)
+        if first:
+            torch.mul(product_BD.float(), share, out=grad_VD[block])
+        else:
+            grad_VD[block].add_(product_BD, alpha=share)
     return grad_VD
 
 

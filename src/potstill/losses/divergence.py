@@ -79,7 +79,7 @@ def forward_kl(
     with 0 log 0 = 0).
     """
     p_NV = teacher_logp_NV.exp()
-    value_N = _total(_weighted(p_NV, teacher_logp_NV - student_logp_NV))
+    value_N = _weighted_sum(p_NV, teacher_logp_NV - student_logp_NV)
     return value_N, student_logp_NV.exp().sub_(p_NV) if slope else None
 
 
@@ -88,8 +88,8 @@ def reverse_kl(
 ) -> tuple[Tensor, Slope]:
     """Return KL(q || p), and its slope q (log q - log p - KL): inf where q > 0 = p."""
     q_NV = student_logp_NV.exp()
-    terms_NV = _weighted(q_NV, student_logp_NV - teacher_logp_NV)
-    value_N = _total(terms_NV)
+    terms_NV = student_logp_NV - teacher_logp_NV
+    value_N = _weighted_sum(q_NV, terms_NV)
     return value_N, terms_NV.sub_(q_NV.mul_(value_N[:, None])) if slope else None
 
 
@@ -176,13 +176,14 @@ def _gap(teacher_logp_NV: Tensor, student_logp_NV: Tensor) -> Tensor:
     return (teacher_logp_NV.clamp(min=_LEAST).sub_(finite_NV)).clamp_(-_GAP, _GAP)
 
 
-def _weighted(share_NV: Tensor, ratio_NV: Tensor) -> Tensor:
-    """Return share * ratio, and 0 where the share is 0, in place of the ratio."""
+def _weighted_sum(share_NV: Tensor, ratio_NV: Tensor) -> Tensor:
+    """Return the rows' sums of share * ratio, 0 where the share is 0; the ratio becomes these."""
     terms_NV = ratio_NV.mul_(share_NV)
+    total_N = _total(terms_NV)
     # 0 * inf is no number. Masks cost as much as the rest, so they wait until there is one.
-    if bool(terms_NV.sum().isnan()):
-        terms_NV.masked_fill_(share_NV == 0, 0.0)
-    return terms_NV
+    if bool(total_N.isnan().any()):
+        total_N = _total(terms_NV.masked_fill_(share_NV == 0, 0.0))
+    return total_N
 
 
 def _log_mixture(gap_NV: Tensor, share: float) -> Tensor:
