@@ -53,7 +53,8 @@ def main() -> None:
         print(f"{name}: {claim['value']:.4g} {claim['unit']}")
     if not arguments.quick:
         name = "train" if arguments.device == "cpu" else "train_gpu"
-        print(write_results(name, claims, rows, dtype, torch.device(arguments.device)))
+        device = torch.device(arguments.device)
+        print(write_results(name, claims, rows, dtype, device=device, peers=True))
 
 
 def all_rounds(setup: Setup, arguments: argparse.Namespace) -> list[Row]:

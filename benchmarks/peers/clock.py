@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
 from potstill.evaluate.machine import peak_memory_bytes
 
 

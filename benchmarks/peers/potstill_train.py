@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from peers.clock import Clock
+from peers.setup import LEARNING_RATE, PROMPT, SEED, Setup
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenTargets
@@ -21,10 +25,6 @@ from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import StoredTargets, TargetSource
-from torch import Tensor
-
-from peers.clock import Clock
-from peers.setup import LEARNING_RATE, PROMPT, SEED, Setup
 
 # Steps here are few; saving one is no part of them.
 _NEVER = 10**6

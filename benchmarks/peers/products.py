@@ -27,7 +27,9 @@ def run(setup: Setup, precision: str, device: torch.device, passes: int = 3) -> 
     student, teacher = _shapes(setup.student), _shapes(setup.teacher)
     body = _body_products(student["body"], teacher["body"], setup.tokens, dtype, device)
     heads = [
-        _head_products(student["head"], teacher["head"], setup.response_tokens, chunk, dtype, device)
+        _head_products(
+            student["head"], teacher["head"], setup.response_tokens, chunk, dtype, device
+        )
         for chunk in (256, 512, setup.response_tokens)
     ]
     # The fairest yardstick takes as many rows of the heads at once as is fastest.

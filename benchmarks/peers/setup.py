@@ -10,9 +10,11 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import potstill
 import torch
+
+import potstill
 from potstill.models.load import blocks_of, load, save
+from potstill.models.loaded import LoadedModel
 from potstill.shrink.shrink import Cut, pruned
 from potstill.train.batches import plan_steps
 
@@ -82,9 +84,7 @@ def prepare(
     kept = {round(i * (count - 1) / (layers - 1)) for i in range(layers)}
     student, _ = pruned(model, Cut(tuple(i for i in range(count) if i not in kept), None))
     save(student, folder / "student")
-    text = " ".join(_prompts())
-    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-    endless = itertools.cycle(ids)
+    endless = itertools.cycle(_text_ids(model))
     wanted = [[next(endless) for _ in range(length)] for _ in range(rows * steps)]
     (folder / "rows.json").write_text(json.dumps(wanted), encoding="utf-8")
     setup = Setup(
@@ -102,6 +102,14 @@ def prepare(
 def torch_dtype(precision: str) -> torch.dtype:
     """Return the dtype that `fp32` or `bf16` names."""
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def _text_ids(model: LoadedModel) -> list[int]:
+    """Return the prompts' ids, or any where the tokenizer knows no text (random weights)."""
+    ids: list[int] = model.tokenizer(" ".join(_prompts()), add_special_tokens=False)["input_ids"]
+    if len(set(ids)) > 1:
+        return ids
+    return torch.randint(len(model.tokenizer), (100_000,)).tolist()
 
 
 def _prompts() -> list[str]:
