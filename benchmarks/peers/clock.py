@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from potstill.evaluate.machine import peak_memory_bytes
+from peers.memory import peak_bytes
 
 
 @dataclass
@@ -27,11 +27,4 @@ class Clock:
     def report(self, losses: list[float]) -> dict[str, Any]:
         """Return seconds of each step but the first, losses, and the process's peak memory."""
         seconds = [b - a for a, b in zip(self.ends[:-1], self.ends[1:], strict=True)]
-        on_gpu = self.device.type == "cuda"
-        return {
-            "seconds": seconds,
-            "losses": losses,
-            "peak_bytes": torch.cuda.max_memory_allocated(self.device)
-            if on_gpu
-            else peak_memory_bytes(),
-        }
+        return {"seconds": seconds, "losses": losses, "peak_bytes": peak_bytes(self.device)}
