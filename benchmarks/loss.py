@@ -56,7 +56,7 @@ def main() -> None:
     claims = claims_of(rows, arguments.runs)
     for name, claim in claims.items():
         print(f"{name}: {claim['value']:.4g} {claim['unit']}")
-    if not arguments.quick:
+    if arguments.complete:
         name = "loss" if device.type == "cpu" else "loss_gpu"
         dtype = torch_dtype(arguments.precisions[-1])
         print(write_results(name, claims, rows, dtype, device=device, peers=True))
@@ -260,7 +260,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="small, and nothing is written")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16"))
+    parser.add_argument(
+        "--precisions", nargs="+", choices=("fp32", "bf16"), help="only these; nothing is written"
+    )
     parser.add_argument("--vocabularies", nargs="+", type=int)
     parser.add_argument("--rows", type=int, help="positions in a call")
     parser.add_argument("--memory-rows", nargs="+", type=int)
@@ -271,6 +273,10 @@ def _arguments() -> argparse.Namespace:
     )
     found = parser.parse_args()
     quick = found.quick
+    # Part of the measurements must not take the place of all of them.
+    found.complete = not (quick or found.precisions)
+    if found.device == "cpu":
+        found.complete = found.complete and not found.vocabularies
     found.precisions = found.precisions or (["fp32", "bf16"] if found.device == "cpu" else ["bf16"])
     found.vocabularies = found.vocabularies or VOCABULARIES[: 1 if quick else None]
     found.rows = found.rows or (256 if quick else 1024)

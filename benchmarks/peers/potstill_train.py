@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from peers.clock import Clock
-from peers.setup import LEARNING_RATE, PROMPT, SEED, Setup
+from peers.setup import BETAS, LEARNING_RATE, PROMPT, SEED, Setup
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenTargets
@@ -121,6 +121,10 @@ def _train(
 def _config(setup: Setup) -> TrainConfig:
     return TrainConfig(
         learning_rate=LEARNING_RATE,
+        betas=BETAS,
+        # The same rate at every step, as the peers are set up.
+        warmup=0,
+        final_learning_rate=1,
         epochs=1,
         batch_tokens=setup.tokens,
         micro_batch_tokens=setup.tokens,

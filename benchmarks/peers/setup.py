@@ -21,7 +21,10 @@ from potstill.train.batches import plan_steps
 # Never trained on, and the same for all: what the response follows.
 PROMPT = 8
 SEED = 0
+# All update with the same AdamW (no decay, gradients clipped to norm 1), so that losses can be
+# compared step by step.
 LEARNING_RATE = 1e-4
+BETAS = (0.9, 0.95)
 
 
 @dataclass(frozen=True)

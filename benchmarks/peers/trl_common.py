@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from peers.clock import Clock
-from peers.setup import LEARNING_RATE, PROMPT, SEED, Setup
+from peers.setup import BETAS, LEARNING_RATE, PROMPT, SEED, Setup
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -78,6 +78,11 @@ def arguments_of(setup: Setup, variant: Variant, device: torch.device) -> dict[s
         "gradient_accumulation_steps": 1,
         "max_steps": setup.steps,
         "learning_rate": LEARNING_RATE,
+        "lr_scheduler_type": "constant",
+        "adam_beta1": BETAS[0],
+        "adam_beta2": BETAS[1],
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
         "optim": "adamw_torch_fused",
         "gradient_checkpointing": False,
         "bf16": variant.autocast,
