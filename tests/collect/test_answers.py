@@ -10,14 +10,16 @@ import pytest
 from potstill.collect import answers
 from potstill.collect.answers import CollectionFigures, collect, plan_waves, questions
 from potstill.collect.magpie import usable, written_prompts
+from potstill.collect.targets import target_specs
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, prompt_id_of
+from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent
-from potstill.recipe import MagpieConfig, TermsConfig
+from potstill.recipe import CollectConfig, MagpieConfig, TermsConfig
 from potstill.terms.gate import TermsDecision, decide
 from potstill.terms.licences import licence_of
 
@@ -50,7 +52,7 @@ def collected(
             store,
             decision,
             slots=4,
-            keep_hidden=True,
+            targets=target_specs(CollectConfig(), 1.0),
             progress=Silent(),
         )
     finally:
@@ -70,9 +72,9 @@ def test_every_row_is_whole(nano_llama: Path, tmp_path: Path) -> None:
     store = ExchangeStore(tmp_path)
     rows = store.read("train")
     assert len(rows) == figures.exchanges == figures.computed == 30
-    states = store.targets(model.identity, [r.exchange_id for r in rows])
+    states = store.targets(model.identity, HIDDEN_FP16, [r.exchange_id for r in rows])
     for row, state in zip(rows, states, strict=True):
-        assert len(state) == len(row.response_token_ids)
+        assert len(state) == len(row.response_token_ids or ())
         assert row.teacher == model.identity
         assert row.tokenizer == model.tokenizer_id
         assert row.terms_decision.startswith("allow: ")

@@ -17,8 +17,9 @@ from potstill.errors import PotstillError
 from potstill.exchanges import compaction, shards
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.rows import Mark
+from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.exchanges.store import ExchangeStore
-from potstill.exchanges.targets import HiddenTargets
+from potstill.exchanges.targets import ExchangeTargets, HiddenStates
 from potstill.models.head import Head
 
 SCORER = "blake3:teacher"
@@ -51,8 +52,17 @@ def hidden(number: int, rows: int = 3, dim: int = 4) -> Tensor:
     return torch.randn(rows, dim, generator=generator)
 
 
-def targets(number: int, rows: int = 3) -> HiddenTargets:
-    return HiddenTargets(f"id-{number:04d}", SCORER, hidden(number, rows))
+def kept(key: str, hidden_RD: Tensor) -> ExchangeTargets:
+    return ExchangeTargets(key, SCORER, HIDDEN_FP16, HiddenStates(hidden_RD))
+
+
+def targets(number: int, rows: int = 3) -> ExchangeTargets:
+    return kept(f"id-{number:04d}", hidden(number, rows))
+
+
+def states(store: ExchangeStore, keys: list[str]) -> list[Tensor]:
+    found = store.targets(SCORER, HIDDEN_FP16, keys)
+    return [values.hidden_RD for values in found if isinstance(values, HiddenStates)]
 
 
 def files_under(root: Path) -> dict[str, bytes]:
@@ -93,12 +103,10 @@ def test_what_goes_in_comes_out(tmp_path: Path, compacted: bool, reopened: bool)
     assert store.read() == [exchange(i) for i in range(6)] + [bare]
     assert store.read("validation") == [exchange(1), exchange(4)]
     assert store.ids() == {f"id-{i:04d}" for i in (*range(6), 9)}
-    assert store.target_ids(SCORER) == {f"id-{i:04d}" for i in range(6)}
-    assert store.target_ids("another") == set()
+    assert store.target_ids(SCORER, HIDDEN_FP16) == {f"id-{i:04d}" for i in range(6)}
+    assert store.target_ids("another", HIDDEN_FP16) == set()
     asked = [4, 0, 5, 0]
-    for got, number in zip(
-        store.targets(SCORER, [f"id-{i:04d}" for i in asked]), asked, strict=True
-    ):
+    for got, number in zip(states(store, [f"id-{i:04d}" for i in asked]), asked, strict=True):
         assert got.dtype == torch.float16
         assert torch.equal(got, hidden(number).half())
 
@@ -118,24 +126,24 @@ def test_targets_of_another_response_are_not_taken_for_the_stored_one(
 ) -> None:
     store.append([exchange(1)])
     store.append([exchange(1, response=(8, 8, 8))], [targets(1)])
-    assert store.target_ids(SCORER) == set()
+    assert store.target_ids(SCORER, HIDDEN_FP16) == set()
     store.append([exchange(1)], [targets(1)])
-    assert store.target_ids(SCORER) == {"id-0001"}
+    assert store.target_ids(SCORER, HIDDEN_FP16) == {"id-0001"}
 
 
 def test_targets_come_in_a_second_pass_and_from_several_scorers(store: ExchangeStore) -> None:
     store.append([exchange(i) for i in range(3)])
     store.compact()
     store.append_targets([targets(0), targets(2), replace(targets(0), scorer="second")])
-    assert store.target_ids(SCORER) == {"id-0000", "id-0002"}
+    assert store.target_ids(SCORER, HIDDEN_FP16) == {"id-0000", "id-0002"}
     store.compact()
-    assert store.target_ids("second") == {"id-0000"}
-    with pytest.raises(PotstillError, match="1 of 2 exchanges have no stored targets"):
-        store.targets(SCORER, ["id-0000", "id-0001"])
+    assert store.target_ids("second", HIDDEN_FP16) == {"id-0000"}
+    with pytest.raises(PotstillError, match="1 of 2 exchanges have no hidden-fp16 targets"):
+        states(store, ["id-0000", "id-0001"])
 
 
 def test_targets_have_to_fit_their_exchange(store: ExchangeStore) -> None:
-    with pytest.raises(ValueError, match="2 hidden states for 3 response tokens"):
+    with pytest.raises(ValueError, match="targets of 2 positions for 3 tokens"):
         store.append([exchange(1)], [targets(1, rows=2)])
     with pytest.raises(KeyError, match="no exchange"):
         store.append_targets([targets(1)])
@@ -150,19 +158,19 @@ def test_a_state_beyond_fp16_is_refused(
     hidden_RD = hidden(1)
     hidden_RD[1, 2] = value
     with pytest.raises(PotstillError, match="beyond fp16's range"):
-        store.append([exchange(1)], [HiddenTargets("id-0001", SCORER, hidden_RD.to(dtype))])
+        store.append([exchange(1)], [kept("id-0001", hidden_RD.to(dtype))])
     assert store.ids() == set()
 
 
 def test_the_largest_fp16_value_is_kept(store: ExchangeStore) -> None:
-    store.append([exchange(1)], [HiddenTargets("id-0001", SCORER, torch.full((3, 4), 65_504.0))])
-    assert store.targets(SCORER, ["id-0001"])[0].max() == 65_504.0
+    store.append([exchange(1)], [kept("id-0001", torch.full((3, 4), 65_504.0))])
+    assert states(store, ["id-0001"])[0].max() == 65_504.0
 
 
 def test_an_empty_response_has_empty_targets(store: ExchangeStore) -> None:
     store.append([exchange(1, response=())], [targets(1, rows=0)])
     store.compact()
-    assert store.targets(SCORER, ["id-0001"])[0].shape == (0, 4)
+    assert states(store, ["id-0001"])[0].shape == (0, 4)
 
 
 def test_the_later_mark_of_a_marker_stands(store: ExchangeStore) -> None:
@@ -221,7 +229,7 @@ def test_shards_are_plain_zstd_parquet_with_small_row_groups(tmp_path: Path) -> 
     count, rows, dim = 12, 100, 576
     store.append(
         [exchange(i, response=tuple(range(rows))) for i in range(count)],
-        [HiddenTargets(f"id-{i:04d}", SCORER, hidden(i, rows, dim)) for i in range(count)],
+        [kept(f"id-{i:04d}", hidden(i, rows, dim)) for i in range(count)],
     )
     store.compact()
     (path,) = (tmp_path / "targets").glob("*.parquet")
@@ -230,7 +238,7 @@ def test_shards_are_plain_zstd_parquet_with_small_row_groups(tmp_path: Path) -> 
     assert metadata.num_row_groups >= 3
     (table,) = [pq.read_table(p) for p in (tmp_path / "exchanges").glob("*.parquet")]
     assert table.column("exchange_id").to_pylist() == [f"id-{i:04d}" for i in range(count)]
-    assert torch.equal(store.targets(SCORER, ["id-0007"])[0], hidden(7, rows, dim).half())
+    assert torch.equal(states(store, ["id-0007"])[0], hidden(7, rows, dim).half())
 
 
 def test_large_targets_are_cut_into_several_shards(
@@ -243,7 +251,7 @@ def test_large_targets_are_cut_into_several_shards(
     assert len(list((tmp_path / "targets").glob("*.parquet"))) == 3
     assert len(list((tmp_path / "exchanges").glob("*.parquet"))) == 2
     assert store.read() == [exchange(i) for i in range(6)]
-    got = store.targets(SCORER, [f"id-{i:04d}" for i in range(6)])
+    got = states(store, [f"id-{i:04d}" for i in range(6)])
     assert all(torch.equal(got[i], hidden(i).half()) for i in range(6))
 
 
@@ -291,24 +299,24 @@ def test_a_damaged_shard_is_named_and_its_rows_are_collected_again(
         path.write_bytes(path.read_bytes()[: -40 if damage == "cut" else 0])
     store = ExchangeStore(tmp_path)
     with pytest.raises(PotstillError, match=f"{table}/{path.name} is damaged"):
-        store.target_ids(SCORER)
+        store.target_ids(SCORER, HIDDEN_FP16)
     assert store.repair() == [f"{table}/{path.name}"]
-    assert store.target_ids(SCORER) == {"id-0006"}
+    assert store.target_ids(SCORER, HIDDEN_FP16) == {"id-0006"}
     again = exchange(1, response=(9, 9))
     if table == "exchanges":
         # Collected again, with another response: neither old targets nor old marks may stay.
         assert store.ids() == {"id-0006"}
         store.append([again])
-        assert store.target_ids(SCORER) == {"id-0006"}
+        assert store.target_ids(SCORER, HIDDEN_FP16) == {"id-0006"}
         assert store.marks() == []
         store.append_targets([targets(1, rows=2)])
         store.compact()
-        assert torch.equal(store.targets(SCORER, ["id-0001"])[0], hidden(1, 2).half())
+        assert torch.equal(states(store, ["id-0001"])[0], hidden(1, 2).half())
     else:
         assert len(store.ids()) == 7
         store.append([], [targets(i) for i in range(6)])
         store.compact()
-        assert len(store.target_ids(SCORER)) == 7
+        assert len(store.target_ids(SCORER, HIDDEN_FP16)) == 7
     assert store.repair() == []
 
 
@@ -383,7 +391,7 @@ def test_a_full_disk_in_compaction_loses_and_doubles_nothing(
     assert not list((tmp_path / "targets").glob("*.parquet"))
     for again in (store, ExchangeStore(tmp_path)):
         assert again.read() == [exchange(i) for i in range(6)]
-        assert len(again.target_ids(SCORER)) == 6
+        assert len(again.target_ids(SCORER, HIDDEN_FP16)) == 6
     store.compact()
     assert store.read() == [exchange(i) for i in range(6)]
     assert (

@@ -24,12 +24,14 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.rows import Mark
+from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.exchanges.store import ExchangeStore
-from potstill.exchanges.targets import HiddenTargets
+from potstill.exchanges.targets import ExchangeTargets, HiddenStates
 
 SCORER = "blake3:teacher"
 WRITERS = ("durable.py", "journal.py", "compaction.py", "shards.py", "targets.py", "store.py")
@@ -57,8 +59,12 @@ def exchange(number: int) -> Exchange:
     )
 
 
-def targets(number: int) -> HiddenTargets:
-    return HiddenTargets(f"id-{number:04d}", SCORER, torch.full((2, 3), float(number)))
+def kept(number: int, hidden_RD: Tensor) -> ExchangeTargets:
+    return ExchangeTargets(f"id-{number:04d}", SCORER, HIDDEN_FP16, HiddenStates(hidden_RD))
+
+
+def targets(number: int) -> ExchangeTargets:
+    return kept(number, torch.full((2, 3), float(number)))
 
 
 def in_child(work: Callable[[], None], before: Callable[[], None] = lambda: None) -> int:
@@ -111,13 +117,14 @@ def check_whole(root: Path, numbers: set[int], marked: dict[int, bool]) -> None:
     assert store.repair() == []
     for _ in range(2):
         assert store.read() == [exchange(n) for n in sorted(numbers)]
-        assert store.target_ids(SCORER) == {f"id-{n:04d}" for n in numbers}
+        assert store.target_ids(SCORER, HIDDEN_FP16) == {f"id-{n:04d}" for n in numbers}
         for n, got in zip(
             sorted(numbers),
-            store.targets(SCORER, [f"id-{n:04d}" for n in sorted(numbers)]),
+            store.targets(SCORER, HIDDEN_FP16, [f"id-{n:04d}" for n in sorted(numbers)]),
             strict=True,
         ):
-            assert torch.equal(got, torch.full((2, 3), float(n)).half())
+            assert isinstance(got, HiddenStates)
+            assert torch.equal(got.hidden_RD, torch.full((2, 3), float(n)).half())
         assert store.marks() == [Mark(f"id-{n:04d}", "m", marked[n], "") for n in sorted(marked)]
         store.compact()
     assert stored_rows(root, "exchanges") == len(numbers)
@@ -169,7 +176,7 @@ def test_a_kill_at_every_line_of_a_transaction(tmp_path: Path) -> None:
         )
         store = ExchangeStore(root)
         outcomes.append(len(store.ids()))
-        assert len(store.target_ids(SCORER)) == outcomes[-1]
+        assert len(store.target_ids(SCORER, HIDDEN_FP16)) == outcomes[-1]
         store.close()
         shutil.rmtree(root)
         line += 1
@@ -213,7 +220,7 @@ def test_a_real_size_limit_is_a_full_disk(tmp_path: Path) -> None:
 
     def fill() -> None:
         store = ExchangeStore(tmp_path)
-        wide = [HiddenTargets(f"id-{n:04d}", SCORER, torch.randn(2, 9000)) for n in range(40)]
+        wide = [kept(n, torch.randn(2, 9000)) for n in range(40)]
         stored = 0
         with pytest.raises(PotstillError, match="the disk is full"):  # noqa: PT012
             for n in range(40):
@@ -279,7 +286,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def read(self) -> None:
         assert numbers_in(self.store) == sorted(self.numbers)
-        assert len(self.store.target_ids(SCORER)) == len(self.numbers)
+        assert len(self.store.target_ids(SCORER, HIDDEN_FP16)) == len(self.numbers)
 
     @rule(
         numbers=st.lists(st.integers(0, 12), min_size=1, max_size=4),

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from potstill.errors import PotstillError
+from potstill.losses.targets import DenseTargets
 from potstill.models.load import blocks_of, head_of, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
@@ -30,8 +30,9 @@ class Scored:
     def __init__(self, teacher: LoadedModel) -> None:
         self.teacher = teacher
 
-    def hidden(self, examples: Sequence[TrainingExample]) -> list[Tensor]:
-        return response_hidden(self.teacher, [(e.prompt_ids, e.response_ids) for e in examples])
+    def targets(self, examples: Sequence[TrainingExample]) -> DenseTargets:
+        pairs = [(e.prompt_ids, e.response_ids) for e in examples]
+        return DenseTargets(torch.cat(response_hidden(self.teacher, pairs)), head_of(self.teacher))
 
 
 def examples_of(model: LoadedModel, count: int = 24) -> list[TrainingExample]:
@@ -66,8 +67,6 @@ def run(
         config=settings,
         seed=0,
         targets=Scored(teacher),
-        teacher_head=head_of(teacher),
-        vocabulary=None,
         checkpoints=folder,
         validate=options.pop("validate", None),
         log=options.pop("log", logged.append),
@@ -246,8 +245,6 @@ def test_where_padding_is_the_end_of_sequence_the_student_still_learns_to_stop(
         config=config(epochs=20, learning_rate=3e-3, cross_entropy=1.0),
         seed=0,
         targets=None,
-        teacher_head=None,
-        vocabulary=None,
         checkpoints=tmp_path,
         validate=None,
         log=lambda entry: None,
@@ -274,7 +271,7 @@ def test_validation_is_logged_and_leaves_training_mode(nano_llama: Path, tmp_pat
 
 def test_a_failing_target_source_is_not_swallowed(nano_llama: Path, tmp_path: Path) -> None:
     class Failing:
-        def hidden(self, examples: Sequence[TrainingExample]) -> list[Tensor]:
+        def targets(self, examples: Sequence[TrainingExample]) -> DenseTargets:
             raise OSError("the disk is gone")
 
     student = load(str(nano_llama), precision="fp32", trainable=True)
@@ -285,8 +282,6 @@ def test_a_failing_target_source_is_not_swallowed(nano_llama: Path, tmp_path: Pa
             config=config(),
             seed=0,
             targets=Failing(),
-            teacher_head=head_of(student),
-            vocabulary=None,
             checkpoints=tmp_path,
             validate=None,
             log=lambda entry: None,
@@ -309,8 +304,6 @@ def test_bf16_training_stays_close_to_fp32(nano_llama: Path, tmp_path: Path) -> 
         config=config(),
         seed=0,
         targets=Scored(teacher),
-        teacher_head=head_of(teacher),
-        vocabulary=None,
         checkpoints=tmp_path / "b",
         validate=None,
         log=logged.append,

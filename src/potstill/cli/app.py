@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from potstill.cli import chat, collect, demo, distill, evaluate, recipe, show, train
+from potstill.cli import chat, collect, demo, distill, evaluate, recipe, show, store, train
 
 app = typer.Typer(
     name="potstill",
@@ -30,6 +30,7 @@ for verb in (
     recipe.recipe,
 ):
     app.command()(verb)
+app.add_typer(store.app, name="store")
 
 
 def _version(wanted: bool) -> None:

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from potstill.collect.targets import TargetSpecs
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
+from potstill.exchanges.forming import formed
 from potstill.exchanges.store import ExchangeStore
-from potstill.exchanges.targets import HiddenTargets
 from potstill.models.chat import prompt_ids, response_text
 from potstill.models.generate import Completion, Request, SlotUse, decode
-from potstill.models.load import context_length
+from potstill.models.load import context_length, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.progress import Progress
@@ -94,7 +95,7 @@ def collect(
     decision: TermsDecision,
     *,
     slots: int,
-    keep_hidden: bool,
+    targets: TargetSpecs,
     progress: Progress,
     label: str = "collect",
 ) -> CollectionFigures:
@@ -102,10 +103,11 @@ def collect(
 
     `decision` is the terms gate's; it raises where the teacher's outputs may not be used. A
     wave in which anything is missing is decoded again whole; rows already stored stay as they are.
+    `targets` come from the states that decoding computes, in the form that the prompt's split has.
     """
     decision.require()
     by_id = {q.exchange_id: q for q in wanted}
-    missing = _missing(by_id, store, teacher.identity, keep_hidden)
+    missing = _missing(by_id, store, teacher.identity, targets)
     before, last = SlotUse(), SlotUse()
     started = time.perf_counter()
     tokens = computed = 0
@@ -116,11 +118,10 @@ def collect(
                 continue
             use = last if number == len(waves) - 1 else before
             requests = [Request(key, by_id[key].prompt_ids) for key in wave]
-            found = decode(
-                teacher, requests, sampling, slots=slots, keep_hidden=keep_hidden, use=use
-            )
+            keep = any(targets[by_id[key].prompt.split] is not None for key in wave)
+            found = decode(teacher, requests, sampling, slots=slots, keep_hidden=keep, use=use)
             for group in _groups(found):
-                _store(teacher, group, by_id, sampling, store, decision)
+                _store(teacher, group, by_id, sampling, store, decision, targets)
                 computed += len(group)
                 tokens += sum(len(c.token_ids) for c in group)
                 rate = tokens / (time.perf_counter() - started)
@@ -144,12 +145,16 @@ def as_record(figures: CollectionFigures) -> dict[str, Any]:
 
 
 def _missing(
-    by_id: dict[str, Question], store: ExchangeStore, scorer: str, keep_hidden: bool
+    by_id: dict[str, Question], store: ExchangeStore, scorer: str, targets: TargetSpecs
 ) -> set[str]:
     stored = store.ids()
-    if keep_hidden:
-        stored &= store.target_ids(scorer)
-    return set(by_id) - stored
+    having = {spec: store.target_ids(scorer, spec) for spec in targets.values() if spec}
+    missing = set()
+    for key, question in by_id.items():
+        spec = targets[question.prompt.split]
+        if key not in stored or (spec is not None and key not in having[spec]):
+            missing.add(key)
+    return missing
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -175,13 +180,14 @@ def _store(
     sampling: Sampling,
     store: ExchangeStore,
     decision: TermsDecision,
+    specs: TargetSpecs,
 ) -> None:
     rows = [_exchange(teacher, c, by_id[c.key], sampling, decision) for c in group]
-    targets = [
-        HiddenTargets(c.key, teacher.identity, c.hidden_RD.half())
-        for c in group
-        if c.hidden_RD is not None
-    ]
+    head, targets = head_of(teacher), []
+    for done in group:
+        spec = specs[by_id[done.key].prompt.split]
+        if spec is not None and done.hidden_RD is not None:
+            targets.append(formed(done.key, teacher.identity, done.hidden_RD, head, spec))
     store.append(rows, targets)
 
 

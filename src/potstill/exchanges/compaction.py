@@ -10,7 +10,7 @@ from potstill.exchanges.index import Folders, Index, mark_rows
 from potstill.exchanges.journal import Journal
 from potstill.exchanges.rows import TargetKey, TargetRow, exchange_table, mark_table
 from potstill.exchanges.shards import open_shard, shards, write_shard
-from potstill.exchanges.targets import write_target_shard
+from potstill.exchanges.target_shards import write_target_shard
 
 _GROUP_ROWS = 4_096
 _EXCHANGES_A_SHARD = 65_536
@@ -32,7 +32,7 @@ def compact_journals(folders: Folders, journals: Sequence[Journal], index: Index
             write_shard(folders.exchanges, exchange_table(part), group_rows=_GROUP_ROWS)
         stored.update(row["exchange_id"] for row in rows)
     for journal in journals:
-        sizes = journal.target_sizes()
+        sizes = {key: size for key, (_, size) in journal.target_extents().items()}
         fresh = sorted(
             key
             for key in sizes
@@ -54,7 +54,7 @@ def remove_orphans(folders: Folders, journals: Sequence[Journal], index: Index) 
     """
     changed = False
     for journal in journals:
-        targets = [key for key in journal.target_sizes() if key[0] not in index.known]
+        targets = [key for key in journal.target_extents() if key[0] not in index.known]
         marks = [m.sequence for m in journal.marks() if m.mark.exchange_id not in index.known]
         if targets or marks:
             journal.drop(targets, marks)

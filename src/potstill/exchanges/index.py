@@ -11,7 +11,7 @@ from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.journal import Journal
 from potstill.exchanges.rows import Mark, MarkRow, TargetKey, response_digest
 from potstill.exchanges.shards import open_shard
-from potstill.exchanges.targets import TargetShards
+from potstill.exchanges.target_shards import TargetShards
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def load_index(
     for journal in journals:
         for row in journal.exchanges():
             known.setdefault(row["exchange_id"], _known_row(row))
-        targets_in_journals.update((key, journal) for key in journal.target_sizes())
+        targets_in_journals.update((key, journal) for key in journal.target_extents())
         marks += journal.marks()
     marks.sort(key=lambda row: row.sequence)
     return Index(

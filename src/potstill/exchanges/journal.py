@@ -98,10 +98,10 @@ class Journal:
         """Return the rows of exchanges."""
         return [json.loads(row) for (row,) in self._query("SELECT row FROM exchanges")]
 
-    def target_sizes(self) -> dict[TargetKey, int]:
-        """Return the key of every row of targets with the bytes of its data."""
-        rows = self._query("SELECT exchange_id, scorer, spec, length(data) FROM targets")
-        return {(row[0], row[1], row[2]): row[3] for row in rows}
+    def target_extents(self) -> dict[TargetKey, tuple[int, int]]:
+        """Return the key of every row of targets with its positions and the bytes of its data."""
+        rows = self._query("SELECT exchange_id, scorer, spec, rows, length(data) FROM targets")
+        return {(row[0], row[1], row[2]): (row[3], row[4]) for row in rows}
 
     def target(self, key: TargetKey) -> TargetRow:
         """Return one row of targets; raises `KeyError` where there is none."""

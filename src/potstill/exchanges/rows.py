@@ -83,7 +83,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class TargetRow:
-    """One row of `targets`: `data` is fp16 little-endian, `rows` times `dim` numbers."""
+    """One row of `targets`: `rows` positions, `dim` the width of what `data` holds in the form
+    that `spec` names."""
 
     exchange_id: str
     scorer: str

@@ -16,12 +16,19 @@ from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyarrow.compute as pc
-from torch import Tensor
 
 from potstill.durable import remove_leftovers
 from potstill.errors import PotstillError
+from potstill.exchanges.codecs import decode, encode
 from potstill.exchanges.compaction import compact_journals, remove_orphans
 from potstill.exchanges.exchange import Exchange, Split
+from potstill.exchanges.heads import (
+    has_head,
+    head_files,
+    head_is_intact,
+    load_head,
+    save_head,
+)
 from potstill.exchanges.index import Folders, Index, Known, known_of, load_index
 from potstill.exchanges.journal import Journal, journal_is_intact, journals, set_aside_journal
 from potstill.exchanges.rows import (
@@ -33,16 +40,9 @@ from potstill.exchanges.rows import (
     exchange_to_row,
 )
 from potstill.exchanges.shards import damaged, is_intact, open_shard, set_aside, shards
-from potstill.exchanges.targets import (
-    SPEC,
-    HiddenTargets,
-    head_files,
-    head_is_intact,
-    hidden_of,
-    load_head,
-    save_head,
-    target_row,
-)
+from potstill.exchanges.specs import TargetSpec
+from potstill.exchanges.targets import ExchangeTargets, TargetValues
+from potstill.exchanges.usage import TargetUsage, target_usage
 from potstill.models.head import Head
 
 _P = ParamSpec("_P")
@@ -79,7 +79,9 @@ class ExchangeStore:
         self._orphans_gone = False
 
     @_locked
-    def append(self, exchanges: Sequence[Exchange], targets: Sequence[HiddenTargets] = ()) -> None:
+    def append(
+        self, exchanges: Sequence[Exchange], targets: Sequence[ExchangeTargets] = ()
+    ) -> None:
         """Store a batch in one transaction, durable on return; all of it or none.
 
         A row whose id is stored already is skipped. `targets` may belong to exchanges of this
@@ -111,7 +113,7 @@ class ExchangeStore:
         index.targets_in_journals.update((row.key, journal) for row in rows)
 
     @_locked
-    def append_targets(self, targets: Sequence[HiddenTargets]) -> None:
+    def append_targets(self, targets: Sequence[ExchangeTargets]) -> None:
         """Store targets of exchanges that are stored already (scored in a second pass)."""
         self.append([], targets)
 
@@ -141,20 +143,20 @@ class ExchangeStore:
         return [exchange_from_row(found[key]) for key in sorted(found)]
 
     @_locked
-    def target_ids(self, scorer: str) -> set[str]:
-        """Return the ids of the exchanges that have targets of this scorer."""
+    def target_ids(self, scorer: str, spec: TargetSpec) -> set[str]:
+        """Return the ids of the exchanges that have targets of this scorer in this form."""
         index = self._index()
         keys = [*index.target_shards.keys(), *index.targets_in_journals]
-        return {key[0] for key in keys if key[1:] == (scorer, SPEC) and key[0] in index.known}
+        return {key[0] for key in keys if key[1:] == (scorer, spec.name) and key[0] in index.known}
 
     @_locked
-    def targets(self, scorer: str, ids: Sequence[str]) -> list[Tensor]:
-        """Return hidden_RD (fp16, on the CPU) for each id, in the order asked.
+    def targets(self, scorer: str, spec: TargetSpec, ids: Sequence[str]) -> list[TargetValues]:
+        """Return the values (on the CPU) of each id, in the order asked.
 
         Raises `PotstillError` where one is not stored.
         """
         index = self._index()
-        keys: list[TargetKey] = [(exchange_id, scorer, SPEC) for exchange_id in ids]
+        keys: list[TargetKey] = [(exchange_id, scorer, spec.name) for exchange_id in ids]
         in_shards = [key for key in keys if key in index.target_shards]
         in_journals = [key for key in keys if key in index.targets_in_journals]
         missing = (
@@ -164,20 +166,25 @@ class ExchangeStore:
         )
         if missing:
             raise PotstillError(
-                f"{missing} of {len(keys)} exchanges have no stored targets of {scorer}; run the "
-                "same command again to score them"
+                f"{missing} of {len(keys)} exchanges have no {spec.name} targets of {scorer}; run "
+                "the same command again to score them"
             )
         found = index.target_shards.read(in_shards)
         for key in in_journals:
             if key not in found:
                 row = index.targets_in_journals[key].target(key)
-                found[key] = hidden_of(row.rows, row.dim, row.data)
+                found[key] = decode(spec, row.rows, row.dim, row.data)
         return [found[key] for key in keys]
 
     @_locked
     def save_head(self, scorer: str, head: Head) -> None:
         """Store the head that turns this scorer's hidden states into logits, once."""
         save_head(self._folders.targets, scorer, head)
+
+    @_locked
+    def has_head(self, scorer: str) -> bool:
+        """Tell whether a scorer's head is stored, and intact."""
+        return has_head(self._folders.targets, scorer)
 
     @_locked
     def head(self, scorer: str) -> Head:
@@ -277,6 +284,11 @@ class ExchangeStore:
         }
 
     @_locked
+    def usage(self) -> list[TargetUsage]:
+        """Return what each form of targets takes, measured."""
+        return target_usage(self._verified_shards(self._folders.targets), self._open_journals())
+
+    @_locked
     def close(self) -> None:
         """Close every file. Everything stays stored; the next call opens what it needs."""
         for journal in self._journals or []:
@@ -307,7 +319,7 @@ class ExchangeStore:
         return found[-1]
 
     def _new_targets(
-        self, targets: Iterable[HiddenTargets], fresh: dict[str, Known]
+        self, targets: Iterable[ExchangeTargets], fresh: dict[str, Known]
     ) -> list[TargetRow]:
         """Return the rows of those targets that are not stored yet, checked.
 
@@ -316,18 +328,16 @@ class ExchangeStore:
         index = self._index()
         rows: dict[TargetKey, TargetRow] = {}
         for target in targets:
-            key = (target.exchange_id, target.scorer, SPEC)
+            key = (target.exchange_id, target.scorer, target.spec.name)
             if key in rows or key in index.target_shards or key in index.targets_in_journals:
                 continue
             known = fresh.get(target.exchange_id) or index.known.get(target.exchange_id)
             if known is None:
                 raise KeyError(f"no exchange {target.exchange_id} is stored")
             tokens = known.tokens
-            if tokens is not None and len(target.hidden_RD) != tokens:
-                raise ValueError(
-                    f"{len(target.hidden_RD)} hidden states for {tokens} response tokens"
-                )
-            rows[key] = target_row(target)
+            if tokens is not None and len(target.values) != tokens:
+                raise ValueError(f"targets of {len(target.values)} positions for {tokens} tokens")
+            rows[key] = encode(target)
         return list(rows.values())
 
     def _remove_orphans(self) -> None:

@@ -5,8 +5,9 @@ The losses take any of these and do not care where it came from. Ids are the stu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from potstill.losses.teacher import TeacherHead
@@ -23,6 +24,10 @@ class DenseTargets:
     hidden_ND: Tensor
     head: Head | TeacherHead
 
+    def to(self, device: torch.device) -> DenseTargets:
+        """Return the states on a device; the head stays where it is."""
+        return DenseTargets(self.hidden_ND.to(device, non_blocking=True), self.head)
+
 
 @dataclass(frozen=True)
 class SampledTargets:
@@ -38,6 +43,15 @@ class SampledTargets:
     weight_NK: Tensor
     entropy_N: Tensor
     temperature: float = 1.0
+
+    def to(self, device: torch.device) -> SampledTargets:
+        """Return them on a device."""
+        return replace(
+            self,
+            ids_NK=self.ids_NK.to(device, non_blocking=True),
+            weight_NK=self.weight_NK.to(device, non_blocking=True),
+            entropy_N=self.entropy_N.to(device, non_blocking=True),
+        )
 
     def rows(self, rows: slice) -> SampledTargets:
         """Return some of the rows."""
@@ -57,6 +71,12 @@ class TopKTargets:
 
     ids_NK: Tensor
     logp_NK: Tensor
+
+    def to(self, device: torch.device) -> TopKTargets:
+        """Return them on a device."""
+        return TopKTargets(
+            self.ids_NK.to(device, non_blocking=True), self.logp_NK.to(device, non_blocking=True)
+        )
 
     def rows(self, rows: slice) -> TopKTargets:
         """Return some of the rows."""

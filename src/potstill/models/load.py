@@ -84,6 +84,13 @@ def load(
     )
 
 
+def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
+    """Return a model's tokenizer without its weights."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
+
+
 def trainable_copy(model: LoadedModel) -> LoadedModel:
     """Return the model again with fp32 weights of its own, read from its files where it has any."""
     if model.directory is None or next(model.network.parameters()).dtype == torch.float32:

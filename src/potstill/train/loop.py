@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,12 @@ from torch import Tensor
 from potstill.errors import PotstillError
 from potstill.losses.chunked import distillation_loss
 from potstill.losses.divergence import Divergence
-from potstill.losses.targets import DenseTargets
-from potstill.losses.teacher import TeacherHead
+from potstill.losses.targets import Targets
 from potstill.losses.workspace import Workspace
-from potstill.models.head import Head
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.models.score import padded
-from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches, plan_steps
@@ -63,8 +61,6 @@ def train(
     config: TrainConfig,
     seed: int,
     targets: TargetSource | None,
-    teacher_head: Head | None,
-    vocabulary: VocabularyMap | None,
     checkpoints: Path,
     validate: Validate | None,
     log: Log,
@@ -79,7 +75,7 @@ def train(
     """
     if not examples:
         raise PotstillError("there is no exchange to train on; collect responses first")
-    loop = _Loop(student, examples, config, seed, targets, teacher_head, vocabulary, checkpoints)
+    loop = _Loop(student, examples, config, seed, targets, checkpoints)
     return loop.run(validate, log, progress)
 
 
@@ -93,8 +89,6 @@ class _Loop:
         config: TrainConfig,
         seed: int,
         targets: TargetSource | None,
-        teacher_head: Head | None,
-        vocabulary: VocabularyMap | None,
         folder: Path,
     ) -> None:
         self.student, self.examples, self.config = student, examples, config
@@ -103,9 +97,6 @@ class _Loop:
         self.network = student.network
         longest = max(example.length for example in examples)
         self.body = ComputeBody(self.network, student.compute_dtype, longest, config.frozen_blocks)
-        self.teacher = None
-        if teacher_head is not None and targets is not None:
-            self.teacher = TeacherHead.of(teacher_head, vocabulary, dtype=student.compute_dtype)
         self.lengths = [example.length for example in examples]
         self.steps = plan_steps(
             self.lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed
@@ -130,8 +121,9 @@ class _Loop:
                 _Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
                 shown.advance(self.position.step)
+                coming = prefetch.through(self._micro_batches())
                 while self.position.step < len(self.steps):
-                    self._one_step(prefetch, validate, log, shown)
+                    self._one_step(coming, validate, log, shown)
         except KeyboardInterrupt:
             # In the middle of an update the weights are neither old nor new.
             if not self.updating and self.position.step:
@@ -142,13 +134,13 @@ class _Loop:
         return self._result()
 
     def _one_step(
-        self, prefetch: _Prefetch, validate: Validate | None, log: Log, shown: Step
+        self, coming: Iterator[_MicroBatch], validate: Validate | None, log: Log, shown: Step
     ) -> None:
         started = time.perf_counter()
         number = self.position.step
         step = self.steps[number]
         rate = learning_rate(number, len(self.steps), self.config)
-        loss = self._gradient(step, prefetch)
+        loss = self._gradient(step, coming)
         norm = self._update(number, loss, rate)
         tokens = sum(self.lengths[i] for i in step)
         seconds = time.perf_counter() - started
@@ -182,13 +174,21 @@ class _Loop:
         if done % self.config.checkpoint_every == 0 and done < len(self.steps):
             self._save()
 
-    def _gradient(self, step: Sequence[int], prefetch: _Prefetch) -> float:
-        """Add up the step's gradient over its micro-batches and return its loss."""
+    def _parts(self, step: Sequence[int]) -> list[list[int]]:
+        """Return the micro-batches of a step that are this process's."""
         parts = micro_batches(step, self.lengths, self.config.micro_batch_tokens)
-        mine = parts[self.accelerator.process_index :: self.accelerator.num_processes]
+        return parts[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _micro_batches(self) -> Iterator[list[int]]:
+        """Yield the micro-batches of all steps that are left, across which reading runs ahead."""
+        for step in self.steps[self.position.step :]:
+            yield from self._parts(step)
+
+    def _gradient(self, step: Sequence[int], coming: Iterator[_MicroBatch]) -> float:
+        """Add up the step's gradient over its micro-batches and return its loss."""
         normaliser = self._response_tokens(step)
         total = torch.zeros((), device=self.student.device)
-        for micro in prefetch.through(mine):
+        for micro in islice(coming, len(self._parts(step))):
             loss = self._loss(micro, normaliser)
             loss.backward()
             self.body.collect_gradients()
@@ -204,25 +204,21 @@ class _Loop:
     def _micro_batch(self, indices: Sequence[int]) -> _MicroBatch:
         """Read what a micro-batch needs; runs ahead of the training in a thread."""
         chosen = [self.examples[i] for i in indices]
-        hidden = self.targets.hidden(chosen) if self.targets is not None else None
         return _MicroBatch(
             ids_BT=padded([[*e.prompt_ids, *e.response_ids] for e in chosen]),
             predicts_N2=_predicting(chosen),
             label_N=torch.tensor([i for e in chosen for i in e.response_ids]),
-            teacher_ND=torch.cat(hidden) if hidden is not None else None,
+            targets=None if self.targets is None else self.targets.targets(chosen),
         )
 
     def _loss(self, micro: _MicroBatch, normaliser: int) -> Tensor:
         device, dtype = self.student.device, self.student.compute_dtype
         row_N, column_N = micro.predicts_N2.to(device).unbind(-1)
         hidden_ND = self.body.hidden(micro.ids_BT.to(device))[row_N, column_N]
-        targets = None
-        if micro.teacher_ND is not None and self.teacher is not None:
-            targets = DenseTargets(micro.teacher_ND.to(device), self.teacher)
         loss, _ = distillation_loss(
             hidden_ND,
             head_of(self.student),
-            targets,
+            None if micro.targets is None else micro.targets.to(device),
             micro.label_N.to(device),
             normaliser=normaliser,
             divergence=self.divergence,
@@ -279,7 +275,7 @@ class _MicroBatch:
     ids_BT: Tensor
     predicts_N2: Tensor
     label_N: Tensor
-    teacher_ND: Tensor | None
+    targets: Targets | None
 
 
 class _Prefetch:
@@ -300,17 +296,18 @@ class _Prefetch:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def through(self, parts: Sequence[Sequence[int]]) -> Iterator[_MicroBatch]:
-        """Yield the micro-batches of one step in order."""
+    def through(self, parts: Iterable[Sequence[int]]) -> Iterator[_MicroBatch]:
+        """Yield the micro-batches in order, the next one being read while one is worked on."""
         if not self._ahead:
             yield from map(self._read, parts)
             return
         coming: Future[_MicroBatch] | None = None
-        for position, part in enumerate(parts):
-            current = coming or self._pool.submit(self._read, part)
-            following = position + 1 < len(parts)
-            coming = self._pool.submit(self._read, parts[position + 1]) if following else None
-            yield current.result()
+        for part in parts:
+            current, coming = coming, self._pool.submit(self._read, part)
+            if current is not None:
+                yield current.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def _predicting(examples: Sequence[TrainingExample]) -> Tensor:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from potstill.exchanges.forming import formed
+from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
+from potstill.exchanges.targets import Draws, HiddenStates, LikeliestTokens, TargetValues
+from potstill.losses.targets import DenseTargets, SampledTargets, Targets, TopKTargets
+from potstill.losses.teacher import TeacherHead
+from potstill.models.head import Head
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
+from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress, Step
 from potstill.train.examples import TrainingExample
 
@@ -20,68 +30,120 @@ ToTeacher = Callable[[Sequence[int]], Sequence[int]]
 
 
 class TargetSource(Protocol):
-    """Gives the teacher's final hidden states."""
+    """Gives the teacher's distribution at the response positions of some examples."""
 
-    def hidden(self, examples: Sequence[TrainingExample]) -> list[Tensor]:
-        """Return hidden_RD for each example, one row a response token."""
+    def targets(self, examples: Sequence[TrainingExample]) -> Targets:
+        """Return what the loss takes, a row for each response token of each example in turn."""
         ...
 
 
-class StoredTargets:
-    """States from the store; what is not there the teacher reads, if one is at hand.
+@dataclass(frozen=True)
+class Scorer:
+    """Whose targets they are: its identity, its head, the map from its vocabulary to the student's
+    (None where they are the same), and itself, where something has to be scored."""
 
-    `to_teacher` brings a student's ids to the teacher's, where the two differ.
+    identity: str
+    head: Head
+    vocabulary: VocabularyMap | None = None
+    model: LoadedModel | None = None
+    to_teacher: ToTeacher = list
+
+
+class StoredTargets:
+    """Targets from the store; what is not there the teacher reads, if one is at hand.
+
+    All are in the form that `spec` names. `stored` are the exchanges whose stored targets are
+    used. `dtype` is what the head's products run in.
     """
 
     def __init__(
         self,
         store: ExchangeStore,
-        scorer: str,
+        spec: TargetSpec,
         stored: set[str],
-        teacher: LoadedModel | None,
-        to_teacher: ToTeacher = list,
+        scorer: Scorer,
+        dtype: torch.dtype,
     ) -> None:
-        self._store, self._scorer, self._stored = store, scorer, stored
-        self._teacher, self._to_teacher = teacher, to_teacher
-        self._scored: dict[str, Tensor] = {}
+        self._store, self._spec, self._stored, self._scorer = store, spec, stored, scorer
+        self._fresh: dict[str, TargetValues] = {}
+        self._head = None
+        if spec.is_hidden:
+            self._head = TeacherHead.of(scorer.head, scorer.vocabulary, dtype=dtype)
 
     def prepare(self, examples: Sequence[TrainingExample], progress: Progress) -> None:
         """Have the teacher read at once what it has to read, where its states fit into memory.
 
-        In long batches that is faster than in the training's own, and later epochs ask nothing.
+        Every later epoch then takes them from memory.
         """
         fresh = [e for e in examples if e.exchange_id not in self._stored]
-        if not fresh or self._teacher is None:
+        if not fresh or self._scorer.model is None:
             return
-        width = self._teacher.network.config.get_text_config().hidden_size
+        width = self._scorer.head.weight_VD.shape[1]
         tokens = sum(len(e.response_ids) for e in fresh)
         if 2 * width * tokens > _KEEP_BYTES:
             return
         with progress.step("score", total=tokens, unit="tokens") as step:
-            self._scored = self._read(fresh, step)
+            self._fresh = self._read(fresh, step)
 
-    def hidden(self, examples: Sequence[TrainingExample]) -> list[Tensor]:
-        """Return hidden_RD for each example."""
-        known = [e.exchange_id for e in examples if e.exchange_id in self._stored]
-        found = dict(zip(known, self._store.targets(self._scorer, known), strict=True))
-        found |= {
-            e.exchange_id: self._scored[e.exchange_id]
-            for e in examples
-            if e.exchange_id in self._scored
-        }
+    def targets(self, examples: Sequence[TrainingExample]) -> Targets:
+        """Return what the loss takes, on the CPU but for the head."""
+        ids = [e.exchange_id for e in examples]
+        known = [key for key in ids if key in self._stored]
+        stored = self._store.targets(self._scorer.identity, self._spec, known)
+        found = dict(zip(known, stored, strict=True))
+        found |= {key: self._fresh[key] for key in ids if key in self._fresh}
         found |= self._read([e for e in examples if e.exchange_id not in found])
-        return [found[e.exchange_id] for e in examples]
+        return self._joined([found[key] for key in ids])
 
     def _read(
         self, examples: Sequence[TrainingExample], step: Step | None = None
-    ) -> dict[str, Tensor]:
-        """Return the teacher's states on examples that it reads now, in fp16."""
+    ) -> dict[str, TargetValues]:
+        """Return the targets of examples that the teacher reads now."""
         if not examples:
             return {}
-        if self._teacher is None:
+        scorer = self._scorer
+        if scorer.model is None:
             raise ValueError("targets are not stored, and no teacher is loaded to score them")
         pairs = [
-            (self._to_teacher(e.prompt_ids), self._to_teacher(e.response_ids)) for e in examples
+            (scorer.to_teacher(e.prompt_ids), scorer.to_teacher(e.response_ids)) for e in examples
         ]
-        states = response_hidden(self._teacher, pairs, step=step)
-        return {e.exchange_id: h.half() for e, h in zip(examples, states, strict=True)}
+        states = response_hidden(scorer.model, pairs, step=step)
+        return {
+            e.exchange_id: formed(
+                e.exchange_id, scorer.identity, hidden_RD.half(), scorer.head, self._spec
+            ).values
+            for e, hidden_RD in zip(examples, states, strict=True)
+        }
+
+    def _joined(self, values: Sequence[TargetValues]) -> Targets:
+        if self._head is not None:
+            states = [v.hidden_RD for v in values if isinstance(v, HiddenStates)]
+            return DenseTargets(torch.cat(states), self._head)
+        if self._spec.kind == "sampled":
+            draws = [v for v in values if isinstance(v, Draws)]
+            return _sampled(draws, self._spec, self._scorer.vocabulary)
+        likeliest = [v for v in values if isinstance(v, LikeliestTokens)]
+        ids_NK = torch.cat([v.ids_RK for v in likeliest])
+        return TopKTargets(ids_NK, torch.cat([v.logp_RK for v in likeliest]))
+
+
+def _sampled(
+    draws: Sequence[Draws], spec: TargetSpec, vocabulary: VocabularyMap | None
+) -> SampledTargets:
+    """Return draws as the loss takes them, in the student's tokens.
+
+    A removed token's draws go to its receiver, as its mass would: the loss's gradient is as
+    unbiased as before. The entropy stays that of the teacher's own tokens.
+    """
+    assert spec.count is not None
+    widest = max(d.ids_RU.shape[1] for d in draws)
+    ids_NK = torch.cat([_widened(d.ids_RU, widest) for d in draws])
+    count_NK = torch.cat([_widened(d.count_RU, widest) for d in draws])
+    if vocabulary is not None:
+        ids_NK = vocabulary.student_ids_V[ids_NK]
+    entropy_N = torch.cat([d.entropy_R for d in draws])
+    return SampledTargets(ids_NK, count_NK.float() / spec.count, entropy_N, spec.temperature)
+
+
+def _widened(table_RU: Tensor, width: int) -> Tensor:
+    return F.pad(table_RU, (0, width - table_RU.shape[1]))

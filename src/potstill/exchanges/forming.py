@@ -1,0 +1,123 @@
+"""From final hidden states to targets of any form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from potstill.errors import PotstillError
+from potstill.exchanges.specs import TargetSpec
+from potstill.exchanges.targets import (
+    Draws,
+    ExchangeTargets,
+    HiddenStates,
+    LikeliestTokens,
+    TargetValues,
+)
+from potstill.models.head import Head
+from potstill.models.sampling import uniforms
+
+# Logits that exist at a time, in fp32; their cumulative sums are as many in float64.
+_ELEMENTS = 2**21
+
+
+@torch.no_grad()
+def formed(
+    exchange_id: str, scorer: str, hidden_RD: Tensor, head: Head, spec: TargetSpec
+) -> ExchangeTargets:
+    """Return the targets of one exchange in the form that `spec` names, on the CPU.
+
+    Draws are a function of the exchange's id and the distribution alone. Raises PotstillError
+    where the scorer has fewer tokens than `spec` wants.
+    """
+    return ExchangeTargets(exchange_id, scorer, spec, _values(exchange_id, hidden_RD, head, spec))
+
+
+def _values(exchange_id: str, hidden_RD: Tensor, head: Head, spec: TargetSpec) -> TargetValues:
+    if spec.is_hidden:
+        return HiddenStates(hidden_RD)
+    assert spec.count is not None
+    width = head.tokens or len(head.weight_VD)
+    if spec.kind == "sampled":
+        return _draws(exchange_id, hidden_RD, head, spec.count, spec.temperature, width)
+    if spec.count > width:
+        raise PotstillError(
+            f"collect.top_k_targets is {spec.count}, but the teacher has {width} tokens; lower it"
+        )
+    return _likeliest(hidden_RD, head, spec.count, width)
+
+
+def systematic_draws(
+    probability_RV: Tensor, uniform_R: Tensor, draws: int
+) -> tuple[Tensor, Tensor]:
+    """Return (ids_RU, count_RU): how often each token is drawn in each row.
+
+    Systematic sampling (Madow and Madow 1944): the points (k + u) / K on the cumulative
+    distribution, with one u a row. Each token's expected count is K p, as with K independent
+    draws, so the estimate is as unbiased as theirs, and it is never further from K p than 1: a
+    token with p of 1/K or more is always among them. Rows may be unnormalised.
+    """
+    upto_RV = probability_RV.double().cumsum(dim=-1)
+    steps_K = torch.arange(draws, device=upto_RV.device, dtype=torch.float64)
+    points_RK = (steps_K + uniform_R.double()[:, None]) / draws * upto_RV[:, -1:]
+    ids_RK = torch.searchsorted(upto_RV, points_RK, right=True)
+    # Rounding may put the last point past the end: it goes to the last token with mass.
+    last_R1 = torch.searchsorted(upto_RV, upto_RV[:, -1:].contiguous(), right=False)
+    return _counted(torch.minimum(ids_RK, last_R1))
+
+
+def _counted(ids_RK: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row's different ids, in ascending order, and their counts; zeros behind."""
+    first_RK = torch.ones_like(ids_RK, dtype=torch.bool)
+    first_RK[:, 1:] = ids_RK[:, 1:] != ids_RK[:, :-1]
+    place_RK = first_RK.cumsum(dim=-1) - 1
+    most = int(place_RK.max()) + 1 if ids_RK.numel() else 0
+    ids_RU = ids_RK.new_zeros(len(ids_RK), most)
+    count_RU = torch.zeros_like(ids_RU)
+    ids_RU.scatter_(1, place_RK, ids_RK)
+    count_RU.scatter_add_(1, place_RK, torch.ones_like(ids_RK))
+    return ids_RU, count_RU
+
+
+def _draws(
+    exchange_id: str, hidden_RD: Tensor, head: Head, draws: int, temperature: float, width: int
+) -> Draws:
+    # A stream apart from the one that decided the response's tokens.
+    uniform_R = torch.from_numpy(uniforms(f"{exchange_id}/targets", len(hidden_RD)))
+    ids, counts, entropies = [], [], []
+    for rows in _chunks(hidden_RD, width):
+        logits_NV = _logits(hidden_RD[rows], head, width) / temperature
+        p_NV = torch.softmax(logits_NV, dim=-1)
+        ids_NU, count_NU = systematic_draws(p_NV, uniform_R[rows].to(p_NV.device), draws)
+        ids.append(ids_NU.cpu())
+        counts.append(count_NU.cpu())
+        entropies.append(torch.special.entr(p_NV).sum(dim=-1).cpu())
+    most = max((part.shape[1] for part in ids), default=0)
+    return Draws(
+        _stacked(ids, most), _stacked(counts, most), torch.cat([*entropies, torch.zeros(0)]), width
+    )
+
+
+def _likeliest(hidden_RD: Tensor, head: Head, count: int, width: int) -> LikeliestTokens:
+    ids, logps = [torch.zeros(0, count, dtype=torch.long)], [torch.zeros(0, count)]
+    for rows in _chunks(hidden_RD, width):
+        logp_NV = torch.log_softmax(_logits(hidden_RD[rows], head, width), dim=-1)
+        ids_NK = logp_NV.topk(count, dim=-1).indices.sort(dim=-1).values
+        ids.append(ids_NK.cpu())
+        logps.append(logp_NV.gather(1, ids_NK).cpu())
+    return LikeliestTokens(torch.cat(ids), torch.cat(logps), width)
+
+
+def _logits(hidden_ND: Tensor, head: Head, width: int) -> Tensor:
+    return head.logits(hidden_ND.to(head.weight_VD.device))[:, :width]
+
+
+def _chunks(hidden_RD: Tensor, width: int) -> list[slice]:
+    few = max(1, _ELEMENTS // width)
+    return [slice(start, start + few) for start in range(0, len(hidden_RD), few)]
+
+
+def _stacked(parts: list[Tensor], most: int) -> Tensor:
+    """Return parts of different widths under one another, zeros behind."""
+    padded = [torch.nn.functional.pad(part, (0, most - part.shape[1])) for part in parts]
+    return torch.cat([torch.zeros(0, most, dtype=torch.long), *padded])
