@@ -25,7 +25,6 @@ from potstill.models.head import Head
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
-from potstill.models.score import padded
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
@@ -33,6 +32,7 @@ from potstill.train.batches import micro_batches, plan_steps
 from potstill.train.checkpoint import Position, restore_latest, save_checkpoint, stored_checkpoints
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
+from potstill.train.packing import Rows, laid_out, row_shape
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
 
@@ -41,6 +41,8 @@ _RELEASE_EVERY = 10
 
 Validate = Callable[[LoadedModel], dict[str, float]]
 Log = Callable[[dict[str, Any]], None]
+# The rows of one forward pass, as positions of examples.
+Part = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,12 @@ class _Loop:
         self.network = student.network
         longest = max(example.length for example in examples)
         self.body = ComputeBody(self.network, student.compute_dtype, longest, config.frozen_blocks)
+        self.rows = row_shape(
+            config.packing,
+            self.body,
+            longest=longest,
+            micro_batch_tokens=config.micro_batch_tokens,
+        )
         self.teacher = None
         if teacher_head is not None and targets is not None:
             self.teacher = TeacherHead.of(teacher_head, vocabulary, dtype=student.compute_dtype)
@@ -184,7 +192,7 @@ class _Loop:
 
     def _gradient(self, step: Sequence[int], prefetch: _Prefetch) -> float:
         """Add up the step's gradient over its micro-batches and return its loss."""
-        parts = micro_batches(step, self.lengths, self.config.micro_batch_tokens)
+        parts = micro_batches(step, self.lengths, self.config.micro_batch_tokens, self.rows.tokens)
         mine = parts[self.accelerator.process_index :: self.accelerator.num_processes]
         normaliser = self._response_tokens(step)
         total = torch.zeros((), device=self.student.device)
@@ -201,21 +209,21 @@ class _Loop:
                 parameter.grad = self.accelerator.reduce(parameter.grad, reduction="sum")
         return float(total)
 
-    def _micro_batch(self, indices: Sequence[int]) -> _MicroBatch:
+    def _micro_batch(self, part: Part) -> _MicroBatch:
         """Read what a micro-batch needs; runs ahead of the training in a thread."""
-        chosen = [self.examples[i] for i in indices]
+        rows = [[self.examples[i] for i in row] for row in part]
+        chosen = [example for row in rows for example in row]
         hidden = self.targets.hidden(chosen) if self.targets is not None else None
         return _MicroBatch(
-            ids_BT=padded([[*e.prompt_ids, *e.response_ids] for e in chosen]),
-            predicts_N2=_predicting(chosen),
-            label_N=torch.tensor([i for e in chosen for i in e.response_ids]),
+            rows=laid_out(rows, self.rows.multiple),
             teacher_ND=torch.cat(hidden) if hidden is not None else None,
         )
 
     def _loss(self, micro: _MicroBatch, normaliser: int) -> Tensor:
         device, dtype = self.student.device, self.student.compute_dtype
-        row_N, column_N = micro.predicts_N2.to(device).unbind(-1)
-        hidden_ND = self.body.hidden(micro.ids_BT.to(device))[row_N, column_N]
+        rows = micro.rows.to(device)
+        row_N, column_N = rows.predicts_N2.unbind(-1)
+        hidden_ND = self.body.hidden(rows.ids_BT, rows.positions_BT)[row_N, column_N]
         targets = None
         if micro.teacher_ND is not None and self.teacher is not None:
             targets = DenseTargets(micro.teacher_ND.to(device), self.teacher)
@@ -223,7 +231,7 @@ class _Loop:
             hidden_ND,
             head_of(self.student),
             targets,
-            micro.label_N.to(device),
+            rows.label_N,
             normaliser=normaliser,
             divergence=self.divergence,
             temperature=self.config.temperature,
@@ -274,11 +282,9 @@ class _Loop:
 
 @dataclass(frozen=True)
 class _MicroBatch:
-    """Rows of ids, the (row, column) that predicts each response token, its id and its target."""
+    """Rows of ids, and the target at each response token."""
 
-    ids_BT: Tensor
-    predicts_N2: Tensor
-    label_N: Tensor
+    rows: Rows
     teacher_ND: Tensor | None
 
 
@@ -290,7 +296,7 @@ class _Prefetch:
     (measured: a training step took half as long again).
     """
 
-    def __init__(self, read: Callable[[Sequence[int]], _MicroBatch], ahead: bool) -> None:
+    def __init__(self, read: Callable[[Part], _MicroBatch], ahead: bool) -> None:
         self._read, self._ahead = read, ahead
         self._pool = ThreadPoolExecutor(max_workers=1)
 
@@ -300,7 +306,7 @@ class _Prefetch:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def through(self, parts: Sequence[Sequence[int]]) -> Iterator[_MicroBatch]:
+    def through(self, parts: Sequence[Part]) -> Iterator[_MicroBatch]:
         """Yield the micro-batches of one step in order."""
         if not self._ahead:
             yield from map(self._read, parts)
@@ -311,16 +317,6 @@ class _Prefetch:
             following = position + 1 < len(parts)
             coming = self._pool.submit(self._read, parts[position + 1]) if following else None
             yield current.result()
-
-
-def _predicting(examples: Sequence[TrainingExample]) -> Tensor:
-    """Return (row, column) of the position before each response token."""
-    pairs = [
-        (row, len(e.prompt_ids) - 1 + r)
-        for row, e in enumerate(examples)
-        for r in range(len(e.response_ids))
-    ]
-    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
 
 
 def _trained(network: Any) -> list[torch.nn.Parameter]:
