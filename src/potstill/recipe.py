@@ -192,6 +192,11 @@ class TrainConfig(Section):
         "`packed` puts several in a row, which do not see one another. `auto` takes what is faster "
         "on the device: `packed` on CUDA, else `buckets`. Changes speed, never the gradient.",
     )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Keep only the input of every block for the backward pass and compute the rest "
+        "again there: less memory, more time, the same gradient.",
+    )
     frozen_blocks: int = Field(
         0,
         ge=0,

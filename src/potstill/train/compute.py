@@ -47,12 +47,19 @@ class ComputeBody:
     """The student's transformer as training runs it; in fp32 with the network's own weights.
 
     `longest` is the length of the longest sequence. The first `frozen_blocks` blocks and the
-    input embedding are held as they are, without any memory for their gradients. Raises
-    PotstillError where no block would be left to train.
+    input embedding are held as they are, without any memory for their gradients. With
+    `checkpointing` a trained block keeps its input alone, and backward computes the rest again.
+    Raises PotstillError where no block would be left to train, or cannot be computed again.
     """
 
     def __init__(
-        self, network: Any, dtype: torch.dtype, longest: int, frozen_blocks: int = 0
+        self,
+        network: Any,
+        dtype: torch.dtype,
+        longest: int,
+        frozen_blocks: int = 0,
+        *,
+        checkpointing: bool = False,
     ) -> None:
         self._embedding = network.get_input_embeddings()
         self._frozen = frozen_blocks > 0
@@ -64,6 +71,8 @@ class ComputeBody:
         if self.device.type == "cpu" and longest <= SHORT:
             self._plain = "eager"
             self._body.set_attn_implementation("eager")
+        if checkpointing:
+            _recompute(self._body)
 
     @property
     def device(self) -> torch.device:
@@ -125,8 +134,22 @@ class ComputeBody:
             working.copy_(master)
 
     def train(self) -> None:
-        """Switch to training mode (dropout, where the model has any)."""
+        """Switch to training mode (dropout where the model has any, checkpointing)."""
         self._body.train()
+
+
+def _recompute(body: Any) -> None:
+    """Have each block keep its input alone for backward (Chen et al. 2016, arXiv 1604.06174)."""
+    # The name changed within transformers 5.
+    enable = getattr(body, "activation_checkpointing_enable", None)
+    try:
+        # Reentrant checkpoints need an input with a gradient, which frozen blocks have not.
+        (enable or body.gradient_checkpointing_enable)({"use_reentrant": False})
+    except ValueError as error:
+        raise PotstillError(
+            "this student's blocks cannot be computed again in backward; set "
+            "train.gradient_checkpointing to false"
+        ) from error
 
 
 def _copy(network: Any, dtype: torch.dtype) -> tuple[Any, list[tuple[Tensor, Tensor]]]:

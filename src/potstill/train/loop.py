@@ -104,7 +104,13 @@ class _Loop:
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
         longest = max(example.length for example in examples)
-        self.body = ComputeBody(self.network, student.compute_dtype, longest, config.frozen_blocks)
+        self.body = ComputeBody(
+            self.network,
+            student.compute_dtype,
+            longest,
+            config.frozen_blocks,
+            checkpointing=config.gradient_checkpointing,
+        )
         self.rows = row_shape(
             config.packing,
             self.body,
