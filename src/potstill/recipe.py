@@ -194,6 +194,17 @@ class TrainConfig(Section):
         description="Tokens in one forward pass, padding included. Changes memory "
         "and speed, never the gradient.",
     )
+    packing: Literal["auto", "buckets", "packed"] = Field(
+        "auto",
+        description="Rows of a forward pass: `buckets` puts one exchange in each, alike in length; "
+        "`packed` puts several in a row, which do not see one another. `auto` takes what is faster "
+        "on the device: `packed` on CUDA, else `buckets`. Changes speed, never the gradient.",
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Keep only the input of every block for the backward pass and compute the rest "
+        "again there: less memory, more time, the same gradient.",
+    )
     frozen_blocks: int = Field(
         0,
         ge=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -32,14 +33,26 @@ def test_half_an_epoch_visits_half(sizes: list[int], seed: int) -> None:
     assert len(visited) == len(set(visited)) == max(1, round(0.5 * len(sizes)))
 
 
-@given(lengths, st.integers(1, 300))
-def test_micro_batches_hold_the_step_and_keep_to_the_budget(sizes: list[int], budget: int) -> None:
+@given(lengths, st.integers(1, 300), st.sampled_from([0, 20, 60, 100]))
+def test_micro_batches_hold_the_step_and_keep_to_the_budget(
+    sizes: list[int], budget: int, row_tokens: int
+) -> None:
     step = list(range(len(sizes)))
-    parts = micro_batches(step, sizes, budget)
-    assert sorted(i for part in parts for i in part) == step
+    parts = micro_batches(step, sizes, budget, row_tokens)
+    assert sorted(i for part in parts for row in part for i in row) == step
     for part in parts:
-        padded = max(sizes[i] for i in part) * len(part)
-        assert padded <= budget or len(part) == 1
+        widths = [sum(sizes[i] for i in row) for row in part]
+        assert max(widths) * len(part) <= budget or len(part) == 1
+        for row, width in zip(part, widths, strict=True):
+            assert width <= row_tokens or len(row) == 1
+
+
+@given(lengths)
+def test_rows_are_filled(sizes: list[int]) -> None:
+    parts = micro_batches(list(range(len(sizes))), sizes, 10**6, 100)
+    widths = sorted(sum(sizes[i] for i in row) for part in parts for row in part)
+    # Two rows of which either could take the other's examples would be one too many.
+    assert all(one + other > 100 for one, other in itertools.pairwise(widths))
 
 
 def test_steps_hold_about_the_tokens_asked_for() -> None:

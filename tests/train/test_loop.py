@@ -96,6 +96,17 @@ def test_cutting_a_step_differently_changes_nothing(
         assert entry["grad_norm"] == pytest.approx(other["grad_norm"], rel=2e-3)
 
 
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_packing_rows_changes_nothing(frozen: int, nano_gemma: Path, tmp_path: Path) -> None:
+    settings = config(epochs=1, frozen_blocks=frozen)
+    buckets = run(nano_gemma, tmp_path / "a", settings)
+    rows = settings.model_copy(update={"packing": "packed", "micro_batch_tokens": 30})
+    packed = run(nano_gemma, tmp_path / "b", rows)
+    assert losses(packed[1]) == pytest.approx(losses(buckets[1]), rel=1e-3, abs=1e-5)
+    for entry, other in zip(buckets[1], packed[1], strict=True):
+        assert entry["grad_norm"] == pytest.approx(other["grad_norm"], rel=2e-3)
+
+
 def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(
     nano_llama: Path, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Partial
 
 from potstill.losses.divergence import FORWARD_KL, Divergence, cross_entropy
 from potstill.losses.targets import DenseTargets, Targets
@@ -91,10 +91,11 @@ def distillation_loss(
     any T is the same one.
 
     Gradients flow to `hidden_ND` and to the head's weight and bias; a sharded head (FSDP2) is
-    gathered once. `compute_dtype` is that of the products, by default hidden_ND's.
-    `memory_bytes` is what a chunk's logits may take: it changes memory and speed, and the result
-    by rounding alone. `workspace` is memory to use again from call to call. Raises PotstillError
-    where the targets cannot give the divergence, or have more tokens than the student.
+    gathered once, and its gradient summed over the processes. `compute_dtype` is that of the
+    products, by default hidden_ND's. `memory_bytes` is what a chunk's logits may take: it changes
+    memory and speed, and the result by rounding alone. `workspace` is memory to use again from
+    call to call. Raises PotstillError where the targets cannot give the divergence, or have more
+    tokens than the student.
     """
     dtype = compute_dtype or hidden_ND.dtype
     if cross_entropy_weight == 1.0:
@@ -298,8 +299,13 @@ def _fp32_zeros(like: Tensor) -> Tensor:
 
 
 def _gathered(parameter: Tensor) -> Tensor:
-    """Return the whole of a sharded parameter; its gradient is scattered back."""
-    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+    """Return the whole of a sharded parameter.
+
+    Each process has rows of its own, so the gradient of its part is the sum over all processes.
+    """
+    if not isinstance(parameter, DTensor):
+        return parameter
+    return parameter.full_tensor(grad_placements=[Partial()] * parameter.device_mesh.ndim)
 
 
 def _first(parameter: Tensor, tokens: int) -> Tensor:

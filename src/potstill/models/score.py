@@ -50,9 +50,10 @@ def hidden_states(model: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
     return hidden_BTD.to(model.compute_dtype)
 
 
-def padded(rows: Sequence[Sequence[int]], fill: int = 0) -> Tensor:
-    """Return ids_BT: rows of different lengths, filled up on the right."""
-    ids_BT = torch.full((len(rows), max(len(r) for r in rows)), fill, dtype=torch.long)
+def padded(rows: Sequence[Sequence[int]], fill: int = 0, multiple: int = 1) -> Tensor:
+    """Return ids_BT: rows of different lengths, filled up on the right to a multiple."""
+    width = -(-max(len(r) for r in rows) // multiple) * multiple
+    ids_BT = torch.full((len(rows), width), fill, dtype=torch.long)
     for b, row in enumerate(rows):
         ids_BT[b, : len(row)] = torch.tensor(row, dtype=torch.long)
     return ids_BT

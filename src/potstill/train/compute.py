@@ -9,6 +9,7 @@ over many tokens.
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from potstill.models.load import blocks_of, body_of
 
 # Up to this length plain attention trains faster on a CPU than PyTorch's fused kernel, whose
 # backward took a third of a whole step (SmolLM2, 12 rows of 100 tokens, bf16).
-_SHORT = 512
+SHORT = 512
 
 
 def _freeze(network: Any, count: int) -> None:
@@ -43,35 +44,74 @@ def _freeze(network: Any, count: int) -> None:
 
 
 class ComputeBody:
-    """The student's transformer as training runs it; in fp32 it is the network itself.
+    """The student's transformer as training runs it; in fp32 with the network's own weights.
 
     `longest` is the length of the longest sequence. The first `frozen_blocks` blocks and the
-    input embedding are held as they are, without any memory for their gradients. Raises
-    PotstillError where no block would be left to train.
+    input embedding are held as they are, without any memory for their gradients. With
+    `checkpointing` a trained block keeps its input alone, and backward computes the rest again.
+    Raises PotstillError where no block would be left to train, or cannot be computed again.
     """
 
     def __init__(
-        self, network: Any, dtype: torch.dtype, longest: int, frozen_blocks: int = 0
+        self,
+        network: Any,
+        dtype: torch.dtype,
+        longest: int,
+        frozen_blocks: int = 0,
+        *,
+        checkpointing: bool = False,
     ) -> None:
         self._embedding = network.get_input_embeddings()
         self._frozen = frozen_blocks > 0
         if self._frozen:
             _freeze(network, frozen_blocks)
         self._dtype = dtype
-        self._pairs: list[tuple[Tensor, Tensor]] = []
-        self._body = body_of(network)
-        if dtype != torch.float32:
-            self._body, self._pairs = _copy(network, dtype)
-        if self._embedding.weight.device.type == "cpu" and longest <= _SHORT:
+        self._body, self._pairs = _copy(network, dtype)
+        self._plain = self._body.config._attn_implementation
+        if self.device.type == "cpu" and longest <= SHORT:
+            self._plain = "eager"
             self._body.set_attn_implementation("eager")
+        if checkpointing:
+            _recompute(self._body)
 
-    def hidden(self, ids_BT: Tensor) -> Tensor:
-        """Return the final hidden states hidden_BTD, in the compute dtype."""
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        device: torch.device = self._embedding.weight.device
+        return device
+
+    @property
+    def takes_positions(self) -> bool:
+        """Whether the body can be told at which position each token stands."""
+        return "position_ids" in inspect.signature(self._body.forward).parameters
+
+    def use_flex_attention(self) -> bool:
+        """Attend with FlexAttention, which skips what a mask hides; return whether that works."""
+        # It knows no dropout.
+        dropout = getattr(self._body.config.get_text_config(), "attention_dropout", 0.0)
+        if dropout:
+            return False
+        try:
+            self._body.set_attn_implementation("flex_attention")
+        except (ValueError, ImportError):
+            return False
+        return bool(self._body.config._attn_implementation == "flex_attention")
+
+    def use_plain_attention(self) -> None:
+        """Attend again as at first."""
+        self._body.set_attn_implementation(self._plain)
+
+    def hidden(self, ids_BT: Tensor, positions_BT: Tensor | None = None) -> Tensor:
+        """Return the final hidden states hidden_BTD, in the compute dtype.
+
+        Positions that restart within a row start a sequence of its own there.
+        """
         # Padding is on the right, where causal attention cannot see it: no mask is needed.
         embedded_BTD = self._embedding(ids_BT).to(self._dtype)
         if self._frozen:
             embedded_BTD = embedded_BTD.detach()
-        output = self._body(inputs_embeds=embedded_BTD, use_cache=False)
+        places = {} if positions_BT is None else {"position_ids": positions_BT}
+        output = self._body(inputs_embeds=embedded_BTD, use_cache=False, **places)
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
 
@@ -94,16 +134,38 @@ class ComputeBody:
             working.copy_(master)
 
     def train(self) -> None:
-        """Switch to training mode (dropout, where the model has any)."""
+        """Switch to training mode (dropout where the model has any, checkpointing)."""
         self._body.train()
 
 
+def _recompute(body: Any) -> None:
+    """Have each block keep its input alone for backward (Chen et al. 2016, arXiv 1604.06174)."""
+    # The name changed within transformers 5.
+    enable = getattr(body, "activation_checkpointing_enable", None)
+    try:
+        # Reentrant checkpoints need an input with a gradient, which frozen blocks have not.
+        (enable or body.gradient_checkpointing_enable)({"use_reentrant": False})
+    except ValueError as error:
+        raise PotstillError(
+            "this student's blocks cannot be computed again in backward; set "
+            "train.gradient_checkpointing to false"
+        ) from error
+
+
 def _copy(network: Any, dtype: torch.dtype) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
-    """Return the body in another dtype without its embedding, and (master, copy) of its weights."""
+    """Return the body without its embedding, and (master, copy) of the weights it trains.
+
+    In the masters' own dtype they are the masters themselves. How it attends is its own all the
+    same, so that what training sets does not stay with the network.
+    """
     original = body_of(network)
     embedding = network.get_input_embeddings()
     # The embedding is not copied: a stand-in without weights takes its place.
-    body = copy.deepcopy(original, memo={id(embedding): nn.Identity()}).to(dtype)
+    kept: dict[int, Any] = {id(embedding): nn.Identity()}
+    if dtype == next(original.parameters()).dtype:
+        kept |= {id(p): p for p in original.parameters()}
+        return copy.deepcopy(original, memo=kept), []
+    body = copy.deepcopy(original, memo=kept).to(dtype)
     masters = {
         name: p
         for name, p in original.named_parameters()

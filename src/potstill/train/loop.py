@@ -24,13 +24,13 @@ from potstill.losses.workspace import Workspace
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
-from potstill.models.score import padded
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches, plan_steps
 from potstill.train.checkpoint import Position, restore_latest, save_checkpoint, stored_checkpoints
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
+from potstill.train.packing import Rows, laid_out, row_shape
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
 
@@ -39,6 +39,8 @@ _RELEASE_EVERY = 10
 
 Validate = Callable[[LoadedModel], dict[str, float]]
 Log = Callable[[dict[str, Any]], None]
+# The rows of one forward pass, as positions of examples.
+Part = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,19 @@ class _Loop:
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
         longest = max(example.length for example in examples)
-        self.body = ComputeBody(self.network, student.compute_dtype, longest, config.frozen_blocks)
+        self.body = ComputeBody(
+            self.network,
+            student.compute_dtype,
+            longest,
+            config.frozen_blocks,
+            checkpointing=config.gradient_checkpointing,
+        )
+        self.rows = row_shape(
+            config.packing,
+            self.body,
+            longest=longest,
+            micro_batch_tokens=config.micro_batch_tokens,
+        )
         self.lengths = [example.length for example in examples]
         self.steps = plan_steps(
             self.lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed
@@ -174,12 +188,12 @@ class _Loop:
         if done % self.config.checkpoint_every == 0 and done < len(self.steps):
             self._save()
 
-    def _parts(self, step: Sequence[int]) -> list[list[int]]:
+    def _parts(self, step: Sequence[int]) -> Sequence[Part]:
         """Return the micro-batches of a step that are this process's."""
-        parts = micro_batches(step, self.lengths, self.config.micro_batch_tokens)
+        parts = micro_batches(step, self.lengths, self.config.micro_batch_tokens, self.rows.tokens)
         return parts[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def _micro_batches(self) -> Iterator[list[int]]:
+    def _micro_batches(self) -> Iterator[Part]:
         """Yield the micro-batches of all steps that are left, across which reading runs ahead."""
         for step in self.steps[self.position.step :]:
             yield from self._parts(step)
@@ -201,25 +215,25 @@ class _Loop:
                 parameter.grad = self.accelerator.reduce(parameter.grad, reduction="sum")
         return float(total)
 
-    def _micro_batch(self, indices: Sequence[int]) -> _MicroBatch:
+    def _micro_batch(self, part: Part) -> _MicroBatch:
         """Read what a micro-batch needs; runs ahead of the training in a thread."""
-        chosen = [self.examples[i] for i in indices]
+        rows = [[self.examples[i] for i in row] for row in part]
+        chosen = [example for row in rows for example in row]
         return _MicroBatch(
-            ids_BT=padded([[*e.prompt_ids, *e.response_ids] for e in chosen]),
-            predicts_N2=_predicting(chosen),
-            label_N=torch.tensor([i for e in chosen for i in e.response_ids]),
+            rows=laid_out(rows, self.rows.multiple),
             targets=None if self.targets is None else self.targets.targets(chosen),
         )
 
     def _loss(self, micro: _MicroBatch, normaliser: int) -> Tensor:
         device, dtype = self.student.device, self.student.compute_dtype
-        row_N, column_N = micro.predicts_N2.to(device).unbind(-1)
-        hidden_ND = self.body.hidden(micro.ids_BT.to(device))[row_N, column_N]
+        rows = micro.rows.to(device)
+        row_N, column_N = rows.predicts_N2.unbind(-1)
+        hidden_ND = self.body.hidden(rows.ids_BT, rows.positions_BT)[row_N, column_N]
         loss, _ = distillation_loss(
             hidden_ND,
             head_of(self.student),
             None if micro.targets is None else micro.targets.to(device),
-            micro.label_N.to(device),
+            rows.label_N,
             normaliser=normaliser,
             divergence=self.divergence,
             temperature=self.config.temperature,
@@ -270,11 +284,9 @@ class _Loop:
 
 @dataclass(frozen=True)
 class _MicroBatch:
-    """Rows of ids, the (row, column) that predicts each response token, its id and its target."""
+    """Rows of ids, and the target at each response token."""
 
-    ids_BT: Tensor
-    predicts_N2: Tensor
-    label_N: Tensor
+    rows: Rows
     targets: Targets | None
 
 
@@ -286,7 +298,7 @@ class _Prefetch:
     (measured: a training step took half as long again).
     """
 
-    def __init__(self, read: Callable[[Sequence[int]], _MicroBatch], ahead: bool) -> None:
+    def __init__(self, read: Callable[[Part], _MicroBatch], ahead: bool) -> None:
         self._read, self._ahead = read, ahead
         self._pool = ThreadPoolExecutor(max_workers=1)
 
@@ -296,7 +308,7 @@ class _Prefetch:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def through(self, parts: Iterable[Sequence[int]]) -> Iterator[_MicroBatch]:
+    def through(self, parts: Iterable[Part]) -> Iterator[_MicroBatch]:
         """Yield the micro-batches in order, the next one being read while one is worked on."""
         if not self._ahead:
             yield from map(self._read, parts)
@@ -308,16 +320,6 @@ class _Prefetch:
                 yield current.result()
         if coming is not None:
             yield coming.result()
-
-
-def _predicting(examples: Sequence[TrainingExample]) -> Tensor:
-    """Return (row, column) of the position before each response token."""
-    pairs = [
-        (row, len(e.prompt_ids) - 1 + r)
-        for row, e in enumerate(examples)
-        for r in range(len(e.response_ids))
-    ]
-    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
 
 
 def _trained(network: Any) -> list[torch.nn.Parameter]:

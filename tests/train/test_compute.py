@@ -1,0 +1,103 @@
+"""The body as training runs it: what is frozen, what is computed again, whose settings are set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from potstill.errors import PotstillError
+from potstill.models.load import blocks_of, body_of, head_of, load
+from potstill.models.loaded import LoadedModel
+from potstill.train.compute import ComputeBody
+
+FAMILIES = ["llama", "qwen3", "gemma", "neox"]
+
+
+def gradients(student: LoadedModel, body: ComputeBody) -> dict[str, Tensor | None]:
+    hidden = body.hidden(torch.arange(5, 45).reshape(2, 20))
+    logits = hidden.float() @ head_of(student).weight_VD.T
+    logits.square().mean().backward()
+    body.collect_gradients()
+    found = {n: p.grad for n, p in student.network.named_parameters()}
+    student.network.zero_grad(set_to_none=True)
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_checkpointing_gives_the_same_gradients(
+    frozen: int, precision: str, family: str, nano_model: Any
+) -> None:
+    student = load(str(nano_model(family)), precision=precision, trainable=True)
+    found = []
+    for checkpointing in (False, True):
+        body = ComputeBody(
+            student.network, student.compute_dtype, 20, frozen, checkpointing=checkpointing
+        )
+        body.train()
+        found.append(gradients(student, body))
+    plain, again = found
+    for name, gradient in plain.items():
+        other = again[name]
+        if gradient is None or other is None:
+            assert gradient is other
+        else:
+            assert torch.equal(gradient, other), name
+
+
+def run_blocks(student: LoadedModel, checkpointing: bool) -> tuple[list[int], int]:
+    """Return which blocks ran in forward and backward, and the bytes kept in between."""
+    body = ComputeBody(student.network, torch.float32, 20, 2, checkpointing=checkpointing)
+    body.train()
+    calls: list[int] = []
+    for number, block in enumerate(body._body.layers):
+        block.self_attn.register_forward_hook(lambda *_, number=number: calls.append(number))
+    kept = 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden = body.hidden(torch.arange(5, 45).reshape(2, 20))
+    hidden.square().mean().backward()
+    student.network.zero_grad(set_to_none=True)
+    return sorted(calls), kept
+
+
+def test_only_trained_blocks_are_computed_again_and_only_their_inputs_are_kept(
+    nano_llama: Path,
+) -> None:
+    student = load(str(nano_llama), precision="fp32", trainable=True)
+    calls, kept = run_blocks(student, checkpointing=False)
+    assert calls == [0, 1, 2, 3, 4, 5]
+    calls, kept_checkpointing = run_blocks(student, checkpointing=True)
+    assert calls == [0, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert kept_checkpointing < 0.2 * kept
+
+
+def test_blocks_that_cannot_be_computed_again_are_refused() -> None:
+    config = GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=40, n_positions=16)
+    network = GPT2LMHeadModel(config)
+    body_of(network).supports_gradient_checkpointing = False
+    with pytest.raises(PotstillError, match=r"set train\.gradient_checkpointing to false"):
+        ComputeBody(network, torch.float32, 8, checkpointing=True)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_training_sets_does_not_stay_with_the_network(
+    precision: str, nano_llama: Path
+) -> None:
+    student = load(str(nano_llama), precision=precision, trainable=True)
+    before = student.network.config._attn_implementation
+    body = ComputeBody(student.network, student.compute_dtype, 20, checkpointing=True)
+    assert body._body.config._attn_implementation == "eager" != before
+    assert student.network.config._attn_implementation == before
+    assert not any(block.gradient_checkpointing for block in blocks_of(student.network))
