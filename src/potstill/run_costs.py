@@ -66,8 +66,14 @@ def _training(job: Job, teacher: ModelShape, student: ModelShape) -> tuple[float
     lengths = done["lengths"]
     epochs = done["tokens"] / max(1, sum(p + r for p, r in lengths))
     positions = sum(response for _, response in lengths)
-    frozen = job.recipe.train.frozen_blocks
-    flops = training_flops(student, [p + r for p, r in lengths], positions, frozen)
+    config = job.recipe.train
+    flops = training_flops(
+        student,
+        [p + r for p, r in lengths],
+        positions,
+        config.frozen_blocks,
+        checkpointing=config.gradient_checkpointing,
+    )
     # Stored states still pass the teacher's head; rows scored again pass its body too.
     flops += teacher.head * positions
     again = done["scored_again"] / max(1, len(lengths))

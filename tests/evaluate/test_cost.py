@@ -133,6 +133,13 @@ def test_frozen_blocks_have_no_backward_pass() -> None:
     assert training_flops(shape, [3], 1, 0) == 6 * block + 3 * 5.0
 
 
+def test_checkpointing_runs_trained_blocks_forward_twice() -> None:
+    shape = ModelShape(parameters=0, body=4.0, head=5.0, attention=((2.0, None), (2.0, None)))
+    block = 3 * 2.0 + 3 * 4 // 2 * 2.0
+    assert training_flops(shape, [3], 1, 1, checkpointing=True) == block + 4 * block + 3 * 5.0
+    assert training_flops(shape, [3], 1, checkpointing=True) == 8 * block + 3 * 5.0
+
+
 def test_from_scratch_is_chinchilla() -> None:
     # Hoffmann et al. 2022, table 3: 1e9 parameters, 20.2e9 tokens, 1.21e20 operations.
     estimate = from_scratch(

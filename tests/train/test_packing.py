@@ -126,9 +126,13 @@ def test_flex_attention_gives_the_same_states(family: str, nano_model: Any) -> N
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("family", FAMILIES)
-def test_auto_packs_on_a_gpu_and_gives_the_same_gradients(family: str, nano_model: Any) -> None:
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_auto_packs_on_a_gpu_and_gives_the_same_gradients(
+    checkpointing: bool, family: str, nano_model: Any
+) -> None:
     student = load(str(nano_model(family)), device="cuda", precision="fp32", trainable=True)
-    body = body_of(student.network)
+    body = body_of(student.network, checkpointing=checkpointing)
+    body.train()
     loss, expected = gradients(student, body, row_tokens=0, micro=10**6)
     shape = row_shape("auto", body, longest=60, micro_batch_tokens=256)
     assert shape.tokens >= 256

@@ -75,13 +75,19 @@ def forward_flops(shape: ModelShape, lengths: Iterable[int], head_positions: int
 
 
 def training_flops(
-    shape: ModelShape, lengths: Sequence[int], head_positions: int, frozen_blocks: int = 0
+    shape: ModelShape,
+    lengths: Sequence[int],
+    head_positions: int,
+    frozen_blocks: int = 0,
+    *,
+    checkpointing: bool = False,
 ) -> float:
     """Return the FLOPs of forward and backward: three times the forward pass.
 
     The backward pass takes one product for the input's gradient and one for the weight's
     (Kaplan et al. 2020, arXiv 2001.08361, section 2.1: 2N forward, 4N backward). The first
-    `frozen_blocks` blocks have no backward pass.
+    `frozen_blocks` blocks have no backward pass. With `checkpointing` the other blocks go forward
+    twice.
     """
     frozen = replace(
         shape,
@@ -89,7 +95,9 @@ def training_flops(
         attention=shape.attention[:frozen_blocks],
     )
     whole = forward_flops(shape, lengths, head_positions)
-    return 3.0 * whole - 2.0 * forward_flops(frozen, lengths, 0)
+    untrained = forward_flops(frozen, lengths, 0)
+    again = forward_flops(shape, lengths, 0) - untrained if checkpointing else 0.0
+    return 3.0 * whole - 2.0 * untrained + again
 
 
 def generation_flops(shape: ModelShape, exchanges: Iterable[tuple[int, int]]) -> float:
