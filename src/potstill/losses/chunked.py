@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributed.tensor import DTensor, Partial
 
-from potstill.losses.divergence import FORWARD_KL, Divergence, cross_entropy
+from potstill.losses.divergence import FORWARD_KL, Divergence
+from potstill.losses.part import Weights, loss_of_part, part_function
 from potstill.losses.targets import DenseTargets, Targets
-from potstill.losses.teacher import TeacherHead, capped, in_fp32
-from potstill.losses.terms import RowsTerm, check_pair, term_of
+from potstill.losses.teacher import TeacherHead
+from potstill.losses.terms import check_pair, term_of
 from potstill.losses.workspace import Workspace
 from potstill.models.head import Head
 from potstill.models.vocabulary import VocabularyMap
@@ -56,7 +57,7 @@ class _Plan:
     divergence: Divergence
     label_N: Tensor
     temperature: float
-    cross_entropy_weight: float
+    weights: Weights
     normaliser: float
     rows: int
     dtype: torch.dtype
@@ -112,7 +113,12 @@ def distillation_loss(
         divergence=divergence,
         label_N=label_N,
         temperature=temperature,
-        cross_entropy_weight=cross_entropy_weight if targets is not None else 1.0,
+        weights=Weights(
+            scale=student_head.scale,
+            softcap=student_head.softcap,
+            temperature=temperature,
+            cross_entropy=cross_entropy_weight if targets is not None else 1.0,
+        ),
         normaliser=normaliser,
         rows=_rows_in_chunk(hidden_ND, targets, tokens, dtype, memory_bytes),
         dtype=dtype,
@@ -192,75 +198,18 @@ def _chunk(
     rows, divided by the normaliser, is added to `grad_V`. Either only where it is wanted.
     """
     sums = torch.zeros(3, device=raw_NV.device)
-    term = None
+    label_N, term = plan.label_N[rows], None
     if plan.targets is not None:
         term = term_of(plan.targets, rows, plan.divergence, plan.temperature, plan.workspace)
+    loss_of_part = part_function(raw_NV.device)
     few = _rows_at_a_time(raw_NV)
     for start in range(0, len(raw_NV), few):
         part = slice(start, start + few)
-        part_sums, grad_NV = _part(raw_NV, part, plan.label_N[rows], term, plan, want_gradient)
-        sums += part_sums
-        if grad_NV is None:
-            continue
-        if grad_V is not None:
-            grad_V.add_(grad_NV.sum(dim=0), alpha=1.0 / plan.normaliser)
-        raw_NV[part] = grad_NV
+        part_term = None if term is None else term.rows(part)
+        sums += loss_of_part(raw_NV[part], label_N[part], part_term, plan.weights, want_gradient)
+    if want_gradient and grad_V is not None:
+        grad_V.add_(raw_NV.sum(dim=0, dtype=torch.float32), alpha=1.0 / plan.normaliser)
     return sums
-
-
-def _part(
-    raw_NV: Tensor,
-    part: slice,
-    label_N: Tensor,
-    term: RowsTerm | None,
-    plan: _Plan,
-    want_gradient: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Return (loss, divergence, CE) summed over a part of a chunk, and the gradient for it."""
-    weight, temperature = plan.cross_entropy_weight, plan.temperature
-    logits_NV, label_N = capped(in_fp32(raw_NV[part]), plan.head), label_N[part]
-    logq_NV = torch.log_softmax(logits_NV, dim=-1)
-    ce = cross_entropy(logq_NV, label_N).sum()
-    value, grad_NV = torch.zeros_like(ce), None
-    if term is not None:
-        tempered_NV = logq_NV
-        if temperature != 1.0:
-            tempered_NV = torch.log_softmax(logits_NV / temperature, dim=-1)
-        value, grad_NV = term(part, tempered_NV, want_gradient)
-    loss = (1.0 - weight) * temperature**2 * value
-    if weight > 0.0:
-        loss = loss + weight * ce
-    if want_gradient:
-        # d(T^2 D)/dz = T times the slope with respect to z / T
-        share = (1.0 - weight) * temperature
-        if grad_NV is not None and share != 1.0:
-            grad_NV = grad_NV.mul_(share)
-        if weight > 0.0:
-            ce_NV = _cross_entropy_slope(logq_NV, label_N, weight)
-            grad_NV = ce_NV if grad_NV is None else grad_NV.add_(ce_NV)
-        assert grad_NV is not None
-        grad_NV = _through_cap(grad_NV, logits_NV, plan.head)
-    return torch.stack([loss, value, ce]), grad_NV
-
-
-def _cross_entropy_slope(logq_NV: Tensor, label_N: Tensor, weight: float) -> Tensor:
-    """Return weight * (q - onehot), in place of logq_NV."""
-    share_NV = logq_NV.exp_().mul_(weight)
-    minus_N1 = share_NV.new_full((len(label_N), 1), -weight)
-    return share_NV.scatter_add_(1, label_N.unsqueeze(1), minus_N1)
-
-
-def _through_cap(grad_NV: Tensor, logits_NV: Tensor, head: Head) -> Tensor:
-    """Return the gradient before scale and soft cap, from that after them, in place.
-
-    d cap tanh(u / cap) / du = 1 - (z / cap)^2 with z the capped logit.
-    """
-    if head.softcap is not None:
-        slope_NV = logits_NV.div(head.softcap).square_().neg_().add_(1.0)
-        grad_NV = grad_NV.mul_(slope_NV)
-    if head.scale != 1.0:
-        grad_NV = grad_NV.mul_(head.scale)
-    return grad_NV
 
 
 def _added_product(
@@ -269,6 +218,7 @@ def _added_product(
     """Return the head's gradient in fp32 with share * grad_NV^T chunk_ND added, in place.
 
     A CPU returns products of bf16 in bf16: some rows of the head at a time they stay in its cache.
+    A GPU adds fp32 sums to fp32 in the product itself.
     """
     first = grad_VD is None
     if grad_VD is None:
@@ -276,6 +226,17 @@ def _added_product(
         grad_VD = torch.empty(shape, dtype=torch.float32, device=grad_NV.device)
     if grad_NV.dtype == grad_VD.dtype:
         return grad_VD.addmm_(grad_NV.T, chunk_ND, alpha=share, beta=0 if first else 1)
+    if grad_NV.is_cuda and hasattr(torch.ops.aten.addmm, "dtype_out"):
+        torch.ops.aten.addmm.dtype_out(
+            grad_VD,
+            grad_NV.T,
+            chunk_ND,
+            torch.float32,
+            beta=0 if first else 1,
+            alpha=share,
+            out=grad_VD,
+        )
+        return grad_VD
     for start in range(0, len(grad_VD), _HEAD_ROWS):
         block = slice(start, start + _HEAD_ROWS)
         product_BD = grad_NV[:, block].T @ chunk_ND
@@ -324,8 +285,9 @@ def _rows_in_chunk(
     budget = memory_bytes or (_CPU_BUDGET if hidden_ND.device.type == "cpu" else _GPU_BUDGET)
     if isinstance(targets, DenseTargets) and isinstance(targets.head, TeacherHead):
         tokens += targets.head.tokens
-    # A GPU works on a whole chunk at once, with about five copies in fp32.
-    element = dtype.itemsize if hidden_ND.device.type == "cpu" else dtype.itemsize + 10
+    # A whole chunk at once, where nothing is compiled, takes about five copies in fp32.
+    plain = hidden_ND.device.type != "cpu" and part_function(hidden_ND.device) is loss_of_part
+    element = dtype.itemsize + (10 if plain else 0)
     most = max(1, budget // (tokens * element))
     chunks = max(1, -(-len(hidden_ND) // most))
     return max(1, -(-len(hidden_ND) // chunks))

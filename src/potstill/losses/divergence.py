@@ -180,8 +180,9 @@ def _weighted_sum(share_NV: Tensor, ratio_NV: Tensor) -> Tensor:
     """Return the rows' sums of share * ratio, 0 where the share is 0; the ratio becomes these."""
     terms_NV = ratio_NV.mul_(share_NV)
     total_N = _total(terms_NV)
-    # 0 * inf is no number. Masks cost as much as the rest, so they wait until there is one.
-    if bool(total_N.isnan().any()):
+    # 0 * inf is no number. Masks cost as much as the rest, so they wait until there is one;
+    # compiled they cost nothing, and looking would stop a GPU.
+    if torch.compiler.is_compiling() or bool(total_N.isnan().any()):
         total_N = _total(terms_NV.masked_fill_(share_NV == 0, 0.0))
     return total_N
 

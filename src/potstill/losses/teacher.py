@@ -78,7 +78,7 @@ class TeacherHead:
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Return fp32 logits_NK over the student's tokens, not normalised."""
-        return self.products(hidden_ND, Workspace()).logits(slice(None))
+        return self.products(hidden_ND, Workspace()).logits()
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,22 @@ class TeacherProducts:
     raw_NK: Tensor
     extra_NU: Tensor | None = None
 
-    def logits(self, rows: slice) -> Tensor:
-        """Return fp32 logits_NK of these rows, not normalised.
+    def rows(self, rows: slice) -> TeacherProducts:
+        """Return those of some of the rows."""
+        extra_NU = None if self.extra_NU is None else self.extra_NU[rows]
+        return TeacherProducts(self.head, self.raw_NK[rows], extra_NU)
+
+    def logits(self) -> Tensor:
+        """Return fp32 logits_NK, not normalised.
 
         A receiver's logit is the log of the summed exponentials of its own and of the removed
         tokens' logits, so that a softmax gives it their mass; none is lost.
         """
-        logits_NK = capped(in_fp32(self.raw_NK[rows]), self.head.kept)
+        logits_NK = capped(in_fp32(self.raw_NK), self.head.kept.scale, self.head.kept.softcap)
         if self.extra_NU is None or self.head.receivers_U is None:
             return logits_NK
         own_NU = logits_NK.index_select(1, self.head.receivers_U)
-        joined_NU = torch.logaddexp(own_NU, self.extra_NU[rows])
+        joined_NU = torch.logaddexp(own_NU, self.extra_NU)
         return logits_NK.index_copy_(1, self.head.receivers_U, joined_NU)
 
 
@@ -109,12 +114,12 @@ def in_fp32(raw_NV: Tensor) -> Tensor:
     return raw_NV.to(torch.float32, copy=True)
 
 
-def capped(raw_NV: Tensor, head: Head) -> Tensor:
-    """Return logits from raw products: the head's scale, then its soft cap, in place."""
-    if head.scale != 1.0:
-        raw_NV = raw_NV.mul_(head.scale)
-    if head.softcap is not None:
-        raw_NV = raw_NV.div_(head.softcap).tanh_().mul_(head.softcap)
+def capped(raw_NV: Tensor, scale: float, softcap: float | None) -> Tensor:
+    """Return logits from raw products: a head's scale, then its soft cap, in place."""
+    if scale != 1.0:
+        raw_NV = raw_NV.mul_(scale)
+    if softcap is not None:
+        raw_NV = raw_NV.div_(softcap).tanh_().mul_(softcap)
     return raw_NV
 
 
@@ -136,12 +141,13 @@ def _summed(
     if removed.bias_V is not None:
         raw_RN += removed.bias_V.unsqueeze(1)
     # Scale and cap keep the order, so the largest stays the largest.
-    top_N = capped(raw_RN.amax(dim=0).float(), removed)
+    cap = (removed.scale, removed.softcap)
+    top_N = capped(raw_RN.amax(dim=0).float(), *cap)
     sums_UN = top_N.new_zeros(receivers, raw_RN.shape[1])
     step = max(1, _BLOCK // max(1, raw_RN.shape[1]))
     for start in range(0, len(raw_RN), step):
         block = slice(start, start + step)
-        share_BN = capped(in_fp32(raw_RN[block]), removed).sub_(top_N).exp_()
+        share_BN = capped(in_fp32(raw_RN[block]), *cap).sub_(top_N).exp_()
         sums_UN.index_add_(0, receiver_of_R[block], share_BN)
     return sums_UN.log_().add_(top_N).T
 

@@ -1,12 +1,13 @@
 """The divergence's term at some rows, from the student's log-probabilities and any targets.
 
-Each function returns the divergence's sum over the rows, in nats, and on request its slope: the
-gradient with respect to the student's tempered logits.
+Each kind of targets has a term: called with the student's log-probabilities it returns the
+divergence's sum over the rows, in nats, and on request its slope, the gradient with respect to the
+student's tempered logits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +20,6 @@ from potstill.losses.teacher import TeacherHead, TeacherProducts
 from potstill.losses.workspace import Workspace
 
 Term = tuple[Tensor, Tensor | None]
-# Takes a part of the rows, the student's log-probabilities there, and whether a slope is wanted.
-RowsTerm = Callable[[slice, Tensor, bool], Term]
 
 
 def check_pair(
@@ -61,92 +60,122 @@ def term_of(
     temperature: float,
     workspace: Workspace,
 ) -> RowsTerm:
-    """Return the term of these rows; it is asked for parts of them, counted from their first."""
+    """Return the term of these rows, with the teacher's products made where there are any."""
     if isinstance(targets, SampledTargets):
-        draws = targets.rows(rows)
-        return lambda part, logp_NV, slope: sampled_term(draws, part, logp_NV, slope)
+        return SampledTerm(targets.rows(rows))
     if isinstance(targets, TopKTargets):
-        top = targets.rows(rows)
-        return lambda part, logp_NV, slope: top_k_term(top, part, logp_NV, divergence, slope)
+        return TopKTerm(targets.rows(rows), divergence)
     assert isinstance(targets.head, TeacherHead)
     products = targets.head.products(targets.hidden_ND[rows], workspace)
-    return lambda part, logp_NV, slope: dense_term(
-        products, part, logp_NV, divergence, temperature, slope
-    )
+    return DenseTerm(products, divergence, temperature)
 
 
-def dense_term(
-    products: TeacherProducts,
-    rows: slice,
-    student_logp_NV: Tensor,
-    divergence: Divergence,
-    temperature: float,
-    slope: bool,
-) -> Term:
-    """Return the term against the teacher's whole distribution.
+@dataclass(frozen=True)
+class DenseTerm:
+    """The term against the teacher's whole distribution."""
 
-    The student's columns past the teacher's are tokens without teacher mass.
-    """
-    logits_NK = products.logits(rows)
-    if temperature != 1.0:
-        logits_NK = logits_NK.div_(temperature)
-    teacher_logp_NV = torch.log_softmax(logits_NK, dim=-1)
-    missing = student_logp_NV.shape[1] - teacher_logp_NV.shape[1]
-    if missing:
-        teacher_logp_NV = F.pad(teacher_logp_NV, (0, missing), value=float("-inf"))
-    value_N, slope_NV = divergence.function(teacher_logp_NV, student_logp_NV, slope=slope)
-    return value_N.sum(), slope_NV
+    products: TeacherProducts
+    divergence: Divergence
+    temperature: float
+
+    def rows(self, rows: slice) -> DenseTerm:
+        """Return that of some of the rows."""
+        return DenseTerm(self.products.rows(rows), self.divergence, self.temperature)
+
+    def tensors(self) -> list[Tensor]:
+        """Return what has a row for each row."""
+        found = (self.products.raw_NK, self.products.extra_NU)
+        return [tensor for tensor in found if tensor is not None]
+
+    def __call__(self, student_logp_NV: Tensor, slope: bool) -> Term:
+        """Return the term; the student's columns past the teacher's are tokens without teacher
+        mass."""
+        logits_NK = self.products.logits()
+        if self.temperature != 1.0:
+            logits_NK = logits_NK.div_(self.temperature)
+        teacher_logp_NV = torch.log_softmax(logits_NK, dim=-1)
+        missing = student_logp_NV.shape[1] - teacher_logp_NV.shape[1]
+        if missing:
+            teacher_logp_NV = F.pad(teacher_logp_NV, (0, missing), value=float("-inf"))
+        value_N, slope_NV = self.divergence.function(teacher_logp_NV, student_logp_NV, slope=slope)
+        return value_N.sum(), slope_NV
 
 
-def sampled_term(
-    targets: SampledTargets, rows: slice, student_logp_NV: Tensor, slope: bool
-) -> Term:
-    """Return cross-entropy on the draws minus the teacher's entropy, an unbiased forward KL.
+@dataclass(frozen=True)
+class SampledTerm:
+    """Cross-entropy on the draws minus the teacher's entropy, an unbiased forward KL.
 
     Its slope is q - w with w the draws' shares, whose expectation is p (Anshumann et al. 2025,
     arXiv 2503.16870, section 4).
     """
-    ids_NK, weight_NK = targets.ids_NK[rows], targets.weight_NK[rows]
-    logp_NK = student_logp_NV.gather(1, ids_NK).masked_fill_(weight_NK == 0, 0.0)
-    value_N = -(weight_NK * logp_NK).sum(dim=-1) - targets.entropy_N[rows]
-    slope_NV = None
-    if slope:
-        slope_NV = student_logp_NV.exp().scatter_add_(1, ids_NK, -weight_NK)
-    return value_N.sum(), slope_NV
+
+    targets: SampledTargets
+
+    def rows(self, rows: slice) -> SampledTerm:
+        """Return that of some of the rows."""
+        return SampledTerm(self.targets.rows(rows))
+
+    def tensors(self) -> list[Tensor]:
+        """Return what has a row for each row."""
+        return [self.targets.ids_NK, self.targets.weight_NK, self.targets.entropy_N]
+
+    def __call__(self, student_logp_NV: Tensor, slope: bool) -> Term:
+        """Return the term."""
+        ids_NK, weight_NK = self.targets.ids_NK, self.targets.weight_NK
+        logp_NK = student_logp_NV.gather(1, ids_NK).masked_fill_(weight_NK == 0, 0.0)
+        value_N = -(weight_NK * logp_NK).sum(dim=-1) - self.targets.entropy_N
+        slope_NV = None
+        if slope:
+            slope_NV = student_logp_NV.exp().scatter_add_(1, ids_NK, -weight_NK)
+        return value_N.sum(), slope_NV
 
 
-def top_k_term(
-    targets: TopKTargets,
-    rows: slice,
-    student_logp_NV: Tensor,
-    divergence: Divergence,
-    slope: bool,
-) -> Term:
-    """Return the divergence of two coarse distributions: the k tokens, and the rest as one.
+@dataclass(frozen=True)
+class TopKTerm:
+    """The divergence of two coarse distributions: the k tokens, and the rest as one.
 
     It bounds the divergence of the whole ones from below (data processing). A token's share of
     its bucket's slope is its share of the bucket's mass.
     """
-    ids_NK, teacher_NK = targets.ids_NK[rows], targets.logp_NK[rows].float()
-    unused_NK = teacher_NK == float("-inf")
-    student_NK = student_logp_NV.gather(1, ids_NK).masked_fill_(unused_NK, float("-inf"))
-    # Added up, since an unused place may name a token that another place holds.
-    taken_NV = torch.zeros_like(student_logp_NV).scatter_add_(1, ids_NK, (~unused_NK).float())
-    rest_NV = student_logp_NV.masked_fill(taken_NV > 0, float("-inf"))
-    student_rest_N1 = torch.logsumexp(rest_NV, dim=-1, keepdim=True)
-    coarse_student_NC = torch.cat([student_NK, student_rest_N1], dim=-1)
-    # Where no token is left for the rest, what rounding leaves of the teacher's mass is none.
-    nothing_N1 = student_rest_N1 == float("-inf")
-    teacher_rest_N1 = _log_rest(teacher_NK).masked_fill_(nothing_N1, float("-inf"))
-    coarse_teacher_NC = torch.cat([teacher_NK, teacher_rest_N1], dim=-1)
-    value_N, coarse_NC = divergence.function(coarse_teacher_NC, coarse_student_NC, slope=slope)
-    if coarse_NC is None:
-        return value_N.sum(), None
-    # exp(-inf - -inf) is no number where nothing is left for the rest.
-    share_NV = (rest_NV - student_rest_N1).exp_().nan_to_num_(nan=0.0)
-    slope_NV = share_NV.mul_(coarse_NC[:, -1:])
-    slope_NV.scatter_add_(1, ids_NK, coarse_NC[:, :-1].masked_fill(unused_NK, 0.0))
-    return value_N.sum(), slope_NV
+
+    targets: TopKTargets
+    divergence: Divergence
+
+    def rows(self, rows: slice) -> TopKTerm:
+        """Return that of some of the rows."""
+        return TopKTerm(self.targets.rows(rows), self.divergence)
+
+    def tensors(self) -> list[Tensor]:
+        """Return what has a row for each row."""
+        return [self.targets.ids_NK, self.targets.logp_NK]
+
+    def __call__(self, student_logp_NV: Tensor, slope: bool) -> Term:
+        """Return the term."""
+        ids_NK, teacher_NK = self.targets.ids_NK, self.targets.logp_NK.float()
+        unused_NK = teacher_NK == float("-inf")
+        student_NK = student_logp_NV.gather(1, ids_NK).masked_fill_(unused_NK, float("-inf"))
+        # Added up, since an unused place may name a token that another place holds.
+        taken_NV = torch.zeros_like(student_logp_NV).scatter_add_(1, ids_NK, (~unused_NK).float())
+        rest_NV = student_logp_NV.masked_fill(taken_NV > 0, float("-inf"))
+        student_rest_N1 = torch.logsumexp(rest_NV, dim=-1, keepdim=True)
+        coarse_student_NC = torch.cat([student_NK, student_rest_N1], dim=-1)
+        # Where no token is left for the rest, what rounding leaves of the teacher's mass is none.
+        nothing_N1 = student_rest_N1 == float("-inf")
+        teacher_rest_N1 = _log_rest(teacher_NK).masked_fill_(nothing_N1, float("-inf"))
+        coarse_teacher_NC = torch.cat([teacher_NK, teacher_rest_N1], dim=-1)
+        value_N, coarse_NC = self.divergence.function(
+            coarse_teacher_NC, coarse_student_NC, slope=slope
+        )
+        if coarse_NC is None:
+            return value_N.sum(), None
+        # exp(-inf - -inf) is no number where nothing is left for the rest.
+        share_NV = (rest_NV - student_rest_N1).exp_().nan_to_num_(nan=0.0)
+        slope_NV = share_NV.mul_(coarse_NC[:, -1:])
+        slope_NV.scatter_add_(1, ids_NK, coarse_NC[:, :-1].masked_fill(unused_NK, 0.0))
+        return value_N.sum(), slope_NV
+
+
+RowsTerm = DenseTerm | SampledTerm | TopKTerm
 
 
 def _log_rest(logp_NK: Tensor) -> Tensor:
