@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# The benchmarks of loss and training step on a CUDA GPU, in bf16: one call, under ten minutes.
-# NOT RUN YET: no GPU was at hand when this was written, so no result of it is quoted anywhere.
+# The benchmarks of loss, training step and packed rows on a CUDA GPU, in bf16, and the tests that
+# need one: one call, under ten minutes.
 #
 #   benchmarks/gpu.sh [OUT]
 #
-# Needs potstill with extra `bench`, liger-kernel and PyTorch for CUDA in the python that is called
-# (PYTHON=... names another). Vocabularies of 128k to 262k and 8k to 32k tokens; potstill, naive,
-# TRL, Liger and orda-kernel; peak is torch.cuda.max_memory_allocated. JSON goes to
-# benchmarks/results/loss_gpu.json and train_gpu.json, and what ran longer than its share is cut off.
-# A copy of both and the logs goes to OUT (default: benchmarks/results).
+# Needs potstill with extras `bench` and `dev`, liger-kernel and PyTorch for CUDA in the python that
+# is called (PYTHON=... names another). Vocabularies of 128k to 262k and 8k to 32k tokens; potstill,
+# naive, TRL, Liger and orda-kernel; peak is torch.cuda.max_memory_allocated. JSON goes to
+# benchmarks/results/{loss,train,packing}_gpu.json, and what ran longer than its share is cut off.
+# A copy of them and the logs goes to OUT (default: benchmarks/results). Where there is no git,
+# POTSTILL_COMMIT names the commit.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -32,14 +33,19 @@ limited() {
     fi
 }
 
-limited 330 loss_gpu "$PYTHON" benchmarks/loss.py --device cuda --width 2048 --rows 8192 \
-    --vocabularies 128256 151936 262144 --memory-rows 8192 16384 32768 --runs 7
+limited 70 tests_gpu "$PYTHON" -m pytest -q tests/losses/test_part.py tests/train/test_packing.py -k gpu
+
+limited 210 loss_gpu "$PYTHON" benchmarks/loss.py --device cuda --width 2048 --rows 8192 \
+    --vocabularies 128256 151936 262144 --memory-rows 8192 32768 --runs 7
 
 # 16 rows of 512 tokens: 8k tokens a step.
-limited 240 train_gpu "$PYTHON" benchmarks/train.py --device cuda --vocabulary 151936 \
+limited 200 train_gpu "$PYTHON" benchmarks/train.py --device cuda --vocabulary 151936 \
     --rows 16 --length 512 --steps 6 --rounds 1
 
-for name in loss_gpu train_gpu; do
+limited 100 packing_gpu "$PYTHON" benchmarks/packing.py --device cuda --vocabulary 151936 \
+    --tokens 16384 --longest 4096 --texts 1000 --rounds 1
+
+for name in loss_gpu train_gpu packing_gpu; do
     result=benchmarks/results/$name.json
     if [ -f "$result" ] && [ "$OUT" != benchmarks/results ]; then cp "$result" "$OUT/"; fi
 done
