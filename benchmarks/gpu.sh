@@ -42,7 +42,7 @@ limited 210 loss_gpu "$PYTHON" benchmarks/loss.py --device cuda --width 2048 --r
 limited 200 train_gpu "$PYTHON" benchmarks/train.py --device cuda --vocabulary 151936 \
     --rows 16 --length 512 --steps 6 --rounds 1
 
-limited 100 packing_gpu "$PYTHON" benchmarks/packing.py --device cuda --vocabulary 151936 \
+limited 85 packing_gpu "$PYTHON" benchmarks/packing.py --device cuda --vocabulary 151936 \
     --tokens 16384 --longest 4096 --texts 1000 --rounds 1
 
 for name in loss_gpu train_gpu packing_gpu; do
