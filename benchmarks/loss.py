@@ -113,7 +113,7 @@ def fastest_products(case: Case) -> Step:
 
 def first_call(name: str, case: Case, ours: Step) -> Row:
     """Return how far a peer's loss and gradients are from potstill's, or why it does not run."""
-    if name in ("naive", "orda") and not _fits(case):
+    if _takes_all_logits(name, case) and not _fits(case):
         return {"skipped": "does not run here: all logits do not fit into memory"}
     try:
         loss, hidden_ND, weight_VD = _found(_made(name), case)
@@ -148,7 +148,7 @@ def memory_of(name: str, precision: str, rows: int, width: int, device: torch.de
     # What is loaded or set up at the first call is no part of it.
     step(Case.drawn(8, 512, width, dtype, device))
     case = Case.drawn(rows, MEMORY_TOKENS, width, dtype, device)
-    if name in ("naive", "orda") and not _fits(case):
+    if _takes_all_logits(name, case) and not _fits(case):
         return {"skipped": "does not run here: all logits do not fit into memory"}
     gc.collect()
     forget_peak(device)
@@ -227,6 +227,11 @@ def _flops(case: Case) -> int:
     from peers import loss_products
 
     return loss_products.flops(case)
+
+
+def _takes_all_logits(name: str, case: Case) -> bool:
+    """Tell whether a contender holds the logits of all rows: orda-kernel does so on a CPU."""
+    return name == "naive" or (name == "orda" and not case.hidden_ND.is_cuda)
 
 
 def _fits(case: Case) -> bool:

@@ -107,5 +107,9 @@ def test_a_gpu_finds_what_a_cpu_finds(
         expected = found(kind, rows, options, "cpu", torch.float32)
         got = found(kind, rows, options, "cuda", dtype)
         apart = 0.03 if dtype == torch.bfloat16 else 1e-4
+        if options.get("divergence") == Divergence("total_variation") and apart > 0.01:
+            # Its slope is a sign, which rounding turns where p and q are nearly equal: a CPU's
+            # gradients in bf16 are as far from those in fp32 (0.13 to 0.18 here).
+            apart = 0.3
         for one, other in zip(got, expected, strict=True):
             assert float((one - other).norm()) <= apart * float(other.norm()) + 1e-5

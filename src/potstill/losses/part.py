@@ -83,6 +83,9 @@ def _on_gpu(
     """Call the compiled function, which is compiled once for any number of rows."""
     for tensor in (raw_NV, label_N, *([] if term is None else term.tensors())):
         torch._dynamo.maybe_mark_dynamic(tensor, 0)
+    # A kernel for any vocabulary is slower than one for each (measured on an H100 with 151,936
+    # tokens: 48 ms a call against 40).
+    torch._dynamo.mark_static(raw_NV, 1)
     return _compiled()(raw_NV, label_N, term, weights, want_gradient)
 
 
