@@ -61,6 +61,9 @@ bench-train: $(VENV)/.installed-bench ## A training step against TRL's
 bench-packing: $(VENV)/.installed-dev ## Packed rows and gradient checkpointing (about 8 minutes)
 	$(BIN)/python benchmarks/packing.py
 
+bench-targets: $(VENV)/.installed-bench ## What each form of targets takes and teaches (about 12 minutes)
+	$(BIN)/python benchmarks/targets.py
+
 clean: ## Remove the environment and all caches (runs stay)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 

@@ -111,7 +111,7 @@ class CollectConfig(Section):
         "tokens, a lower bound; `none`: text only, and training asks the teacher again.",
     )
     draws: int = Field(
-        64, ge=1, le=65_535, description="Draws at each position, with `targets: sampled`."
+        50, ge=1, le=65_535, description="Draws at each position, with `targets: sampled`."
     )
     top_k_targets: int = Field(
         8, ge=1, description="Tokens kept at each position, with `targets: top-k`."
