@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -42,6 +44,13 @@ def test_peak_memory_grows_with_what_is_held():
     assert peak_memory_bytes() >= before
     assert peak_memory_bytes() > held.numel() * 4
     assert 10_000_000 < before < 10**13
+
+
+def test_peak_memory_is_the_process_own_and_not_its_parents():
+    held = torch.ones(300_000_000)
+    code = "from potstill.evaluate.machine import peak_memory_bytes; print(peak_memory_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < held.numel() * 4
 
 
 def test_tied_parameters_count_once():

@@ -50,12 +50,23 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 def peak_memory_bytes(device: torch.device | None = None) -> int:
     """Return the most memory this process has held: resident, plus the accelerator's own."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes.
-    peak = peak if sys.platform == "darwin" else peak * 1024
+    peak = _resident_peak()
     if device is not None and device.type == "cuda":
         peak += torch.cuda.max_memory_allocated(device)
     return int(peak)
+
+
+def _resident_peak() -> int:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # What getrusage says survives exec on Linux: a child reports at least its parent's peak.
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def parameter_count(network: torch.nn.Module) -> int:
