@@ -40,7 +40,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "buckets": {"packing": "buckets"},
     "packed": {"packing": "packed"},
     "rows of 256": {},
-    "rows of 256, checkpointing": {"gradient_checkpointing": True},
+    "rows of 256, elementwise": {"gradient_checkpointing": "elementwise"},
+    "rows of 256, checkpointing": {"gradient_checkpointing": "blocks"},
 }
 _NEVER = 10**6
 

@@ -200,10 +200,11 @@ class TrainConfig(Section):
         "`packed` puts several in a row, which do not see one another. `auto` takes what is faster "
         "on the device: `packed` on CUDA, else `buckets`. Changes speed, never the gradient.",
     )
-    gradient_checkpointing: bool = Field(
-        False,
-        description="Keep only the input of every block for the backward pass and compute the rest "
-        "again there: less memory, more time, the same gradient.",
+    gradient_checkpointing: Literal["none", "elementwise", "blocks"] = Field(
+        "none",
+        description="What the backward pass computes again instead of keeping it: `elementwise` "
+        "all but the results of matrix products (norms, activations, attention's weights), "
+        "`blocks` all but the input of every block. Less memory, more time, the same gradient.",
     )
     frozen_blocks: int = Field(
         0,

@@ -72,7 +72,7 @@ def _training(job: Job, teacher: ModelShape, student: ModelShape) -> tuple[float
         [p + r for p, r in lengths],
         positions,
         config.frozen_blocks,
-        checkpointing=config.gradient_checkpointing,
+        checkpointing=config.gradient_checkpointing == "blocks",
     )
     # Stored states still pass the teacher's head; rows scored again pass its body too.
     flops += teacher.head * positions

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from potstill.errors import PotstillError
@@ -15,6 +16,8 @@ from potstill.models.load import blocks_of, body_of, head_of, load
 from potstill.models.loaded import LoadedModel
 from potstill.train.compute import ComputeBody
 
+Way = Literal["none", "elementwise", "blocks"]
+WAYS: list[Way] = ["none", "elementwise", "blocks"]
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
 
 
@@ -36,22 +39,23 @@ def test_checkpointing_gives_the_same_gradients(
 ) -> None:
     student = load(str(nano_model(family)), precision=precision, trainable=True)
     found = []
-    for checkpointing in (False, True):
+    for checkpointing in WAYS:
         body = ComputeBody(
             student.network, student.compute_dtype, 20, frozen, checkpointing=checkpointing
         )
         body.train()
         found.append(gradients(student, body))
-    plain, again = found
+    plain, *others = found
     for name, gradient in plain.items():
-        other = again[name]
-        if gradient is None or other is None:
-            assert gradient is other
-        else:
-            assert torch.equal(gradient, other), name
+        for again in others:
+            other = again[name]
+            if gradient is None or other is None:
+                assert gradient is other
+            else:
+                assert torch.equal(gradient, other), name
 
 
-def run_blocks(student: LoadedModel, checkpointing: bool) -> tuple[list[int], int]:
+def run_blocks(student: LoadedModel, checkpointing: Way) -> tuple[list[int], int]:
     """Return which blocks ran in forward and backward, and the bytes kept in between."""
     body = ComputeBody(student.network, torch.float32, 20, 2, checkpointing=checkpointing)
     body.train()
@@ -76,19 +80,33 @@ def test_only_trained_blocks_are_computed_again_and_only_their_inputs_are_kept(
     nano_llama: Path,
 ) -> None:
     student = load(str(nano_llama), precision="fp32", trainable=True)
-    calls, kept = run_blocks(student, checkpointing=False)
+    calls, kept = run_blocks(student, checkpointing="none")
     assert calls == [0, 1, 2, 3, 4, 5]
-    calls, kept_checkpointing = run_blocks(student, checkpointing=True)
+    calls, kept_checkpointing = run_blocks(student, checkpointing="blocks")
     assert calls == [0, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert kept_checkpointing < 0.2 * kept
+
+
+def test_elementwise_keeps_the_products_and_does_not_compute_them_again(nano_llama: Path) -> None:
+    student = load(str(nano_llama), precision="fp32", trainable=True)
+    flops = []
+    for checkpointing in WAYS:
+        body = ComputeBody(student.network, torch.float32, 20, checkpointing=checkpointing)
+        body.train()
+        with FlopCounterMode(display=False) as counter:
+            body.hidden(torch.arange(5, 45).reshape(2, 20)).square().mean().backward()
+        student.network.zero_grad(set_to_none=True)
+        flops.append(counter.get_flop_counts()["Global"][torch.ops.aten.mm])
+    assert flops[0] == flops[1]
+    assert flops[2] > 1.2 * flops[0]
 
 
 def test_blocks_that_cannot_be_computed_again_are_refused() -> None:
     config = GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=40, n_positions=16)
     network = GPT2LMHeadModel(config)
     body_of(network).supports_gradient_checkpointing = False
-    with pytest.raises(PotstillError, match=r"set train\.gradient_checkpointing to false"):
-        ComputeBody(network, torch.float32, 8, checkpointing=True)
+    with pytest.raises(PotstillError, match=r"set train\.gradient_checkpointing to none"):
+        ComputeBody(network, torch.float32, 8, checkpointing="blocks")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -97,7 +115,7 @@ def test_what_training_sets_does_not_stay_with_the_network(
 ) -> None:
     student = load(str(nano_llama), precision=precision, trainable=True)
     before = student.network.config._attn_implementation
-    body = ComputeBody(student.network, student.compute_dtype, 20, checkpointing=True)
+    body = ComputeBody(student.network, student.compute_dtype, 20, checkpointing="blocks")
     assert body._body.config._attn_implementation == "eager" != before
     assert student.network.config._attn_implementation == before
     assert not any(block.gradient_checkpointing for block in blocks_of(student.network))

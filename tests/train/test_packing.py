@@ -126,9 +126,9 @@ def test_flex_attention_gives_the_same_states(family: str, nano_model: Any) -> N
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", ["none", "elementwise", "blocks"])
 def test_auto_packs_on_a_gpu_and_gives_the_same_gradients(
-    checkpointing: bool, family: str, nano_model: Any
+    checkpointing: Any, family: str, nano_model: Any
 ) -> None:
     student = load(str(nano_model(family)), device="cuda", precision="fp32", trainable=True)
     body = body_of(student.network, checkpointing=checkpointing)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
@@ -21,6 +23,15 @@ from potstill.models.load import blocks_of, body_of
 # Up to this length plain attention trains faster on a CPU than PyTorch's fused kernel, whose
 # backward took a third of a whole step (SmolLM2, 12 rows of 100 tokens, bf16).
 SHORT = 512
+# What `elementwise` keeps: linear layers, and attention where it is one operation.
+_PRODUCTS = (
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten._scaled_dot_product_flash_attention.default,
+    torch.ops.aten._scaled_dot_product_efficient_attention.default,
+    torch.ops.aten._scaled_dot_product_cudnn_attention.default,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
+)
 
 
 def _freeze(network: Any, count: int) -> None:
@@ -59,7 +70,7 @@ class ComputeBody:
         longest: int,
         frozen_blocks: int = 0,
         *,
-        checkpointing: bool = False,
+        checkpointing: Literal["none", "elementwise", "blocks"] = "none",
     ) -> None:
         self._embedding = network.get_input_embeddings()
         self._frozen = frozen_blocks > 0
@@ -71,8 +82,8 @@ class ComputeBody:
         if self.device.type == "cpu" and longest <= SHORT:
             self._plain = "eager"
             self._body.set_attn_implementation("eager")
-        if checkpointing:
-            _recompute(self._body)
+        if checkpointing != "none":
+            _recompute(self._body, keep_products=checkpointing == "elementwise")
 
     @property
     def device(self) -> torch.device:
@@ -138,17 +149,21 @@ class ComputeBody:
         self._body.train()
 
 
-def _recompute(body: Any) -> None:
-    """Have each block keep its input alone for backward (Chen et al. 2016, arXiv 1604.06174)."""
+def _recompute(body: Any, *, keep_products: bool) -> None:
+    """Have each block keep its input alone for backward (Chen et al. 2016, arXiv 1604.06174), or
+    with it what its matrix products gave, which is most of the work and a third of the memory."""
     # The name changed within transformers 5.
     enable = getattr(body, "activation_checkpointing_enable", None)
+    # Reentrant checkpoints need an input with a gradient, which frozen blocks have not.
+    options: dict[str, Any] = {"use_reentrant": False}
+    if keep_products:
+        options["context_fn"] = partial(create_selective_checkpoint_contexts, list(_PRODUCTS))
     try:
-        # Reentrant checkpoints need an input with a gradient, which frozen blocks have not.
-        (enable or body.gradient_checkpointing_enable)({"use_reentrant": False})
+        (enable or body.gradient_checkpointing_enable)(options)
     except ValueError as error:
         raise PotstillError(
             "this student's blocks cannot be computed again in backward; set "
-            "train.gradient_checkpointing to false"
+            "train.gradient_checkpointing to none"
         ) from error
 
 
