@@ -27,8 +27,9 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.recipe_io import packaged_recipe
 from potstill.rundir import RunDir
+from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
-from potstill.shrink.shrink import Cut, pruned
+from potstill.shrink.shrink import pruned
 from potstill.shrink.streams import calibration_batches
 from potstill.stage_inputs import calibration_rows
 

@@ -66,6 +66,21 @@ def test_a_family_goes_the_whole_way(
     assert any("finished" in note for note in again)
 
 
+def test_a_narrow_student_goes_the_whole_way(
+    nano_qwen3: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    cut = {"drop_layers": 0, "ffn_channels": 100, "kv_heads": 1}
+    values = pipeline_runs.recipe_values(nano_qwen3, nano_prompts, shrink=cut)
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    models = json.loads(run.evaluation_path.read_text())["models"]
+    assert models["pruned"]["params"] == models["student"]["params"] < models["teacher"]["params"]
+    plain = models["pruned"]["kl_per_token"]["value"]
+    assert models["untrained"]["kl_per_token"]["value"] < plain
+    assert models["student"]["kl_per_token"]["value"] < plain
+    config = AutoModelForCausalLM.from_pretrained(run.student).config
+    assert (config.intermediate_size, config.num_attention_heads) == (100, 2)
+
+
 def test_padding_rows_never_get_mass(nano_qwen3: Path, nano_prompts: Path, tmp_path: Path) -> None:
     values = pipeline_runs.recipe_values(nano_qwen3, nano_prompts)
     run, _ = pipeline_runs.run(values, tmp_path / "run")

@@ -120,10 +120,23 @@ class ShrinkConfig(Section):
     vocabulary: int | None = Field(
         None, ge=256, description="Keep this many tokens of the teacher's vocabulary."
     )
+    ffn_channels: int | None = Field(
+        None,
+        ge=1,
+        description="Keep this many feed-forward channels in every block: those whose loss the "
+        "others can make up for least.",
+    )
+    kv_heads: int | None = Field(
+        None,
+        ge=1,
+        description="Keep this many key-value heads in every block, each with all the query heads "
+        "that read it.",
+    )
     heal: Literal["none", "gap", "cascade"] = Field(
         "cascade",
-        description="Closed-form repair: `gap` refits the block before each gap, `cascade` also "
-        "refits every later block, in order, on the student's own activations.",
+        description="Closed-form repair: `gap` refits the block before each gap and those that "
+        "lost channels or heads, `cascade` also refits every later block, in order, on the "
+        "student's own activations.",
     )
     calibration_tokens: int = Field(
         40_000, ge=256, description="Teacher tokens that the closed-form repair is fitted on."
@@ -253,12 +266,11 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _possible_pairs(self) -> Recipe:
-        if self.student.model is not None and (
-            self.shrink.drop_layers or self.shrink.blocks or self.shrink.vocabulary
-        ):
+        knobs = ("drop_layers", "blocks", "vocabulary", "ffn_channels", "kv_heads")
+        used = [f"shrink.{name}" for name in knobs if getattr(self.shrink, name)]
+        if self.student.model is not None and used:
             raise ValueError(
                 "student.model and shrink cannot be combined: an existing student is trained as "
-                "it is; remove student.model, or shrink.drop_layers, shrink.blocks and "
-                "shrink.vocabulary"
+                f"it is; remove student.model, or {' and '.join(used)}"
             )
         return self

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shrink_text import error, text
 from transformers import AutoModelForCausalLM
 
 from potstill.errors import PotstillError
@@ -18,38 +19,15 @@ from potstill.models.load import blocks_of, load, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import hidden_states
 from potstill.progress import Silent
-from potstill.shrink.blocks import drop_blocks, writer_of
+from potstill.shrink.blocks import drop_blocks
 from potstill.shrink.heal import NormalEquations, heal
 from potstill.shrink.influence import block_influence
+from potstill.shrink.parts import writer_of
 from potstill.shrink.search import search_blocks
 from potstill.shrink.streams import TeacherStream, calibration_batches
 
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
 FOLDABLE = ["llama", "qwen3", "neox"]
-
-
-def text(model: LoadedModel, rows: int = 24) -> list[list[int]]:
-    """Return text that the model itself finds likely, of different lengths."""
-    ids = model.tokenizer("Once there was a cat. It liked to sing in the")["input_ids"]
-    starts = torch.tensor([ids]).repeat(rows, 1)
-    torch.manual_seed(0)
-    written = model.network.generate(
-        starts,
-        attention_mask=torch.ones_like(starts),
-        max_new_tokens=40,
-        min_new_tokens=40,
-        do_sample=True,
-        pad_token_id=0,
-    )
-    return [row[: 20 + i].tolist() for i, row in enumerate(written)]
-
-
-def error(teacher: LoadedModel, student: LoadedModel, rows: list[list[int]]) -> float:
-    gaps = [
-        (hidden_states(teacher, [row]) - hidden_states(student, [row])).pow(2).mean()
-        for row in rows
-    ]
-    return float(torch.stack(gaps).mean())
 
 
 def without(path: Path, dropped: list[int]) -> tuple[LoadedModel, list[int]]:
@@ -165,6 +143,17 @@ def test_blocks_that_do_not_exist_are_refused(nano_llama: Path) -> None:
         drop_blocks(model.network, [6])
     with pytest.raises(PotstillError, match="keep at least one"):
         drop_blocks(model.network, list(range(6)))
+
+
+def test_lists_in_the_config_are_cut_only_where_they_are_by_layer(nano_gemma: Path) -> None:
+    network = load(str(nano_gemma), precision="fp32", trainable=True).network
+    network.config.eos_token_id = [1, 2, 3, 4]
+    network.config.mlp_only_layers = [0, 1, 3]
+    drop_blocks(network, [1])
+    assert network.config.eos_token_id == [1, 2, 3, 4]
+    assert network.config.mlp_only_layers == [0, 2]
+    sliding, full = "sliding_attention", "full_attention"
+    assert network.config.layer_types == [sliding, full, sliding]
 
 
 def test_the_search_keeps_what_is_least_after_healing(nano_llama: Path) -> None:

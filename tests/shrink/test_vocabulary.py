@@ -20,7 +20,8 @@ from transformers import PreTrainedTokenizerFast
 from potstill.errors import PotstillError
 from potstill.models.load import load, save
 from potstill.models.vocabulary import Recoder, VocabularyMap
-from potstill.shrink.shrink import Cut, pruned
+from potstill.shrink.cut import Cut
+from potstill.shrink.shrink import pruned
 from potstill.shrink.vocabulary import (
     choose_tokens,
     map_of,

@@ -1,4 +1,4 @@
-"""Closed-form healing: refit the maps that write to the residual stream after blocks are dropped.
+"""Closed-form healing: refit the maps that write to the residual stream after a cut.
 
 For a block kept in the student, the teacher's hidden state at the entry of the *next kept* block
 is the target. With x the input of the block's `down_proj` (weight W), h its output on the
@@ -8,11 +8,15 @@ student's own activations and t the target, the refit is ridge regression toward
 
 (ReplaceMe, Shopkhoev et al. 2025, arXiv 2505.02819, fits one linear map for a run of dropped
 blocks; here it lands in an ordinary weight, and in every later block too.)
+
+A map that lost inputs (channels, or heads) is refitted too. `down_proj` as above; the attention's
+output map, and a `down_proj` with a norm after it, towards what the teacher's own map writes: t is
+then that output and h the student's, which holds whatever the block does with it afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +27,8 @@ from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.precision import bf16_products
 from potstill.progress import Step
-from potstill.shrink.blocks import writer_of, writes_plainly
+from potstill.shrink.blocks import writes_plainly
+from potstill.shrink.parts import attention_writer_of, writer_of
 from potstill.shrink.streams import Batch, TeacherStream, advance
 
 
@@ -45,12 +50,8 @@ class NormalEquations:
 
     def add(self, input_NF: Tensor, residual_ND: Tensor) -> None:
         """Add tokens: what the map reads, and what its output lacks."""
-        exact = input_NF.dtype == torch.bfloat16
-        input_NF = input_NF.float()
-        # What came in bf16 loses nothing when its products are taken from bf16 and added in fp32.
-        with bf16_products(enabled=exact):
-            self.gram_FF.addmm_(input_NF.T, input_NF)
-        self.cross_DF.addmm_(residual_ND.float().T, input_NF)
+        gram_of(input_NF, into=self.gram_FF)
+        self.cross_DF.addmm_(residual_ND.float().T, input_NF.float())
         self.tokens += len(input_NF)
 
     def correction(self, ridge: float) -> Tensor:
@@ -60,6 +61,15 @@ class NormalEquations:
         system_FF = gram_FF + pull * torch.eye(len(gram_FF), device=gram_FF.device).double()
         factor_FF = torch.linalg.cholesky(system_FF)
         return torch.cholesky_solve(self.cross_DF.double().T, factor_FF).T.float()
+
+
+def gram_of(input_NF: Tensor, *, into: Tensor) -> None:
+    """Add x^T x to the fp32 sum `into`."""
+    exact = input_NF.dtype == torch.bfloat16
+    input_NF = input_NF.float()
+    # What came in bf16 loses nothing when its products are taken from bf16 and added in fp32.
+    with bf16_products(enabled=exact):
+        into.addmm_(input_NF.T, input_NF)
 
 
 @torch.no_grad()
@@ -77,33 +87,53 @@ def heal(
     """Refit the student's weights in place; return the teacher's numbers of the blocks refitted.
 
     `kept[i]` is the teacher's number of the student's block i. Both models' hidden states
-    travel side by side, so each block runs once over the calibration text. Without `cascade`
-    only the block before each gap is refitted. A block that does not write plainly to the
-    residual stream is passed over. `stream` is the teacher's over the same batches, where the
-    caller has one.
+    travel side by side. Without `cascade` only the block before each gap is refitted, and those
+    that lost channels or heads. A block that does not write plainly to the residual stream is
+    passed over, unless it lost inputs itself. `stream` is the teacher's over the same batches,
+    where the caller has one.
     """
-    student_blocks = blocks_of(student.network)
     stream = stream or TeacherStream(teacher, batches)
     states = [batch.hidden_BTD.float() for batch in batches]
     refitted: list[int] = []
-    gap_seen = False
+    lost_before = False
+    teacher_blocks = blocks_of(teacher.network)
     with torch.autocast(
         student.device.type, student.compute_dtype, enabled=student.compute_dtype != torch.float32
     ):
-        end = len(blocks_of(teacher.network))
-        for block, original, following in _with_next(student_blocks, kept, end):
-            is_gap = following > original + 1
-            gap_seen = gap_seen or is_gap
-            wanted = is_gap or (cascade and gap_seen)
-            if wanted and _plain(block, states, batches, original):
+        for block, original, following in _with_next(
+            blocks_of(student.network), kept, len(teacher_blocks)
+        ):
+            heads_cut = _narrower(attention_writer_of, block, teacher_blocks[original])
+            channels_cut = _narrower(writer_of, block, teacher_blocks[original])
+            lost = heads_cut or channels_cut or following > original + 1
+            lost_before = lost_before or lost
+            plain = (lost or (cascade and lost_before)) and _plain(block, states, batches, original)
+            written = stream.written(original) if heads_cut or channels_cut else None
+            if heads_cut and written is not None:
+                writer = attention_writer_of(block)
+                _refit_locally(block, writer, written.attention, states, batches, original, ridge)
+            if plain:
                 targets = stream.at(following)
                 states = _refit(block, states, targets, batches, original, ridge)
-                refitted.append(original)
             else:
+                if channels_cut and written is not None:
+                    wanted = written.feed_forward
+                    writer = writer_of(block)
+                    _refit_locally(block, writer, wanted, states, batches, original, ridge)
                 states = _advanced(block, states, batches, original)
+            if plain or heads_cut or channels_cut:
+                refitted.append(original)
             if step is not None:
                 step.advance(following - original)
     return refitted
+
+
+def _narrower(
+    writer_in: Callable[[nn.Module], nn.Linear | None], block: nn.Module, original: nn.Module
+) -> bool:
+    """Return whether a writing map of the student's block reads less than the teacher's does."""
+    mine, theirs = writer_in(block), writer_in(original)
+    return mine is not None and theirs is not None and mine.in_features < theirs.in_features
 
 
 def _with_next(
@@ -158,6 +188,36 @@ def _refit(
         state + input_BTF.float() @ delta_DF.T
         for state, input_BTF in zip(states, seen, strict=True)
     ]
+
+
+def _refit_locally(
+    block: nn.Module,
+    writer: nn.Linear | None,
+    wanted: Sequence[Tensor],
+    states: Sequence[Tensor],
+    batches: Sequence[Batch],
+    number: int,
+    ridge: float,
+) -> None:
+    """Refit a map that lost inputs towards what the teacher's own map writes there.
+
+    It holds whatever the block does with the map's output afterwards.
+    """
+    assert writer is not None
+    sums = NormalEquations.empty(writer.in_features, writer.out_features, writer.weight.device)
+    for batch, state, target in zip(batches, states, wanted, strict=True):
+        seen: list[tuple[Tensor, Tensor]] = []
+        handle = writer.register_forward_hook(
+            lambda module, args, output, seen=seen: seen.append((args[0], output))
+        )
+        try:
+            advance(block, state, batch.block_kwargs[number])
+        finally:
+            handle.remove()
+        input_BTF, output_BTD = seen[0]
+        residual_BTD = target.float() - output_BTD.float()
+        sums.add(input_BTF[batch.real_BT], residual_BTD[batch.real_BT])
+    writer.weight += sums.correction(ridge).to(writer.weight.dtype)
 
 
 def _cropped(kwargs: dict[str, Any], length: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Teacher to smaller student: fewer blocks, fewer tokens, healed in closed form."""
+"""Teacher to smaller student: fewer and narrower blocks, fewer tokens, healed in closed form."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
+from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, trainable_copy
 from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import ShrinkConfig
 from potstill.shrink.blocks import drop_blocks
+from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
+from potstill.shrink.importance import rank
 from potstill.shrink.search import Trial, search_blocks
 from potstill.shrink.streams import Batch, TeacherStream, calibration_batches
 from potstill.shrink.vocabulary import (
@@ -25,20 +28,13 @@ from potstill.shrink.vocabulary import (
     trim_network,
     trimmed_tokenizer,
 )
+from potstill.shrink.width import attentions, feed_forwards, narrow
 
 # Tokens that a trial of the block search is healed on: enough to rank, not to keep.
 TRIAL_TOKENS = 4096
 
 # KL per token and agreement of a student on text that is neither trained on nor held out.
 Measure = Callable[[LoadedModel, VocabularyMap | None], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What is taken away: blocks by number, and the tokens that stay (None: all of them)."""
-
-    blocks: tuple[int, ...]
-    kept_tokens: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -72,13 +68,16 @@ def shrink(
         kept_tokens = tuple(choose_tokens(merges, weight_V, config.vocabulary))
     student, vocabulary = pruned(teacher, Cut((), kept_tokens))
     rows = _as_student_reads(teacher, student, vocabulary, calibration)
+    width = _width(teacher, config, rows, progress)
+    narrow(student.network, width.channels, width.kv_heads)
     blocks, trials = _choose_blocks(
         teacher, student, config, rows, lambda trial: measure(trial, vocabulary), progress
     )
     drop_blocks(student.network, blocks)
+    cut = replace(width, blocks=blocks, kept_tokens=kept_tokens)
     plain = measure(student, vocabulary)
     refitted: list[int] = []
-    if config.heal != "none" and blocks:
+    if config.heal != "none" and (blocks or cut.channels or cut.kv_heads):
         batches = calibration_batches(teacher, rows)
         refitted = _healed(teacher, student, blocks, batches, config, progress)
     figures = {
@@ -90,7 +89,7 @@ def shrink(
         "healed": measure(student, vocabulary),
         "trials": [{"blocks": list(t.blocks), "kl": t.kl} for t in trials],
     }
-    return Shrunk(student, vocabulary, Cut(blocks, kept_tokens), figures)
+    return Shrunk(student, vocabulary, cut, figures)
 
 
 def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap | None]:
@@ -99,6 +98,7 @@ def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap |
     The teacher in memory may be in bf16: its fp32 weights are read from where it came from.
     """
     student = trainable_copy(teacher)
+    narrow(student.network, cut.channels, cut.kv_heads)
     if cut.blocks:
         drop_blocks(student.network, cut.blocks)
     vocabulary = None
@@ -125,6 +125,45 @@ def _as_student_reads(
         return rows
     recoder = Recoder(teacher.tokenizer, student.tokenizer, vocabulary)
     return [recoder.to_teacher(recoder.to_student(row)) for row in rows]
+
+
+def _width(
+    teacher: LoadedModel,
+    config: ShrinkConfig,
+    rows: Sequence[Sequence[int]],
+    progress: Progress,
+) -> Cut:
+    """Return the channels and heads that stay, where the recipe asks for fewer."""
+    if config.ffn_channels is None and config.kv_heads is None:
+        return Cut()
+    _check_width(teacher, config)
+    ranking = rank(
+        teacher,
+        calibration_batches(teacher, rows),
+        channels=config.ffn_channels is not None,
+        heads=config.kv_heads is not None,
+        ridge=config.ridge,
+        progress=progress,
+    )
+    return Cut(
+        channels=ranking.kept_channels(config.ffn_channels) if config.ffn_channels else None,
+        kv_heads=ranking.kept_kv_heads(config.kv_heads) if config.kv_heads else None,
+    )
+
+
+def _check_width(teacher: LoadedModel, config: ShrinkConfig) -> None:
+    """Raise PotstillError where the recipe asks for more channels or heads than there are."""
+    asked = {"ffn_channels": config.ffn_channels, "kv_heads": config.kv_heads}
+    present = {
+        "ffn_channels": feed_forwards(teacher.network)[0].channels if config.ffn_channels else 0,
+        "kv_heads": attentions(teacher.network)[0].kv_heads if config.kv_heads else 0,
+    }
+    for name, count in asked.items():
+        if count is not None and count > present[name]:
+            raise PotstillError(
+                f"shrink.{name} is {count}, but the teacher has only {present[name]} in a block; "
+                f"ask for fewer, or remove shrink.{name}"
+            )
 
 
 def _choose_blocks(

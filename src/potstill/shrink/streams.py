@@ -13,6 +13,7 @@ from potstill.models.load import blocks_of, body_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches, padded
 from potstill.shrink.blocks import output_of
+from potstill.shrink.parts import attention_writer_of, writer_of
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,14 @@ def advance(block: Any, hidden_BTD: Tensor, kwargs: dict[str, Any]) -> Tensor:
     return output_of(block(hidden_BTD, **kwargs))
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a block's attention and feed-forward part write, for each batch; [] where unknown."""
+
+    attention: list[Tensor]
+    feed_forward: list[Tensor]
+
+
 class TeacherStream:
     """The teacher's hidden states at the entry of each block, computed as far as asked for.
 
@@ -92,21 +101,61 @@ class TeacherStream:
         self._states = [batch.hidden_BTD.float() for batch in batches]
         self._entered = 0
         self._kept: list[list[Tensor]] | None = [self._states] if keep else None
+        self._written: dict[int, Written] = {}
+        self._keep = keep
 
     @torch.no_grad()
     def at(self, number: int) -> list[Tensor]:
         """Return the states at the entry of block `number`; one past the last is the end."""
         while self._entered < number:
-            block = self._blocks[self._entered]
-            self._states = [
-                advance(block, state, batch.block_kwargs[self._entered]).float()
-                for state, batch in zip(self._states, self._batches, strict=True)
-            ]
-            self._entered += 1
-            if self._kept is not None:
-                self._kept.append(self._states)
+            self._advance()
         if self._kept is not None:
             return self._kept[number]
         if number != self._entered:
             raise ValueError("a stream that keeps nothing cannot go back")
         return self._states
+
+    @torch.no_grad()
+    def written(self, number: int) -> Written:
+        """Return what block `number` itself writes: the outputs of its two writing maps.
+
+        Without `keep` this has to be asked before `at` goes past the block, and moves the stream
+        to the entry of the next one.
+        """
+        if number in self._written:
+            return self._written[number]
+        if not self._keep:
+            self._written.clear()
+        self.at(number)
+        block = self._blocks[number]
+        attention: list[Tensor] = []
+        feed_forward: list[Tensor] = []
+        handles = [
+            writer.register_forward_hook(lambda module, args, output, to=to: to.append(output))
+            for writer, to in (
+                (attention_writer_of(block), attention),
+                (writer_of(block), feed_forward),
+            )
+            if writer is not None
+        ]
+        try:
+            if number == self._entered:
+                self._advance()
+            else:
+                for state, batch in zip(self.at(number), self._batches, strict=True):
+                    advance(block, state, batch.block_kwargs[number])
+        finally:
+            for handle in handles:
+                handle.remove()
+        self._written[number] = Written(attention, feed_forward)
+        return self._written[number]
+
+    def _advance(self) -> None:
+        block = self._blocks[self._entered]
+        self._states = [
+            advance(block, state, batch.block_kwargs[self._entered]).float()
+            for state, batch in zip(self._states, self._batches, strict=True)
+        ]
+        self._entered += 1
+        if self._kept is not None:
+            self._kept.append(self._states)
