@@ -174,9 +174,9 @@ def test_the_resolved_recipe_reads_back_the_same() -> None:
         ),
         pytest.param(
             BASE,
-            ("student.model=other", "shrink.ffn_channels=300", "shrink.kv_heads=1"),
+            ("student.model=other", "shrink.ffn_channels=300", "shrink.parameters=0.5"),
             "r.yaml: student.model and shrink cannot be combined: an existing student is trained "
-            "as it is; remove student.model, or shrink.ffn_channels and shrink.kv_heads",
+            "as it is; remove student.model, or shrink.ffn_channels and shrink.parameters",
             id="impossible pair of widths",
         ),
         pytest.param(

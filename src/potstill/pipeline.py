@@ -26,8 +26,10 @@ from potstill.progress import Progress
 from potstill.recipe import Recipe, TrainConfig
 from potstill.run_report import write_report
 from potstill.rundir import RunDir
+from potstill.shrink.choose import trims_tokens
 from potstill.shrink.cut import Cut
-from potstill.shrink.shrink import pruned, shrink
+from potstill.shrink.making import pruned
+from potstill.shrink.shrink import shrink
 from potstill.stage_inputs import calibration_rows, held_out, token_weights, validation
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
@@ -189,7 +191,7 @@ def _shrink(job: Job) -> dict[str, Any]:
         job.teacher,
         recipe.shrink,
         calibration_rows(job, recipe.shrink.calibration_tokens),
-        token_weights(job) if recipe.shrink.vocabulary else None,
+        token_weights(job) if trims_tokens(recipe.shrink, job.teacher.tokenizer) else None,
         measure=validation(job),
         progress=job.progress,
     )

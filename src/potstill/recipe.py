@@ -132,6 +132,26 @@ class ShrinkConfig(Section):
         description="Keep this many key-value heads in every block, each with all the query heads "
         "that read it.",
     )
+    parameters: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Keep at most this share of the teacher's parameters: blocks, channels, heads "
+        "and tokens go as each loses least on validation prompts, after healing, for what it "
+        "saves. What other fields number stays as they say.",
+    )
+    axes: tuple[Literal["depth", "ffn", "heads", "vocabulary"], ...] = Field(
+        ("depth", "ffn", "heads", "vocabulary"),
+        min_length=1,
+        description="What `parameters` may cut.",
+    )
+    step: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of the teacher's parameters that each proposal of the search for "
+        "`parameters` gives up, about.",
+    )
     heal: Literal["none", "gap", "cascade"] = Field(
         "cascade",
         description="Closed-form repair: `gap` refits the block before each gap and those that "
@@ -140,6 +160,12 @@ class ShrinkConfig(Section):
     )
     calibration_tokens: int = Field(
         40_000, ge=256, description="Teacher tokens that the closed-form repair is fitted on."
+    )
+    trial_tokens: int = Field(
+        4096,
+        ge=256,
+        description="Teacher tokens that each trial of a search is healed on: enough to rank, "
+        "not to keep.",
     )
     candidates: int = Field(
         8, ge=1, description="Blocks that block influence proposes to the search at each step."
@@ -152,6 +178,15 @@ class ShrinkConfig(Section):
         gt=0,
         description="Pull towards the old weights, as a share of the Gram matrix's mean diagonal.",
     )
+
+    @model_validator(mode="after")
+    def _one_depth(self) -> ShrinkConfig:
+        if self.parameters is not None and self.drop_layers:
+            raise ValueError(
+                "shrink.parameters looks for the number of blocks to drop: remove "
+                "shrink.drop_layers, or name the blocks in shrink.blocks"
+            )
+        return self
 
 
 class TrainConfig(Section):
@@ -266,7 +301,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _possible_pairs(self) -> Recipe:
-        knobs = ("drop_layers", "blocks", "vocabulary", "ffn_channels", "kv_heads")
+        knobs = ("drop_layers", "blocks", "vocabulary", "ffn_channels", "kv_heads", "parameters")
         used = [f"shrink.{name}" for name in knobs if getattr(self.shrink, name)]
         if self.student.model is not None and used:
             raise ValueError(

@@ -20,6 +20,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import hidden_states
 from potstill.progress import Silent
 from potstill.shrink.blocks import drop_blocks
+from potstill.shrink.cut import Cut
 from potstill.shrink.heal import NormalEquations, heal
 from potstill.shrink.influence import block_influence
 from potstill.shrink.parts import writer_of
@@ -92,7 +93,7 @@ def test_healing_brings_the_student_closer_on_other_text(
     student, kept = without(path, [1])
     plain = error(teacher, student, rows[-6:])
     batches = calibration_batches(teacher, rows[:-6])
-    refitted = heal(teacher, student, kept, batches, ridge=0.1, cascade=cascade)
+    refitted = heal(teacher, student, Cut((1,)), batches, ridge=0.1, cascade=cascade)
     assert refitted == ([0] if not cascade else kept)
     assert error(teacher, student, rows[-6:]) < plain
 
@@ -119,20 +120,20 @@ def test_what_healing_passes_on_is_what_the_student_computes(
 
 def test_where_nothing_was_dropped_nothing_changes(nano_llama: Path) -> None:
     teacher = load(str(nano_llama), precision="fp32")
-    student, kept = without(nano_llama, [])
+    student, _ = without(nano_llama, [])
     batches = calibration_batches(teacher, text(teacher, 6))
-    assert heal(teacher, student, kept, batches, ridge=0.3, cascade=True) == []
+    assert heal(teacher, student, Cut(), batches, ridge=0.3, cascade=True) == []
     for one, other in zip(teacher.network.parameters(), student.network.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_a_norm_after_the_writer_is_never_folded(nano_gemma: Path) -> None:
     teacher = load(str(nano_gemma), precision="fp32")
-    student, kept = without(nano_gemma, [1])
+    student, _ = without(nano_gemma, [1])
     before = {n: p.clone() for n, p in student.network.named_parameters()}
     assert writer_of(blocks_of(student.network)[0]) is not None
     batches = calibration_batches(teacher, text(teacher, 6))
-    assert heal(teacher, student, kept, batches, ridge=0.3, cascade=True) == []
+    assert heal(teacher, student, Cut((1,)), batches, ridge=0.3, cascade=True) == []
     for name, parameter in student.network.named_parameters():
         assert torch.equal(parameter, before[name])
 
@@ -200,8 +201,8 @@ def test_one_stream_serves_many_trials(nano_llama: Path) -> None:
     stream = TeacherStream(teacher, batches, keep=True)
     weights = []
     for shared in (stream, stream, None):
-        student, kept = without(nano_llama, [2])
-        heal(teacher, student, kept, batches, ridge=0.3, cascade=True, stream=shared)
+        student, _ = without(nano_llama, [2])
+        heal(teacher, student, Cut((2,)), batches, ridge=0.3, cascade=True, stream=shared)
         weights.append(torch.cat([p.detach().flatten() for p in student.network.parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert torch.allclose(weights[0], weights[2], atol=1e-6)

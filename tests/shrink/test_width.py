@@ -19,7 +19,7 @@ from potstill.progress import Silent
 from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
 from potstill.shrink.importance import rank
-from potstill.shrink.shrink import pruned
+from potstill.shrink.making import pruned
 from potstill.shrink.streams import TeacherStream, calibration_batches
 from potstill.shrink.width import attentions, feed_forwards, narrow, possible_kv_heads
 
@@ -121,9 +121,8 @@ def test_healing_wins_back_part_of_the_width_on_other_text(
         cut = Cut(kv_heads=ranking.kept_kv_heads(1))
     student, _ = pruned(teacher, cut)
     plain = error(teacher, student, rows[-6:])
-    kept = list(range(len(blocks_of(teacher.network))))
-    refitted = heal(teacher, student, kept, batches, ridge=0.1, cascade=True)
-    assert refitted == kept
+    refitted = heal(teacher, student, cut, batches, ridge=0.1, cascade=True)
+    assert refitted == list(range(len(blocks_of(teacher.network))))
     assert error(teacher, student, rows[-6:]) < plain
 
 
@@ -135,7 +134,7 @@ def test_healing_a_width_with_a_kept_stream_is_the_same(nano_gemma: Path) -> Non
     weights = []
     for shared in (stream, stream, None):
         student, _ = pruned(teacher, cut)
-        heal(teacher, student, [0, 1, 3], batches, ridge=0.3, cascade=True, stream=shared)
+        heal(teacher, student, cut, batches, ridge=0.3, cascade=True, stream=shared)
         weights.append(torch.cat([p.detach().flatten() for p in student.network.parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert torch.allclose(weights[0], weights[2], atol=1e-6)

@@ -9,14 +9,13 @@ student's own activations and t the target, the refit is ridge regression toward
 (ReplaceMe, Shopkhoev et al. 2025, arXiv 2505.02819, fits one linear map for a run of dropped
 blocks; here it lands in an ordinary weight, and in every later block too.)
 
-A map that lost inputs (channels, or heads) is refitted too. `down_proj` as above; the attention's
-output map, and a `down_proj` with a norm after it, towards what the teacher's own map writes: t is
-then that output and h the student's, which holds whatever the block does with it afterwards.
+Where channels or heads went, the map that read them first has them folded into what is left, as
+`potstill.shrink.fold` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +24,12 @@ from torch import Tensor, nn
 
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
-from potstill.models.precision import bf16_products
 from potstill.progress import Step
 from potstill.shrink.blocks import writes_plainly
-from potstill.shrink.parts import attention_writer_of, writer_of
-from potstill.shrink.streams import Batch, TeacherStream, advance
+from potstill.shrink.cut import Cut
+from potstill.shrink.fold import fold_width
+from potstill.shrink.parts import writer_of
+from potstill.shrink.streams import Batch, TeacherStream, advance, gram_of
 
 
 @dataclass
@@ -63,20 +63,11 @@ class NormalEquations:
         return torch.cholesky_solve(self.cross_DF.double().T, factor_FF).T.float()
 
 
-def gram_of(input_NF: Tensor, *, into: Tensor) -> None:
-    """Add x^T x to the fp32 sum `into`."""
-    exact = input_NF.dtype == torch.bfloat16
-    input_NF = input_NF.float()
-    # What came in bf16 loses nothing when its products are taken from bf16 and added in fp32.
-    with bf16_products(enabled=exact):
-        into.addmm_(input_NF.T, input_NF)
-
-
 @torch.no_grad()
 def heal(
     teacher: LoadedModel,
     student: LoadedModel,
-    kept: Sequence[int],
+    cut: Cut,
     batches: Sequence[Batch],
     *,
     ridge: float,
@@ -86,54 +77,41 @@ def heal(
 ) -> list[int]:
     """Refit the student's weights in place; return the teacher's numbers of the blocks refitted.
 
-    `kept[i]` is the teacher's number of the student's block i. Both models' hidden states
+    `cut` is what was taken from the teacher and has not been healed. Both models' hidden states
     travel side by side. Without `cascade` only the block before each gap is refitted, and those
     that lost channels or heads. A block that does not write plainly to the residual stream is
-    passed over, unless it lost inputs itself. `stream` is the teacher's over the same batches,
-    where the caller has one.
+    passed over: what it lost itself is folded, and that is all. `stream` is the teacher's over
+    the same batches, where the caller has one.
     """
     stream = stream or TeacherStream(teacher, batches)
     states = [batch.hidden_BTD.float() for batch in batches]
     refitted: list[int] = []
     lost_before = False
     teacher_blocks = blocks_of(teacher.network)
+    kept = cut.kept_blocks(len(teacher_blocks))
+    narrower = cut.channels is not None or cut.kv_heads is not None
     with torch.autocast(
         student.device.type, student.compute_dtype, enabled=student.compute_dtype != torch.float32
     ):
         for block, original, following in _with_next(
             blocks_of(student.network), kept, len(teacher_blocks)
         ):
-            heads_cut = _narrower(attention_writer_of, block, teacher_blocks[original])
-            channels_cut = _narrower(writer_of, block, teacher_blocks[original])
-            lost = heads_cut or channels_cut or following > original + 1
+            if narrower:
+                fold_width(block, teacher_blocks[original], cut, original, stream, ridge)
+            lost = narrower or following > original + 1
             lost_before = lost_before or lost
-            plain = (lost or (cascade and lost_before)) and _plain(block, states, batches, original)
-            written = stream.written(original) if heads_cut or channels_cut else None
-            if heads_cut and written is not None:
-                writer = attention_writer_of(block)
-                _refit_locally(block, writer, written.attention, states, batches, original, ridge)
+            wanted = lost or (cascade and lost_before)
+            plain = wanted and _plain(block, states, batches, original)
             if plain:
                 targets = stream.at(following)
                 states = _refit(block, states, targets, batches, original, ridge)
             else:
-                if channels_cut and written is not None:
-                    wanted = written.feed_forward
-                    writer = writer_of(block)
-                    _refit_locally(block, writer, wanted, states, batches, original, ridge)
                 states = _advanced(block, states, batches, original)
-            if plain or heads_cut or channels_cut:
+            if plain or narrower:
                 refitted.append(original)
             if step is not None:
                 step.advance(following - original)
     return refitted
-
-
-def _narrower(
-    writer_in: Callable[[nn.Module], nn.Linear | None], block: nn.Module, original: nn.Module
-) -> bool:
-    """Return whether a writing map of the student's block reads less than the teacher's does."""
-    mine, theirs = writer_in(block), writer_in(original)
-    return mine is not None and theirs is not None and mine.in_features < theirs.in_features
 
 
 def _with_next(
@@ -188,36 +166,6 @@ def _refit(
         state + input_BTF.float() @ delta_DF.T
         for state, input_BTF in zip(states, seen, strict=True)
     ]
-
-
-def _refit_locally(
-    block: nn.Module,
-    writer: nn.Linear | None,
-    wanted: Sequence[Tensor],
-    states: Sequence[Tensor],
-    batches: Sequence[Batch],
-    number: int,
-    ridge: float,
-) -> None:
-    """Refit a map that lost inputs towards what the teacher's own map writes there.
-
-    It holds whatever the block does with the map's output afterwards.
-    """
-    assert writer is not None
-    sums = NormalEquations.empty(writer.in_features, writer.out_features, writer.weight.device)
-    for batch, state, target in zip(batches, states, wanted, strict=True):
-        seen: list[tuple[Tensor, Tensor]] = []
-        handle = writer.register_forward_hook(
-            lambda module, args, output, seen=seen: seen.append((args[0], output))
-        )
-        try:
-            advance(block, state, batch.block_kwargs[number])
-        finally:
-            handle.remove()
-        input_BTF, output_BTD = seen[0]
-        residual_BTD = target.float() - output_BTD.float()
-        sums.add(input_BTF[batch.real_BT], residual_BTD[batch.real_BT])
-    writer.weight += sums.correction(ridge).to(writer.weight.dtype)
 
 
 def _cropped(kwargs: dict[str, Any], length: int) -> dict[str, Any]:

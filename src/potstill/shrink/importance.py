@@ -2,7 +2,7 @@
 
 A channel (or a head's columns) S of a block's writing map W is worth what the map's output lacks
 without it after the others have been refitted to make up for it. With G = x^T x over calibration
-tokens and H = (G + lambda I)^-1 that is
+tokens and H = (G + lambda diag G)^-1 that is
 
     cost(S) = trace(W_S (H_SS)^-1 W_S^T),    then   W <- W - W_S (H_SS)^-1 H_S:,
                                                     H <- H - H_:S (H_SS)^-1 H_S:
@@ -11,23 +11,26 @@ tokens and H = (G + lambda I)^-1 that is
 Frantar & Alistarh 2023, arXiv 2302.04089, equations 2 and 3). So a channel that others can stand
 in for goes first, however active it is. Removing the cheapest again and again gives an order in
 which every cut is a prefix.
+
+The pull towards the old weights is in proportion to each input's own energy. One number for all,
+as healing has it, would be set by the few inputs that are huge on a few tokens, and would hide from
+the ranking how active the others are (SmolLM2, 1152 of 1536 channels: KL 1.32 that way, 0.84 this
+way, before healing).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress
 from potstill.shrink.cut import Kept
-from potstill.shrink.heal import gram_of
-from potstill.shrink.streams import Batch, advance
+from potstill.shrink.streams import Batch, TeacherStream
 from potstill.shrink.width import attentions, feed_forwards
 
 # Single channels go this share of the rest at a time: costs are brought up to date in between.
@@ -64,28 +67,25 @@ def rank(
 ) -> Ranking:
     """Return the order in which the teacher can spare channels and heads.
 
-    One pass over the calibration text, one block at a time. Raises PotstillError where the
+    It runs over the calibration text one block at a time. Raises PotstillError where the
     architecture has no channels or heads that could go.
     """
     parts = feed_forwards(teacher.network) if channels else []
-    heads_of = attentions(teacher.network) if heads else []
-    blocks = blocks_of(teacher.network)
-    states = [batch.hidden_BTD for batch in batches]
+    attention = attentions(teacher.network) if heads else []
+    count = len(blocks_of(teacher.network))
+    stream = TeacherStream(teacher, batches)
     channel_orders: list[tuple[int, ...]] = []
     head_orders: list[tuple[int, ...]] = []
-    with progress.step("rank channels and heads", total=len(blocks), unit="blocks") as step:
-        for number, block in enumerate(blocks):
-            maps = ([parts[number].writer] if parts else []) + (
-                [heads_of[number].writer] if heads_of else []
-            )
-            grams, states = _grams(block, maps, states, batches, number)
-            if parts:
-                order = elimination_order(grams[0], parts[number].writer.weight, ridge=ridge)
+    with progress.step("rank channels and heads", total=count, unit="blocks") as step:
+        for number in range(count):
+            for part in parts[number : number + 1]:
+                gram_FF = stream.gram(number, part.writer)
+                order = elimination_order(gram_FF, part.writer.weight, ridge=ridge)
                 channel_orders.append(tuple(order))
-            if heads_of:
-                part = heads_of[number]
+            for heads_of in attention[number : number + 1]:
+                gram_FF = stream.gram(number, heads_of.writer)
                 order = elimination_order(
-                    grams[-1], part.writer.weight, size=part.group_width, ridge=ridge
+                    gram_FF, heads_of.writer.weight, size=heads_of.group_width, ridge=ridge
                 )
                 head_orders.append(tuple(order))
             step.advance(1)
@@ -94,45 +94,19 @@ def rank(
     )
 
 
-def _grams(
-    block: Any,
-    maps: Sequence[nn.Linear],
-    states: Sequence[Tensor],
-    batches: Sequence[Batch],
-    number: int,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Return x^T x of what each map reads, and the states after the block."""
-    grams = [torch.zeros(m.in_features, m.in_features, device=m.weight.device) for m in maps]
-    after: list[Tensor] = []
-    for batch, state in zip(batches, states, strict=True):
-        seen: list[Tensor] = [state] * len(maps)
-
-        def note(module: Any, args: tuple[Any, ...], seen: list[Tensor] = seen) -> None:
-            seen[next(i for i, m in enumerate(maps) if m is module)] = args[0]
-
-        handles = [m.register_forward_pre_hook(note) for m in maps]
-        try:
-            after.append(advance(block, state, batch.block_kwargs[number]))
-        finally:
-            for handle in handles:
-                handle.remove()
-        for gram_FF, input_BTF in zip(grams, seen, strict=True):
-            gram_of(input_BTF[batch.real_BT], into=gram_FF)
-    return grams, after
-
-
 def elimination_order(
     gram_FF: Tensor, weight_DF: Tensor, *, size: int = 1, ridge: float
 ) -> list[int]:
     """Return groups of `size` adjoining columns of a map, the one to keep longest first.
 
-    `gram_FF` is x^T x of the map's input; lambda is `ridge` times its mean diagonal. float64
-    inside. Single columns are removed a few at a time.
+    `gram_FF` is x^T x of the map's input; lambda is `ridge` times its diagonal. float64 inside.
+    Single columns are removed a few at a time.
     """
     gram_FF = gram_FF.double()
-    pull = ridge * gram_FF.diagonal().mean().clamp(min=1e-12)
-    eye_FF = torch.eye(len(gram_FF), dtype=gram_FF.dtype, device=gram_FF.device)
-    inverse_FF = torch.cholesky_inverse(torch.linalg.cholesky(gram_FF + pull * eye_FF))
+    energy_F = gram_FF.diagonal()
+    # An input that is always zero would leave the system without an inverse.
+    pull_F = ridge * energy_F.clamp(min=1e-6 * float(energy_F.mean()) + 1e-12)
+    inverse_FF = torch.cholesky_inverse(torch.linalg.cholesky(gram_FF + pull_F.diag()))
     weight_DF = weight_DF.double()
     left = list(range(len(gram_FF) // size))
     gone: list[int] = []
