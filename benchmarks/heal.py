@@ -27,8 +27,9 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.recipe_io import packaged_recipe
 from potstill.rundir import RunDir
+from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
-from potstill.shrink.shrink import Cut, pruned
+from potstill.shrink.making import pruned
 from potstill.shrink.streams import calibration_batches
 from potstill.stage_inputs import calibration_rows
 
@@ -114,9 +115,9 @@ def gaps_healed(
 ) -> LoadedModel:
     """Return the teacher without the blocks, the block before each gap refitted."""
     student = cut(job, blocks)
-    kept = [i for i in range(len(blocks_of(job.teacher.network))) if i not in set(blocks)]
     batches = calibration_batches(job.teacher, calibration)
-    heal(job.teacher, student, kept, batches, ridge=job.recipe.shrink.ridge, cascade=False)
+    ridge = job.recipe.shrink.ridge
+    heal(job.teacher, student, Cut(tuple(blocks)), batches, ridge=ridge, cascade=False)
     return student
 
 

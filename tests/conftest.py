@@ -12,7 +12,7 @@ import pytest
 
 _TESTS = Path(__file__).parent
 _NANO = Path(__file__).parent / "nano"
-sys.path += [str(_TESTS), str(_NANO), str(_TESTS / "losses")]
+sys.path += [str(_TESTS), str(_NANO), str(_TESTS / "losses"), str(_TESTS / "shrink")]
 
 
 def _digest() -> str:

@@ -72,6 +72,39 @@ def test_a_family_goes_the_whole_way(
     assert any("finished" in note for note in again)
 
 
+def test_a_narrow_student_goes_the_whole_way(
+    nano_qwen3: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    cut = {"drop_layers": 0, "ffn_channels": 100, "kv_heads": 1}
+    values = pipeline_runs.recipe_values(nano_qwen3, nano_prompts, shrink=cut)
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    models = json.loads(run.evaluation_path.read_text())["models"]
+    assert models["pruned"]["params"] == models["student"]["params"] < models["teacher"]["params"]
+    plain = models["pruned"]["kl_per_token"]["value"]
+    assert models["untrained"]["kl_per_token"]["value"] < plain
+    assert models["student"]["kl_per_token"]["value"] < plain
+    config = AutoModelForCausalLM.from_pretrained(run.student).config
+    assert (config.intermediate_size, config.num_attention_heads) == (100, 2)
+
+
+@pytest.mark.parametrize("family", ["llama", "neox"])
+def test_a_share_of_the_parameters_is_reached(
+    family: str, nano_model: Callable[[str], Path], nano_prompts: Path, tmp_path: Path
+) -> None:
+    cut = {"drop_layers": 0, "parameters": 0.6, "step": 0.1, "trial_tokens": 600}
+    values = pipeline_runs.recipe_values(nano_model(family), nano_prompts, shrink=cut)
+    run, notes = pipeline_runs.run(values, tmp_path / "run")
+    models = json.loads(run.evaluation_path.read_text())["models"]
+    share = models["student"]["params"] / models["teacher"]["params"]
+    assert 0.57 < share <= 0.6
+    assert models["pruned"]["params"] == models["student"]["params"]
+    healed = models["untrained"]["kl_per_token"]["value"]
+    assert healed < models["pruned"]["kl_per_token"]["value"]
+    assert any("cannot be cut by heads" in note for note in notes) == (family == "neox")
+    assert load(str(run.student), precision="fp32").network.config.num_hidden_layers > 1
+    assert manifest.verify(run.root) == []
+
+
 def test_padding_rows_never_get_mass(nano_qwen3: Path, nano_prompts: Path, tmp_path: Path) -> None:
     values = pipeline_runs.recipe_values(nano_qwen3, nano_prompts)
     run, _ = pipeline_runs.run(values, tmp_path / "run")

@@ -169,9 +169,15 @@ def test_the_resolved_recipe_reads_back_the_same() -> None:
             BASE,
             ("student.model=other", "shrink.drop_layers=3"),
             "r.yaml: student.model and shrink cannot be combined: an existing student is trained "
-            "as it is; remove student.model, or shrink.drop_layers, shrink.blocks and "
-            "shrink.vocabulary",
+            "as it is; remove student.model, or shrink.drop_layers",
             id="impossible pair",
+        ),
+        pytest.param(
+            BASE,
+            ("student.model=other", "shrink.ffn_channels=300", "shrink.parameters=0.5"),
+            "r.yaml: student.model and shrink cannot be combined: an existing student is trained "
+            "as it is; remove student.model, or shrink.ffn_channels and shrink.parameters",
+            id="impossible pair of widths",
         ),
         pytest.param(
             "name: mine\n",

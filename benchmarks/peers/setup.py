@@ -15,7 +15,8 @@ import torch
 import potstill
 from potstill.models.load import blocks_of, load, save
 from potstill.models.loaded import LoadedModel
-from potstill.shrink.shrink import Cut, pruned
+from potstill.shrink.cut import Cut
+from potstill.shrink.making import pruned
 from potstill.train.batches import plan_steps
 
 # Never trained on, and the same for all: what the response follows.

@@ -28,7 +28,10 @@ from potstill.progress import Progress
 from potstill.recipe import Recipe, TrainConfig
 from potstill.run_report import write_report
 from potstill.rundir import RunDir
-from potstill.shrink.shrink import Cut, pruned, shrink
+from potstill.shrink.choose import trims_tokens
+from potstill.shrink.cut import Cut
+from potstill.shrink.making import pruned
+from potstill.shrink.shrink import shrink
 from potstill.stage_inputs import calibration_rows, held_out, token_weights, validation
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
@@ -186,7 +189,7 @@ def _shrink(job: Job) -> dict[str, Any]:
         job.teacher,
         recipe.shrink,
         calibration_rows(job, recipe.shrink.calibration_tokens),
-        token_weights(job) if recipe.shrink.vocabulary else None,
+        token_weights(job) if trims_tokens(recipe.shrink, job.teacher.tokenizer) else None,
         measure=validation(job),
         progress=job.progress,
     )
@@ -199,7 +202,7 @@ def _shrink(job: Job) -> dict[str, Any]:
         f"shrink: KL {plain['kl']:.3f} and agreement {plain['agreement']:.3f} cut, "
         f"{healed['kl']:.3f} and {healed['agreement']:.3f} healed, on validation prompts"
     )
-    return {**shrunk.figures, "kept_tokens": shrunk.cut.kept_tokens}
+    return {**shrunk.figures, **shrunk.cut.record()}
 
 
 def _train(job: Job) -> dict[str, Any]:
@@ -275,8 +278,7 @@ def _evaluate(job: Job) -> dict[str, Any]:
     students = {name: job.load_student(path) for name, path in directories.items()}
     shrunk = job.run.done("shrink") or {}
     if shrunk.get("blocks") is not None:
-        cut = Cut(tuple(shrunk["blocks"]), _tuple(shrunk["kept_tokens"]))
-        students["pruned"], _ = pruned(teacher, cut)
+        students["pruned"], _ = pruned(teacher, Cut.from_record(shrunk))
         # Cut from fp32 weights, it is measured in the dtype that the other students are read in.
         students["pruned"].network.to(teacher.compute_dtype)
     measured = evaluate(
@@ -307,10 +309,6 @@ STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "train": _train,
     "evaluate": _evaluate,
 }
-
-
-def _tuple(values: Sequence[int] | None) -> tuple[int, ...] | None:
-    return None if values is None else tuple(values)
 
 
 def _plain(value: Any) -> Any:

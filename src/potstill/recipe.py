@@ -128,13 +128,52 @@ class ShrinkConfig(Section):
     vocabulary: int | None = Field(
         None, ge=256, description="Keep this many tokens of the teacher's vocabulary."
     )
+    ffn_channels: int | None = Field(
+        None,
+        ge=1,
+        description="Keep this many feed-forward channels in every block: those whose loss the "
+        "others can make up for least.",
+    )
+    kv_heads: int | None = Field(
+        None,
+        ge=1,
+        description="Keep this many key-value heads in every block, each with all the query heads "
+        "that read it.",
+    )
+    parameters: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Keep at most this share of the teacher's parameters: blocks, channels, heads "
+        "and tokens go as each loses least on validation prompts, after healing, for what it "
+        "saves. What other fields number stays as they say.",
+    )
+    axes: tuple[Literal["depth", "ffn", "heads", "vocabulary"], ...] = Field(
+        ("depth", "ffn", "heads", "vocabulary"),
+        min_length=1,
+        description="What `parameters` may cut.",
+    )
+    step: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of the teacher's parameters that each proposal of the search for "
+        "`parameters` gives up, about.",
+    )
     heal: Literal["none", "gap", "cascade"] = Field(
         "cascade",
-        description="Closed-form repair: `gap` refits the block before each gap, `cascade` also "
-        "refits every later block, in order, on the student's own activations.",
+        description="Closed-form repair: `gap` refits the block before each gap and those that "
+        "lost channels or heads, `cascade` also refits every later block, in order, on the "
+        "student's own activations.",
     )
     calibration_tokens: int = Field(
         40_000, ge=256, description="Teacher tokens that the closed-form repair is fitted on."
+    )
+    trial_tokens: int = Field(
+        4096,
+        ge=256,
+        description="Teacher tokens that each trial of a search is healed on: enough to rank, "
+        "not to keep.",
     )
     candidates: int = Field(
         8, ge=1, description="Blocks that block influence proposes to the search at each step."
@@ -147,6 +186,15 @@ class ShrinkConfig(Section):
         gt=0,
         description="Pull towards the old weights, as a share of the Gram matrix's mean diagonal.",
     )
+
+    @model_validator(mode="after")
+    def _one_depth(self) -> ShrinkConfig:
+        if self.parameters is not None and self.drop_layers:
+            raise ValueError(
+                "shrink.parameters looks for the number of blocks to drop: remove "
+                "shrink.drop_layers, or name the blocks in shrink.blocks"
+            )
+        return self
 
 
 class TrainConfig(Section):
@@ -273,13 +321,12 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _possible_pairs(self) -> Recipe:
-        if self.student.model is not None and (
-            self.shrink.drop_layers or self.shrink.blocks or self.shrink.vocabulary
-        ):
+        knobs = ("drop_layers", "blocks", "vocabulary", "ffn_channels", "kv_heads", "parameters")
+        used = [f"shrink.{name}" for name in knobs if getattr(self.shrink, name)]
+        if self.student.model is not None and used:
             raise ValueError(
                 "student.model and shrink cannot be combined: an existing student is trained as "
-                "it is; remove student.model, or shrink.drop_layers, shrink.blocks and "
-                "shrink.vocabulary"
+                f"it is; remove student.model, or {' and '.join(used)}"
             )
         self._possible_targets()
         return self

@@ -16,7 +16,6 @@ from potstill.evaluate.cost import (
     training_flops,
 )
 from potstill.job import Job
-from potstill.shrink.shrink import TRIAL_TOKENS
 
 Lengths = Sequence[Sequence[int]]
 
@@ -50,14 +49,14 @@ def _collection(job: Job, teacher: ModelShape) -> tuple[float, int]:
 
 
 def _shrink(job: Job, teacher: ModelShape) -> tuple[float, int]:
-    """Calibration runs both bodies once over its tokens; trials of the block search likewise.
+    """Calibration runs both bodies once over its tokens; trials of a search likewise.
 
     The normal equations and the measurements on validation prompts are left out: they are
     below a tenth of it.
     """
     done = job.run.done("shrink") or {}
     tokens = int(done.get("calibration_tokens") or 0)
-    passes = 2.0 * tokens + 2.0 * TRIAL_TOKENS * len(done.get("trials") or ())
+    passes = 2.0 * tokens + 2.0 * job.recipe.shrink.trial_tokens * len(done.get("trials") or ())
     return passes * teacher.body, tokens
 
 

@@ -62,11 +62,20 @@ def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
     if done.get("blocks") is None:
         return None
     keys = ("blocks", "heal", "calibration_tokens", "plain", "healed")
-    chosen = done["blocks"]
     return {
         **{k: done[k] for k in keys},
-        "rejected": [t for t in done["trials"] if t["blocks"] != chosen],
+        "rejected": [
+            {k: v for k, v in trial.items() if k != "taken"}
+            for trial in done["trials"]
+            if not trial["taken"]
+        ],
+        "ffn_channels": _width(done.get("channels")),
+        "kv_heads": _width(done.get("kv_heads")),
     }
+
+
+def _width(kept: list[list[int]] | None) -> int | None:
+    return None if kept is None else len(kept[0])
 
 
 def _provenance(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
-from potstill.shrink.shrink import Measure
+from potstill.shrink.trials import Measure
 from potstill.shrink.vocabulary import merges_of, removal_cost
 
 # Positions of the job's text at which the cost of losing a token is measured.
@@ -83,26 +83,21 @@ def validation(job: Job) -> Measure:
 class _Validation:
     """Measures students on the validation prompts, which nothing is trained on.
 
-    The teacher reads them once for each vocabulary.
+    The teacher reads them once for each vocabulary, as long as no more than two take turns.
     """
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._rows = job.exchanges("validation")
         self._stored = job.hidden(self._rows)
-        self._texts: list[Text] = []
-        self._teacher_states: list[Tensor] = []
-        self._vocabulary: VocabularyMap | None = None
+        self._read: list[tuple[VocabularyMap | None, list[Text], list[Tensor]]] = []
 
     def __call__(self, student: LoadedModel, vocabulary: VocabularyMap | None) -> dict[str, float]:
         job = self._job
-        if not self._texts or self._vocabulary is not vocabulary:
-            job.vocabulary = self._vocabulary = vocabulary
-            self._texts = job.texts(self._rows, student)
-            self._teacher_states = _teacher_states(job, self._texts, self._stored)
-        pairs = [(t.prompt_ids, t.response_ids) for t in self._texts]
+        texts, teacher_states = self._reading(student, vocabulary)
+        pairs = [(t.prompt_ids, t.response_ids) for t in texts]
         sums = compare(
-            self._teacher_states,
+            teacher_states,
             job.teacher_head,
             response_hidden(student, pairs, batch_tokens=2048),
             head_of(student),
@@ -115,6 +110,19 @@ class _Validation:
             "kl": float(sums.kl.sum() / tokens),
             "agreement": float(sums.agree.sum() / tokens),
         }
+
+    def _reading(
+        self, student: LoadedModel, vocabulary: VocabularyMap | None
+    ) -> tuple[list[Text], list[Tensor]]:
+        """Return the prompts in the student's tokens, and the teacher's states on them."""
+        for known, texts, states in self._read:
+            if known is vocabulary:
+                return texts, states
+        self._job.vocabulary = vocabulary
+        texts = self._job.texts(self._rows, student)
+        states = _teacher_states(self._job, texts, self._stored)
+        self._read = [*self._read[-1:], (vocabulary, texts, states)]
+        return texts, states
 
 
 def _spread_states(job: Job, rows: Sequence[Exchange], stride: int) -> Iterator[Tensor]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shrink_text import error, text
 from transformers import AutoModelForCausalLM
 
 from potstill.errors import PotstillError
@@ -18,38 +19,16 @@ from potstill.models.load import blocks_of, load, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import hidden_states
 from potstill.progress import Silent
-from potstill.shrink.blocks import drop_blocks, writer_of
+from potstill.shrink.blocks import drop_blocks
+from potstill.shrink.cut import Cut
 from potstill.shrink.heal import NormalEquations, heal
 from potstill.shrink.influence import block_influence
+from potstill.shrink.parts import writer_of
 from potstill.shrink.search import search_blocks
 from potstill.shrink.streams import TeacherStream, calibration_batches
 
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
 FOLDABLE = ["llama", "qwen3", "neox"]
-
-
-def text(model: LoadedModel, rows: int = 24) -> list[list[int]]:
-    """Return text that the model itself finds likely, of different lengths."""
-    ids = model.tokenizer("Once there was a cat. It liked to sing in the")["input_ids"]
-    starts = torch.tensor([ids]).repeat(rows, 1)
-    torch.manual_seed(0)
-    written = model.network.generate(
-        starts,
-        attention_mask=torch.ones_like(starts),
-        max_new_tokens=40,
-        min_new_tokens=40,
-        do_sample=True,
-        pad_token_id=0,
-    )
-    return [row[: 20 + i].tolist() for i, row in enumerate(written)]
-
-
-def error(teacher: LoadedModel, student: LoadedModel, rows: list[list[int]]) -> float:
-    gaps = [
-        (hidden_states(teacher, [row]) - hidden_states(student, [row])).pow(2).mean()
-        for row in rows
-    ]
-    return float(torch.stack(gaps).mean())
 
 
 def without(path: Path, dropped: list[int]) -> tuple[LoadedModel, list[int]]:
@@ -114,7 +93,7 @@ def test_healing_brings_the_student_closer_on_other_text(
     student, kept = without(path, [1])
     plain = error(teacher, student, rows[-6:])
     batches = calibration_batches(teacher, rows[:-6])
-    refitted = heal(teacher, student, kept, batches, ridge=0.1, cascade=cascade)
+    refitted = heal(teacher, student, Cut((1,)), batches, ridge=0.1, cascade=cascade)
     assert refitted == ([0] if not cascade else kept)
     assert error(teacher, student, rows[-6:]) < plain
 
@@ -141,20 +120,20 @@ def test_what_healing_passes_on_is_what_the_student_computes(
 
 def test_where_nothing_was_dropped_nothing_changes(nano_llama: Path) -> None:
     teacher = load(str(nano_llama), precision="fp32")
-    student, kept = without(nano_llama, [])
+    student, _ = without(nano_llama, [])
     batches = calibration_batches(teacher, text(teacher, 6))
-    assert heal(teacher, student, kept, batches, ridge=0.3, cascade=True) == []
+    assert heal(teacher, student, Cut(), batches, ridge=0.3, cascade=True) == []
     for one, other in zip(teacher.network.parameters(), student.network.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_a_norm_after_the_writer_is_never_folded(nano_gemma: Path) -> None:
     teacher = load(str(nano_gemma), precision="fp32")
-    student, kept = without(nano_gemma, [1])
+    student, _ = without(nano_gemma, [1])
     before = {n: p.clone() for n, p in student.network.named_parameters()}
     assert writer_of(blocks_of(student.network)[0]) is not None
     batches = calibration_batches(teacher, text(teacher, 6))
-    assert heal(teacher, student, kept, batches, ridge=0.3, cascade=True) == []
+    assert heal(teacher, student, Cut((1,)), batches, ridge=0.3, cascade=True) == []
     for name, parameter in student.network.named_parameters():
         assert torch.equal(parameter, before[name])
 
@@ -165,6 +144,17 @@ def test_blocks_that_do_not_exist_are_refused(nano_llama: Path) -> None:
         drop_blocks(model.network, [6])
     with pytest.raises(PotstillError, match="keep at least one"):
         drop_blocks(model.network, list(range(6)))
+
+
+def test_lists_in_the_config_are_cut_only_where_they_are_by_layer(nano_gemma: Path) -> None:
+    network = load(str(nano_gemma), precision="fp32", trainable=True).network
+    network.config.eos_token_id = [1, 2, 3, 4]
+    network.config.mlp_only_layers = [0, 1, 3]
+    drop_blocks(network, [1])
+    assert network.config.eos_token_id == [1, 2, 3, 4]
+    assert network.config.mlp_only_layers == [0, 2]
+    sliding, full = "sliding_attention", "full_attention"
+    assert network.config.layer_types == [sliding, full, sliding]
 
 
 def test_the_search_keeps_what_is_least_after_healing(nano_llama: Path) -> None:
@@ -211,8 +201,8 @@ def test_one_stream_serves_many_trials(nano_llama: Path) -> None:
     stream = TeacherStream(teacher, batches, keep=True)
     weights = []
     for shared in (stream, stream, None):
-        student, kept = without(nano_llama, [2])
-        heal(teacher, student, kept, batches, ridge=0.3, cascade=True, stream=shared)
+        student, _ = without(nano_llama, [2])
+        heal(teacher, student, Cut((2,)), batches, ridge=0.3, cascade=True, stream=shared)
         weights.append(torch.cat([p.detach().flatten() for p in student.network.parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert torch.allclose(weights[0], weights[2], atol=1e-6)

@@ -13,14 +13,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from tokenizers.models import Unigram
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer, decoders, normalizers
+from tokenizers.models import BPE, Unigram
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from potstill.errors import PotstillError
 from potstill.models.load import load, save
 from potstill.models.vocabulary import Recoder, VocabularyMap
-from potstill.shrink.shrink import Cut, pruned
+from potstill.shrink.cut import Cut
+from potstill.shrink.making import pruned
 from potstill.shrink.vocabulary import (
     choose_tokens,
     map_of,
@@ -118,6 +119,73 @@ def test_a_trimmed_student_gives_the_kept_tokens_their_old_logits(
     again = load(str(tmp_path / "student"), precision="fp32")
     assert again.eos_ids == student.eos_ids
     assert again.tokenizer("Hi there")["input_ids"] == student.tokenizer("Hi there")["input_ids"]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma", "neox"])
+def test_a_trimmed_tokenizer_is_whole_after_a_reload(
+    family: str, nano_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """It reads the job's text without loss, and special tokens stay one token each."""
+    whole = load(str(nano_model(family)), precision="fp32").tokenizer
+    merges = merges_of(whole)
+    kept = choose_tokens(merges, torch.ones(len(whole)), len(merges.base()) + 30)
+    trimmed_tokenizer(whole, kept).save_pretrained(tmp_path)
+    small = AutoTokenizer.from_pretrained(tmp_path)
+    assert len(small) == len(kept)
+    assert small.special_tokens_map == whole.special_tokens_map
+    assert small.chat_template == whole.chat_template
+    for special in whole.get_added_vocab():
+        ids = small(special, add_special_tokens=False)["input_ids"]
+        assert small.convert_ids_to_tokens(ids) == [special]
+    for prompt, answer in nano_text.exchanges(60, seed=3):
+        text = f"{prompt}\n{answer}"
+        if whole.chat_template:
+            messages = [
+                {"role": "user", "content": prompt},
+                {"role": "assistant", "content": answer},
+            ]
+            text = whole.apply_chat_template(messages, tokenize=False)
+            assert small.apply_chat_template(messages, tokenize=False) == text
+        ids = small(text, add_special_tokens=False)["input_ids"]
+        assert small.decode(ids, clean_up_tokenization_spaces=False) == text
+
+
+def byte_fallback_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer as Llama 2's and Gemma's: characters, and bytes for all others."""
+    letters = "▁abcdefghijklmnopqrstuvwxyz"
+    bytes_ = [f"<0x{i:02X}>" for i in range(256)]
+    merges = [("▁", "c"), ("a", "t"), ("▁c", "at"), ("s", "a"), ("sa", "t"), ("▁", "t")]
+    made = [left + right for left, right in merges]
+    tokens = ["<unk>", "<s>", "</s>", *bytes_, *letters, *made]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    bpe = Tokenizer(BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    bpe.normalizer = normalizers.Replace(" ", "▁")
+    bpe.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+
+
+def test_bytes_stay_for_what_has_no_token() -> None:
+    whole = byte_fallback_tokenizer()
+    merges = merges_of(whole)
+    weight = torch.zeros(len(whole))
+    weight[whole.convert_tokens_to_ids("▁cat")] = 1
+    kept = choose_tokens(merges, weight, len(merges.base()) + 3)
+    small = trimmed_tokenizer(whole, kept)
+    pieces = set(small.get_vocab())
+    assert {f"<0x{i:02X}>" for i in range(256)} <= pieces
+    assert {"▁cat", "▁c", "at"} <= pieces
+    assert "sat" not in pieces
+    for text in (" cat sat", " the ☂ née\n\tend", "\x00"):
+        ids = small(text, add_special_tokens=False)["input_ids"]
+        assert small.unk_token_id not in ids
+        assert small.decode(ids, clean_up_tokenization_spaces=False) == text
+    vocabulary = map_of(whole, small, kept, len(whole))
+    removed = whole.convert_tokens_to_ids("sat")
+    assert small.convert_ids_to_tokens(int(vocabulary.student_ids_V[removed])) == "s"
 
 
 def test_too_few_tokens_are_refused(nano_llama: Path) -> None:

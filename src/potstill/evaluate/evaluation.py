@@ -180,6 +180,12 @@ class Shrink(Part):
     plain: Closeness | None = Field(description="Before healing.")
     healed: Closeness | None = Field(description="After healing, before any training.")
     rejected: list[Any] = Field(description="Other choices that were measured and not taken.")
+    ffn_channels: int | None = Field(
+        None, description="Feed-forward channels left in each block; null where all are."
+    )
+    kv_heads: int | None = Field(
+        None, description="Key-value heads left in each block; null where all are."
+    )
 
 
 class Training(Part):

@@ -194,6 +194,12 @@ def shrink(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
                 f"{words.whole(vocabulary.get('kept'))} of {words.whole(vocabulary.get('of'))}",
             )
         )
+    for key, label in (
+        ("ffn_channels", "Feed-forward channels kept in each block"),
+        ("kv_heads", "Key-value heads kept in each block"),
+    ):
+        if section.get(key):
+            facts.append((label, words.whole(section[key])))
     if section.get("heal"):
         facts.append(("Healing", clean(str(section["heal"]))))
     facts += facts_of(section, (("calibration_tokens", "Calibration tokens", words.count),))

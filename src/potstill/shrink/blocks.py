@@ -1,4 +1,4 @@
-"""A transformer's blocks: find what writes to the residual stream, drop some."""
+"""A transformer's blocks: test what writes to the residual stream, drop some."""
 
 from __future__ import annotations
 
@@ -10,23 +10,12 @@ from torch import Tensor, nn
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of
+from potstill.shrink.parts import writer_of
 
-# Names under which architectures keep the linear map that ends a block's feed-forward part.
-_WRITERS = ("mlp.down_proj", "mlp.dense_4h_to_h", "mlp.fc2", "mlp.c_proj")
-
-
-def writer_of(block: nn.Module) -> nn.Linear | None:
-    """Return the linear map whose output the block adds to its residual stream, if known by name.
-
-    Whether it really adds it unchanged is for `writes_plainly` to say.
-    """
-    for name in _WRITERS:
-        module: Any = block
-        for part in name.split("."):
-            module = getattr(module, part, None)
-        if isinstance(module, nn.Linear):
-            return module
-    return None
+# Lists in configs that name layers by number.
+_INDEX_LISTS = ("mlp_only_layers",)
+# Sizes that some architectures give layer by layer.
+_SIZES = ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim")
 
 
 @torch.inference_mode()
@@ -63,7 +52,8 @@ def drop_blocks(network: Any, dropped: Sequence[int]) -> None:
     """Remove blocks in place, leaving an ordinary model of fewer layers.
 
     Every list in the config that has one entry a layer is sliced, and the layers are numbered
-    anew. Raises PotstillError where a block does not exist or none would be left.
+    anew. A list that merely happens to be as long (ids of tokens, say) is left alone. Raises
+    PotstillError where a block does not exist or none would be left.
     """
     blocks = blocks_of(network)
     count = len(blocks)
@@ -76,7 +66,9 @@ def drop_blocks(network: Any, dropped: Sequence[int]) -> None:
         raise PotstillError("shrink would drop every block; keep at least one")
     config = network.config.get_text_config()
     for name, value in list(vars(config).items()):
-        if isinstance(value, list) and len(value) == count:
+        if isinstance(value, list) and name in _INDEX_LISTS:
+            setattr(config, name, [kept.index(i) for i in value if i in kept])
+        elif isinstance(value, list) and len(value) == count and _one_a_layer(name):
             setattr(config, name, [value[i] for i in kept])
     config.num_hidden_layers = len(kept)
     remaining = [blocks[i] for i in kept]
@@ -87,3 +79,8 @@ def drop_blocks(network: Any, dropped: Sequence[int]) -> None:
         for numbered in block.modules():
             if hasattr(numbered, "layer_idx"):
                 numbered.layer_idx = index
+
+
+def _one_a_layer(name: str) -> bool:
+    """Return whether a list of a config under this name has one entry a layer."""
+    return name in _SIZES or any(word in name for word in ("layer", "block", "pattern"))

@@ -1,4 +1,4 @@
-"""Closed-form healing: refit the maps that write to the residual stream after blocks are dropped.
+"""Closed-form healing: refit the maps that write to the residual stream after a cut.
 
 For a block kept in the student, the teacher's hidden state at the entry of the *next kept* block
 is the target. With x the input of the block's `down_proj` (weight W), h its output on the
@@ -8,6 +8,9 @@ student's own activations and t the target, the refit is ridge regression toward
 
 (ReplaceMe, Shopkhoev et al. 2025, arXiv 2505.02819, fits one linear map for a run of dropped
 blocks; here it lands in an ordinary weight, and in every later block too.)
+
+Where channels or heads went, the map that read them first has them folded into what is left, as
+`potstill.shrink.fold` says.
 """
 
 from __future__ import annotations
@@ -21,10 +24,12 @@ from torch import Tensor, nn
 
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
-from potstill.models.precision import bf16_products
 from potstill.progress import Step
-from potstill.shrink.blocks import writer_of, writes_plainly
-from potstill.shrink.streams import Batch, TeacherStream, advance
+from potstill.shrink.blocks import writes_plainly
+from potstill.shrink.cut import Cut
+from potstill.shrink.fold import fold_width
+from potstill.shrink.parts import writer_of
+from potstill.shrink.streams import Batch, TeacherStream, advance, gram_of
 
 
 @dataclass
@@ -45,12 +50,8 @@ class NormalEquations:
 
     def add(self, input_NF: Tensor, residual_ND: Tensor) -> None:
         """Add tokens: what the map reads, and what its output lacks."""
-        exact = input_NF.dtype == torch.bfloat16
-        input_NF = input_NF.float()
-        # What came in bf16 loses nothing when its products are taken from bf16 and added in fp32.
-        with bf16_products(enabled=exact):
-            self.gram_FF.addmm_(input_NF.T, input_NF)
-        self.cross_DF.addmm_(residual_ND.float().T, input_NF)
+        gram_of(input_NF, into=self.gram_FF)
+        self.cross_DF.addmm_(residual_ND.float().T, input_NF.float())
         self.tokens += len(input_NF)
 
     def correction(self, ridge: float) -> Tensor:
@@ -66,7 +67,7 @@ class NormalEquations:
 def heal(
     teacher: LoadedModel,
     student: LoadedModel,
-    kept: Sequence[int],
+    cut: Cut,
     batches: Sequence[Batch],
     *,
     ridge: float,
@@ -76,31 +77,38 @@ def heal(
 ) -> list[int]:
     """Refit the student's weights in place; return the teacher's numbers of the blocks refitted.
 
-    `kept[i]` is the teacher's number of the student's block i. Both models' hidden states
-    travel side by side, so each block runs once over the calibration text. Without `cascade`
-    only the block before each gap is refitted. A block that does not write plainly to the
-    residual stream is passed over. `stream` is the teacher's over the same batches, where the
-    caller has one.
+    `cut` is what was taken from the teacher and has not been healed. Both models' hidden states
+    travel side by side. Without `cascade` only the block before each gap is refitted, and those
+    that lost channels or heads. A block that does not write plainly to the residual stream is
+    passed over: what it lost itself is folded, and that is all. `stream` is the teacher's over
+    the same batches, where the caller has one.
     """
-    student_blocks = blocks_of(student.network)
     stream = stream or TeacherStream(teacher, batches)
     states = [batch.hidden_BTD.float() for batch in batches]
     refitted: list[int] = []
-    gap_seen = False
+    lost_before = False
+    teacher_blocks = blocks_of(teacher.network)
+    kept = cut.kept_blocks(len(teacher_blocks))
+    narrower = cut.channels is not None or cut.kv_heads is not None
     with torch.autocast(
         student.device.type, student.compute_dtype, enabled=student.compute_dtype != torch.float32
     ):
-        end = len(blocks_of(teacher.network))
-        for block, original, following in _with_next(student_blocks, kept, end):
-            is_gap = following > original + 1
-            gap_seen = gap_seen or is_gap
-            wanted = is_gap or (cascade and gap_seen)
-            if wanted and _plain(block, states, batches, original):
+        for block, original, following in _with_next(
+            blocks_of(student.network), kept, len(teacher_blocks)
+        ):
+            if narrower:
+                fold_width(block, teacher_blocks[original], cut, original, stream, ridge)
+            lost = narrower or following > original + 1
+            lost_before = lost_before or lost
+            wanted = lost or (cascade and lost_before)
+            plain = wanted and _plain(block, states, batches, original)
+            if plain:
                 targets = stream.at(following)
                 states = _refit(block, states, targets, batches, original, ridge)
-                refitted.append(original)
             else:
                 states = _advanced(block, states, batches, original)
+            if plain or narrower:
+                refitted.append(original)
             if step is not None:
                 step.advance(following - original)
     return refitted

@@ -1,44 +1,24 @@
-"""Teacher to smaller student: fewer blocks, fewer tokens, healed in closed form."""
+"""Teacher to smaller student: fewer and narrower blocks, fewer tokens, healed in closed form."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from potstill.models.load import blocks_of, trainable_copy
+from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
-from potstill.models.vocabulary import Recoder, VocabularyMap
+from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import ShrinkConfig
-from potstill.shrink.blocks import drop_blocks
+from potstill.shrink.choose import chosen_cut
+from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
-from potstill.shrink.search import Trial, search_blocks
-from potstill.shrink.streams import Batch, TeacherStream, calibration_batches
-from potstill.shrink.vocabulary import (
-    choose_tokens,
-    map_of,
-    merges_of,
-    trim_network,
-    trimmed_tokenizer,
-)
-
-# Tokens that a trial of the block search is healed on: enough to rank, not to keep.
-TRIAL_TOKENS = 4096
-
-# KL per token and agreement of a student on text that is neither trained on nor held out.
-Measure = Callable[[LoadedModel, VocabularyMap | None], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What is taken away: blocks by number, and the tokens that stay (None: all of them)."""
-
-    blocks: tuple[int, ...]
-    kept_tokens: tuple[int, ...] | None
+from potstill.shrink.making import pruned
+from potstill.shrink.streams import calibration_batches
+from potstill.shrink.trials import Measure, as_student_reads
 
 
 @dataclass(frozen=True)
@@ -64,132 +44,46 @@ def shrink(
 
     `calibration` are rows of teacher ids (prompt and response) of at most
     `config.calibration_tokens` in all; `weight_V` says how much the job's text needs each
-    token (None where the vocabulary stays whole). `measure` is asked before and after healing.
+    token (None where the vocabulary stays whole). `measure` is asked about every student that
+    is tried, and before and after healing. Raises PotstillError where the teacher cannot be
+    cut as the recipe says.
     """
-    kept_tokens = None
-    if config.vocabulary is not None and weight_V is not None:
-        merges = merges_of(teacher.tokenizer)
-        kept_tokens = tuple(choose_tokens(merges, weight_V, config.vocabulary))
-    student, vocabulary = pruned(teacher, Cut((), kept_tokens))
-    rows = _as_student_reads(teacher, student, vocabulary, calibration)
-    blocks, trials = _choose_blocks(
-        teacher, student, config, rows, lambda trial: measure(trial, vocabulary), progress
+    cut, trials = chosen_cut(
+        teacher, config, calibration, weight_V, measure=measure, progress=progress
     )
-    drop_blocks(student.network, blocks)
+    student, vocabulary = pruned(teacher, cut)
     plain = measure(student, vocabulary)
     refitted: list[int] = []
-    if config.heal != "none" and blocks:
-        batches = calibration_batches(teacher, rows)
-        refitted = _healed(teacher, student, blocks, batches, config, progress)
+    if config.heal != "none" and replace(cut, kept_tokens=None) != Cut():
+        rows = as_student_reads(teacher, student, vocabulary, calibration)
+        refitted = healed(teacher, student, cut, rows, config, progress)
     figures = {
-        "blocks": list(blocks),
         "heal": config.heal,
         "refitted": refitted,
         "calibration_tokens": sum(len(row) for row in calibration),
         "plain": plain,
         "healed": measure(student, vocabulary),
-        "trials": [{"blocks": list(t.blocks), "kl": t.kl} for t in trials],
+        "trials": trials,
     }
-    return Shrunk(student, vocabulary, Cut(blocks, kept_tokens), figures)
+    return Shrunk(student, vocabulary, cut, figures)
 
 
-def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap | None]:
-    """Return the teacher with the cut made and nothing healed, in fp32, and its token map.
-
-    The teacher in memory may be in bf16: its fp32 weights are read from where it came from.
-    """
-    student = trainable_copy(teacher)
-    if cut.blocks:
-        drop_blocks(student.network, cut.blocks)
-    vocabulary = None
-    if cut.kept_tokens is not None:
-        width = student.network.get_output_embeddings().weight.shape[0]
-        tokenizer = trimmed_tokenizer(teacher.tokenizer, cut.kept_tokens)
-        vocabulary = map_of(teacher.tokenizer, tokenizer, cut.kept_tokens, width)
-        trim_network(student.network, cut.kept_tokens)
-        eos = {old: new for new, old in enumerate(cut.kept_tokens)}
-        student = replace(
-            student, tokenizer=tokenizer, eos_ids=tuple(eos[e] for e in teacher.eos_ids)
-        )
-    return student, vocabulary
-
-
-def _as_student_reads(
+def healed(
     teacher: LoadedModel,
     student: LoadedModel,
-    vocabulary: VocabularyMap | None,
+    cut: Cut,
     rows: Sequence[Sequence[int]],
-) -> Sequence[Sequence[int]]:
-    """Return text in the student's tokens, as teacher ids: what both will be compared on."""
-    if vocabulary is None:
-        return rows
-    recoder = Recoder(teacher.tokenizer, student.tokenizer, vocabulary)
-    return [recoder.to_teacher(recoder.to_student(row)) for row in rows]
-
-
-def _choose_blocks(
-    teacher: LoadedModel,
-    whole: LoadedModel,
-    config: ShrinkConfig,
-    rows: Sequence[Sequence[int]],
-    measure: Callable[[LoadedModel], dict[str, float]],
-    progress: Progress,
-) -> tuple[tuple[int, ...], list[Trial]]:
-    """Return the blocks to drop: the recipe's own, or the search's.
-
-    Trials start from `whole`, the student with all of its blocks: which blocks it can spare
-    depends on its vocabulary too.
-    """
-    if config.blocks is not None:
-        return tuple(sorted(config.blocks)), []
-    if config.drop_layers == 0:
-        return (), []
-    batches = calibration_batches(teacher, _first_tokens(rows, TRIAL_TOKENS))
-    stream = TeacherStream(teacher, batches, keep=True)
-
-    def healed_loss(blocks: Sequence[int]) -> float:
-        student = replace(whole, network=copy.deepcopy(whole.network))
-        drop_blocks(student.network, blocks)
-        if config.heal != "none":
-            kept = _kept(teacher, blocks)
-            heal(
-                teacher,
-                student,
-                kept,
-                batches,
-                ridge=config.ridge,
-                cascade=config.heal == "cascade",
-                stream=stream,
-            )
-        return measure(student)["kl"]
-
-    return search_blocks(
-        teacher,
-        batches,
-        config.drop_layers,
-        candidates=config.candidates,
-        beam=config.beam,
-        healed_loss=healed_loss,
-        progress=progress,
-    )
-
-
-def _healed(
-    teacher: LoadedModel,
-    student: LoadedModel,
-    blocks: Sequence[int],
-    batches: Sequence[Batch],
     config: ShrinkConfig,
     progress: Progress,
 ) -> list[int]:
-    kept = _kept(teacher, blocks)
+    """Heal a student in place on rows of teacher ids; return the blocks that were refitted."""
     total = len(blocks_of(teacher.network))
     with progress.step("heal", total=total, unit="blocks") as step:
         refitted = heal(
             teacher,
             student,
-            kept,
-            batches,
+            cut,
+            calibration_batches(teacher, rows),
             ridge=config.ridge,
             cascade=config.heal == "cascade",
             step=step,
@@ -200,19 +94,3 @@ def _healed(
             "stream, so the dropped blocks were not healed in closed form."
         )
     return refitted
-
-
-def _kept(teacher: LoadedModel, blocks: Sequence[int]) -> list[int]:
-    return [i for i in range(len(blocks_of(teacher.network))) if i not in set(blocks)]
-
-
-def _first_tokens(rows: Sequence[Sequence[int]], count: int) -> list[Sequence[int]]:
-    """Return rows from the first on until they hold `count` tokens."""
-    chosen: list[Sequence[int]] = []
-    held = 0
-    for row in rows:
-        if held >= count:
-            break
-        chosen.append(row)
-        held += len(row)
-    return chosen

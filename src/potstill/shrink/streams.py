@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from potstill.models.load import blocks_of, body_of
 from potstill.models.loaded import LoadedModel
+from potstill.models.precision import bf16_products
 from potstill.models.score import length_batches, padded
 from potstill.shrink.blocks import output_of
 
@@ -72,6 +74,15 @@ def _captured(model: LoadedModel, ids_BT: Tensor, real_BT: Tensor) -> Batch:
     return Batch(first[0], real_BT, kwargs)
 
 
+def gram_of(input_NF: Tensor, *, into: Tensor) -> None:
+    """Add x^T x to the fp32 sum `into`."""
+    exact = input_NF.dtype == torch.bfloat16
+    input_NF = input_NF.float()
+    # What came in bf16 loses nothing when its products are taken from bf16 and added in fp32.
+    with bf16_products(enabled=exact):
+        into.addmm_(input_NF.T, input_NF)
+
+
 def advance(block: Any, hidden_BTD: Tensor, kwargs: dict[str, Any]) -> Tensor:
     """Return a block's output."""
     return output_of(block(hidden_BTD, **kwargs))
@@ -88,25 +99,60 @@ class TeacherStream:
         self, teacher: LoadedModel, batches: Sequence[Batch], *, keep: bool = False
     ) -> None:
         self._blocks = blocks_of(teacher.network)
+        # States travel in fp32, the teacher's weights may be in bf16.
+        self._autocast = partial(
+            torch.autocast,
+            teacher.device.type,
+            teacher.compute_dtype,
+            enabled=teacher.compute_dtype != torch.float32,
+        )
         self._batches = batches
         self._states = [batch.hidden_BTD.float() for batch in batches]
         self._entered = 0
         self._kept: list[list[Tensor]] | None = [self._states] if keep else None
+        self._grams: dict[tuple[int, int], Tensor] = {}
 
     @torch.no_grad()
     def at(self, number: int) -> list[Tensor]:
         """Return the states at the entry of block `number`; one past the last is the end."""
         while self._entered < number:
-            block = self._blocks[self._entered]
-            self._states = [
-                advance(block, state, batch.block_kwargs[self._entered]).float()
-                for state, batch in zip(self._states, self._batches, strict=True)
-            ]
-            self._entered += 1
-            if self._kept is not None:
-                self._kept.append(self._states)
+            self._advance()
         if self._kept is not None:
             return self._kept[number]
         if number != self._entered:
             raise ValueError("a stream that keeps nothing cannot go back")
         return self._states
+
+    @torch.no_grad()
+    def gram(self, number: int, writer: nn.Linear) -> Tensor:
+        """Return gram_FF = x^T x of what one of block `number`'s own maps reads, in fp32.
+
+        The block runs once more for it. With `keep` it is remembered.
+        """
+        key = (number, id(writer))
+        if key in self._grams:
+            return self._grams[key]
+        gram_FF = torch.zeros(writer.in_features, writer.in_features, device=writer.weight.device)
+        for state_BTD, batch in zip(self.at(number), self._batches, strict=True):
+            handle = writer.register_forward_pre_hook(
+                lambda module, args, batch=batch: gram_of(args[0][batch.real_BT], into=gram_FF)
+            )
+            try:
+                with self._autocast():
+                    advance(self._blocks[number], state_BTD, batch.block_kwargs[number])
+            finally:
+                handle.remove()
+        if self._kept is not None:
+            self._grams[key] = gram_FF
+        return gram_FF
+
+    def _advance(self) -> None:
+        block = self._blocks[self._entered]
+        with self._autocast():
+            self._states = [
+                advance(block, state, batch.block_kwargs[self._entered]).float()
+                for state, batch in zip(self._states, self._batches, strict=True)
+            ]
+        self._entered += 1
+        if self._kept is not None:
+            self._kept.append(self._states)

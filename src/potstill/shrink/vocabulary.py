@@ -55,6 +55,11 @@ class Merges:
         return found
 
 
+def is_bpe(tokenizer: Any) -> bool:
+    """Return whether the tokenizer merges byte pairs: others cannot be trimmed."""
+    return bool(json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"] == "BPE")
+
+
 def merges_of(tokenizer: Any) -> Merges:
     """Return the merge table; raises PotstillError where the tokenizer is not BPE."""
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]

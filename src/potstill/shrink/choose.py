@@ -1,0 +1,188 @@
+"""What to cut: as the recipe says, or as searches by the loss after healing find it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from potstill.errors import PotstillError
+from potstill.models.loaded import LoadedModel
+from potstill.progress import Progress
+from potstill.recipe import ShrinkConfig
+from potstill.shrink.cut import Cut
+from potstill.shrink.importance import Ranking, rank
+from potstill.shrink.influence import block_influence
+from potstill.shrink.joint import Axes, search_cut
+from potstill.shrink.search import search_blocks
+from potstill.shrink.sizes import sizes_of
+from potstill.shrink.streams import calibration_batches
+from potstill.shrink.trials import Measure, Trials, first_tokens, record
+from potstill.shrink.vocabulary import choose_tokens, is_bpe, merges_of
+from potstill.shrink.width import attentions, feed_forwards
+
+# Channels and heads are ranked on this many times the tokens that a trial is healed on: it is
+# done once.
+_RANKED_ON = 4
+
+
+def chosen_cut(
+    teacher: LoadedModel,
+    config: ShrinkConfig,
+    calibration: Sequence[Sequence[int]],
+    weight_V: Tensor | None,
+    *,
+    measure: Measure,
+    progress: Progress,
+) -> tuple[Cut, list[dict[str, Any]]]:
+    """Return what to cut, and the trials that were made to find it.
+
+    Blocks, channels, heads and tokens that the recipe numbers are taken as it says; the others
+    are searched for where it names a share of the parameters. Arguments as for `shrink`.
+    """
+    trials = Trials(teacher, config, calibration, measure)
+    ranking = _ranking(teacher, config, calibration, progress)
+    cut = _given(teacher, config, ranking, weight_V)
+    if config.parameters is not None:
+        axes = _axes(teacher, config, ranking, weight_V, trials, progress)
+        whole = axes.sizes.whole
+        return search_cut(
+            cut,
+            int(config.parameters * whole),
+            axes,
+            step=max(1, int(config.step * whole)),
+            candidates=config.candidates,
+            loss=trials.loss,
+            progress=progress,
+        )
+    if config.blocks is not None or config.drop_layers == 0:
+        return cut, []
+    blocks, tried = search_blocks(
+        teacher,
+        trials.batches(cut.kept_tokens),
+        config.drop_layers,
+        candidates=config.candidates,
+        beam=config.beam,
+        healed_loss=lambda blocks: trials.loss(replace(cut, blocks=tuple(blocks))),
+        progress=progress,
+    )
+    found = [record(replace(cut, blocks=t.blocks), t.kl, taken=t.blocks == blocks) for t in tried]
+    return replace(cut, blocks=blocks), found
+
+
+def searched_axes(config: ShrinkConfig) -> set[str]:
+    """Return the axes that a joint search may cut: those that the recipe does not number."""
+    if config.parameters is None:
+        return set()
+    given = {
+        "depth": config.blocks is not None,
+        "ffn": config.ffn_channels is not None,
+        "heads": config.kv_heads is not None,
+        "vocabulary": config.vocabulary is not None,
+    }
+    return {axis for axis in config.axes if not given[axis]}
+
+
+def trims_tokens(config: ShrinkConfig, tokenizer: Any) -> bool:
+    """Return whether tokens go, or a search may let them go: then `shrink` wants their weights."""
+    if config.vocabulary is not None:
+        return True
+    return "vocabulary" in searched_axes(config) and is_bpe(tokenizer)
+
+
+def _given(
+    teacher: LoadedModel, config: ShrinkConfig, ranking: Ranking, weight_V: Tensor | None
+) -> Cut:
+    """Return what the recipe numbers."""
+    kept_tokens = None
+    if config.vocabulary is not None and weight_V is not None:
+        merges = merges_of(teacher.tokenizer)
+        kept_tokens = tuple(choose_tokens(merges, weight_V, config.vocabulary))
+    return Cut(
+        blocks=tuple(sorted(config.blocks or ())),
+        kept_tokens=kept_tokens,
+        channels=ranking.kept_channels(config.ffn_channels) if config.ffn_channels else None,
+        kv_heads=ranking.kept_kv_heads(config.kv_heads) if config.kv_heads else None,
+    )
+
+
+def _ranking(
+    teacher: LoadedModel,
+    config: ShrinkConfig,
+    calibration: Sequence[Sequence[int]],
+    progress: Progress,
+) -> Ranking:
+    """Return the order in which channels and heads can go, where any may.
+
+    A recipe that asks for more than there are is refused; an axis of a joint search that the
+    architecture does not have is left out with a notice.
+    """
+    searched = searched_axes(config)
+    channels = heads = False
+    if config.ffn_channels is not None:
+        _check("ffn_channels", config.ffn_channels, feed_forwards(teacher.network)[0].channels)
+        channels = True
+    if config.kv_heads is not None:
+        _check("kv_heads", config.kv_heads, attentions(teacher.network)[0].kv_heads)
+        heads = True
+    sizes = sizes_of(teacher.network)
+    channels = channels or _has("ffn", "ffn" in searched, sizes.channel > 0, progress)
+    heads = heads or _has("heads", "heads" in searched, bool(sizes.possible_kv_heads), progress)
+    if not (channels or heads):
+        return Ranking()
+    rows = first_tokens(calibration, _RANKED_ON * config.trial_tokens)
+    batches = calibration_batches(teacher, rows)
+    return rank(
+        teacher, batches, channels=channels, heads=heads, ridge=config.ridge, progress=progress
+    )
+
+
+def _axes(
+    teacher: LoadedModel,
+    config: ShrinkConfig,
+    ranking: Ranking,
+    weight_V: Tensor | None,
+    trials: Trials,
+    progress: Progress,
+) -> Axes:
+    """Return what the joint search may cut."""
+    searched = searched_axes(config)
+    axes = Axes(
+        sizes=sizes_of(teacher.network),
+        ranking=Ranking(
+            ranking.channels if "ffn" in searched else None,
+            ranking.kv_heads if "heads" in searched else None,
+        ),
+    )
+    if "depth" in searched:
+        influence = block_influence(teacher, trials.batches())
+        # The first and the last block are never proposed: see `search_blocks`.
+        inner = sorted(range(1, len(influence) - 1), key=lambda block: influence[block])
+        axes = replace(axes, blocks=tuple(inner))
+    if _has("vocabulary", "vocabulary" in searched, weight_V is not None, progress):
+        assert weight_V is not None
+        merges = merges_of(teacher.tokenizer)
+
+        def tokens(count: int) -> tuple[int, ...]:
+            assert weight_V is not None
+            return tuple(choose_tokens(merges, weight_V, count))
+
+        axes = replace(axes, tokens=tokens, least_tokens=max(1, len(merges.base())))
+    return axes
+
+
+def _has(axis: str, wanted: bool, there: bool, progress: Progress) -> bool:
+    if wanted and not there:
+        progress.note(f"shrink: this teacher cannot be cut by {axis}; the search goes without it")
+    return wanted and there
+
+
+def _check(name: str, asked: int, present: int) -> None:
+    """Raise PotstillError where the recipe asks for more channels or heads than there are."""
+    if asked > present:
+        raise PotstillError(
+            f"shrink.{name} is {asked}, but the teacher has only {present} in a block; "
+            f"ask for fewer, or remove shrink.{name}"
+        )

@@ -1,0 +1,36 @@
+"""Make the student that a cut describes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from potstill.models.load import trainable_copy
+from potstill.models.loaded import LoadedModel
+from potstill.models.vocabulary import VocabularyMap
+from potstill.shrink.blocks import drop_blocks
+from potstill.shrink.cut import Cut
+from potstill.shrink.vocabulary import map_of, trim_network, trimmed_tokenizer
+from potstill.shrink.width import narrow
+
+
+def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap | None]:
+    """Return the teacher with the cut made and nothing healed, in fp32, and its token map.
+
+    The teacher in memory may be in bf16: its fp32 weights are read from where it came from.
+    Raises PotstillError where the architecture cannot be cut so.
+    """
+    student = trainable_copy(teacher)
+    narrow(student.network, cut.channels, cut.kv_heads)
+    if cut.blocks:
+        drop_blocks(student.network, cut.blocks)
+    vocabulary = None
+    if cut.kept_tokens is not None:
+        width = student.network.get_output_embeddings().weight.shape[0]
+        tokenizer = trimmed_tokenizer(teacher.tokenizer, cut.kept_tokens)
+        vocabulary = map_of(teacher.tokenizer, tokenizer, cut.kept_tokens, width)
+        trim_network(student.network, cut.kept_tokens)
+        eos = {old: new for new, old in enumerate(cut.kept_tokens)}
+        student = replace(
+            student, tokenizer=tokenizer, eos_ids=tuple(eos[e] for e in teacher.eos_ids)
+        )
+    return student, vocabulary
