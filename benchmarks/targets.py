@@ -42,7 +42,8 @@ from potstill.progress import Silent
 from potstill.recipe import CollectConfig, TrainConfig
 from potstill.recipe_io import packaged_recipe
 from potstill.rundir import RunDir
-from potstill.shrink.shrink import Cut, pruned
+from potstill.shrink.cut import Cut
+from potstill.shrink.making import pruned
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets, TargetSource
