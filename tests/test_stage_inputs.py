@@ -14,6 +14,9 @@ from potstill.job import Job
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.rundir import RunDir
+from potstill.shrink.cut import Cut
+from potstill.shrink.making import pruned
+from potstill.shrink.vocabulary import choose_tokens, merges_of
 
 
 @pytest.mark.parametrize("targets", ["hidden", "none"])
@@ -50,3 +53,27 @@ def test_weighing_tokens_has_the_teacher_read_no_more_than_is_used(
     # Each time that a token stands in the text is a nat; the teacher's distributions add theirs.
     assert bool((weight_V >= count_V).all())
     assert weight_V.sum() > count_V.sum()
+
+
+def test_validation_leaves_the_vocabulary_of_the_student_it_measured_last(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    """A search goes back and forth between vocabularies; what follows reads as the last one."""
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
+    pipeline_runs.run(values, tmp_path / "run", until="collect")
+    with RunDir.open(tmp_path / "run", Recipe.model_validate(values)) as run:
+        job = Job(run, Recipe.model_validate(values), Silent())
+        merges = merges_of(job.teacher.tokenizer)
+        weight_V = stage_inputs.token_weights(job)
+        kept = [tuple(choose_tokens(merges, weight_V, count)) for count in (300, 400)]
+        measure = stage_inputs.validation(job)
+        students = [pruned(job.teacher, Cut(kept_tokens=tokens)) for tokens in (None, *kept)]
+        first = [measure(*pair)["kl"] for pair in students]
+        assert first[0] == pytest.approx(0, abs=1e-5)
+        assert first[1] > first[2] > 0
+        for index in (0, 2, 1, 2, 0):
+            assert measure(*students[index])["kl"] == pytest.approx(
+                first[index], rel=1e-5, abs=1e-6
+            )
+            assert job.vocabulary is students[index][1]
+        job.store.close()

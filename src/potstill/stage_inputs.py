@@ -94,6 +94,7 @@ class _Validation:
 
     def __call__(self, student: LoadedModel, vocabulary: VocabularyMap | None) -> dict[str, float]:
         job = self._job
+        job.vocabulary = vocabulary
         texts, teacher_states = self._reading(student, vocabulary)
         pairs = [(t.prompt_ids, t.response_ids) for t in texts]
         sums = compare(
@@ -118,7 +119,6 @@ class _Validation:
         for known, texts, states in self._read:
             if known is vocabulary:
                 return texts, states
-        self._job.vocabulary = vocabulary
         texts = self._job.texts(self._rows, student)
         states = _teacher_states(self._job, texts, self._stored)
         self._read = [*self._read[-1:], (vocabulary, texts, states)]

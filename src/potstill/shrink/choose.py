@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,21 +42,20 @@ def chosen_cut(
     Blocks, channels, heads and tokens that the recipe numbers are taken as it says; the others
     are searched for where it names a share of the parameters. Arguments as for `shrink`.
     """
+    if config.parameters is not None:
+        (found,) = cuts_along(
+            teacher,
+            config,
+            calibration,
+            weight_V,
+            [config.parameters],
+            measure=measure,
+            progress=progress,
+        )
+        return found
     trials = Trials(teacher, config, calibration, measure)
     ranking = _ranking(teacher, config, calibration, progress)
     cut = _given(teacher, config, ranking, weight_V)
-    if config.parameters is not None:
-        axes = _axes(teacher, config, ranking, weight_V, trials, progress)
-        whole = axes.sizes.whole
-        return search_cut(
-            cut,
-            int(config.parameters * whole),
-            axes,
-            step=max(1, int(config.step * whole)),
-            candidates=config.candidates,
-            loss=trials.loss,
-            progress=progress,
-        )
     if config.blocks is not None or config.drop_layers == 0:
         return cut, []
     blocks, tried = search_blocks(
@@ -68,8 +67,41 @@ def chosen_cut(
         healed_loss=lambda blocks: trials.loss(replace(cut, blocks=tuple(blocks))),
         progress=progress,
     )
-    found = [record(replace(cut, blocks=t.blocks), t.kl, taken=t.blocks == blocks) for t in tried]
-    return replace(cut, blocks=blocks), found
+    made = [record(replace(cut, blocks=t.blocks), t.kl, taken=t.blocks == blocks) for t in tried]
+    return replace(cut, blocks=blocks), made
+
+
+def cuts_along(
+    teacher: LoadedModel,
+    config: ShrinkConfig,
+    calibration: Sequence[Sequence[int]],
+    weight_V: Tensor | None,
+    shares: Sequence[float],
+    *,
+    measure: Measure,
+    progress: Progress,
+) -> Iterator[tuple[Cut, list[dict[str, Any]]]]:
+    """Yield a cut for each of several falling shares of the parameters, and its trials.
+
+    Each goes on from the one before. `config.parameters` says that a search is wanted, and not
+    how far. Raises PotstillError at the first share that is out of reach.
+    """
+    trials = Trials(teacher, config, calibration, measure)
+    ranking = _ranking(teacher, config, calibration, progress)
+    cut = _given(teacher, config, ranking, weight_V)
+    axes = _axes(teacher, config, ranking, weight_V, trials, progress)
+    whole = axes.sizes.whole
+    for share in shares:
+        cut, found = search_cut(
+            cut,
+            int(share * whole),
+            axes,
+            step=max(1, int(config.step * whole)),
+            candidates=config.candidates,
+            loss=trials.loss,
+            progress=progress,
+        )
+        yield cut, found
 
 
 def searched_axes(config: ShrinkConfig) -> set[str]:

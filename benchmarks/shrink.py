@@ -1,0 +1,223 @@
+"""What shrunk students keep, by size and by what was cut.
+
+SmolLM2-135M-Instruct is cut to at most 90, 75, 50 and 35% of its parameters: by depth, feed-forward
+channels, heads or vocabulary alone, by all of them jointly, and, to compare, by dropping blocks at
+even distances (DistilBERT, Sanh et al. 2019, arXiv 1910.01108, section 3). An axis that cannot go
+so far says so. Each student is measured on held-out prompts (teacher text at temperature 1): free
+of training (ours healed in closed form, the evenly thinned one as it is), and after the same short
+training on the same exchanges. KL is for a token of the teacher's text, so that students that read
+more and smaller tokens compare. Writes benchmarks/results/shrink.json.
+
+Everything is small so that it ends in 20 minutes on two cores: little calibration text, few
+validation prompts, few training steps. It ranks ways to cut; it does not show how good a student
+gets.
+
+    python benchmarks/shrink.py [--run runs/bench-shrink] [--set shrink.step=0.05]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import write_results
+
+from potstill import pipeline
+from potstill.cli.common import progress_for
+from potstill.errors import PotstillError
+from potstill.evaluate.fidelity import grouping, summarise, summed
+from potstill.evaluate.machine import parameter_count
+from potstill.evaluate.text import measure_text
+from potstill.job import Job
+from potstill.models.load import blocks_of, save
+from potstill.models.loaded import LoadedModel
+from potstill.models.memory import release_freed
+from potstill.recipe_io import packaged_recipe
+from potstill.rundir import RunDir
+from potstill.shrink.choose import cuts_along
+from potstill.shrink.cut import Cut
+from potstill.shrink.making import pruned
+from potstill.shrink.shrink import healed
+from potstill.shrink.sizes import sizes_of
+from potstill.shrink.trials import as_student_reads, record
+from potstill.stage_inputs import calibration_rows, held_out, token_weights, validation
+from potstill.stats.bootstrap import ratio_interval
+
+SHARES = (0.90, 0.75, 0.50, 0.35)
+EVENLY = "evenly thinned"
+WAYS = {
+    "joint": ("depth", "ffn", "heads", "vocabulary"),
+    "depth": ("depth",),
+    "ffn": ("ffn",),
+    "heads": ("heads",),
+    "vocabulary": ("vocabulary",),
+}
+SETTINGS = [
+    "name=bench-shrink",
+    "prompts.limit=260",
+    "prompts.held_out_count=60",
+    "prompts.validation_count=8",
+    "collect.max_tokens=64",
+    "evaluate.max_tokens=64",
+    "evaluate.greedy=false",
+    "shrink.blocks=null",
+    "shrink.vocabulary=null",
+    "shrink.parameters=0.5",
+    "shrink.step=0.08",
+    "shrink.candidates=2",
+    "shrink.trial_tokens=2048",
+    "shrink.calibration_tokens=12000",
+    "train.learning_rate=3.0e-4",
+    "train.frozen_blocks=0",
+    "train.batch_tokens=1000",
+    "train.epochs=0.6",
+    "train.validate_every=1000",
+    "train.checkpoint_every=1000",
+]
+NOTE = (
+    "Small calibration and short equal training, to end in 20 minutes on two cores; the numbers "
+    "rank ways to cut and are no student's best."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--run", type=Path, default=Path("runs/bench-shrink"))
+    parser.add_argument("--name", default="shrink", help="name of the result file")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    recipe = packaged_recipe("demo", [*SETTINGS, *arguments.overrides])
+    pipeline.distill(recipe, arguments.run, until="collect", progress=progress_for(False))
+    with RunDir.open(arguments.run, recipe) as run:
+        job = Job(run, recipe, progress_for(True))
+        rows = list(measured_rows(job))
+        dtype = job.teacher.compute_dtype
+        job.store.close()
+    claims = claims_of(rows)
+    seconds = time.perf_counter() - start
+    claims["seconds"] = {"value": seconds, "unit": "s", "runs": 1}
+    rows += [{"note": NOTE}, {"recipe": recipe.model_dump(mode="json")}]
+    print(write_results(arguments.name, claims, rows, dtype))
+
+
+def measured_rows(job: Job) -> Iterator[dict[str, Any]]:
+    """Yield one row for each student, and one for each that cannot be made."""
+    calibration = calibration_rows(job, job.recipe.shrink.calibration_tokens)
+    for way, share, made in students(job, calibration):
+        if isinstance(made, PotstillError):
+            yield {"way": way, "share": share, "refused": str(made)}
+            continue
+        cut, searched = made
+        start = time.perf_counter()
+        row = {"way": way, "share": share, **record(cut, float("nan")), **searched}
+        del row["kl"]
+        yield row | measured(job, cut, calibration, heals=way != EVENLY)
+        print(
+            way, share, f"{searched['trials']} trials, {searched.get('seconds', 0):.0f} s;", end=" "
+        )
+        print(f"made and measured in {time.perf_counter() - start:.0f} s", flush=True)
+        release_freed()
+
+
+def students(
+    job: Job, calibration: Sequence[Sequence[int]]
+) -> Iterator[tuple[str, float, PotstillError | tuple[Cut, dict[str, Any]]]]:
+    """Yield (way, share, (cut, trials and seconds of its search) or why there is none)."""
+    for share in SHARES:
+        thinned = evenly(job.teacher, share)
+        found = thinned if isinstance(thinned, PotstillError) else (thinned, {"trials": 0})
+        yield EVENLY, share, found
+    weight_V = token_weights(job)
+    for way, axes in WAYS.items():
+        config = job.recipe.shrink.model_copy(update={"axes": axes})
+        job.vocabulary = None
+        path = cuts_along(
+            job.teacher,
+            config,
+            calibration,
+            weight_V,
+            SHARES,
+            measure=validation(job),
+            progress=job.progress,
+        )
+        for share in SHARES:
+            start = time.perf_counter()
+            try:
+                cut, trials = next(path)
+            except PotstillError as error:
+                yield way, share, error
+                break
+            seconds = time.perf_counter() - start
+            yield way, share, (cut, {"trials": len(trials), "seconds": seconds})
+
+
+def evenly(teacher: LoadedModel, share: float) -> Cut | PotstillError:
+    """Return what is dropped to keep blocks at even distances, first and last among them."""
+    sizes, count = sizes_of(teacher.network), len(blocks_of(teacher.network))
+    for left in range(count - 1, 1, -1):
+        kept = {round(i) for i in np.linspace(0, count - 1, left)}
+        cut = Cut(tuple(i for i in range(count) if i not in kept))
+        if sizes.of(cut) <= share * sizes.whole:
+            return cut
+    return PotstillError(f"two blocks are more than {share:.0%} of the parameters")
+
+
+def measured(
+    job: Job, cut: Cut, calibration: Sequence[Sequence[int]], *, heals: bool
+) -> dict[str, Any]:
+    """Make a student, measure it, train it, and measure it again."""
+    student, job.vocabulary = pruned(job.teacher, cut)
+    if heals and (cut.blocks or cut.channels or cut.kv_heads):
+        rows = as_student_reads(job.teacher, student, job.vocabulary, calibration)
+        healed(job.teacher, student, cut, rows, job.recipe.shrink, job.progress)
+    parameters = parameter_count(student.network)
+    save(student, job.untrained)
+    del student
+    checkpoints = job.run.root / "checkpoints"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    training = pipeline._trained(job, job.recipe.train, "checkpoints", job.run.student, log_as=None)
+    models = {
+        "training_free": job.load_student(job.untrained),
+        "trained": job.load_student(job.run.student),
+    }
+    texts = held_out(job, models["trained"], greedy=False)
+    found = measure_text(
+        job.teacher, models, texts, job.vocabulary, progress=job.progress, name="held-out text"
+    )
+    lengths = np.array([len(text.teacher_response_ids) for text in texts], dtype=float)
+    tokens = summed(lengths, grouping([text.prompt_id for text in texts]))
+    figures: dict[str, Any] = {"parameters": parameters, "steps": training["steps"]}
+    for name, sums in found.sums.items():
+        intervals = summarise(sums, resamples=2000, seed=0)
+        intervals["kl_per_teacher_token"] = ratio_interval(sums.kl, tokens, resamples=2000, seed=0)
+        figures[name] = {key: interval.as_dict() for key, interval in intervals.items()}
+    return figures
+
+
+def claims_of(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return {claim: {value, unit, runs}}: each way's KL and agreement, and against thinning."""
+    claims: dict[str, dict[str, Any]] = {}
+    by_name = {(r["way"], r["share"]): r for r in rows if "trained" in r}
+    for (way, share), row in by_name.items():
+        for when in ("training_free", "trained"):
+            name = f"{way.replace(' ', '_')}_{share:.0%}_{when}".replace("%", "")
+            kl = row[when]["kl_per_teacher_token"]["value"]
+            agreement = row[when]["top1_agreement"]["value"]
+            claims[f"kl_{name}"] = {"value": kl, "unit": "nats a token", "runs": 1}
+            claims[f"agreement_{name}"] = {"value": agreement, "unit": "share", "runs": 1}
+            thinned = by_name.get((EVENLY, share))
+            if thinned is not None and way != EVENLY:
+                ratio = kl / thinned[when]["kl_per_teacher_token"]["value"]
+                claim = {"value": ratio, "unit": "ratio", "runs": 1}
+                claims[f"kl_vs_evenly_thinned_{name}"] = claim
+    return claims
+
+
+if __name__ == "__main__":
+    main()
