@@ -290,12 +290,18 @@ def test_packaged_recipes_are_valid(name: str) -> None:
         (["collect.targets=sampled", "train.objective=jsd"], "sampled and train.objective jsd"),
         (["collect.targets=top-k", "train.temperature=2"], "top-k and train.temperature 2"),
         (["collect.targets=top-k", "shrink.vocabulary=400"], "top-k and shrink.vocabulary"),
+        (["collect.targets=top-k", "shrink.parameters=0.5"], "vocabulary out of shrink.axes"),
     ],
 )
 def test_targets_that_cannot_give_the_loss_are_refused(overrides: list[str], words: str) -> None:
     said = refusal(BASE, *overrides)
     assert words in said
     assert "collect.targets to hidden" in said
+
+
+def test_a_share_of_the_parameters_leaves_the_vocabulary_whole_where_it_has_to() -> None:
+    overrides = ["collect.targets=top-k", "shrink.parameters=0.5", "shrink.axes=[depth, ffn]"]
+    assert parse_recipe(BASE, "r.yaml", overrides).shrink.axes == ("depth", "ffn")
 
 
 def test_text_alone_needs_no_targets() -> None:

@@ -348,9 +348,14 @@ class Recipe(Section):
                 "combined: the likeliest tokens do not say what the rest is at another "
                 "temperature; set train.temperature to 1, or collect.targets to hidden"
             )
-        if kind == "top-k" and self.shrink.vocabulary is not None:
+        shrink = self.shrink
+        searched = shrink.parameters is not None and "vocabulary" in shrink.axes
+        if kind == "top-k" and (shrink.vocabulary is not None or searched):
+            name, way = ("vocabulary", "leave the vocabulary whole")
+            if shrink.vocabulary is None:
+                name, way = ("parameters", "take vocabulary out of shrink.axes")
             raise ValueError(
-                "collect.targets top-k and shrink.vocabulary cannot be combined: where the mass "
-                "of removed tokens goes is not known of the rest; leave the vocabulary whole, or "
-                "set collect.targets to hidden"
+                f"collect.targets top-k and shrink.{name} cannot be combined: where the mass of "
+                f"removed tokens goes is not known of the rest; {way}, or set collect.targets to "
+                "hidden"
             )

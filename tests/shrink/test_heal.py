@@ -150,9 +150,11 @@ def test_lists_in_the_config_are_cut_only_where_they_are_by_layer(nano_gemma: Pa
     network = load(str(nano_gemma), precision="fp32", trainable=True).network
     network.config.eos_token_id = [1, 2, 3, 4]
     network.config.mlp_only_layers = [0, 1, 3]
+    network.config.moe_layers = [0, 1, 2, 3]
     drop_blocks(network, [1])
     assert network.config.eos_token_id == [1, 2, 3, 4]
     assert network.config.mlp_only_layers == [0, 2]
+    assert network.config.moe_layers == [0, 1, 2]
     sliding, full = "sliding_attention", "full_attention"
     assert network.config.layer_types == [sliding, full, sliding]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from shrink_text import error, text
 from torch import nn
 from transformers import AutoModelForCausalLM
@@ -16,6 +19,7 @@ from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, load, save
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Silent
+from potstill.shrink.blocks import drop_blocks
 from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
 from potstill.shrink.importance import rank
@@ -173,6 +177,47 @@ def test_what_would_compute_something_else_is_refused(nano_llama: Path) -> None:
         block.mlp = _Normed(block.mlp)
     with pytest.raises(PotstillError, match="would compute something else"):
         narrow(network, some(network, 160, 40), None)
+
+
+def test_a_norm_over_the_channels_is_refused(nano_llama: Path) -> None:
+    network = load(str(nano_llama), precision="fp32", trainable=True).network
+    for block in blocks_of(network):
+        block.mlp.act_fn = nn.Sequential(nn.SiLU(), nn.LayerNorm(160))
+    with pytest.raises(PotstillError, match="would compute something else"):
+        narrow(network, some(network, 160, 40), None)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 160), st.integers(0, 1), st.integers(0, 5), st.integers(0, 1000))
+def test_blocks_channels_and_heads_go_independently_of_one_another(
+    nano_llama: Path, channels: int, head: int, dropped: int, seed: int
+) -> None:
+    """The same student comes of the widths first and of the blocks first."""
+    generator = torch.Generator().manual_seed(seed)
+    kept = tuple(
+        tuple(sorted(torch.randperm(160, generator=generator)[:channels].tolist()))
+        for _ in range(6)
+    )
+    cut = Cut((dropped,), None, kept, ((head,),) * 6)
+    teacher = load(str(nano_llama), precision="fp32")
+    student, _ = pruned(teacher, cut)
+    other = load(str(nano_llama), precision="fp32", trainable=True).network
+    drop_blocks(other, [dropped])
+    left = cut.kept_blocks(6)
+    narrow(other, tuple(kept[i] for i in left), ((head,),) * 5)
+    with torch.inference_mode():
+        assert torch.allclose(student.network(IDS).logits, other(IDS).logits, atol=1e-5)
+
+
+def test_blocks_that_the_config_cannot_tell_apart_are_refused(nano_llama: Path) -> None:
+    teacher = load(str(nano_llama), precision="fp32")
+    # A wider feed-forward part in one block, of which the config says nothing.
+    network = teacher.network
+    mlp = blocks_of(network)[0].mlp
+    mlp.gate_proj, mlp.up_proj = nn.Linear(64, 9, bias=False), nn.Linear(64, 9, bias=False)
+    mlp.down_proj = nn.Linear(9, 64, bias=False)
+    with pytest.raises(PotstillError, match="cannot drop blocks of LlamaForCausalLM"):
+        pruned(replace(teacher, directory=None), Cut((1,)))
 
 
 def test_numbers_of_heads_that_the_config_forbids_are_refused(nano_llama: Path) -> None:

@@ -13,7 +13,13 @@ from potstill.models.load import blocks_of
 from potstill.shrink.parts import writer_of
 
 # Lists in configs that name layers by number.
-_INDEX_LISTS = ("mlp_only_layers",)
+_INDEX_LISTS = (
+    "attn_layer_indices",
+    "cross_attention_layers",
+    "full_attn_idxs",
+    "mlp_only_layers",
+    "moe_layers",
+)
 # Sizes that some architectures give layer by layer.
 _SIZES = ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim")
 

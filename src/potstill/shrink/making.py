@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from potstill.errors import PotstillError
 from potstill.models.load import trainable_copy
 from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import VocabularyMap
 from potstill.shrink.blocks import drop_blocks
 from potstill.shrink.cut import Cut
 from potstill.shrink.vocabulary import map_of, trim_network, trimmed_tokenizer
-from potstill.shrink.width import narrow
+from potstill.shrink.width import describes_itself, narrow
 
 
 def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap | None]:
@@ -23,6 +24,12 @@ def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap |
     narrow(student.network, cut.channels, cut.kv_heads)
     if cut.blocks:
         drop_blocks(student.network, cut.blocks)
+        if not describes_itself(student.network):
+            raise PotstillError(
+                f"potstill cannot drop blocks of {type(student.network).__name__}: its config does "
+                "not say of each block what it is like; set shrink.drop_layers to 0, and remove "
+                "shrink.blocks and `depth` from shrink.axes"
+            )
     vocabulary = None
     if cut.kept_tokens is not None:
         width = student.network.get_output_embeddings().weight.shape[0]
