@@ -13,6 +13,7 @@ validation prompts, few training steps. It ranks ways to cut; it does not show h
 gets.
 
     python benchmarks/shrink.py [--run runs/bench-shrink] [--set shrink.step=0.05]
+    python benchmarks/shrink.py --shares 0.9 --ways ffn "evenly thinned" --name shrink-part
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--run", type=Path, default=Path("runs/bench-shrink"))
     parser.add_argument("--name", default="shrink", help="name of the result file")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="falling")
+    parser.add_argument("--ways", nargs="+", default=[EVENLY, *WAYS], choices=[EVENLY, *WAYS])
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     arguments = parser.parse_args()
     start = time.perf_counter()
@@ -96,7 +99,7 @@ def main() -> None:
     pipeline.distill(recipe, arguments.run, until="collect", progress=progress_for(False))
     with RunDir.open(arguments.run, recipe) as run:
         job = Job(run, recipe, progress_for(True))
-        rows = list(measured_rows(job))
+        rows = list(measured_rows(job, arguments.ways, arguments.shares))
         dtype = job.teacher.compute_dtype
         job.store.close()
     claims = claims_of(rows)
@@ -106,10 +109,12 @@ def main() -> None:
     print(write_results(arguments.name, claims, rows, dtype))
 
 
-def measured_rows(job: Job) -> Iterator[dict[str, Any]]:
+def measured_rows(
+    job: Job, ways: Sequence[str], shares: Sequence[float]
+) -> Iterator[dict[str, Any]]:
     """Yield one row for each student, and one for each that cannot be made."""
     calibration = calibration_rows(job, job.recipe.shrink.calibration_tokens)
-    for way, share, made in students(job, calibration):
+    for way, share, made in students(job, calibration, ways, shares):
         if isinstance(made, PotstillError):
             yield {"way": way, "share": share, "refused": str(made)}
             continue
@@ -126,15 +131,19 @@ def measured_rows(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def students(
-    job: Job, calibration: Sequence[Sequence[int]]
+    job: Job,
+    calibration: Sequence[Sequence[int]],
+    ways: Sequence[str],
+    shares: Sequence[float],
 ) -> Iterator[tuple[str, float, PotstillError | tuple[Cut, dict[str, Any]]]]:
     """Yield (way, share, (cut, trials and seconds of its search) or why there is none)."""
-    for share in SHARES:
+    for share in shares if EVENLY in ways else ():
         thinned = evenly(job.teacher, share)
         found = thinned if isinstance(thinned, PotstillError) else (thinned, {"trials": 0})
         yield EVENLY, share, found
     weight_V = token_weights(job)
-    for way, axes in WAYS.items():
+    for way in [way for way in ways if way != EVENLY]:
+        axes = WAYS[way]
         config = job.recipe.shrink.model_copy(update={"axes": axes})
         job.vocabulary = None
         path = cuts_along(
@@ -142,11 +151,11 @@ def students(
             config,
             calibration,
             weight_V,
-            SHARES,
+            shares,
             measure=validation(job),
             progress=job.progress,
         )
-        for share in SHARES:
+        for share in shares:
             start = time.perf_counter()
             try:
                 cut, trials = next(path)
