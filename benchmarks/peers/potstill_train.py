@@ -46,10 +46,12 @@ class OnlineTargets:
         return DenseTargets(torch.cat(response_hidden(self._teacher, pairs)), self._head)
 
 
-def online(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
-    """Train with the teacher in memory."""
+def online(
+    setup: Setup, precision: str, device: torch.device, *, keep_all: bool = False
+) -> dict[str, Any]:
+    """Train with the teacher in memory, and elementwise work computed again or kept."""
     teacher = load(setup.teacher, device=str(device), precision=precision)
-    return _trained(setup, precision, device, OnlineTargets(teacher))
+    return _trained(setup, precision, device, OnlineTargets(teacher), keep_all=keep_all)
 
 
 def from_store(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
@@ -86,7 +88,12 @@ def fill_store(setup: Setup, precision: str, device: torch.device) -> dict[str, 
 
 
 def _trained(
-    setup: Setup, precision: str, device: torch.device, source: TargetSource
+    setup: Setup,
+    precision: str,
+    device: torch.device,
+    source: TargetSource,
+    *,
+    keep_all: bool = False,
 ) -> dict[str, Any]:
     student = load(setup.student, device=str(device), precision=precision, trainable=True)
     clock = Clock(device)
@@ -97,7 +104,7 @@ def _trained(
         clock.step_ended()
 
     with tempfile.TemporaryDirectory() as checkpoints:
-        _train(student, _examples(setup), _config(setup), source, Path(checkpoints), log)
+        _train(student, _examples(setup), _config(setup, keep_all), source, Path(checkpoints), log)
     return clock.report(losses)
 
 
@@ -123,7 +130,7 @@ def _train(
     )
 
 
-def _config(setup: Setup) -> TrainConfig:
+def _config(setup: Setup, keep_all: bool) -> TrainConfig:
     return TrainConfig(
         learning_rate=LEARNING_RATE,
         betas=BETAS,
@@ -134,6 +141,7 @@ def _config(setup: Setup) -> TrainConfig:
         batch_tokens=setup.tokens,
         micro_batch_tokens=setup.tokens,
         checkpoint_every=_NEVER,
+        gradient_checkpointing="none" if keep_all else "elementwise",
     )
 
 

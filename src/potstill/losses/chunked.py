@@ -28,7 +28,7 @@ from potstill.models.vocabulary import VocabularyMap
 
 # Bytes that a chunk's logits may take, of student and teacher together. Larger products are
 # faster until they are some hundred rows high.
-_CPU_BUDGET = 384 * 2**20
+_CPU_BUDGET = 256 * 2**20
 _GPU_BUDGET = 2**30
 # Elements that one thread of a CPU works on at a time: what its cache holds with their copies.
 _CPU_ELEMENTS = 2**17
