@@ -70,7 +70,7 @@ def timed(
     facts = {"precision": precision, "vocabulary": tokens, "rows": arguments.rows}
     contenders = {"products": fastest_products(case), "potstill": _made("potstill")}
     found: list[Row] = []
-    for name in PEERS:
+    for name in arguments.peers:
         row = first_call(name, case, contenders["potstill"])
         if "skipped" not in row:
             contenders[name] = _made(name)
@@ -133,7 +133,7 @@ def first_call(name: str, case: Case, ours: Step) -> Row:
 def memory_rows(precision: str, arguments: argparse.Namespace) -> list[Row]:
     """Return what a call of each contender holds beyond inputs and gradients, by rows."""
     found = []
-    for name in ("potstill", *PEERS):
+    for name in ("potstill", *arguments.peers):
         for count in arguments.memory_rows:
             facts = {"contender": name, "precision": precision, "memory_rows": count}
             found.append(facts | _in_a_process(name, precision, count, arguments))
@@ -273,6 +273,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--memory-rows", nargs="+", type=int)
     parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--runs", type=int, help="measurements of each contender")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, help="only these")
     parser.add_argument(
         "--memory-of", nargs=3, metavar=("NAME", "PRECISION", "ROWS"), help=argparse.SUPPRESS
     )
