@@ -156,7 +156,9 @@ def test_wrong_usage_is_exit_code_2(cli: CliRunner) -> None:
 
 def test_ctrl_c_says_how_to_go_on(recipe_file: Path) -> None:
     waiting = (
-        "import sys, time, types\n"
+        "import signal, sys, time, types\n"
+        # Whoever runs the tests in the background of a shell has this signal ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "module = types.ModuleType('potstill.pipeline')\n"
         "def distill(*a, **k):\n"
         "    print('waiting', flush=True)\n"
