@@ -5,6 +5,7 @@ Every process has the rows that are its share, and a part of the head.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -86,6 +87,9 @@ def share_of(rank: int) -> slice:
 def run(rank: int, folder: str) -> None:
     """Be one of the processes; what it finds goes into a file."""
     torch.set_num_threads(1)
+    if Path("/sys/class/net/lo").exists():
+        # Else gloo asks what the machine's name stands for, which not every network answers.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     store = distributed.FileStore(f"{folder}/store", PROCESSES)
     distributed.init_process_group(
         "gloo", store=store, rank=rank, world_size=PROCESSES, timeout=timedelta(seconds=60)
