@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shlex
 import sys
@@ -10,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run directory, or the name of one in runs/.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything known as JSON.")]
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 Out = Annotated[
     Path | None,
@@ -69,6 +74,11 @@ def handled(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(130) from None
 
     return run
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def go_on(arguments: list[str]) -> str:

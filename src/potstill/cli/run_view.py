@@ -96,7 +96,7 @@ def as_json(standing: Standing) -> dict[str, Any]:
 
 def print_outcome(root: Path, *, sample: bool = False) -> None:
     """Print what a finished run is remembered by: headline, a sample pair, the report's path."""
-    standing, console = read(root), _console()
+    standing, console = read(root), console_for_output()
     run = RunDir(root, standing.recipe, None)
     if standing.evaluation is not None:
         console.print(Text(f"\n{headline(standing.evaluation)}\n"))
@@ -109,12 +109,12 @@ def print_outcome(root: Path, *, sample: bool = False) -> None:
 
 def print_standing(root: Path) -> None:
     """Print which stages of a run are done and how to go on."""
-    _print_standing(_console(), read(root))
+    _print_standing(console_for_output(), read(root))
 
 
 def print_run(standing: Standing) -> None:
     """Print a run: headline, fidelity, cost and collection, and where it stands."""
-    console = _console()
+    console = console_for_output()
     evaluation = standing.evaluation
     _print_standing(console, standing)
     if evaluation is None:
@@ -130,7 +130,8 @@ def print_run(standing: Standing) -> None:
         console.print(Text(f"report: {report}"), soft_wrap=True)
 
 
-def _console() -> Console:
+def console_for_output() -> Console:
+    """Return the console, of a fixed width where the output is no terminal."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH

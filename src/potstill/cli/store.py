@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from potstill.cli.common import Debug, handled
+from potstill.cli.common import AsJson, Debug, RunPath, echo_json, handled
 
 app = typer.Typer(help="Look into a run's exchange store.", no_args_is_help=True)
 
@@ -19,20 +16,12 @@ def root() -> None:
 
 @app.command()
 @handled
-def stats(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run directory, or the name of one in runs/.")
-    ],
-    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    debug: Debug = False,
-) -> None:
+def stats(run: RunPath, json: AsJson = False, debug: Debug = False) -> None:
     """Print how many exchanges and targets are stored, and the bytes a position they take."""
     from potstill.cli import store_view
 
     found = store_view.read(run)
     if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(found, indent=2))
+        echo_json(found)
     else:
         store_view.print_stats(found)

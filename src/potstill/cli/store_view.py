@@ -6,13 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from potstill.cli.run_view import find
+from potstill.cli.run_view import console_for_output, find
 from potstill.exchanges.store import ExchangeStore
-
-_PLAIN_WIDTH = 100  # columns where the output is no terminal
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -37,9 +34,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def print_stats(found: dict[str, Any]) -> None:
     """Print what `read` returned."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH)
+    console = console_for_output()
     splits = ", ".join(f"{count} {name}" for name, count in sorted(found["splits"].items()))
     console.print(
         f"{found['exchanges']} exchanges ({splits or 'none'}), "
