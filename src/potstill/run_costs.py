@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from potstill.collect.targets import training_spec
 from potstill.evaluate.cost import (
     ModelShape,
     StageCost,
@@ -15,6 +16,7 @@ from potstill.evaluate.cost import (
     stage_cost,
     training_flops,
 )
+from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job
 
 Lengths = Sequence[Sequence[int]]
@@ -45,7 +47,15 @@ def _collection(job: Job, teacher: ModelShape) -> tuple[float, int]:
     lengths = [
         (len(prompt), len(response)) for prompt, response in (r.ids for r in job.store.read())
     ]
-    return generation_flops(teacher, lengths), sum(response for _, response in lengths)
+    tokens = sum(response for _, response in lengths)
+    return generation_flops(teacher, lengths) + teacher.head * _formed(job), tokens
+
+
+def _formed(job: Job) -> int:
+    """Return the positions whose targets took the teacher's head once more, to draw or rank."""
+    return sum(
+        usage.positions for usage in job.store.usage() if not TargetSpec.parse(usage.spec).is_hidden
+    )
 
 
 def _shrink(job: Job, teacher: ModelShape) -> tuple[float, int]:
@@ -73,8 +83,10 @@ def _training(job: Job, teacher: ModelShape, student: ModelShape) -> tuple[float
         config.frozen_blocks,
         checkpointing=config.gradient_checkpointing == "blocks",
     )
-    # Stored states still pass the teacher's head; rows scored again pass its body too.
-    flops += teacher.head * positions
+    spec = training_spec(job.recipe.collect, config.temperature)
+    if config.cross_entropy < 1 and (spec is None or spec.is_hidden):
+        # Stored states still pass the teacher's head; rows scored again pass its body too.
+        flops += teacher.head * positions
     again = done["scored_again"] / max(1, len(lengths))
     flops += again * forward_flops(teacher, [p + r for p, r in lengths], 0)
     return epochs * flops, int(done["tokens"])
