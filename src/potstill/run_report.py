@@ -13,6 +13,7 @@ from potstill.lineage import manifest
 from potstill.report.page import render
 from potstill.run_costs import cost_of
 from potstill.rundir import recipe_digest
+from potstill.shrink.cut import Cut
 
 _STAGES = ("collect", "shrink", "train", "evaluate")
 _TRAINING_KEYS = ("steps", "tokens", "seconds", "tokens_per_s", "first_loss", "last_loss")
@@ -62,6 +63,7 @@ def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
     if done.get("blocks") is None:
         return None
     keys = ("blocks", "heal", "calibration_tokens", "plain", "healed")
+    widths = Cut.from_record(done).widths
     return {
         **{k: done[k] for k in keys},
         "rejected": [
@@ -69,13 +71,9 @@ def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
             for trial in done["trials"]
             if not trial["taken"]
         ],
-        "ffn_channels": _width(done.get("channels")),
-        "kv_heads": _width(done.get("kv_heads")),
+        "ffn_channels": widths.get("ffn_channels"),
+        "kv_heads": widths.get("kv_heads"),
     }
-
-
-def _width(kept: list[list[int]] | None) -> int | None:
-    return None if kept is None else len(kept[0])
 
 
 def _provenance(job: Job) -> dict[str, Any]:

@@ -15,24 +15,16 @@ from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
-from potstill.shrink.trials import Measure
+from potstill.shrink.trials import Measure, first_tokens
 from potstill.shrink.vocabulary import merges_of, removal_cost
 
 # Positions of the job's text at which the cost of losing a token is measured.
 _COST_POSITIONS = 13_000
 
 
-def calibration_rows(job: Job, tokens: int) -> list[tuple[int, ...]]:
+def calibration_rows(job: Job, tokens: int) -> list[Sequence[int]]:
     """Return teacher text (prompt and response ids) of about so many tokens."""
-    chosen: list[tuple[int, ...]] = []
-    held = 0
-    for row in job.exchanges("train"):
-        if held >= tokens:
-            break
-        prompt, response = row.ids
-        chosen.append(prompt + response)
-        held += len(chosen[-1])
-    return chosen
+    return first_tokens([sum(row.ids, ()) for row in job.exchanges("train")], tokens)
 
 
 @torch.inference_mode()

@@ -103,3 +103,17 @@ def test_a_teacher_in_bf16_is_ranked_alike(nano_llama: Path) -> None:
         rankings.append(found.kept_channels(100))
     for exact, rounded in zip(*rankings, strict=True):
         assert len(set(exact) & set(rounded)) > 90
+
+
+def test_each_block_of_the_teacher_runs_once(nano_llama: Path) -> None:
+    teacher = load(str(nano_llama), precision="fp32")
+    batches = calibration_batches(teacher, text(teacher, 8))
+    runs = [0] * len(blocks_of(teacher.network))
+
+    def count(number: int) -> None:
+        runs[number] += 1
+
+    for number, block in enumerate(blocks_of(teacher.network)):
+        block.register_forward_pre_hook(lambda *_, number=number: count(number))
+    rank(teacher, batches, channels=True, heads=True, ridge=0.3, progress=Silent())
+    assert runs == [len(batches)] * len(runs)

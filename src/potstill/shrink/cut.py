@@ -24,6 +24,16 @@ class Cut:
     channels: Kept | None = None
     kv_heads: Kept | None = None
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """How many channels, key-value heads and tokens stay, of those that were cut."""
+        kept = {
+            "ffn_channels": self.channels and self.channels[0],
+            "kv_heads": self.kv_heads and self.kv_heads[0],
+            "vocabulary": self.kept_tokens,
+        }
+        return {name: len(rows) for name, rows in kept.items() if rows is not None}
+
     def kept_blocks(self, count: int) -> list[int]:
         """Return the numbers of the blocks that stay, of `count`."""
         return [i for i in range(count) if i not in set(self.blocks)]

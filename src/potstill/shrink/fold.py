@@ -35,26 +35,23 @@ def fold_width(
     ridge: float,
 ) -> None:
     """Fold what `cut` took from the teacher's block `number` into the student's block, in place."""
+    pairs: list[tuple[nn.Linear, nn.Linear, Sequence[int]]] = []
     if cut.kv_heads is not None:
         mine, theirs = attention_of(block), attention_of(original)
         assert mine is not None
         assert theirs is not None
         width = theirs.group_width
         kept = [head * width + i for head in cut.kv_heads[number] for i in range(width)]
-        _fold(mine.writer, theirs.writer, kept, stream.gram(number, theirs.writer), ridge)
+        pairs.append((mine.writer, theirs.writer, kept))
     if cut.channels is not None:
         narrow, whole = feed_forward_of(block), feed_forward_of(original)
         assert narrow is not None
         assert whole is not None
-        gram_FF = stream.gram(number, whole.writer)
-        _fold(narrow.writer, whole.writer, cut.channels[number], gram_FF, ridge)
-
-
-def _fold(
-    writer: nn.Linear, original: nn.Linear, kept: Sequence[int], gram_FF: Tensor, ridge: float
-) -> None:
-    delta_DK = folded(original.weight, gram_FF, kept, ridge)
-    writer.weight += delta_DK.to(writer.weight.dtype)
+        pairs.append((narrow.writer, whole.writer, cut.channels[number]))
+    grams = stream.grams(number, [whole_writer for _, whole_writer, _ in pairs])
+    for (writer, whole_writer, kept_K), gram_FF in zip(pairs, grams, strict=True):
+        delta_DK = folded(whole_writer.weight, gram_FF, kept_K, ridge)
+        writer.weight += delta_DK.to(writer.weight.dtype)
 
 
 def folded(weight_DF: Tensor, gram_FF: Tensor, kept: Sequence[int], ridge: float) -> Tensor:

@@ -78,16 +78,12 @@ def rank(
     head_orders: list[tuple[int, ...]] = []
     with progress.step("rank channels and heads", total=count, unit="blocks") as step:
         for number in range(count):
-            for part in parts[number : number + 1]:
-                gram_FF = stream.gram(number, part.writer)
-                order = elimination_order(gram_FF, part.writer.weight, ridge=ridge)
-                channel_orders.append(tuple(order))
-            for heads_of in attention[number : number + 1]:
-                gram_FF = stream.gram(number, heads_of.writer)
-                order = elimination_order(
-                    gram_FF, heads_of.writer.weight, size=heads_of.group_width, ridge=ridge
-                )
-                head_orders.append(tuple(order))
+            wanted = [(p.writer, 1, channel_orders) for p in parts[number : number + 1]]
+            wanted += [(a.writer, a.group_width, head_orders) for a in attention[number:][:1]]
+            grams = stream.grams(number, [writer for writer, _, _ in wanted])
+            for (writer, size, orders), gram_FF in zip(wanted, grams, strict=True):
+                order = elimination_order(gram_FF, writer.weight, size=size, ridge=ridge)
+                orders.append(tuple(order))
             step.advance(1)
     return Ranking(
         tuple(channel_orders) if channels else None, tuple(head_orders) if heads else None

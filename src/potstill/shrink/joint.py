@@ -91,21 +91,20 @@ def search_cut(
 def _proposals(cut: Cut, axes: Axes, amount: int, blocks: Sequence[int]) -> list[Cut]:
     """Return the cuts that go a little further than `cut`, by about `amount` parameters."""
     found = [replace(cut, blocks=tuple(sorted((*cut.blocks, block)))) for block in blocks]
-    sizes, ranking = axes.sizes, axes.ranking
+    sizes, ranking, widths = axes.sizes, axes.ranking, axes.sizes.widths(cut)
     if ranking.channels is not None:
         left = len(sizes.block) - len(cut.blocks)
-        now = sizes.channels if cut.channels is None else len(cut.channels[0])
+        now = widths["ffn_channels"]
         count = now - -(-amount // (sizes.channel * left))
         count = max(axes.grain, count // axes.grain * axes.grain)
         if count < now:
             found.append(replace(cut, channels=ranking.kept_channels(count)))
     if ranking.kv_heads is not None:
-        heads = sizes.kv_heads if cut.kv_heads is None else len(cut.kv_heads[0])
-        fewer = [n for n in sizes.possible_kv_heads if n < heads]
+        fewer = [n for n in sizes.possible_kv_heads if n < widths["kv_heads"]]
         if fewer:
             found.append(replace(cut, kv_heads=ranking.kept_kv_heads(max(fewer))))
     if axes.tokens is not None:
-        tokens = sizes.tokens if cut.kept_tokens is None else len(cut.kept_tokens)
+        tokens = widths["vocabulary"]
         count = max(axes.least_tokens, tokens - -(-amount // sizes.token))
         if count < tokens:
             found.append(replace(cut, kept_tokens=axes.tokens(count)))

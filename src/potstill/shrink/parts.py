@@ -104,12 +104,6 @@ def writer_of(block: nn.Module) -> nn.Linear | None:
     return next((w for _, name in _FFN if (w := _linear(block, name)) is not None), None)
 
 
-def attention_writer_of(block: nn.Module) -> nn.Linear | None:
-    """Return the linear map that ends a block's attention, if known by name."""
-    names = [name for _, name in _ATTENTION] + ["attention.dense"]
-    return next((w for name in names if (w := _linear(block, name)) is not None), None)
-
-
 def _linear(block: nn.Module, name: str) -> nn.Linear | None:
     module = _at(block, name)
     return module if isinstance(module, nn.Linear) else None

@@ -39,12 +39,19 @@ class Sizes:
 
     def of(self, cut: Cut) -> int:
         """Return how many parameters are left after a cut."""
-        channels = self.channels if cut.channels is None else len(cut.channels[0])
-        kv_heads = self.kv_heads if cut.kv_heads is None else len(cut.kv_heads[0])
-        tokens = self.tokens if cut.kept_tokens is None else len(cut.kept_tokens)
-        width = channels * self.channel + kv_heads * self.kv_head
+        left = self.widths(cut)
+        width = left["ffn_channels"] * self.channel + left["kv_heads"] * self.kv_head
         blocks = sum(self.block[i] + width for i in cut.kept_blocks(len(self.block)))
-        return self.rest + blocks + tokens * self.token
+        return self.rest + blocks + left["vocabulary"] * self.token
+
+    def widths(self, cut: Cut) -> dict[str, int]:
+        """Return how many channels, key-value heads and tokens are left after a cut."""
+        whole = {
+            "ffn_channels": self.channels,
+            "kv_heads": self.kv_heads,
+            "vocabulary": self.tokens,
+        }
+        return whole | cut.widths
 
 
 def sizes_of(network: Any) -> Sizes:

@@ -124,35 +124,56 @@ class TeacherStream:
         return self._states
 
     @torch.no_grad()
-    def gram(self, number: int, writer: nn.Linear) -> Tensor:
-        """Return gram_FF = x^T x of what one of block `number`'s own maps reads, in fp32.
+    def grams(self, number: int, writers: Sequence[nn.Linear]) -> list[Tensor]:
+        """Return gram_FF = x^T x of what each of block `number`'s own maps reads, in fp32.
 
-        The block runs once more for it. With `keep` it is remembered.
+        The block runs for them on the stream's way to the next one, so that a stream that keeps
+        nothing is past it afterwards; one that keeps states remembers them.
         """
-        key = (number, id(writer))
-        if key in self._grams:
-            return self._grams[key]
-        gram_FF = torch.zeros(writer.in_features, writer.in_features, device=writer.weight.device)
-        for state_BTD, batch in zip(self.at(number), self._batches, strict=True):
-            handle = writer.register_forward_pre_hook(
-                lambda module, args, batch=batch: gram_of(args[0][batch.real_BT], into=gram_FF)
-            )
+        missing = [w for w in writers if (number, id(w)) not in self._grams]
+        if missing:
+            found = self._summed(number, missing)
+            self._grams |= {(number, id(w)): g for w, g in zip(missing, found, strict=True)}
+        result = [self._grams[number, id(w)] for w in writers]
+        if self._kept is None:
+            self._grams.clear()
+        return result
+
+    def _summed(self, number: int, writers: Sequence[nn.Linear]) -> list[Tensor]:
+        states = self.at(number)
+        sums = [torch.zeros(w.in_features, w.in_features, device=w.weight.device) for w in writers]
+        after = []
+        for state_BTD, batch in zip(states, self._batches, strict=True):
+            handles = [
+                w.register_forward_pre_hook(partial(_note, real_BT=batch.real_BT, into=g))
+                for w, g in zip(writers, sums, strict=True)
+            ]
             try:
-                with self._autocast():
-                    advance(self._blocks[number], state_BTD, batch.block_kwargs[number])
+                after.append(self._through(number, state_BTD, batch))
             finally:
-                handle.remove()
-        if self._kept is not None:
-            self._grams[key] = gram_FF
-        return gram_FF
+                for handle in handles:
+                    handle.remove()
+        if number == self._entered:
+            self._enter(after)
+        return sums
 
     def _advance(self) -> None:
-        block = self._blocks[self._entered]
+        number = self._entered
+        pairs = zip(self._states, self._batches, strict=True)
+        self._enter([self._through(number, state, batch) for state, batch in pairs])
+
+    def _through(self, number: int, state_BTD: Tensor, batch: Batch) -> Tensor:
         with self._autocast():
-            self._states = [
-                advance(block, state, batch.block_kwargs[self._entered]).float()
-                for state, batch in zip(self._states, self._batches, strict=True)
-            ]
+            kwargs = batch.block_kwargs[number]
+            return advance(self._blocks[number], state_BTD, kwargs).float()
+
+    def _enter(self, states: list[Tensor]) -> None:
+        """Take the states after the block that was entered last."""
+        self._states = states
         self._entered += 1
         if self._kept is not None:
-            self._kept.append(self._states)
+            self._kept.append(states)
+
+
+def _note(_: nn.Module, args: tuple[Tensor, ...], *, real_BT: Tensor, into: Tensor) -> None:
+    gram_of(args[0][real_BT], into=into)

@@ -128,10 +128,4 @@ def first_tokens(rows: Sequence[Sequence[int]], count: int) -> list[Sequence[int
 
 def record(cut: Cut, loss: float, **more: Any) -> dict[str, Any]:
     """Return a trial as plain JSON values: what was cut, not which channels stayed."""
-    widths = {
-        "ffn_channels": None if cut.channels is None else len(cut.channels[0]),
-        "kv_heads": None if cut.kv_heads is None else len(cut.kv_heads[0]),
-        "vocabulary": None if cut.kept_tokens is None else len(cut.kept_tokens),
-    }
-    said = {name: count for name, count in widths.items() if count is not None}
-    return {"blocks": list(cut.blocks), "kl": loss, **said, **more}
+    return {"blocks": list(cut.blocks), "kl": loss, **cut.widths, **more}
