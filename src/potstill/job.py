@@ -115,7 +115,7 @@ class Job:
             bias_V=None if bias_V is None else bias_V.to(device),
         )
 
-    @property
+    @cached_property
     def teacher_tokenizer(self) -> Any:
         """The teacher's tokenizer, read without its weights where these are not loaded."""
         if "teacher" in self.__dict__:

@@ -34,9 +34,7 @@ LossOfPart = Callable[[Tensor, Tensor, RowsTerm | None, Weights, bool], Tensor]
 
 def part_function(device: torch.device) -> LossOfPart:
     """Return `loss_of_part`, compiled where a GPU and a compiler for it are."""
-    if device.type == "cuda" and find_spec("triton") is not None:
-        return _on_gpu
-    return loss_of_part
+    return _on_gpu if device.type == "cuda" and _can_compile() else loss_of_part
 
 
 def loss_of_part(
@@ -70,6 +68,11 @@ def loss_of_part(
         assert grad_NV is not None
         raw_NV.copy_(_through_cap(grad_NV, logits_NV, weights))
     return torch.stack([loss, value, ce])
+
+
+@cache
+def _can_compile() -> bool:
+    return find_spec("triton") is not None
 
 
 @cache

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,7 @@ class _Loop:
         self.steps = plan_steps(
             self.lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed
         )
+        self.parts = [self._parts(step) for step in self.steps]
         self.optimizer = _adamw(self.network, config)
         self.plan = _plan_digest(examples, self.steps)
         self.divergence = Divergence(config.objective, beta=config.beta, alpha=config.alpha)
@@ -135,7 +136,7 @@ class _Loop:
                 _Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
                 shown.advance(self.position.step)
-                coming = prefetch.through(self._micro_batches())
+                coming = prefetch.through(chain.from_iterable(self.parts[self.position.step :]))
                 while self.position.step < len(self.steps):
                     self._one_step(coming, validate, log, shown)
         except KeyboardInterrupt:
@@ -193,16 +194,11 @@ class _Loop:
         parts = micro_batches(step, self.lengths, self.config.micro_batch_tokens, self.rows.tokens)
         return parts[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def _micro_batches(self) -> Iterator[Part]:
-        """Yield the micro-batches of all steps that are left, across which reading runs ahead."""
-        for step in self.steps[self.position.step :]:
-            yield from self._parts(step)
-
     def _gradient(self, step: Sequence[int], coming: Iterator[_MicroBatch]) -> float:
         """Add up the step's gradient over its micro-batches and return its loss."""
         normaliser = self._response_tokens(step)
         total = torch.zeros((), device=self.student.device)
-        for micro in islice(coming, len(self._parts(step))):
+        for micro in islice(coming, len(self.parts[self.position.step])):
             loss = self._loss(micro, normaliser)
             loss.backward()
             self.body.collect_gradients()
