@@ -190,7 +190,9 @@ def measured(
     del student
     checkpoints = job.run.root / "checkpoints"
     shutil.rmtree(checkpoints, ignore_errors=True)
-    training = pipeline._trained(job, job.recipe.train, "checkpoints", job.run.student, log_as=None)
+    training = pipeline.train_student(
+        job, job.recipe.train, "checkpoints", job.run.student, log_as=None
+    )
     models = {
         "training_free": job.load_student(job.untrained),
         "trained": job.load_student(job.run.student),

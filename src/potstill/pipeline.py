@@ -206,17 +206,17 @@ def _shrink(job: Job) -> dict[str, Any]:
 
 
 def _train(job: Job) -> dict[str, Any]:
-    result = _trained(job, job.recipe.train, "checkpoints", job.run.student, log_as=None)
+    result = train_student(job, job.recipe.train, "checkpoints", job.run.student, log_as=None)
     if job.recipe.evaluate.cross_entropy_baseline:
         text_only = job.recipe.train.model_copy(update={"cross_entropy": 1.0})
         directory = job.run.root / "cross_entropy"
-        result["cross_entropy"] = _trained(
+        result["cross_entropy"] = train_student(
             job, text_only, "checkpoints-cross-entropy", directory, log_as="cross_entropy"
         )
     return result
 
 
-def _trained(
+def train_student(
     job: Job, config: TrainConfig, checkpoints: str, directory: Path, *, log_as: str | None
 ) -> dict[str, Any]:
     """Train the untrained student once and save what comes out; return the figures."""
