@@ -255,27 +255,6 @@ def test_large_targets_are_cut_into_several_shards(
     assert all(torch.equal(got[i], hidden(i).half()) for i in range(6))
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        Head(torch.randn(7, 4)),
-        Head(torch.randn(7, 4).bfloat16(), torch.randn(7), softcap=30.0, scale=0.1, tokens=5),
-    ],
-)
-def test_the_head_comes_back(store: ExchangeStore, head: Head) -> None:
-    store.save_head(SCORER, head)
-    loaded = store.head(SCORER)
-    assert loaded.weight_VD.dtype == head.weight_VD.dtype
-    hidden_ND = torch.randn(3, 4)
-    if head.bias_V is None:
-        assert torch.equal(loaded.logits(hidden_ND), head.logits(hidden_ND))
-    assert torch.equal(loaded.weight_VD, head.weight_VD)
-    assert (loaded.bias_V is None) == (head.bias_V is None)
-    assert (loaded.softcap, loaded.scale, loaded.tokens) == (head.softcap, head.scale, head.tokens)
-    with pytest.raises(PotstillError, match="no output head of another"):
-        store.head("another")
-
-
 def flip_a_byte(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -318,19 +297,6 @@ def test_a_damaged_shard_is_named_and_its_rows_are_collected_again(
         store.compact()
         assert len(store.target_ids(SCORER, HIDDEN_FP16)) == 7
     assert store.repair() == []
-
-
-def test_a_damaged_head_is_named_and_stored_again(tmp_path: Path) -> None:
-    store = ExchangeStore(tmp_path)
-    head = Head(torch.randn(7, 4))
-    store.save_head(SCORER, head)
-    (path,) = (tmp_path / "targets").glob("head-*")
-    flip_a_byte(path)
-    with pytest.raises(PotstillError, match=f"{path.name} is damaged"):
-        store.head(SCORER)
-    assert store.repair() == [f"targets/{path.name}"]
-    store.save_head(SCORER, head)
-    assert torch.equal(store.head(SCORER).weight_VD, head.weight_VD)
 
 
 def test_a_damaged_journal_is_set_aside(tmp_path: Path) -> None:

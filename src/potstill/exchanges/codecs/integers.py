@@ -52,7 +52,7 @@ def counts_from(bits: Bits, count: int) -> tuple[Ints, int]:
     """Return the counts that `count_bits` was given, and how many bits they took."""
     if count == 0:
         return np.zeros(0, np.int64), 0
-    ends_N = _first_ones(bits, count)
+    ends_N = np.flatnonzero(bits)[:count]
     extra_N = np.diff(ends_N, prepend=-1) - 1
     owner_B, place_B = _places(extra_N)
     start = int(ends_N[-1]) + 1
@@ -103,8 +103,3 @@ def _places(lengths_N: Ints) -> tuple[Ints, Ints]:
     owner_B = np.repeat(np.arange(len(lengths_N)), lengths_N)
     starts_N = np.cumsum(lengths_N) - lengths_N
     return owner_B, np.arange(len(owner_B)) - starts_N[owner_B]
-
-
-def _first_ones(bits: Bits, count: int) -> Ints:
-    """Return the places of the first `count` ones."""
-    return np.flatnonzero(bits)[:count]
