@@ -3,8 +3,8 @@
 Each contender runs in a process of its own, so that its peak memory is its own. A first round
 tries the ways to set TRL up, and the fastest that trains right takes part in the others. Right is
 what follows fp32's losses from step to step; the fastest that does not is reported beside it.
-potstill computes elementwise work again in backward (train.gradient_checkpointing: elementwise), so
-that one setting has its speed and its memory; `all kept` is its default, faster and larger.
+potstill runs at its defaults; `elementwise` is beside it with that work computed again in backward
+(train.gradient_checkpointing), slower and smaller.
 Writes benchmarks/results/train.json.
 
     python benchmarks/train.py [--quick] [--tune] [--device cuda]
@@ -94,7 +94,7 @@ def contenders(precision: str, arguments: argparse.Namespace) -> list[str]:
     trl = [f"{t}, {w}, {a}" for t in trainers for w in ways for a in attentions]
     if arguments.device != "cpu":
         trl += [f"trl gkd, {w}, sdpa, liger" for w in ways]
-    return ["products", "potstill", "potstill, all kept", *trl, "potstill, stored"]
+    return ["products", "potstill", "potstill, elementwise", *trl, "potstill, stored"]
 
 
 def measured(arguments: argparse.Namespace) -> Row:
@@ -115,7 +115,7 @@ def _runner(contender: str) -> Callable[[Setup, str, torch.device], Row]:
 
         return {
             "potstill": potstill_train.online,
-            "potstill, all kept": partial(potstill_train.online, keep_all=True),
+            "potstill, elementwise": partial(potstill_train.online, elementwise=True),
             "potstill, stored": potstill_train.from_store,
             "fill store": potstill_train.fill_store,
         }[contender]
@@ -254,16 +254,18 @@ def claims_of(rows: list[Row], setup: Setup) -> dict[str, Row]:
             found = claim(f"peak_memory_vs_{short}{end}", held, "ratio", "potstill", name)
             if name == fastest:
                 memory.append(found)
-        kept = _rate(rows, "potstill, all kept", precision, setup)
-        held = _peak(rows, "potstill, all kept", precision) / _peak(rows, fastest, precision)
+        kept = _rate(rows, "potstill, elementwise", precision, setup)
+        held = _peak(rows, "potstill, elementwise", precision) / _peak(rows, fastest, precision)
         claim(
-            f"tokens_per_s_all_kept_vs_trl{end}",
+            f"tokens_per_s_elementwise_vs_trl{end}",
             kept / theirs,
             "ratio",
-            "potstill, all kept",
+            "potstill, elementwise",
             fastest,
         )
-        claim(f"peak_memory_all_kept_vs_trl{end}", held, "ratio", "potstill, all kept", fastest)
+        claim(
+            f"peak_memory_elementwise_vs_trl{end}", held, "ratio", "potstill, elementwise", fastest
+        )
         step = end or "_fp32"
         claim(f"tokens_per_s{end}", ours, "tokens/s", "potstill")
         claim(f"step_vs_matmul{step}", bare / ours, "ratio", "potstill", "products")

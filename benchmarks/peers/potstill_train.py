@@ -47,11 +47,11 @@ class OnlineTargets:
 
 
 def online(
-    setup: Setup, precision: str, device: torch.device, *, keep_all: bool = False
+    setup: Setup, precision: str, device: torch.device, *, elementwise: bool = False
 ) -> dict[str, Any]:
-    """Train with the teacher in memory, and elementwise work computed again or kept."""
+    """Train with the teacher in memory, and elementwise work kept or computed again."""
     teacher = load(setup.teacher, device=str(device), precision=precision)
-    return _trained(setup, precision, device, OnlineTargets(teacher), keep_all=keep_all)
+    return _trained(setup, precision, device, OnlineTargets(teacher), elementwise=elementwise)
 
 
 def from_store(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _trained(
     device: torch.device,
     source: TargetSource,
     *,
-    keep_all: bool = False,
+    elementwise: bool = False,
 ) -> dict[str, Any]:
     student = load(setup.student, device=str(device), precision=precision, trainable=True)
     clock = Clock(device)
@@ -104,7 +104,9 @@ def _trained(
         clock.step_ended()
 
     with tempfile.TemporaryDirectory() as checkpoints:
-        _train(student, _examples(setup), _config(setup, keep_all), source, Path(checkpoints), log)
+        _train(
+            student, _examples(setup), _config(setup, elementwise), source, Path(checkpoints), log
+        )
     return clock.report(losses)
 
 
@@ -130,7 +132,7 @@ def _train(
     )
 
 
-def _config(setup: Setup, keep_all: bool) -> TrainConfig:
+def _config(setup: Setup, elementwise: bool) -> TrainConfig:
     return TrainConfig(
         learning_rate=LEARNING_RATE,
         betas=BETAS,
@@ -141,7 +143,7 @@ def _config(setup: Setup, keep_all: bool) -> TrainConfig:
         batch_tokens=setup.tokens,
         micro_batch_tokens=setup.tokens,
         checkpoint_every=_NEVER,
-        gradient_checkpointing="none" if keep_all else "elementwise",
+        gradient_checkpointing="elementwise" if elementwise else "none",
     )
 
 

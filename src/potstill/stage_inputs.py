@@ -92,7 +92,7 @@ class _Validation:
         sums = compare(
             teacher_states,
             job.teacher_head,
-            response_hidden(student, pairs, batch_tokens=2048),
+            response_hidden(student, pairs),
             head_of(student),
             [response for _, response in pairs],
             vocabulary,

@@ -30,6 +30,8 @@ from potstill.models.vocabulary import VocabularyMap
 # faster until they are some hundred rows high.
 _CPU_BUDGET = 256 * 2**20
 _GPU_BUDGET = 2**30
+# Yet on a CPU no fewer rows than this, which keep the products with a large head fast.
+_CPU_ROWS = 256
 # Elements that one thread of a CPU works on at a time: what its cache holds with their copies.
 _CPU_ELEMENTS = 2**17
 # Rows of the head whose gradient is formed at a time from bf16 products and added up in fp32.
@@ -288,6 +290,7 @@ def _rows_in_chunk(
     # A whole chunk at once, where nothing is compiled, takes about five copies in fp32.
     plain = hidden_ND.device.type != "cpu" and part_function(hidden_ND.device) is loss_of_part
     element = dtype.itemsize + (10 if plain else 0)
-    most = max(1, budget // (tokens * element))
+    fewest = _CPU_ROWS if hidden_ND.device.type == "cpu" and memory_bytes is None else 1
+    most = max(fewest, budget // (tokens * element))
     chunks = max(1, -(-len(hidden_ND) // most))
     return max(1, -(-len(hidden_ND) // chunks))

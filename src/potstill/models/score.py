@@ -11,6 +11,10 @@ from potstill.models.load import body_of
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
 
+# Tokens read at once: on a CPU what a layer makes of them stays in its cache.
+_CPU_TOKENS = 1024
+_GPU_TOKENS = 8192
+
 PromptAndResponse = tuple[Sequence[int], Sequence[int]]
 
 
@@ -18,15 +22,17 @@ def response_hidden(
     model: LoadedModel,
     sequences: Sequence[PromptAndResponse],
     *,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     step: Step | None = None,
 ) -> list[Tensor]:
     """Return for each (prompt ids, response ids) the states that predict the response.
 
     Each is hidden_RD in the compute dtype, after the last norm: row r predicts response token
     r. Sequences are read in length order, padded on the right, where causal attention cannot
-    see the padding.
+    see the padding, about `batch_tokens` at once.
     """
+    if batch_tokens is None:
+        batch_tokens = _CPU_TOKENS if model.device.type == "cpu" else _GPU_TOKENS
     result: list[Tensor] = [torch.empty(0)] * len(sequences)
     for batch in length_batches([len(p) + len(r) for p, r in sequences], batch_tokens):
         rows = [list(sequences[i][0]) + list(sequences[i][1]) for i in batch]

@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import copy
 import inspect
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
+from potstill.train.activations import recomputed_activations
 
-# Up to this length plain attention trains faster on a CPU than PyTorch's fused kernel, whose
-# backward took a third of a whole step (SmolLM2, 12 rows of 100 tokens, bf16).
-SHORT = 512
+# Up to these lengths plain attention trains faster in bf16 on a CPU than PyTorch's fused kernel,
+# whose backward does not use a CPU's tiles (where there are some, it took a third of a whole step:
+# SmolLM2, 12 rows of 100 tokens). Its memory grows with the length squared. In fp32 the fused one
+# is as fast at any length.
+_SHORT = 128
+_SHORT_WITH_TILES = 512
 # What `elementwise` keeps: linear layers, and attention where it is one operation.
 _PRODUCTS = (
     torch.ops.aten.mm.default,
@@ -78,10 +84,13 @@ class ComputeBody:
             _freeze(network, frozen_blocks)
         self._dtype = dtype
         self._body, self._pairs = _copy(network, dtype)
+        # Its matrix and the head's are one and the same memory, with a gradient each.
+        self._tied = None if self._frozen else _tied_embedding(network)
         self._plain = self._body.config._attn_implementation
-        if self.device.type == "cpu" and longest <= SHORT:
+        if self.device.type == "cpu" and longest <= _longest_for_plain_attention(dtype):
             self._plain = "eager"
             self._body.set_attn_implementation("eager")
+        self._kept: Any = recomputed_activations if checkpointing == "none" else nullcontext
         if checkpointing != "none":
             _recompute(self._body, keep_products=checkpointing == "elementwise")
 
@@ -118,22 +127,24 @@ class ComputeBody:
         Positions that restart within a row start a sequence of its own there.
         """
         # Padding is on the right, where causal attention cannot see it: no mask is needed.
-        embedded_BTD = self._embedding(ids_BT).to(self._dtype)
+        embedded_BTD = (self._tied or self._embedding)(ids_BT).to(self._dtype)
         if self._frozen:
             embedded_BTD = embedded_BTD.detach()
         places = {} if positions_BT is None else {"position_ids": positions_BT}
-        output = self._body(inputs_embeds=embedded_BTD, use_cache=False, **places)
+        with self._kept():
+            output = self._body(inputs_embeds=embedded_BTD, use_cache=False, **places)
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
         """Add the copy's gradients to the masters' and clear them; call after each backward."""
-        for master, working in self._pairs:
+        tied = [] if self._tied is None else [(self._embedding.weight, self._tied.weight)]
+        for master, working in [*self._pairs, *tied]:
             if working.grad is None:
                 continue
             if master.grad is None:
-                master.grad = working.grad.float()
+                master.grad = working.grad.float().to_dense()
             else:
                 master.grad += working.grad
             working.grad = None
@@ -147,6 +158,30 @@ class ComputeBody:
     def train(self) -> None:
         """Switch to training mode (dropout where the model has any, checkpointing)."""
         self._body.train()
+
+
+def _longest_for_plain_attention(dtype: torch.dtype) -> int:
+    """Return up to which length plain attention is the faster one on a CPU; 0 for never."""
+    if dtype == torch.float32:
+        return 0
+    return _SHORT_WITH_TILES if torch.cpu.get_capabilities().get("amx_tile") else _SHORT
+
+
+def _tied_embedding(network: Any) -> nn.Embedding | None:
+    """Return the embedding as a module of its own where its matrix is the head's too, else None.
+
+    Its gradient is sparse: the rows of the tokens that were read are added to the head's, and no
+    second matrix of that size is filled with zeros.
+    """
+    embedding, head = network.get_input_embeddings(), network.get_output_embeddings()
+    tied = head is not None and head.weight is embedding.weight
+    if not tied or not head.weight.requires_grad or isinstance(head.weight, DTensor):
+        return None
+    alone: nn.Embedding = copy.deepcopy(
+        embedding, memo={id(head.weight): nn.Parameter(head.weight.detach())}
+    )
+    alone.sparse = True
+    return alone
 
 
 def _recompute(body: Any, *, keep_products: bool) -> None:

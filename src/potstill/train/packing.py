@@ -17,11 +17,13 @@ from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.models.score import padded
-from potstill.train.compute import SHORT, ComputeBody
+from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
 
 # FlexAttention works on blocks of this many tokens.
 _FLEX_BLOCK = 128
+# Tokens of a row where the mask of a row is formed.
+_SHORT_ROW = 512
 # What another exchange in the row may change about a state, for rounding: experts, for example,
 # multiply the tokens of all exchanges together. A leak changes a tenth and more.
 _ROUNDING = 0.02
@@ -101,7 +103,7 @@ def row_shape(
     # There FlexAttention is compiled by triton; uncompiled it would form the whole mask.
     flex = on_cuda and find_spec("triton") is not None and body.use_flex_attention()
     shape = RowShape(
-        tokens=max(longest, micro_batch_tokens if flex else SHORT),
+        tokens=max(longest, micro_batch_tokens if flex else _SHORT_ROW),
         multiple=_FLEX_BLOCK if flex else 1,
     )
     if keeps_apart(body, shape.multiple):
