@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ def main() -> None:
     pipeline.distill(recipe, arguments.run, until="collect", progress=progress_for(False))
     with RunDir.open(arguments.run, recipe) as run:
         job = Job(run, recipe, progress_for(True))
-        rows = list(measured_rows(job, arguments.ways, arguments.shares))
+        rows = list(until_stopped(measured_rows(job, arguments.ways, arguments.shares)))
         dtype = job.teacher.compute_dtype
         job.store.close()
     claims = claims_of(rows)
@@ -107,6 +108,18 @@ def main() -> None:
     claims["seconds"] = {"value": seconds, "unit": "s", "runs": 1}
     rows += [{"note": NOTE}, {"recipe": recipe.model_dump(mode="json")}]
     print(write_results(arguments.name, claims, rows, dtype))
+
+
+def until_stopped(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows, and a last one that says so where the benchmark was stopped before its end.
+
+    What was measured until then is worth keeping: Ctrl-C and SIGTERM end it in this way.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield from rows
+    except KeyboardInterrupt:
+        yield {"note": "Stopped before the end: the students that are missing were not measured."}
 
 
 def measured_rows(
