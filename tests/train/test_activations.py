@@ -22,9 +22,9 @@ ACTIVATIONS: list[Callable[[Tensor], Tensor]] = [
 
 
 class GatedLayer(nn.Module):
-    """down(act(gate(x)) * up(x)), as Llama has it; or down(act(gate(x))), as GPT-2 has."""
+    """down(act(gate(x)) * up(x)) as in Llama, or up * act as in Phi-3, or no `up` as in GPT-2."""
 
-    def __init__(self, activation: Callable[[Tensor], Tensor], *, gated: bool) -> None:
+    def __init__(self, activation: Callable[[Tensor], Tensor], gated: str) -> None:
         super().__init__()
         self.gate, self.up, self.down = nn.Linear(8, 24), nn.Linear(8, 24), nn.Linear(24, 8)
         self.activation, self.gated = activation, gated
@@ -32,7 +32,11 @@ class GatedLayer(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return the layer's output."""
         active = self.activation(self.gate(x_BTD))
-        output: Tensor = self.down(active * self.up(x_BTD) if self.gated else active)
+        if self.gated == "left":
+            active = active * self.up(x_BTD)
+        elif self.gated == "right":
+            active = self.up(x_BTD) * active
+        output: Tensor = self.down(active)
         return output
 
 
@@ -45,24 +49,25 @@ def gradients(layer: nn.Module, x_BTD: Tensor, context: Any) -> list[Tensor]:
     return found
 
 
-@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("gated", ["left", "right", "no"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_are_the_same_to_the_last_bit(
-    activation: Callable[[Tensor], Tensor], gated: bool
+    activation: Callable[[Tensor], Tensor], gated: str
 ) -> None:
-    layer, x_BTD = GatedLayer(activation, gated=gated), torch.randn(2, 5, 8)
+    layer, x_BTD = GatedLayer(activation, gated), torch.randn(2, 5, 8)
     kept = gradients(layer, x_BTD, nullcontext())
     again = gradients(layer, x_BTD, recomputed_activations())
-    assert len(kept) == (6 if gated else 4)
+    assert len(kept) == (4 if gated == "no" else 6)
     assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
 
 
-def test_only_gate_and_up_are_kept() -> None:
+@pytest.mark.parametrize("swapped", [False, True])
+def test_only_gate_and_up_are_kept(swapped: bool) -> None:
     gate, up = torch.randn(4, 6, requires_grad=True), torch.randn(4, 6, requires_grad=True)
     down = torch.randn(6, 2)
     with recomputed_activations():
         active = functional.silu(gate * 1.0)
-        product = active * up
+        product = up * active if swapped else active * up
         output = product @ down.requires_grad_()
     # The product's memory is free as soon as the forward pass lets go of it.
     storage = torch.multiprocessing.reductions.StorageWeakRef(product.untyped_storage())

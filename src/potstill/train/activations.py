@@ -1,7 +1,7 @@
 """Hold less for backward: what an activation function gave is computed again from what it took.
 
 A gated feed-forward layer keeps four wide matrices: gate and up, act(gate), and act(gate) * up. The
-last two follow from the first two at almost no cost, and are a quarter of all that a block keeps.
+last two follow from the first two without a matrix product.
 """
 
 from __future__ import annotations
@@ -54,11 +54,15 @@ def _from_activation(node: Any) -> Callable[[], Tensor] | None:
 
 
 def _from_gate(node: Any) -> Callable[[], Tensor] | None:
-    """Return what computes this node's output again, if it is act(gate) * up."""
+    """Return what computes this node's output again, if it is act(gate) * up or up * act(gate)."""
     if node is None or node.name() != "MulBackward0":
         return None
-    activation = _from_activation(node.next_functions[0][0])
-    if activation is None or node._saved_other is None:
-        return None
-    up = node._saved_other.detach()
+    for side, other in ((0, node._saved_other), (1, node._saved_self)):
+        activation = _from_activation(node.next_functions[side][0])
+        if activation is not None and other is not None:
+            return _product(activation, other.detach())
+    return None
+
+
+def _product(activation: Callable[[], Tensor], up: Tensor) -> Callable[[], Tensor]:
     return lambda: activation() * up
