@@ -15,14 +15,14 @@ import importlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
 import torch
 from common import write_results
-from peers.loss_case import Case, Step
+from peers import loss_products
+from peers.loss_case import Case, Step, seconds_of
 from peers.memory import forget_peak, held_bytes, peak_bytes
 from peers.setup import torch_dtype
 
@@ -69,7 +69,7 @@ def timed(
     """Return a row for each contender, which took turns on the same inputs."""
     case = Case.drawn(arguments.rows, tokens, arguments.width, torch_dtype(precision), device)
     facts = {"precision": precision, "vocabulary": tokens, "rows": arguments.rows}
-    contenders = {"products": fastest_products(case), "potstill": _made("potstill")}
+    contenders = {"products": loss_products.fastest(case), "potstill": _made("potstill")}
     found: list[Row] = []
     for name in arguments.peers:
         row = first_call(name, case, contenders["potstill"])
@@ -77,14 +77,16 @@ def timed(
             contenders[name] = _made(name)
         found.append({"contender": name, **facts, **row, "seconds": []})
     found.append({"contender": "potstill", **facts, "seconds": []})
-    found.append({"contender": "products", **facts, "seconds": [], "flops": _flops(case)})
+    found.append(
+        {"contender": "products", **facts, "seconds": [], "flops": loss_products.flops(case)}
+    )
     by_name = {row["contender"]: row for row in found}
     for turn in range(arguments.runs):
         for name, step in contenders.items():
             seconds = by_name[name]["seconds"]
             slow = name in PEERS and (turn % 2 or (seconds and seconds[0] > LONG))
             if not slow:
-                seconds.append(_seconds(step, case))
+                seconds.append(seconds_of(step, case))
     bare = median(by_name["products"]["seconds"])
     for row in found:
         if row["seconds"]:
@@ -92,24 +94,6 @@ def timed(
             row["share_of_matmul_rate"] = 1 / row["vs_products"]
             row["tokens_per_s"] = arguments.rows / median(row["seconds"])
     return found
-
-
-def fastest_products(case: Case) -> Step:
-    """Return the fairest yardstick: as many rows at a time as is fastest here."""
-    from peers import loss_products
-
-    best: tuple[float, int] | None = None
-    for rows in sorted({case.rows, max(1, case.rows // 2), max(1, case.rows // 4)}):
-        if case.rows % rows:
-            continue
-        step = loss_products.made(case, rows)
-        spent = min(_seconds(step, case) for _ in range(2))
-        best = min(best or (spent, rows), (spent, rows))
-        # Its buffers go before the next one's come.
-        del step
-        gc.collect()
-    assert best is not None
-    return loss_products.made(case, best[1])
 
 
 def first_call(name: str, case: Case, ours: Step) -> Row:
@@ -208,26 +192,6 @@ def _found(step: Step, case: Case) -> tuple[float, torch.Tensor, torch.Tensor]:
 def _apart(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the difference's norm over the expected one's."""
     return float(torch.dist(found.float(), expected.float()) / expected.float().norm())
-
-
-def _seconds(step: Step, case: Case) -> float:
-    case.forget()
-    _wait(case)
-    started = time.perf_counter()
-    step(case)
-    _wait(case)
-    return time.perf_counter() - started
-
-
-def _wait(case: Case) -> None:
-    if case.hidden_ND.is_cuda:
-        torch.cuda.synchronize()
-
-
-def _flops(case: Case) -> int:
-    from peers import loss_products
-
-    return loss_products.flops(case)
 
 
 def _takes_all_logits(name: str, case: Case) -> bool:

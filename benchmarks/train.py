@@ -4,7 +4,7 @@ Each contender runs in a process of its own, so that its peak memory is its own.
 tries the ways to set TRL up, and the fastest that trains right takes part in the others. Right is
 what follows fp32's losses from step to step; the fastest that does not is reported beside it.
 potstill runs at its defaults; `elementwise` is beside it with that work computed again in backward
-(train.gradient_checkpointing), slower and smaller.
+(train.gradient_checkpointing).
 Writes benchmarks/results/train.json.
 
     python benchmarks/train.py [--quick] [--tune] [--device cuda]

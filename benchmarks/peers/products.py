@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from peers import loss_products
+from peers.loss_case import Case, seconds_of
 from peers.setup import Setup, torch_dtype
 
 Products = Callable[[], None]
@@ -26,17 +28,12 @@ def run(setup: Setup, precision: str, device: torch.device, passes: int = 3) -> 
     dtype = torch_dtype(precision)
     student, teacher = _shapes(setup.student), _shapes(setup.teacher)
     body = _body_products(student["body"], teacher["body"], setup.tokens, dtype, device)
-    heads = [
-        _head_products(
-            student["head"], teacher["head"], setup.response_tokens, chunk, dtype, device
-        )
-        for chunk in (256, 512, setup.response_tokens)
-    ]
-    # The fairest yardstick takes as many rows of the heads at once as is fastest.
-    head = min(heads, key=lambda products: min(_seconds(products, device) for _ in range(2)))
+    tokens, width = student["head"]
+    case = Case.drawn(setup.response_tokens, tokens, width, dtype, device)
+    head = loss_products.fastest(case)
     times = []
     for _ in range(passes + 1):
-        times.append((_seconds(body, device), _seconds(head, device)))
+        times.append((_seconds(body, device), seconds_of(head, case)))
     flops = _flops(student, teacher, setup)
     seconds = [a + b for a, b in times[1:]]
     return {
@@ -86,32 +83,6 @@ def _body_products(
             torch.mm(states[into], weight_OI.T, out=found[out])
             torch.mm(states[out], weight_OI, out=found[into])
             torch.mm(states[out].T, states[into], out=slopes[out, into])
-
-    return products
-
-
-def _head_products(
-    student: tuple[int, int],
-    teacher: tuple[int, int],
-    rows: int,
-    chunk: int,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Products:
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, device=device, dtype=dtype)
-
-    student_VD, teacher_VD = normal(*student), normal(*teacher)
-    student_ND, teacher_ND = normal(rows, student[1]), normal(rows, teacher[1])
-    grad_VD = torch.empty_like(student_VD)
-
-    def products() -> None:
-        for start in range(0, rows, chunk):
-            part_ND = student_ND[start : start + chunk]
-            student_NV = part_ND @ student_VD.T
-            teacher_ND[start : start + chunk] @ teacher_VD.T
-            student_NV @ student_VD
-            torch.mm(student_NV.T, part_ND, out=grad_VD)
 
     return products
 
