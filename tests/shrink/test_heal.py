@@ -209,3 +209,19 @@ def test_one_stream_serves_many_trials(nano_llama: Path) -> None:
     assert torch.equal(weights[0], weights[1])
     assert torch.allclose(weights[0], weights[2], atol=1e-6)
     assert replace(teacher).identity == teacher.identity
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_blocks_before_the_first_gap_run_in_the_teacher_alone(
+    family: str, nano_model: Callable[[str], Path]
+) -> None:
+    directory = nano_model(family)
+    teacher = load(str(directory), precision="fp32")
+    batches = calibration_batches(teacher, text(teacher, 6))
+    student, _ = without(directory, [2])
+    runs: list[int] = []
+    for number, block in enumerate(blocks_of(student.network)):
+        block.register_forward_hook(lambda *_, number=number: runs.append(number))
+    heal(teacher, student, Cut((2,)), batches, ridge=0.3, cascade=False)
+    assert 0 not in runs
+    assert 1 in runs

@@ -102,7 +102,10 @@ def heal(
             lost_before = lost_before or lost
             wanted = lost or (cascade and lost_before)
             plain = wanted and _plain(block, states, batches, original)
-            if plain:
+            if not lost_before:
+                # So far the student is the teacher, whose states are computed once for both.
+                states = stream.at(following)
+            elif plain:
                 targets = stream.at(following)
                 states = _refit(block, states, targets, batches, original, ridge)
             else:
