@@ -21,6 +21,8 @@ Way = Literal["none", "elementwise", "blocks"]
 WAYS: list[Way] = ["none", "elementwise", "blocks"]
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
 
 def gradients(student: LoadedModel, body: ComputeBody) -> dict[str, Tensor | None]:
     hidden = body.hidden(torch.arange(5, 45).reshape(2, 20))
@@ -126,18 +128,19 @@ def test_what_training_sets_does_not_stay_with_the_network(
     assert not any(block.gradient_checkpointing for block in blocks_of(student.network))
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu, id="gpu")])
 @pytest.mark.parametrize("untied", [False, True])
 def test_the_embedding_gets_its_gradient_where_it_is_the_head_too(
-    nano_llama: Path, untied: bool
+    nano_llama: Path, untied: bool, device: str
 ) -> None:
-    student = load(str(nano_llama), device="cpu", precision="fp32", trainable=True)
+    student = load(str(nano_llama), device=device, precision="fp32", trainable=True)
     network = student.network
     embedding, head = network.get_input_embeddings(), network.get_output_embeddings()
     if untied:
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
     else:
         head.weight = embedding.weight
-    ids_BT = torch.tensor([[5, 6, 5, 7]])
+    ids_BT = torch.tensor([[5, 6, 5, 7]], device=device)
     network.eval()
     network(ids_BT).logits.square().sum().backward()
     expected = [p.grad.clone() for p in (embedding.weight, head.weight)]
