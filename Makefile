@@ -53,7 +53,7 @@ bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 
 bench-collect: $(VENV)/.installed-dev ## How busy collection keeps its slots (about 8 minutes)
 	$(BIN)/python benchmarks/collect.py
 
-bench-shrink: $(VENV)/.installed-dev ## What students keep, by size and by what was cut (about 50 minutes)
+bench-shrink: $(VENV)/.installed-dev ## What students keep, by size and by what was cut (about 35 minutes)
 	$(BIN)/python benchmarks/shrink.py
 
 bench-loss: $(VENV)/.installed-bench ## The loss alone, against bare matrix products and peers

@@ -94,7 +94,10 @@ def contenders(precision: str, arguments: argparse.Namespace) -> list[str]:
     trl = [f"{t}, {w}, {a}" for t in trainers for w in ways for a in attentions]
     if arguments.device != "cpu":
         trl += [f"trl gkd, {w}, sdpa, liger" for w in ways]
-    return ["products", "potstill", "potstill, elementwise", *trl, "potstill, stored"]
+    ours = ["potstill", "potstill, elementwise", "potstill, stored"]
+    if arguments.device != "cpu":
+        ours.append("potstill, compiled")
+    return ["products", *ours, *trl]
 
 
 def measured(arguments: argparse.Namespace) -> Row:
@@ -115,7 +118,10 @@ def _runner(contender: str) -> Callable[[Setup, str, torch.device], Row]:
 
         return {
             "potstill": potstill_train.online,
-            "potstill, elementwise": partial(potstill_train.online, elementwise=True),
+            "potstill, elementwise": partial(
+                potstill_train.online, gradient_checkpointing="elementwise"
+            ),
+            "potstill, compiled": partial(potstill_train.online, compile="always"),
             "potstill, stored": potstill_train.from_store,
             "fill store": potstill_train.fill_store,
         }[contender]
@@ -254,6 +260,15 @@ def claims_of(rows: list[Row], setup: Setup) -> dict[str, Row]:
             found = claim(f"peak_memory_vs_{short}{end}", held, "ratio", "potstill", name)
             if name == fastest:
                 memory.append(found)
+        if _of(rows, "potstill, compiled", precision):
+            compiled = _rate(rows, "potstill, compiled", precision, setup)
+            claim(
+                f"tokens_per_s_compiled_vs_trl{end}",
+                compiled / theirs,
+                "ratio",
+                "potstill, compiled",
+                fastest,
+            )
         kept = _rate(rows, "potstill, elementwise", precision, setup)
         held = _peak(rows, "potstill, elementwise", precision) / _peak(rows, fastest, precision)
         claim(

@@ -46,12 +46,10 @@ class OnlineTargets:
         return DenseTargets(torch.cat(response_hidden(self._teacher, pairs)), self._head)
 
 
-def online(
-    setup: Setup, precision: str, device: torch.device, *, elementwise: bool = False
-) -> dict[str, Any]:
-    """Train with the teacher in memory, and elementwise work kept or computed again."""
+def online(setup: Setup, precision: str, device: torch.device, **settings: Any) -> dict[str, Any]:
+    """Train with the teacher in memory; `settings` are the recipe's."""
     teacher = load(setup.teacher, device=str(device), precision=precision)
-    return _trained(setup, precision, device, OnlineTargets(teacher), elementwise=elementwise)
+    return _trained(setup, precision, device, OnlineTargets(teacher), **settings)
 
 
 def from_store(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
@@ -92,8 +90,7 @@ def _trained(
     precision: str,
     device: torch.device,
     source: TargetSource,
-    *,
-    elementwise: bool = False,
+    **settings: Any,
 ) -> dict[str, Any]:
     student = load(setup.student, device=str(device), precision=precision, trainable=True)
     clock = Clock(device)
@@ -104,9 +101,7 @@ def _trained(
         clock.step_ended()
 
     with tempfile.TemporaryDirectory() as checkpoints:
-        _train(
-            student, _examples(setup), _config(setup, elementwise), source, Path(checkpoints), log
-        )
+        _train(student, _examples(setup), _config(setup, settings), source, Path(checkpoints), log)
     return clock.report(losses)
 
 
@@ -132,7 +127,7 @@ def _train(
     )
 
 
-def _config(setup: Setup, elementwise: bool) -> TrainConfig:
+def _config(setup: Setup, settings: dict[str, Any]) -> TrainConfig:
     return TrainConfig(
         learning_rate=LEARNING_RATE,
         betas=BETAS,
@@ -143,7 +138,7 @@ def _config(setup: Setup, elementwise: bool) -> TrainConfig:
         batch_tokens=setup.tokens,
         micro_batch_tokens=setup.tokens,
         checkpoint_every=_NEVER,
-        gradient_checkpointing="elementwise" if elementwise else "none",
+        **settings,
     )
 
 

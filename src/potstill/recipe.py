@@ -254,6 +254,12 @@ class TrainConfig(Section):
         "all but the results of matrix products (norms, activations, attention's weights), "
         "`blocks` all but the input of every block. Less memory, more time, the same gradient.",
     )
+    compile: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether the student's blocks are compiled (torch.compile), which takes some "
+        "seconds at first. `auto` does so on CUDA where there are steps enough to win them back; "
+        "with `gradient_checkpointing` they never are.",
+    )
     frozen_blocks: int = Field(
         0,
         ge=0,

@@ -9,12 +9,14 @@ from typing import Any, Literal
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of, head_of, load
 from potstill.models.loaded import LoadedModel
+from potstill.train import compute
 from potstill.train.compute import ComputeBody
 
 Way = Literal["none", "elementwise", "blocks"]
@@ -104,6 +106,30 @@ def test_elementwise_keeps_the_products_and_does_not_compute_them_again(nano_lla
         flops.append(counter.get_flop_counts()["Global"][torch.ops.aten.mm])
     assert flops[0] == flops[1]
     assert flops[2] > 1.2 * flops[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_compiled_blocks_give_the_same_gradients(
+    family: str, frozen: int, nano_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "_BACKEND", "aot_eager")
+    torch._dynamo.reset()
+    counters.clear()
+    student = load(str(nano_model(family)), device="cpu", precision="fp32", trainable=True)
+    body = ComputeBody(student.network, torch.float32, 20, frozen)
+    expected = gradients(student, body)
+    body = ComputeBody(student.network, torch.float32, 20, frozen, compiled=True)
+    body.train()
+    found = gradients(student, body)
+    assert counters["stats"]["unique_graphs"] > 0
+    for name, gradient in expected.items():
+        if gradient is None:
+            assert found[name] is None
+        else:
+            torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
+    # The network itself goes on uncompiled.
+    assert all(block._compiled_call_impl is None for block in blocks_of(student.network))
 
 
 def test_blocks_that_cannot_be_computed_again_are_refused() -> None:

@@ -322,3 +322,21 @@ def test_bf16_training_stays_close_to_fp32(nano_llama: Path, tmp_path: Path) -> 
     )
     assert next(student.network.parameters()).dtype == torch.float32
     assert losses(logged)[-1] == pytest.approx(losses(exact)[-1], rel=0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("compile_", "device", "steps", "expected"),
+    [
+        ("always", "cpu", 1, True),
+        ("never", "cuda", 10_000, False),
+        ("auto", "cpu", 10_000, False),
+        ("auto", "cuda", 10, False),
+        ("auto", "cuda", 10_000, True),
+    ],
+)
+def test_it_compiles_where_that_pays(
+    compile_: str, device: str, steps: int, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "find_spec", lambda name: object())
+    settings = config(compile=compile_)
+    assert loop_module._pays_to_compile(settings, torch.device(device), steps) is expected

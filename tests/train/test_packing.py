@@ -14,6 +14,7 @@ from potstill.errors import PotstillError
 from potstill.losses.chunked import distillation_loss
 from potstill.models.load import head_of, load
 from potstill.models.loaded import LoadedModel
+from potstill.train import packing
 from potstill.train.batches import micro_batches
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
@@ -171,6 +172,11 @@ def test_a_model_that_would_mix_them_is_refused() -> None:
     with pytest.raises(PotstillError, match=r"set train\.packing to buckets"):
         row_shape("packed", body, longest=60, micro_batch_tokens=256)
     assert row_shape("auto", body, longest=60, micro_batch_tokens=256) == RowShape()
+
+
+@pytest.mark.parametrize(("tokens", "multiple"), [(4096, 1024), (1600, 512), (100, 128)])
+def test_flex_rows_come_in_few_widths(tokens: int, multiple: int) -> None:
+    assert packing._flex_rows(tokens) == RowShape(tokens, multiple)
 
 
 def test_rows_say_where_each_response_token_is_predicted() -> None:

@@ -29,6 +29,8 @@ from potstill.train.activations import recomputed_activations
 # is as fast at any length.
 _SHORT = 128
 _SHORT_WITH_TILES = 512
+# What torch.compile makes of a block.
+_BACKEND = "inductor"
 # What `elementwise` keeps: linear layers, and attention where it is one operation.
 _PRODUCTS = (
     torch.ops.aten.mm.default,
@@ -66,6 +68,7 @@ class ComputeBody:
     `longest` is the length of the longest sequence. The first `frozen_blocks` blocks and the
     input embedding are held as they are, without any memory for their gradients. With
     `checkpointing` a trained block keeps its input alone, and backward computes the rest again.
+    Without it `compiled` blocks run as torch.compile makes them, which chooses what they keep.
     Raises PotstillError where no block would be left to train, or cannot be computed again.
     """
 
@@ -77,6 +80,7 @@ class ComputeBody:
         frozen_blocks: int = 0,
         *,
         checkpointing: Literal["none", "elementwise", "blocks"] = "none",
+        compiled: bool = False,
     ) -> None:
         self._embedding = network.get_input_embeddings()
         self._frozen = frozen_blocks > 0
@@ -90,9 +94,13 @@ class ComputeBody:
         if self.device.type == "cpu" and longest <= _longest_for_plain_attention(dtype):
             self._plain = "eager"
             self._body.set_attn_implementation("eager")
-        self._kept: Any = recomputed_activations if checkpointing == "none" else nullcontext
+        self._kept: Any = nullcontext
         if checkpointing != "none":
             _recompute(self._body, keep_products=checkpointing == "elementwise")
+        elif compiled:
+            _compile(self._body)
+        else:
+            self._kept = recomputed_activations
 
     @property
     def device(self) -> torch.device:
@@ -200,6 +208,16 @@ def _recompute(body: Any, *, keep_products: bool) -> None:
             "this student's blocks cannot be computed again in backward; set "
             "train.gradient_checkpointing to none"
         ) from error
+
+
+def _compile(body: Any) -> None:
+    """Have each block run compiled: they are alike, so that one graph serves all of them."""
+    try:
+        blocks: Any = blocks_of(body)
+    except PotstillError:
+        blocks = [body]
+    for block in blocks:
+        block.compile(backend=_BACKEND)
 
 
 def _copy(network: Any, dtype: torch.dtype) -> tuple[Any, list[tuple[Tensor, Tensor]]]:

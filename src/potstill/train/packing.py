@@ -7,6 +7,7 @@ all others away, inside a sliding window too. An architecture that mixes tokens 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ from potstill.train.examples import TrainingExample
 
 # FlexAttention works on blocks of this many tokens.
 _FLEX_BLOCK = 128
+# How many widths there may be, so that a GPU compiles for few of them.
+_FLEX_WIDTHS = 4
 # Tokens of a row where the mask of a row is formed.
 _SHORT_ROW = 512
 # What another exchange in the row may change about a state, for rounding: experts, for example,
@@ -102,11 +105,8 @@ def row_shape(
         return RowShape()
     # There FlexAttention is compiled by triton; uncompiled it would form the whole mask.
     flex = on_cuda and find_spec("triton") is not None and body.use_flex_attention()
-    shape = RowShape(
-        tokens=max(longest, micro_batch_tokens if flex else _SHORT_ROW),
-        multiple=_FLEX_BLOCK if flex else 1,
-    )
-    if keeps_apart(body, shape.multiple):
+    shape = _flex_rows(max(longest, micro_batch_tokens)) if flex else _short_rows(longest)
+    if keeps_apart(body, _FLEX_BLOCK if flex else 1):
         return shape
     if packing == "packed":
         raise PotstillError(
@@ -115,6 +115,16 @@ def row_shape(
         )
     body.use_plain_attention()
     return RowShape()
+
+
+def _short_rows(longest: int) -> RowShape:
+    return RowShape(tokens=max(longest, _SHORT_ROW))
+
+
+def _flex_rows(tokens: int) -> RowShape:
+    """Return rows of a few widths only: for each other one, masks and kernels are made anew."""
+    blocks = math.ceil(tokens / _FLEX_BLOCK)
+    return RowShape(tokens, multiple=_FLEX_BLOCK * math.ceil(blocks / _FLEX_WIDTHS))
 
 
 def keeps_apart(body: ComputeBody, multiple: int = 1) -> bool:
