@@ -15,7 +15,7 @@ from potstill.recipe_io import section_of
 
 _HEAD = """# Recipe reference
 
-<!-- Made by `make docs` from src/potstill/recipe.py; edit the descriptions there. -->
+<!-- Made by `make docs` from src/potstill/recipe/; edit the descriptions there. -->
 
 A recipe is one YAML file that holds every choice of one distillation. Only `name` and
 `teacher.model` are required. Change a single field on the command line with

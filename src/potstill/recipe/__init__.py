@@ -1,0 +1,32 @@
+"""The recipe: every choice that one distillation makes, in one frozen object.
+
+All defaults of potstill live here and nowhere else. A stage receives its own section (for
+example `TrainConfig`) and never the whole recipe.
+"""
+
+from potstill.recipe.asking import (
+    CollectConfig,
+    MagpieConfig,
+    PromptsConfig,
+    TeacherConfig,
+    TermsConfig,
+)
+from potstill.recipe.judging import CostConfig, EvaluateConfig
+from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
+from potstill.recipe.section import Section
+from potstill.recipe.whole import Recipe
+
+__all__ = [
+    "CollectConfig",
+    "CostConfig",
+    "EvaluateConfig",
+    "MagpieConfig",
+    "PromptsConfig",
+    "Recipe",
+    "Section",
+    "ShrinkConfig",
+    "StudentConfig",
+    "TeacherConfig",
+    "TermsConfig",
+    "TrainConfig",
+]

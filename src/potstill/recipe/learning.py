@@ -1,0 +1,175 @@
+"""The student: what it is made of, and how it learns."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from potstill.recipe.section import Section
+
+
+class StudentConfig(Section):
+    """The model that is trained."""
+
+    model: str | None = Field(
+        None,
+        description="An existing model to train, with the teacher's tokenizer. Without it the "
+        "student is made from the teacher as `shrink` says.",
+    )
+
+
+class ShrinkConfig(Section):
+    """How the teacher becomes a smaller student."""
+
+    drop_layers: int = Field(0, ge=0, description="How many transformer blocks to drop.")
+    blocks: tuple[int, ...] | None = Field(
+        None, description="Drop exactly these blocks instead of searching for them."
+    )
+    vocabulary: int | None = Field(
+        None, ge=256, description="Keep this many tokens of the teacher's vocabulary."
+    )
+    ffn_channels: int | None = Field(
+        None,
+        ge=1,
+        description="Keep this many feed-forward channels in every block: those whose loss the "
+        "others can make up for least.",
+    )
+    kv_heads: int | None = Field(
+        None,
+        ge=1,
+        description="Keep this many key-value heads in every block, each with all the query heads "
+        "that read it.",
+    )
+    parameters: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Keep at most this share of the teacher's parameters: blocks, channels, heads "
+        "and tokens go as each loses least on validation prompts, after healing, for what it "
+        "saves. What other fields number stays as they say.",
+    )
+    axes: tuple[Literal["depth", "ffn", "heads", "vocabulary"], ...] = Field(
+        ("depth", "ffn", "heads", "vocabulary"),
+        min_length=1,
+        description="What `parameters` may cut.",
+    )
+    step: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of the teacher's parameters that each proposal of the search for "
+        "`parameters` gives up, about.",
+    )
+    heal: Literal["none", "gap", "cascade"] = Field(
+        "cascade",
+        description="Closed-form repair: `gap` refits the block before each gap and those that "
+        "lost channels or heads, `cascade` also refits every later block, in order, on the "
+        "student's own activations.",
+    )
+    calibration_tokens: int = Field(
+        40_000, ge=256, description="Teacher tokens that the closed-form repair is fitted on."
+    )
+    trial_tokens: int = Field(
+        4096,
+        ge=256,
+        description="Teacher tokens that each trial of a search is healed on: enough to rank, "
+        "not to keep.",
+    )
+    candidates: int = Field(
+        8, ge=1, description="Blocks that block influence proposes to the search at each step."
+    )
+    beam: int = Field(
+        1, ge=1, description="How many of the best sets of blocks the search goes on from."
+    )
+    ridge: float = Field(
+        0.3,
+        gt=0,
+        description="Pull towards the old weights, as a share of the Gram matrix's mean diagonal.",
+    )
+
+    @model_validator(mode="after")
+    def _one_depth(self) -> ShrinkConfig:
+        if self.parameters is not None and self.drop_layers:
+            raise ValueError(
+                "shrink.parameters looks for the number of blocks to drop: remove "
+                "shrink.drop_layers, or name the blocks in shrink.blocks"
+            )
+        return self
+
+
+class TrainConfig(Section):
+    """How the student learns."""
+
+    objective: Literal[
+        "forward_kl", "reverse_kl", "jsd", "skew_forward_kl", "skew_reverse_kl", "total_variation"
+    ] = Field("forward_kl", description="Divergence between teacher and student at each position.")
+    beta: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="The teacher's share in the mixture of `jsd`: towards 0 it acts like forward "
+        "KL, towards 1 like reverse KL.",
+    )
+    alpha: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="Share of the teacher in the mixture of `skew_forward_kl`, and of the student "
+        "in that of `skew_reverse_kl`.",
+    )
+    cross_entropy: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Weight of cross-entropy on the teacher's text; the "
+        "divergence has the rest. 1 needs no targets.",
+    )
+    temperature: float = Field(1.0, gt=0, description="Temperature of both distributions.")
+    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW).")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's moment decays.")
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
+    final_learning_rate: float = Field(
+        0.0, ge=0, le=1, description="Where the cosine ends, as a share of the peak."
+    )
+    epochs: float = Field(1.0, gt=0, description="Passes over the training exchanges.")
+    batch_tokens: int = Field(
+        4096, ge=1, description="Tokens (prompt and response) in one optimiser step, about."
+    )
+    micro_batch_tokens: int = Field(
+        4096,
+        ge=1,
+        description="Tokens in one forward pass, padding included. Changes memory "
+        "and speed, never the gradient.",
+    )
+    packing: Literal["auto", "buckets", "packed"] = Field(
+        "auto",
+        description="Rows of a forward pass: `buckets` puts one exchange in each, alike in length; "
+        "`packed` puts several in a row, which do not see one another. `auto` takes what is faster "
+        "on the device: `packed` on CUDA, else `buckets`. Changes speed, never the gradient.",
+    )
+    gradient_checkpointing: Literal["none", "elementwise", "blocks"] = Field(
+        "none",
+        description="What the backward pass computes again instead of keeping it: `elementwise` "
+        "all but the results of matrix products (norms, activations, attention's weights), "
+        "`blocks` all but the input of every block. Less memory, more time, the same gradient.",
+    )
+    compile: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether the student's blocks are compiled (torch.compile), which takes some "
+        "seconds at first. `auto` does so on CUDA where there are steps enough to win them back; "
+        "with `gradient_checkpointing` they never are.",
+    )
+    frozen_blocks: int = Field(
+        0,
+        ge=0,
+        description="Blocks from the first on that stay as they are, the input embedding with "
+        "them. Those before the first dropped block lack nothing: leaving them out costs little "
+        "and saves their gradients' time and memory.",
+    )
+    clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm.")
+    validate_every: int = Field(
+        25, ge=1, description="Optimiser steps between two measurements on validation prompts."
+    )
+    checkpoint_every: int = Field(50, ge=1, description="Optimiser steps between checkpoints.")
