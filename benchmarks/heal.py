@@ -31,7 +31,7 @@ from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
 from potstill.shrink.making import pruned
 from potstill.shrink.streams import calibration_batches
-from potstill.stage_inputs import calibration_rows
+from potstill.stages.inputs import calibration_rows
 
 DROPPED = 5
 SETTINGS = [

@@ -49,7 +49,8 @@ from potstill.shrink.making import pruned
 from potstill.shrink.shrink import healed
 from potstill.shrink.sizes import sizes_of
 from potstill.shrink.trials import as_student_reads, record
-from potstill.stage_inputs import calibration_rows, held_out, token_weights, validation
+from potstill.stages.inputs import calibration_rows, held_out, token_weights, validation
+from potstill.stages.training import train_student
 from potstill.stats.bootstrap import ratio_interval
 
 SHARES = (0.90, 0.75, 0.50, 0.35)
@@ -233,7 +234,7 @@ def at_rate(job: Job, rate: float) -> dict[str, Any]:
     shutil.rmtree(job.run.root / "checkpoints", ignore_errors=True)
     directory = job.run.root / f"student-{rate:g}"
     config = job.recipe.train.model_copy(update={"learning_rate": rate})
-    training = pipeline.train_student(job, config, "checkpoints", directory, log_as=None)
+    training = train_student(job, config, "checkpoints", directory, log_as=None)
     kl = validation(job)(job.load_student(directory), job.vocabulary)["kl"]
     return {
         "directory": directory,

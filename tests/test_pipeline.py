@@ -22,6 +22,7 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.job import Job
 from potstill.lineage import manifest
 from potstill.models.load import load
+from potstill.stages import training
 
 # Trimming needs a tokenizer that is larger than its bytes; the padded one is left whole.
 FAMILIES: list[tuple[str, dict[str, Any]]] = [
@@ -153,14 +154,14 @@ def test_training_from_the_store_holds_no_teacher(
 ) -> None:
     values = pipeline_runs.recipe_values(nano_llama, nano_prompts, shrink={"blocks": [3]})
     held: list[bool] = []
-    plain = pipeline.train
+    plain = training.train
 
     def watched(*args: Any, **options: Any) -> Any:
         (job,) = [o for o in gc.get_objects() if isinstance(o, Job)]
         held.append("teacher" in vars(job))
         return plain(*args, **options)
 
-    monkeypatch.setattr(pipeline, "train", watched)
+    monkeypatch.setattr(training, "train", watched)
     pipeline_runs.run(values, tmp_path / "run", until="train")
     assert held == [False]
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import pipeline_runs
-from potstill import stage_inputs
 from potstill.job import Job
 from potstill.progress import Silent
 from potstill.recipe import Recipe
@@ -17,6 +16,7 @@ from potstill.rundir import RunDir
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.shrink.vocabulary import choose_tokens, merges_of
+from potstill.stages import inputs as stage_inputs
 
 
 @pytest.mark.parametrize("targets", ["hidden", "none"])

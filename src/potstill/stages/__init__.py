@@ -1,0 +1,1 @@
+"""What a run does in each stage, with what the job has opened for it."""

@@ -1,0 +1,43 @@
+"""Shrink: the student before training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from potstill.durable import replaced_directory
+from potstill.job import Job, same_tokens
+from potstill.models.load import load, save
+from potstill.shrink.choose import trims_tokens
+from potstill.shrink.shrink import shrink
+from potstill.stages.inputs import calibration_rows, token_weights, validation
+
+
+def make_student(job: Job) -> dict[str, Any]:
+    """Save the student before training, cut from the teacher or given; return how."""
+    recipe = job.recipe
+    if recipe.student.model is not None:
+        student = load(
+            recipe.student.model, device=recipe.device, precision=job.precision, trainable=True
+        )
+        same_tokens(job.teacher, student, recipe.student.model)
+        with replaced_directory(job.untrained) as directory:
+            save(student, directory)
+        return {"blocks": None}
+    shrunk = shrink(
+        job.teacher,
+        recipe.shrink,
+        calibration_rows(job, recipe.shrink.calibration_tokens),
+        token_weights(job) if trims_tokens(recipe.shrink, job.teacher.tokenizer) else None,
+        measure=validation(job),
+        progress=job.progress,
+    )
+    if shrunk.vocabulary is not None:
+        shrunk.vocabulary.save(job.vocabulary_path)
+    with replaced_directory(job.untrained) as directory:
+        save(shrunk.student, directory)
+    plain, healed = shrunk.figures["plain"], shrunk.figures["healed"]
+    job.progress.note(
+        f"shrink: KL {plain['kl']:.3f} and agreement {plain['agreement']:.3f} cut, "
+        f"{healed['kl']:.3f} and {healed['agreement']:.3f} healed, on validation prompts"
+    )
+    return {**shrunk.figures, **shrunk.cut.record()}

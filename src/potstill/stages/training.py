@@ -1,0 +1,82 @@
+"""Train: the student on the teacher's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from potstill.collect.targets import training_spec
+from potstill.durable import replaced_directory
+from potstill.exchanges.specs import HIDDEN_FP16
+from potstill.job import Job, record
+from potstill.models.load import save
+from potstill.recipe import TrainConfig
+from potstill.stages.inputs import validation
+from potstill.train.examples import TrainingExample
+from potstill.train.loop import train
+from potstill.train.target_sources import Scorer, StoredTargets
+
+
+def train_students(job: Job) -> dict[str, Any]:
+    """Train the student, and the baseline on text alone where asked; return the figures."""
+    result = train_student(job, job.recipe.train, "checkpoints", job.run.student, log_as=None)
+    if job.recipe.evaluate.cross_entropy_baseline:
+        text_only = job.recipe.train.model_copy(update={"cross_entropy": 1.0})
+        directory = job.run.root / "cross_entropy"
+        result["cross_entropy"] = train_student(
+            job, text_only, "checkpoints-cross-entropy", directory, log_as="cross_entropy"
+        )
+    return result
+
+
+def train_student(
+    job: Job, config: TrainConfig, checkpoints: str, directory: Path, *, log_as: str | None
+) -> dict[str, Any]:
+    """Train the untrained student once and save what comes out; return the figures."""
+    student = job.load_student(job.untrained, trainable=True)
+    texts = job.texts(job.exchanges("train"), student)
+    examples = [
+        TrainingExample(t.exchange.exchange_id, t.prompt_ids, t.response_ids) for t in texts
+    ]
+    only_text = config.cross_entropy == 1
+    spec = training_spec(job.recipe.collect, config.temperature) or HIDDEN_FP16
+    stored = {t.exchange.exchange_id for t in texts if t.unchanged}
+    stored &= job.store.target_ids(job.teacher_identity, spec)
+    measure = validation(job)
+    vocabulary = job.vocabulary
+    targets = None
+    scores = len(stored) < len(texts)
+    if not scores:
+        job.release_teacher()
+    if not only_text:
+        scorer = Scorer(
+            job.teacher_identity,
+            job.teacher_head,
+            vocabulary,
+            job.teacher if scores else None,
+            job.to_teacher,
+        )
+        targets = StoredTargets(job.store, spec, stored, scorer, student.compute_dtype)
+        targets.prepare(examples, job.progress)
+
+    def log(entry: dict[str, Any]) -> None:
+        job.run.log({**entry, **({"student": log_as} if log_as else {})})
+
+    result = train(
+        student,
+        examples,
+        config=config,
+        seed=job.recipe.seed,
+        targets=targets,
+        checkpoints=job.run.root / checkpoints,
+        validate=lambda model: measure(model, vocabulary),
+        log=log,
+        progress=job.progress,
+    )
+    with replaced_directory(directory) as partial:
+        save(student, partial)
+    return {
+        **record(result),
+        "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
+        "scored_again": len(texts) - len(stored),
+    }
