@@ -93,6 +93,21 @@ class Job:
         return teacher
 
     @property
+    def open(self) -> bool:
+        """Whether the teacher's weights are at hand; a server's are not, nor are past calls'."""
+        return self.recipe.teacher.endpoint is None and self.recipe.collect.calls is None
+
+    @cached_property
+    def parent(self) -> LoadedModel:
+        """The model that the student is made from: the teacher, where its weights are at hand."""
+        if self.open:
+            return self.teacher
+        named = self.recipe.student.model
+        assert named is not None
+        with self.progress.step("load the student's parent"):
+            return load(named, device=self.recipe.device, precision=self.precision)
+
+    @property
     def teacher_identity(self) -> str:
         """The teacher's identity, as the run's first call found it."""
         known = self.run.done("teacher")
@@ -102,6 +117,11 @@ class Job:
     def teacher_head(self) -> Head:
         """The teacher's head: its own where it is loaded, otherwise the stored one."""
         return head_of(self.teacher) if "teacher" in self.__dict__ else self._stored_head
+
+    @property
+    def parent_head(self) -> Head:
+        """The head of the model that the student is made from."""
+        return self.teacher_head if self.open else head_of(self.parent)
 
     @cached_property
     def _stored_head(self) -> Head:
@@ -118,6 +138,8 @@ class Job:
     @cached_property
     def teacher_tokenizer(self) -> Any:
         """The teacher's tokenizer, read without its weights where these are not loaded."""
+        if not self.open:
+            return self.parent.tokenizer
         if "teacher" in self.__dict__:
             return self.teacher.tokenizer
         stated = self.recipe.teacher
@@ -126,7 +148,8 @@ class Job:
 
     def release_teacher(self) -> None:
         """Drop the teacher from memory: what is left needs its stored targets alone."""
-        self.__dict__.pop("teacher", None)
+        for name in ("teacher", "parent"):
+            self.__dict__.pop(name, None)
         release_freed()
 
     def load_student(self, directory: Path, *, trainable: bool = False) -> LoadedModel:
@@ -184,8 +207,10 @@ class Job:
         """Return exchanges in the student's ids.
 
         Responses keep the teacher's tokens wherever they survive; prompts are tokenised as the
-        student will meet them.
+        student will meet them. What a teacher without weights wrote is tokenised as a whole.
         """
+        if not self.open:
+            return [_tokenised(row, student) for row in rows]
         if self.vocabulary is None:
             return [Text(row, *row.ids, True) for row in rows]
         recoder = Recoder(self.teacher_tokenizer, student.tokenizer, self.vocabulary)
@@ -196,6 +221,13 @@ class Job:
             same = (recoder.to_teacher(prompt), recoder.to_teacher(response)) == row.ids
             texts.append(Text(row, prompt, response, same))
         return texts
+
+    def parent_ids(self, split: str) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Return (prompt ids, response ids) of a split in the tokens of the student's parent."""
+        rows = self.exchanges(split)
+        if self.open:
+            return [row.ids for row in rows]
+        return [(t.prompt_ids, t.response_ids) for t in self.texts(rows, self.parent)]
 
     def to_teacher(self, student_ids: Sequence[int]) -> tuple[int, ...]:
         """Return the teacher's ids of a student's."""
@@ -223,6 +255,15 @@ class Job:
         yield result
         result["seconds"] = time.perf_counter() - start
         result["joules"] = meter.joules()
+
+
+def _tokenised(row: Exchange, student: LoadedModel) -> Text:
+    """Return an exchange as the student's tokenizer cuts it up, ended where the teacher ended."""
+    prompt = tuple(prompt_ids(student, row.messages))
+    response = tuple(student.tokenizer(row.response, add_special_tokens=False)["input_ids"])
+    if row.finish_reason == "stop":
+        response = (*response, student.eos_ids[0])
+    return Text(row, prompt, response, unchanged=False)
 
 
 def same_tokens(teacher: LoadedModel, student: LoadedModel, named: str) -> None:

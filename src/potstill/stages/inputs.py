@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from potstill.evaluate.fidelity import compare
+from potstill.evaluate.fidelity import compare, response_nll
 from potstill.evaluate.text import HeldOut
 from potstill.exchanges.exchange import Exchange
 from potstill.job import Job, Text
@@ -24,7 +24,7 @@ _COST_POSITIONS = 13_000
 
 def calibration_rows(job: Job, tokens: int) -> list[Sequence[int]]:
     """Return teacher text (prompt and response ids) of about so many tokens."""
-    return first_tokens([sum(row.ids, ()) for row in job.exchanges("train")], tokens)
+    return first_tokens([sum(ids, ()) for ids in job.parent_ids("train")], tokens)
 
 
 @torch.inference_mode()
@@ -34,16 +34,16 @@ def token_weights(job: Job) -> Tensor:
     What losing a token would cost the teacher's distributions, at positions spread over all of
     the text; and one nat for each time that it stands in the text, which would be cut up.
     """
-    rows = job.exchanges("train")
-    width = job.teacher_head.weight_VD.shape[0]
-    ids_T = torch.tensor([i for row in rows for part in row.ids for i in part])
+    texts = job.parent_ids("train")
+    width = job.parent_head.weight_VD.shape[0]
+    ids_T = torch.tensor([i for text in texts for part in text for i in part])
     weight_V = torch.bincount(ids_T, minlength=width).double()
-    positions = sum(len(row.ids[1]) for row in rows)
+    positions = sum(len(response) for _, response in texts)
     stride = max(1, positions // _COST_POSITIONS)
-    first_V = merges_of(job.teacher.tokenizer).first_parts(width)
-    for hidden_ND in _spread_states(job, rows, stride):
-        for chunk_ND in hidden_ND.to(job.teacher.device).split(64):
-            p_NV = job.teacher_head.logits(chunk_ND).softmax(-1)
+    first_V = merges_of(job.parent.tokenizer).first_parts(width)
+    for hidden_ND in _spread_states(job, stride):
+        for chunk_ND in hidden_ND.to(job.parent.device).split(64):
+            p_NV = job.parent_head.logits(chunk_ND).softmax(-1)
             weight_V += removal_cost(p_NV, first_V).double().cpu() * stride
     return weight_V
 
@@ -72,6 +72,19 @@ def validation(job: Job) -> Measure:
     return _Validation(job)
 
 
+def text_validation(job: Job) -> Measure:
+    """Return what measures how unlikely a student finds the answers to the validation prompts."""
+    rows = job.exchanges("validation")
+
+    def measure(student: LoadedModel, vocabulary: VocabularyMap | None) -> dict[str, float]:
+        pairs = [(t.prompt_ids, t.response_ids) for t in job.texts(rows, student)]
+        responses = [response for _, response in pairs]
+        nll = response_nll(response_hidden(student, pairs), head_of(student), responses)
+        return {"nll": float(nll.sum() / sum(map(len, responses)))}
+
+    return measure
+
+
 class _Validation:
     """Measures students on the validation prompts, which nothing is trained on.
 
@@ -91,7 +104,7 @@ class _Validation:
         pairs = [(t.prompt_ids, t.response_ids) for t in texts]
         sums = compare(
             teacher_states,
-            job.teacher_head,
+            job.parent_head,
             response_hidden(student, pairs),
             head_of(student),
             [response for _, response in pairs],
@@ -117,32 +130,33 @@ class _Validation:
         return texts, states
 
 
-def _spread_states(job: Job, rows: Sequence[Exchange], stride: int) -> Iterator[Tensor]:
-    """Yield the teacher's states hidden_ND on one in `stride` positions of its own responses.
+def _spread_states(job: Job, stride: int) -> Iterator[Tensor]:
+    """Yield the parent's states hidden_ND on one in `stride` positions of the responses.
 
-    Stored ones are taken from every row. What the teacher has to read for it comes from one row
+    Stored ones are taken from every row. What the parent has to read for it comes from one row
     in `stride`, whole, so that it reads no more than is used.
     """
+    rows, ids = job.exchanges("train"), job.parent_ids("train")
     for start in range(0, len(rows), 64):
         group = rows[start : start + 64]
         stored = [state for state in job.hidden(group) if state is not None]
         if len(stored) == len(group):
             yield torch.cat(stored)[::stride]
             continue
-        read = [row.ids for i, row in enumerate(group, start) if i % stride == 0]
+        read = [ids[i] for i in range(start, start + len(group)) if i % stride == 0]
         if read:
-            yield torch.cat(response_hidden(job.teacher, read))
+            yield torch.cat(response_hidden(job.parent, read))
 
 
 def _teacher_states(
     job: Job, texts: Sequence[Text], stored: Sequence[Tensor | None]
 ) -> list[Tensor]:
-    """Return the teacher's states on texts: stored ones where they fit, else scored now."""
+    """Return the parent's states on texts: stored ones where they fit, else scored now."""
     fresh = [i for i, t in enumerate(texts) if not t.unchanged or stored[i] is None]
     pairs = [
         (job.to_teacher(texts[i].prompt_ids), job.to_teacher(texts[i].response_ids)) for i in fresh
     ]
-    scored = dict(zip(fresh, response_hidden(job.teacher, pairs) if pairs else [], strict=True))
+    scored = dict(zip(fresh, response_hidden(job.parent, pairs) if pairs else [], strict=True))
     states = []
     for i, state in enumerate(stored):
         known = scored.get(i, state)

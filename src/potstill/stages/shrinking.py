@@ -15,19 +15,20 @@ from potstill.stages.inputs import calibration_rows, token_weights, validation
 def make_student(job: Job) -> dict[str, Any]:
     """Save the student before training, cut from the teacher or given; return how."""
     recipe = job.recipe
-    if recipe.student.model is not None:
+    if recipe.student.model is not None and not recipe.cuts:
         student = load(
             recipe.student.model, device=recipe.device, precision=job.precision, trainable=True
         )
-        same_tokens(job.teacher, student, recipe.student.model)
+        if job.open:
+            same_tokens(job.teacher, student, recipe.student.model)
         with replaced_directory(job.untrained) as directory:
             save(student, directory)
         return {"blocks": None}
     shrunk = shrink(
-        job.teacher,
+        job.parent,
         recipe.shrink,
         calibration_rows(job, recipe.shrink.calibration_tokens),
-        token_weights(job) if trims_tokens(recipe.shrink, job.teacher.tokenizer) else None,
+        token_weights(job) if trims_tokens(recipe.shrink, job.parent.tokenizer) else None,
         measure=validation(job),
         progress=job.progress,
     )

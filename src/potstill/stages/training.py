@@ -11,7 +11,7 @@ from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.job import Job, record
 from potstill.models.load import save
 from potstill.recipe import TrainConfig
-from potstill.stages.inputs import validation
+from potstill.stages.inputs import text_validation, validation
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets
@@ -42,7 +42,7 @@ def train_student(
     spec = training_spec(job.recipe.collect, config.temperature) or HIDDEN_FP16
     stored = {t.exchange.exchange_id for t in texts if t.unchanged}
     stored &= job.store.target_ids(job.teacher_identity, spec)
-    measure = validation(job)
+    measure = validation(job) if job.open else text_validation(job)
     vocabulary = job.vocabulary
     targets = None
     scores = len(stored) < len(texts)
@@ -78,5 +78,5 @@ def train_student(
     return {
         **record(result),
         "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
-        "scored_again": len(texts) - len(stored),
+        "scored_again": 0 if only_text else len(texts) - len(stored),
     }
