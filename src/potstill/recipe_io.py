@@ -6,6 +6,7 @@ wherever it was made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
@@ -21,6 +22,8 @@ from potstill.recipe import Recipe, Section
 
 Places = Mapping[tuple[str | int, ...], str]
 _LONGEST_VALUE = 60  # characters of a given value that an error quotes
+# Who writes a key into a recipe must not see it again in an error.
+_SECRET = re.compile("key|secret|token|password|auth", re.IGNORECASE)
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -241,6 +244,7 @@ def _complaint(error: ErrorDetails) -> str:
         "float_parsing": "must be a number",
         "finite_number": "must be a finite number",
         "tuple_type": "must be a list",
+        "dict_type": "must be a mapping (key: value)",
         "greater_than": f"must be greater than {_number(context.get('gt'))}",
         "greater_than_equal": f"must be at least {_number(context.get('ge'))}",
         "less_than": f"must be less than {_number(context.get('lt'))}",
@@ -255,7 +259,8 @@ def _unknown(loc: tuple[int | str, ...], given: Any) -> str:
     parent, name = loc[:-1], str(loc[-1])
     section = _section_at(parent) or Recipe
     text = f"unknown key {_dotted(loc)}"
-    if not isinstance(given, dict | list):
+    secret = isinstance(given, str) and _SECRET.search(name)
+    if not isinstance(given, dict | list) and not secret:
         text += f" (given {_shown(given)})"
     elsewhere = [p for p in _all_paths() if p.rpartition(".")[2] == name]
     if elsewhere:

@@ -6,6 +6,7 @@ example `TrainConfig`) and never the whole recipe.
 
 from potstill.recipe.asking import (
     CollectConfig,
+    EndpointConfig,
     MagpieConfig,
     PromptsConfig,
     TeacherConfig,
@@ -19,6 +20,7 @@ from potstill.recipe.whole import Recipe
 __all__ = [
     "CollectConfig",
     "CostConfig",
+    "EndpointConfig",
     "EvaluateConfig",
     "MagpieConfig",
     "PromptsConfig",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+import re
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from potstill.recipe.section import Section
+
+# What a request says by itself, so that `extra` cannot say otherwise.
+_OWN_KEYS = ("messages", "model", "n", "stream")
 
 
 class TermsConfig(Section):
@@ -19,18 +25,137 @@ class TermsConfig(Section):
     )
 
 
+class EndpointConfig(Section):
+    """A teacher behind an OpenAI-compatible HTTP server; `teacher.model` is the name to ask for."""
+
+    url: str = Field(
+        description="Base URL of the server, with its `/v1`: `http://127.0.0.1:8000/v1`."
+    )
+    provider: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Who serves the model, in one word. It is part of the teacher's identity, "
+        "`provider/model@revision`; the URL is not.",
+    )
+    revision: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$",
+        description="Version of the served model, as you know it; part of its identity.",
+    )
+    key_env: str | None = Field(
+        None,
+        description="NAME of the environment variable that holds the key. The key itself stands "
+        "in no file.",
+    )
+    max_in_flight: int = Field(
+        64,
+        ge=1,
+        description="Most requests that are open at once. How many really are adapts to the "
+        "server: fewer where it answers 429 or slows down.",
+    )
+    timeout_s: float = Field(
+        300.0, gt=0, description="Longest wait for a response, in seconds, queueing included."
+    )
+    tries: int = Field(
+        6, ge=1, description="How often a prompt is asked before it counts as failed in this call."
+    )
+    price_in: float | None = Field(
+        None, ge=0, description="Price of a million prompt tokens, in `cost.currency`."
+    )
+    price_out: float | None = Field(
+        None, ge=0, description="Price of a million response tokens, in `cost.currency`."
+    )
+    budget: float | None = Field(
+        None,
+        gt=0,
+        description="Most money that may be spent, in `cost.currency`: no request is started that "
+        "could exceed it.",
+    )
+    budget_tokens: int | None = Field(
+        None, ge=1, description="Most tokens, of prompts and responses, that may be used."
+    )
+    top_logprobs: int = Field(
+        0,
+        ge=0,
+        description="Ask for the log-probabilities of this many likeliest tokens at each "
+        "position; 0 for none.",
+    )
+    extra: dict[str, Any] = Field(
+        {},
+        description="More keys for the body of every request, for example "
+        "`{chat_template_kwargs: {enable_thinking: false}}`; null takes a key out. Part of an "
+        "exchange's identity.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _plain_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            named, secret = bool(parts.hostname), "@" in parts.netloc
+            _ = parts.port
+        except ValueError:
+            parts, named, secret = urlsplit(""), False, False
+        if parts.scheme not in ("http", "https") or not named:
+            raise ValueError(
+                "teacher.endpoint.url must be a URL such as http://127.0.0.1:8000/v1 or "
+                "https://host/v1"
+            )
+        if secret or parts.query or parts.fragment:
+            raise ValueError(
+                "teacher.endpoint.url must hold neither a user, a key nor a query; put the key in "
+                "an environment variable and name that in teacher.endpoint.key_env"
+            )
+        return url.rstrip("/")
+
+    @field_validator("key_env")
+    @classmethod
+    def _a_name_and_no_key(cls, name: str | None) -> str | None:
+        # The value is not quoted: it may be the key itself.
+        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", name):
+            raise ValueError(
+                "teacher.endpoint.key_env must be the NAME of an environment variable, in capital "
+                "letters, digits and underscores; the key itself belongs into that variable"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _sound(self) -> EndpointConfig:
+        taken = [name for name in _OWN_KEYS if name in self.extra]
+        if taken:
+            raise ValueError(
+                f"teacher.endpoint.extra must not hold {' or '.join(taken)}: potstill sets it "
+                "itself; remove it"
+            )
+        try:
+            json.dumps(self.extra, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError(
+                "teacher.endpoint.extra must hold JSON values: text, numbers, true, false, null, "
+                "lists and mappings; put dates in quotes"
+            ) from None
+        if self.budget is not None and (self.price_in is None or self.price_out is None):
+            raise ValueError(
+                "teacher.endpoint.budget needs teacher.endpoint.price_in and price_out; give both "
+                "(0 where it is free), or set budget_tokens instead"
+            )
+        return self
+
+
 class TeacherConfig(Section):
     """The model whose outputs are distilled."""
 
     model: str = Field(
         description="A Hugging Face directory, a hub id, a .gguf file, or `package:NAME` for a "
-        "GGUF inside an installed Python package."
+        "GGUF inside an installed Python package; with `endpoint`, the name that the server knows."
     )
     revision: str | None = Field(None, description="Hub revision (branch, tag or commit).")
     trust_remote_code: bool = Field(
         False, description="Run Python code that ships with the model. Recorded in the manifest."
     )
     terms: TermsConfig = Field(TermsConfig(), description="Permission to use the outputs.")
+    endpoint: EndpointConfig | None = Field(
+        None, description="The server that is asked, where the teacher's weights are not at hand."
+    )
 
 
 class MagpieConfig(Section):

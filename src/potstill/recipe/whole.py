@@ -45,6 +45,7 @@ class Recipe(Section):
                 f"it is; remove student.model, or {' and '.join(used)}"
             )
         self._possible_targets()
+        self._possible_endpoint()
         return self
 
     def _possible_targets(self) -> None:
@@ -74,4 +75,36 @@ class Recipe(Section):
                 f"collect.targets top-k and shrink.{name} cannot be combined: where the mass of "
                 f"removed tokens goes is not known of the rest; {way}, or set collect.targets to "
                 "hidden"
+            )
+
+    def _possible_endpoint(self) -> None:
+        """Refuse what needs the teacher's weights where only its server is at hand."""
+        endpoint, kind = self.teacher.endpoint, self.collect.targets
+        if endpoint is None:
+            return
+        for name, way, given in (
+            ("revision", "state it in teacher.endpoint.revision instead", self.teacher.revision),
+            ("trust_remote_code", "remove it", self.teacher.trust_remote_code),
+        ):
+            if given:
+                raise ValueError(
+                    f"teacher.{name} and teacher.endpoint cannot be combined: no weights are "
+                    f"loaded; {way}"
+                )
+        if kind not in ("none", "top-k"):
+            raise ValueError(
+                f"collect.targets {kind} and teacher.endpoint cannot be combined: a server does "
+                "not give its whole distribution; set collect.targets to none, or to top-k with "
+                "teacher.endpoint.top_logprobs"
+            )
+        if kind == "top-k" and endpoint.top_logprobs < self.collect.top_k_targets:
+            raise ValueError(
+                f"collect.targets top-k keeps {self.collect.top_k_targets} tokens at each "
+                f"position, but teacher.endpoint.top_logprobs asks for {endpoint.top_logprobs}; "
+                "raise top_logprobs, or lower collect.top_k_targets"
+            )
+        if "magpie" in (self.prompts.source, self.prompts.held_out):
+            raise ValueError(
+                "prompts from magpie and teacher.endpoint cannot be combined: a chat server does "
+                "not write the user's turn; take prompts from a file, or from starter"
             )
