@@ -5,6 +5,7 @@ example `TrainConfig`) and never the whole recipe.
 """
 
 from potstill.recipe.asking import (
+    CallsConfig,
     CollectConfig,
     MagpieConfig,
     PromptsConfig,
@@ -17,6 +18,7 @@ from potstill.recipe.section import Section
 from potstill.recipe.whole import Recipe
 
 __all__ = [
+    "CallsConfig",
     "CollectConfig",
     "CostConfig",
     "EvaluateConfig",
