@@ -69,6 +69,16 @@ class Job:
             self.run.finish("precision", known)
         return str(known["precision"])
 
+    @property
+    def device(self) -> torch.device:
+        """Where models compute."""
+        return resolve_device(self.recipe.device)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What matrix products are computed in."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
     @cached_property
     def teacher(self) -> LoadedModel:
         """The teacher in its compute dtype, loaded only after the terms gate has agreed."""
@@ -95,7 +105,7 @@ class Job:
     @property
     def open(self) -> bool:
         """Whether the teacher's weights are at hand; a server's are not, nor are past calls'."""
-        return self.recipe.teacher.endpoint is None and self.recipe.collect.calls is None
+        return not self.recipe.text_only
 
     @cached_property
     def parent(self) -> LoadedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from potstill.collect.targets import training_spec
@@ -24,10 +25,11 @@ Lengths = Sequence[Sequence[int]]
 
 def cost_of(job: Job, student: Any) -> dict[str, Any]:
     """Return the section `cost` of evaluation.json. `student` is the trained network."""
-    teacher_shape, student_shape = model_shape(job.teacher.network), model_shape(student)
-    prices = job.recipe.cost
+    student_shape, prices = model_shape(student), job.recipe.cost
+    # What the student was made from: the teacher, where its weights are at hand.
+    teacher_shape = model_shape(job.parent.network)
     stages = {
-        "collection": _stage(job, "collect", _collection(job, teacher_shape)),
+        "collection": _collection_cost(job, teacher_shape),
         "shrink": _stage(job, "shrink", _shrink(job, teacher_shape)),
         "training": _stage(job, "train", _training(job, teacher_shape, student_shape)),
         "evaluation": _stage(job, "evaluate", _evaluation(job, teacher_shape, student_shape)),
@@ -40,6 +42,15 @@ def _stage(job: Job, name: str, work: tuple[float, int]) -> StageCost:
     spent = job.run.done(name) or {}
     flops, tokens = work
     return stage_cost(flops, tokens, spent["seconds"], job.recipe.cost, spent.get("joules"))
+
+
+def _collection_cost(job: Job, teacher: ModelShape) -> StageCost:
+    """Return the teacher's answers' cost; a server's is what its tokens are sold for."""
+    if job.open:
+        return _stage(job, "collect", _collection(job, teacher))
+    figures = (job.run.done("collect") or {})["figures"]
+    stage = _stage(job, "collect", (0.0, int(figures["response_tokens"])))
+    return replace(stage, money=stage.money + (figures.get("money") or 0.0))
 
 
 def _collection(job: Job, teacher: ModelShape) -> tuple[float, int]:

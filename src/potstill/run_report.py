@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from potstill.evaluate.evaluation import Evaluation
+from potstill.evaluate.evaluation import Collection, Evaluation
 from potstill.evaluate.machine import machine_facts, peak_memory_bytes
 from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.job import Job
@@ -28,14 +28,14 @@ def write_report(job: Job) -> None:
     evaluation = Evaluation(
         run=job.recipe.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=machine_facts(job.teacher.device, job.teacher.compute_dtype),
+        machine=machine_facts(job.device, job.compute_dtype),
         **done["evaluate"]["sections"],
         overlap=_overlap(job, done["collect"]["overlap"]),
-        collection={k: v for k, v in figures.items() if k != "computed"},
+        collection={k: v for k, v in figures.items() if k in Collection.model_fields},
         shrink=_shrink_section(done["shrink"]),
         training={k: trained[k] for k in _TRAINING_KEYS},
         cost=cost_of(job, student.network),
-        peak_memory_bytes=peak_memory_bytes(job.teacher.device),
+        peak_memory_bytes=peak_memory_bytes(job.device),
         seconds=sum(done[name]["seconds"] for name in _STAGES),
     )
     job.run.write_json("evaluation.json", evaluation.as_json())
@@ -43,7 +43,7 @@ def write_report(job: Job) -> None:
     manifest.write(
         job.run,
         {
-            "teacher": {"model": job.recipe.teacher.model, "identity": job.teacher.identity},
+            "teacher": {"model": job.recipe.teacher.model, "identity": job.teacher_identity},
             "student": {"identity": student.identity},
             "terms": job.decision.facts(),
             "trust_remote_code": job.recipe.teacher.trust_remote_code,
@@ -80,8 +80,8 @@ def _provenance(job: Job) -> dict[str, Any]:
     return {
         "teacher": {
             "model": job.recipe.teacher.model,
-            "identity": job.teacher.identity,
-            "tokenizer": job.teacher.tokenizer_id,
+            "identity": job.teacher_identity,
+            **({"tokenizer": job.teacher.tokenizer_id} if job.open else {}),
         },
         "terms": job.decision.facts(),
         "recipe": {"digest": recipe_digest(job.recipe), "seed": job.recipe.seed},

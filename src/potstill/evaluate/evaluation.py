@@ -103,7 +103,9 @@ class ModelFigures(Part):
 class Models(Part):
     """The models. `pruned` is the student before healing, `untrained` healed, not trained."""
 
-    teacher: ModelFigures = Field(description="The teacher itself.")
+    teacher: ModelFigures | None = Field(
+        None, description="The teacher itself; absent where its weights are not at hand."
+    )
     student: ModelFigures = Field(description="The trained student.")
     untrained: ModelFigures | None = Field(None, description="The student before training.")
     pruned: ModelFigures | None = Field(None, description="The student before healing.")
@@ -113,7 +115,12 @@ class Models(Part):
 
 
 class Differences(Part):
-    """The student's KL a token against each baseline's, paired over prompts."""
+    """The student against each baseline, paired over prompts: KL a token, and where the teacher's
+    weights are not at hand, negative log-likelihood of its text a token."""
+
+    student_minus_untrained_nll: Estimate | None = Field(
+        None, description="Below 0: the teacher's text became likelier."
+    )
 
     student_minus_untrained_kl: Estimate | None = Field(None, description="Below 0: training paid.")
     student_over_untrained_kl: Estimate | None = Field(None, description="The same as a ratio.")
@@ -157,11 +164,16 @@ class Collection(Part):
     response_tokens: int = Field(description="Tokens the teacher wrote.")
     seconds: FiniteFloat = Field(description="Time it took.")
     tokens_per_s: FiniteFloat = Field(description="Response tokens a second.")
-    slots_busy: FiniteFloat = Field(description="Share of decoding slots that did work.")
-    slots_busy_before_last_wave: FiniteFloat | None = Field(
-        description="The same until the last wave; null with one wave."
+    slots_busy: FiniteFloat | None = Field(
+        None, description="Share of decoding slots that did work; null where a server decodes."
     )
-    waves: int = Field(description="Waves.")
+    slots_busy_before_last_wave: FiniteFloat | None = Field(
+        None, description="The same until the last wave; null with one wave."
+    )
+    waves: int | None = Field(None, description="Waves.")
+    failed: dict[str, int] = Field({}, description="Prompts without an answer, by reason.")
+    money: FiniteFloat | None = Field(None, description="What the server's tokens cost.")
+    notes: list[str] = Field([], description="What was odd about the answers.")
 
 
 class Closeness(Part):
@@ -202,7 +214,9 @@ class Training(Part):
 class Stage(Part):
     """What a stage cost (docs/methods/cost.md)."""
 
-    flops: FiniteFloat = Field(description="Floating-point operations, counted from shapes.")
+    flops: FiniteFloat = Field(
+        description="Floating-point operations here, counted from shapes; a server's are not known."
+    )
     tokens: int = Field(description="Tokens.")
     seconds: FiniteFloat = Field(description="Seconds.")
     joules: FiniteFloat | None = Field(description="Energy; null where the machine does not say.")

@@ -32,7 +32,9 @@ from potstill.recipe import EvaluateConfig
 from potstill.stats.bootstrap import Interval, perplexity_interval, ratio_interval
 
 
-class _Settings(TypedDict):
+class Settings(TypedDict):
+    """How intervals are taken."""
+
     resamples: int
     seed: int
 
@@ -76,7 +78,7 @@ def evaluate(
 
     Raises PotstillError without held-out text, and where a student's vocabulary does not fit.
     """
-    _check(sampled)
+    check_held_out(sampled)
     start = time.perf_counter()
     trained = {name: m for name, m in students.items() if name not in ("untrained", "pruned")}
     texts = {"held-out text": (sampled, students), "greedy text": (greedy, trained)}
@@ -92,7 +94,7 @@ def evaluate(
         step.advance()
         samples = _samples(teacher, students["student"], sampled, greedy, config, seed)
         step.advance()
-    settings: _Settings = {"resamples": config.resamples, "seed": seed}
+    settings: Settings = {"resamples": config.resamples, "seed": seed}
     plain = {
         name: {
             "params": parameter_count(model.network),
@@ -103,7 +105,7 @@ def evaluate(
         for name, model in named.items()
     }
     return Measured(
-        held_out=_held_out_text(sampled, config),
+        held_out=held_out_text(sampled, config),
         models=_models(plain, column, figures.get("greedy text"), settings),
         differences=Differences(**_estimates(kl_differences(column.sums, **settings))),
         vocabulary=_vocabulary(vocabulary, column, settings),
@@ -113,7 +115,7 @@ def evaluate(
     )
 
 
-def _check(sampled: Sequence[HeldOut]) -> None:
+def check_held_out(sampled: Sequence[HeldOut]) -> None:
     if not sampled:
         raise PotstillError(
             "there is no held-out exchange to evaluate on; raise prompts.held_out_count or give "
@@ -130,7 +132,7 @@ def _models(
     plain: Mapping[str, Mapping[str, Any]],
     column: TextFigures,
     greedy: TextFigures | None,
-    settings: _Settings,
+    settings: Settings,
 ) -> Models:
     def bits_per_byte(nll: Any) -> Estimate:
         return Estimate.of(ratio_interval(nll / log(2), column.bytes, **settings))
@@ -153,7 +155,7 @@ def _models(
     return Models(teacher=teacher, **students)
 
 
-def _greedy(column: TextFigures | None, name: str, settings: _Settings) -> GreedyFidelity | None:
+def _greedy(column: TextFigures | None, name: str, settings: Settings) -> GreedyFidelity | None:
     if column is None or name not in column.sums:
         return None
     return GreedyFidelity(**_estimates(summarise(column.sums[name], **settings)))
@@ -164,7 +166,7 @@ def _estimates(intervals: Mapping[str, Interval]) -> dict[str, Estimate]:
 
 
 def _vocabulary(
-    vocabulary: VocabularyMap | None, column: TextFigures, settings: _Settings
+    vocabulary: VocabularyMap | None, column: TextFigures, settings: Settings
 ) -> Vocabulary | None:
     if vocabulary is None:
         return None
@@ -178,7 +180,7 @@ def _vocabulary(
     )
 
 
-def _held_out_text(sampled: Sequence[HeldOut], config: EvaluateConfig) -> HeldOutText:
+def held_out_text(sampled: Sequence[HeldOut], config: EvaluateConfig) -> HeldOutText:
     return HeldOutText(
         prompts=len({row.prompt_id for row in sampled}),
         tokens=sum(len(row.response_ids) for row in sampled),

@@ -5,6 +5,7 @@ example `TrainConfig`) and never the whole recipe.
 """
 
 from potstill.recipe.asking import (
+    CallsConfig,
     CollectConfig,
     EndpointConfig,
     MagpieConfig,
@@ -18,6 +19,7 @@ from potstill.recipe.section import Section
 from potstill.recipe.whole import Recipe
 
 __all__ = [
+    "CallsConfig",
     "CollectConfig",
     "CostConfig",
     "EndpointConfig",

@@ -195,6 +195,55 @@ class PromptsConfig(Section):
     magpie: MagpieConfig = Field(MagpieConfig(), description="Settings of `source: magpie`.")
 
 
+class CallsConfig(Section):
+    """Stored calls of a large model, read in place of asking it; leave it out to ask a teacher."""
+
+    path: str | tuple[str, ...] = Field(
+        description="File of calls (.jsonl, .jsonl.gz, .parquet, .csv), or a list of files of one "
+        "form. A batch is its input file and its output file."
+    )
+    form: Literal["auto", "chat", "batch", "litellm", "table"] = Field(
+        "auto",
+        description="What the files hold. `chat`: `messages`, `request` and `response`, or stored "
+        "completions; `batch`: an OpenAI batch's input and output; `litellm`: LiteLLM's spend "
+        "logs; `table`: a prompt and a response in columns; `auto`: told from the first rows.",
+    )
+    use: Literal["exchanges", "prompts"] = Field(
+        "exchanges",
+        description="`exchanges`: train on the logged responses; `prompts`: take only what was "
+        "asked, and let the teacher answer.",
+    )
+    prompt_column: str = Field(
+        "prompt", description="Column of the prompt (text, or a list of messages) in a `table`."
+    )
+    response_column: str = Field("response", description="Column of the response in a `table`.")
+    model: str | None = Field(
+        None, description="Use only calls of this model, as the log names it. All, if left out."
+    )
+    source: str | None = Field(
+        None,
+        description="Whose outputs these are, for the terms gate: the licence of the weights that "
+        "answered, or the service. Without it the terms are unknown.",
+    )
+    max_characters: int = Field(
+        100_000, ge=1, description="Leave out calls with more characters, prompt and response."
+    )
+    terms: TermsConfig = Field(TermsConfig(), description="Permission to use the outputs.")
+
+    @field_validator("path")
+    @classmethod
+    def _some_path(cls, path: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not path or not all(path):
+            raise ValueError("name at least one file of calls in path")
+        return path
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files, each once, in their order."""
+        given = (self.path,) if isinstance(self.path, str) else self.path
+        return tuple(dict.fromkeys(given))
+
+
 class CollectConfig(Section):
     """How the teacher answers."""
 
@@ -222,4 +271,7 @@ class CollectConfig(Section):
     )
     top_k_targets: int = Field(
         8, ge=1, description="Tokens kept at each position, with `targets: top-k`."
+    )
+    calls: CallsConfig | None = Field(
+        None, description="Stored calls to read in place of asking the teacher."
     )

@@ -35,17 +35,28 @@ class Recipe(Section):
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="What is measured.")
     cost: CostConfig = Field(CostConfig(), description="Prices.")
 
+    @property
+    def text_only(self) -> bool:
+        """Whether the teacher's weights are not at hand: a server answers, or did so long ago."""
+        calls = self.collect.calls
+        return self.teacher.endpoint is not None or (calls is not None and calls.use == "exchanges")
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """The fields of `shrink` that make a student smaller than what it is made from."""
+        knobs = ("drop_layers", "blocks", "vocabulary", "ffn_channels", "kv_heads", "parameters")
+        return tuple(f"shrink.{name}" for name in knobs if getattr(self.shrink, name))
+
     @model_validator(mode="after")
     def _possible_pairs(self) -> Recipe:
-        knobs = ("drop_layers", "blocks", "vocabulary", "ffn_channels", "kv_heads", "parameters")
-        used = [f"shrink.{name}" for name in knobs if getattr(self.shrink, name)]
-        if self.student.model is not None and used:
+        if self.student.model is not None and self.cuts and not self.text_only:
             raise ValueError(
                 "student.model and shrink cannot be combined: an existing student is trained as "
-                f"it is; remove student.model, or {' and '.join(used)}"
+                f"it is; remove student.model, or {' and '.join(self.cuts)}"
             )
         self._possible_targets()
         self._possible_endpoint()
+        self._possible_text_only()
         return self
 
     def _possible_targets(self) -> None:
@@ -107,4 +118,21 @@ class Recipe(Section):
             raise ValueError(
                 "prompts from magpie and teacher.endpoint cannot be combined: a chat server does "
                 "not write the user's turn; take prompts from a file, or from starter"
+            )
+
+    def _possible_text_only(self) -> None:
+        """Refuse what needs the teacher's distributions where only its text is at hand."""
+        if not self.text_only:
+            return
+        source = "teacher.endpoint" if self.teacher.endpoint is not None else "collect.calls"
+        if self.student.model is None:
+            raise ValueError(
+                f"{source} gives text and no weights to make a student from; name a model in "
+                "student.model (shrink makes it smaller, where it says so)"
+            )
+        if self.train.cross_entropy != 1:
+            raise ValueError(
+                f"train.cross_entropy {self.train.cross_entropy:g} and {source} cannot be "
+                "combined: the rest would be a divergence from distributions that are not at "
+                "hand; set train.cross_entropy to 1"
             )

@@ -54,9 +54,11 @@ def kl_over(evaluation: Mapping[str, Any], baseline: str) -> float | None:
 
 def _size(evaluation: Mapping[str, Any]) -> str | None:
     share = share_of_teacher(evaluation)
+    params = words.at(evaluation, "models.student.params")
     if share is None:
-        return None
-    student = words.count_in_words(words.at(evaluation, "models.student.params"))
+        known = words.known(params)
+        return f"The student has {words.count_in_words(params)} parameters." if known else None
+    student = words.count_in_words(params)
     teacher = words.count_in_words(words.at(evaluation, "models.teacher.params"))
     return (
         f"The student has {student} parameters, {words.percent(share)} of its teacher's {teacher}."
@@ -68,7 +70,7 @@ def _likeness(evaluation: Mapping[str, Any]) -> str | None:
     kl = words.value_of(words.at(evaluation, "models.student.kl_per_token"))
     agreed = words.value_of(agreement)
     if agreed is None:
-        return None
+        return _likelihood(evaluation)
     prompts = words.at(evaluation, "held_out.prompts")
     asked = f"On {prompts:,} prompts kept out of training" if words.known(prompts) else "It"
     subject = f"{asked} it" if words.known(prompts) else asked
@@ -80,6 +82,22 @@ def _likeness(evaluation: Mapping[str, Any]) -> str | None:
         text += f" and is {words.significant(kl, 2)} nats a token away from it (KL divergence)"
         text += _against_baseline(evaluation)
     return text + "."
+
+
+def _likelihood(evaluation: Mapping[str, Any]) -> str | None:
+    """Return how likely the teacher's answers are, where only their text was at hand."""
+    perplexity = words.at(evaluation, "models.student.perplexity")
+    prompts = words.at(evaluation, "held_out.prompts")
+    if words.value_of(perplexity) is None or not words.known(prompts):
+        return None
+    text = (
+        f"On {prompts:,} prompts kept out of training its perplexity on the teacher's answers is "
+    )
+    text += words.significant(words.value_of(perplexity))
+    if words.bounds_of(perplexity):
+        text += f" (95% interval {words.span(perplexity, words.significant)})"
+    before = words.value_of(words.at(evaluation, "models.untrained.perplexity"))
+    return text + (f", {words.significant(before)} before training." if before else ".")
 
 
 def _against_baseline(evaluation: Mapping[str, Any]) -> str:

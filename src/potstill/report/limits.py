@@ -16,6 +16,7 @@ def limits(evaluation: Mapping[str, Any]) -> list[str]:
         "Fidelity says how closely the student follows its teacher, not whether either of them "
         "is right. No task, no fact and no safety behaviour was tested; the student inherits "
         "the teacher's faults.",
+        _teacher(evaluation),
         _held_out(evaluation),
         "The intervals cover the choice of prompts only. Another seed would give another "
         "student; one student was trained and measured here.",
@@ -27,6 +28,15 @@ def limits(evaluation: Mapping[str, Any]) -> list[str]:
         _speed(evaluation),
     ]
     return [text for text in texts if text]
+
+
+def _teacher(evaluation: Mapping[str, Any]) -> str | None:
+    if words.at(evaluation, "models.teacher") or not words.at(evaluation, "models.student"):
+        return None
+    return (
+        "The teacher's weights were not at hand: how far the student's probabilities are from the "
+        "teacher's was not measured, only how likely its answers are."
+    )
 
 
 def _held_out(evaluation: Mapping[str, Any]) -> str:
@@ -49,7 +59,7 @@ def _overlap(evaluation: Mapping[str, Any]) -> str | None:
 
 
 def _greedy(evaluation: Mapping[str, Any]) -> str | None:
-    if words.at(evaluation, "models.student.greedy"):
+    if words.at(evaluation, "models.student.greedy") or _teacher(evaluation):
         return None
     return "Fidelity on the teacher's greedy text was not measured."
 
@@ -66,7 +76,7 @@ def _vocabulary(evaluation: Mapping[str, Any]) -> str | None:
 
 
 def _baseline(evaluation: Mapping[str, Any]) -> str | None:
-    if words.at(evaluation, "models.cross_entropy"):
+    if words.at(evaluation, "models.cross_entropy") or _teacher(evaluation):
         return None
     return (
         "No student was trained on the teacher's text alone, so how much the teacher's full "

@@ -6,36 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from potstill.evaluate.machine import parameter_count
-from potstill.evaluate.measure import evaluate
+from potstill.evaluate.measure import Measured, evaluate
+from potstill.evaluate.text_only import evaluate_on_text
 from potstill.job import Job
+from potstill.models.loaded import LoadedModel
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
-from potstill.stages.inputs import held_out
+from potstill.stages.inputs import held_out, held_out_text
 
 
 def evaluate_student(job: Job) -> dict[str, Any]:
     """Measure every student against the teacher; return the sections of evaluation.json."""
-    teacher = job.teacher
     directories = {"student": job.run.student, "untrained": job.untrained}
     baseline = job.run.root / "cross_entropy"
     if baseline.is_dir():
         directories["cross_entropy"] = baseline
     students = {name: job.load_student(path) for name, path in directories.items()}
-    shrunk = job.run.done("shrink") or {}
-    if shrunk.get("blocks") is not None:
-        students["pruned"], _ = pruned(teacher, Cut.from_record(shrunk))
-        # Cut from fp32 weights, it is measured in the dtype that the other students are read in.
-        students["pruned"].network.to(teacher.compute_dtype)
-    measured = evaluate(
-        teacher,
-        students,
-        held_out(job, students["student"], greedy=False),
-        held_out(job, students["student"], greedy=True) if job.recipe.evaluate.greedy else [],
-        vocabulary=job.vocabulary,
-        config=job.recipe.evaluate,
-        directories={**directories, "teacher": teacher.directory or Path()},
-        seed=job.recipe.seed,
-        progress=job.progress,
+    measured = (
+        _against_teacher(job, students, directories)
+        if job.open
+        else _on_text(job, students, directories)
     )
     sections = {
         name: _plain(getattr(measured, name))
@@ -46,6 +36,41 @@ def evaluate_student(job: Job) -> dict[str, Any]:
         "read": {name: list(lengths) for name, lengths in measured.read.items()},
         "student_params": parameter_count(students["student"].network),
     }
+
+
+def _against_teacher(
+    job: Job, students: dict[str, LoadedModel], directories: dict[str, Path]
+) -> Measured:
+    """Return the students against the teacher's distributions."""
+    teacher = job.teacher
+    shrunk = job.run.done("shrink") or {}
+    if shrunk.get("blocks") is not None:
+        students["pruned"], _ = pruned(teacher, Cut.from_record(shrunk))
+        # Cut from fp32 weights, it is measured in the dtype that the other students are read in.
+        students["pruned"].network.to(teacher.compute_dtype)
+    return evaluate(
+        teacher,
+        students,
+        held_out(job, students["student"], greedy=False),
+        held_out(job, students["student"], greedy=True) if job.recipe.evaluate.greedy else [],
+        vocabulary=job.vocabulary,
+        config=job.recipe.evaluate,
+        directories={**directories, "teacher": teacher.directory or Path()},
+        seed=job.recipe.seed,
+        progress=job.progress,
+    )
+
+
+def _on_text(job: Job, students: dict[str, LoadedModel], directories: dict[str, Path]) -> Measured:
+    """Return the students on the text of a teacher whose weights are not at hand."""
+    return evaluate_on_text(
+        students,
+        {name: held_out_text(job, student) for name, student in students.items()},
+        config=job.recipe.evaluate,
+        directories=directories,
+        seed=job.recipe.seed,
+        progress=job.progress,
+    )
 
 
 def _plain(value: Any) -> Any:

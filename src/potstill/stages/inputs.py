@@ -9,7 +9,6 @@ from torch import Tensor
 
 from potstill.evaluate.fidelity import compare, response_nll
 from potstill.evaluate.text import HeldOut
-from potstill.exchanges.exchange import Exchange
 from potstill.job import Job, Text
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
@@ -64,6 +63,24 @@ def held_out(job: Job, student: LoadedModel, *, greedy: bool) -> list[HeldOut]:
             teacher_hidden_RD=state,
         )
         for row, text, state in zip(rows, texts, job.hidden(rows), strict=True)
+    ]
+
+
+def held_out_text(job: Job, student: LoadedModel) -> list[HeldOut]:
+    """Return the held-out text of a teacher without weights, in a student's tokens."""
+    drawn = None if job.recipe.teacher.endpoint is None else False
+    rows = job.exchanges("held_out", greedy=drawn)
+    return [
+        HeldOut(
+            prompt_id=text.exchange.prompt_id,
+            messages=text.exchange.messages,
+            prompt_ids=text.prompt_ids,
+            response_ids=text.response_ids,
+            response=text.exchange.response,
+            teacher_prompt_ids=(),
+            teacher_response_ids=(),
+        )
+        for text in job.texts(rows, student)
     ]
 
 

@@ -1,0 +1,121 @@
+"""Measure students on the text of a teacher whose weights are not at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from math import log
+from pathlib import Path
+
+import numpy as np
+
+from potstill.evaluate.evaluation import Differences, Estimate, ModelFigures, Models, SamplePair
+from potstill.evaluate.fidelity import Floats, grouping, response_nll, summed
+from potstill.evaluate.machine import bytes_on_disk, parameter_count
+from potstill.evaluate.measure import Measured, Settings, check_held_out, held_out_text
+from potstill.evaluate.samples import choose, greedy_texts
+from potstill.evaluate.speed import Speed, measure_speed
+from potstill.evaluate.text import HeldOut
+from potstill.models.load import head_of
+from potstill.models.loaded import LoadedModel
+from potstill.models.score import response_hidden
+from potstill.progress import Progress
+from potstill.recipe import EvaluateConfig
+from potstill.stats.bootstrap import difference_interval, perplexity_interval, ratio_interval
+
+
+def evaluate_on_text(
+    students: Mapping[str, LoadedModel],
+    rows: Mapping[str, Sequence[HeldOut]],
+    *,
+    config: EvaluateConfig,
+    directories: Mapping[str, Path],
+    seed: int,
+    progress: Progress,
+) -> Measured:
+    """Return perplexity, speed, size and samples of students on a teacher's held-out text.
+
+    `rows` holds that text in the tokens of each student, by its name. How far their distributions
+    are from the teacher's cannot be told from text. Raises PotstillError without held-out text.
+    """
+    some = rows["student"]
+    check_held_out(some)
+    start = time.perf_counter()
+    nll: dict[str, Floats] = {}
+    tokens: dict[str, Floats] = {}
+    for name, student in students.items():
+        nll[name], tokens[name] = _by_prompt(student, rows[name], name, progress)
+    group = grouping([row.prompt_id for row in some])
+    sizes = summed(np.array([len(row.response.encode()) for row in some], dtype=float), group)
+    with progress.step("measure speed and write samples") as step:
+        speed = measure_speed(students, decode_tokens=config.speed_tokens)
+        samples = _samples(students["student"], some, config, seed)
+        step.advance()
+    settings: Settings = {"resamples": config.resamples, "seed": seed}
+    figures = {
+        name: _figures(
+            student, speed[name], directories[name], nll[name], tokens[name], sizes, settings
+        )
+        for name, student in students.items()
+    }
+    differences = {}
+    if "untrained" in students:
+        pair = (nll["student"], tokens["student"], nll["untrained"], tokens["untrained"])
+        found = difference_interval(*pair, **settings)
+        differences["student_minus_untrained_nll"] = Estimate.of(found)
+    read = {k: [(len(r.prompt_ids), len(r.response_ids)) for r in rows[k]] for k in students}
+    return Measured(
+        held_out=held_out_text(some, config),
+        models=Models(**figures),
+        differences=Differences(**differences),
+        vocabulary=None,
+        samples=samples,
+        seconds=time.perf_counter() - start,
+        read=read,
+    )
+
+
+def _by_prompt(
+    student: LoadedModel, rows: Sequence[HeldOut], name: str, progress: Progress
+) -> tuple[Floats, Floats]:
+    """Return negative log-likelihood and tokens, summed for each prompt."""
+    pairs = [(row.prompt_ids, row.response_ids) for row in rows]
+    responses = [response for _, response in pairs]
+    with progress.step(f"read held-out text: {name}", sum(map(len, responses)), "tokens") as step:
+        hidden = response_hidden(student, pairs, step=step)
+    group = grouping([row.prompt_id for row in rows])
+    lengths = np.array([len(response) for response in responses], dtype=float)
+    return summed(response_nll(hidden, head_of(student), responses), group), summed(lengths, group)
+
+
+def _figures(
+    student: LoadedModel,
+    speed: Speed,
+    directory: Path,
+    nll: Floats,
+    tokens: Floats,
+    sizes: Floats,
+    settings: Settings,
+) -> ModelFigures:
+    return ModelFigures(
+        params=parameter_count(student.network),
+        bytes=bytes_on_disk(directory),
+        prefill_tok_s=speed.prefill_tok_s,
+        decode_tok_s=speed.decode_tok_s,
+        perplexity=Estimate.of(perplexity_interval(nll, tokens, **settings)),
+        bits_per_byte=Estimate.of(ratio_interval(nll / log(2), sizes, **settings)),
+    )
+
+
+def _samples(
+    student: LoadedModel, rows: Sequence[HeldOut], config: EvaluateConfig, seed: int
+) -> list[SamplePair]:
+    by_prompt = list({row.prompt_id: row for row in rows}.values())
+    shown = [by_prompt[i] for i in choose(config.sample_pairs, len(by_prompt), seed=seed)]
+    if not shown:
+        return []
+    ours = greedy_texts(student, [r.prompt_ids for r in shown], max_tokens=config.max_tokens)
+    return [
+        SamplePair(messages=list(row.messages), teacher=row.response, student=text)
+        for row, text in zip(shown, ours, strict=True)
+    ]
