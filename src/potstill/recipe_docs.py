@@ -120,6 +120,8 @@ def _type_words(annotation: Any) -> str:
         return " or ".join(_type_words(a) for a in inner if a is not type(None))
     if origin is Literal:
         return " or ".join(f"`{a}`" for a in inner)
+    if origin is dict:
+        return "mapping"
     if origin is tuple:
         count = "" if Ellipsis in inner else f"{len(inner)} "
         return f"list of {count}{_type_words(inner[0])}s"
