@@ -146,17 +146,16 @@ def constrained_variance(values: Floats, counts: Floats, mean: float) -> float:
         with np.errstate(divide="ignore"):
             return float(np.sum(counts * shifted / (1 + tilt * shifted)))
 
-    tilt, edge = most, -1.0
-    if values[0] <= -1 or slope(most) < 0:
-        if values[-1] < 1 and slope(least) <= 0:
-            tilt, edge = least, 1.0
-        else:
-            inside = 1e-12 * (most - least)
-            low, high = least + inside, most - inside
-            if slope(low) > 0 > slope(high):
-                tilt = brentq(slope, low, high, xtol=1e-14)
-            else:
-                tilt = low if slope(low) <= 0 else high
+    edge = 0.0
+    if values[0] > -1 and slope(most) >= 0:
+        tilt, edge = most, -1.0
+    elif values[-1] < 1 and slope(least) <= 0:
+        tilt, edge = least, 1.0
+    else:
+        inside = 1e-12 * (most - least)
+        low, high = least + inside, most - inside
+        between = slope(low) > 0 > slope(high)
+        tilt = brentq(slope, low, high, xtol=1e-14) if between else low if mean > 0 else high
     weights = counts / total / (1 + tilt * shifted)
     rest = max(0.0, 1.0 - float(weights.sum()))
     return float(np.sum(weights * shifted**2)) + rest * (edge - mean) ** 2
@@ -208,7 +207,7 @@ def _differences(student_P: ArrayLike, teacher_P: ArrayLike) -> Floats:
     teacher = np.asarray(teacher_P, dtype=np.float64)
     if student.ndim != 1 or student.shape != teacher.shape or not len(student):
         raise ValueError("scores must be one a prompt, the same prompts for both, at least one")
-    if not all(np.all((0 <= scores) & (scores <= 1)) for scores in (student, teacher)):
+    if not all(np.all((scores >= 0) & (scores <= 1)) for scores in (student, teacher)):
         raise ValueError("scores must lie in [0, 1]")
     return student - teacher
 
