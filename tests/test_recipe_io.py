@@ -86,7 +86,8 @@ def test_the_resolved_recipe_reads_back_the_same() -> None:
             BASE + "train:\n  max_tokens: 3\n",
             (),
             "r.yaml, line 5: unknown key train.max_tokens (given 3); "
-            "did you mean prompts.magpie.max_tokens, collect.max_tokens or evaluate.max_tokens?",
+            "did you mean prompts.magpie.max_tokens, task.max_tokens, collect.max_tokens or "
+            "evaluate.max_tokens?",
             id="right name in several sections",
         ),
         pytest.param(
@@ -216,7 +217,7 @@ def test_the_resolved_recipe_reads_back_the_same() -> None:
             BASE,
             ("name.first=x",),
             "--set `name.first=x` goes through a single value; the keys are: name, seed, device, "
-            "precision, teacher, student, prompts, collect, shrink, train, evaluate, cost",
+            "precision, teacher, student, prompts, task, collect, shrink, train, evaluate, cost",
             id="override through a value",
         ),
         pytest.param(

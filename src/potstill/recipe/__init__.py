@@ -16,6 +16,7 @@ from potstill.recipe.asking import (
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.section import Section
+from potstill.recipe.tasks import TaskConfig
 from potstill.recipe.whole import Recipe
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Section",
     "ShrinkConfig",
     "StudentConfig",
+    "TaskConfig",
     "TeacherConfig",
     "TermsConfig",
     "TrainConfig",

@@ -10,6 +10,7 @@ from potstill.recipe.asking import CollectConfig, PromptsConfig, TeacherConfig
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.section import Section
+from potstill.recipe.tasks import TaskConfig
 
 
 class Recipe(Section):
@@ -29,6 +30,9 @@ class Recipe(Section):
     teacher: TeacherConfig = Field(description="The model whose outputs are distilled.")
     student: StudentConfig = Field(StudentConfig(), description="The model that is trained.")
     prompts: PromptsConfig = Field(PromptsConfig(), description="What the teacher is asked.")
+    task: TaskConfig | None = Field(
+        None, description="The job with short answers that both are scored on, where there is one."
+    )
     collect: CollectConfig = Field(CollectConfig(), description="How the teacher answers.")
     shrink: ShrinkConfig = Field(ShrinkConfig(), description="How the student is made.")
     train: TrainConfig = Field(TrainConfig(), description="How the student learns.")

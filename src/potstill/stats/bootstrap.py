@@ -29,7 +29,7 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95% bootstrap interval over `n` prompts."""
+    """An estimate with its bootstrap interval (95% unless asked otherwise) over `n` prompts."""
 
     value: float
     lo: float
@@ -123,6 +123,7 @@ def statistic_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
     method: Method = METHOD,
+    level: float = LEVEL,
 ) -> Interval:
     """Return the interval of a smooth function of column sums.
 
@@ -137,7 +138,7 @@ def statistic_interval(
     """
     values_PK = _stacked(columns)
     sums_BK = resampled_sums(values_PK, resamples=resamples, seed=seed)
-    return interval_from_sums(statistic, values_PK, sums_BK, method=method)
+    return interval_from_sums(statistic, values_PK, sums_BK, method=method, level=level)
 
 
 def interval_from_sums(
@@ -146,6 +147,7 @@ def interval_from_sums(
     sums_BK: Floats,
     *,
     method: Method = METHOD,
+    level: float = LEVEL,
 ) -> Interval:
     """Return the interval of `statistic`, given what `resampled_sums` made of the columns."""
     prompts = len(values_PK)
@@ -157,7 +159,7 @@ def interval_from_sums(
     draws_B = draws_B[np.isfinite(draws_B)]
     if prompts == 1 or not len(draws_B):
         return Interval(value, value, value, prompts)
-    levels = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    levels = np.array([(1 - level) / 2, (1 + level) / 2])
     if method == "expanded":
         levels = _expanded_levels(levels, prompts)
     elif method == "bca":

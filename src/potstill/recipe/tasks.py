@@ -1,0 +1,137 @@
+"""The job that teacher and student are judged on: what an answer is, and how good is enough."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from potstill.recipe.section import Section
+
+
+class TaskConfig(Section):
+    """The task: what an answer looks like, and when the student is as good as the teacher."""
+
+    kind: Literal["label", "json", "text"] = Field(
+        description="What an answer is: one of `labels`, one JSON object, or short text."
+    )
+    labels: tuple[str, ...] = Field(
+        (), description="The allowed labels, with `kind: label`; case and spacing do not count."
+    )
+    json_schema: dict[str, Any] | str | None = Field(
+        None,
+        description="JSON schema of an answer, with `kind: json`: written here, or the path of a "
+        ".json file.",
+    )
+    gold: str | None = Field(
+        None,
+        description="Column with the right answer. Without it the student is only compared with "
+        "the teacher's answers.",
+    )
+    slice: str | None = Field(
+        None, description="Column by whose values the scores are shown one by one."
+    )
+    margin: float = Field(
+        0.03,
+        ge=0,
+        lt=1,
+        description="How much lower than the teacher's the student's score may be and still be "
+        "called not worse: 0.03 is three more wrong answers in a hundred.",
+    )
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="Confidence of the interval that decides the word."
+    )
+    max_tokens: int = Field(
+        48, ge=1, description="Longest answer on held-out rows, in tokens; decoding is greedy."
+    )
+
+    @model_validator(mode="after")
+    def _answers_are_defined(self) -> TaskConfig:
+        if self.kind == "label":
+            self._distinct_labels()
+        elif self.labels:
+            raise ValueError(
+                f"task.labels and task.kind {self.kind} cannot be combined: only labels have a "
+                "list of allowed answers; set task.kind to label, or remove task.labels"
+            )
+        if self.json_schema is not None and self.kind != "json":
+            raise ValueError(
+                f"task.json_schema and task.kind {self.kind} cannot be combined: only JSON has a "
+                "schema; set task.kind to json, or remove task.json_schema"
+            )
+        if isinstance(self.json_schema, dict):
+            problem = schema_problem(self.json_schema)
+            if problem is not None:
+                raise ValueError(f"task.json_schema is no JSON schema: {problem}")
+        return self
+
+    def _distinct_labels(self) -> None:
+        if len(self.labels) < 2:
+            raise ValueError("task.labels needs at least two labels with task.kind label; add them")
+        counts = Counter(plain_label(label) for label in self.labels)
+        if "" in counts:
+            raise ValueError("task.labels holds a label without a letter or digit; remove it")
+        repeated = [label for label in self.labels if counts[plain_label(label)] > 1]
+        if repeated:
+            raise ValueError(
+                f"task.labels holds {' and '.join(repeated)}, which are one label, since case, "
+                "spacing and punctuation at the ends do not count; rename one"
+            )
+
+
+def plain_label(text: str) -> str:
+    """Return a label without what tells no label from another.
+
+    Case, the encoding of accents, runs of white space, and everything at the ends that is
+    neither letter nor digit (quotes, full stops, emphasis) are put aside.
+    """
+    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    inner = [i for i, character in enumerate(words) if character.isalnum()]
+    return words[inner[0] : inner[-1] + 1] if inner else ""
+
+
+def schema_problem(schema: Any) -> str | None:
+    """Return what keeps a value from being used as a JSON schema, in words; None if nothing.
+
+    References may only point into the schema itself: nothing is fetched.
+    """
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import validator_for
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012, EMPTY_REGISTRY
+
+    if not isinstance(schema, dict):
+        return "it must be an object, for example {type: object, properties: {city: {...}}}"
+    checker = validator_for(schema)
+    try:
+        checker.check_schema(schema)
+    except SchemaError as error:
+        where = ".".join(str(part) for part in error.absolute_path) or "its top level"
+        return f"{where} breaks the rule `{error.validator}` of JSON schemas; correct it there"
+    except RecursionError:
+        return "it is nested too deeply"
+    resource = DRAFT202012.create_resource(schema)
+    resolver = EMPTY_REGISTRY.with_resource("", resource).resolver("")
+    for reference in _references(schema):
+        if not reference.startswith("#"):
+            return f"the reference {reference[:60]} leads out of it; copy that part into the schema"
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            return f"the reference {reference[:60]} leads nowhere; define it, or correct its name"
+    return None
+
+
+def _references(part: Any) -> Iterator[str]:
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield value
+            else:
+                yield from _references(value)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from _references(value)
