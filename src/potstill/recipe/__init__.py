@@ -11,6 +11,12 @@ from potstill.recipe.asking import (
     TeacherConfig,
     TermsConfig,
 )
+from potstill.recipe.curating import (
+    CurateConfig,
+    DecontaminateConfig,
+    JudgeConfig,
+    VerifyConfig,
+)
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.section import Section
@@ -19,7 +25,10 @@ from potstill.recipe.whole import Recipe
 __all__ = [
     "CollectConfig",
     "CostConfig",
+    "CurateConfig",
+    "DecontaminateConfig",
     "EvaluateConfig",
+    "JudgeConfig",
     "MagpieConfig",
     "PromptsConfig",
     "Recipe",
@@ -29,4 +38,5 @@ __all__ = [
     "TeacherConfig",
     "TermsConfig",
     "TrainConfig",
+    "VerifyConfig",
 ]
