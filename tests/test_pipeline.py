@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import pipeline_runs
-from potstill import pipeline
 from potstill.errors import PotstillError
 from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore

@@ -125,6 +125,8 @@ def _type_words(annotation: Any) -> str:
     if origin is tuple:
         count = "" if Ellipsis in inner else f"{len(inner)} "
         return f"list of {count}{_type_words(inner[0])}s"
+    if origin is dict:
+        return "mapping"
     names = {str: "text", bool: "true or false", int: "whole number", float: "number"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 

@@ -13,6 +13,12 @@ from potstill.recipe.asking import (
     TeacherConfig,
     TermsConfig,
 )
+from potstill.recipe.curating import (
+    CurateConfig,
+    DecontaminateConfig,
+    JudgeConfig,
+    VerifyConfig,
+)
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.section import Section
@@ -23,8 +29,11 @@ __all__ = [
     "CallsConfig",
     "CollectConfig",
     "CostConfig",
+    "CurateConfig",
+    "DecontaminateConfig",
     "EndpointConfig",
     "EvaluateConfig",
+    "JudgeConfig",
     "MagpieConfig",
     "PromptsConfig",
     "Recipe",
@@ -35,4 +44,5 @@ __all__ = [
     "TeacherConfig",
     "TermsConfig",
     "TrainConfig",
+    "VerifyConfig",
 ]

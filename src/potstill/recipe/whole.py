@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from potstill.recipe.asking import CollectConfig, PromptsConfig, TeacherConfig
+from potstill.recipe.curating import CurateConfig
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.section import Section
@@ -34,6 +35,7 @@ class Recipe(Section):
         None, description="The job with short answers that both are scored on, where there is one."
     )
     collect: CollectConfig = Field(CollectConfig(), description="How the teacher answers.")
+    curate: CurateConfig = Field(CurateConfig(), description="Which answers are learnt from.")
     shrink: ShrinkConfig = Field(ShrinkConfig(), description="How the student is made.")
     train: TrainConfig = Field(TrainConfig(), description="How the student learns.")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="What is measured.")
@@ -61,7 +63,17 @@ class Recipe(Section):
         self._possible_targets()
         self._possible_endpoint()
         self._possible_text_only()
+        self._impartial_judge()
         return self
+
+    def _impartial_judge(self) -> None:
+        """Refuse a teacher that judges itself unless the recipe says that it may."""
+        judge = self.curate.judge
+        if judge.model == self.teacher.model and not judge.judge_may_be_teacher:
+            raise ValueError(
+                "curate.judge.model is the teacher itself, which favours its own answers; name "
+                "another model, or set curate.judge.judge_may_be_teacher"
+            )
 
     def _possible_targets(self) -> None:
         """Refuse targets that cannot give the loss: it would be biased, or infinite."""
