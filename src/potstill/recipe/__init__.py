@@ -12,7 +12,7 @@ from potstill.recipe.asking import (
     TermsConfig,
 )
 from potstill.recipe.judging import CostConfig, EvaluateConfig
-from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
+from potstill.recipe.learning import LoraConfig, ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.section import Section
 from potstill.recipe.whole import Recipe
 
@@ -20,6 +20,7 @@ __all__ = [
     "CollectConfig",
     "CostConfig",
     "EvaluateConfig",
+    "LoraConfig",
     "MagpieConfig",
     "PromptsConfig",
     "Recipe",
