@@ -24,8 +24,8 @@ from potstill.recipe import LoraConfig, TrainConfig
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
-from potstill.train.lora import adapted
 from potstill.train.loop import TrainResult, train
+from potstill.train.lora import adapted
 
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
 IDS = torch.arange(5, 45).reshape(2, 20)
@@ -272,11 +272,12 @@ def test_checkpointing_gives_the_same_gradients(way: Any, nano_llama: Path) -> N
             torch.testing.assert_close(again[name], gradient)
 
 
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 def test_layers_that_keep_their_weights_transposed_are_merged_right() -> None:
     torch.manual_seed(0)
     settings = GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=64, n_positions=32)
     network = GPT2LMHeadModel(settings).eval()
-    with torch.no_grad(), pytest.warns(UserWarning, match="fan_in_fan_out"):
+    with torch.no_grad():
         with adapted(network, LoraConfig(rank=2)):
             learned(network)
             before = network(input_ids=IDS).logits

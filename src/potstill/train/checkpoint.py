@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -55,7 +56,7 @@ def save_checkpoint(
     """Write a checkpoint, whole or not at all, and delete all but the last two."""
     target = folder / f"{_PREFIX}{position.step:08d}"
     with replaced_directory(target) as partial:
-        save_file(trained_parameters(network), partial / "model.safetensors")
+        save_file(dict(trained_parameters(network)), partial / "model.safetensors")
         # Through a file of Python's own: torch's hides why a write failed.
         with (partial / "optimizer.pt").open("wb") as file:
             torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, file)
@@ -70,7 +71,7 @@ def stored_checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob(f"{_PREFIX}*") if p.name.removeprefix(_PREFIX).isdigit())
 
 
-def trained_parameters(network: Any) -> dict[str, torch.nn.Parameter]:
+def trained_parameters(network: Any) -> Mapping[str, torch.nn.Parameter]:
     """Return by name what training changes."""
     return {name: p for name, p in network.named_parameters() if p.requires_grad}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -51,7 +51,8 @@ def _with_adapters(network: Any, config: LoraConfig, frozen_blocks: int, seed: i
         ) from error
     settings = peft.LoraConfig(
         r=config.rank,
-        lora_alpha=config.alpha,
+        # peft divides it by the rank, whatever its type says.
+        lora_alpha=cast(int, config.alpha),
         lora_dropout=config.dropout,
         use_dora=config.dora,
         target_modules=_layers(network, config, frozen_blocks),
