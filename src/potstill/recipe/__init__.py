@@ -20,7 +20,7 @@ from potstill.recipe.curating import (
     VerifyConfig,
 )
 from potstill.recipe.judging import CostConfig, EvaluateConfig
-from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
+from potstill.recipe.learning import LoraConfig, ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.section import Section
 from potstill.recipe.tasks import TaskConfig
 from potstill.recipe.whole import Recipe
@@ -34,6 +34,7 @@ __all__ = [
     "EndpointConfig",
     "EvaluateConfig",
     "JudgeConfig",
+    "LoraConfig",
     "MagpieConfig",
     "PromptsConfig",
     "Recipe",

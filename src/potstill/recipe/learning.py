@@ -98,6 +98,37 @@ class ShrinkConfig(Section):
         return self
 
 
+class LoraConfig(Section):
+    """Low-rank adapters that learn in place of the weights; without this section all weights do.
+
+    Hu et al. 2021, arXiv 2106.09685.
+    """
+
+    rank: int = Field(
+        16,
+        ge=1,
+        description="Rank of each adapter. Adapters take about ten times the `learning_rate` that "
+        "weights take.",
+    )
+    alpha: float = Field(
+        32.0, gt=0, description="Adapters count alpha / rank times: a larger rank learns as fast."
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of an adapter's inputs that training leaves out."
+    )
+    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear",
+        min_length=1,
+        description="The blocks' linear layers that get an adapter: all of them, or those of these "
+        "names, for example [q_proj, v_proj].",
+    )
+    dora: bool = Field(
+        False,
+        description="Learn the length of each weight's rows apart from their direction (DoRA, Liu "
+        "et al. 2024, arXiv 2402.09353): often better at a small rank, and slower.",
+    )
+
+
 class TrainConfig(Section):
     """How the student learns."""
 
@@ -167,6 +198,10 @@ class TrainConfig(Section):
         description="Blocks from the first on that stay as they are, the input embedding with "
         "them. Those before the first dropped block lack nothing: leaving them out costs little "
         "and saves their gradients' time and memory.",
+    )
+    lora: LoraConfig | None = Field(
+        None,
+        description="Train low-rank adapters instead of the weights, and merge them in at the end.",
     )
     clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm.")
     validate_every: int = Field(

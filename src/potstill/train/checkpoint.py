@@ -1,9 +1,14 @@
-"""Checkpoints: everything that the next step depends on, in one directory, written atomically."""
+"""Checkpoints: everything that the next step depends on, in one directory, written atomically.
+
+Of the weights they hold what is trained. The others are those of the student that training
+started from, which a resumed run starts from as well.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
@@ -51,7 +56,7 @@ def save_checkpoint(
     """Write a checkpoint, whole or not at all, and delete all but the last two."""
     target = folder / f"{_PREFIX}{position.step:08d}"
     with replaced_directory(target) as partial:
-        save_model(network, str(partial / "model.safetensors"))
+        save_file(dict(trained_parameters(network)), partial / "model.safetensors")
         # Through a file of Python's own: torch's hides why a write failed.
         with (partial / "optimizer.pt").open("wb") as file:
             torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, file)
@@ -66,6 +71,11 @@ def stored_checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob(f"{_PREFIX}*") if p.name.removeprefix(_PREFIX).isdigit())
 
 
+def trained_parameters(network: Any) -> Mapping[str, torch.nn.Parameter]:
+    """Return by name what training changes."""
+    return {name: p for name, p in network.named_parameters() if p.requires_grad}
+
+
 def restore_latest(
     folder: Path, network: Any, optimizer: torch.optim.Optimizer, plan: str
 ) -> Position | None:
@@ -76,7 +86,7 @@ def restore_latest(
     path = found[-1]
     try:
         position = Position(**json.loads((path / "position.json").read_text(encoding="utf-8")))
-        load_model(network, str(path / "model.safetensors"))
+        _load_trained(network, path / "model.safetensors")
         state = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
     except _UNREADABLE as error:
         raise PotstillError(
@@ -90,3 +100,13 @@ def restore_latest(
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"])
     return position
+
+
+@torch.no_grad()
+def _load_trained(network: Any, path: Path) -> None:
+    """Put stored weights in place; raises ValueError where they are not those that are trained."""
+    stored, trained = load_file(path), trained_parameters(network)
+    if stored.keys() != trained.keys():
+        raise ValueError("the checkpoint holds other weights than those that are trained")
+    for name, parameter in trained.items():
+        parameter.copy_(stored[name])

@@ -28,9 +28,16 @@ from potstill.models.memory import release_freed
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches, plan_steps
-from potstill.train.checkpoint import Position, restore_latest, save_checkpoint, stored_checkpoints
+from potstill.train.checkpoint import (
+    Position,
+    restore_latest,
+    save_checkpoint,
+    stored_checkpoints,
+    trained_parameters,
+)
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
+from potstill.train.lora import adapted
 from potstill.train.packing import Rows, laid_out, row_shape
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
@@ -82,8 +89,9 @@ def train(
     """
     if not examples:
         raise PotstillError("there is no exchange to train on; collect responses first")
-    loop = _Loop(student, examples, config, seed, targets, checkpoints)
-    return loop.run(validate, log, progress)
+    with adapted(student.network, config.lora, frozen_blocks=config.frozen_blocks, seed=seed):
+        loop = _Loop(student, examples, config, seed, targets, checkpoints)
+        return loop.run(validate, log, progress)
 
 
 class _Loop:
@@ -333,7 +341,7 @@ def _pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> b
 
 
 def _trained(network: Any) -> list[torch.nn.Parameter]:
-    return [p for p in network.parameters() if p.requires_grad]
+    return list(trained_parameters(network).values())
 
 
 def _adamw(network: Any, config: TrainConfig) -> torch.optim.AdamW:
