@@ -217,8 +217,8 @@ def test_the_resolved_recipe_reads_back_the_same() -> None:
             BASE,
             ("name.first=x",),
             "--set `name.first=x` goes through a single value; the keys are: name, seed, device, "
-            "precision, teacher, student, prompts, task, collect, shrink, train, evaluate, cost",
-            "precision, teacher, student, prompts, collect, curate, shrink, train, evaluate, cost",
+            "precision, teacher, student, prompts, task, collect, curate, shrink, train, evaluate, "
+            "cost",
             id="override through a value",
         ),
         pytest.param(

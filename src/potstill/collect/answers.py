@@ -139,6 +139,36 @@ def collect(
     )
 
 
+def gold_exchanges(
+    prompts: Sequence[Prompt], teacher: str, decision: TermsDecision
+) -> list[Exchange]:
+    """Return the right answers that rows came with as exchanges; rows without one are left out."""
+    decision.require()
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return [
+        Exchange(
+            exchange_id=exchange_id_of(teacher, prompt.messages, {}, 0),
+            prompt_id=prompt.prompt_id,
+            split=prompt.split,
+            messages=prompt.messages,
+            response=prompt.gold,
+            prompt_token_ids=None,
+            response_token_ids=None,
+            tokenizer=None,
+            finish_reason="stop",
+            teacher=teacher,
+            sampling={},
+            sample_index=0,
+            terms_decision=decision.record(),
+            source=prompt.source,
+            created_at=now,
+            engine="gold",
+        )
+        for prompt in prompts
+        if prompt.gold is not None
+    ]
+
+
 def as_record(figures: CollectionFigures) -> dict[str, Any]:
     """Return the figures as plain JSON values."""
     return asdict(figures)

@@ -7,7 +7,7 @@ side whenever and wherever the plan is made, and no training prompt equals or ne
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,7 +15,13 @@ from blake3 import blake3
 
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, Row, read_rows, source_name
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Message, Prompt, Split, prompt_id_of
+from potstill.exchanges.exchange import (
+    Message,
+    Prompt,
+    Split,
+    canonical_json,
+    prompt_id_of,
+)
 from potstill.exchanges.overlap import OverlapReport, overlap, prompt_text
 from potstill.recipe import PromptsConfig
 
@@ -44,6 +50,24 @@ class PromptPlan:
         """Every prompt: training, validation, held out."""
         return self.train + self.validation + self.held_out
 
+    def knowing(self, known: Mapping[str, Known]) -> PromptPlan:
+        """Return the plan with what is known of each prompt."""
+
+        def told(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+            return tuple(
+                replace(p, gold=k.gold, slice=k.slice)
+                if (k := known.get(p.prompt_id)) is not None
+                else p
+                for p in prompts
+            )
+
+        return replace(
+            self,
+            train=told(self.train),
+            validation=told(self.validation),
+            held_out=told(self.held_out),
+        )
+
     def record(self) -> dict[str, Any]:
         """Return the plan as JSON values, from which `from_record` makes it again."""
         return {
@@ -69,6 +93,41 @@ class PromptPlan:
         )
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a row says beside its prompt: the right answer, and the group that it counts in."""
+
+    gold: str | None
+    slice: str | None
+
+
+def read_known(
+    source: str, config: PromptsConfig, *, gold: str | None, slice_: str | None
+) -> dict[str, Known]:
+    """Return, by prompt id, what the columns `gold` and `slice_` of a source say.
+
+    Gold answers that are no text are spelled as JSON. Raises PotstillError where a column is not
+    there, and where one prompt has two different right answers.
+    """
+    found: dict[str, Known] = {}
+    for row, messages in _rows_and_prompts(source, config):
+        known = Known(
+            None if gold is None else _spelled(_value(row, gold, "task.gold")),
+            None if slice_ is None else _spelled(_value(row, slice_, "task.slice")),
+        )
+        first = found.setdefault(prompt_id_of(messages), known)
+        if first.gold != known.gold:
+            raise PotstillError(
+                f"{row.place}: the same prompt has another answer in {gold} further up; correct "
+                "one of them, or put what tells the two rows apart into the prompt"
+            )
+    return found
+
+
+def _spelled(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else canonical_json(value).decode()
+
+
 def read_prompts(source: str, config: PromptsConfig) -> list[Messages]:
     """Return the messages of every row of a source, blank ones included.
 
@@ -78,10 +137,13 @@ def read_prompts(source: str, config: PromptsConfig) -> list[Messages]:
     starter files and .txt files always have the column `prompt`. Raises PotstillError, with
     the line, where a row does not fit.
     """
+    return [messages for _, messages in _rows_and_prompts(source, config)]
+
+
+def _rows_and_prompts(source: str, config: PromptsConfig) -> Iterator[tuple[Row, Messages]]:
     plain = source in (STARTER, STARTER_HELD_OUT) or source.lower().endswith(".txt")
     column = "prompt" if plain else config.column
     fields = _template_fields(config.template) if config.template is not None else None
-    prompts = []
     for row in read_rows(source):
         if config.template is not None and fields is not None:
             values = {field: _text_value(row, field) for field in fields}
@@ -90,8 +152,7 @@ def read_prompts(source: str, config: PromptsConfig) -> list[Messages]:
             messages = _messages(_value(row, column), column, row.place)
         if config.system is not None and messages[0]["role"] != "system":
             messages = ({"role": "system", "content": config.system}, *messages)
-        prompts.append(messages)
-    return prompts
+        yield row, messages
 
 
 def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompts) -> PromptPlan:
@@ -140,12 +201,11 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
     )
 
 
-def _value(row: Row, column: str) -> Any:
+def _value(row: Row, column: str, field: str = "prompts.column or prompts.template") -> Any:
     if column not in row.values:
         there = ", ".join(sorted(str(name) for name in row.values)) or "none"
         raise PotstillError(
-            f"{row.place}, has no column {column}; the columns there are: {there}. "
-            "Set prompts.column or prompts.template"
+            f"{row.place}, has no column {column}; the columns there are: {there}. Set {field}"
         )
     return row.values[column]
 

@@ -17,13 +17,16 @@ class Prompt:
     """One thing the teacher is asked.
 
     `prompt_id` is the digest of the messages, so that the same prompt has the same id wherever
-    it came from. `source` names the origin in words (`starter`, `file:NAME`, `magpie`).
+    it came from. `source` names the origin in words (`starter`, `file:NAME`, `magpie`). `gold` is
+    the right answer where it is known, and `slice` the group that its score counts in.
     """
 
     prompt_id: str
     messages: tuple[Message, ...]
     split: Split
     source: str
+    gold: str | None = None
+    slice: str | None = None
 
 
 @dataclass(frozen=True)

@@ -247,6 +247,11 @@ class CallsConfig(Section):
 class CollectConfig(Section):
     """How the teacher answers."""
 
+    gold: bool = Field(
+        False,
+        description="Take the right answers that the rows hold (`task.gold`) and ask nobody: a "
+        "model is trained for a task before it teaches it.",
+    )
     max_tokens: int = Field(128, ge=1, description="Longest response, in tokens.")
     temperature: float = Field(1.0, ge=0, description="Sampling temperature; 0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling; 1 is no truncation.")

@@ -43,9 +43,10 @@ class Recipe(Section):
 
     @property
     def text_only(self) -> bool:
-        """Whether the teacher's weights are not at hand: a server answers, or did so long ago."""
+        """Whether there are only answers and no weights: a server's, past ones, or gold ones."""
         calls = self.collect.calls
-        return self.teacher.endpoint is not None or (calls is not None and calls.use == "exchanges")
+        past = calls is not None and calls.use == "exchanges"
+        return self.teacher.endpoint is not None or past or self.collect.gold
 
     @property
     def cuts(self) -> tuple[str, ...]:
@@ -140,7 +141,22 @@ class Recipe(Section):
         """Refuse what needs the teacher's distributions where only its text is at hand."""
         if not self.text_only:
             return
-        source = "teacher.endpoint" if self.teacher.endpoint is not None else "collect.calls"
+        sources = {
+            "teacher.endpoint": self.teacher.endpoint is not None,
+            "collect.calls": self.collect.calls is not None,
+            "collect.gold": self.collect.gold,
+        }
+        source, *others = [name for name, given in sources.items() if given]
+        if others and self.collect.calls is not None and self.collect.calls.use == "exchanges":
+            raise ValueError(
+                f"{source} and {others[0]} cannot be combined: each says where the answers come "
+                "from; keep one"
+            )
+        if self.collect.gold and (self.task is None or self.task.gold is None):
+            raise ValueError(
+                "collect.gold needs to know where the right answers are; name their column in "
+                "task.gold"
+            )
         if self.student.model is None:
             raise ValueError(
                 f"{source} gives text and no weights to make a student from; name a model in "
