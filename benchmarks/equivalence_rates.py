@@ -3,8 +3,8 @@
     python benchmarks/equivalence_rates.py > benchmarks/equivalence_rates.json
 
 Paired differences of scores are drawn from four populations, at a true difference of exactly
-minus the margin (where `not worse` is wrong) and of 0 (where `better` and `worse` are). The bootstrap
-alone is counted beside the interval in use. Takes about ten minutes on one core.
+minus the margin (where `not worse` is wrong) and of 0 (where `better` and `worse` are). The
+bootstrap alone is counted beside the interval in use. Takes about ten minutes on one core.
 """
 
 from __future__ import annotations

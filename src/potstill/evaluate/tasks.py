@@ -1,0 +1,302 @@
+"""Score short answers: against gold where there is any, and against the teacher's.
+
+Formulas: docs/methods/tasks.md. Text in, figures out: no model is asked here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+
+from potstill.evaluate.evaluation import Estimate, Part
+from potstill.exchanges.overlap import words_of
+from potstill.exchanges.task_answers import Answer, AnswerForm, plain_text
+from potstill.recipe import TaskConfig
+from potstill.stats import equivalence
+from potstill.stats.bootstrap import RESAMPLES, Floats, quotient_interval, ratio_interval
+
+# A slice with fewer rows is shown, but is never called the worst.
+SMALLEST_SLICE = 20
+# No slice name that a run prints is longer.
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One held-out row, answered by both. `gold` is what `AnswerForm.gold` read, or None."""
+
+    teacher: str
+    student: str
+    gold: Answer | None = None
+    slice: str | None = None
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    """One answer against the right one; `fields` is empty but for JSON."""
+
+    exact: bool
+    f1: float
+    fields: Mapping[str, bool]
+
+
+class ModelScores(Part):
+    """One model's answers."""
+
+    readable: Estimate = Field(description="Share of responses in which an answer was found.")
+    valid: Estimate | None = Field(
+        None, description="JSON: share of responses whose object fits the schema."
+    )
+    exact: Estimate | None = Field(None, description="Share of answers equal to the gold ones.")
+    f1: Estimate | None = Field(
+        None,
+        description="Mean F1 of words (JSON: of fields with their values) with the gold answer.",
+    )
+    fields: dict[str, Estimate] | None = Field(
+        None, description="JSON: share of rows in which this field is right, where gold has it."
+    )
+
+
+class Compared(Part):
+    """The student's score minus the teacher's, on the same rows, and the word for it."""
+
+    difference: FiniteFloat = Field(description="Mean of the paired differences.")
+    interval: tuple[FiniteFloat, FiniteFloat] = Field(description="Ends of its interval.")
+    confidence: FiniteFloat = Field(description="Confidence of the interval.")
+    margin: FiniteFloat = Field(description="How much lower is still called not worse.")
+    n: int = Field(ge=1, description="Rows.")
+    word: Literal["better", "not worse", "worse", "inconclusive"] = Field(
+        description="What the interval says; `not worse` means within the margin."
+    )
+    needed: int | None = Field(
+        None, description="Rows that would decide, where the word is inconclusive."
+    )
+    sentence: str = Field(description="The word as it is printed.")
+
+    @classmethod
+    def of(cls, found: equivalence.Comparison) -> Compared:
+        """Return a comparison as it is written."""
+        return cls(
+            difference=found.difference,
+            interval=(found.lo, found.hi),
+            confidence=found.confidence,
+            margin=found.margin,
+            n=found.n,
+            word=found.word,
+            needed=found.needed,
+            sentence=found.sentence,
+        )
+
+
+class SliceScores(Part):
+    """The rows with one value of the slice column."""
+
+    name: str = Field(description="The value.")
+    n: int = Field(ge=1, description="Rows.")
+    teacher: Estimate | None = Field(None, description="The teacher's score, with gold answers.")
+    student: Estimate | None = Field(None, description="The student's score, with gold answers.")
+    agreement: Estimate = Field(description="Share of rows in which both give the same answer.")
+
+
+class TaskScores(Part):
+    """How teacher and student do the task on held-out rows."""
+
+    kind: Literal["label", "json", "text"] = Field(description="What an answer is.")
+    n: int = Field(ge=1, description="Held-out rows.")
+    score: Literal["exact", "f1"] | None = Field(
+        description="The score that is compared: `f1` for text, else `exact`; null without gold."
+    )
+    teacher: ModelScores = Field(description="The teacher's answers.")
+    student: ModelScores = Field(description="The student's answers.")
+    agreement: Estimate = Field(
+        description="Share of rows in which both give the same answer; none is the same as none."
+    )
+    comparison: Compared | None = Field(
+        None, description="Student against teacher; null without gold answers."
+    )
+    retention: Estimate | None = Field(
+        None, description="The student's score over the teacher's; null where that is 0."
+    )
+    slices: list[SliceScores] = Field(description="By the slice column, worst first.")
+    worst_slice: str | None = Field(
+        None, description=f"The worst of the slices with at least {SMALLEST_SLICE} rows."
+    )
+
+
+def score_task(
+    task: TaskConfig, rows: Sequence[TaskRow], *, resamples: int = RESAMPLES, seed: int = 0
+) -> TaskScores:
+    """Return the scores of held-out rows, one a prompt.
+
+    Gold answers count only where every row has one. The comparison takes at least 2,000
+    resamples whatever is asked. Raises PotstillError for a broken schema, and ValueError for no
+    rows or gold answers in some rows only.
+    """
+    golds = [row.gold for row in rows]
+    if not rows or (None in golds and any(gold is not None for gold in golds)):
+        raise ValueError("a task is scored on at least one row, and gold is in all rows or none")
+    form = AnswerForm.of(task)
+
+    def estimate(values: Sequence[float] | Floats) -> Estimate:
+        return Estimate.of(
+            ratio_interval(values, np.ones(len(values)), resamples=resamples, seed=seed)
+        )
+
+    teacher = _Answers.of(form, [row.teacher for row in rows], golds)
+    student = _Answers.of(form, [row.student for row in rows], golds)
+    agree = np.array(
+        [same_answer(a, b) for a, b in zip(teacher.answers, student.answers, strict=True)],
+        dtype=np.float64,
+    )
+    scored = None not in golds
+    score: Literal["exact", "f1"] = "f1" if task.kind == "text" else "exact"
+    theirs, ours = teacher.column(score), student.column(score)
+    slices = _slices(rows, theirs if scored else None, ours if scored else None, agree, estimate)
+    compared = None
+    if scored:
+        compared = equivalence.compare(
+            ours,
+            theirs,
+            margin=task.margin,
+            confidence=task.confidence,
+            resamples=max(resamples, RESAMPLES),
+            seed=seed,
+        )
+    return TaskScores(
+        kind=task.kind,
+        n=len(rows),
+        score=score if scored else None,
+        teacher=teacher.scores(estimate),
+        student=student.scores(estimate),
+        agreement=estimate(agree),
+        comparison=Compared.of(compared) if compared is not None else None,
+        retention=_retention(ours, theirs, resamples, seed) if scored else None,
+        slices=slices,
+        worst_slice=next((s.name for s in slices if s.n >= SMALLEST_SLICE), None),
+    )
+
+
+def score_answer(answer: Answer | None, gold: Answer) -> AnswerScore:
+    """Return how an answer compares with the right one; no answer is wrong throughout."""
+    if isinstance(gold, dict):
+        found = answer if isinstance(answer, dict) else {}
+        fields = {
+            name: name in found and same_value(found[name], value) for name, value in gold.items()
+        }
+        right = sum(fields.values())
+        f1 = _f1(right, len(found), len(gold)) if isinstance(answer, dict) else 0.0
+        exact = isinstance(answer, dict) and right == len(gold) == len(found)
+        return AnswerScore(exact, f1, fields)
+    if not isinstance(answer, str):
+        return AnswerScore(False, 0.0, {})
+    given, wanted = Counter(words_of(answer)), Counter(words_of(gold))
+    f1 = _f1((given & wanted).total(), given.total(), wanted.total())
+    return AnswerScore(answer == gold, f1, {})
+
+
+def same_answer(one: Answer | None, other: Answer | None) -> bool:
+    """Return whether two answers say the same; two that are missing do not."""
+    return one is not None and other is not None and same_value(one, other)
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are equal.
+
+    Numbers are compared by value (2 is 2.0, but not true and not "2"), texts without case, extra
+    white space, outer quotes and a final full stop, objects whatever the order of their keys.
+    """
+    if isinstance(one, str) and isinstance(other, str):
+        return plain_text(one) == plain_text(other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_value(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return bool(one == other)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """One model's answers to all rows, read and scored."""
+
+    form: AnswerForm
+    answers: Sequence[Answer | None]
+    each: Sequence[AnswerScore]
+
+    @classmethod
+    def of(cls, form: AnswerForm, texts: Sequence[str], golds: Sequence[Answer | None]) -> _Answers:
+        answers = [form.read(text) for text in texts]
+        each = [
+            score_answer(answer, gold)
+            for answer, gold in zip(answers, golds, strict=True)
+            if gold is not None
+        ]
+        return cls(form, answers, each)
+
+    def column(self, score: Literal["exact", "f1"]) -> Floats:
+        return np.array([getattr(one, score) for one in self.each], dtype=np.float64)
+
+    def scores(self, estimate: Callable[[Sequence[float]], Estimate]) -> ModelScores:
+        valid = fields = None
+        if self.form.kind == "json":
+            if self.form.schema is not None:
+                valid = estimate([float(self.form.fits_schema(a)) for a in self.answers])
+            fields = {name: estimate(column) for name, column in self._by_field().items()}
+        return ModelScores(
+            readable=estimate([float(answer is not None) for answer in self.answers]),
+            valid=valid,
+            exact=estimate([float(one.exact) for one in self.each]) if self.each else None,
+            f1=estimate([one.f1 for one in self.each]) if self.each else None,
+            fields=fields or None,
+        )
+
+    def _by_field(self) -> dict[str, list[float]]:
+        columns: dict[str, list[float]] = defaultdict(list)
+        for one in self.each:
+            for name, right in one.fields.items():
+                columns[name].append(float(right))
+        return columns
+
+
+def _slices(
+    rows: Sequence[TaskRow],
+    teacher: Floats | None,
+    student: Floats | None,
+    agree: Floats,
+    estimate: Callable[[Floats], Estimate],
+) -> list[SliceScores]:
+    """Return the slices, from the student's lowest score (without gold: agreement) up."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        if row.slice is not None:
+            members[row.slice[:_LONGEST_NAME]].append(i)
+    found = [
+        SliceScores(
+            name=name,
+            n=len(at),
+            teacher=estimate(teacher[at]) if teacher is not None else None,
+            student=estimate(student[at]) if student is not None else None,
+            agreement=estimate(agree[at]),
+        )
+        for name, at in members.items()
+    ]
+    return sorted(found, key=lambda s: ((s.student or s.agreement).value, -s.n, s.name))
+
+
+def _retention(student: Floats, teacher: Floats, resamples: int, seed: int) -> Estimate | None:
+    if not teacher.sum():
+        return None
+    one = np.ones(len(teacher))
+    return Estimate.of(
+        quotient_interval(student, one, teacher, one, resamples=resamples, seed=seed)
+    )
+
+
+def _f1(shared: int, given: int, wanted: int) -> float:
+    return 2 * shared / (given + wanted) if given + wanted else 1.0
