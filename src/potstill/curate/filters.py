@@ -1,0 +1,66 @@
+"""What is wrong with one exchange, whatever the others are.
+
+Each filter returns why it drops an exchange, or None where it keeps it. Reasons never quote text.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from potstill.curate.language import identified
+from potstill.curate.reasoning import answer_of
+from potstill.curate.refusal import refuses
+from potstill.curate.repetition import repetition
+from potstill.exchanges.exchange import Exchange
+
+
+def invalid(exchange: Exchange) -> str | None:
+    """Drop what no tokenizer should see: NUL characters and halves of surrogate pairs."""
+    texts = [exchange.response, exchange.reasoning or ""]
+    texts += [message["content"] for message in exchange.messages]
+    if any("\0" in text for text in texts):
+        return "a NUL character"
+    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+        return "half a surrogate pair"
+    return None
+
+
+def empty(exchange: Exchange) -> str | None:
+    """Drop an exchange without an answer; a call of a tool is one."""
+    if exchange.tool_calls or _says_something(answer_of(exchange)):
+        return None
+    said = _says_something(exchange.response) or _says_something(exchange.reasoning or "")
+    return "reasoning without an answer" if said else "no answer"
+
+
+def truncated(
+    exchange: Exchange, *, how: Literal["auto", "drop", "keep"], text_only: bool
+) -> str | None:
+    """Drop an answer that ended at the token limit, unless targets exist for what there is."""
+    drops = how == "drop" or (how == "auto" and text_only)
+    return "ended at the token limit" if drops and exchange.finish_reason == "length" else None
+
+
+def refusing(exchange: Exchange) -> str | None:
+    """Drop an answer that begins with a refusal."""
+    return "begins with a refusal" if refuses(answer_of(exchange)) else None
+
+
+def repetitive(exchange: Exchange) -> str | None:
+    """Drop an answer that repeats itself or ends in a loop."""
+    return repetition(answer_of(exchange))
+
+
+def wrong_language(
+    exchange: Exchange, *, languages: tuple[str, ...], confidence: float
+) -> str | None:
+    """Drop an answer that is in none of `languages`; one too short or too mixed to tell is kept."""
+    found = identified(answer_of(exchange))
+    if found is None or found.language in languages or found.probability < confidence:
+        return None
+    return f"in {found.language}"
+
+
+def _says_something(text: str) -> bool:
+    # Formats that Unicode calls invisible (zero-width space, byte-order mark) say nothing.
+    return any(not c.isspace() and c not in "\u200b\u200c\u200d\u2060\ufeff\0" for c in text)
