@@ -59,7 +59,7 @@ def read_rows(source: str) -> list[Row]:
 
 def source_name(source: str) -> str:
     """Return how a source is called in stored rows: without folders, which are private."""
-    if source in (STARTER, STARTER_HELD_OUT, MAGPIE) or source.startswith("hf:"):
+    if source in (STARTER, STARTER_HELD_OUT, MAGPIE) or source.startswith(("hf:", "calls:")):
         return source
     return f"file:{Path(source).name}"
 

@@ -1,0 +1,115 @@
+"""What one row of a log holds: a request, its answers, or why there is none to use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from potstill.exchanges.exchange import Message
+
+Messages = tuple[Message, ...]
+Values = dict[str, Any]
+
+
+class Reason(StrEnum):
+    """Why a row, or an answer, is left out."""
+
+    UNREADABLE = "unreadable"
+    NO_CALL = "no chat call in this form"
+    NO_PROMPT = "no prompt"
+    OPEN_PROMPT = "a prompt that does not end with a user's message"
+    NO_RESPONSE = "no response"
+    NO_REQUEST = "a response without its request"
+    SAME_ID = "a custom_id that several requests share"
+    ERROR = "error"
+    FILTERED = "stopped by a content filter"
+    REFUSED = "refused by the service"
+    REDACTED = "redacted"
+    NOT_STORED = "messages that the log does not hold"
+    CUT = "cut short by the log"
+    TOOL_ONLY = "tool calls without text"
+    TOOLS_IN_PROMPT = "tool calls in the prompt"
+    NOT_TEXT = "not text"
+    TOO_LONG = "too long"
+    WEIGHT_ZERO = "marked with weight 0"
+    OTHER_MODEL = "another model"
+    NOT_PLANNED = "resembling a held-out prompt, or beyond prompts.limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What was asked: messages that end with the user's, and how the answer was to be drawn.
+
+    `tools` is canonical JSON text. `sampling` has temperature, top_p, top_k, max_tokens and seed,
+    None where the request does not say.
+    """
+
+    messages: Messages
+    sampling: Mapping[str, float | int | None]
+    tools: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `finish_reason` is as logged; None where the log does not say."""
+
+    response: str
+    reasoning: str | None = None
+    tool_calls: str | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a log says of a call beside its text; None or empty where it does not.
+
+    `latency_s` is in seconds, `created_at` ISO 8601 in UTC, `spend` in the log's currency.
+    """
+
+    model: str | None = None
+    provider: str | None = None
+    returned_model: str | None = None
+    system_fingerprint: str | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+    created_at: str | None = None
+    latency_s: float | None = None
+    spend: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a log: what was asked, what came back, and what else is known.
+
+    `answers` is never empty: a row without an answer holds the reason.
+    """
+
+    ask: Ask | Reason
+    answers: tuple[Answer | Reason, ...]
+    facts: Facts = Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A line of a batch's input: what it asks, and of which model."""
+
+    ask: Ask | Reason
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One answered request, and the file that it is from (its name alone)."""
+
+    ask: Ask
+    answer: Answer
+    facts: Facts
+    file: str
+
+    @property
+    def teacher(self) -> str:
+        """Who answered, as the log says: provider (or `calls`) and model (or `unknown`)."""
+        model = self.facts.model or "unknown"
+        provider = self.facts.provider or "calls"
+        return model if model.startswith(f"{provider}/") else f"{provider}/{model}"

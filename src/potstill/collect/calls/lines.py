@@ -1,0 +1,151 @@
+"""Rows of a log, one after the other, without holding the file.
+
+A row that cannot be read is yielded as such, with its place: one damaged line does not cost the
+others.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from potstill.collect.calls.call import Reason
+from potstill.collect.sources import Row
+from potstill.errors import PotstillError
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
+_LONGEST_LINE = 64 << 20  # bytes; no call is that long, and it would fill the memory
+_PARQUET_ROWS = 256
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be read: where it is, and why."""
+
+    place: str
+    reason: Reason
+
+
+def log_rows(path: str) -> Iterator[Row | BadRow]:
+    """Yield the rows of a log in its order; blank lines are no rows.
+
+    Raises PotstillError where the file is not there, of another kind, or damaged as a whole.
+    """
+    file = Path(path).expanduser()
+    kind = next((s for s in SUFFIXES if file.name.lower().endswith(s)), None)
+    if file.is_dir():
+        raise PotstillError(f"{path} is a directory; name the files in collect.calls.path")
+    if not file.is_file():
+        raise PotstillError(f"the log of calls {path} does not exist; check collect.calls.path")
+    if kind is None:
+        raise PotstillError(
+            f"the log of calls {file.name} is none of the known kinds; give a file that ends in "
+            f"{', '.join(SUFFIXES)}"
+        )
+    try:
+        if kind == ".parquet":
+            yield from _parquet(file)
+        elif kind == ".csv":
+            yield from _csv(file)
+        else:
+            opened: IO[bytes] = gzip.open(file) if kind.endswith(".gz") else file.open("rb")  # type: ignore[assignment]
+            with opened:
+                yield from _jsonl(opened, file.name)
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise PotstillError(
+            f"the log of calls {file.name} cannot be read ({type(error).__name__}); "
+            "it may be damaged or cut off: write it again"
+        ) from error
+
+
+def loads(text: str) -> Any:
+    """Return the value of JSON text. Raises ValueError, for NaN and too deep nesting too."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _jsonl(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
+    number = 0
+    while line := file.readline(_LONGEST_LINE):
+        number += 1
+        place = f"{name}, line {number}"
+        if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
+            while (rest := file.readline(_LONGEST_LINE)) and not rest.endswith(b"\n"):
+                pass
+            yield BadRow(place, Reason.TOO_LONG)
+        elif line.strip():
+            yield _json_row(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, place)
+
+
+def _json_row(line: bytes, place: str) -> Row | BadRow:
+    try:
+        value = loads(line.decode())
+    except ValueError:
+        return BadRow(place, Reason.UNREADABLE)
+    return Row(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
+
+
+def _csv(path: Path) -> Iterator[Row | BadRow]:
+    # The module's own limit (128 KiB a cell) is shorter than many prompts.
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))
+    with path.open("rb") as raw:
+        # Bytes that are not UTF-8 become lone surrogates, and so a row that is not text.
+        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        reader = csv.reader(text, strict=True)
+        header: list[str] | None = None
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                yield BadRow(f"{path.name}, line {reader.line_num}", Reason.UNREADABLE)
+                continue
+            place = f"{path.name}, line {reader.line_num}"
+            if not cells:
+                continue
+            if header is None:
+                header = cells
+            elif len(cells) > len(header):
+                yield BadRow(place, Reason.UNREADABLE)
+            else:
+                padded = [*cells, *[None] * (len(header) - len(cells))]
+                yield Row(dict(zip(header, padded, strict=True)), place)
+
+
+def _parquet(path: Path) -> Iterator[Row | BadRow]:
+    number = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+            for row in _batch_rows(batch):
+                number += 1
+                place = f"{path.name}, row {number}"
+                yield BadRow(place, Reason.NOT_TEXT) if row is None else Row(row, place)
+
+
+def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
+    """Yield the rows of a batch; None where a text column holds no text."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for at in range(batch.num_rows):
+            try:
+                yield batch.slice(at, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield None

@@ -1,0 +1,200 @@
+"""Read logs of calls: every row once, repeats merged, what is left out counted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from potstill.collect.calls.batch import batch_records
+from potstill.collect.calls.call import Answer, Ask, Call, Facts, Messages, Reason, Record
+from potstill.collect.calls.forms import Detected, Form, detect, first_rows, require_column
+from potstill.collect.calls.lines import BadRow, log_rows
+from potstill.collect.calls.readers import read_chat, read_litellm, read_table
+from potstill.collect.calls.tally import Tally
+from potstill.errors import PotstillError
+from potstill.exchanges.exchange import canonical_json, prompt_id_of
+from potstill.recipe import CallsConfig
+
+
+@dataclass(frozen=True)
+class Log:
+    """What the files of a log hold; nothing in it depends on the order of their rows.
+
+    `calls` are distinct. `asks` holds the messages and the file of every usable request, answered
+    or not, by prompt id. `identities` maps `Call.teacher` to that name with the digest of its
+    calls. `models` are the models' names, those with the most rows first.
+    """
+
+    name: str
+    detected: Detected
+    calls: tuple[Call, ...]
+    asks: dict[str, tuple[Messages, str]]
+    identities: dict[str, str]
+    models: tuple[str, ...]
+    tally: Tally
+
+
+def read_calls(config: CallsConfig) -> Log:
+    """Return what the files of `collect.calls` hold, each text once.
+
+    Raises PotstillError where a file cannot be read, the files are of several forms, a column is
+    not there, or a batch lacks its input or its output.
+    """
+    detected = form_of(config)
+    gathered = _Gathering(config)
+    for found, place in _records(config, detected.form):
+        gathered.add(found, place)
+    return Log(
+        name=_log_name(config.paths),
+        detected=detected,
+        calls=tuple(gathered.calls[key] for key in sorted(gathered.calls)),
+        asks=dict(sorted(gathered.asks.items())),
+        identities=gathered.identities(),
+        models=tuple(gathered.tally.models),
+        tally=gathered.tally,
+    )
+
+
+def form_of(config: CallsConfig) -> Detected:
+    """Return the one form of all files, stated or told from their first rows."""
+    if config.form == "auto":
+        found = _one_form(config)
+    else:
+        found = Detected(config.form, "the recipe states it")
+    first = [row for path in config.paths for row in first_rows(path)]
+    if found.form == "table":
+        require_column(first, config.prompt_column, "prompt_column")
+        if config.use == "exchanges":
+            require_column(first, config.response_column, "response_column")
+    return found
+
+
+def _one_form(config: CallsConfig) -> Detected:
+    each = {
+        path: detect(
+            path, config.prompt_column, config.response_column, responses=config.use == "exchanges"
+        )
+        for path in config.paths
+    }
+    if len({found.form for found in each.values()}) > 1:
+        ways = ", ".join(f"{Path(path).name} is {found.form}" for path, found in each.items())
+        raise PotstillError(
+            f"the logs of calls are of different forms ({ways}); read each form in a run of its "
+            "own, or state collect.calls.form"
+        )
+    return next(iter(each.values()))
+
+
+def _records(config: CallsConfig, form: Form) -> Iterator[tuple[Record | Reason, str]]:
+    """Yield a record, or why there is none, and its place, for every row."""
+    if form == "batch":
+        yield from batch_records(config.paths, answers=config.use == "exchanges")
+        return
+    for path in config.paths:
+        for row in log_rows(path):
+            if isinstance(row, BadRow):
+                yield row.reason, row.place
+            elif form == "chat":
+                yield read_chat(row.values), row.place
+            elif form == "litellm":
+                yield read_litellm(row.values), row.place
+            else:
+                columns = (config.prompt_column, config.response_column)
+                yield read_table(row.values, *columns), row.place
+
+
+class _Gathering:
+    """Calls and requests by digest, as they are read."""
+
+    def __init__(self, config: CallsConfig) -> None:
+        self._config = config
+        self._keys: defaultdict[str, set[bytes]] = defaultdict(set)
+        self.calls: dict[bytes, Call] = {}
+        self.asks: dict[str, tuple[Messages, str]] = {}
+        self.tally = Tally()
+
+    def add(self, found: Record | Reason, place: str) -> None:
+        """Take in one row, or count why not."""
+        self.tally.rows += 1
+        if isinstance(found, Reason):
+            self.tally.leave_out(found, place)
+            return
+        facts, wanted = found.facts, self._config.model
+        if wanted is not None and wanted not in (facts.model, facts.returned_model):
+            self.tally.leave_out(Reason.OTHER_MODEL, place)
+            return
+        self.tally.saw(facts.model, facts.spend)
+        if isinstance(found.ask, Reason):
+            failed = Reason.ERROR in found.answers
+            self.tally.leave_out(Reason.ERROR if failed else found.ask, place)
+            return
+        file = place.rpartition(", ")[0]
+        room = self._config.max_characters - sum(len(m["content"]) for m in found.ask.messages)
+        if room >= 0:
+            self._add_ask(found.ask, file)
+        if self._config.use == "prompts":
+            if room < 0:
+                self.tally.leave_out(Reason.TOO_LONG, place)
+            return
+        for answer in found.answers:
+            if isinstance(answer, Reason):
+                self.tally.leave_out(answer, place)
+            else:
+                self._add_call(Call(found.ask, answer, facts, file), room, place)
+
+    def identities(self) -> dict[str, str]:
+        """Return who answered, each with the digest of what it answered."""
+        return {
+            teacher: f"{teacher}@{blake3(b''.join(sorted(keys))).hexdigest(length=8)}"
+            for teacher, keys in sorted(self._keys.items())
+        }
+
+    def _add_ask(self, ask: Ask, file: str) -> None:
+        key = prompt_id_of(ask.messages)
+        known = self.asks.get(key)
+        if known is None:
+            self.asks[key] = (ask.messages, file)
+        else:
+            self.asks[key] = (known[0], min(known[1], file))
+            if self._config.use == "prompts":
+                self.tally.repeats += 1
+
+    def _add_call(self, call: Call, room: int, place: str) -> None:
+        key = _content_key(call.teacher, call.ask, call.answer)
+        self._keys[call.teacher].add(key)
+        if len(call.answer.response) + len(call.answer.reasoning or "") > room:
+            self.tally.leave_out(Reason.TOO_LONG, place)
+            return
+        known = self.calls.get(key)
+        if known is not None:
+            self.tally.repeats += 1
+            call = min(known, call, key=_preference)
+        self.calls[key] = call
+
+
+def _content_key(teacher: str, ask: Ask, answer: Answer) -> bytes:
+    """Return 16 bytes that name what was asked of whom, and what came back."""
+    asked = [teacher, list(ask.messages), ask.tools, dict(ask.sampling)]
+    answered = [answer.response, answer.reasoning, answer.tool_calls]
+    return blake3(canonical_json([asked, answered])).digest(length=16)
+
+
+def _preference(call: Call) -> tuple[Any, ...]:
+    """Return the rank of a repeat: how it ended is known, earliest, then by content alone."""
+    facts: Facts = call.facts
+    return (
+        call.answer.finish_reason is None,
+        facts.created_at is None,
+        facts.created_at or "",
+        canonical_json([asdict(facts), call.answer.finish_reason, call.file]),
+    )
+
+
+def _log_name(paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{min(Path(path).name for path in paths)}{more}"
