@@ -1,0 +1,1 @@
+"""A model behind an OpenAI-compatible HTTP server: asked, paced, paid for."""

@@ -1,0 +1,255 @@
+"""Ask a server: one prompt in, its answer or the reason for having none out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx2
+
+from potstill.models.endpoint import complaints
+from potstill.models.endpoint.address import host_of, is_own_host
+from potstill.models.endpoint.budget import Budget, Tokens, most_prompt_tokens
+from potstill.models.endpoint.concurrency import InFlightLimit, Slots
+from potstill.models.endpoint.refusals import Setback, setback_of
+from potstill.models.endpoint.retry import wait_s
+from potstill.models.endpoint.wire import (
+    Answer,
+    ChatRequest,
+    UnreadableAnswer,
+    offered_models,
+    parse_answer,
+    request_body,
+)
+from potstill.recipe import EndpointConfig
+
+_CONNECT_S = 15.0
+# A rate limit is no fault of the prompt: it may come back this many times as often.
+_RATE_LIMIT_PATIENCE = 5
+_LONGEST_WAIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An answer, the tokens it is charged with, and how long its request was open, in seconds."""
+
+    answer: Answer
+    used: Tokens
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a prompt has no answer. `budget`: it was not asked, since that could exceed the budget."""
+
+    reason: str
+    kind: Literal["prompt", "budget"] = "prompt"
+
+
+def key_of(config: EndpointConfig, environ: Mapping[str, str]) -> str | None:
+    """Return the key that the recipe's environment variable holds, None where it names none.
+
+    Raises PotstillError, without the value, where it is missing or no header can carry it.
+    """
+    if config.key_env is None:
+        return None
+    key = environ.get(config.key_env, "").strip()
+    if not key:
+        raise complaints.key_not_set(config)
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise complaints.key_unusable(config)
+    return key
+
+
+class EndpointClient:
+    """A server that is asked for one model's answers; use it as an async context manager.
+
+    It holds the key, which nothing that it returns, raises or prints contains. `budget`, `slots`
+    and the counts are for reading.
+    """
+
+    def __init__(
+        self, config: EndpointConfig, model: str, *, key: str | None = None, budget: Budget
+    ) -> None:
+        self.config, self.model, self.budget = config, model, budget
+        self.slots = Slots(InFlightLimit(config.max_in_flight))
+        self.requests = self.retries = self.answers = 0
+        self.uncertain = Tokens()  # of tries that brought nothing but may have been charged
+        self._key = key
+        self._offered: list[str] | None = None
+        self._own = is_own_host(host_of(config.url))
+        self._settled = asyncio.Condition()
+        self._http = httpx2.AsyncClient(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx2.Timeout(config.timeout_s, connect=min(_CONNECT_S, config.timeout_s)),
+            limits=httpx2.Limits(
+                max_connections=config.max_in_flight,
+                max_keepalive_connections=config.max_in_flight,
+            ),
+            trust_env=not self._own,  # a proxy is not on the way to one's own network
+        )
+
+    async def __aenter__(self) -> EndpointClient:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._http.__aexit__(*error)
+
+    async def check(self) -> None:
+        """Ask for the server's list of models, which costs nothing, before anything else.
+
+        Raises PotstillError where no server is there, it is no OpenAI-compatible one, it refuses
+        the key, or it lists models and not this one. A server without a list passes.
+        """
+        for failures in range(1, self.config.tries + 1):
+            try:
+                response = await self._http.get(f"{self.config.url}/models")
+            except httpx2.ConnectError:
+                raise complaints.no_server(self.config) from None
+            except httpx2.HTTPError:
+                response = None
+            if response is not None and response.status_code == 200:
+                self._offered = offered_models(response.content)
+                if self._offered is None:
+                    raise complaints.no_openai_server(self.config, "models gave no list")
+                if self._offered and not _serves(self._offered, self.model):
+                    raise complaints.unknown_model(self.config, self.model, self._offered)
+                return
+            if response is not None and response.status_code in (400, 404, 405, 501):
+                return
+            setback = Setback("dropped", "transient")
+            if response is not None:
+                setback = self._setback(response)
+            if setback.verdict != "final" and failures < self.config.tries:
+                await asyncio.sleep(wait_s(setback.asked_wait_s, failures, random.random()))
+        raise complaints.no_server(self.config)
+
+    async def ask(self, request: ChatRequest) -> Asked | Failure:
+        """Return the answer, after as many tries as the recipe allows, or why there is none.
+
+        Raises PotstillError where no other prompt would fare better.
+        """
+        body = request_body(
+            request,
+            self.model,
+            top_logprobs=self.config.top_logprobs,
+            spell_out=self._own,
+            extra=self.config.extra,
+        )
+        content, worst = json.dumps(body).encode(), self._worst(request, body)
+        faults = limits = 0
+        while True:
+            if not await self._may_start(worst):
+                return Failure("the budget", "budget")
+            outcome = await self._try(content, request.n, worst)
+            if isinstance(outcome, Asked):
+                return outcome
+            faults += outcome.verdict == "transient"
+            limits += outcome.verdict == "rate_limit"
+            if (
+                outcome.verdict == "final"
+                or faults >= self.config.tries
+                or limits >= self.config.tries * _RATE_LIMIT_PATIENCE
+                or (outcome.asked_wait_s or 0) > _LONGEST_WAIT_S
+            ):
+                return Failure(outcome.reason)
+            self.retries += 1
+            await asyncio.sleep(wait_s(outcome.asked_wait_s, faults + limits, random.random()))
+
+    def _worst(self, request: ChatRequest, body: Mapping[str, Any]) -> Tokens:
+        """Return more tokens than the request can be charged with."""
+        limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
+        known = [limit for limit in limits if isinstance(limit, int)]
+        if not known and (self.config.budget or self.config.budget_tokens):
+            raise complaints.unbounded(self.config)
+        longest = max(known, default=request.sampling.max_tokens)
+        prompt = most_prompt_tokens(message["content"] for message in request.messages)
+        return Tokens(prompt, longest * request.n)
+
+    async def _may_start(self, worst: Tokens) -> bool:
+        async with self._settled:
+            while (verdict := self.budget.reserve(worst)) == "wait":
+                await self._settled.wait()
+        return verdict == "go"
+
+    async def _settle(self, worst: Tokens, used: Tokens) -> None:
+        self.budget.settle(worst, used)
+        async with self._settled:
+            self._settled.notify_all()
+
+    async def _try(self, content: bytes, n: int, worst: Tokens) -> Asked | Setback:
+        used = Tokens()
+        try:
+            async with self.slots.slot() as episode:
+                self.requests += 1
+                started = time.perf_counter()
+                outcome = await self._send(content, n)
+                latency = time.perf_counter() - started
+                if isinstance(outcome, Answer):
+                    self.slots.answered(episode, latency)
+                    self.answers += 1
+                elif outcome.verdict != "final":
+                    self.slots.congested(episode)
+            if isinstance(outcome, Answer):
+                used = _used(outcome, worst, n)
+                return Asked(outcome, used, latency)
+            if outcome.billed:
+                used = worst
+                self.uncertain += worst
+            return outcome
+        finally:
+            await self._settle(worst, used)
+
+    async def _send(self, content: bytes, n: int) -> Answer | Setback:
+        headers = {"Content-Type": "application/json"}
+        url = f"{self.config.url}/chat/completions"
+        try:
+            response = await self._http.post(url, content=content, headers=headers)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            return Setback("no connection", "transient")
+        except httpx2.TimeoutException:
+            return Setback("timed out", "transient", billed=True)
+        except httpx2.HTTPError:
+            return Setback("connection dropped", "transient", billed=True)
+        if response.status_code != 200:
+            return self._setback(response)
+        if self._key and self._key.encode() in response.content:
+            return Setback("the response holds the key", "final", billed=True)
+        try:
+            return parse_answer(response.content, n)
+        except UnreadableAnswer as error:
+            return Setback(error.reason, "transient", billed=error.billed)
+
+    def _setback(self, response: httpx2.Response) -> Setback:
+        return setback_of(
+            response.status_code,
+            response.headers,
+            response.content,
+            config=self.config,
+            model=self.model,
+            offered=self._offered,
+            key=self._key,
+            answered_before=self.answers > 0,
+        )
+
+
+def _serves(offered: list[str], model: str) -> bool:
+    """Tell whether a list has the model: by its name, with Ollama's tag, without a route."""
+    return bool({model, f"{model}:latest", model.partition(":")[0]}.intersection(offered))
+
+
+def _used(answer: Answer, worst: Tokens, n: int) -> Tokens:
+    """Return what an answer is charged with: its usage, the worst case where that is missing."""
+    prompt = answer.usage.get("prompt_tokens", worst.prompt)
+    response = answer.usage.get("completion_tokens", worst.response)
+    if n > 1:
+        # llama.cpp counts one of the answers only; those that were cut off have a known length.
+        cut = sum(choice.finish == "length" for choice in answer.choices)
+        response = max(response, cut * worst.response // n)
+    return Tokens(prompt, response)

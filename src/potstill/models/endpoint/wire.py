@@ -1,0 +1,296 @@
+"""The chat-completions format: request bodies out, answers in. Pure functions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard
+
+from potstill.models.sampling import Sampling
+
+Finish = Literal["stop", "length"]
+
+_FINISHES: dict[str, Finish] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "end_turn": "stop",
+    "tool_calls": "stop",
+    "function_call": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+}
+_USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
+_USAGE_DETAILS = (
+    ("completion_tokens_details", "reasoning_tokens"),
+    ("prompt_tokens_details", "cached_tokens"),
+)
+_NUL = "a NUL byte in the response"
+_LONGEST_LABEL = 200  # characters of a model name or fingerprint that are kept
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One prompt, and how many answers to it are wanted."""
+
+    messages: tuple[Mapping[str, str], ...]
+    sampling: Sampling
+    seed: int
+    n: int = 1
+
+
+@dataclass(frozen=True)
+class ScoredToken:
+    """One position of a response: its token, and the likeliest ones with their log-probabilities.
+
+    Each is named by its id where the server tells it (-1 elsewhere) and by its text. `top` holds
+    (id, text, log-probability in nats).
+    """
+
+    token_id: int
+    text: str
+    top: tuple[tuple[int, str, float], ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer. `scores` is None where the server gave no log-probabilities."""
+
+    text: str
+    finish: Finish
+    reasoning: str | None = None
+    tool_calls: str | None = None
+    scores: tuple[ScoredToken, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a response holds: choices that can be used, and for each other one the reason why not.
+
+    `model` and `fingerprint` are what the server says of itself.
+    """
+
+    choices: tuple[Choice, ...]
+    unusable: tuple[str, ...]
+    usage: dict[str, int]
+    model: str | None
+    fingerprint: str | None
+
+
+class UnreadableAnswer(ValueError):
+    """A response with status 200 that is no answer; `reason` says why, in fixed words.
+
+    `billed` tells whether text may have been generated for it.
+    """
+
+    def __init__(self, reason: str, *, billed: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.billed = reason, billed
+
+
+def request_body(
+    request: ChatRequest,
+    model: str,
+    *,
+    top_logprobs: int = 0,
+    spell_out: bool = False,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the JSON body of a request.
+
+    `spell_out` also states what truncates nothing: llama.cpp, vLLM and SGLang truncate by
+    defaults of their own unless told not to, while hosted APIs refuse fields that they do not
+    know. `extra` is merged into it; a None there takes a field out.
+    """
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [dict(message) for message in request.messages],
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": request.seed,
+    }
+    if request.n > 1:
+        body["n"] = request.n
+    if sampling.top_k or spell_out:
+        body["top_k"] = sampling.top_k or -1
+    if spell_out:
+        body["min_p"] = 0.0
+    if top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": top_logprobs}
+    body |= dict(extra or {})
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def parse_answer(content: bytes, n: int) -> Answer:
+    """Return what a response with status 200 holds, at most `n` choices.
+
+    Raises UnreadableAnswer where it is no answer at all: no JSON, an error, a page.
+    """
+    found = _json(content)
+    if found.get("error"):
+        raise UnreadableAnswer("an error with status 200")
+    choices = found.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise UnreadableAnswer("no choices in the response")
+    read = [_choice(choice) for choice in choices[:n]]
+    return Answer(
+        choices=tuple(choice for choice in read if isinstance(choice, Choice)),
+        unusable=tuple(reason for reason in read if isinstance(reason, str)),
+        usage=_usage(found.get("usage")),
+        model=_label(found.get("model")),
+        fingerprint=_label(found.get("system_fingerprint")),
+    )
+
+
+def offered_models(content: bytes) -> list[str] | None:
+    """Return the names in a list of models, aliases included; None where it is no such list."""
+    try:
+        rows = _json(content).get("data")
+    except UnreadableAnswer:
+        return None
+    if not isinstance(rows, list):
+        return None
+    names: list[str] = []
+    for row in rows:
+        if isinstance(row, dict):
+            aliases = row.get("aliases")
+            found = [row.get("id"), *(aliases if isinstance(aliases, list) else [])]
+            names += [name for name in map(_label, found) if name]
+    return list(dict.fromkeys(names))
+
+
+def error_fields(content: bytes) -> dict[str, Any]:
+    """Return the error object of a response that is no success; empty where there is none.
+
+    It may quote the prompt or the key: never show it as it is.
+    """
+    try:
+        found = _json(content)
+    except UnreadableAnswer:
+        return {}
+    error = found.get("error", found)
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def shares(total: int, weights: Sequence[int]) -> list[int]:
+    """Return whole numbers that add up to `total`, about in proportion to the weights."""
+    whole = sum(weights) or len(weights)
+    parts = [weight if sum(weights) else 1 for weight in weights]
+    ends = [round(total * sum(parts[: i + 1]) / whole) for i in range(len(parts))]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _json(content: bytes) -> dict[str, Any]:
+    start = content[:256].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
+        raise UnreadableAnswer("an HTML page")
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        raise UnreadableAnswer("no JSON, or JSON cut short", billed=True) from None
+    if not isinstance(found, dict):
+        raise UnreadableAnswer("no choices in the response")
+    return found
+
+
+def _choice(raw: Any) -> Choice | str:
+    """Return a choice, or why it cannot be used."""
+    message = raw.get("message") if isinstance(raw, dict) else None
+    if not isinstance(message, dict):
+        return "no message in the response"
+    finish = raw.get("finish_reason")
+    if finish == "content_filter":
+        return "withheld by the server's content filter"
+    if finish not in _FINISHES:
+        return "no known finish reason"
+    calls = message.get("tool_calls")
+    called = json.dumps(calls, sort_keys=True, ensure_ascii=False) if calls else None
+    if called and "\\u0000" in called:
+        return _NUL
+    reasoning = message.get("reasoning_content") or message.get("reasoning") or None
+    content = message.get("content")
+    if content is not None and not isinstance(content, str):
+        return "a response that is no text"
+    choice = Choice(
+        text=content or "",
+        finish=_FINISHES[finish],
+        reasoning=reasoning if isinstance(reasoning, str) else None,
+        tool_calls=called,
+        scores=_scores(raw.get("logprobs")),
+    )
+    parts = (choice.text, choice.reasoning, choice.tool_calls)
+    return next((bad for part in parts if part and (bad := _flaw(part))), choice)
+
+
+def _flaw(text: str) -> str | None:
+    """Return why a text cannot be stored."""
+    if "\0" in text:
+        return _NUL
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "a lone surrogate in the response"
+    return None
+
+
+def _scores(raw: Any) -> tuple[ScoredToken, ...] | None:
+    rows = raw.get("content") if isinstance(raw, dict) else None
+    if not isinstance(rows, list) or not rows:
+        return None
+    scored = []
+    for row in rows:
+        top = row.get("top_logprobs") if isinstance(row, dict) else None
+        entries = [_entry(entry) for entry in top] if isinstance(top, list) else []
+        own = _entry(row)
+        if own is None or not entries or None in entries:
+            return None
+        scored.append(ScoredToken(own[0], own[1], tuple(e for e in entries if e is not None)))
+    return tuple(scored)
+
+
+def _entry(raw: Any) -> tuple[int, str, float] | None:
+    """Return (id or -1, text, log-probability) of one token."""
+    if not isinstance(raw, dict):
+        return None
+    text, logp, token_id = raw.get("token"), raw.get("logprob"), raw.get("id")
+    if not isinstance(text, str) or not _is_number(logp) or math.isnan(float(logp)):
+        return None
+    named = text.removeprefix("token_id:")
+    if named != text and named.isdecimal():  # vLLM's return_tokens_as_token_ids
+        token_id = int(named)
+    if not isinstance(token_id, int) or isinstance(token_id, bool):
+        token_id = -1
+    return max(-1, token_id), text, float(logp)
+
+
+def _usage(raw: Any) -> dict[str, int]:
+    """Return the token counts that are whole numbers of tokens."""
+    if not isinstance(raw, dict):
+        return {}
+    found = {name: raw.get(name) for name in _USAGE}
+    for group, name in _USAGE_DETAILS:
+        details = raw.get(group)
+        found[name] = details.get(name) if isinstance(details, dict) else None
+    return {
+        name: int(count)
+        for name, count in found.items()
+        if _is_number(count) and 0 <= count < 2**31 and int(count) == count
+    }
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _label(value: Any) -> str | None:
+    """Return a name that the server gives, cut and cleaned, None where it gives none."""
+    if not isinstance(value, str):
+        return None
+    clean = value.encode("utf-8", "replace").decode().replace("\0", "")
+    return clean[:_LONGEST_LABEL] or None
