@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from potstill.collect.calls.exchanges import require_terms
+from potstill.collect.calls.reading import Log, read_calls
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
 from potstill.exchanges.exchange import Exchange
@@ -20,6 +22,7 @@ from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
 from potstill.models.chat import prompt_ids
+from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.head import Head
 from potstill.models.load import head_of, load, load_tokenizer, locate
 from potstill.models.loaded import LoadedModel
@@ -30,8 +33,10 @@ from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
 from potstill.rundir import RunDir
-from potstill.terms.gate import TermsDecision, decide
+from potstill.terms.calls import evidence_of_calls
+from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
+from potstill.terms.surfaces import evidence_of_endpoint
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,22 @@ class Job:
 
     @cached_property
     def decision(self) -> TermsDecision:
-        """The terms gate's answer, from the teacher's own files, before it is asked anything."""
-        stated = self.recipe.teacher
+        """The terms gate's answer, before the teacher is asked anything.
+
+        It goes by the teacher's own files; where there are none, by what the recipe says of the
+        answers' source, or by the server's host and the model's name.
+        """
+        stated, calls = self.recipe.teacher, self.recipe.collect.calls
+        if self.recipe.collect.gold:
+            return own_answers(stated.model)
+        if calls is not None and calls.use == "exchanges":
+            found = evidence_of_calls(calls.source, self.calls.models)
+            decision = decide(self.calls.name, found, calls.terms)
+            require_terms(decision)
+            return decision
+        if stated.endpoint is not None:
+            served = evidence_of_endpoint(stated.endpoint.url, stated.model)
+            return decide(stated.model, served, stated.terms).require()
         directory = locate(stated.model, revision=stated.revision)
         return decide(stated.model, licence_of(directory), stated.terms).require()
 
@@ -68,6 +87,13 @@ class Job:
             known = {"precision": "bf16" if dtype == torch.bfloat16 else "fp32"}
             self.run.finish("precision", known)
         return str(known["precision"])
+
+    @cached_property
+    def calls(self) -> Log:
+        """The stored calls that the recipe names."""
+        stated = self.recipe.collect.calls
+        assert stated is not None
+        return read_calls(stated)
 
     @property
     def device(self) -> torch.device:
@@ -120,7 +146,11 @@ class Job:
     @property
     def teacher_identity(self) -> str:
         """The teacher's identity, as the run's first call found it."""
-        known = self.run.done("teacher")
+        endpoint, known = self.recipe.teacher.endpoint, self.run.done("teacher")
+        if endpoint is not None:
+            return endpoint_identity(
+                endpoint.provider, self.recipe.teacher.model, endpoint.revision
+            )
         return str(known["identity"]) if known else self.teacher.identity
 
     @property

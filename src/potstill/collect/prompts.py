@@ -102,15 +102,23 @@ class Known:
 
 
 def read_known(
-    source: str, config: PromptsConfig, *, gold: str | None, slice_: str | None
+    source: str,
+    config: PromptsConfig,
+    *,
+    gold: str | None,
+    slice_: str | None,
+    check: Callable[[Any, str], Any],
 ) -> dict[str, Known]:
     """Return, by prompt id, what the columns `gold` and `slice_` of a source say.
 
-    Gold answers that are no text are spelled as JSON. Raises PotstillError where a column is not
-    there, and where one prompt has two different right answers.
+    Gold answers that are no text are spelled as JSON; `check(answer, place)` raises where one is
+    none that the task allows. Raises PotstillError where a column is not there, and where one
+    prompt has two different right answers.
     """
     found: dict[str, Known] = {}
     for row, messages in _rows_and_prompts(source, config):
+        if gold is not None:
+            check(_value(row, gold, "task.gold"), row.place)
         known = Known(
             None if gold is None else _spelled(_value(row, gold, "task.gold")),
             None if slice_ is None else _spelled(_value(row, slice_, "task.slice")),

@@ -5,17 +5,70 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from potstill.collect.answers import Question, collect, plan_waves, questions
+from potstill.collect.answers import Question, collect, gold_exchanges, plan_waves, questions
+from potstill.collect.calls.exchanges import exchanges_from_calls, prompts_from_calls
 from potstill.collect.magpie import written_prompts
-from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_known, read_prompts
 from potstill.collect.targets import target_specs
 from potstill.exchanges.exchange import Prompt
+from potstill.exchanges.overlap import OverlapReport
+from potstill.exchanges.task_answers import AnswerForm
 from potstill.job import Job, record
 from potstill.models.sampling import Sampling
+
+# Who answered, where the rows came with their answers.
+GOLD = "gold"
 
 
 def collect_answers(job: Job) -> dict[str, Any]:
     """Plan the prompts, have them answered, and return the figures."""
+    if job.recipe.collect.gold:
+        return _from_gold(job)
+    if job.recipe.text_only and job.recipe.collect.calls is not None:
+        return _from_calls(job)
+    return _from_teacher(job)
+
+
+def _from_gold(job: Job) -> dict[str, Any]:
+    """Store the right answers that the rows came with."""
+    plan = _planned(job)
+    job.run.finish("teacher", {"identity": GOLD})
+    job.store.append(gold_exchanges(plan.prompts, GOLD, job.decision))
+    return _stored(job, plan.overlap)
+
+
+def _from_calls(job: Job) -> dict[str, Any]:
+    """Store past calls, and say what was left out."""
+    found = exchanges_from_calls(job.calls, job.recipe.prompts, job.decision, seed=job.recipe.seed)
+    job.run.finish("prompts", found.plan.record())
+    named = sorted({row.teacher for row in found.exchanges})
+    job.run.finish("teacher", {"identity": named[0] if len(named) == 1 else "calls/several"})
+    for note in (*found.plan.notes, *found.report.notes()):
+        job.progress.note(note)
+    job.store.append(found.exchanges)
+    return _stored(job, found.plan.overlap, notes=list(found.report.notes()))
+
+
+def _stored(job: Job, found: OverlapReport, **more: Any) -> dict[str, Any]:
+    """Return the figures of answers that nobody was asked for."""
+    texts = [t for split in ("train", "validation", "held_out") for t in job.parent_ids(split)]
+    stats = job.store.stats()
+    figures = {
+        "exchanges": len(texts),
+        "computed": len(texts),
+        "response_tokens": sum(len(response) for _, response in texts),
+        "seconds": 0.0,
+        "tokens_per_s": 0.0,
+        **more,
+    }
+    return {
+        "figures": figures,
+        "overlap": found.record(),
+        "stored": {name: stats[name] for name in ("exchanges", "targets")},
+    }
+
+
+def _from_teacher(job: Job) -> dict[str, Any]:
     plan = _planned(job)
     recipe = job.recipe.collect
     asked = [p for p in plan.prompts if p.split != "held_out"]
@@ -55,11 +108,26 @@ def _planned(job: Job) -> PromptPlan:
     stored = job.run.done("prompts")
     if stored is not None:
         return PromptPlan.from_record(stored)
-    plan = plan_prompts(job.recipe.prompts, seed=job.recipe.seed, read=read)
+    if job.recipe.collect.calls is not None:
+        plan = prompts_from_calls(job.calls, job.recipe.prompts, seed=job.recipe.seed).plan
+    else:
+        plan = plan_prompts(job.recipe.prompts, seed=job.recipe.seed, read=read)
     for note in plan.notes:
         job.progress.note(note)
+    plan = _told(job, plan)
     job.run.finish("prompts", plan.record())
     return plan
+
+
+def _told(job: Job, plan: PromptPlan) -> PromptPlan:
+    """Return the plan with the right answers and slices that its rows came with."""
+    task, prompts = job.recipe.task, job.recipe.prompts
+    if task is None or (task.gold is None and task.slice is None):
+        return plan
+    check, known = AnswerForm.of(task).gold, dict[str, Known]()
+    for source in dict.fromkeys(filter(None, (prompts.source, prompts.held_out))):
+        known |= read_known(source, prompts, gold=task.gold, slice_=task.slice, check=check)
+    return plan.knowing(known)
 
 
 def _answers(

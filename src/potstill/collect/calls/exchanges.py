@@ -56,7 +56,7 @@ def exchanges_from_calls(
     Several answers to one request differ in `sample_index`, numbered by their content. Raises
     PotstillError where the terms do not permit it, or no call is left.
     """
-    _require(decision)
+    require_terms(decision)
     asks = {prompt_id_of(c.ask.messages): log.asks[prompt_id_of(c.ask.messages)] for c in log.calls}
     plan = _plan(log, asks, prompts, seed)
     splits: dict[str, Split] = {p.prompt_id: p.split for p in plan.prompts}
@@ -78,7 +78,8 @@ def prompts_from_calls(log: Log, prompts: PromptsConfig, *, seed: int) -> Calls:
     return Calls((), plan, _report(log, missing, (), prompts=len(log.asks) - missing))
 
 
-def _require(decision: TermsDecision) -> None:
+def require_terms(decision: TermsDecision) -> None:
+    """Raise PotstillError where the terms do not permit that the calls are learnt from."""
     if not decision.permitted:
         raise PotstillError(
             f"the calls of {decision.teacher} may not be distilled yet: {decision.reason}; state "
