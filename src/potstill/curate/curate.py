@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from potstill.curate import filters
 from potstill.curate.choose import not_shortest
+from potstill.curate.curation import FILTERS, Curation, Verified
 from potstill.curate.decontaminate import contaminated, evaluation_runs
 from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingled
 from potstill.curate.extras import extra_package
@@ -29,20 +28,6 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import CurateConfig
 
 MARKER = "curate"
-FILTERS = (
-    "invalid",
-    "empty",
-    "truncated",
-    "refusal",
-    "repetition",
-    "language",
-    "contaminated",
-    "verify",
-    "duplicate",
-    "near_duplicate",
-    "judge",
-    "sample",
-)
 # The others would make held-out figures those of an easier task.
 _FOR_EVERY_SPLIT = ("invalid", "empty")
 
@@ -50,88 +35,6 @@ Reasons = dict[str, str]
 """exchange_id of each row that is dropped: why."""
 Find = Callable[[Sequence[Exchange]], Reasons]
 RowFilter = Callable[[Exchange], str | None]
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What a verifier found among training rows that it got to see.
-
-    `unknown` had no gold answer. `tokens` were generated for the rows that were checked, reasoning
-    included; None where any count is missing.
-    """
-
-    checked: int
-    correct: int
-    unknown: int
-    tokens: int | None
-
-    @property
-    def correct_per_1000_tokens(self) -> float | None:
-        """Right answers for 1,000 generated tokens."""
-        return 1000 * self.correct / self.tokens if self.tokens else None
-
-
-@dataclass(frozen=True)
-class Curation:
-    """The judgement on every row.
-
-    `marks` has one mark a row, sorted by exchange_id; the reason of a dropped one is
-    `FILTER: why`. `dropped` counts rows by the first filter that drops them, `alone` what each
-    filter that ran would drop by itself (a judge: of the rows that it was asked about).
-    `examples` holds ids for each filter, `notes` sentences for people.
-    """
-
-    marks: tuple[Mark, ...]
-    train: int
-    train_kept: int
-    dropped: dict[str, int]
-    alone: dict[str, int]
-    examples: dict[str, tuple[str, ...]]
-    verified: Verified | None = None
-    judge: str | None = None
-    scores: dict[str, float | None] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def kept(self) -> frozenset[str]:
-        """The ids of all rows that are kept, of every split."""
-        return frozenset(mark.exchange_id for mark in self.marks if mark.kept)
-
-    def require_training_rows(self) -> None:
-        """Raise PotstillError where no training row is left."""
-        if self.train_kept:
-            return
-        most = max(self.dropped, key=lambda name: self.dropped[name], default=None)
-        if most is None:
-            raise PotstillError("there is no training response to curate; collect some first")
-        raise PotstillError(
-            f"curation drops all {self.train} training responses, most of them by {most}; loosen "
-            "that part of curate, or collect others"
-        )
-
-    def record(self) -> dict[str, Any]:
-        """Return the counts as JSON values, for the run's record and the report."""
-        verified = None
-        if self.verified is not None:
-            verified = {
-                "checked": self.verified.checked,
-                "correct": self.verified.correct,
-                "unknown": self.verified.unknown,
-                "tokens": self.verified.tokens,
-                "correct_per_1000_tokens": self.verified.correct_per_1000_tokens,
-            }
-        return {
-            "rows": len(self.marks),
-            "kept": len(self.kept),
-            "train": self.train,
-            "train_kept": self.train_kept,
-            "dropped": self.dropped,
-            "alone": self.alone,
-            "examples": {name: list(ids) for name, ids in self.examples.items()},
-            "verified": verified,
-            "judge": self.judge,
-            "notes": list(self.notes),
-        }
 
 
 def check(config: CurateConfig, gold: Mapping[str, str] | None = None) -> None:
@@ -167,6 +70,7 @@ def curate(
     train = [row for row in ordered if row.split == "train"]
     right = verifier(config.verify, gold)
     verdicts = _verdicts(train, right, gold)
+    _refuse_unused_gold(config, verdicts, gold)
     if judge is not None:
         refuse_partial_judge(
             judge, {row.teacher for row in train}, allowed=config.judge.judge_may_be_teacher
@@ -215,11 +119,10 @@ def _finds(
     text_only: bool,
 ) -> dict[str, Find]:
     """Return the filters that the recipe asks for, by name."""
-    finds = {
+    found: dict[str, Find] = {
         name: partial(_each, check=row_filter)
         for name, row_filter in _row_filters(config, text_only).items()
     }
-    found: dict[str, Find] = dict(finds)
     runs = evaluation_runs(evaluation_texts, config.decontaminate.words)
     if runs:
         found["contaminated"] = partial(contaminated, runs=runs, common=config.decontaminate.common)
@@ -302,6 +205,17 @@ def _verdicts(
         return {}
     answers = gold or {}
     return {row.exchange_id: right(answer_of(row), answers.get(row.prompt_id)) for row in rows}
+
+
+def _refuse_unused_gold(
+    config: CurateConfig, verdicts: Mapping[str, Verdict], gold: Mapping[str, str] | None
+) -> None:
+    needs_gold = config.verify.kind in ("number", "exact")
+    if needs_gold and verdicts and all(v.correct is None for v in verdicts.values()):
+        raise PotstillError(
+            f"none of the {len(gold or {})} gold answers belongs to a prompt that was answered; "
+            "give those of the training prompts"
+        )
 
 
 def _wrong(verdict: Verdict) -> str | None:

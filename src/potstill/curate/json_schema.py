@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import referencing
 from jsonschema.exceptions import SchemaError
-from jsonschema_specifications import REGISTRY
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
@@ -46,7 +46,8 @@ def compiled(schema: dict[str, Any]) -> Callable[[Any], Mismatch | None]:
             return _DEPTH
         return None if error is None else str(error.validator)
 
-    if any(mismatch(trial) == _DEPTH for trial in (None, 0, "", [], {})):
+    trials: tuple[Any, ...] = (None, 0, "", [], {})
+    if any(mismatch(trial) == _DEPTH for trial in trials):
         raise PotstillError(
             "the JSON schema refers to itself without end; correct curate.verify.json_schema"
         )
