@@ -7,16 +7,18 @@ from typing import Any
 
 import jsonschema
 import referencing
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.exceptions import SchemaError
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012, SPECIFICATIONS
+from referencing.jsonschema import DRAFT202012
 
 from potstill.errors import PotstillError
 
 Mismatch = str
+_DEPTH = "depth"
 
 
-def compiled(schema: Mapping[str, Any]) -> Callable[[Any], Mismatch | None]:
+def compiled(schema: dict[str, Any]) -> Callable[[Any], Mismatch | None]:
     """Return what holds a JSON value against a schema.
 
     It returns the keyword of the schema that a value does not fit (`required`, `type`), or None.
@@ -35,21 +37,26 @@ def compiled(schema: Mapping[str, Any]) -> Callable[[Any], Mismatch | None]:
         raise _nested() from None
     _refuse_outside_references(schema)
     # An empty registry fetches nothing; jsonschema's default one would ask the network.
-    validator = kind(schema, registry=SPECIFICATIONS)
+    validator = kind(schema, registry=REGISTRY)
 
     def mismatch(value: Any) -> Mismatch | None:
         try:
-            error = best_match(validator.iter_errors(value))
+            error = next(validator.iter_errors(value), None)
         except RecursionError:
-            return "depth"
+            return _DEPTH
         return None if error is None else str(error.validator)
 
+    trials: tuple[Any, ...] = (None, 0, "", [], {})
+    if any(mismatch(trial) == _DEPTH for trial in trials):
+        raise PotstillError(
+            "the JSON schema refers to itself without end; correct curate.verify.json_schema"
+        )
     return mismatch
 
 
 def _refuse_outside_references(schema: Mapping[str, Any]) -> None:
     resource = referencing.Resource.from_contents(schema, default_specification=DRAFT202012)
-    registry: referencing.Registry[Any] = SPECIFICATIONS.with_resource("", resource)
+    registry: referencing.Registry[Any] = REGISTRY.with_resource("", resource)
     try:
         _follow(resource, registry.resolver_with_root(resource), [])
     except RecursionError:

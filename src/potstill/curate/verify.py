@@ -21,7 +21,7 @@ from potstill.recipe import VerifyConfig
 
 _NUMBER = re.compile(
     r"(?:(?<![\w.,)\]])[-+\N{MINUS SIGN}])?[$€£¥]?"
-    r"((?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+)(?:[eE][-+]?\d{1,4}(?!\w))?"
+    r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+)(?:[eE][-+]?\d{1,4}(?!\w))?"
 )
 _DIGITS = 60  # of a difference
 
@@ -76,12 +76,10 @@ def verifier(config: VerifyConfig, gold: Mapping[str, str] | None) -> Verifier |
 
 def last_number(text: str) -> Decimal | None:
     """Return the last number in a text; thousands may be set apart by commas."""
-    last = None
-    for last in _NUMBER.finditer(text):
-        pass
-    if last is None:
+    found = [match[0] for match in _NUMBER.finditer(text)]
+    if not found:
         return None
-    plain = re.sub(r"[$€£¥,+]", "", last[0].replace("\N{MINUS SIGN}", "-"))
+    plain = re.sub(r"[$€£¥,+]", "", found[-1].replace("\N{MINUS SIGN}", "-"))
     try:
         return Decimal(plain)
     except DecimalException:
@@ -124,9 +122,11 @@ def fitting_json(
     mismatch = fits(value)
     if mismatch is not None:
         return Verdict(False, f"JSON against the schema's {mismatch}")
-    if gold is not None and not _same_json(value, _parsed(gold)):
-        return Verdict(False, "another value")
-    return _RIGHT
+    try:
+        same = gold is None or _same_json(value, _parsed(gold))
+    except RecursionError:
+        return Verdict(False, "JSON nested too deeply")
+    return _RIGHT if same else Verdict(False, "another value")
 
 
 def same_answer(answer: str, gold: str | None) -> Verdict:
