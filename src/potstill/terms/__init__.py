@@ -3,6 +3,7 @@
 from potstill.terms.facts import Facts, Licence, Outcome, packaged_facts
 from potstill.terms.gate import TermsDecision, decide
 from potstill.terms.licences import Evidence, licence_of
+from potstill.terms.surfaces import evidence_of_endpoint
 
 __all__ = [
     "Evidence",
@@ -11,6 +12,7 @@ __all__ = [
     "Outcome",
     "TermsDecision",
     "decide",
+    "evidence_of_endpoint",
     "licence_of",
     "packaged_facts",
 ]

@@ -39,13 +39,46 @@ class Licence(BaseModel):
         return self.decision
 
 
+class Surface(Licence):
+    """What the terms of one hosted service say about outputs; `hosts` are names or `*.ends`."""
+
+    hosts: tuple[str, ...] = Field(min_length=1)
+
+    def serves(self, host: str) -> bool:
+        """Tell whether a host, in lower case, is one of this service's."""
+        return any(
+            host == name or (name.startswith("*.") and host.endswith(name[1:]))
+            for name in self.hosts
+        )
+
+
+class Family(BaseModel):
+    """Model names that tell their licence, or the service that they come from.
+
+    `pattern` is searched in the name in lower case, without its folders. `entry` is the id of a
+    licence or of a surface.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pattern: str
+    entry: str
+
+
 class Facts(BaseModel):
-    """The table of licences; `version` is stored with every decision."""
+    """The tables of licences and hosted services; `version` is stored with every decision."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: str
     licences: tuple[Licence, ...] = Field(min_length=1)
+    surfaces: tuple[Surface, ...] = ()
+    families: tuple[Family, ...] = ()
+
+    def entry(self, known_id: str) -> Licence | None:
+        """Return the licence or surface that evidence names, or None."""
+        found = (surface for surface in self.surfaces if surface.id == known_id)
+        return next(found, None) or self.find(known_id)
 
     def find(self, name: str) -> Licence | None:
         """Return the licence that a spelling of its name stands for, or None."""

@@ -83,14 +83,15 @@ def decide(
     today: date | None = None,
     facts: Facts | None = None,
 ) -> TermsDecision:
-    """Return the decision about a teacher from what `licence_of` found in its files.
+    """Return the decision about a teacher from what `licence_of` found in its files, or
+    `evidence_of_endpoint` in its address and name.
 
     Raises PotstillError where the recipe names an authorisation that cannot be read. Call
     `require` on the result before the teacher is asked anything.
     """
     facts = facts or packaged_facts()
     today = today or datetime.now(UTC).date()
-    known = [found for e in evidence if e.licence and (found := facts.find(e.licence))]
+    known = [found for e in evidence if e.licence and (found := facts.entry(e.licence))]
     outcomes: list[Outcome] = [licence.outcome(today) for licence in known]
     strangers = [e for e in evidence if e.licence is None]
     if strangers or not known:
@@ -129,7 +130,7 @@ def _reason(outcome: Outcome, evidence: Sequence[Evidence], facts: Facts, today:
         return "its files state no licence"
     parts = []
     for item in evidence:
-        licence = facts.find(item.licence) if item.licence else None
+        licence = facts.entry(item.licence) if item.licence else None
         verdict = licence.outcome(today) if licence else "unknown"
         if verdict != outcome:
             continue

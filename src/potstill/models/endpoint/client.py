@@ -45,7 +45,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a prompt has no answer. `budget`: it was not asked, since that could exceed the budget."""
+    """Why a prompt has no answer. `budget`: asking it could have exceeded the budget."""
 
     reason: str
     kind: Literal["prompt", "budget"] = "prompt"
