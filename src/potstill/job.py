@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from potstill.collect.calls.exchanges import require_terms
 from potstill.collect.calls.reading import Log, read_calls
+from potstill.curate.reasoning import training_text
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
 from potstill.exchanges.exchange import Exchange
@@ -236,9 +237,15 @@ class Job:
             seed=self.recipe.seed,
         )
 
+    @property
+    def learns_text_alone(self) -> bool:
+        """Whether the student learns from text, without the teacher's distributions."""
+        return self.recipe.train.cross_entropy == 1
+
     def exchanges(self, split: str, *, greedy: bool | None = None) -> list[Exchange]:
-        """Return the stored exchanges of a split, by exchange id."""
-        rows = self.store.read(split)  # type: ignore[arg-type]
+        """Return the exchanges of a split that curation kept, by exchange id."""
+        dropped = {mark.exchange_id for mark in self.store.marks() if not mark.kept}
+        rows = [r for r in self.store.read(split) if r.exchange_id not in dropped]  # type: ignore[arg-type]
         if greedy is not None:
             rows = [r for r in rows if (r.sampling["temperature"] == 0) == greedy]
         return rows
@@ -250,7 +257,7 @@ class Job:
         student will meet them. What a teacher without weights wrote is tokenised as a whole.
         """
         if not self.open:
-            return [_tokenised(row, student) for row in rows]
+            return [_tokenised(row, student, self.recipe.curate.reasoning) for row in rows]
         if self.vocabulary is None:
             return [Text(row, *row.ids, True) for row in rows]
         recoder = Recoder(self.teacher_tokenizer, student.tokenizer, self.vocabulary)
@@ -297,10 +304,13 @@ class Job:
         result["joules"] = meter.joules()
 
 
-def _tokenised(row: Exchange, student: LoadedModel) -> Text:
+def _tokenised(
+    row: Exchange, student: LoadedModel, reasoning: Literal["train", "leave_out"]
+) -> Text:
     """Return an exchange as the student's tokenizer cuts it up, ended where the teacher ended."""
     prompt = tuple(prompt_ids(student, row.messages))
-    response = tuple(student.tokenizer(row.response, add_special_tokens=False)["input_ids"])
+    text = training_text(row, reasoning)
+    response = tuple(student.tokenizer(text, add_special_tokens=False)["input_ids"])
     if row.finish_reason == "stop":
         response = (*response, student.eos_ids[0])
     return Text(row, prompt, response, unchanged=False)

@@ -1,7 +1,7 @@
 """The only place that knows the order of the stages.
 
-terms gate -> collect -> shrink -> train -> evaluate -> report -> manifest. Each stage records what
-it did in the run directory, so that the same call goes on where it stopped.
+terms gate -> collect -> curate -> shrink -> train -> evaluate -> report -> manifest. Each stage
+records what it did in the run directory, so that the same call goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from potstill.recipe import Recipe
 from potstill.run_report import write_report
 from potstill.rundir import RunDir
 from potstill.stages.collecting import collect_answers, rows_are_lost
+from potstill.stages.curating import curate_answers
 from potstill.stages.evaluating import evaluate_student
 from potstill.stages.shrinking import make_student
 from potstill.stages.training import train_students
 
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "collect": collect_answers,
+    "curate": curate_answers,
     "shrink": make_student,
     "train": train_students,
     "evaluate": evaluate_student,
@@ -40,8 +42,8 @@ def distill(
 ) -> RunDir:
     """Run a recipe, or go on with it, and return its run directory, which is no longer held.
 
-    `until` names the last stage (`collect`, `shrink`, `train` or `evaluate`); None goes on to
-    report and manifest. A finished run is returned as it is, and nothing is written.
+    `until` names the last stage (`collect`, `curate`, `shrink`, `train` or `evaluate`); None goes
+    on to report and manifest. A finished run is returned as it is, and nothing is written.
     """
     if until is not None and until not in STAGES:
         raise PotstillError(f"there is no stage {until}; there are {', '.join(STAGES)}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from potstill.evaluate.evaluation import Collection, Evaluation
+from potstill.evaluate.evaluation import Collection, Curation, Evaluation
 from potstill.evaluate.machine import machine_facts, peak_memory_bytes
+from potstill.evaluate.payback import payback, price_of
 from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.job import Job
 from potstill.lineage import manifest
@@ -15,7 +16,7 @@ from potstill.run_costs import cost_of
 from potstill.rundir import recipe_digest
 from potstill.shrink.cut import Cut
 
-_STAGES = ("collect", "shrink", "train", "evaluate")
+_STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 _TRAINING_KEYS = ("steps", "tokens", "seconds", "tokens_per_s", "first_loss", "last_loss")
 
 
@@ -24,7 +25,7 @@ def write_report(job: Job) -> None:
     done = {name: job.run.done(name) or {} for name in _STAGES}
     student = job.load_student(job.run.student)
     figures = done["collect"]["figures"]
-    trained = done["train"]
+    trained, task, cost = done["train"], done["evaluate"].get("task"), cost_of(job, student.network)
     evaluation = Evaluation(
         run=job.recipe.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -34,7 +35,10 @@ def write_report(job: Job) -> None:
         collection={k: v for k, v in figures.items() if k in Collection.model_fields},
         shrink=_shrink_section(done["shrink"]),
         training={k: trained[k] for k in _TRAINING_KEYS},
-        cost=cost_of(job, student.network),
+        cost=cost,
+        curation={k: v for k, v in done["curate"].items() if k in Curation.model_fields} or None,
+        task=task and task["scores"],
+        payback=_payback(task, cost["total"]["money"]),
         peak_memory_bytes=peak_memory_bytes(job.device),
         seconds=sum(done[name]["seconds"] for name in _STAGES),
     )
@@ -49,6 +53,14 @@ def write_report(job: Job) -> None:
             "trust_remote_code": job.recipe.teacher.trust_remote_code,
         },
     )
+
+
+def _payback(task: dict[str, Any] | None, spent: float) -> dict[str, Any] | None:
+    """Return what calls cost, where what the teacher's cost is known."""
+    if task is None or "teacher" not in task["prices"]:
+        return None
+    teacher, student = (price_of(task["prices"][name]) for name in ("teacher", "student"))
+    return payback(teacher, student, spent=spent).record()
 
 
 def _overlap(job: Job, planned: dict[str, Any]) -> dict[str, Any]:

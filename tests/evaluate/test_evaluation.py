@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from potstill.evaluate.evaluation import SCHEMA, Estimate, Evaluation
+from potstill.evaluate.evaluation import SCHEMA, Evaluation
+from potstill.evaluate.parts import Estimate
 from potstill.evaluate.reference import reference_page, rows
 from potstill.stats.bootstrap import Interval
 

@@ -6,38 +6,14 @@ changes the name.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat
 
-from potstill.stats.bootstrap import Interval
+from potstill.evaluate.parts import Estimate, Part
+from potstill.evaluate.tasks import TaskScores
 
 SCHEMA: Literal["potstill/evaluation/1"] = "potstill/evaluation/1"
-
-
-class Part(BaseModel):
-    """Base of every section: immutable, and unknown keys are an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Estimate(Part):
-    """A measured value with its 95% bootstrap interval over prompts (docs/methods/intervals.md)."""
-
-    value: FiniteFloat = Field(description="The estimate, over all prompts.")
-    ci95: tuple[FiniteFloat, FiniteFloat] = Field(description="Ends of the 95% interval.")
-    n: int = Field(ge=1, description="Prompts that it was measured on.")
-
-    @classmethod
-    def of(cls, interval: Interval) -> Estimate:
-        """Return an interval as it is written."""
-        return cls(**interval.as_dict())
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.ci95[0] > self.ci95[1]:
-            raise ValueError("the ends of an interval are in order: low, high")
-        return self
 
 
 class Machine(Part):
@@ -176,6 +152,20 @@ class Collection(Part):
     notes: list[str] = Field([], description="What was odd about the answers.")
 
 
+class Curation(Part):
+    """Which answers the student learnt from."""
+
+    train: int = Field(description="Answers to training prompts.")
+    train_kept: int = Field(description="Those that were learnt from.")
+    dropped: dict[str, int] = Field(description="The others, by the first filter that drops them.")
+    alone: dict[str, int] = Field(description="What each filter would drop by itself.")
+    verified: dict[str, float | None] | None = Field(
+        None, description="How many could be checked, and were right; null without a verifier."
+    )
+    judge: str | None = Field(None, description="The model that scored answers.")
+    notes: list[str] = Field([], description="What to know of these counts.")
+
+
 class Closeness(Part):
     """KL and agreement on validation text, without an interval: for choices, not for claims."""
 
@@ -245,6 +235,18 @@ class Cost(Part):
     currency: str = Field(description="Currency of the prices.")
 
 
+class Payback(Part):
+    """What 1,000 calls cost, and when the student has paid for itself (docs/methods/tasks.md)."""
+
+    teacher_per_1000_calls: FiniteFloat = Field(description="The teacher's.")
+    student_per_1000_calls: FiniteFloat = Field(description="The student's.")
+    saved_per_1000_calls: FiniteFloat = Field(description="Below 0 where the student is dearer.")
+    spent: FiniteFloat = Field(description="What making the student cost, all stages.")
+    calls: int | None = Field(
+        description="Calls from which on the student is the cheaper way; null where it never is."
+    )
+
+
 class SamplePair(Part):
     """One prompt, drawn by the seed, with both greedy responses."""
 
@@ -268,6 +270,9 @@ class Evaluation(Part):
     vocabulary: Vocabulary | None = Field(description="The trimmed vocabulary; null if whole.")
     overlap: Overlap = Field(description="Held-out prompts against training prompts.")
     collection: Collection | None = Field(description="How answers were collected.")
+    curation: Curation | None = Field(None, description="Which answers were learnt from.")
+    task: TaskScores | None = Field(None, description="How both do the task, where there is one.")
+    payback: Payback | None = Field(None, description="What calls cost, where there is a task.")
     shrink: Shrink | None = Field(description="How the student was cut; null if it was not.")
     training: Training | None = Field(description="The training run.")
     cost: Cost = Field(description="What the run cost.")

@@ -12,7 +12,6 @@ from typing import Any, TypedDict
 from potstill.errors import PotstillError
 from potstill.evaluate.evaluation import (
     Differences,
-    Estimate,
     GreedyFidelity,
     HeldOutText,
     ModelFigures,
@@ -22,6 +21,7 @@ from potstill.evaluate.evaluation import (
 )
 from potstill.evaluate.fidelity import kl_differences, summarise
 from potstill.evaluate.machine import bytes_in_memory, bytes_on_disk, parameter_count
+from potstill.evaluate.parts import Estimate
 from potstill.evaluate.samples import choose, greedy_texts
 from potstill.evaluate.speed import measure_speed
 from potstill.evaluate.text import HeldOut, Lengths, TextFigures, measure_text

@@ -6,6 +6,7 @@ Formulas: docs/methods/tasks.md. Money is in whatever currency the prices are in
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,6 +56,11 @@ class Payback:
     def record(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return asdict(self)
+
+
+def price_of(record: Mapping[str, float]) -> Price:
+    """Return the price whose fields a record holds."""
+    return MachinePrice(**record) if "machine_hour" in record else TokenPrice(**record)
 
 
 def cost_per_1000_calls(price: Price) -> float:

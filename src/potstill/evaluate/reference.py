@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from potstill.evaluate.evaluation import SCHEMA, Estimate, Evaluation, Part
+from potstill.evaluate.evaluation import SCHEMA, Evaluation
+from potstill.evaluate.parts import Estimate, Part
 
 Row = tuple[str, str, str]
 

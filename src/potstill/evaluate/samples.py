@@ -10,6 +10,9 @@ from potstill.models.generate import Request, decode
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 
+# Responses that are decoded at the same time.
+_SLOTS = 96
+
 
 def choose(count: int, of: int, *, seed: int) -> list[int]:
     """Return which of `of` prompts are shown: drawn by the seed, never by how well they went."""
@@ -22,8 +25,9 @@ def greedy_texts(
     """Return the model's greedy response to each prompt (ids of its own tokenizer)."""
     requests = [Request(str(i), tuple(ids)) for i, ids in enumerate(prompts)]
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+    slots = max(1, min(_SLOTS, len(requests)))
     texts: dict[str, str] = {}
-    for batch in decode(model, requests, sampling, slots=max(1, len(requests))):
+    for batch in decode(model, requests, sampling, slots=slots):
         for completion in batch:
             texts[completion.key] = response_text(model, completion.token_ids)
     return [texts[request.key] for request in requests]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat
 
-from potstill.evaluate.evaluation import Estimate, Part
+from potstill.evaluate.parts import Estimate, Part
 from potstill.exchanges.overlap import words_of
 from potstill.exchanges.task_answers import Answer, AnswerForm, plain_text
 from potstill.recipe import TaskConfig

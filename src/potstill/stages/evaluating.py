@@ -13,6 +13,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.stages.inputs import held_out, held_out_text
+from potstill.stages.tasks import scored_task
 
 
 def evaluate_student(job: Job) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def evaluate_student(job: Job) -> dict[str, Any]:
         for name in ("held_out", "models", "differences", "vocabulary", "samples")
     }
     return {
+        "task": scored_task(job, students["student"]),
         "sections": sections,
         "read": {name: list(lengths) for name, lengths in measured.read.items()},
         "student_params": parameter_count(students["student"].network),
