@@ -21,7 +21,13 @@ def headline(evaluation: Mapping[str, Any]) -> str:
 
 def sentences(evaluation: Mapping[str, Any]) -> list[str]:
     """Return the headline's sentences, most important first."""
-    parts = [_size(evaluation), _likeness(evaluation), _cost(evaluation), caution(evaluation)]
+    parts = [
+        _size(evaluation),
+        verdict(evaluation),
+        _likeness(evaluation),
+        _cost(evaluation),
+        caution(evaluation),
+    ]
     return [part for part in parts if part]
 
 
@@ -50,6 +56,32 @@ def kl_over(evaluation: Mapping[str, Any], baseline: str) -> float | None:
     ours = words.value_of(words.at(evaluation, "models.student.kl_per_token"))
     theirs = words.value_of(words.at(evaluation, f"models.{baseline}.kl_per_token"))
     return ours / theirs if ours is not None and theirs else None
+
+
+def verdict(evaluation: Mapping[str, Any]) -> str | None:
+    """Return the sentence that says whether the student is as good as the teacher."""
+    section = words.at(evaluation, "task.comparison")
+    if not section:
+        return None
+    difference, ends = section.get("difference"), section.get("interval") or ()
+    ours = words.value_of(words.at(evaluation, f"task.student.{_score(evaluation)}"))
+    theirs = words.value_of(words.at(evaluation, f"task.teacher.{_score(evaluation)}"))
+    text = (
+        f"On {words.whole(section.get('n'))} held-out rows of the task the student scores "
+        f"{words.percent(ours)} and its teacher {words.percent(theirs)}: "
+        f"{section.get('sentence')}"
+    )
+    if words.known(difference) and len(ends) == 2:
+        low, high = (f"{100 * end:+.1f}" for end in ends)
+        text += (
+            f" (difference {100 * difference:+.1f} points, {words.percent(section['confidence'])} "
+            f"interval {low} to {high})"
+        )
+    return text + "."
+
+
+def _score(evaluation: Mapping[str, Any]) -> str:
+    return str(words.at(evaluation, "task.score") or "exact")
 
 
 def _size(evaluation: Mapping[str, Any]) -> str | None:

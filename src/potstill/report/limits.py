@@ -13,9 +13,7 @@ def limits(evaluation: Mapping[str, Any]) -> list[str]:
     """Return the report's limits, one sentence or two each, those that hold for this run."""
     texts = [
         caution(evaluation),
-        "Fidelity says how closely the student follows its teacher, not whether either of them "
-        "is right. No task, no fact and no safety behaviour was tested; the student inherits "
-        "the teacher's faults.",
+        _fidelity(evaluation),
         _teacher(evaluation),
         _held_out(evaluation),
         "The intervals cover the choice of prompts only. Another seed would give another "
@@ -28,6 +26,15 @@ def limits(evaluation: Mapping[str, Any]) -> list[str]:
         _speed(evaluation),
     ]
     return [text for text in texts if text]
+
+
+def _fidelity(evaluation: Mapping[str, Any]) -> str:
+    untested = "No fact" if words.at(evaluation, "task") else "No task, no fact"
+    return (
+        "Fidelity says how closely the student follows its teacher, not whether either of them "
+        f"is right. {untested} and no safety behaviour was tested; the student inherits the "
+        "teacher's faults."
+    )
 
 
 def _teacher(evaluation: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from potstill.report.headline import caution, sentences
 from potstill.report.limits import limits
 from potstill.report.process import collection, cost, shrink, training
 from potstill.report.tables import Facts, clean, flatten, moment
+from potstill.report.task import curation, task
 
 SAMPLE_CHARACTERS = 1_200  # of one response
 SAMPLES_BYTES = 100_000  # of all pairs, as they stand in the page
@@ -36,6 +37,9 @@ def context(
         "headline": headline_parts(evaluation),
         "caution": caution(evaluation),
         "tiles": tiles(evaluation),
+        "task": task(evaluation),
+        "curation": curation(evaluation),
+        "text_only": not words.at(evaluation, "models.teacher"),
         "fidelity": fidelity(evaluation),
         "greedy": greedy(evaluation),
         "speed": speed(evaluation),
