@@ -84,6 +84,7 @@ class EndpointClient:
         self._offered: list[str] | None = None
         self._own = is_own_host(host_of(config.url))
         self._settled = asyncio.Condition()
+        self._spent_up = False
         self._http = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(config.timeout_s, connect=min(_CONNECT_S, config.timeout_s)),
@@ -173,10 +174,18 @@ class EndpointClient:
         return Tokens(prompt, longest * request.n)
 
     async def _may_start(self, worst: Tokens) -> bool:
+        """Set the worst case aside, once it fits; after one that cannot fit nothing starts."""
         async with self._settled:
-            while (verdict := self.budget.reserve(worst)) == "wait":
+            while not self._spent_up:
+                verdict = self.budget.reserve(worst)
+                if verdict == "go":
+                    return True
+                if verdict == "stop":
+                    self._spent_up = True
+                    self._settled.notify_all()
+                    break
                 await self._settled.wait()
-        return verdict == "go"
+        return False
 
     async def _settle(self, worst: Tokens, used: Tokens) -> None:
         self.budget.settle(worst, used)

@@ -1,0 +1,256 @@
+"""Prompts to exchanges by way of a server: asked many at once, stored as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from typing import TypeVar
+
+from potstill.collect.endpoint_figures import EndpointFigures, Stopped, amount
+from potstill.collect.endpoint_rows import RowFacts, RowWriter, exchanges_of
+from potstill.collect.pending import (
+    Wanted,
+    identity_of_teacher,
+    sampling_key,
+    seed_of,
+    spent_on,
+    wanted_of,
+)
+from potstill.errors import PotstillError
+from potstill.exchanges.exchange import Exchange, Prompt
+from potstill.exchanges.store import ExchangeStore
+from potstill.models.endpoint.budget import Budget, Prices, Tokens
+from potstill.models.endpoint.client import Asked, EndpointClient, key_of
+from potstill.models.endpoint.identity import Served
+from potstill.models.endpoint.refusals import TOO_LONG
+from potstill.models.endpoint.wire import ChatRequest
+from potstill.models.sampling import Sampling
+from potstill.progress import Progress, Step
+from potstill.recipe import EndpointConfig
+from potstill.terms.gate import TermsDecision
+
+# Prompts that are open for each request that may be in flight: those that wait to be tried again
+# hold no slot, and others use it meanwhile.
+_OPEN_PER_SLOT = 4
+# So many failed prompts in a row mean that the trouble is not the prompts'.
+_HOPELESS = 50
+
+_T = TypeVar("_T")
+
+
+def collect_from_endpoint(
+    config: EndpointConfig,
+    model: str,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    store: ExchangeStore,
+    decision: TermsDecision,
+    *,
+    samples: int = 1,
+    progress: Progress,
+    currency: str = "USD",
+    label: str = "collect",
+    environ: Mapping[str, str] | None = None,
+) -> EndpointFigures:
+    """Ask a server for every response that is not stored yet; durable as they come.
+
+    `decision` is the terms gate's; it raises where the teacher's outputs may not be used. What
+    stored responses of this teacher took counts towards the budget. Raises PotstillError where no
+    prompt could fare better: no server, a wrong key or model, a full disk.
+    """
+    decision.require()
+    key = key_of(config, os.environ if environ is None else environ)
+    identity, rows = identity_of_teacher(config, model), store.read()
+    _tell_of_others(rows, identity, progress)
+    own = sorted((r for r in rows if r.teacher == identity), key=lambda r: r.created_at)
+    stored = {row.exchange_id for row in own}
+    wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
+    prices = Prices(config.price_in, config.price_out)
+    budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=spent_on(own))
+    total = len({prompt.prompt_id for prompt in prompts}) * samples
+    before = total - sum(len(w.samples) for w in wanted)
+    facts = RowFacts(identity, sampling_key(sampling, config), decision.record())
+    with progress.step(label, total=total, unit="responses") as step:
+        step.advance(before)
+        client = EndpointClient(config, model, key=key, budget=budget)
+        work = _Collection(client, sampling, facts, store, progress, step, currency)
+        for row in own:
+            work.served.observe(row.returned_model, row.system_fingerprint)
+        started = time.perf_counter()
+        if wanted:
+            _run(work.ask_all(wanted))
+        figures = work.figures(total, before, time.perf_counter() - started)
+    for line in figures.sentences(label, currency):
+        progress.note(line)
+    return figures
+
+
+class _Collection:
+    """One call while it goes on: what came, what failed, whether to stop."""
+
+    def __init__(
+        self,
+        client: EndpointClient,
+        sampling: Sampling,
+        facts: RowFacts,
+        store: ExchangeStore,
+        progress: Progress,
+        step: Step,
+        currency: str,
+    ) -> None:
+        self._client, self._sampling, self._facts = client, sampling, facts
+        self._progress, self._step, self._currency = progress, step, currency
+        self._writer = RowWriter(store, self._on_disk)
+        self.served = Served()
+        self._models: Counter[str] = Counter()
+        self._fingerprints: Counter[str] = Counter()
+        self._failures: list[tuple[str, str]] = []
+        self._failed_in_a_row = 0
+        self._stopped: Stopped | None = None
+        self._one_by_one = False
+        self._used = Tokens()
+        self._stored = 0
+        self._latencies: list[float] = []
+
+    async def ask_all(self, wanted: Sequence[Wanted]) -> None:
+        """Ask every prompt and store what comes; on an error too, what came is stored."""
+        left = iter(wanted)
+
+        async def work() -> None:
+            for one in left:
+                if self._stopped:
+                    return
+                await self._ask(one)
+
+        async with self._client:
+            await self._client.check()
+            open_prompts = min(len(wanted), _OPEN_PER_SLOT * self._client.config.max_in_flight)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._writer.run())
+                await asyncio.wait([tasks.create_task(work()) for _ in range(open_prompts)])
+                self._writer.finish()
+
+    async def _ask(self, wanted: Wanted) -> None:
+        """Ask one prompt until every sample that is missing has come, or one cannot."""
+        prompt, left = wanted.prompt, list(wanted.samples)
+        while left and not self._stopped:
+            n = 1 if self._one_by_one else len(left)
+            request = ChatRequest(prompt.messages, self._sampling, seed_of(left[0][1]), n)
+            outcome = await self._client.ask(request)
+            if not isinstance(outcome, Asked):
+                if outcome.kind == "budget":
+                    self._stopped = self._stopped or "budget"
+                else:
+                    self._fail(prompt, outcome.reason)
+                return
+            self._came(outcome, prompt, left)
+            left = left[len(outcome.answer.choices) :]
+            if outcome.answer.unusable:
+                self._fail(prompt, outcome.answer.unusable[0])
+                return
+            if left and n > 1 and not self._one_by_one:
+                self._one_by_one = True
+                self._progress.note(
+                    f"the server gives {len(outcome.answer.choices)} of {n} samples at a time; "
+                    "they are asked for one by one"
+                )
+
+    def _came(self, asked: Asked, prompt: Prompt, samples: Sequence[tuple[int, str]]) -> None:
+        answer = asked.answer
+        change = self.served.observe(answer.model, answer.fingerprint)
+        if change is not None:
+            self._progress.note(change)
+        self._models.update([answer.model] if answer.model else [])
+        self._fingerprints.update([answer.fingerprint] if answer.fingerprint else [])
+        self._used += asked.used
+        self._latencies.append(asked.latency_s)
+        if answer.choices:
+            self._failed_in_a_row = 0
+        self._writer.put(exchanges_of(asked, prompt, samples, self._facts))
+
+    def _fail(self, prompt: Prompt, reason: str) -> None:
+        self._failures.append((prompt.prompt_id, reason))
+        if reason == TOO_LONG:
+            return
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= _HOPELESS:
+            if not self._client.answers:
+                raise PotstillError(
+                    f"the server answered none of the first {len(self._failures)} prompts "
+                    f"({reason}); look after it, or check teacher.endpoint.extra and url"
+                )
+            self._stopped = "failures"
+
+    def _on_disk(self, rows: list[Exchange]) -> None:
+        """Count rows that are stored now, and show where the call stands."""
+        self._stored += len(rows)
+        money = self._client.budget.prices.of(self._used)
+        self._step.advance(
+            len(rows),
+            in_flight=self._client.slots.in_flight,
+            failed=len(self._failures),
+            **({} if money is None else {"cost": amount(money, self._currency)}),
+        )
+
+    def figures(self, wanted: int, before: int, seconds: float) -> EndpointFigures:
+        """Return what the call did."""
+        client, prices = self._client, self._client.budget.prices
+        return EndpointFigures(
+            wanted=wanted,
+            before=before,
+            stored=self._stored,
+            failures=tuple(self._failures),
+            stopped=self._stopped,
+            requests=client.requests,
+            retries=client.retries,
+            prompt_tokens=self._used.prompt,
+            response_tokens=self._used.response,
+            money=prices.of(self._used),
+            uncertain_tokens=client.uncertain.total,
+            uncertain_money=prices.of(client.uncertain),
+            seconds=seconds,
+            most_in_flight=client.slots.most_in_flight,
+            median_latency_s=median(self._latencies) if self._latencies else None,
+            returned_models=dict(self._models),
+            fingerprints=dict(self._fingerprints),
+        )
+
+
+def _tell_of_others(rows: Sequence[Exchange], identity: str, progress: Progress) -> None:
+    """Say where the store holds another teacher's responses: those stay, and count for nothing."""
+    others = Counter(row.teacher for row in rows if row.teacher != identity)
+    for teacher, count in others.items():
+        progress.note(
+            f"the store holds {count} responses of another teacher, {teacher}: they stay, and "
+            f"{identity} is asked all the same"
+        )
+
+
+def _run(work: Coroutine[None, None, _T]) -> _T:
+    """Return the result of async work, also where the caller is in a running loop (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _unwrapped(work)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(_unwrapped, work).result()
+
+
+def _unwrapped(work: Coroutine[None, None, _T]) -> _T:
+    try:
+        return asyncio.run(work)
+    except BaseExceptionGroup as group:
+        # One task's error stops the others: what the user can put right goes first.
+        known, others = group.split(PotstillError)
+        raise _first(known if known is not None else others or group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,89 @@
+"""What one call of endpoint collection did, in figures and in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Stopped = Literal["budget", "failures"]
+
+
+@dataclass(frozen=True)
+class EndpointFigures:
+    """What one call of `collect_from_endpoint` did.
+
+    `wanted` responses were looked for, `before` of them stored already, `stored` came now.
+    `failures` lists prompts as (prompt id, reason); the next call asks them again. `stopped` says
+    why not everything was asked: the `budget`, or `failures` of everything. Tokens and money are
+    this call's; those of tries that brought nothing but may have been charged for are in
+    `uncertain_*`, at their most. Money is None without prices, latency without an answer.
+    """
+
+    wanted: int
+    before: int
+    stored: int
+    failures: tuple[tuple[str, str], ...]
+    stopped: Stopped | None
+    requests: int
+    retries: int
+    prompt_tokens: int
+    response_tokens: int
+    money: float | None
+    uncertain_tokens: int
+    uncertain_money: float | None
+    seconds: float
+    most_in_flight: int
+    median_latency_s: float | None
+    returned_models: dict[str, int]
+    fingerprints: dict[str, int]
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many prompts failed, by reason, the most frequent first."""
+        return dict(Counter(reason for _, reason in self.failures).most_common())
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Response tokens a second."""
+        return self.response_tokens / self.seconds if self.seconds else 0.0
+
+    def record(self) -> dict[str, Any]:
+        """Return the figures as plain JSON values."""
+        failures = [list(pair) for pair in self.failures]
+        more = {"failed": self.failed, "tokens_per_s": self.tokens_per_s}
+        return asdict(self) | more | {"failures": failures}
+
+    def sentences(self, label: str, currency: str) -> list[str]:
+        """Return what a person wants to know at the end, a line each."""
+        if not self.requests:
+            return []
+        cost = "" if self.money is None else f", {amount(self.money, currency)}"
+        lines = [
+            f"{label}: {self.stored} responses, {self.response_tokens} tokens, "
+            f"{self.tokens_per_s:.0f} tokens/s, at most {self.most_in_flight} in flight, "
+            f"{self.retries} retries{cost}"
+        ]
+        if self.failures:
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in self.failed.items())
+            lines.append(
+                f"{label}: {len(self.failures)} prompts failed: {reasons}; run the same command "
+                "again to ask them again"
+            )
+        left = self.wanted - self.before - self.stored
+        if self.stopped == "budget":
+            lines.append(
+                f"{label}: stopped before the budget could be exceeded, {left} responses are "
+                "missing; raise teacher.endpoint.budget or budget_tokens and run it again"
+            )
+        if self.stopped == "failures":
+            lines.append(
+                f"{label}: stopped since every request failed, {left} responses are missing; look "
+                "after the server and run the same command again"
+            )
+        return lines
+
+
+def amount(money: float, currency: str) -> str:
+    """Return money as it is shown, to three digits."""
+    return f"{money:.3g} {currency}"

@@ -1,0 +1,134 @@
+"""Answers of a server as rows of the store, and the one writer that stores them in groups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from potstill.exchanges.exchange import Exchange, Prompt
+from potstill.exchanges.store import ExchangeStore
+from potstill.exchanges.targets import ExchangeTargets
+from potstill.models.endpoint.client import Asked
+from potstill.models.endpoint.wire import Choice, shares
+
+# A transaction costs two disk syncs: rows are stored when so many wait, or after so long.
+_GROUP_ROWS = 32
+_GROUP_S = 0.2
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What all rows of one call have in common."""
+
+    teacher: str
+    sampling: dict[str, Any]
+    terms_decision: str
+
+
+def exchanges_of(
+    asked: Asked, prompt: Prompt, samples: Sequence[tuple[int, str]], facts: RowFacts
+) -> list[Exchange]:
+    """Return a row for each choice, in the order of the samples (index, exchange id) given."""
+    answer = asked.answer
+    usages = _usages(answer.usage, answer.choices)
+    created = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return [
+        Exchange(
+            exchange_id=exchange_id,
+            prompt_id=prompt.prompt_id,
+            split=prompt.split,
+            messages=prompt.messages,
+            response=choice.text,
+            prompt_token_ids=None,
+            response_token_ids=None,
+            tokenizer=None,
+            finish_reason=choice.finish,
+            teacher=facts.teacher,
+            sampling=facts.sampling,
+            sample_index=index,
+            terms_decision=facts.terms_decision,
+            source=prompt.source,
+            created_at=created,
+            latency_s=round(asked.latency_s, 4),
+            reasoning=choice.reasoning,
+            tool_calls=choice.tool_calls,
+            usage=usage,
+            engine="endpoint",
+            dtype="unknown",
+            device="unknown",
+            returned_model=answer.model,
+            system_fingerprint=answer.fingerprint,
+        )
+        for (index, exchange_id), choice, usage in zip(
+            samples, answer.choices, usages, strict=False
+        )
+    ]
+
+
+def _usages(usage: dict[str, int], choices: Sequence[Choice]) -> list[dict[str, int]]:
+    """Return each choice's part of the tokens, so that the rows' sum is what was charged.
+
+    Responses share theirs by length; the prompt, which was read once, counts for the first.
+    """
+    if len(choices) == 1 or not usage:
+        return [dict(usage) for _ in choices]
+    lengths = [len(choice.text) + len(choice.reasoning or "") for choice in choices]
+    parts = shares(usage.get("completion_tokens", 0), lengths)
+    prompts = [usage.get("prompt_tokens", 0)] + [0] * (len(choices) - 1)
+    return [
+        {"prompt_tokens": prompt, "completion_tokens": part, "total_tokens": prompt + part}
+        for prompt, part in zip(prompts, parts, strict=True)
+    ]
+
+
+class RowWriter:
+    """Stores rows in small groups while others are asked for.
+
+    `stored` is called with the rows once they are on the disk: only then do they count.
+    """
+
+    def __init__(self, store: ExchangeStore, stored: Callable[[list[Exchange]], None]) -> None:
+        self._store, self._stored = store, stored
+        self._rows: list[Exchange] = []
+        self._targets: list[ExchangeTargets] = []
+        self._full = asyncio.Event()
+        self._last = False
+
+    def put(self, rows: Sequence[Exchange], targets: Sequence[ExchangeTargets] = ()) -> None:
+        """Hand rows over; they are stored within a moment."""
+        self._rows += rows
+        self._targets += targets
+        if len(self._rows) >= _GROUP_ROWS:
+            self._full.set()
+
+    def finish(self) -> None:
+        """Let `run` end once everything is stored."""
+        self._last = True
+        self._full.set()
+
+    async def run(self) -> None:
+        """Store what is handed over until `finish`; raises PotstillError for a full disk."""
+        try:
+            while not (self._last and not self._rows):
+                try:
+                    await asyncio.wait_for(self._full.wait(), _GROUP_S)
+                except TimeoutError:
+                    pass
+                self._full.clear()
+                rows, targets = self._taken()
+                if rows:
+                    await asyncio.to_thread(self._store.append, rows, targets)
+                    self._stored(rows)
+        except asyncio.CancelledError:
+            rows, targets = self._taken()
+            self._store.append(rows, targets)
+            self._stored(rows)
+            raise
+
+    def _taken(self) -> tuple[list[Exchange], list[ExchangeTargets]]:
+        taken = self._rows, self._targets
+        self._rows, self._targets = [], []
+        return taken
