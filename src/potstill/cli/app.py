@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from potstill.cli import chat, collect, demo, distill, evaluate, recipe, show, store, train
+from potstill.cli import (
+    chat,
+    collect,
+    demo,
+    distill,
+    evaluate,
+    export,
+    recipe,
+    serve,
+    show,
+    store,
+    train,
+)
 
 app = typer.Typer(
     name="potstill",
@@ -26,6 +38,8 @@ for verb in (
     train.train,
     evaluate.evaluate,
     chat.chat,
+    export.export,
+    serve.serve,
     show.show,
     recipe.recipe,
 ):

@@ -17,6 +17,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.rundir import MANIFEST_FILE, RunDir, recipe_digest
 
@@ -67,6 +68,33 @@ def write(run: RunDir, facts: Mapping[str, Any]) -> Path:
         "files": {name: _entry(path) for name, path in entries},
     }
     return run.write_json(MANIFEST_FILE, manifest)
+
+
+def add(root: Path, path: Path) -> None:
+    """List a file that was made from a finished run, so that `verify` does not find it extra.
+
+    A file outside the run, and a run that has no manifest yet, need nothing. Raises
+    `PotstillError` where the manifest is signed, which no entry may be added to.
+    """
+    listed = Path(root) / MANIFEST_FILE
+    if not path.resolve().is_relative_to(root.resolve()) or not listed.is_file():
+        return
+    refuse_signed(root)
+    manifest = json.loads(listed.read_text(encoding="utf-8"))
+    name = path.resolve().relative_to(root.resolve()).as_posix()
+    files = {**manifest["files"], name: _entry(path)}
+    ordered = {**manifest, "files": dict(sorted(files.items()))}
+    text = json.dumps(ordered, indent=2, ensure_ascii=False)
+    write_bytes(listed, f"{text}\n".encode())
+
+
+def refuse_signed(root: Path) -> None:
+    """Raise `PotstillError` where a run's manifest is signed: no file may be added any more."""
+    if (root / SIGNATURE_FILE).is_file():
+        raise PotstillError(
+            f"the manifest of {root} is signed, and a new file in it would break the signature; "
+            "write the file elsewhere with --out"
+        )
 
 
 def verify(root: Path) -> list[str]:
