@@ -17,7 +17,7 @@ from potstill.progress import Progress
 from potstill.recipe import Recipe
 from potstill.run_report import write_report
 from potstill.rundir import RunDir
-from potstill.stages.collecting import collect_answers, rows_are_lost
+from potstill.stages.collecting import collect_answers, rows_are_lost, some_failed
 from potstill.stages.curating import curate_answers
 from potstill.stages.evaluating import evaluate_student
 from potstill.stages.shrinking import make_student
@@ -65,8 +65,11 @@ def _run_stages(job: Job, until: str | None) -> None:
     for name in damaged:
         job.progress.note(f"{name} was damaged and set aside; its rows are collected again")
     for name, stage in STAGES.items():
-        # A damaged file has lost rows: collecting again fetches just those.
-        again = name == "collect" and (damaged or rows_are_lost(job))
+        # A damaged file has lost rows: collecting again fetches just those. Prompts that a server
+        # gave no answer to are asked again where collecting is all that is wanted: later stages
+        # may have been made of what there was.
+        asked_again = until == "collect" and some_failed(job)
+        again = name == "collect" and (damaged or rows_are_lost(job) or asked_again)
         if job.run.done(name) is None or again:
             with job.measured() as spent:
                 result = stage(job)

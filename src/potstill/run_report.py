@@ -64,8 +64,11 @@ def _payback(task: dict[str, Any] | None, spent: float) -> dict[str, Any] | None
 
 
 def _overlap(job: Job, planned: dict[str, Any]) -> dict[str, Any]:
-    """Return the overlap between what was trained on and what is held out, in the store itself."""
-    train_texts = [prompt_text(r.messages) for r in job.exchanges("train")]
+    """Return the overlap between training and held-out prompts, in the store itself.
+
+    Rows that curation dropped count too: what is a template's is judged over all prompts.
+    """
+    train_texts = [prompt_text(r.messages) for r in job.store.read("train")]
     held_out = {r.prompt_id: prompt_text(r.messages) for r in job.exchanges("held_out")}
     found = overlap(train_texts, list(held_out.values())).record()
     return {**found, "dropped_from_training": planned["dropped_from_training"]}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from potstill.collect.answers import Question, collect, gold_exchanges, plan_waves, questions
 from potstill.collect.calls.exchanges import exchanges_from_calls, prompts_from_calls
+from potstill.collect.endpoint import collect_from_endpoint
+from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_known, read_prompts
 from potstill.collect.targets import target_specs
+from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.task_answers import AnswerForm
@@ -26,7 +30,95 @@ def collect_answers(job: Job) -> dict[str, Any]:
         return _from_gold(job)
     if job.recipe.text_only and job.recipe.collect.calls is not None:
         return _from_calls(job)
+    if job.recipe.teacher.endpoint is not None:
+        return _from_endpoint(job)
     return _from_teacher(job)
+
+
+def some_failed(job: Job) -> bool:
+    """Tell whether prompts are without an answer that asking again may give."""
+    return bool(((job.run.done("collect") or {}).get("figures") or {}).get("failures"))
+
+
+def _from_endpoint(job: Job) -> dict[str, Any]:
+    """Ask a server. Raises PotstillError where it stopped before the end; what came is stored."""
+    endpoint, recipe = job.recipe.teacher.endpoint, job.recipe.collect
+    assert endpoint is not None
+    plan = _planned(job)
+    asked: list[tuple[str, Sequence[Prompt], Sampling, int]] = [
+        (
+            "responses",
+            [p for p in plan.prompts if p.split != "held_out"],
+            job.train_sampling(),
+            recipe.samples,
+        ),
+        ("held-out responses", plan.held_out, job.held_out_sampling(), 1),
+    ]
+    if job.recipe.evaluate.greedy:
+        greedy = job.held_out_sampling(greedy=True)
+        asked.append(("held-out greedy responses", plan.held_out, greedy, 1))
+    found = []
+    for label, prompts, sampling, samples in asked:
+        figures = collect_from_endpoint(
+            endpoint,
+            job.recipe.teacher.model,
+            prompts,
+            sampling,
+            job.store,
+            job.decision,
+            samples=samples,
+            progress=job.progress,
+            currency=job.recipe.cost.currency,
+            label=label,
+        )
+        found.append(figures)
+        if figures.stopped is not None:
+            raise PotstillError(_why_stopped(figures))
+        if figures.failed:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in figures.failed.items())
+            job.progress.note(f"{label}: no answer to {len(figures.failures)} prompts ({reasons})")
+    stats = job.store.stats()
+    return {
+        "figures": _together(found),
+        "overlap": plan.overlap.record(),
+        "stored": {name: stats[name] for name in ("exchanges", "targets")},
+    }
+
+
+def _why_stopped(figures: EndpointFigures) -> str:
+    stored = f"{figures.before + figures.stored} of {figures.wanted} responses are stored"
+    if figures.stopped == "budget":
+        return (
+            f"the budget is used up: {stored}; raise teacher.endpoint.budget or budget_tokens, or "
+            "lower prompts.limit, and run the same command again to go on"
+        )
+    reason = next(iter(figures.failed), "no answer")
+    return (
+        f"the server answers nothing any more ({reason}): {stored}; run the same command again "
+        "when it does"
+    )
+
+
+def _together(found: Sequence[EndpointFigures]) -> dict[str, Any]:
+    """Return the figures of all that a server was asked as one collection's."""
+    seconds = sum(f.seconds for f in found)
+    tokens = sum(f.response_tokens for f in found)
+    prices = [f.money for f in found if f.money is not None]
+    failed: Counter[str] = Counter()
+    for figures in found:
+        failed.update(figures.failed)
+    models = sorted({name for f in found for name in f.returned_models})
+    return {
+        "exchanges": sum(f.before + f.stored for f in found),
+        "computed": sum(f.stored for f in found),
+        "response_tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_s": tokens / seconds if seconds else 0.0,
+        "money": sum(prices) if prices else None,
+        "failed": dict(failed),
+        "failures": [list(pair) for f in found for pair in f.failures],
+        "notes": [f"the server called its model {' and '.join(models)}"] if models else [],
+    }
 
 
 def _from_gold(job: Job) -> dict[str, Any]:
