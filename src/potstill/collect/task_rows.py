@@ -35,6 +35,8 @@ def read_task_facts(
     found: dict[str, TaskFacts] = {}
     rows = read_rows(source)
     for row, messages in zip(rows, read_prompts(source, prompts), strict=True):
+        if not messages[-1]["content"]:
+            continue  # the plan leaves blank prompts out
         gold = None
         if task.gold is not None:
             gold = form.gold(_value(row, task.gold, "task.gold"), row.place)
