@@ -19,7 +19,6 @@ from potstill.exchanges.exchange import (
     Message,
     Prompt,
     Split,
-    canonical_json,
     prompt_id_of,
 )
 from potstill.exchanges.overlap import OverlapReport, overlap, prompt_text
@@ -29,6 +28,14 @@ Messages = tuple[Message, ...]
 Reader = Callable[[str, PromptsConfig], Sequence[Messages]]
 
 _ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a row says beside its prompt: the right answer, and the group that it counts in."""
+
+    gold: str | None
+    slice: str | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class PromptPlan:
         return self.train + self.validation + self.held_out
 
     def knowing(self, known: Mapping[str, Known]) -> PromptPlan:
-        """Return the plan with what is known of each prompt."""
+        """Return the plan with what its rows say of each prompt."""
 
         def told(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
             return tuple(
@@ -93,49 +100,6 @@ class PromptPlan:
         )
 
 
-@dataclass(frozen=True)
-class Known:
-    """What a row says beside its prompt: the right answer, and the group that it counts in."""
-
-    gold: str | None
-    slice: str | None
-
-
-def read_known(
-    source: str,
-    config: PromptsConfig,
-    *,
-    gold: str | None,
-    slice_: str | None,
-    check: Callable[[Any, str], Any],
-) -> dict[str, Known]:
-    """Return, by prompt id, what the columns `gold` and `slice_` of a source say.
-
-    Gold answers that are no text are spelled as JSON; `check(answer, place)` raises where one is
-    none that the task allows. Raises PotstillError where a column is not there, and where one
-    prompt has two different right answers.
-    """
-    found: dict[str, Known] = {}
-    for row, messages in _rows_and_prompts(source, config):
-        if gold is not None:
-            check(_value(row, gold, "task.gold"), row.place)
-        known = Known(
-            None if gold is None else _spelled(_value(row, gold, "task.gold")),
-            None if slice_ is None else _spelled(_value(row, slice_, "task.slice")),
-        )
-        first = found.setdefault(prompt_id_of(messages), known)
-        if first.gold != known.gold:
-            raise PotstillError(
-                f"{row.place}: the same prompt has another answer in {gold} further up; correct "
-                "one of them, or put what tells the two rows apart into the prompt"
-            )
-    return found
-
-
-def _spelled(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else canonical_json(value).decode()
-
-
 def read_prompts(source: str, config: PromptsConfig) -> list[Messages]:
     """Return the messages of every row of a source, blank ones included.
 
@@ -145,10 +109,11 @@ def read_prompts(source: str, config: PromptsConfig) -> list[Messages]:
     starter files and .txt files always have the column `prompt`. Raises PotstillError, with
     the line, where a row does not fit.
     """
-    return [messages for _, messages in _rows_and_prompts(source, config)]
+    return [messages for _, messages in rows_and_prompts(source, config)]
 
 
-def _rows_and_prompts(source: str, config: PromptsConfig) -> Iterator[tuple[Row, Messages]]:
+def rows_and_prompts(source: str, config: PromptsConfig) -> Iterator[tuple[Row, Messages]]:
+    """Yield every row of a source with its messages, as `read_prompts` makes them."""
     plain = source in (STARTER, STARTER_HELD_OUT) or source.lower().endswith(".txt")
     column = "prompt" if plain else config.column
     fields = _template_fields(config.template) if config.template is not None else None
@@ -157,7 +122,7 @@ def _rows_and_prompts(source: str, config: PromptsConfig) -> Iterator[tuple[Row,
             values = {field: _text_value(row, field) for field in fields}
             messages: Messages = (_user(config.template.format(**values), row.place),)
         else:
-            messages = _messages(_value(row, column), column, row.place)
+            messages = _messages(value_of(row, column), column, row.place)
         if config.system is not None and messages[0]["role"] != "system":
             messages = ({"role": "system", "content": config.system}, *messages)
         yield row, messages
@@ -209,7 +174,7 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
     )
 
 
-def _value(row: Row, column: str, field: str = "prompts.column or prompts.template") -> Any:
+def value_of(row: Row, column: str, field: str = "prompts.column or prompts.template") -> Any:
     if column not in row.values:
         there = ", ".join(sorted(str(name) for name in row.values)) or "none"
         raise PotstillError(
@@ -219,7 +184,7 @@ def _value(row: Row, column: str, field: str = "prompts.column or prompts.templa
 
 
 def _text_value(row: Row, column: str) -> str:
-    value = _value(row, column)
+    value = value_of(row, column)
     return "" if value is None else str(value)
 
 

@@ -23,6 +23,15 @@ from potstill.errors import PotstillError
 STARTER = "starter"
 STARTER_HELD_OUT = "starter-held-out"
 MAGPIE = "magpie"
+# What ships with potstill: name of the source -> folder of its file.
+SHIPPED = {
+    STARTER: "prompts",
+    STARTER_HELD_OUT: "prompts",
+    "routing": "tasks",
+    "routing-held-out": "tasks",
+    "orders": "tasks",
+    "orders-held-out": "tasks",
+}
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,12 @@ class Row:
 def read_rows(source: str) -> list[Row]:
     """Return the rows of a source, in its order.
 
-    `source` is `starter`, `starter-held-out`, a path (.jsonl, .csv, .parquet, .txt; the latter
-    has one prompt a line, in the column `prompt`) or `hf:NAME` with an optional `:SPLIT`
-    (`train` if left out). Raises PotstillError where it cannot be read, or has no rows.
+    `source` is a name in `SHIPPED`, a path (.jsonl, .csv, .parquet, .txt; the latter has one
+    prompt a line, in the column `prompt`) or `hf:NAME` with an optional `:SPLIT` (`train` if left
+    out). Raises PotstillError where it cannot be read, or has no rows.
     """
-    if source in (STARTER, STARTER_HELD_OUT):
-        path = resources.files("potstill").joinpath("data", "prompts", f"{source}.jsonl")
+    if source in SHIPPED:
+        path = resources.files("potstill").joinpath("data", SHIPPED[source], f"{source}.jsonl")
         rows = list(_jsonl(path.read_text(encoding="utf-8"), f"{source}.jsonl"))
     elif source == MAGPIE:
         raise PotstillError(
@@ -59,7 +68,7 @@ def read_rows(source: str) -> list[Row]:
 
 def source_name(source: str) -> str:
     """Return how a source is called in stored rows: without folders, which are private."""
-    if source in (STARTER, STARTER_HELD_OUT, MAGPIE) or source.startswith(("hf:", "calls:")):
+    if source in (*SHIPPED, MAGPIE) or source.startswith(("hf:", "calls:")):
         return source
     return f"file:{Path(source).name}"
 

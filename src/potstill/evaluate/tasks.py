@@ -22,8 +22,6 @@ from potstill.stats.bootstrap import RESAMPLES, Floats, quotient_interval, ratio
 
 # A slice with fewer rows is shown, but is never called the worst.
 SMALLEST_SLICE = 20
-# No slice name that a run prints is longer.
-_LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -275,7 +273,7 @@ def _slices(
     members: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if row.slice is not None:
-            members[row.slice[:_LONGEST_NAME]].append(i)
+            members[row.slice].append(i)
     found = [
         SliceScores(
             name=name,

@@ -11,12 +11,12 @@ from potstill.collect.calls.exchanges import exchanges_from_calls, prompts_from_
 from potstill.collect.endpoint import collect_from_endpoint
 from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
-from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_known, read_prompts
+from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_prompts
+from potstill.collect.task_rows import read_known
 from potstill.collect.targets import target_specs
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.overlap import OverlapReport
-from potstill.exchanges.task_answers import AnswerForm
 from potstill.job import Job, record
 from potstill.models.sampling import Sampling
 
@@ -216,9 +216,9 @@ def _told(job: Job, plan: PromptPlan) -> PromptPlan:
     task, prompts = job.recipe.task, job.recipe.prompts
     if task is None or (task.gold is None and task.slice is None):
         return plan
-    check, known = AnswerForm.of(task).gold, dict[str, Known]()
+    known: dict[str, Known] = {}
     for source in dict.fromkeys(filter(None, (prompts.source, prompts.held_out))):
-        known |= read_known(source, prompts, gold=task.gold, slice_=task.slice, check=check)
+        known |= read_known(source, prompts, task)
     return plan.knowing(known)
 
 
