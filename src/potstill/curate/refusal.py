@@ -42,6 +42,8 @@ _PATTERNS = (
     rf"{_EN_AI}\bi (?:do not|don['’]?t) have (?:access|the ability|permission)\b",
     r"(?:sorry|(?:i['’]?m|i am) sorry),? (?:but )?(?:no|i can(?:no|['’]?)t)\s*[.!]",
     r"i must (?:respectfully )?(?:decline|refuse)\b",
+    r"(?:i (?:do not|don['’]?t|would not|wouldn['’]?t) feel comfortable \w+ing)\b",
+    rf"(?:that|this|it)(?:['’]?s| is) (?:not|n['’]t) something (?:that )?i can {_EN_DO}\b",
     # German
     r"(?:es tut mir (?:sehr )?leid|tut mir leid|entschuldigung|leider|als ki\b[^.!?\n]{0,40}?)"
     r"[^.!?\n]{0,60}?\b(?:kann|darf|werde|möchte) (?:ich |dir |ihnen )*[^.!?\n]{0,40}?"
@@ -49,11 +51,14 @@ _PATTERNS = (
     r"|erfüllen|bereitstellen|nachkommen|weiterhelfen)",
     r"(?:dabei|damit|bei dieser? \w+) kann ich (?:dir |ihnen )?(?:leider )?nicht (?:weiter)?helfen",
     r"ich kann (?:dir |ihnen )?(?:dabei|damit|bei dieser? \w+) (?:leider )?nicht (?:weiter)?helfen",
+    r"ich bin (?:leider )?nicht (?:in der lage|befugt|berechtigt)\b",
     # French
     r"(?:(?:je suis )?(?:vraiment )?désolée?|je regrette|malheureusement|je m['’]excuse"
     r"|en tant qu['’](?:ia|intelligence artificielle))[^.!?\n]{0,40}?\bje ne "
     r"(?:peux|puis|suis) (?:pas )?(?:en mesure de |autorisée? à )?(?:vous |t['’]|te )?\w+",
     r"je ne (?:peux|puis) (?:malheureusement )?pas (?:vous |t['’]|te )?"
+    r"(?:aider|fournir|répondre|créer|écrire|générer|satisfaire|donner)",
+    r"il m['’]est impossible de (?:vous |t['’]|te )?"
     r"(?:aider|fournir|répondre|créer|écrire|générer|satisfaire|donner)",
     # Spanish
     r"(?:lo siento|lo lamento|disculpa|perdón|lamentablemente|desafortunadamente"
