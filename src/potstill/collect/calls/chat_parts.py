@@ -91,12 +91,15 @@ def answer_of_text(
     tool_calls: str | None = None,
     finish_reason: str | None = None,
 ) -> Answer | Reason:
-    """Return the answer that a text is; a leading `<think>` block is kept apart as reasoning."""
+    """Return the answer that a text is; a leading `<think>` block is kept apart as reasoning.
+
+    One that is not closed was cut off before there was an answer.
+    """
     thought = _THINKING.match(text)
     if thought is not None:
         text = text[thought.end() :]
         reasoning = reasoning or thought[1].strip()
-    if not text.strip():
+    if not text.strip() or text.lstrip().startswith("<think>"):
         return Reason.NO_RESPONSE
     unusable = _unusable(text) or _unusable(reasoning or "")
     if unusable is not None:

@@ -69,8 +69,8 @@ def exchanges_from_calls(
 def prompts_from_calls(log: Log, prompts: PromptsConfig, *, seed: int) -> Calls:
     """Return what was asked alone, as a plan of prompts for another teacher.
 
-    No terms are asked for: no response of the log is in it, in a prompt's earlier turns either
-    unless the user sent them.
+    No terms are asked for, since no response is used. Earlier turns of a chat stay in its prompt,
+    the model's among them; training learns none of them.
     """
     plan = _plan(log, log.asks, prompts, seed)
     planned = {p.prompt_id for p in plan.prompts}
@@ -94,7 +94,7 @@ def _plan(
     if not asks:
         raise PotstillError(
             f"the log of calls {log.name} has no call that can be used, read as "
-            f"{log.detected.form}; left out: {_left_out(log)}"
+            f"{log.detected.form}; left out: {_left_out(log)}{_named(log)}"
         )
     source = f"calls:{log.name}"
 
@@ -125,6 +125,13 @@ def _with_files(
 def _left_out(log: Log) -> str:
     counts = log.tally.left_out
     return ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "nothing"
+
+
+def _named(log: Log) -> str:
+    """Return which models the log has, where calls of others than the wanted were left out."""
+    if str(Reason.OTHER_MODEL) not in log.tally.left_out:
+        return ""
+    return f". Its models are: {', '.join(list(log.tally.models)[:5]) or 'not stated'}"
 
 
 def _report(

@@ -11,6 +11,7 @@ from typing import Literal
 
 from potstill.collect.calls.call import Values
 from potstill.collect.calls.lines import BadRow, log_rows
+from potstill.collect.calls.values import as_dict
 from potstill.collect.sources import Row
 from potstill.errors import PotstillError
 
@@ -132,9 +133,11 @@ def _forms(row: Values, table: Sequence[str]) -> dict[Form, str]:
     if row.keys() & {"request_id", "id"} and len(markers) >= _LITELLM_LEAST:
         return {"litellm": f"rows have {', '.join(markers[:_LITELLM_LEAST])}"}
     found: dict[Form, str] = {}
-    chat = next((keys for keys in _CHAT if row.keys() >= set(keys)), None)
-    if chat is not None:
-        found["chat"] = f"rows have {' and '.join(chat)}"
-    if row.keys() >= set(table) and (chat is None or not set(table) & {"messages", "request"}):
+    if row.keys() >= set(table):
         found["table"] = f"rows have {' and '.join(table)}"
+        if table[0] != "prompt":  # the recipe names the columns, so they are meant
+            return found
+    chat = next((keys for keys in _CHAT if row.keys() >= set(keys)), None)
+    if chat is not None and ("request" not in chat or as_dict(row["request"])):
+        found["chat"] = f"rows have {' and '.join(chat)}"
     return found

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,9 +58,8 @@ def log_rows(path: str) -> Iterator[Row | BadRow]:
         elif kind == ".csv":
             yield from _csv(file)
         else:
-            opened: IO[bytes] = gzip.open(file) if kind.endswith(".gz") else file.open("rb")  # type: ignore[assignment]
-            with opened:
-                yield from _jsonl(opened, file.name)
+            with _opened(file) as lines:
+                yield from _jsonl(lines, file.name)
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise PotstillError(
             f"the log of calls {file.name} cannot be read ({type(error).__name__}); "
@@ -78,6 +77,10 @@ def loads(text: str) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _jsonl(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
@@ -140,12 +143,23 @@ def _parquet(path: Path) -> Iterator[Row | BadRow]:
 
 
 def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
-    """Yield the rows of a batch; None where a text column holds no text."""
+    """Yield the rows of a batch; None where one has no Python values, as text that is not UTF-8."""
+    batch = _in_microseconds(batch)
     try:
         yield from batch.to_pylist()
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):
         for at in range(batch.num_rows):
             try:
                 yield batch.slice(at, 1).to_pylist()[0]
-            except UnicodeDecodeError:
+            except (ValueError, OverflowError):
                 yield None
+
+
+def _in_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with times that Python can hold: it knows no nanoseconds."""
+    for at, field in enumerate(batch.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            kind = pa.timestamp("us", field.type.tz)
+            column = batch.column(at).cast(kind, safe=False)
+            batch = batch.set_column(at, field.with_type(kind), column)
+    return batch

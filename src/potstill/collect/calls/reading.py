@@ -16,6 +16,7 @@ from potstill.collect.calls.forms import Detected, Form, detect, first_rows, req
 from potstill.collect.calls.lines import BadRow, log_rows
 from potstill.collect.calls.readers import read_chat, read_litellm, read_table
 from potstill.collect.calls.tally import Tally
+from potstill.collect.calls.values import name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import canonical_json, prompt_id_of
 from potstill.recipe import CallsConfig
@@ -27,7 +28,7 @@ class Log:
 
     `calls` are distinct. `asks` holds the messages and the file of every usable request, answered
     or not, by prompt id. `identities` maps `Call.teacher` to that name with the digest of its
-    calls. `models` are the models' names, those with the most rows first.
+    calls. `models` are the wanted models' names, those with the most rows first.
     """
 
     name: str
@@ -55,7 +56,7 @@ def read_calls(config: CallsConfig) -> Log:
         calls=tuple(gathered.calls[key] for key in sorted(gathered.calls)),
         asks=dict(sorted(gathered.asks.items())),
         identities=gathered.identities(),
-        models=tuple(gathered.tally.models),
+        models=tuple(gathered.tally.models) if config.model is None else (config.model,),
         tally=gathered.tally,
     )
 
@@ -124,11 +125,12 @@ class _Gathering:
         if isinstance(found, Reason):
             self.tally.leave_out(found, place)
             return
-        facts, wanted = found.facts, self._config.model
+        facts, wanted = found.facts, name(self._config.model)
+        self.tally.saw(facts.model)
         if wanted is not None and wanted not in (facts.model, facts.returned_model):
             self.tally.leave_out(Reason.OTHER_MODEL, place)
             return
-        self.tally.saw(facts.model, facts.spend)
+        self.tally.spent(facts.spend)
         if isinstance(found.ask, Reason):
             failed = Reason.ERROR in found.answers
             self.tally.leave_out(Reason.ERROR if failed else found.ask, place)

@@ -25,10 +25,11 @@ _FINISH_WORDS = {spelling: word for word, spellings in _FINISH.items() for spell
 class CallsReport:
     """What became of the rows of a log.
 
-    `rows` were read and gave `calls`, `repeats` not counted; `used` of these became exchanges (or
-    prompts). `left_out` counts rows and answers by reason, `places` names the first of each.
-    `missing` counts, of what is used, how many lack a field; `finish_reasons` counts them by how
-    they ended. `models` and `returned_models` count by name; `spend` is the sum the log states.
+    `rows` (of a batch: answers, and requests without one) were read and gave `calls`, `repeats`
+    not counted; `used` of these became exchanges (or prompts). `left_out` counts rows and answers
+    by reason, `places` names the first of each. `missing` counts, of what is used, how many lack
+    a field; `finish_reasons` counts them by how they ended. `models` counts rows by name, of
+    models not wanted too, `returned_models` what is used; `spend` is the sum the log states.
     """
 
     form: str
@@ -62,7 +63,8 @@ class CallsReport:
         unknown = sum(self.finish_reasons.get(name, 0) for name in (NOT_STATED, NOT_KNOWN))
         if unknown:
             notes.append(
-                f"how {unknown} of {self.used} responses ended is not known; they are taken as whole"
+                f"how {unknown} of {self.used} responses ended is not known; "
+                "they are taken as whole"
             )
         if len(self.returned_models) > 1:
             notes.append(
@@ -88,10 +90,13 @@ class Tally:
         if place is not None and len(self._places[reason]) < _MOST_PLACES:
             self._places[reason].append(place)
 
-    def saw(self, model: str | None, spend: float | None) -> None:
-        """Count a row of a model, and what it cost."""
+    def saw(self, model: str | None) -> None:
+        """Count a row of a model, wanted or not."""
         if model is not None:
             self._models[model] += 1
+
+    def spent(self, spend: float | None) -> None:
+        """Add what a row of a wanted model cost, where the log says."""
         if spend is not None:
             self._spend.append(spend)
 

@@ -17,6 +17,7 @@ from potstill.exchanges.exchange import canonical_json
 _NAME = re.compile(r"[^A-Za-z0-9._:/@+-]+")
 _LONGEST_NAME = 100
 _LARGEST = 2**53
+_SECONDS = 1e11  # the year 5138; larger numbers are milliseconds
 _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 _SAMPLING = {"temperature": float, "top_p": float, "top_k": int, "max_tokens": int, "seed": int}
 
@@ -58,14 +59,14 @@ def name(value: Any) -> str | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """Return a time (ISO 8601 text, seconds since 1970, or a datetime) in UTC, or None."""
+    """Return a time in UTC, or None: from ISO 8601 text, (milli)seconds since 1970, a datetime."""
     if isinstance(value, str) and (seconds := number(value)) is not None:
         value = seconds
     try:
         if isinstance(value, str):
             value = datetime.fromisoformat(value.strip())
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            value = datetime.fromtimestamp(value, UTC)
+            value = datetime.fromtimestamp(value / 1000 if value > _SECONDS else value, UTC)
         if not isinstance(value, datetime):
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -1,0 +1,110 @@
+"""Logs of calls as people have them, written by the tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from potstill.collect.calls import Calls, exchanges_from_calls, prompts_from_calls, read_calls
+from potstill.recipe import CallsConfig, PromptsConfig, TermsConfig
+from potstill.terms import decide
+from potstill.terms.calls import evidence_of_calls
+
+Write = Callable[..., str]
+Take = Callable[..., Calls]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes rows (or text, or bytes) as lines and returns the path."""
+
+    def _write(name: str, *rows: Any) -> str:
+        path = tmp_path / name
+        lines = [row if isinstance(row, str | bytes) else json.dumps(row) for row in rows]
+        path.write_bytes(b"".join(_bytes(line) + b"\n" for line in lines))
+        return str(path)
+
+    return _write
+
+
+def _bytes(line: str | bytes) -> bytes:
+    return line if isinstance(line, bytes) else line.encode()
+
+
+@pytest.fixture
+def take() -> Take:
+    """Return a function from the paths and settings of `collect.calls` to what is taken in."""
+
+    def _take(*paths: str, counts: tuple[int, int] = (1, 1), seed: int = 0, **fields: Any) -> Calls:
+        fields = {"source": "apache-2.0", **fields}
+        config = CallsConfig(path=paths, **fields)
+        prompts = PromptsConfig(held_out_count=counts[0], validation_count=counts[1])
+        log = read_calls(config)
+        if config.use == "prompts":
+            return prompts_from_calls(log, prompts, seed=seed)
+        evidence = evidence_of_calls(config.source, log.models)
+        decision = decide("calls/x", evidence, TermsConfig())
+        return exchanges_from_calls(log, prompts, decision, seed=seed)
+
+    return _take
+
+
+@pytest.fixture
+def fill() -> list[dict[str, Any]]:
+    """Return chat rows that make a log large enough to be split."""
+    return [example(text, f"About {text}.") for text in words(6)]
+
+
+def words(count: int) -> list[str]:
+    """Return short prompts that share no three words."""
+    syllables = ["ka", "mo", "ti", "ru", "se", "pa", "no", "li"]
+    texts = [f"{a}{b} {b}{a}{a}" for a in syllables for b in syllables]
+    return [f"filler {text}" for text in texts[:count]]
+
+
+def example(prompt: str, response: str, **more: Any) -> dict[str, Any]:
+    """Return a fine-tuning example."""
+    turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+    return {"messages": turns, **more}
+
+
+def completion(*texts: str | None, finish: str | None = "stop", **more: Any) -> dict[str, Any]:
+    """Return a chat completion's body with one choice for each text."""
+    choices = [
+        {
+            "index": i,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": finish,
+            "logprobs": None,
+        }
+        for i, text in enumerate(texts)
+    ]
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1_760_000_000,
+        "model": "big-2026-01-01",
+        "choices": choices,
+        "usage": {
+            "prompt_tokens": 9,
+            "completion_tokens": 4,
+            "total_tokens": 13,
+            "completion_tokens_details": {"reasoning_tokens": 2},
+        },
+        "system_fingerprint": "fp_1",
+        **more,
+    }
+
+
+def user(text: str) -> dict[str, str]:
+    """Return a user's message."""
+    return {"role": "user", "content": text}
+
+
+def answers(calls: Calls) -> Iterable[tuple[str, str]]:
+    """Return (last message, response) of every exchange, in alphabetical order."""
+    return sorted((e.messages[-1]["content"], e.response) for e in calls.exchanges)
