@@ -12,8 +12,8 @@ from potstill.collect.endpoint import collect_from_endpoint
 from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_prompts
-from potstill.collect.task_rows import read_known
 from potstill.collect.targets import target_specs
+from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.overlap import OverlapReport
