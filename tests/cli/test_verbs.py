@@ -41,7 +41,8 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert "heavy: []" in done.stdout
-    for verb in ("demo", "distill", "collect", "train", "evaluate", "chat", "show", "recipe"):
+    verbs = ("demo", "distill", "collect", "train", "evaluate", "chat", "show", "recipe")
+    for verb in (*verbs, "export", "serve"):
         assert verb in done.stdout
     # The best of three, since other work may share the machine.
     seconds = []

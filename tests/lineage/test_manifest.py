@@ -96,3 +96,27 @@ def test_no_environment_and_no_credentials(tmp_path: Path, monkeypatch: pytest.M
     text = path.read_text()
     assert "hunter2" not in text and str(tmp_path) not in text
     assert "https://example.org/model" in text
+
+
+def test_a_file_made_afterwards_can_be_listed_until_the_manifest_is_signed(root: Path) -> None:
+    before = json.loads((root / "manifest.json").read_text())
+    new, outside = root / "student.gguf", root.parent / "other.gguf"
+    for path in (new, outside):
+        path.write_text("GGUF")
+        manifest.add(root, path)
+    assert manifest.verify(root) == []
+    after = json.loads((root / "manifest.json").read_text())
+    assert after.pop("files").keys() - before.pop("files").keys() == {"student.gguf"}
+    assert after == before
+    new.write_text("changed")
+    assert manifest.verify(root) == ["student.gguf has changed"]
+    (root / manifest.SIGNATURE_FILE).write_text("signed")
+    with pytest.raises(PotstillError, match="would break the signature"):
+        manifest.add(root, new)
+
+
+def test_a_run_that_has_not_finished_needs_no_entry(tmp_path: Path) -> None:
+    path = tmp_path / "student.gguf"
+    path.write_text("GGUF")
+    manifest.add(tmp_path, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["student.gguf"]

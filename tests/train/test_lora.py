@@ -207,8 +207,8 @@ def test_at_first_an_adapter_changes_nothing_and_a_seed_decides_it(nano_llama: P
 def test_training_lowers_the_loss_and_leaves_embedding_and_norms(
     family: str, precision: str, nano_model: Any, tmp_path: Path
 ) -> None:
-    _, logged, student = run(nano_model(family), tmp_path, config(epochs=8), precision)
-    assert sum(losses(logged)[-4:]) < 0.8 * sum(losses(logged)[:4])
+    _, logged, student = run(nano_model(family), tmp_path, config(epochs=4), precision)
+    assert sum(losses(logged)[-4:]) < 0.9 * sum(losses(logged)[:4])
     before = student_of(nano_model(family)).network.state_dict()
     blocks = {id(p) for block in blocks_of(student.network) for p in block.parameters()}
     for name, parameter in student.network.named_parameters():

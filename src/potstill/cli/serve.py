@@ -88,7 +88,7 @@ def serve(
     arguments = serving.command(plan.engine, plan.weights, plan.name, address)
     _announce(plan, address, model)
     # The server takes this process's place, and with it the terminal and its signals.
-    os.execv(arguments[0], arguments)
+    os.execvp(arguments[0], arguments)
 
 
 def _engine(given: str | None) -> Engine | None:

@@ -9,6 +9,7 @@ told the one that potstill read from the tokenizer's definition.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,8 @@ def main() -> int:
     given = parser.parse_args()
     sys.path.insert(0, given.folder)
 
-    import convert_hf_to_gguf as converter
-    from conversion import base
-
+    converter = importlib.import_module("convert_hf_to_gguf")
+    base = importlib.import_module("conversion.base")
     source = Path(given.source)
     if not _knows(converter, base, source):
         return UNKNOWN_ARCHITECTURE

@@ -6,6 +6,7 @@ others are programs that are started with a command line.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import ipaddress
 import shutil
@@ -63,9 +64,9 @@ def is_installed(engine: Engine) -> bool:
     """Tell whether a server is there, without importing it."""
     if engine == "llama.cpp":
         return importlib.util.find_spec("xllamacpp") is not None
-    if engine == "transformers":
-        return all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn"))
-    return _program("vllm") is not None
+    if engine == "transformers" and not all(map(importlib.util.find_spec, ("fastapi", "uvicorn"))):
+        return False
+    return _program(engine) is not None
 
 
 def require(engine: Engine) -> None:
@@ -97,19 +98,10 @@ def free_address(host: str, port: int) -> Address:
 def command(engine: Engine, directory: Path, name: str, address: Address) -> list[str]:
     """Return the command line of a server that is a program of its own."""
     require(engine)
-    where = ["--host", address.host, "--port", str(address.port)]
-    if engine == "transformers":
-        program = _program("transformers")
-        start = [program] if program else [sys.executable, "-m", "transformers.cli.transformers"]
-        return [*start, "serve", str(directory), *where]
-    return [
-        _program("vllm") or "vllm",
-        "serve",
-        str(directory),
-        *where,
-        "--served-model-name",
-        name,
-    ]
+    arguments = [_program(engine) or engine, "serve", str(directory)]
+    arguments += ["--host", address.host, "--port", str(address.port)]
+    # transformers gives a model no other name than its place.
+    return arguments if engine == "transformers" else [*arguments, "--served-model-name", name]
 
 
 def served_name(engine: Engine, directory: Path, name: str) -> str:
@@ -124,9 +116,9 @@ def llama_cpp(gguf: Path, name: str, address: Address) -> Iterator[None]:
     Raises PotstillError where llama.cpp cannot load it.
     """
     require("llama.cpp")
-    import xllamacpp
-
-    settings: Any = xllamacpp.CommonParams()
+    # Imported like this it needs no stubs, which it has none of.
+    xllamacpp = importlib.import_module("xllamacpp")
+    settings = xllamacpp.CommonParams()
     settings.model.path = str(gguf)
     settings.model_alias = {name}
     settings.hostnames, settings.port = [address.host], address.port

