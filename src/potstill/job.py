@@ -220,22 +220,11 @@ class Job:
 
     def train_sampling(self) -> Sampling:
         """How responses to training and validation prompts are drawn."""
-        collect = self.recipe.collect
-        return Sampling(
-            collect.temperature,
-            collect.top_p,
-            collect.top_k,
-            collect.max_tokens,
-            self.recipe.seed,
-        )
+        return train_sampling(self.recipe)
 
     def held_out_sampling(self, *, greedy: bool = False) -> Sampling:
         """How held-out text is drawn: the teacher's own distribution, or its likeliest text."""
-        return Sampling(
-            temperature=0.0 if greedy else 1.0,
-            max_tokens=self.recipe.evaluate.max_tokens,
-            seed=self.recipe.seed,
-        )
+        return held_out_sampling(self.recipe, greedy=greedy)
 
     @property
     def learns_text_alone(self) -> bool:
@@ -302,6 +291,23 @@ class Job:
         yield result
         result["seconds"] = time.perf_counter() - start
         result["joules"] = meter.joules()
+
+
+def train_sampling(recipe: Recipe) -> Sampling:
+    """Return how responses to training and validation prompts are drawn."""
+    collect = recipe.collect
+    return Sampling(
+        collect.temperature, collect.top_p, collect.top_k, collect.max_tokens, recipe.seed
+    )
+
+
+def held_out_sampling(recipe: Recipe, *, greedy: bool) -> Sampling:
+    """Return how held-out text is drawn: the teacher's own distribution, or its likeliest text."""
+    return Sampling(
+        temperature=0.0 if greedy else 1.0,
+        max_tokens=recipe.evaluate.max_tokens,
+        seed=recipe.seed,
+    )
 
 
 def _tokenised(

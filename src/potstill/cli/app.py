@@ -11,6 +11,7 @@ import typer
 from potstill.cli import (
     chat,
     collect,
+    curate,
     demo,
     distill,
     evaluate,
@@ -35,6 +36,7 @@ for verb in (
     demo.demo,
     distill.distill,
     collect.collect,
+    curate.curate,
     train.train,
     evaluate.evaluate,
     chat.chat,

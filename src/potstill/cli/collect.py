@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from potstill.cli.budget import Budget, DryRun, print_estimates, with_budget
 from potstill.cli.common import Debug, Fresh, Out, Overrides, Quiet, RecipePath, distil, handled
 
 
@@ -11,10 +12,16 @@ def collect(
     out: Out = None,
     overrides: Overrides = None,
     fresh: Fresh = False,
+    budget: Budget = None,
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Ask the teacher: prompts in, exchanges and targets out."""
+    overrides = with_budget(overrides, budget)
+    if dry_run:
+        print_estimates(recipe, overrides, out)
+        return
     run = distil(recipe, overrides, out, fresh=fresh, until="collect", quiet=quiet)
 
     from potstill.cli.run_view import print_standing

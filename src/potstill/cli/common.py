@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from potstill.rundir import RunDir
 
 P = ParamSpec("P")
+# Verbs that go on where they were.
+_RESUMED = ("demo", "distill", "collect", "curate", "train", "evaluate")
 
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, or the name of one in runs/.")
@@ -83,7 +85,7 @@ def echo_json(value: Any) -> None:
 
 def go_on(arguments: list[str]) -> str:
     """Return the sentence that says how to go on after a verb with these arguments."""
-    if not arguments or arguments[0] not in ("demo", "distill", "collect", "train", "evaluate"):
+    if not arguments or arguments[0] not in _RESUMED:
         return "Nothing was lost."
     again = [a for a in arguments if a != "--fresh"]
     return f"What is done is saved; go on with: potstill {shlex.join(again)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from potstill.cli.budget import Budget, DryRun, print_estimates, with_budget
 from potstill.cli.common import Debug, Fresh, Out, Overrides, Quiet, RecipePath, distil, handled
 
 
@@ -11,13 +12,19 @@ def distill(
     out: Out = None,
     overrides: Overrides = None,
     fresh: Fresh = False,
+    budget: Budget = None,
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Distil as a recipe says: collect, shrink, train, evaluate, report.
+    """Distil as a recipe says: collect, curate, shrink, train, evaluate, report.
 
     Run again after a stop, it goes on where it was; a finished run is left as it is.
     """
+    overrides = with_budget(overrides, budget)
+    if dry_run:
+        print_estimates(recipe, overrides, out)
+        return
     run = distil(recipe, overrides, out, fresh=fresh, until=None, quiet=quiet)
 
     from potstill.cli.run_view import print_outcome

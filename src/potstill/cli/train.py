@@ -14,7 +14,7 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Run what is left up to the training: collect, shrink, train."""
+    """Run what is left up to the training: collect, curate, shrink, train."""
     run = distil(recipe, overrides, out, fresh=fresh, until="train", quiet=quiet)
 
     from potstill.cli.run_view import print_standing

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from potstill.collect.answers import Question, collect, gold_exchanges, plan_waves, questions
@@ -11,14 +13,17 @@ from potstill.collect.calls.exchanges import exchanges_from_calls, prompts_from_
 from potstill.collect.endpoint import collect_from_endpoint
 from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
+from potstill.collect.pending import Estimate, estimate
 from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_prompts
 from potstill.collect.targets import target_specs
 from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.overlap import OverlapReport
-from potstill.job import Job, record
+from potstill.exchanges.store import ExchangeStore
+from potstill.job import Job, held_out_sampling, record, train_sampling
 from potstill.models.sampling import Sampling
+from potstill.recipe import Recipe
 
 # Who answered, where the rows came with their answers.
 GOLD = "gold"
@@ -35,6 +40,63 @@ def collect_answers(job: Job) -> dict[str, Any]:
     return _from_teacher(job)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Prompts that a server is asked alike."""
+
+    label: str
+    prompts: Sequence[Prompt]
+    sampling: Sampling
+    samples: int = 1
+
+
+def asked_of_a_server(recipe: Recipe, plan: PromptPlan) -> list[Asked]:
+    """Return everything that a recipe asks its server."""
+    training = [p for p in plan.prompts if p.split != "held_out"]
+    asked = [
+        Asked("responses", training, train_sampling(recipe), recipe.collect.samples),
+        Asked("held-out responses", plan.held_out, held_out_sampling(recipe, greedy=False)),
+    ]
+    if recipe.evaluate.greedy:
+        greedy = held_out_sampling(recipe, greedy=True)
+        asked.append(Asked("held-out greedy responses", plan.held_out, greedy))
+    return asked
+
+
+def server_estimates(recipe: Recipe, run: Path) -> list[tuple[str, Estimate]]:
+    """Return what is left to ask a server and what it takes at most; nothing is asked or written.
+
+    `run` is the run's directory, whose stored responses are not asked again. Raises PotstillError
+    where the teacher is no server's.
+    """
+    endpoint = recipe.teacher.endpoint
+    if endpoint is None:
+        raise PotstillError(
+            "--dry-run estimates what a server would charge, and this teacher is none; name one in "
+            "teacher.endpoint"
+        )
+    stored: set[str] = set()
+    if run.is_dir():
+        store = ExchangeStore(run)
+        stored = store.ids()
+        store.close()
+    plan = plan_prompts(recipe.prompts, seed=recipe.seed, read=read_prompts)
+    return [
+        (
+            part.label,
+            estimate(
+                endpoint,
+                recipe.teacher.model,
+                part.prompts,
+                part.sampling,
+                samples=part.samples,
+                stored=stored,
+            ),
+        )
+        for part in asked_of_a_server(recipe, plan)
+    ]
+
+
 def some_failed(job: Job) -> bool:
     """Tell whether prompts are without an answer that asking again may give."""
     return bool(((job.run.done("collect") or {}).get("figures") or {}).get("failures"))
@@ -42,41 +104,31 @@ def some_failed(job: Job) -> bool:
 
 def _from_endpoint(job: Job) -> dict[str, Any]:
     """Ask a server. Raises PotstillError where it stopped before the end; what came is stored."""
-    endpoint, recipe = job.recipe.teacher.endpoint, job.recipe.collect
+    endpoint = job.recipe.teacher.endpoint
     assert endpoint is not None
     plan = _planned(job)
-    asked: list[tuple[str, Sequence[Prompt], Sampling, int]] = [
-        (
-            "responses",
-            [p for p in plan.prompts if p.split != "held_out"],
-            job.train_sampling(),
-            recipe.samples,
-        ),
-        ("held-out responses", plan.held_out, job.held_out_sampling(), 1),
-    ]
-    if job.recipe.evaluate.greedy:
-        greedy = job.held_out_sampling(greedy=True)
-        asked.append(("held-out greedy responses", plan.held_out, greedy, 1))
     found = []
-    for label, prompts, sampling, samples in asked:
+    for part in asked_of_a_server(job.recipe, plan):
         figures = collect_from_endpoint(
             endpoint,
             job.recipe.teacher.model,
-            prompts,
-            sampling,
+            part.prompts,
+            part.sampling,
             job.store,
             job.decision,
-            samples=samples,
+            samples=part.samples,
             progress=job.progress,
             currency=job.recipe.cost.currency,
-            label=label,
+            label=part.label,
         )
         found.append(figures)
         if figures.stopped is not None:
             raise PotstillError(_why_stopped(figures))
         if figures.failed:
             reasons = ", ".join(f"{count} {reason}" for reason, count in figures.failed.items())
-            job.progress.note(f"{label}: no answer to {len(figures.failures)} prompts ({reasons})")
+            job.progress.note(
+                f"{part.label}: no answer to {len(figures.failures)} prompts ({reasons})"
+            )
     stats = job.store.stats()
     return {
         "figures": _together(found),

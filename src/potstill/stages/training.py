@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from potstill.collect.targets import training_spec
 from potstill.durable import replaced_directory
 from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.job import Job, record
-from potstill.models.load import save
+from potstill.models.load import locate, save
 from potstill.recipe import TrainConfig
 from potstill.stages.inputs import text_validation, validation
+from potstill.terms.gate import decide
+from potstill.terms.licences import licence_of
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets
@@ -75,8 +78,26 @@ def train_student(
     )
     with replaced_directory(directory) as partial:
         save(student, partial)
+        _state_licence(job, partial)
     return {
         **record(result),
         "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
         "scored_again": 0 if only_text else len(texts) - len(stored),
     }
+
+
+def _state_licence(job: Job, directory: Path) -> None:
+    """Write which licence the student's weights came under, for whoever distils it again.
+
+    Only where one licence without conditions holds for the weights and for the answers learnt
+    from; anything else is for a person to judge.
+    """
+    stated = job.decision
+    named = job.recipe.student.model
+    if named is not None:
+        weights = decide(named, licence_of(locate(named)), job.recipe.teacher.terms)
+    else:
+        weights = stated
+    if {stated.outcome, weights.outcome} == {"allow"} and len(weights.licences) == 1:
+        source = {"made_by": "potstill", "run": job.recipe.name, "license": weights.licences[0]}
+        (directory / "potstill-source.json").write_text(json.dumps(source, indent=1))
