@@ -27,10 +27,6 @@ DATED = 70
 TYPOS = 20
 HURRIED = 20
 
-_NUMBERS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty"
-).split()
 _SETS = {2: "a pair of", 6: "half a dozen", 12: "a dozen"}
 
 Row = dict[str, str]
@@ -167,7 +163,7 @@ def _things(item: str, quantity: int, dice: Dice) -> str:
 
 
 def _number(quantity: int, dice: Dice) -> str:
-    return str(quantity) if dice.chance(50) else _NUMBERS[quantity - 1]
+    return str(quantity) if dice.chance(50) else nouns.NUMBERS[quantity - 1]
 
 
 def _with_article(item: str) -> str:
@@ -179,4 +175,12 @@ def _capital(sentence: str) -> str:
 
 
 def _not_to_be_mistyped(order: Order) -> tuple[str, ...]:
-    return (order.item, plural(order.item), order.city, order.day or "", *_NUMBERS, "dozen", "half")
+    return (
+        order.item,
+        plural(order.item),
+        order.city,
+        order.day or "",
+        *nouns.NUMBERS,
+        "dozen",
+        "half",
+    )

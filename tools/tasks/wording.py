@@ -46,9 +46,7 @@ def with_typos(text: str, keep: Sequence[str], dice: Dice) -> str:
     """Return the text with one or two words mistyped, never one that `keep` holds."""
     words = text.split(" ")
     kept = {word for phrase in keep for word in phrase.lower().split()}
-    long = [
-        i for i, w in enumerate(words) if len(w) > 4 and w.isalpha() and w.lower() not in kept
-    ]
+    long = [i for i, w in enumerate(words) if len(w) > 4 and w.isalpha() and w.lower() not in kept]
     for _ in range(1 + dice.below(2)):
         if long:
             at = dice.choice(long)

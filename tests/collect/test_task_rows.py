@@ -1,0 +1,88 @@
+"""Gold answers and slices by prompt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from potstill.collect.prompts import plan_prompts, read_prompts
+from potstill.collect.task_rows import TaskFacts, read_task_facts
+from potstill.errors import PotstillError
+from potstill.exchanges.exchange import prompt_id_of
+from potstill.recipe import PromptsConfig, TaskConfig
+
+PROMPTS = PromptsConfig(template="Sort: {body}", system="Be brief.")
+TASK = TaskConfig(kind="label", labels=("yes", "no"), gold="g", slice="s")
+
+
+@pytest.fixture
+def source(tmp_path):
+    def _source(*rows) -> str:
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return str(path)
+
+    return _source
+
+
+def test_facts_are_found_by_the_prompt_that_is_asked(source):
+    path = source({"body": "a", "g": "Yes", "s": 1}, {"body": "b", "g": "no", "s": None})
+    facts = read_task_facts(path, PROMPTS, TASK)
+    first, second = (prompt_id_of(messages) for messages in read_prompts(path, PROMPTS))
+    assert facts == {first: TaskFacts("yes", "1"), second: TaskFacts("no", "None")}
+
+
+def test_without_gold_or_slice_there_is_nothing_to_read(source):
+    bare = TaskConfig(kind="text")
+    (facts,) = read_task_facts(source({"body": "a"}), PROMPTS, bare).values()
+    assert facts == TaskFacts(None, None)
+
+
+def test_repeated_prompts_count_once_and_blank_ones_not(source):
+    row = {"body": "a", "g": "yes", "s": "x"}
+    plain = PromptsConfig(column="body")
+    blank = {"body": " ", "g": "", "s": "x"}
+    assert len(read_task_facts(source(row, row, blank, blank), plain, TASK)) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"body": "secret", "g": "yes"}], "rows.jsonl, line 1, has no column s; the columns "),
+        ([{"body": "secret", "s": 1}], "has no column g; the columns there are: body, s. Set task"),
+        ([{"g": "yes", "s": 1}], "has no column body"),
+        (
+            [{"body": "a", "g": "yes", "s": 1}, {"body": "b", "g": "maybe", "s": 1}],
+            "rows.jsonl, line 2, has the gold label maybe, which task.labels does not allow",
+        ),
+        (
+            [{"body": "secret", "g": "yes", "s": 1}, {"body": "secret", "g": "no", "s": 1}],
+            "rows.jsonl, line 2, repeats an earlier prompt with another gold answer",
+        ),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(source, rows, message):
+    with pytest.raises(PotstillError) as caught:
+        read_task_facts(source(*rows), PROMPTS, TASK)
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "task"),
+    [
+        ("orders", "{message}", TaskConfig(kind="json", gold="answer", slice="style")),
+        ("orders", "{message}", TaskConfig(kind="text", gold="answer", slice="wording")),
+    ],
+)
+def test_the_shipped_tasks_are_sources_like_any_other(name, template, task):
+    held_out = f"{name}-held-out"
+    prompts = PromptsConfig(
+        source=name, held_out=held_out, template=template, held_out_count=1050, limit=100
+    )
+    plan = plan_prompts(prompts, seed=0)
+    facts = read_task_facts(held_out, prompts, task)
+    assert {prompt.prompt_id for prompt in plan.held_out} == set(facts)
+    assert plan.overlap.dropped_from_training == 0
+    assert plan.train[0].source == name
