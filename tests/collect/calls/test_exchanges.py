@@ -102,6 +102,7 @@ def test_the_order_and_number_of_files_never_matters(write, take) -> None:
             e.exchange_id: e.split for e in whole.exchanges
         }
     assert {e.source for e in take(*parts).exchanges} == {"calls:b.jsonl", "calls:c.jsonl"}
+    assert take(*parts) == take(*parts[::-1])
 
 
 def test_splits_hold_whole_prompts_and_no_neighbour_of_a_held_out_one(write, take) -> None:
@@ -231,7 +232,40 @@ def test_a_log_without_a_usable_call_says_why(write, take) -> None:
     assert "private" not in str(caught.value)
 
 
-KEYS = ["role", "content", "messages", "request", "response", "choices", "message", "body", "model", "tools", "usage", "text", "finish_reason", "tool_calls", "function_call", "refusal", "type", "custom_id", "error", "created", "proxy_server_request", "call_type", "status", "startTime", "endTime", "spend", "prompt", "temperature", "system_fingerprint", "reasoning_content", "model_parameters", "completion_tokens_details"]
+KEYS = [
+    "role",
+    "content",
+    "messages",
+    "request",
+    "response",
+    "choices",
+    "message",
+    "body",
+    "model",
+    "tools",
+    "usage",
+    "text",
+    "finish_reason",
+    "tool_calls",
+    "function_call",
+    "refusal",
+    "type",
+    "custom_id",
+    "error",
+    "created",
+    "proxy_server_request",
+    "call_type",
+    "status",
+    "startTime",
+    "endTime",
+    "spend",
+    "prompt",
+    "temperature",
+    "system_fingerprint",
+    "reasoning_content",
+    "model_parameters",
+    "completion_tokens_details",
+]
 LEAVES = (
     st.none()
     | st.booleans()
