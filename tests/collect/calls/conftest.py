@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,60 +51,3 @@ def take() -> Take:
         return exchanges_from_calls(log, prompts, decision, seed=seed)
 
     return _take
-
-
-@pytest.fixture
-def fill() -> list[dict[str, Any]]:
-    """Return chat rows that make a log large enough to be split."""
-    return [example(text, f"About {text}.") for text in words(6)]
-
-
-def words(count: int) -> list[str]:
-    """Return short prompts that share no three words."""
-    syllables = ["ka", "mo", "ti", "ru", "se", "pa", "no", "li"]
-    texts = [f"{a}{b} {b}{a}{a}" for a in syllables for b in syllables]
-    return [f"filler {text}" for text in texts[:count]]
-
-
-def example(prompt: str, response: str, **more: Any) -> dict[str, Any]:
-    """Return a fine-tuning example."""
-    turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-    return {"messages": turns, **more}
-
-
-def completion(*texts: str | None, finish: str | None = "stop", **more: Any) -> dict[str, Any]:
-    """Return a chat completion's body with one choice for each text."""
-    choices = [
-        {
-            "index": i,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": finish,
-            "logprobs": None,
-        }
-        for i, text in enumerate(texts)
-    ]
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1_760_000_000,
-        "model": "big-2026-01-01",
-        "choices": choices,
-        "usage": {
-            "prompt_tokens": 9,
-            "completion_tokens": 4,
-            "total_tokens": 13,
-            "completion_tokens_details": {"reasoning_tokens": 2},
-        },
-        "system_fingerprint": "fp_1",
-        **more,
-    }
-
-
-def user(text: str) -> dict[str, str]:
-    """Return a user's message."""
-    return {"role": "user", "content": text}
-
-
-def answers(calls: Calls) -> Iterable[tuple[str, str]]:
-    """Return (last message, response) of every exchange, in alphabetical order."""
-    return sorted((e.messages[-1]["content"], e.response) for e in calls.exchanges)

@@ -123,6 +123,19 @@ def test_messages_beside_a_response_are_its_request() -> None:
         assert [a.response for a in record.answers if isinstance(a, Answer)] == ["Hi."]
 
 
+def test_numbers_beyond_all_bounds_do_not_reach_the_store(write, take) -> None:
+    good = [{"messages": [user(f"{w} {w}x {w}y"), assistant("b")]} for w in ("aa", "bb", "cc")]
+    raw = (
+        '{"request": {"temperature": 1e400, "seed": 1e300, "messages": [{"role": "user", '
+        '"content": "dd"}]}, "response": {"choices": [{"message": {"content": "big"}}], '
+        '"created": 1e400, "usage": {"prompt_tokens": 1e400, "total_tokens": -1}}}'
+    )
+    calls = take(write("log.jsonl", *good, raw))
+    row = next(e for e in calls.exchanges if e.response == "big")
+    assert row.sampling == NOTHING
+    assert (row.usage, row.created_at) == ({}, "")
+
+
 def test_a_leading_thought_is_kept_apart() -> None:
     answer = only({"messages": [user("a"), assistant("<think>\nHm.\n</think>\n\nYes.")]})
     assert answer == Answer("Yes.", reasoning="Hm.")

@@ -57,10 +57,10 @@ def exchanges_from_calls(
     PotstillError where the terms do not permit it, or no call is left.
     """
     require_terms(decision)
-    asks = {prompt_id_of(c.ask.messages): log.asks[prompt_id_of(c.ask.messages)] for c in log.calls}
-    plan = _plan(log, asks, prompts, seed)
+    prompt_ids = [prompt_id_of(call.ask.messages) for call in log.calls]
+    plan = _plan(log, {key: log.asks[key] for key in prompt_ids}, prompts, seed)
     splits: dict[str, Split] = {p.prompt_id: p.split for p in plan.prompts}
-    used = [call for call in log.calls if prompt_id_of(call.ask.messages) in splits]
+    used = [call for call, key in zip(log.calls, prompt_ids, strict=True) if key in splits]
     report = _report(log, len(log.calls) - len(used), used)
     rows = _exchanges(used, log.identities, splits, decision)
     return Calls(tuple(sorted(rows, key=lambda row: row.exchange_id)), plan, report)
@@ -79,7 +79,6 @@ def prompts_from_calls(log: Log, prompts: PromptsConfig, *, seed: int) -> Calls:
 
 
 def require_terms(decision: TermsDecision) -> None:
-    """Raise PotstillError where the terms do not permit that the calls are learnt from."""
     if not decision.permitted:
         raise PotstillError(
             f"the calls of {decision.teacher} may not be distilled yet: {decision.reason}; state "

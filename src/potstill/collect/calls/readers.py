@@ -42,17 +42,13 @@ _CHAT_CALLS = ("", "completion", "acompletion")  # LiteLLM's call types that hol
 def read_chat(row: Values) -> Record:
     """Read `{"request", "response"}`, a stored completion, or a fine-tuning example.
 
-    A stored completion has `messages` and `choices`; a fine-tuning example has `messages` alone,
-    whose last turn, the assistant's, is the response.
+    A stored completion has `messages` and `choices`; a fine-tuning example has `messages` whose
+    last turn, the assistant's, is the response (or else text in `response`).
     """
     if "request" in row or isinstance(row.get("response"), dict):
         return _pair(row)
     if "choices" in row:
         return Record(ask_of(row), answers_of(row), _completion_facts(row, row))
-    if isinstance(row.get("response"), str):
-        return Record(
-            ask_of(row), (answer_of_text(row["response"]),), Facts(name(row.get("model")))
-        )
     return _example(row)
 
 
@@ -143,7 +139,9 @@ def _example(row: Values) -> Record:
     facts = Facts(name(row.get("model")))
     last = as_dict(messages[-1]) if messages else {}
     if last.get("role") != "assistant":
-        return Record(ask_of(row, messages), (Reason.NO_RESPONSE,), facts)
+        text = row.get("response")
+        answer = answer_of_text(text) if isinstance(text, str) else Reason.NO_RESPONSE
+        return Record(ask_of(row, messages), (answer,), facts)
     ask = ask_of(row, messages[:-1])
     if last.get("weight") == 0:
         return Record(ask, (Reason.WEIGHT_ZERO,), facts)
