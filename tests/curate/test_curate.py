@@ -250,7 +250,7 @@ def test_verified_rows_are_counted_with_the_tokens_they_took() -> None:
 def test_gold_answers_outside_the_labels_are_refused_before_anything_is_collected() -> None:
     with pytest.raises(PotstillError, match="1 of 1 gold answers are no labels"):
         check(EVERYTHING, {"p": "perhaps"})
-    with pytest.raises(PotstillError, match="curate.languages holds xx"):
+    with pytest.raises(PotstillError, match=r"curate\.languages holds xx"):
         check(CurateConfig(languages=("xx",)))
     check(EVERYTHING, {"p": "yes"})
 

@@ -26,7 +26,7 @@ plain = st.text("ab <\n", max_size=12)
     ("response", "trace"),
     [
         ("It is 4.", Trace("", "It is 4.", 0)),
-        ("<think>\n2+2\n</think>\n\nIt is 4.", Trace("2+2", "It is 4.", 21)),
+        ("<think>\n2+2\n</think>\n\nIt is 4.", Trace("2+2", "It is 4.", 20)),
         ("\n<thought>x</thought>4", Trace("x", "4", 21)),
         ("2+2</think>4", Trace("2+2", "4", 11)),
         ("<think>2+", Trace("2+", "", 9)),
