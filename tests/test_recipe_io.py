@@ -181,6 +181,20 @@ def test_the_resolved_recipe_reads_back_the_same() -> None:
             id="impossible pair of widths",
         ),
         pytest.param(
+            BASE,
+            ("curate.judge.model=some/model",),
+            "r.yaml: curate.judge.model is the teacher itself, which favours its own answers; name "
+            "another model, or set curate.judge.judge_may_be_teacher",
+            id="the teacher as judge",
+        ),
+        pytest.param(
+            BASE,
+            ("curate.keep_shortest=1",),
+            "r.yaml: curate.keep_shortest needs curate.verify.kind or curate.judge.model: the "
+            "shortest of unchecked answers is the one that says least",
+            id="the shortest of unchecked answers",
+        ),
+        pytest.param(
             "name: mine\n",
             (),
             "r.yaml: teacher.model is missing (A Hugging Face directory, a hub id, a .gguf file, "

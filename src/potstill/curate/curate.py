@@ -30,6 +30,8 @@ from potstill.recipe import CurateConfig
 MARKER = "curate"
 # The others would make held-out figures those of an easier task.
 _FOR_EVERY_SPLIT = ("invalid", "empty")
+# These choose between rows, so they may only see what is left.
+_COMPARES = ("duplicate", "near_duplicate", "sample")
 
 Reasons = dict[str, str]
 """exchange_id of each row that is dropped: why."""
@@ -84,9 +86,12 @@ def curate(
         if find is None:
             continue
         scope = ordered if name in _FOR_EVERY_SPLIT else train
-        found = find([row for row in scope if row.exchange_id not in reasons])
+        left = [row for row in scope if row.exchange_id not in reasons]
         # Asking a judge about rows that are dropped already would cost and tell nothing.
-        alone[name] = len(found if name == "judge" else find(scope))
+        by_itself = find(left if name == "judge" else scope)
+        found = find(left) if name in _COMPARES else by_itself
+        found = {key: why for key, why in found.items() if key not in reasons}
+        alone[name] = len(by_itself)
         reasons |= {key: f"{name}: {why}" for key, why in found.items()}
     by_filter = Counter(_filter_of(reason) for reason in reasons.values())
     kept = [row for row in train if row.exchange_id not in reasons]

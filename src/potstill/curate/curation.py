@@ -77,9 +77,9 @@ class Curation:
         """Raise PotstillError where no training row is left."""
         if self.train_kept:
             return
-        most = max(self.dropped, key=lambda name: self.dropped[name], default=None)
-        if most is None:
+        if not self.train:
             raise PotstillError("there is no training response to curate; collect some first")
+        most = max(self.dropped, key=lambda name: self.dropped[name])
         raise PotstillError(
             f"curation drops all {self.train} training responses, most of them by {most}; loosen "
             "that part of curate, or collect others"

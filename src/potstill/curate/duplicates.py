@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from blake3 import blake3
@@ -81,7 +82,8 @@ def near_duplicates(rows: Sequence[Shingled], threshold: float) -> dict[str, str
     is not installed.
     """
     datasketch = extra_package("datasketch", "curate.near_duplicates")
-    index = datasketch.MinHashLSH(threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
+    bands = _bands(threshold)
+    index = datasketch.MinHashLSH(num_perm=_PERMUTATIONS, params=bands)
     blank = datasketch.MinHash(_PERMUTATIONS, seed=_SEED, hashfunc=int)
     kept: dict[str, Shingled] = {}
     found = {}
@@ -100,6 +102,14 @@ def near_duplicates(rows: Sequence[Shingled], threshold: float) -> dict[str, str
             kept[row.exchange_id] = row
             index.insert(row.exchange_id, sketch)
     return found
+
+
+@lru_cache
+def _bands(threshold: float) -> tuple[int, int]:
+    """Return how many bands of how many hashes propose pairs of that similarity best."""
+    datasketch = extra_package("datasketch", "curate.near_duplicates")
+    index = datasketch.MinHashLSH(threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
+    return index.b, index.r
 
 
 def _content(row: Exchange, with_reasoning: bool) -> bytes:

@@ -20,7 +20,9 @@ def invalid(exchange: Exchange) -> str | None:
     texts += [message["content"] for message in exchange.messages]
     if any("\0" in text for text in texts):
         return "a NUL character"
-    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
         return "half a surrogate pair"
     return None
 

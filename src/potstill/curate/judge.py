@@ -11,9 +11,10 @@ from potstill.exchanges.exchange import Exchange, Message
 
 Ask = Callable[[Sequence[Message], str, str], str]
 
+# Bounded, so that no text takes long to read.
 _STATED = re.compile(
-    r"\b(?:score|rating|note)\b[\s*_`\"':=\-\u2013]*(?:is|of)?[\s*_`\"']*(?<![\d.])"
-    r"(-?\d+(?:\.\d+)?)(?!\d|\.\d|\s*(?:[-\u2013\u2014]|to|through)\s*\d)",
+    r"\b(?:score|rating|note)\b(?:[\s*_`\"':=]|[-\u2013]\s){0,8}(?:is|of)?[\s*_`\"']{0,8}"
+    r"(?<![\d.-])(\d+(?:\.\d+)?)(?!\d|\.\d|\s*(?:[-\u2013\u2014]|to|through)\s*\d)",
     re.IGNORECASE,
 )
 _ALONE = re.compile(r"[\s*_`]*(\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*5)?[\s*_`.]*\Z", re.IGNORECASE)

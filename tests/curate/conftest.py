@@ -1,0 +1,6 @@
+"""Lets the tests of this folder share how an exchange is made."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
