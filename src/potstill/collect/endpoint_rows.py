@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -113,10 +114,8 @@ class RowWriter:
         """Store what is handed over until `finish`; raises PotstillError for a full disk."""
         try:
             while not (self._last and not self._rows):
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._full.wait(), _GROUP_S)
-                except TimeoutError:
-                    pass
                 self._full.clear()
                 rows, targets = self._taken()
                 if rows:
