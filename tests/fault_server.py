@@ -56,6 +56,8 @@ class Behaviour:
     finish: str | None = "stop"
     usage: bool = True
     fingerprint: str = "fp_1"
+    revoked_after: int | None = None
+    """Refuse the key from the request after so many on."""
     page: bool = False
     """Be no OpenAI server at all: a web page for everything."""
     more: dict[str, Any] = field(default_factory=dict)
@@ -145,6 +147,8 @@ class FaultServer:
         self.requests += 1
         self.bodies.append(body)
         await asyncio.sleep(how.latency_s)
+        if how.revoked_after is not None and self.requests > how.revoked_after:
+            return await send(writer, 401, error("invalid_api_key", "revoked"))
         if how.status is not None:
             return await send(writer, *how.status)
         fault = self._random.choice(how.faults) if self._random.random() < how.rate else None

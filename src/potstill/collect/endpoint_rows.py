@@ -74,7 +74,7 @@ def _usages(usage: dict[str, int], choices: Sequence[Choice]) -> list[dict[str, 
 
     Responses share theirs by length; the prompt, which was read once, counts for the first.
     """
-    if len(choices) == 1 or not usage:
+    if len(choices) <= 1 or not usage:
         return [dict(usage) for _ in choices]
     lengths = [len(choice.text) + len(choice.reasoning or "") for choice in choices]
     parts = shares(usage.get("completion_tokens", 0), lengths)

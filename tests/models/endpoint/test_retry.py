@@ -73,9 +73,11 @@ def test_never_sooner_than_asked(asked: float, failures: int, chance: float) -> 
 
 @pytest.mark.parametrize(
     ("status", "verdict"),
-    [(429, "rate_limit"), (500, "transient"), (503, "transient"), (529, "transient")]
-    + [(408, "transient"), (409, "transient"), (400, "final"), (401, "final"), (404, "final")]
-    + [(501, "final"), (302, "final")],
+    [
+        *[(429, "rate_limit"), (500, "transient"), (503, "transient"), (529, "transient")],
+        *[(408, "transient"), (409, "transient"), (400, "final"), (401, "final")],
+        *[(404, "final"), (501, "final"), (302, "final")],
+    ],
 )
 def test_statuses(status: int, verdict: str) -> None:
     assert verdict_of(status) == verdict

@@ -138,8 +138,10 @@ def test_what_is_no_answer_says_so(content: bytes, reason: str) -> None:
 
 
 NAMES = st.sampled_from(
-    ["choices", "message", "content", "finish_reason", "usage", "model", "logprobs", "token"]
-    + ["logprob", "top_logprobs", "prompt_tokens", "system_fingerprint", "tool_calls", "id"]
+    [
+        *("choices", "message", "content", "finish_reason", "usage", "model", "logprobs", "id"),
+        *("token", "logprob", "top_logprobs", "prompt_tokens", "system_fingerprint", "tool_calls"),
+    ]
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
