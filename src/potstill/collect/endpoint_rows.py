@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -73,7 +74,7 @@ def _usages(usage: dict[str, int], choices: Sequence[Choice]) -> list[dict[str, 
 
     Responses share theirs by length; the prompt, which was read once, counts for the first.
     """
-    if len(choices) == 1 or not usage:
+    if len(choices) <= 1 or not usage:
         return [dict(usage) for _ in choices]
     lengths = [len(choice.text) + len(choice.reasoning or "") for choice in choices]
     parts = shares(usage.get("completion_tokens", 0), lengths)
@@ -113,10 +114,8 @@ class RowWriter:
         """Store what is handed over until `finish`; raises PotstillError for a full disk."""
         try:
             while not (self._last and not self._rows):
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._full.wait(), _GROUP_S)
-                except TimeoutError:
-                    pass
                 self._full.clear()
                 rows, targets = self._taken()
                 if rows:

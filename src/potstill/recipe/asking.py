@@ -146,7 +146,7 @@ class TeacherConfig(Section):
 
     model: str = Field(
         description="A Hugging Face directory, a hub id, a .gguf file, or `package:NAME` for a "
-        "GGUF inside an installed Python package; with `endpoint`, the name that the server knows."
+        "GGUF inside an installed Python package."
     )
     revision: str | None = Field(None, description="Hub revision (branch, tag or commit).")
     trust_remote_code: bool = Field(
@@ -154,7 +154,9 @@ class TeacherConfig(Section):
     )
     terms: TermsConfig = Field(TermsConfig(), description="Permission to use the outputs.")
     endpoint: EndpointConfig | None = Field(
-        None, description="The server that is asked, where the teacher's weights are not at hand."
+        None,
+        description="The server that is asked, where the teacher's weights are not at hand; "
+        "`teacher.model` is then the name that it knows.",
     )
 
 
