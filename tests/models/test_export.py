@@ -70,6 +70,16 @@ def leading(one: list[int], other: list[int]) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
+@torch.no_grad()
+def doubt(model: LoadedModel, ids: list[int], there: list[int], here: list[int]) -> float:
+    """Return by how many nats transformers prefers its own token where the two first differ."""
+    same = leading(there, here)
+    if same == min(len(there), len(here)):
+        return 0.0
+    logits_V = model.network(input_ids=torch.tensor([[*ids, *here[:same]]])).logits[0, -1]
+    return float(logits_V[here[same]] - logits_V[there[same]])
+
+
 def prompts_of(model: LoadedModel, texts: list[str]) -> list[list[int]]:
     return [list(prompt_ids(model, [{"role": "user", "content": text}])) for text in texts]
 
@@ -173,18 +183,16 @@ def test_smollm2_writes_the_same_text(vocabulary: int | None, tmp_path: Path) ->
     if vocabulary is not None:
         model = trimmed(model, vocabulary, [*asked, *TEXTS])
     save(model, tmp_path / "student")
-    lengths: dict[str, list[int]] = {"f16": [], "q8_0": []}
-    for kind in ("f16", "q8_0"):
-        path = to_gguf(tmp_path / "student", tmp_path / f"{kind}.gguf", kind)
+    # Rounding may turn the scale where two tokens are about as likely, and nowhere else.
+    for kind, nats in (("f16", 0.05), ("q8_0", 0.5)):
+        path = to_gguf(tmp_path / "student", tmp_path / f"{kind}.gguf", kind)  # type: ignore[arg-type]
         with llama_cpp(path) as client:
             for text in TEXTS:
                 expected = model.tokenizer(text, add_special_tokens=False)["input_ids"]
                 assert tokens_of(client, text) == expected
             for ids in prompts_of(model, asked):
-                here = greedy_here(model, ids, 32)
-                lengths[kind].append(leading(greedy(client, ids, 32), here) / len(here))
-    assert min(lengths["f16"]) >= 0.5
-    assert sum(share > 0 for share in lengths["q8_0"]) >= 3
+                there, here = greedy(client, ids, 32), greedy_here(model, ids, 32)
+                assert doubt(model, ids, there, here) < nats
 
 
 @pytest.mark.parametrize(
