@@ -18,7 +18,7 @@ from potstill.recipe import Recipe
 from potstill.run_report import write_report
 from potstill.rundir import RunDir
 from potstill.stages.collecting import collect_answers, rows_are_lost, some_failed
-from potstill.stages.curating import curate_answers
+from potstill.stages.curating import check_curation, curate_answers
 from potstill.stages.evaluating import evaluate_student
 from potstill.stages.shrinking import make_student
 from potstill.stages.training import train_students
@@ -61,6 +61,7 @@ def distill(
 
 def _run_stages(job: Job, until: str | None) -> None:
     job.decision.require()
+    check_curation(job)
     damaged = job.store.repair()
     for name in damaged:
         job.progress.note(f"{name} was damaged and set aside; its rows are collected again")

@@ -39,7 +39,8 @@ def print_estimates(path: Path, overrides: list[str], out: Path | None) -> None:
     for label, one in found:
         typer.echo(
             f"{label}: {one.responses} to {one.prompts} prompts, about {one.prompt_tokens} prompt "
-            f"tokens, at most {one.most_response_tokens} response tokens{_money(one.money, currency)}"
+            f"tokens, at most {one.most_response_tokens} response tokens"
+            + _money(one.money, currency)
         )
     prices = [one.money for _, one in found]
     total = None if None in prices else sum(price for price in prices if price is not None)

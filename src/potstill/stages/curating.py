@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from potstill.collect.prompts import PromptPlan, read_prompts
-from potstill.curate.curate import curate, write_marks
-from potstill.curate.judge import Judge
+from potstill.curate.curate import check, curate, write_marks
+from potstill.curate.judge import Judge, question
 from potstill.evaluate.samples import greedy_texts
 from potstill.exchanges.overlap import prompt_text
 from potstill.job import Job
@@ -17,6 +17,11 @@ from potstill.recipe import PromptsConfig
 
 # A judge's answer is a score and little else.
 _JUDGE_TOKENS = 48
+
+
+def check_curation(job: Job) -> None:
+    """Refuse what curating would refuse, before a teacher is asked anything."""
+    check(job.recipe.curate)
 
 
 def curate_answers(job: Job) -> dict[str, Any]:
@@ -32,6 +37,7 @@ def curate_answers(job: Job) -> dict[str, Any]:
         judge=_judge(job),
         text_only=job.learns_text_alone,
     )
+    found.require_training_rows()
     write_marks(job.store, found)
     for note in found.notes:
         job.progress.note(f"curate: {note}")
@@ -59,10 +65,7 @@ def _judge(job: Job) -> Judge | None:
         model = load(named, device=job.recipe.device, precision=job.precision)
 
     def ask(messages: Sequence[dict[str, str]], response: str, rubric: str) -> str:
-        asked = (
-            f"{rubric}\n\nRequest:\n{prompt_text(tuple(messages))}\n\nResponse:\n{response}\n\n"
-            "Answer with `Score:` and a number from 1 (worst) to 5 (best)."
-        )
+        asked = question(messages, response, rubric)
         ids = prompt_ids(model, ({"role": "user", "content": asked},))
         return greedy_texts(model, [ids], max_tokens=_JUDGE_TOKENS)[0]
 
