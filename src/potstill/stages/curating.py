@@ -65,8 +65,7 @@ def _judge(job: Job) -> Judge | None:
         model = load(named, device=job.recipe.device, precision=job.precision)
 
     def ask(messages: Sequence[dict[str, str]], response: str, rubric: str) -> str:
-        asked = question(messages, response, rubric)
-        ids = prompt_ids(model, ({"role": "user", "content": asked},))
+        ids = prompt_ids(model, question(messages, response, rubric))
         return greedy_texts(model, [ids], max_tokens=_JUDGE_TOKENS)[0]
 
     return Judge(named, model.identity, ask)
