@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from potstill.collect.prompts import plan_prompts, read_prompts
-from potstill.collect.task_rows import TaskFacts, read_task_facts
+from potstill.collect.prompts import Known, plan_prompts, read_prompts
+from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import prompt_id_of
 from potstill.recipe import PromptsConfig, TaskConfig
@@ -28,22 +28,22 @@ def source(tmp_path):
 
 def test_facts_are_found_by_the_prompt_that_is_asked(source):
     path = source({"body": "a", "g": "Yes", "s": 1}, {"body": "b", "g": "no", "s": None})
-    facts = read_task_facts(path, PROMPTS, TASK)
+    facts = read_known(path, PROMPTS, TASK)
     first, second = (prompt_id_of(messages) for messages in read_prompts(path, PROMPTS))
-    assert facts == {first: TaskFacts("yes", "1"), second: TaskFacts("no", "None")}
+    assert facts == {first: Known("yes", "1"), second: Known("no", "None")}
 
 
 def test_without_gold_or_slice_there_is_nothing_to_read(source):
     bare = TaskConfig(kind="text")
-    (facts,) = read_task_facts(source({"body": "a"}), PROMPTS, bare).values()
-    assert facts == TaskFacts(None, None)
+    (facts,) = read_known(source({"body": "a"}), PROMPTS, bare).values()
+    assert facts == Known(None, None)
 
 
 def test_repeated_prompts_count_once_and_blank_ones_not(source):
     row = {"body": "a", "g": "yes", "s": "x"}
     plain = PromptsConfig(column="body")
     blank = {"body": " ", "g": "", "s": "x"}
-    assert len(read_task_facts(source(row, row, blank, blank), plain, TASK)) == 1
+    assert len(read_known(source(row, row, blank, blank), plain, TASK)) == 1
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_repeated_prompts_count_once_and_blank_ones_not(source):
 )
 def test_rows_that_do_not_fit_are_refused(source, rows, message):
     with pytest.raises(PotstillError) as caught:
-        read_task_facts(source(*rows), PROMPTS, TASK)
+        read_known(source(*rows), PROMPTS, TASK)
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_the_shipped_tasks_are_sources_like_any_other(name, template, task):
         source=name, held_out=held_out, template=template, held_out_count=1050, limit=100
     )
     plan = plan_prompts(prompts, seed=0)
-    facts = read_task_facts(held_out, prompts, task)
+    facts = read_known(held_out, prompts, task)
     assert {prompt.prompt_id for prompt in plan.held_out} == set(facts)
     assert plan.overlap.dropped_from_training == 0
     assert plan.train[0].source == name

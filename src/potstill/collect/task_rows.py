@@ -16,9 +16,10 @@ from potstill.recipe import PromptsConfig, TaskConfig
 def read_known(source: str, prompts: PromptsConfig, task: TaskConfig) -> Mapping[str, Known]:
     """Return what every row of a source says of its prompt, by prompt id.
 
-    Of rows with the same prompt the first counts, as in the plan of prompts. Right answers that
-    are no text are spelled as JSON. Raises PotstillError, with the row, for a column that is not
-    there, for a right answer that the task does not allow, and where one prompt has two.
+    Of rows with the same prompt the first counts, as in the plan of prompts. Right answers are as
+    a student is to write them: labels in the recipe's spelling, and JSON as the row has it. Raises
+    PotstillError, with the row, for a column that is not there, for a right answer that the task
+    does not allow, and where one prompt has two.
     """
     form, found = AnswerForm.of(task), dict[str, Known]()
     for row, messages in rows_and_prompts(source, prompts):
@@ -27,8 +28,8 @@ def read_known(source: str, prompts: PromptsConfig, task: TaskConfig) -> Mapping
         gold = None
         if task.gold is not None:
             cell = value_of(row, task.gold, "task.gold")
-            form.gold(cell, row.place)
-            gold = _spelled(cell)
+            allowed = form.gold(cell, row.place)
+            gold = str(allowed) if task.kind == "label" else _spelled(cell)
         slice_ = None if task.slice is None else str(value_of(row, task.slice, "task.slice"))
         first = found.setdefault(prompt_id_of(messages), Known(gold, slice_))
         if first.gold != gold:

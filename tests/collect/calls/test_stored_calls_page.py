@@ -35,11 +35,15 @@ def test_the_pages_examples_are_read_as_it_says(tmp_path, names, form, responses
     assert not log.tally.left_out
 
 
+# What the page says a recipe needs beside it.
+REST = "name: x\nteacher: {model: m}\nstudent: {model: s}\ntrain: {cross_entropy: 1}\n"
+
+
 def test_the_pages_recipes_are_valid_and_come_back() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:
-        recipe = parse_recipe(f"name: x\nteacher: {{model: m}}\n{block}", "page")
+        recipe = parse_recipe(f"{REST}{block}", "page")
         assert recipe.collect.calls is not None
         assert recipe.collect.calls.paths == ("calls.jsonl",)
         assert parse_recipe(dump_recipe(recipe), "again") == recipe
