@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,3 +75,20 @@ def nano_prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [json.dumps({"prompt": text}) for text in nano_text.prompts()]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def llama_url() -> Iterator[str]:
+    """Base URL of a llama.cpp server on loopback that serves SmolLM2, four at a time."""
+    pytest.importorskip("xllamacpp", reason="needs the extra gguf (xllamacpp)")
+    import llama_server
+    from potstill.errors import PotstillError
+    from potstill.models.gguf import package_file
+
+    try:
+        gguf = package_file(llama_server.PACKAGE)
+    except PotstillError as error:
+        pytest.skip(str(error))
+    server = llama_server.started(gguf)
+    yield f"{server.listening_address}/v1"
+    del server

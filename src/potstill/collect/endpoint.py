@@ -12,7 +12,8 @@ from statistics import median
 from typing import TypeVar
 
 from potstill.collect.endpoint_figures import EndpointFigures, Stopped, amount
-from potstill.collect.endpoint_rows import RowFacts, RowWriter, exchanges_of
+from potstill.collect.endpoint_rows import RowFacts, RowWriter, rows_of
+from potstill.collect.endpoint_targets import TeacherTokens
 from potstill.collect.pending import (
     Wanted,
     identity_of_teacher,
@@ -23,6 +24,7 @@ from potstill.collect.pending import (
 )
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt
+from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.endpoint.budget import Budget, Prices, Tokens
 from potstill.models.endpoint.client import Asked, EndpointClient, key_of
@@ -52,6 +54,8 @@ def collect_from_endpoint(
     decision: TermsDecision,
     *,
     samples: int = 1,
+    tokens: TeacherTokens | None = None,
+    spec: TargetSpec | None = None,
     progress: Progress,
     currency: str = "USD",
     label: str = "collect",
@@ -60,8 +64,9 @@ def collect_from_endpoint(
     """Ask a server for every response that is not stored yet; durable as they come.
 
     `decision` is the terms gate's; it raises where the teacher's outputs may not be used. What
-    stored responses of this teacher took counts towards the budget. Raises PotstillError where no
-    prompt could fare better: no server, a wrong key or model, a full disk.
+    stored responses of this teacher took counts towards the budget. With the teacher's `tokens`
+    and a `spec` of top-k, the server's log-probabilities are stored as targets. Raises
+    PotstillError where no prompt could fare better: no server, a wrong key or model, a full disk.
     """
     decision.require()
     key = key_of(config, os.environ if environ is None else environ)
@@ -74,7 +79,8 @@ def collect_from_endpoint(
     budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=spent_on(own))
     total = len({prompt.prompt_id for prompt in prompts}) * samples
     before = total - sum(len(w.samples) for w in wanted)
-    facts = RowFacts(identity, sampling_key(sampling, config), decision.record())
+    key_of_sampling = sampling_key(sampling, config)
+    facts = RowFacts(identity, key_of_sampling, decision.record(), tokens, spec)
     with progress.step(label, total=total, unit="responses") as step:
         step.advance(before)
         client = EndpointClient(config, model, key=key, budget=budget)
@@ -114,7 +120,8 @@ class _Collection:
         self._stopped: Stopped | None = None
         self._one_by_one = False
         self._used = Tokens()
-        self._stored = 0
+        self._stored = self._targets = 0
+        self._without_targets: Counter[str] = Counter()
         self._latencies: list[float] = []
 
     async def ask_all(self, wanted: Sequence[Wanted]) -> None:
@@ -171,7 +178,10 @@ class _Collection:
         self._latencies.append(asked.latency_s)
         if answer.choices:
             self._failed_in_a_row = 0
-        self._writer.put(exchanges_of(asked, prompt, samples, self._facts))
+        rows = rows_of(asked, prompt, samples, self._facts)
+        self._targets += len(rows.targets)
+        self._without_targets.update(rows.without_targets)
+        self._writer.put(rows.exchanges, rows.targets)
 
     def _fail(self, prompt: Prompt, reason: str) -> None:
         self._failures.append((prompt.prompt_id, reason))
@@ -218,6 +228,8 @@ class _Collection:
             median_latency_s=median(self._latencies) if self._latencies else None,
             returned_models=dict(self._models),
             fingerprints=dict(self._fingerprints),
+            targets=self._targets,
+            without_targets=dict(self._without_targets.most_common()),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Stopped = Literal["budget", "failures"]
@@ -18,6 +18,8 @@ class EndpointFigures:
     why not everything was asked: the `budget`, or `failures` of everything. Tokens and money are
     this call's; those of tries that brought nothing but may have been charged for are in
     `uncertain_*`, at their most. Money is None without prices, latency without an answer.
+    `targets` responses have targets, `without_targets` counts the others by reason, where any
+    were wanted.
     """
 
     wanted: int
@@ -37,6 +39,8 @@ class EndpointFigures:
     median_latency_s: float | None
     returned_models: dict[str, int]
     fingerprints: dict[str, int]
+    targets: int = 0
+    without_targets: dict[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> dict[str, int]:
@@ -69,6 +73,11 @@ class EndpointFigures:
             lines.append(
                 f"{label}: {len(self.failures)} prompts failed: {reasons}; run the same command "
                 "again to ask them again"
+            )
+        if self.without_targets:
+            reasons = ", ".join(f"{why} ({count})" for why, count in self.without_targets.items())
+            lines.append(
+                f"{label}: {self.targets} responses have targets, the others none: {reasons}"
             )
         left = self.wanted - self.before - self.stored
         if self.stopped == "budget":

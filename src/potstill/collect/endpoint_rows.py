@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from potstill.collect.endpoint_targets import NoTargets, TeacherTokens, likeliest_tokens
 from potstill.exchanges.exchange import Exchange, Prompt
+from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import ExchangeTargets
 from potstill.models.endpoint.client import Asked
-from potstill.models.endpoint.wire import Choice, shares
+from potstill.models.endpoint.wire import Answer, Choice, shares
 
 # A transaction costs two disk syncs: rows are stored when so many wait, or after so long.
 _GROUP_ROWS = 32
@@ -22,51 +24,91 @@ _GROUP_S = 0.2
 
 @dataclass(frozen=True)
 class RowFacts:
-    """What all rows of one call have in common."""
+    """What all rows of one call have in common.
+
+    With `tokens` and `spec` (of `top-k`) rows get ids and targets, where those are certain.
+    """
 
     teacher: str
     sampling: dict[str, Any]
     terms_decision: str
+    tokens: TeacherTokens | None = None
+    spec: TargetSpec | None = None
 
 
-def exchanges_of(
+@dataclass(frozen=True)
+class Rows:
+    """Rows for the store; `without_targets` says of each that lacks wanted targets why."""
+
+    exchanges: list[Exchange]
+    targets: list[ExchangeTargets]
+    without_targets: list[str]
+
+
+def rows_of(
     asked: Asked, prompt: Prompt, samples: Sequence[tuple[int, str]], facts: RowFacts
-) -> list[Exchange]:
+) -> Rows:
     """Return a row for each choice, in the order of the samples (index, exchange id) given."""
     answer = asked.answer
+    rows = Rows([], [], [])
+    prompt_ids = _prompt_ids(answer, prompt, facts)
     usages = _usages(answer.usage, answer.choices)
-    created = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return [
-        Exchange(
-            exchange_id=exchange_id,
-            prompt_id=prompt.prompt_id,
-            split=prompt.split,
-            messages=prompt.messages,
-            response=choice.text,
-            prompt_token_ids=None,
-            response_token_ids=None,
-            tokenizer=None,
-            finish_reason=choice.finish,
-            teacher=facts.teacher,
-            sampling=facts.sampling,
-            sample_index=index,
-            terms_decision=facts.terms_decision,
-            source=prompt.source,
-            created_at=created,
-            latency_s=round(asked.latency_s, 4),
-            reasoning=choice.reasoning,
-            tool_calls=choice.tool_calls,
-            usage=usage,
-            engine="endpoint",
-            dtype="unknown",
-            device="unknown",
-            returned_model=answer.model,
-            system_fingerprint=answer.fingerprint,
+    for (index, exchange_id), choice, usage in zip(samples, answer.choices, usages, strict=False):
+        response_ids = None
+        if facts.tokens is not None and facts.spec is not None and facts.spec.count is not None:
+            try:
+                response_ids, values = likeliest_tokens(choice, facts.tokens, facts.spec.count)
+                rows.targets.append(ExchangeTargets(exchange_id, facts.teacher, facts.spec, values))
+            except NoTargets as error:
+                rows.without_targets.append(str(error))
+        row = _exchange(asked, prompt, choice, facts)
+        rows.exchanges.append(
+            replace(
+                row,
+                exchange_id=exchange_id,
+                sample_index=index,
+                usage=usage,
+                prompt_token_ids=None if response_ids is None else prompt_ids,
+                response_token_ids=response_ids,
+                tokenizer=facts.tokens.tokenizer_id if facts.tokens and response_ids else None,
+            )
         )
-        for (index, exchange_id), choice, usage in zip(
-            samples, answer.choices, usages, strict=False
-        )
-    ]
+    return rows
+
+
+def _exchange(asked: Asked, prompt: Prompt, choice: Choice, facts: RowFacts) -> Exchange:
+    """Return what a row holds beside its ids and its share of the tokens."""
+    return Exchange(
+        exchange_id="",
+        prompt_id=prompt.prompt_id,
+        split=prompt.split,
+        messages=prompt.messages,
+        response=choice.text,
+        prompt_token_ids=None,
+        response_token_ids=None,
+        tokenizer=None,
+        finish_reason=choice.finish,
+        teacher=facts.teacher,
+        sampling=facts.sampling,
+        sample_index=0,
+        terms_decision=facts.terms_decision,
+        source=prompt.source,
+        created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        latency_s=round(asked.latency_s, 4),
+        reasoning=choice.reasoning,
+        tool_calls=choice.tool_calls,
+        engine="endpoint",
+        dtype="unknown",
+        device="unknown",
+        returned_model=asked.answer.model,
+        system_fingerprint=asked.answer.fingerprint,
+    )
+
+
+def _prompt_ids(answer: Answer, prompt: Prompt, facts: RowFacts) -> tuple[int, ...] | None:
+    """Return the prompt's ids where the server counts as many: then its template is ours."""
+    ids = facts.tokens.prompt_ids(prompt.messages) if facts.tokens is not None else None
+    return ids if ids is not None and len(ids) == answer.usage.get("prompt_tokens") else None
 
 
 def _usages(usage: dict[str, int], choices: Sequence[Choice]) -> list[dict[str, int]]:

