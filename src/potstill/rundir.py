@@ -31,6 +31,21 @@ except ImportError:  # Windows: two processes in one run directory are not notic
 RECIPE_FILE = "recipe.yaml"
 MANIFEST_FILE = "manifest.json"
 # Only a file that starts like this makes a directory one that --fresh may empty.
+# How a server is asked decides nothing about its answers: a run goes on with another budget.
+_MAY_CHANGE = frozenset(
+    f"teacher.endpoint.{name}"
+    for name in (
+        "url",
+        "key_env",
+        "max_in_flight",
+        "timeout_s",
+        "tries",
+        "price_in",
+        "price_out",
+        "budget",
+        "budget_tokens",
+    )
+)
 _HEADER = "# The resolved recipe of this potstill run directory. Do not edit.\n"
 _STATE = "state"
 
@@ -246,7 +261,10 @@ def _refuse_other_recipe(root: Path, recipe: Recipe) -> None:
     # A recipe of an older version lacks newer keys: their defaults are what it meant.
     with suppress(ValidationError):
         stored = Recipe.model_validate(stored).model_dump(mode="json")
-    there, given = _flat(stored), _flat(recipe.model_dump(mode="json"))
+    there, given = (
+        {key: value for key, value in _flat(values).items() if key not in _MAY_CHANGE}
+        for values in (stored, recipe.model_dump(mode="json"))
+    )
     differing = [k for k in sorted({*there, *given}) if there.get(k) != given.get(k)]
     if differing:
         lines = "; ".join(

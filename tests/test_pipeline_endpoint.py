@@ -1,0 +1,123 @@
+"""The whole way with a teacher behind a server: what it costs, what fails, what stops it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import pipeline_runs
+from fault_server import Behaviour, FaultServer
+from potstill.cli.app import app
+from potstill.errors import PotstillError
+from potstill.evaluate.evaluation import Evaluation
+from potstill.exchanges.store import ExchangeStore
+from potstill.recipe import Recipe
+from potstill.recipe_io import dump_recipe
+
+KEY = "sk-very-secret-0123456789"
+
+
+def values_for(server: FaultServer, student: Path, prompts: Path, **endpoint: Any) -> Any:
+    values = pipeline_runs.recipe_values(
+        "smollm2-nano",
+        prompts,
+        student={"model": str(student)},
+        collect={"targets": "none"},
+        train={"cross_entropy": 1.0},
+        evaluate={"greedy": False},
+    )
+    values["teacher"]["endpoint"] = {
+        "url": server.url,
+        "provider": "test",
+        "key_env": "NANO_KEY",
+        "tries": 4,
+        "price_in": 2.0,
+        "price_out": 8.0,
+        **endpoint,
+    }
+    return values
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NANO_KEY", KEY)
+
+
+def behaviour(**more: Any) -> Behaviour:
+    return Behaviour(model="smollm2-nano", key=KEY, **more)
+
+
+def test_a_student_learns_from_a_server(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    with FaultServer(behaviour()) as server:
+        values = values_for(server, nano_llama, nano_prompts)
+        run, _ = pipeline_runs.run(values, tmp_path / "run")
+        asked = server.requests
+        pipeline_runs.run(values, tmp_path / "run")
+        assert server.requests == asked
+    evaluation = Evaluation.model_validate_json(run.evaluation_path.read_text())
+    assert evaluation.models.teacher is None and evaluation.shrink is not None
+    below = evaluation.differences.student_minus_untrained_nll
+    assert below is not None and below.value < 0
+    collection = evaluation.collection
+    assert collection is not None and collection.exchanges == 78 and collection.slots_busy is None
+    assert collection.money is not None and collection.money > 0
+    assert evaluation.cost.collection is not None
+    assert evaluation.cost.collection.money >= collection.money
+    manifest = json.loads(run.manifest_path.read_text())
+    assert manifest["teacher"]["identity"] == "test/smollm2-nano"
+    assert manifest["terms"]["licences"] == ["apache-2.0"]
+    for path in run.root.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes()
+
+
+def test_a_budget_stops_the_run_and_the_next_one_goes_on(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    with FaultServer(behaviour()) as server:
+        poor = values_for(server, nano_llama, nano_prompts, budget_tokens=500)
+        with pytest.raises(PotstillError, match=r"the budget is used up: \d+ of 66 responses"):
+            pipeline_runs.run(poor, tmp_path / "run", until="collect")
+        store = ExchangeStore(tmp_path / "run")
+        before = store.ids()
+        store.close()
+        assert 0 < len(before) < 66
+        assert server.requests == len(before)
+        rich = values_for(server, nano_llama, nano_prompts, budget_tokens=10**6)
+        pipeline_runs.run(rich, tmp_path / "run", until="collect")
+        assert server.requests == 78
+
+
+def test_prompts_that_failed_are_said_and_asked_again(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    faulty = behaviour(rate=0.6, faults=("200 with an error",), seed=3)
+    with FaultServer(faulty) as server:
+        values = values_for(server, nano_llama, nano_prompts, tries=1)
+        run, notes = pipeline_runs.run(values, tmp_path / "run", until="collect")
+        figures = run.done("collect")["figures"]
+        assert figures["failures"] and figures["exchanges"] + len(figures["failures"]) == 78
+        assert any("no answer to" in note for note in notes)
+        server.behaviour = behaviour()
+        run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
+        figures = run.done("collect")["figures"]
+        assert figures["exchanges"] == 78 and not figures["failures"]
+
+
+def test_a_dry_run_asks_nothing_and_writes_nothing(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    with FaultServer(behaviour()) as server:
+        recipe = Recipe.model_validate(values_for(server, nano_llama, nano_prompts))
+        path = tmp_path / "recipe.yaml"
+        path.write_text(dump_recipe(recipe), encoding="utf-8")
+        arguments = ["collect", str(path), "--out", str(tmp_path / "run"), "--dry-run"]
+        said = CliRunner().invoke(app, [*arguments, "--budget", "0.5"])
+        assert said.exit_code == 0, said.output
+        assert "nothing was asked" in said.output and "USD" in said.output
+        assert server.requests == 0 and not (tmp_path / "run").exists()
