@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Any
 
+from potstill.curate.language import identified
 from potstill.evaluate.evaluation import Collection, Curation, Evaluation
 from potstill.evaluate.machine import machine_facts, peak_memory_bytes
 from potstill.evaluate.payback import payback, price_of
@@ -17,6 +21,8 @@ from potstill.rundir import recipe_digest
 from potstill.shrink.cut import Cut
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
+# Texts whose language is told: enough to show which there are.
+_MOST_TEXTS = 2000
 _TRAINING_KEYS = ("steps", "tokens", "seconds", "tokens_per_s", "first_loss", "last_loss")
 
 
@@ -32,7 +38,7 @@ def write_report(job: Job) -> None:
         machine=machine_facts(job.device, job.compute_dtype),
         **done["evaluate"]["sections"],
         overlap=_overlap(job, done["collect"]["overlap"]),
-        collection={k: v for k, v in figures.items() if k in Collection.model_fields},
+        collection=_collection(job, figures),
         shrink=_shrink_section(done["shrink"]),
         training={k: trained[k] for k in _TRAINING_KEYS},
         cost=cost,
@@ -53,6 +59,35 @@ def write_report(job: Job) -> None:
             "trust_remote_code": job.recipe.teacher.trust_remote_code,
         },
     )
+
+
+def _collection(job: Job, figures: dict[str, Any]) -> dict[str, Any]:
+    rows = job.store.read("train")
+    tokens = [len(r.ids[1]) or r.usage.get("completion_tokens", 0) for r in rows]
+    known = all(tokens)
+    sizes = tokens if known else [len(row.response) for row in rows]
+    bins = Counter((max(size, 1) - 1).bit_length() for size in sizes)
+    return {
+        **{k: v for k, v in figures.items() if k in Collection.model_fields},
+        "lengths": {_bin(power): bins[power] for power in range(max(bins, default=-1) + 1)},
+        "length_unit": "tokens" if known else "characters",
+        "languages": _languages([row.response for row in rows]),
+    }
+
+
+def _bin(power: int) -> str:
+    """Return the name of the sizes up to a power of two, from above the one before."""
+    low, high = (2 ** (power - 1) + 1, 2**power) if power else (0, 1)
+    return str(high) if low == high else f"{low}-{high}"
+
+
+def _languages(texts: Sequence[str]) -> dict[str, int]:
+    """Return how many texts are in each language, where what tells them apart is installed."""
+    if find_spec("py3langid") is None:
+        return {}
+    found = (identified(text) for text in texts[:_MOST_TEXTS])
+    named = Counter("unknown" if one is None else one.language for one in found)
+    return dict(named.most_common(12))
 
 
 def _payback(task: dict[str, Any] | None, spent: float) -> dict[str, Any] | None:

@@ -150,6 +150,15 @@ class Collection(Part):
     failed: dict[str, int] = Field({}, description="Prompts without an answer, by reason.")
     money: FiniteFloat | None = Field(None, description="What the server's tokens cost.")
     notes: list[str] = Field([], description="What was odd about the answers.")
+    lengths: dict[str, int] = Field(
+        {}, description="Training answers by length, in `length_unit`: `9-16` and so on."
+    )
+    length_unit: str = Field("tokens", description="Tokens, or characters where none are known.")
+    languages: dict[str, int] = Field(
+        {},
+        description="Training answers by language, the most frequent first; empty without the "
+        "extra `curate`. Short ones are `unknown`.",
+    )
 
 
 class Curation(Part):

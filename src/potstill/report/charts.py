@@ -132,6 +132,21 @@ def lines(
     return _svg(title, bottom + 44, parts)
 
 
+def bars(rows: Sequence[tuple[str, int]], *, title: str) -> Markup:
+    """Return one bar a row, from the left, with its name and its count."""
+    left, right, top, pitch = 96, WIDTH - 56, 4, 22
+    longest = max(count for _, count in rows)
+    parts: list[Markup] = []
+    for index, (label, count) in enumerate(rows):
+        y, width = top + pitch * index, (right - left) * count / max(1, longest)
+        parts += [
+            tag("text", label, class_="tick", x=left - 8, y=y + 14, text_anchor="end"),
+            tag("rect", class_="bar", x=left, y=y + 3, width=max(width, 1.0), height=pitch - 8),
+            tag("text", f"{count:,}", class_="tick", x=left + width + 6, y=y + 14),
+        ]
+    return _svg(title, top + pitch * len(rows) + 4, parts)
+
+
 def smooth(points: Sequence[Point], window: int) -> list[Point]:
     """Return the running mean of y over `window` points, centred, shorter at the ends."""
     half = max(0, window // 2)

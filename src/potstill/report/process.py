@@ -165,6 +165,14 @@ def collection(evaluation: Mapping[str, Any]) -> Facts:
             ("waves", "Waves", words.whole),
         ),
     )
+    section = words.at(evaluation, "collection") or {}
+    if words.known(section.get("money")):
+        currency = str(words.at(evaluation, "cost.currency") or "USD")
+        facts.append(("Paid to the server", words.money(section["money"], clean(currency))))
+    facts += [
+        (f"No answer: {clean(str(reason))}", words.whole(count))
+        for reason, count in (section.get("failed") or {}).items()
+    ]
     return facts + facts_of(
         words.at(evaluation, "overlap") or {},
         (
@@ -175,6 +183,23 @@ def collection(evaluation: Mapping[str, Any]) -> Facts:
             ("dropped_from_training", "Dropped as too alike", words.whole),
         ),
     )
+
+
+def collection_charts(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return how long the answers were, and in which languages."""
+    section = words.at(evaluation, "collection") or {}
+    unit = clean(str(section.get("length_unit") or "tokens"))
+    found = []
+    for key, title, note in (
+        ("lengths", "Length of the answers", f"{unit}, training prompts"),
+        ("languages", "Languages of the answers", "as they are told apart by their letters"),
+    ):
+        rows = [(clean(str(name)), int(count)) for name, count in (section.get(key) or {}).items()]
+        if rows and any(count for _, count in rows):
+            said = ", ".join(f"{name}: {count}" for name, count in rows)
+            svg = charts.bars(rows, title=f"{title}: {said}")
+            found.append({"title": title, "note": note, "svg": svg})
+    return found
 
 
 def shrink(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from potstill.report import words
 from potstill.report.fidelity import differences, fidelity, greedy, speed, tiles
 from potstill.report.headline import caution, sentences
 from potstill.report.limits import limits
-from potstill.report.process import collection, cost, shrink, training
+from potstill.report.process import collection, collection_charts, cost, shrink, training
 from potstill.report.tables import Facts, clean, flatten, moment
 from potstill.report.task import curation, task
 
@@ -47,6 +47,7 @@ def context(
         "training": training(evaluation, metrics),
         "cost": cost(evaluation),
         "collection": collection(evaluation),
+        "collection_charts": collection_charts(evaluation),
         "shrink": shrink(evaluation),
         "samples": samples(evaluation),
         "provenance": provenance_facts(evaluation, provenance),
