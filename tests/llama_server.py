@@ -14,7 +14,8 @@ def started(
 ) -> Any:
     """Return a running server; it stops when it is forgotten. `context` tokens for each slot.
 
-    More than one thread waits by spinning: on a busy machine that is slower than one. Its `listening_address` is the URL without /v1.
+    More than one thread waits by spinning: on a busy machine that is slower than one. Its
+    `listening_address` is the URL without /v1.
     """
     import xllamacpp
 
