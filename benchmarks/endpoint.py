@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=96)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--parts", nargs="+", default=["faults", "server"])
     parser.add_argument("--no-write", action="store_true")
     parser.add_argument("--collect", nargs=3, metavar=("URL", "ROOT", "COUNT"))
@@ -74,7 +75,7 @@ def main() -> None:
         url, root, count = arguments.collect
         collect_once(url, Path(root), int(count))
     elif arguments.serve:
-        serve(arguments.slots)
+        serve(arguments.slots, arguments.threads)
     else:
         measure(arguments)
 
@@ -89,7 +90,9 @@ def measure(arguments: argparse.Namespace) -> None:
         for name in ("lost", "doubled", "secrets_found"):
             claims[name] = {"value": found[name], "unit": "count", "runs": 1}
     if "server" in arguments.parts:
-        measured = server_rows(arguments.prompts, arguments.slots, arguments.runs)
+        measured = server_rows(
+            arguments.prompts, arguments.slots, arguments.threads, arguments.runs
+        )
         rows += measured
         claims["server_utilisation"] = {
             "value": utilisation(measured),
@@ -201,14 +204,14 @@ def collected(
     )
 
 
-def server_rows(count: int, slots: int, runs: int) -> list[dict[str, Any]]:
+def server_rows(count: int, slots: int, threads: int, runs: int) -> list[dict[str, Any]]:
     """Return tokens a second of the plain client at each concurrency, and of collection.
 
     Every run goes through all of them, so that a machine that slows down slows all alike.
     """
     prompts = plan_prompts(PromptsConfig(), seed=0).train[:count]
     rows = []
-    with serving(slots) as url:
+    with serving(slots, threads) as url:
         config = EndpointConfig(url=url, provider="benchmark", extra=EXTRA)
         warm_up = wanted_bodies(config, prompts[:slots])
         asyncio.run(plain_client(url, warm_up, slots))
@@ -275,9 +278,10 @@ async def plain_client(
 
 
 @contextmanager
-def serving(slots: int) -> Iterator[str]:
+def serving(slots: int, threads: int) -> Iterator[str]:
     """Run llama.cpp's server in a process of its own and give its base URL."""
     command = [sys.executable, __file__, "--serve", "--slots", str(slots)]
+    command += ["--threads", str(threads)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -293,9 +297,9 @@ def serving(slots: int) -> Iterator[str]:
         process.wait(timeout=60)
 
 
-def serve(slots: int) -> None:
+def serve(slots: int, threads: int) -> None:
     """Serve SmolLM2 until standard input ends."""
-    server = started(package_file(PACKAGE), slots=slots, threads=os.cpu_count() or 1)
+    server = started(package_file(PACKAGE), slots=slots, threads=threads)
     print(server.listening_address, flush=True)
     sys.stdin.read()
 

@@ -67,7 +67,7 @@ def test_samples_of_a_real_model_are_stored(llama_url: str, tmp_path: Path) -> N
     assert (figures.stored, figures.failures, figures.requests) == (12, (), 4)
     assert figures.returned_models == {MODEL: 4}
     assert {row.finish_reason for row in rows} <= {"stop", "length"}
-    assert len({row.response for row in rows}) > 8  # seeds differ, and so do samples
+    assert len({row.response for row in rows}) > 6  # seeds differ, and so do samples
     assert all(row.usage["completion_tokens"] >= 0 for row in rows)
     assert all(row.terms_decision.startswith("allow: apache-2.0") for row in rows)
 

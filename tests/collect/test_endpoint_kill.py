@@ -1,0 +1,102 @@
+"""A collecting process that is killed loses nothing that was stored and doubles nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fault_server import Behaviour, FaultServer
+from potstill.collect.endpoint import collect_from_endpoint
+from potstill.collect.endpoint_figures import EndpointFigures
+from potstill.exchanges.exchange import Prompt, prompt_id_of
+from potstill.exchanges.store import ExchangeStore
+from potstill.models.sampling import Sampling
+from potstill.progress import Silent
+from potstill.recipe import EndpointConfig, TermsConfig
+from potstill.terms import Evidence, decide
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+
+COUNT, SAMPLES = 120, 2
+
+
+def collected(url: str, root: Path) -> EndpointFigures:
+    prompts = []
+    for i in range(COUNT):
+        messages = ({"role": "user", "content": f"Question {i}"},)
+        prompts.append(Prompt(prompt_id_of(messages), messages, "train", "test"))
+    store = ExchangeStore(root)
+    try:
+        return collect_from_endpoint(
+            EndpointConfig(url=url, provider="test", max_in_flight=16),
+            "nano",
+            prompts,
+            Sampling(max_tokens=16),
+            store,
+            decide("nano", (Evidence("mit", "test", "mit"),), TermsConfig()),
+            samples=SAMPLES,
+            progress=Silent(),
+        )
+    finally:
+        store.close()
+
+
+def killed(url: str, root: Path, *, appends: int, after: bool) -> None:
+    """Collect in a child that kills itself at its n-th append, before or after it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside the server's thread
+        pid = os.fork()
+    if pid == 0:
+        plain, left = ExchangeStore.append, appends
+
+        def append(self: ExchangeStore, *rows: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0 and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            plain(self, *rows)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        ExchangeStore.append = append  # type: ignore[method-assign]
+        try:
+            collected(url, root)
+        except BaseException as error:
+            os.write(2, repr(error).encode())
+        os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status), "the child ended by itself"
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="forks beside threads")
+def test_after_kills_everything_is_stored_once(tmp_path: Path) -> None:
+    with FaultServer(Behaviour(rate=0.1, seed=2, delay_s=0.01)) as server:
+        for appends, after in ((1, False), (1, True), (2, False), (2, True)):
+            killed(server.url, tmp_path, appends=appends, after=after)
+        store = ExchangeStore(tmp_path)
+        before = {row.exchange_id: row.response for row in store.read()}
+        store.close()
+        asked_before = server.seen.copy()
+        figures = collected(server.url, tmp_path)
+        store = ExchangeStore(tmp_path)
+        rows = store.read()
+        store.close()
+    assert 0 < len(before) < COUNT * SAMPLES
+    assert figures.before == len(before)
+    assert figures.before + figures.stored == COUNT * SAMPLES == len(rows)
+    assert {(r.messages[0]["content"], r.sample_index) for r in rows} == {
+        (f"Question {i}", sample) for i in range(COUNT) for sample in range(SAMPLES)
+    }
+    assert before.items() <= {row.exchange_id: row.response for row in rows}.items()
+    # What was stored in full is not asked again.
+    whole = [r.messages[0]["content"] for r in rows if r.exchange_id in before]
+    assert all(
+        server.seen[text] == asked_before[text] for text in whole if whole.count(text) == SAMPLES
+    )
