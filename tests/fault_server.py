@@ -145,9 +145,10 @@ class FaultServer:
     ) -> bool:
         how = self.behaviour
         self.requests += 1
+        number = self.requests
         self.bodies.append(body)
         await asyncio.sleep(how.latency_s)
-        if how.revoked_after is not None and self.requests > how.revoked_after:
+        if how.revoked_after is not None and number > how.revoked_after:
             return await send(writer, 401, error("invalid_api_key", "revoked"))
         if how.status is not None:
             return await send(writer, *how.status)

@@ -139,8 +139,10 @@ class _Collection:
             open_prompts = min(len(wanted), _OPEN_PER_SLOT * self._client.config.max_in_flight)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._writer.run())
-                await asyncio.wait([tasks.create_task(work()) for _ in range(open_prompts)])
-                self._writer.finish()
+                try:
+                    await asyncio.wait([tasks.create_task(work()) for _ in range(open_prompts)])
+                finally:
+                    self._writer.finish()
 
     async def _ask(self, wanted: Wanted) -> None:
         """Ask one prompt until every sample that is missing has come, or one cannot."""

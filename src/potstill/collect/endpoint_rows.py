@@ -156,20 +156,23 @@ class RowWriter:
         """Store what is handed over until `finish`; raises PotstillError for a full disk."""
         try:
             while not (self._last and not self._rows):
+                # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._full.wait(), _GROUP_S)
+                    async with asyncio.timeout(_GROUP_S):
+                        await self._full.wait()
                 self._full.clear()
-                rows, targets = self._taken()
+                rows, targets = list(self._rows), list(self._targets)
                 if rows:
                     await asyncio.to_thread(self._store.append, rows, targets)
-                    self._stored(rows)
+                    self._done(rows, targets)
         except asyncio.CancelledError:
-            rows, targets = self._taken()
+            # Also what the thread may be storing at this moment: a row is stored once.
+            rows, targets = list(self._rows), list(self._targets)
             self._store.append(rows, targets)
-            self._stored(rows)
+            self._done(rows, targets)
             raise
 
-    def _taken(self) -> tuple[list[Exchange], list[ExchangeTargets]]:
-        taken = self._rows, self._targets
-        self._rows, self._targets = [], []
-        return taken
+    def _done(self, rows: list[Exchange], targets: list[ExchangeTargets]) -> None:
+        del self._rows[: len(rows)], self._targets[: len(targets)]
+        if rows:
+            self._stored(rows)
