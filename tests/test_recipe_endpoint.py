@@ -15,6 +15,10 @@ teacher:
     provider: local
 collect:
   targets: none
+student:
+  model: s
+train:
+  cross_entropy: 1
 """
 
 
