@@ -74,8 +74,8 @@ def verdict(evaluation: Mapping[str, Any]) -> str | None:
     if words.known(difference) and len(ends) == 2:
         low, high = (f"{100 * end:+.1f}" for end in ends)
         text += (
-            f" (difference {100 * difference:+.1f} points, {words.percent(section['confidence'], 0)} "
-            f"interval {low} to {high})"
+            f" (difference {100 * difference:+.1f} points, "
+            f"{words.percent(section['confidence'], 0)} interval {low} to {high})"
         )
     return text + "."
 
