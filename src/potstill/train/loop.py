@@ -337,7 +337,8 @@ def _pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> b
     if config.compile != "auto":
         return config.compile == "always"
     can = device.type == "cuda" and find_spec("triton") is not None
-    return can and steps >= _STEPS_TO_COMPILE_FOR
+    # Blocks with adapters have not been compiled on a GPU yet.
+    return can and config.lora is None and steps >= _STEPS_TO_COMPILE_FOR
 
 
 def _trained(network: Any) -> list[torch.nn.Parameter]:
