@@ -12,7 +12,7 @@ from potstill.job import Job
 from potstill.models.loaded import LoadedModel
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
-from potstill.stages.inputs import held_out, held_out_text
+from potstill.stages.inputs import held_out, held_out_answers
 from potstill.stages.tasks import scored_task
 
 
@@ -67,7 +67,7 @@ def _on_text(job: Job, students: dict[str, LoadedModel], directories: dict[str, 
     """Return the students on the text of a teacher whose weights are not at hand."""
     return evaluate_on_text(
         students,
-        {name: held_out_text(job, student) for name, student in students.items()},
+        {name: held_out_answers(job, student) for name, student in students.items()},
         config=job.recipe.evaluate,
         directories=directories,
         seed=job.recipe.seed,

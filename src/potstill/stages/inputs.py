@@ -40,7 +40,7 @@ def token_weights(job: Job) -> Tensor:
     positions = sum(len(response) for _, response in texts)
     stride = max(1, positions // _COST_POSITIONS)
     first_V = merges_of(job.parent.tokenizer).first_parts(width)
-    for hidden_ND in _spread_states(job, stride):
+    for hidden_ND in _spread_states(job, texts, stride):
         for chunk_ND in hidden_ND.to(job.parent.device).split(64):
             p_NV = job.parent_head.logits(chunk_ND).softmax(-1)
             weight_V += removal_cost(p_NV, first_V).double().cpu() * stride
@@ -66,7 +66,7 @@ def held_out(job: Job, student: LoadedModel, *, greedy: bool) -> list[HeldOut]:
     ]
 
 
-def held_out_text(job: Job, student: LoadedModel) -> list[HeldOut]:
+def held_out_answers(job: Job, student: LoadedModel) -> list[HeldOut]:
     """Return the held-out text of a teacher without weights, in a student's tokens."""
     drawn = None if job.recipe.teacher.endpoint is None else False
     rows = job.exchanges("held_out", greedy=drawn)
@@ -147,13 +147,15 @@ class _Validation:
         return texts, states
 
 
-def _spread_states(job: Job, stride: int) -> Iterator[Tensor]:
+def _spread_states(
+    job: Job, ids: Sequence[tuple[Sequence[int], Sequence[int]]], stride: int
+) -> Iterator[Tensor]:
     """Yield the parent's states hidden_ND on one in `stride` positions of the responses.
 
     Stored ones are taken from every row. What the parent has to read for it comes from one row
     in `stride`, whole, so that it reads no more than is used.
     """
-    rows, ids = job.exchanges("train"), job.parent_ids("train")
+    rows = job.exchanges("train")
     for start in range(0, len(rows), 64):
         group = rows[start : start + 64]
         stored = [state for state in job.hidden(group) if state is not None]
