@@ -48,15 +48,18 @@ def test_without_one_the_teacher_has_weights() -> None:
     [
         (
             ["collect.targets=hidden"],
-            "collect.targets hidden and teacher.endpoint cannot be combined: a server does not "
-            "give its whole distribution; set collect.targets to none, or to top-k with "
-            "teacher.endpoint.top_logprobs",
+            "collect.targets hidden and teacher.endpoint cannot be combined: training on what a "
+            "server tells of its distribution is not built yet; set collect.targets to none",
         ),
         (
-            ["collect.targets=top-k", "teacher.endpoint.top_logprobs=5"],
-            "collect.targets top-k keeps 8 tokens at each position, but "
-            "teacher.endpoint.top_logprobs asks for 5; raise top_logprobs, or lower "
-            "collect.top_k_targets",
+            ["collect.targets=top-k", "teacher.endpoint.top_logprobs=8"],
+            "collect.targets top-k and teacher.endpoint cannot be combined: training on what a "
+            "server tells of its distribution is not built yet; set collect.targets to none",
+        ),
+        (
+            ["teacher.endpoint=null", "curate.reasoning=leave_out"],
+            "curate.reasoning leave_out needs a teacher that gives text alone: one with weights is "
+            "learnt from token by token, reasoning included; set it to train",
         ),
         (
             ["teacher.revision=main"],

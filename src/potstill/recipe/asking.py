@@ -77,7 +77,7 @@ class EndpointConfig(Section):
         0,
         ge=0,
         description="Ask for the log-probabilities of this many likeliest tokens at each "
-        "position; 0 for none.",
+        "position; 0 for none. Recipes do not learn from them yet.",
     )
     extra: dict[str, Any] = Field(
         {},

@@ -107,8 +107,8 @@ class Recipe(Section):
 
     def _possible_endpoint(self) -> None:
         """Refuse what needs the teacher's weights where only its server is at hand."""
-        endpoint, kind = self.teacher.endpoint, self.collect.targets
-        if endpoint is None:
+        kind = self.collect.targets
+        if self.teacher.endpoint is None:
             return
         for name, way, given in (
             ("revision", "state it in teacher.endpoint.revision instead", self.teacher.revision),
@@ -119,17 +119,10 @@ class Recipe(Section):
                     f"teacher.{name} and teacher.endpoint cannot be combined: no weights are "
                     f"loaded; {way}"
                 )
-        if kind not in ("none", "top-k"):
+        if kind != "none":
             raise ValueError(
-                f"collect.targets {kind} and teacher.endpoint cannot be combined: a server does "
-                "not give its whole distribution; set collect.targets to none, or to top-k with "
-                "teacher.endpoint.top_logprobs"
-            )
-        if kind == "top-k" and endpoint.top_logprobs < self.collect.top_k_targets:
-            raise ValueError(
-                f"collect.targets top-k keeps {self.collect.top_k_targets} tokens at each "
-                f"position, but teacher.endpoint.top_logprobs asks for {endpoint.top_logprobs}; "
-                "raise top_logprobs, or lower collect.top_k_targets"
+                f"collect.targets {kind} and teacher.endpoint cannot be combined: training on what "
+                "a server tells of its distribution is not built yet; set collect.targets to none"
             )
         if "magpie" in (self.prompts.source, self.prompts.held_out):
             raise ValueError(
@@ -140,6 +133,11 @@ class Recipe(Section):
     def _possible_text_only(self) -> None:
         """Refuse what needs the teacher's distributions where only its text is at hand."""
         if not self.text_only:
+            if self.curate.reasoning == "leave_out":
+                raise ValueError(
+                    "curate.reasoning leave_out needs a teacher that gives text alone: one with "
+                    "weights is learnt from token by token, reasoning included; set it to train"
+                )
             return
         sources = {
             "teacher.endpoint": self.teacher.endpoint is not None,
