@@ -15,41 +15,18 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from potstill.errors import PotstillError
-from potstill.losses.targets import DenseTargets
 from potstill.models.load import blocks_of, head_of, load, save
 from potstill.models.loaded import LoadedModel
-from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import LoraConfig, TrainConfig
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
-from potstill.train.examples import TrainingExample
 from potstill.train.loop import TrainResult, train
 from potstill.train.lora import adapted
+from training_inputs import Scored, examples_of
 
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
 IDS = torch.arange(5, 45).reshape(2, 20)
-
-
-class Scored:
-    """Targets that the teacher gives when asked."""
-
-    def __init__(self, teacher: LoadedModel) -> None:
-        self.teacher = teacher
-
-    def targets(self, examples: Sequence[TrainingExample]) -> DenseTargets:
-        pairs = [(e.prompt_ids, e.response_ids) for e in examples]
-        return DenseTargets(torch.cat(response_hidden(self.teacher, pairs)), head_of(self.teacher))
-
-
-def examples_of(model: LoadedModel, count: int = 24) -> list[TrainingExample]:
-    generator = torch.Generator().manual_seed(0)
-
-    def ids(n: int) -> tuple[int, ...]:
-        return tuple(torch.randint(5, 200, (n,), generator=generator).tolist())
-
-    eos = model.eos_ids[0]
-    return [TrainingExample(f"e{i}", ids(3 + i % 5), (*ids(2 + i % 7), eos)) for i in range(count)]
 
 
 def config(lora: LoraConfig | None = None, **values: Any) -> TrainConfig:
