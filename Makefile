@@ -14,7 +14,8 @@ EXTRAS := dev,hf-datasets,curate,lora,gguf
 BENCH_LIGER := liger-kernel
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
-	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint
+	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
+	bench-recipes
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -72,6 +73,9 @@ bench-packing: $(VENV)/.installed-dev ## Packed rows and gradient checkpointing 
 
 bench-endpoint: $(VENV)/.installed-dev ## Faults, kills and how busy a server is kept (about 30 minutes)
 	$(BIN)/python benchmarks/endpoint.py
+
+bench-recipes: $(VENV)/.installed-dev ## Every recipe in recipes/, with results written (about an hour)
+	$(BIN)/python benchmarks/recipes.py
 
 bench-targets: $(VENV)/.installed-bench ## What each form of targets takes and teaches (about 12 minutes)
 	$(BIN)/python benchmarks/targets.py

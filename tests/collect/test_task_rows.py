@@ -46,6 +46,21 @@ def test_repeated_prompts_count_once_and_blank_ones_not(source):
     assert len(read_known(source(row, row, blank, blank), plain, TASK)) == 1
 
 
+def test_rows_for_a_teacher_to_answer_need_no_right_answer(source):
+    rows = {"body": "a"}, {"body": "b", "g": None, "s": 2}, {"body": "c", "g": "no", "s": 3}
+    facts = read_known(source(*rows), PROMPTS, TASK, unlabelled=True)
+    assert list(facts.values()) == [Known(None, None), Known(None, "2"), Known("no", "3")]
+
+
+def test_an_unlabelled_repetition_contradicts_nothing_but_a_wrong_label_still_does(source):
+    labelled, bare = {"body": "a", "g": "yes", "s": 1}, {"body": "a"}
+    assert len(read_known(source(labelled, bare), PROMPTS, TASK, unlabelled=True)) == 1
+    with pytest.raises(PotstillError, match="another gold answer"):
+        read_known(source(labelled, bare, labelled | {"g": "no"}), PROMPTS, TASK, unlabelled=True)
+    with pytest.raises(PotstillError, match="does not allow"):
+        read_known(source({"body": "a", "g": "maybe"}), PROMPTS, TASK, unlabelled=True)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

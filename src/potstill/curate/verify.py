@@ -14,10 +14,10 @@ from decimal import Decimal, DecimalException, localcontext
 from functools import partial
 from typing import Any
 
-from potstill.curate.json_schema import Mismatch, compiled
 from potstill.curate.normal import bare_answer
 from potstill.errors import PotstillError
 from potstill.recipe import VerifyConfig
+from potstill.recipe.json_schema import mismatch_of, schema_problem
 
 _NUMBER = re.compile(
     r"(?:(?<![\w.,)\]])[-+\N{MINUS SIGN}])?[$€£¥]?"
@@ -64,7 +64,7 @@ def verifier(config: VerifyConfig, gold: Mapping[str, str] | None) -> Verifier |
         _refuse_gold(answers, lambda t: bare_answer(t) in allowed, f"are no labels ({names})")
         return partial(allowed_label, labels=allowed)
     if config.kind == "json":
-        fits = compiled(config.json_schema if config.json_schema is not None else {})
+        fits = _schema_fits(config.json_schema if config.json_schema is not None else {})
         _refuse_gold(
             answers,
             lambda text: fitting_json(text, None, fits=fits).correct is True,
@@ -107,9 +107,7 @@ def allowed_label(answer: str, gold: str | None, *, labels: frozenset[str]) -> V
     return _RIGHT
 
 
-def fitting_json(
-    answer: str, gold: str | None, *, fits: Callable[[Any], Mismatch | None]
-) -> Verdict:
+def fitting_json(answer: str, gold: str | None, *, fits: Callable[[Any], str | None]) -> Verdict:
     """Parse an answer (all of it), hold it against the schema, and compare with the gold value.
 
     Values are compared as JSON: the order of keys is free, 1 is 1.0, and 1 is not true.
@@ -147,6 +145,13 @@ def _near(one: Decimal, other: Decimal, tolerance: Decimal) -> bool:
             return abs(one - other) <= tolerance
         except DecimalException:
             return False
+
+
+def _schema_fits(schema: dict[str, Any]) -> Callable[[Any], str | None]:
+    problem = schema_problem(schema)
+    if problem is not None:
+        raise PotstillError(f"curate.verify.json_schema is no JSON schema: {problem}")
+    return mismatch_of(schema)
 
 
 def _labels(labels: Sequence[str]) -> frozenset[str]:

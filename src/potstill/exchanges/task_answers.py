@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from potstill.errors import PotstillError
 from potstill.recipe import TaskConfig
-from potstill.recipe.tasks import plain_label, schema_problem
+from potstill.recipe.json_schema import mismatch_of, schema_problem
+from potstill.recipe.tasks import plain_label
 
 # A label in the spelling of the recipe, a JSON object, or normalised text.
 Answer = str | dict[str, Any]
@@ -56,9 +57,7 @@ class AnswerForm:
         """Return whether an answer was found and is one that the form allows."""
         if answer is None:
             return False
-        if self.kind != "json" or self._validator is None:
-            return True
-        return bool(self._validator.is_valid(answer))
+        return self.kind != "json" or self._mismatch is None or self._mismatch(answer) is None
 
     def gold(self, value: Any, place: str) -> Answer:
         """Return the right answer that a cell holds.
@@ -85,14 +84,8 @@ class AnswerForm:
         return re.compile(rf"(?<!\w)(?:{'|'.join(re.escape(n) for n in names)})(?!\w)")
 
     @cached_property
-    def _validator(self) -> Any:
-        if self.schema is None:
-            return None
-        from jsonschema.validators import validator_for
-        from referencing.jsonschema import EMPTY_REGISTRY
-
-        # Without a registry of its own jsonschema would fetch references from the network.
-        return validator_for(self.schema)(self.schema, registry=EMPTY_REGISTRY)
+    def _mismatch(self) -> Callable[[Any], str | None] | None:
+        return None if self.schema is None else mismatch_of(self.schema)
 
     def _label(self, text: str) -> str | None:
         whole = self._by_plain.get(plain_label(text))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from potstill.recipe.json_schema import schema_problem
 from potstill.recipe.section import Section
 
 
@@ -91,47 +91,3 @@ def plain_label(text: str) -> str:
     words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     inner = [i for i, character in enumerate(words) if character.isalnum()]
     return words[inner[0] : inner[-1] + 1] if inner else ""
-
-
-def schema_problem(schema: Any) -> str | None:
-    """Return what keeps a value from being used as a JSON schema, in words; None if nothing.
-
-    References may only point into the schema itself: nothing is fetched.
-    """
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import validator_for
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012, EMPTY_REGISTRY
-
-    if not isinstance(schema, dict):
-        return "it must be an object, for example {type: object, properties: {city: {...}}}"
-    checker = validator_for(schema)
-    try:
-        checker.check_schema(schema)
-    except SchemaError as error:
-        where = ".".join(str(part) for part in error.absolute_path) or "its top level"
-        return f"{where} breaks the rule `{error.validator}` of JSON schemas; correct it there"
-    except RecursionError:
-        return "it is nested too deeply"
-    resource = DRAFT202012.create_resource(schema)
-    resolver = EMPTY_REGISTRY.with_resource("", resource).resolver("")
-    for reference in _references(schema):
-        if not reference.startswith("#"):
-            return f"the reference {reference[:60]} leads out of it; copy that part into the schema"
-        try:
-            resolver.lookup(reference)
-        except Unresolvable:
-            return f"the reference {reference[:60]} leads nowhere; define it, or correct its name"
-    return None
-
-
-def _references(part: Any) -> Iterator[str]:
-    if isinstance(part, Mapping):
-        for key, value in part.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
-    elif isinstance(part, list | tuple):
-        for value in part:
-            yield from _references(value)

@@ -14,7 +14,7 @@ from potstill.collect.endpoint import collect_from_endpoint
 from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
 from potstill.collect.pending import Estimate, estimate
-from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_prompts
+from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.collect.targets import target_specs
 from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
@@ -268,9 +268,11 @@ def _told(job: Job, plan: PromptPlan) -> PromptPlan:
     task, prompts = job.recipe.task, job.recipe.prompts
     if task is None or (task.gold is None and task.slice is None):
         return plan
-    known: dict[str, Known] = {}
-    for source in dict.fromkeys(filter(None, (prompts.source, prompts.held_out))):
-        known |= read_known(source, prompts, task)
+    # Only rows that are scored, or trained on as they are, need a right answer.
+    unlabelled = prompts.held_out is not None and not job.recipe.collect.gold
+    known = dict(read_known(prompts.source, prompts, task, unlabelled=unlabelled))
+    if prompts.held_out is not None and prompts.held_out != prompts.source:
+        known |= read_known(prompts.held_out, prompts, task)
     return plan.knowing(known)
 
 
