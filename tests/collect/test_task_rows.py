@@ -101,3 +101,18 @@ def test_the_shipped_tasks_are_sources_like_any_other(name, template, task):
     assert {prompt.prompt_id for prompt in plan.held_out} == set(facts)
     assert plan.overlap.dropped_from_training == 0
     assert plan.train[0].source == name
+
+
+@pytest.mark.parametrize("name", ["routing", "orders"])
+def test_unlabelled_rows_of_the_shipped_tasks_go_with_their_held_out_rows(name):
+    source = f"{name}-unlabelled"
+    prompts = PromptsConfig(
+        source=source,
+        held_out=f"{name}-held-out",
+        template="{message}",
+        held_out_count=1050,
+    )
+    plan = plan_prompts(prompts, seed=0)
+    assert plan.overlap.dropped_from_training == 0
+    assert {prompt.source for prompt in plan.train} == {source}
+    assert len(plan.train) + len(plan.validation) == 2100

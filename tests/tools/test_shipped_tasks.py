@@ -1,4 +1,4 @@
-"""The tasks that ship: exact gold answers, balanced, and no held-out row in training."""
+"""The tasks that ship: exact gold answers, balanced, and no held-out row in any other file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +22,7 @@ TOOLS = Path(__file__).parents[2] / "tools" / "tasks"
 DATA = resources.files("potstill").joinpath("data", "tasks")
 SCHEMA = json.loads(DATA.joinpath("orders-schema.json").read_text(encoding="utf-8"))
 TASKS = ("routing", "orders")
-MODULES = ("make", "routing", "routing_words", "orders", "orders_words", "nouns", "wording")
+MODULES = tuple(path.stem for path in TOOLS.glob("*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,18 @@ def both(name: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     return rows(name), rows(f"{name}-held-out")
 
 
+def three(name: str) -> tuple[list[dict[str, str]], ...]:
+    return rows(name), rows(f"{name}-unlabelled"), rows(f"{name}-held-out")
+
+
+def messages(rows: list[dict[str, str]]) -> list[str]:
+    return [row["message"] for row in rows]
+
+
+def of_wording(rows: list[dict[str, str]], wording: str) -> list[dict[str, str]]:
+    return [row for row in rows if row["wording"] == wording]
+
+
 def words(rows: list[dict[str, str]]) -> set[str]:
     return set(re.findall(r"\w+", " ".join(row["message"] for row in rows).casefold()))
 
@@ -59,19 +72,53 @@ def test_the_generator_writes_the_shipped_files_byte_by_byte(make):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_sizes(name):
-    train, held_out = both(name)
-    assert len(train) >= 1500
-    assert len(held_out) >= 400
-    assert max(len(row["message"].split()) for row in train + held_out) <= 50
+    train, unlabelled, held_out = three(name)
+    assert (len(train), len(unlabelled), len(held_out)) == (1680, 2100, 1050)
+    assert max(len(text.split()) for text in messages(train + unlabelled + held_out)) <= 50
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_no_held_out_message_is_in_training_or_near_it(name):
-    train, held_out = ([row["message"] for row in part] for part in both(name))
-    found = overlap(train, held_out)
-    assert (found.exact, found.near) == (0, 0)
-    assert len(set(train)) == len(train)
-    assert len(set(held_out)) == len(held_out)
+def test_no_held_out_message_is_in_another_file_or_near_one_there(name):
+    train, unlabelled, held_out = (messages(part) for part in three(name))
+    for part in (train, unlabelled):
+        found = overlap(part, held_out)
+        assert (found.exact, found.near) == (0, 0)
+    everything = train + unlabelled + held_out
+    assert len(set(everything)) == len(everything)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_unlabelled_rows_hold_no_answer(name):
+    assert {tuple(row) for row in rows(f"{name}-unlabelled")} == {("message", "wording")}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_how_many_rows_have_which_wording(name):
+    train, unlabelled, held_out = (Counter(row["wording"] for row in part) for part in three(name))
+    assert train == {"known": 1680}
+    assert unlabelled == {"known": 1050, "unlabelled": 1050}
+    assert held_out == {"known": 350, "new": 350, "unlabelled": 350}
+
+
+@pytest.mark.parametrize(
+    ("task", "field", "classes"), [("routing", "queue", 7), ("orders", "day", 2)]
+)
+def test_classes_are_as_frequent_in_every_wording_before_answers_are_dropped(
+    task, field, classes, make, monkeypatch
+):
+    monkeypatch.setattr(make, "_without_answer", dict)
+    lines = make.files()[f"{task}-unlabelled.jsonl"].splitlines()
+    labelled = [json.loads(line) for line in lines]
+    for part in (labelled, rows(f"{task}-held-out")):
+        for wording in {row["wording"] for row in part}:
+            chosen = of_wording(part, wording)
+            if task == "orders":
+                counts = Counter(json.loads(row["answer"])[field] is None for row in chosen)
+                assert counts[True] / len(chosen) == 0.3
+            else:
+                counts = Counter(row[field] for row in chosen)
+                assert len(set(counts.values())) == 1
+            assert len(counts) == classes
 
 
 def test_every_queue_is_as_frequent_and_allowed(make):
@@ -108,37 +155,93 @@ def test_what_is_ordered_stands_in_the_message(make):
             assert one in text or many in text
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_half_of_the_held_out_rows_use_nothing_that_training_has(name, make):
-    import nouns
-
-    train, held_out = both(name)
-    assert {row["wording"] for row in train} == {"known"}
-    new = [row for row in held_out if row["wording"] == "new"]
-    assert len(new) / len(held_out) == pytest.approx(0.5, abs=0.01)
-    for known, unseen in (nouns.ITEMS, nouns.CITIES, nouns.NAMES):
-        assert not {w.casefold() for w in unseen} & {w.casefold() for w in known}
-    cities = {city.casefold() for city in nouns.CITIES[1]}
-    assert not cities & words(train)
-    assert cities & words(new)
-
-
-def test_no_wording_is_in_both_parts(make):
+def wordings(part: int) -> list[str]:
+    """Return every sentence, frame and phrase of one part."""
     import orders_words
-    import routing_words
+    import routing_asks
+    import routing_frames
 
-    parts = [
-        *routing_words.ASKS.values(),
-        *routing_words.TOPICS.values(),
-        *routing_words.SETTLED.values(),
-        routing_words.DENIED,
-        routing_words.CORRECTED,
+    by_class = (
+        routing_asks.ASKS,
+        routing_frames.TOPICS,
+        routing_frames.SETTLED,
+        orders_words.CORRECTIONS,
+    )
+    lists = [
+        *(parts for table in by_class for parts in table.values()),
+        routing_frames.DENIED,
+        routing_frames.CORRECTED,
         orders_words.DATED,
         orders_words.UNDATED,
         orders_words.ASIDES,
-        *orders_words.CORRECTIONS.values(),
     ]
-    assert all(not set(known) & set(unseen) for known, unseen in parts)
+    return [text for parts in lists for text in parts[part]]
+
+
+def greetings(part: int) -> set[str]:
+    import orders_words
+    import routing_frames
+
+    lists = [
+        parts[part]
+        for module in (routing_frames, orders_words)
+        for parts in (module.OPENINGS, module.CLOSINGS)
+    ]
+    return {text for texts in lists for text in texts if text}
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (0, 2), (1, 2)])
+def test_no_word_is_in_two_parts(one, other, make):
+    import nouns
+
+    for parts in (nouns.ITEMS, nouns.CITIES, nouns.NAMES, nouns.RELATIVES):
+        assert not {w.casefold() for w in parts[one]} & {w.casefold() for w in parts[other]}
+    found = overlap(wordings(one), wordings(other))
+    assert (found.exact, found.near) == (0, 0)
+    assert not greetings(one) & greetings(other)
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_no_word_is_twice_in_its_part(part, make):
+    import nouns
+
+    for names in (nouns.ITEMS[part], nouns.CITIES[part], nouns.NAMES[part], wordings(part)):
+        assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_cities_are_only_where_their_wording_is(name, make):
+    import nouns
+
+    def named(rows: list[dict[str, str]], wording: int) -> set[str]:
+        return {city.casefold() for city in nouns.CITIES[wording]} & words(rows)
+
+    known, new, unlabelled = range(3)
+    train, logged, held_out = three(name)
+    assert not (named(train, new) | named(train, unlabelled))
+    assert not named(logged, new)
+    for rows_, wording in ((logged, "unlabelled"), (held_out, "unlabelled"), (held_out, "new")):
+        assert not named(of_wording(rows_, wording), known)
+    assert not named(of_wording(held_out, "unlabelled"), new)
+    assert not named(of_wording(held_out, "new"), unlabelled)
+    # What must not be elsewhere is somewhere.
+    assert named(of_wording(held_out, "new"), new)
+    assert len(named(of_wording(logged, "unlabelled"), unlabelled)) >= 30
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_student_sees_the_words_of_unlabelled_held_out_rows_only_without_answers(name):
+    """Words of that slice that training lacks are in the unlabelled rows; new ones are not."""
+
+    def unseen(wording: str, *sources: list[dict[str, str]]) -> float:
+        found = words(of_wording(held_out, wording))
+        return len(found - words([row for rows_ in sources for row in rows_])) / len(found)
+
+    train, logged, held_out = three(name)
+    assert unseen("unlabelled", train) > 0.3
+    # Typing errors and numbers of orders.
+    assert unseen("unlabelled", train, logged) < 0.5 * unseen("unlabelled", train)
+    assert unseen("new", train, logged) > 0.8 * unseen("new", train)
 
 
 @pytest.mark.parametrize(("name", "most"), [("routing", 0.35), ("orders", 0.35)])
@@ -150,16 +253,18 @@ def test_messages_mislead_more_often_than_not(name, most):
 
 
 def test_looking_for_a_queues_words_does_not_solve_routing(make):
-    import routing_words
+    import routing_frames
 
     def guess(message: str) -> set[str]:
         text = message.casefold()
         return {
             queue
-            for queue, (known, new) in routing_words.TOPICS.items()
-            if any(topic.replace("{item}", "").strip() in text for topic in known + new)
+            for queue, parts in routing_frames.TOPICS.items()
+            if any(topic.replace("{item}", "").strip() in text for topic in chain(*parts))
         }
 
     held_out = rows("routing-held-out")
-    right = sum(guess(row["message"]) == {row["queue"]} for row in held_out)
-    assert right / len(held_out) < 0.2
+    for wording in ("known", "unlabelled", "new"):
+        chosen = of_wording(held_out, wording)
+        right = sum(guess(row["message"]) == {row["queue"]} for row in chosen)
+        assert right / len(chosen) < 0.2

@@ -8,7 +8,7 @@ from typing import Any
 
 import nouns
 import orders_words as words
-from wording import Dice, hurried, with_typos, worded
+from wording import WORDINGS, Dice, hurried, with_typos, worded
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -46,13 +46,13 @@ class Order:
         return json.dumps(self.__dict__, ensure_ascii=False)
 
 
-def row(seed: str, *, dated: bool, new: bool) -> Row:
+def row(seed: str, *, dated: bool, wording: str) -> Row:
     """Return {message, answer, style, wording}.
 
-    `new` takes every wording, thing, place and name from the part that training never sees.
+    `wording` says from which part every wording, thing, place and name is: one of `WORDINGS`.
     """
     dice = Dice(seed)
-    part = int(new)
+    part = WORDINGS.index(wording)
     style = dice.choice(STYLES)
     order = _drawn(dice, part, dated)
     other = _other_than(order, dice, part)
@@ -82,7 +82,7 @@ def row(seed: str, *, dated: bool, new: bool) -> Row:
         "message": message,
         "answer": wanted.answer(),
         "style": style,
-        "wording": "new" if new else "known",
+        "wording": wording,
     }
 
 

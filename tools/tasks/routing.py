@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import nouns
-import routing_words as words
-from wording import Dice, hurried, with_typos, worded
+import routing_frames as frames
+from routing_asks import ASKS
+from wording import WORDINGS, Dice, hurried, with_typos, worded
 
-QUEUES = tuple(words.ASKS)
+QUEUES = tuple(ASKS)
 # How a message misleads, and how many of a hundred do so.
 STYLES = ("plain",) * 16 + ("settled",) * 28 + ("denied",) * 24 + ("corrected",) * 32
 TYPOS = 25
@@ -15,20 +16,20 @@ HURRIED = 20
 Row = dict[str, str]
 
 
-def row(queue: str, seed: str, *, new: bool) -> Row:
+def row(queue: str, seed: str, *, wording: str) -> Row:
     """Return {message, queue, style, wording}.
 
-    `new` takes every wording, thing, place and name from the part that training never sees.
+    `wording` says from which part every wording, thing, place and name is: one of `WORDINGS`.
     """
     dice = Dice(seed)
-    part = int(new)
+    part = WORDINGS.index(wording)
     style = dice.choice(STYLES)
     other = dice.choice([name for name in QUEUES if name != queue])
     slots = _slots(dice, part)
-    ask = worded(dice.choice(words.ASKS[queue][part]), slots, dice)
+    ask = worded(dice.choice(ASKS[queue][part]), slots, dice)
     text = _placed(style, ask, other, dice, part)
-    opening = worded(dice.choice(words.OPENINGS[part]), slots, dice)
-    closing = worded(dice.choice(words.CLOSINGS[part]), slots, dice)
+    opening = worded(dice.choice(frames.OPENINGS[part]), slots, dice)
+    closing = worded(dice.choice(frames.CLOSINGS[part]), slots, dice)
     message = " ".join(f"{opening} {text} {closing}".split())
     if dice.chance(TYPOS):
         message = with_typos(message, (), dice)
@@ -38,7 +39,7 @@ def row(queue: str, seed: str, *, new: bool) -> Row:
         "message": message,
         "queue": queue,
         "style": style,
-        "wording": "new" if new else "known",
+        "wording": wording,
     }
 
 
@@ -49,16 +50,16 @@ def _placed(style: str, ask: str, other: str, dice: Dice, part: int) -> str:
     if style == "plain":
         return ask
     if style == "settled":
-        settled = worded(dice.choice(words.SETTLED[other][part]), slots, dice)
+        settled = worded(dice.choice(frames.SETTLED[other][part]), slots, dice)
         return f"{settled} {ask}" if dice.chance(70) else f"{ask} {settled}"
-    frames = words.DENIED if style == "denied" else words.CORRECTED
+    around = frames.DENIED if style == "denied" else frames.CORRECTED
     filled = {
         "ask": ask,
-        "topic": worded(dice.choice(words.TOPICS[other][part]), slots, dice),
-        "other": worded(dice.choice(words.ASKS[other][part]), slots, dice),
+        "topic": worded(dice.choice(frames.TOPICS[other][part]), slots, dice),
+        "other": worded(dice.choice(ASKS[other][part]), slots, dice),
         "relative": slots["relative"],
     }
-    return worded(dice.choice(frames[part]), filled, dice)
+    return worded(dice.choice(around[part]), filled, dice)
 
 
 def _slots(dice: Dice, part: int) -> dict[str, str]:

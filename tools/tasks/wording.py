@@ -10,6 +10,12 @@ from blake3 import blake3
 
 T = TypeVar("T")
 
+# Every list of words has three parts, in this order. Training rows have `known` words only, rows
+# that nobody has labelled `known` and `unlabelled` ones, held-out rows all; `new` ones are in no
+# other rows.
+WORDINGS = ("known", "new", "unlabelled")
+Parts = tuple[list[str], list[str], list[str]]
+
 _VARIANTS = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 

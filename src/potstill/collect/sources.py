@@ -28,8 +28,10 @@ SHIPPED = {
     STARTER: "prompts",
     STARTER_HELD_OUT: "prompts",
     "routing": "tasks",
+    "routing-unlabelled": "tasks",
     "routing-held-out": "tasks",
     "orders": "tasks",
+    "orders-unlabelled": "tasks",
     "orders-held-out": "tasks",
 }
 

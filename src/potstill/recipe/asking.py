@@ -175,8 +175,8 @@ class PromptsConfig(Section):
     source: str = Field(
         "starter",
         description="`starter` (ships with potstill, as do the tasks `routing` and `orders` with "
-        "their `-held-out` rows), `magpie` (written by the teacher), a path (.jsonl, .csv, "
-        ".parquet, .txt), or `hf:NAME` with an optional `:SPLIT`.",
+        "their `-unlabelled` and `-held-out` rows), `magpie` (written by the teacher), a path "
+        "(.jsonl, .csv, .parquet, .txt), or `hf:NAME` with an optional `:SPLIT`.",
     )
     column: str = Field(
         "prompt", description="Column that holds the prompt: text, or a list of messages."

@@ -1,13 +1,15 @@
-"""What customers of a shop write, by the queue that can help them.
+"""What customers of a shop ask, by the queue that can help them.
 
-`[a|b]` stands for a choice. Each list has a part for training and a part that only held-out rows
-use. Asks deliberately use the words of other queues: a parcel in a question about charges, a
-charge in one about signing in.
+`[a|b]` stands for a choice. Each list has a part for every wording of `wording.WORDINGS`. Asks
+deliberately use the words of other queues: a parcel in a question about charges, a charge in one
+about signing in.
 """
 
 from __future__ import annotations
 
-ASKS: dict[str, tuple[list[str], list[str]]] = {
+from wording import Parts
+
+ASKS: dict[str, Parts] = {
     "delivery": (
         [
             "[Where is|Do you know where] my {item} [right now|at the moment]?",
@@ -31,6 +33,21 @@ ASKS: dict[str, tuple[list[str], list[str]]] = {
             "Your carrier wants a gate code for {place}, who do I give it to?",
             "[Which|What] day should I stay at home for the {item}?",
             "My neighbour's {item} was brought to me and mine is missing.",
+        ],
+        [
+            "I think customs still [have|hold] my {item}, can you find out?",
+            "Next time please leave the {item} with the porter and not behind the bins.",
+            "My order was split, and the half with the {item} is [nowhere|not with me yet].",
+            "I typed the wrong house number, can the {item} still be taken to the right door?",
+            "Do you [ship|deliver] to {place} [at the weekend|in the evening]?",
+            "The mended {item} should have been with me by {day}, which depot has it?",
+            "I leave for {place} on {day}, will the {item} reach me before that?",
+            "The parcel locker in {place} [refuses my code|will not open], and my {item} is in it.",
+            "The invoice came by post, the {item} it belongs to did not.",
+            "Your photo of the {item} on a doormat shows a doormat that is not mine.",
+            "Keep the {item} at the depot until I am back on {day}, then bring it.",
+            "The carrier that your mail names has never heard of my {item}.",
+            "For three days the {item} has been [out on a van|two streets away], so they say.",
         ],
     ),
     "returns": (
@@ -57,6 +74,21 @@ ASKS: dict[str, tuple[list[str], list[str]]] = {
             "Nothing is wrong with the {item}, my partner bought the same one.",
             "Do you take a {item} without its packaging?",
         ],
+        [
+            "The {item} was a present that nobody here wants, do I get its price back?",
+            "Will somebody [pick up|collect] the {item} that I do not want to keep?",
+            "A week ago you signed for the {item} I mailed back, where is my money?",
+            "You repaid the postage for what I sent back, but not the {item} itself.",
+            "The {item} was scratched when I unpacked it, I want no repair but my money.",
+            "I have lost the return slip for the {item}, what do I put in the parcel?",
+            "Does the [sale|discount] price mean that I have to keep the {item}?",
+            "I tried the {item} for [an evening|a day], is it now too used for you to take it?",
+            "Can I leave the {item} that I am sending back at a post office in {place}?",
+            "Do the two weeks for returning the {item} start when I order or get it?",
+            "What was in the box is no {item} at all, I want to exchange it.",
+            "I have filled in your return form for the {item} and heard nothing.",
+            "We took five to try and only one {item} stays, how do the others get back to you?",
+        ],
     ),
     "billing": (
         [
@@ -81,6 +113,21 @@ ASKS: dict[str, tuple[list[str], list[str]]] = {
             "Our bookkeeper wants a copy of the bill for the {item}.",
             "Postage was taken although the {item} was sold with free shipping.",
             "I would like to settle the {item} by direct debit, is that possible?",
+        ],
+        [
+            "The tax on the bill for the {item} is [wrong|missing].",
+            "I got a [reminder|second reminder] to pay for the {item}, which I paid on {day}.",
+            "On which day do you take the {amount} from my bank account?",
+            "The gift card pays for part of the {item}, how do I pay the rest?",
+            "Do you add a surcharge when I pay for the {item} by [credit card|telephone]?",
+            "I cancelled and returned nothing, I only want to know why {amount} was booked.",
+            "The invoice should carry our office in {place} and not my home.",
+            "The payment for the {item} went through at my bank, but your shop says it failed.",
+            "I was charged for the {item} in dollars and live in {place}.",
+            "Opening a profile was free, so what did you take {amount} for?",
+            "The down payment of {amount} for the {item} is not counted on the final bill.",
+            "Does the price of the {item} on my bill include the courier?",
+            "Can our firm buy the {item} [now|today] and pay at the end of the month?",
         ],
     ),
     "account": (
@@ -107,6 +154,22 @@ ASKS: dict[str, tuple[list[str], list[str]]] = {
             "I no longer have the phone that gets the security code.",
             "My daughter should be able to log in with me, how do I add her?",
         ],
+        [
+            "Your page says [too many attempts|I am locked out], how do I get in?",
+            "I mistyped my e-mail address when I registered, so your mails go to a stranger.",
+            "Since {day} the app forgets me and wants my login [each time|twice a day].",
+            "How do I switch on the second step for signing in?",
+            "My {relative} knows my password, can you sign out every device but mine?",
+            "You have mixed up two profiles: mine lists the {item} that my {relative} bought.",
+            "I bought the {item} as a guest, can it be added to my profile later?",
+            "I moved to {place}, where in my profile do I delete the old address?",
+            "You closed my profile without a word, please open it again.",
+            "The reset mail for my password ends up nowhere, not even in spam.",
+            "With which e-mail address did I [register|sign up]? I cannot recall.",
+            "My review of the {item} carries my full name, how do I hide it in my profile?",
+            "Your picture puzzle takes me for a robot, so I never get past the login.",
+            "The answer to my security question is [refused|not accepted], and I set it myself.",
+        ],
     ),
     "repair": (
         [
@@ -131,6 +194,21 @@ ASKS: dict[str, tuple[list[str], list[str]]] = {
             "One leg of the {item} is bent, may I have that piece alone?",
             "The {item} flickers whenever it is plugged in.",
             "It is eight months old, and the motor of my {item} is dead.",
+        ],
+        [
+            "The {item} [snapped|came apart] in my hands, is there a workshop for that?",
+            "Sparks come out of my {item}, somebody has to mend it.",
+            "The shop in {place} says only you can open the {item} to see what is broken.",
+            "You repaired the {item} in spring, and the same fault is [back|there again].",
+            "How do I claim on the guarantee, the {item} gave up on {day}?",
+            "A seam of the {item} has split, can you have it sewn?",
+            "No refund, please: just make the {item} work again.",
+            "My {item} has a break in the cable, do you sell the cable alone?",
+            "What would it cost to have the dent in the {item} taken out?",
+            "The rubber ring of my {item} has worn through, I need a new ring.",
+            "The {item} keeps jamming, and I have tried all that the manual says.",
+            "Must I show the receipt to have the {item} fixed under guarantee?",
+            "Can you fetch the {item} from {place} for the workshop, its switch is stuck?",
         ],
     ),
     "advice": (
@@ -157,6 +235,22 @@ ASKS: dict[str, tuple[list[str], list[str]]] = {
             "What is the {item} made of?",
             "May the {item} go into the dishwasher?",
         ],
+        [
+            "Is the {item} worth its price, in your view?",
+            "How [long|many hours] should the {item} be charged before its first use?",
+            "Does the {item} need much room when it is put away?",
+            "Can [left-handed people|beginners] use the {item}?",
+            "For a family of five, is one {item} enough?",
+            "What do the [signs|letters] on the {item} stand for?",
+            "Has the {item} been tested for people with allergies?",
+            "Has the new {item} got anything that last year's had not?",
+            "May I take the {item} on a plane?",
+            "Does the {item} work without an app and a login?",
+            "My old {item} has died, which one should I buy now?",
+            "Which side of the {item} goes up?",
+            "Would the {item} make a good present for my {relative}?",
+            "What do people complain about who have bought the {item}?",
+        ],
     ),
     "cancel": (
         [
@@ -182,139 +276,20 @@ ASKS: dict[str, tuple[list[str], list[str]]] = {
             "How do I undo the purchase of the {item} I just made?",
             "My boss said no to the {item}, please do not process it.",
         ],
+        [
+            "The {item} is still being packed, please go no further with my order.",
+            "My {relative} has ordered the {item} as well, so strike mine before it is posted.",
+            "The page has no button to get out of my subscription, please do it for me.",
+            "I let the trial go on by accident, end it before the first bill.",
+            "I want out of your club before the next fee is due.",
+            "The {item} cannot be here by {day}, I read, so I prefer to have no order at all.",
+            "A child ordered the {item} on my tablet, please do not send it.",
+            "I have not paid for the {item} yet and will not, please clear the order.",
+            "I do not want the extra warranty that renews on {day}, end it.",
+            "Our office in {place} is closing, so the {item} on order must not be sent.",
+            "How much notice do you want if I stop the monthly box?",
+            "On {day} I revoked the order for the {item}, yet your page still shows it.",
+            "If the {item} is sold out anyway, I want nothing in its place, so end the order.",
+        ],
     ),
 }
-
-# Noun phrases for what a message is not about.
-TOPICS: dict[str, tuple[list[str], list[str]]] = {
-    "delivery": (
-        ["the late parcel", "where the {item} is", "the courier", "the tracking number"],
-        ["the lost box", "the driver"],
-    ),
-    "returns": (
-        ["my refund", "sending the {item} back", "the return label", "swapping the {item}"],
-        ["the money for the {item} I sent back", "the exchange"],
-    ),
-    "billing": (
-        ["the double charge", "the invoice", "my declined card", "the price of the {item}"],
-        ["the bill for the {item}", "that odd fee"],
-    ),
-    "account": (
-        ["my password", "signing in", "my e-mail address", "the locked profile"],
-        ["the login code", "my user name"],
-    ),
-    "repair": (
-        ["the broken {item}", "the warranty", "the spare part", "the noise of the {item}"],
-        ["the faulty {item}", "having the {item} mended"],
-    ),
-    "advice": (
-        ["how the {item} works", "which {item} to buy", "the size of the {item}", "the manual"],
-        ["what the {item} can do", "cleaning the {item}"],
-    ),
-    "cancel": (
-        ["cancelling the {item}", "my subscription", "stopping the order", "calling it off"],
-        ["ending my plan", "the order I withdrew"],
-    ),
-}
-
-# Things that have been settled: they name a queue and ask for nothing.
-SETTLED: dict[str, tuple[list[str], list[str]]] = {
-    "delivery": (
-        [
-            "The {item} arrived on {day}, thanks.",
-            "The parcel did reach {place} in the end.",
-            "Your courier was very kind when he brought the {item}.",
-        ],
-        ["The box with the {item} has turned up.", "Shipping to {place} was quick this time."],
-    ),
-    "returns": (
-        [
-            "The refund for the {item} is on my card already.",
-            "I have sent the {item} back and have my money.",
-            "Swapping the {item} went well.",
-        ],
-        ["The money for the {item} I gave back has come.", "The return of the {item} is done."],
-    ),
-    "billing": (
-        [
-            "The invoice for the {item} is here and correct.",
-            "You have taken off the double charge, good.",
-            "I have paid the bill of {amount}.",
-        ],
-        ["My card works again.", "The fee of {amount} has been explained to me."],
-    ),
-    "account": (
-        [
-            "My new password works.",
-            "I can sign in again since {day}.",
-            "Thanks for changing my e-mail address.",
-        ],
-        ["Logging in is no trouble now.", "My profile has the right name by now."],
-    ),
-    "repair": (
-        [
-            "The {item} you fixed runs like new.",
-            "Your technician mended my {item} on {day}.",
-            "The spare part for the {item} fits.",
-        ],
-        ["The warranty paid for the broken {item}.", "The {item} no longer makes that noise."],
-    ),
-    "advice": (
-        [
-            "Thanks for telling me how to clean the {item}.",
-            "I know now which {item} I need.",
-            "The manual for the {item} was what I needed.",
-        ],
-        ["You helped me choose the {item}, and well.", "I have understood how the {item} works."],
-    ),
-    "cancel": (
-        [
-            "You have cancelled the {item}, as I asked.",
-            "My subscription has ended, thank you.",
-            "The order from {day} is off, I saw that.",
-        ],
-        ["Good that the {item} could still be stopped.", "My plan has run out as I wished."],
-    ),
-}
-
-# {ask} is what the message wants, {topic} and {other} belong to another queue.
-DENIED = (
-    [
-        "This is not about {topic}. {ask}",
-        "{ask} It has nothing to do with {topic}.",
-        "No, I am not asking about {topic}. {ask}",
-        "Please do not send me to the people for {topic} again. {ask}",
-        "Your bot thought I meant {topic}. {ask}",
-        "{ask} And no, {topic} is not the matter.",
-    ],
-    [
-        "Leave {topic} aside. {ask}",
-        "{ask} You keep answering about {topic}, which I never raised.",
-        "Everybody here talks of {topic}, I do not. {ask}",
-    ],
-)
-CORRECTED = (
-    [
-        "{other} No wait, that has been answered. {ask}",
-        "{other} Sorry, wrong window, that is for another shop. {ask}",
-        "I meant to write about {topic}, but it has solved itself. {ask}",
-        "{ask} My earlier mail about {topic} can be ignored.",
-        "My {relative} will write to you about {topic}. For my part: {ask}",
-        "Yesterday it was {topic}, and that is done. {ask}",
-        "First I wanted to ask: {other} I found out myself. {ask}",
-    ],
-    [
-        "{other} Forget that. {ask}",
-        "A colleague of yours is dealing with {topic}. {ask}",
-        "{ask} Last week's ticket about {topic} can be closed.",
-        "{other} That was my {relative}'s question, and it is answered. Mine: {ask}",
-    ],
-)
-OPENINGS = (
-    ["", "", "", "Hello!", "Hi there.", "Good morning.", "Dear team,", "Quick question."],
-    ["", "", "Good evening.", "Hey there!", "To whom it may concern."],
-)
-CLOSINGS = (
-    ["", "", "", "Thanks.", "Regards, {name}", "Order {number}.", "Please answer soon."],
-    ["", "", "Best wishes, {name}", "My number is {number}.", "Waiting to hear from you."],
-)
