@@ -13,8 +13,48 @@ ROOT = Path(__file__).parent.parent
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
+# Tasks that students are compared on, by recipe.
+TASKS = {
+    "task-labels": "which queue a customer's message belongs to",
+    "task-json": "what is ordered, as JSON",
+}
+
+
 def block(results: Path) -> str:
-    """Return the results as Markdown, from benchmarks/results/demo.json."""
+    """Return the results as Markdown, from the files in benchmarks/results."""
+    return f"{demo(results)}\n\n{tasks(results)}"
+
+
+def tasks(results: Path) -> str:
+    """Return how the tasks' students do beside their teachers, from recipes.json."""
+    found = json.loads((results / "recipes.json").read_text(encoding="utf-8"))
+    machine = found["machine"]
+    rows = {row["recipe"]: row for row in found["rows"]}
+    lines = [
+        f"Students for one job, on held-out rows, 95% intervals over rows, one run of "
+        f"`make bench-recipes` on {found['date'][:10]} ({machine['cores']} cores, "
+        f"{machine['compute_dtype']}, commit {found['commit']}):",
+        "",
+        "| Task | Parameters, of the teacher's | Teacher right | Student right | Difference | |",
+        "|---|---|---|---|---|---|",
+        *(_task(title, rows[name]) for name, title in TASKS.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _task(title: str, row: dict[str, Any]) -> str:
+    models, task = row["models"], row["task"]
+    share = models["student"]["params"] / models["teacher"]["params"]
+    right = [f"{task[model][task['score']]['value']:.1%}" for model in ("teacher", "student")]
+    compared = task["comparison"]
+    low, high = (f"{100 * end:+.1f}" for end in compared["interval"])
+    difference = f"{100 * compared['difference']:+.1f} ({low} to {high}) points"
+    cells = (title, f"{share:.1%}", *right, difference, f"{compared['sentence']}, n {task['n']}")
+    return f"| {' | '.join(cells)} |"
+
+
+def demo(results: Path) -> str:
+    """Return what `make demo` makes, from demo.json."""
     found = json.loads((results / "demo.json").read_text(encoding="utf-8"))
     claims = {name: claim["value"] for name, claim in found["claims"].items()}
     models = found["rows"][0]["models"]
