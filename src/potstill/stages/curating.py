@@ -83,10 +83,15 @@ def _asked_in_batches(
     no row sees another's.
     """
     ordered = sorted(rows, key=lambda row: row.exchange_id)
-    asked = [prompt_ids(model, question(r.messages, r.response, rubric)) for r in ordered]
-    batches = length_batches([len(ids) + _JUDGE_TOKENS for ids in asked], _BATCH_TOKENS)
+
+    def ids(row: Exchange) -> list[int]:
+        return prompt_ids(model, question(row.messages, row.response, rubric))
+
     with progress.step("judge answers", total=len(rows), unit="answers") as step:
-        for batch in batches:
-            texts = greedy_texts(model, [asked[i] for i in batch], max_tokens=_JUDGE_TOKENS)
-            yield {ordered[i].exchange_id: text for i, text in zip(batch, texts, strict=True)}
+        # Ids are made again for each batch: those of all rows would take more room than the rows.
+        lengths = [len(ids(row)) + _JUDGE_TOKENS for row in ordered]
+        for batch in length_batches(lengths, _BATCH_TOKENS):
+            asked = [ordered[i] for i in batch]
+            texts = greedy_texts(model, [ids(row) for row in asked], max_tokens=_JUDGE_TOKENS)
+            yield {row.exchange_id: text for row, text in zip(asked, texts, strict=True)}
             step.advance(len(batch))
