@@ -116,3 +116,27 @@ def test_only_leftovers_are_removed(tmp_path: Path) -> None:
     durable.remove_leftovers(tmp_path)
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)
     assert not half_directory.exists()
+
+
+def test_lines_are_added_and_half_a_line_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "lines"
+    durable.append_line(path, b"one")
+    durable.append_line(path, b"two")
+    assert path.read_bytes() == b"one\ntwo\n"
+    path.write_bytes(b"one\ntw")
+    durable.append_line(path, b"three")
+    assert path.read_bytes() == b"one\nthree\n"
+    path.write_bytes(b"on")
+    durable.append_line(path, b"four")
+    assert path.read_bytes() == b"four\n"
+
+
+def test_a_full_disk_leaves_the_lines_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines"
+    durable.append_line(path, b"one")
+    monkeypatch.setattr(durable.os, "fsync", fail_with(errno.ENOSPC))
+    with pytest.raises(PotstillError, match="disk is full"):
+        durable.append_line(path, b"two")
+    assert path.read_bytes().startswith(b"one\n")

@@ -48,3 +48,11 @@ def test_targets_that_are_formed_while_collecting_need_no_head_in_training(targe
 def test_text_alone_needs_no_teacher() -> None:
     both, text = job("hidden"), job("hidden", cross_entropy=1.0)
     assert training(both) - training(text) == pytest.approx(8 * SHAPE.head)
+
+
+def test_adapters_spare_the_gradients_of_the_student_s_weights() -> None:
+    of = job("hidden", cross_entropy=1.0)
+    tokens, positions, weights = 15, 8, 3
+    spared = tokens * SHAPE.body + positions * SHAPE.head
+    adapted = run_costs._training(of, SHAPE, SHAPE, weights)[0]
+    assert training(of) - adapted == pytest.approx(spared - tokens * 3 * 2 * weights)

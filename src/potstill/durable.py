@@ -1,7 +1,8 @@
 """Writing files so that a kill or a full disk leaves the old one or the new one, never half.
 
 Everything is written under a unique temporary name in the same folder, flushed to the disk,
-renamed, and the folder is flushed too, so that the rename itself survives a power cut.
+renamed, and the folder is flushed too, so that the rename itself survives a power cut. A file of
+lines only grows: of its last line a kill may leave half, which is cut off before the next.
 """
 
 from __future__ import annotations
@@ -105,6 +106,35 @@ def write_bytes(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
         fsync_folder(path.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add one line to a file, durable on return; what a kill left of the line before is cut off.
+
+    Raises `PotstillError` for a full disk or a missing permission.
+    """
+    with write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = not path.exists()
+        drop_half_line(path)
+        with path.open("ab") as file:
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            fsync_folder(path.parent)
+
+
+def drop_half_line(path: Path) -> None:
+    """Cut off what a kill left of the last line, so that the next line stands alone."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 @contextmanager

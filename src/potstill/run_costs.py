@@ -19,6 +19,7 @@ from potstill.evaluate.cost import (
 )
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job
+from potstill.train.lora import adapter_weights
 
 Lengths = Sequence[Sequence[int]]
 
@@ -28,10 +29,16 @@ def cost_of(job: Job, student: Any) -> dict[str, Any]:
     student_shape, prices = model_shape(student), job.recipe.cost
     # What the student was made from: the teacher, where its weights are at hand.
     teacher_shape = model_shape(job.parent.network)
+    train = job.recipe.train
+    adapters = (
+        None
+        if train.lora is None
+        else adapter_weights(student, train.lora, frozen_blocks=train.frozen_blocks)
+    )
     stages = {
         "collection": _collection_cost(job, teacher_shape),
         "shrink": _stage(job, "shrink", _shrink(job, teacher_shape)),
-        "training": _stage(job, "train", _training(job, teacher_shape, student_shape)),
+        "training": _stage(job, "train", _training(job, teacher_shape, student_shape, adapters)),
         "evaluation": _stage(job, "evaluate", _evaluation(job, teacher_shape, student_shape)),
     }
     evaluation = job.run.done("evaluate") or {}
@@ -81,7 +88,10 @@ def _shrink(job: Job, teacher: ModelShape) -> tuple[float, int]:
     return passes * teacher.body, tokens
 
 
-def _training(job: Job, teacher: ModelShape, student: ModelShape) -> tuple[float, int]:
+def _training(
+    job: Job, teacher: ModelShape, student: ModelShape, adapters: int | None = None
+) -> tuple[float, int]:
+    """Return the cost of training all weights; of adapters alone where their weights are given."""
     done = job.run.done("train") or {}
     lengths = done["lengths"]
     epochs = done["tokens"] / max(1, sum(p + r for p, r in lengths))
@@ -93,6 +103,7 @@ def _training(job: Job, teacher: ModelShape, student: ModelShape) -> tuple[float
         positions,
         config.frozen_blocks,
         checkpointing=config.gradient_checkpointing == "blocks",
+        adapters=adapters,
     )
     spec = training_spec(job.recipe.collect, config.temperature)
     if config.cross_entropy < 1 and (spec is None or spec.is_hidden):

@@ -19,7 +19,13 @@ import yaml
 from blake3 import blake3
 from pydantic import ValidationError
 
-from potstill.durable import fsync_folder, remove_leftovers, write_bytes, write_errors
+from potstill.durable import (
+    drop_half_line,
+    fsync_folder,
+    remove_leftovers,
+    write_bytes,
+    write_errors,
+)
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 
@@ -131,6 +137,14 @@ class RunDir:
             return None
         return result if isinstance(result, dict) else None
 
+    @property
+    def judge_scores_path(self) -> Path:
+        """The judge's scores as they came, which a stopped run goes on from.
+
+        Not named as a stage's record is: it is none.
+        """
+        return self.root / _STATE / "judge-scores.jsonl"
+
     def finish(self, stage: str, result: Mapping[str, Any]) -> None:
         """Record that a stage has finished, durable on return."""
         self.write_json(f"{_STATE}/{stage}.json", dict(result))
@@ -140,7 +154,7 @@ class RunDir:
         line = json.dumps(_finite(dict(record)), ensure_ascii=False, allow_nan=False) + "\n"
         with write_errors(self.root):
             if not self._metrics_checked:
-                _drop_half_line(self.metrics_path)
+                drop_half_line(self.metrics_path)
                 self._metrics_checked = True
             try:
                 with self.metrics_path.open("ab") as file:
@@ -305,17 +319,6 @@ def _empty(root: Path) -> None:
             else:
                 path.unlink()
         fsync_folder(root)
-
-
-def _drop_half_line(path: Path) -> None:
-    """Cut off what a kill left of the last line, so that the next line stands alone."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        data = file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            file.truncate(whole)
 
 
 def _finite(value: Any) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from potstill.curate.judge import Judge
 from potstill.exchanges.exchange import Exchange, prompt_id_of
 
 
@@ -31,3 +34,18 @@ def exchange(
         "created_at": "2026-01-01T00:00:00Z",
     }
     return Exchange(**{**values, **others})
+
+
+def judge_that(
+    says: Callable[[Exchange], str],
+    name: str = "maker/judge",
+    identity: str = "maker/judge@1",
+    kept: Path | None = None,
+) -> Judge:
+    """Return a judge that says something of each row, one row after another."""
+
+    def ask(rows: Sequence[Exchange], _rubric: str) -> Iterator[dict[str, str]]:
+        for row in rows:
+            yield {row.exchange_id: says(row)}
+
+    return Judge(name, identity, ask, kept)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curate_rows import exchange
+from curate_rows import exchange, judge_that
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +37,7 @@ QUESTION = "Is the harbour of the small town in the north of the island open in 
 
 
 def judge_of(words: str) -> Judge:
-    return Judge("maker/judge", "maker/judge@1", lambda _m, response, _r: words.format(response))
+    return judge_that(lambda row: words.format(row.response))
 
 
 def reasons(rows: list[Exchange], config: CurateConfig, **others: Any) -> dict[str, str]:
@@ -79,7 +79,7 @@ def test_every_filter_drops_its_own_and_the_first_reason_stands() -> None:
         exchange("m", "perhaps so", prompt="Bad?"),
         exchange("n", "perhaps so"),
     ]
-    judge = Judge("j", "j", lambda m, *_: f"Score: {1 if m[0]['content'] == 'Bad?' else 5}")
+    judge = judge_that(lambda r: f"Score: {1 if r.messages[0]['content'] == 'Bad?' else 5}", "j")
     found = curate(rows, EVERYTHING, evaluation_texts=[evaluation], judge=judge, text_only=True)
     first = {mark.exchange_id: mark.reason for mark in found.marks}
     assert first == {
@@ -258,14 +258,14 @@ def test_gold_answers_outside_the_labels_are_refused_before_anything_is_collecte
 def test_a_judge_is_asked_only_about_what_is_left_and_is_named() -> None:
     asked = []
 
-    def ask(_messages: Any, response: str, rubric: str) -> str:
-        asked.append(response)
-        return "?" if response == "odd" else f"Score: {len(response)}"
+    def says(row: Exchange) -> str:
+        asked.append(row.response)
+        return "?" if row.response == "odd" else f"Score: {len(row.response)}"
 
     rows = [
         exchange(key, text) for key, text in zip("abcd", ["", "12", "1234", "odd"], strict=True)
     ]
-    found = curate(rows, CurateConfig(), judge=Judge("j", "j@1", ask), text_only=True)
+    found = curate(rows, CurateConfig(), judge=judge_that(says, "j"), text_only=True)
     assert asked == ["12", "1234", "odd"]
     assert found.kept == {"c", "d"}
     assert found.judge == found.record()["judge"] == "j"
@@ -275,7 +275,7 @@ def test_a_judge_is_asked_only_about_what_is_left_and_is_named() -> None:
 
 def test_the_teacher_judges_only_where_the_recipe_says_so() -> None:
     rows = [exchange("a", "yes")]
-    teacher = Judge("large", rows[0].teacher, lambda *_: "Score: 5")
+    teacher = judge_that(lambda _: "Score: 5", "large", rows[0].teacher)
     with pytest.raises(PotstillError, match="the judge large is the teacher itself"):
         curate(rows, CurateConfig(), judge=teacher, text_only=True)
     config = CurateConfig.model_validate({"judge": {"judge_may_be_teacher": True}})
@@ -285,7 +285,7 @@ def test_the_teacher_judges_only_where_the_recipe_says_so() -> None:
 def test_the_shortest_answer_that_the_judge_passes_stays() -> None:
     config = CurateConfig.model_validate({"judge": {"model": "j"}, "keep_shortest": 1})
     rows = [exchange("a", "1234"), exchange("b", "12345"), exchange("c", "1")]
-    judge = Judge("j", "j", lambda _m, response, _r: f"Score: {len(response)}")
+    judge = judge_that(lambda row: f"Score: {len(row.response)}")
     assert reasons(rows, config, judge=judge) == {
         "b": "sample: longer than 1 other right answer",
         "c": "judge: score 1 below 3",

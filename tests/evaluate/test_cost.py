@@ -33,7 +33,8 @@ from potstill.evaluate.cost import (
     total_cost,
     training_flops,
 )
-from potstill.recipe import CostConfig
+from potstill.recipe import CostConfig, LoraConfig
+from potstill.train.lora import adapted, adapter_weights
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 CONFIGS = {
@@ -138,6 +139,45 @@ def test_checkpointing_runs_trained_blocks_forward_twice() -> None:
     block = 3 * 2.0 + 3 * 4 // 2 * 2.0
     assert training_flops(shape, [3], 1, 1, checkpointing=True) == block + 4 * block + 3 * 5.0
     assert training_flops(shape, [3], 1, checkpointing=True) == 8 * block + 3 * 5.0
+
+
+def test_adapters_spare_the_gradients_of_the_weights_that_they_sit_on() -> None:
+    """Of two blocks with 2 FLOPs a token in attention pairs: twice products, thrice the rest."""
+    shape = ModelShape(parameters=0, body=4.0, head=5.0, attention=((2.0, None), (2.0, None)))
+    tokens, pairs, adapter = 3, 3 * 4 // 2, 2 * 7.0
+    products, attention = tokens * 2.0, pairs * 2.0
+    block = 2 * products + 3 * attention
+    assert training_flops(shape, [3], 1, adapters=7) == 2 * block + 3 * tokens * adapter + 2 * 5.0
+    frozen = products + attention
+    one = frozen + block + 3 * tokens * adapter + 2 * 5.0
+    assert training_flops(shape, [3], 1, 1, adapters=7) == one
+    again = products + attention + tokens * adapter
+    assert training_flops(shape, [3], 1, 1, checkpointing=True, adapters=7) == one + again
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+@pytest.mark.parametrize("targets", ["all-linear", ("q_proj", "down_proj")])
+def test_training_adapters_is_what_torch_counts(
+    targets: str | tuple[str, ...], frozen: int
+) -> None:
+    pytest.importorskip("peft")
+    model, length, config = network("llama"), 7, LoraConfig(rank=3, targets=targets)
+    weights = adapter_weights(model, config, frozen_blocks=frozen)
+    ours = training_flops(model_shape(model), [length], length, frozen, adapters=weights)
+    attention = model_shape(model).attention
+    pair = attention[0][0]
+    with adapted(model, config, frozen_blocks=frozen), FlopCounterMode(display=False) as counter:
+        model(input_ids=torch.arange(length)[None]).logits.sum().backward()
+    # Eager attention computes the whole square; we count the causal half.
+    passes = 3 * (len(attention) - frozen) + frozen
+    ours += passes * pair * length * (length - (length + 1) / 2)
+    # The first block that learns takes no gradient of its input, so none through what reads it.
+    readers = 3 if targets == "all-linear" else 1
+    spared = 2 * length * (32 * 32 + 2 * 32 * 16 + readers * 3 * 32)
+    if targets != "all-linear":
+        # Keys and values without adapters take none either: two of attention's four products.
+        spared += pair * length * length
+    assert ours - spared == pytest.approx(counter.get_total_flops(), rel=2e-3)
 
 
 def test_from_scratch_is_chinchilla() -> None:

@@ -22,7 +22,7 @@ from potstill.recipe import LoraConfig, TrainConfig
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
 from potstill.train.loop import TrainResult, train
-from potstill.train.lora import adapted
+from potstill.train.lora import adapted, adapter_weights
 from training_inputs import Scored, examples_of
 
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
@@ -286,3 +286,14 @@ def test_without_peft_the_way_out_is_named(
         adapted(student.network, LoraConfig()),
     ):
         pass
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_weights_of_adapters_are_counted_before_there_are_any(
+    family: str, nano_model: Any
+) -> None:
+    network = load(str(nano_model(family)), precision="fp32").network
+    settings = LoraConfig(rank=4)
+    counted = adapter_weights(network, settings, frozen_blocks=1)
+    with adapted(network, settings, frozen_blocks=1):
+        assert counted == sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from potstill.curate.kept_scores import answer_key, keep, kept, question_key
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Message
 
-Ask = Callable[[Sequence[Message], str, str], str]
+Ask = Callable[[Sequence[Exchange], str], Iterable[Mapping[str, str]]]
+"""From (rows, rubric) to what the judge says of each row, by exchange id, in parts as they come."""
 
 # Bounded, so that no text takes long to read.
 _STATED = re.compile(
@@ -22,12 +25,16 @@ _ALONE = re.compile(r"[\s*_`]*(\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*5)?[\s*_`.]*\Z
 
 @dataclass(frozen=True)
 class Judge:
-    """`name` goes into the report. `identity` is stated as `Exchange.teacher` is; `ask` takes
-    (messages, response, rubric) and returns text that holds a score."""
+    """`name` goes into the report. `identity` is stated as `Exchange.teacher` is.
+
+    `kept` is the file that scores are kept in as they come, so that nothing is asked twice; None
+    keeps them nowhere.
+    """
 
     name: str
     identity: str
     ask: Ask
+    kept: Path | None = None
 
 
 def refuse_partial_judge(judge: Judge, teachers: Collection[str], *, allowed: bool) -> None:
@@ -61,17 +68,25 @@ def score_in(text: str) -> float | None:
 def scores(rows: Sequence[Exchange], judge: Judge, rubric: str) -> dict[str, float | None]:
     """Return the judge's score of each exchange, None where it gave none that can be read.
 
-    Raises PotstillError where it gave none at all.
+    Answers that `judge.kept` has a score of, by the same judge and rubric, are not asked about.
+    Raises PotstillError where the judge gave none at all.
     """
-    found = {
-        row.exchange_id: score_in(judge.ask(row.messages, row.response, rubric)) for row in rows
-    }
+    asked = question_key(judge.identity, question((), "", rubric))
+    keys = {row.exchange_id: answer_key(row) for row in rows}
+    known = {} if judge.kept is None else kept(judge.kept, asked)
+    found = {exchange_id: known[key] for exchange_id, key in keys.items() if key in known}
+    missing = [row for row in rows if row.exchange_id not in found]
+    for part in judge.ask(missing, rubric) if missing else ():
+        scored = {exchange_id: score_in(text) for exchange_id, text in part.items()}
+        if judge.kept is not None:
+            keep(judge.kept, asked, {keys[exchange_id]: s for exchange_id, s in scored.items()})
+        found |= scored
     if found and all(score is None for score in found.values()):
         raise PotstillError(
             f"the judge {judge.name} gave no score from 1 to 5 for any of {len(found)} responses; "
             "name another in curate.judge.model"
         )
-    return found
+    return {row.exchange_id: found[row.exchange_id] for row in rows}
 
 
 def question(messages: Sequence[Message], response: str, rubric: str) -> tuple[Message, ...]:

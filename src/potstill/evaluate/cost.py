@@ -81,23 +81,34 @@ def training_flops(
     frozen_blocks: int = 0,
     *,
     checkpointing: bool = False,
+    adapters: int | None = None,
 ) -> float:
     """Return the FLOPs of forward and backward: three times the forward pass.
 
     The backward pass takes one product for the input's gradient and one for the weight's
     (Kaplan et al. 2020, arXiv 2001.08361, section 2.1: 2N forward, 4N backward). The first
     `frozen_blocks` blocks have no backward pass. With `checkpointing` the other blocks go forward
-    twice.
+    twice. `adapters` is the number of the adapters' weights where these are all that learns: no
+    other weight, the head's neither, takes a gradient then (2N backward).
     """
     frozen = replace(
         shape,
         body=shape.body * frozen_blocks / max(1, len(shape.attention)),
         attention=shape.attention[:frozen_blocks],
     )
-    whole = forward_flops(shape, lengths, head_positions)
-    untrained = forward_flops(frozen, lengths, 0)
-    again = forward_flops(shape, lengths, 0) - untrained if checkpointing else 0.0
-    return 3.0 * whole - 2.0 * untrained + again
+    learning = replace(
+        shape,
+        body=shape.body - frozen.body + 2.0 * (adapters or 0),
+        attention=shape.attention[frozen_blocks:],
+    )
+    flops = forward_flops(frozen, lengths, 0)
+    flops += 3.0 * forward_flops(learning, lengths, head_positions)
+    if checkpointing:
+        flops += forward_flops(learning, lengths, 0)
+    if adapters is not None:
+        held = shape.body - frozen.body
+        flops -= forward_flops(replace(shape, body=held, attention=()), lengths, head_positions)
+    return flops
 
 
 def generation_flops(shape: ModelShape, exchanges: Iterable[tuple[int, int]]) -> float:

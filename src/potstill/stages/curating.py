@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from potstill.collect.prompts import PromptPlan, read_prompts
 from potstill.curate.curate import check, curate, write_marks
 from potstill.curate.judge import Judge, question
 from potstill.evaluate.samples import greedy_texts
+from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.overlap import prompt_text
 from potstill.job import Job
 from potstill.models.chat import prompt_ids
 from potstill.models.load import load
+from potstill.models.loaded import LoadedModel
+from potstill.models.score import length_batches
+from potstill.progress import Progress
 from potstill.recipe import PromptsConfig
 
 # A judge's answer is a score and little else.
 _JUDGE_TOKENS = 48
+# Tokens of a batch, answers included: the most that a kill loses, and what memory has to hold.
+_BATCH_TOKENS = 16_384
 
 
 def check_curation(job: Job) -> None:
@@ -57,15 +64,34 @@ def _evaluation_texts(sources: Sequence[str], job: Job) -> list[str]:
 
 
 def _judge(job: Job) -> Judge | None:
-    """Return the judge that the recipe names, loaded when it is first asked."""
+    """Return the judge that the recipe names, loaded, which asks in batches."""
     named = job.recipe.curate.judge.model
     if named is None:
         return None
     with job.progress.step("load judge"):
         model = load(named, device=job.recipe.device, precision=job.precision)
+    ask = partial(_asked_in_batches, model, job.progress)
+    return Judge(named, model.identity, ask, kept=job.run.judge_scores_path)
 
-    def ask(messages: Sequence[dict[str, str]], response: str, rubric: str) -> str:
-        ids = prompt_ids(model, question(messages, response, rubric))
-        return greedy_texts(model, [ids], max_tokens=_JUDGE_TOKENS)[0]
 
-    return Judge(named, model.identity, ask)
+def _asked_in_batches(
+    model: LoadedModel, progress: Progress, rows: Sequence[Exchange], rubric: str
+) -> Iterator[dict[str, str]]:
+    """Yield what a judge says of each row, by exchange id, one batch of like lengths after another.
+
+    Which rows share a batch changes a judge's words by rounding alone: it answers greedily, and
+    no row sees another's.
+    """
+    ordered = sorted(rows, key=lambda row: row.exchange_id)
+
+    def ids(row: Exchange) -> list[int]:
+        return prompt_ids(model, question(row.messages, row.response, rubric))
+
+    with progress.step("judge answers", total=len(rows), unit="answers") as step:
+        # Ids are made again for each batch: those of all rows would take more room than the rows.
+        lengths = [len(ids(row)) + _JUDGE_TOKENS for row in ordered]
+        for batch in length_batches(lengths, _BATCH_TOKENS):
+            asked = [ordered[i] for i in batch]
+            texts = greedy_texts(model, [ids(row) for row in asked], max_tokens=_JUDGE_TOKENS)
+            yield {row.exchange_id: text for row, text in zip(asked, texts, strict=True)}
+            step.advance(len(batch))

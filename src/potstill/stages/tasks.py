@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from potstill.collect.prompts import PromptPlan
 from potstill.evaluate.payback import MachinePrice, Price, TokenPrice
-from potstill.evaluate.samples import greedy_texts
+from potstill.evaluate.samples import choose, greedy_texts
 from potstill.evaluate.tasks import TaskRow, score_task
-from potstill.exchanges.exchange import Exchange, Prompt
+from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
 from potstill.exchanges.task_answers import AnswerForm
 from potstill.job import Job
 from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
+
+# Rows that a call's price is measured on where the others need no asking: as many as are decoded
+# at the same time, so that a call costs what it costs among all rows.
+_PRICED_ROWS = 96
 
 
 def scored_task(job: Job, student: LoadedModel) -> dict[str, Any] | None:
@@ -25,9 +29,12 @@ def scored_task(job: Job, student: LoadedModel) -> dict[str, Any] | None:
         return None
     asked = PromptPlan.from_record(job.run.done("prompts") or {}).held_out
     with job.progress.step("answer the task", total=len(asked), unit="rows") as step:
-        teacher, teacher_price = _teacher_answers(job, asked)
+        stored = _stored_answers(job, asked)
+        # Both models are priced on the same rows: what a call takes depends on how many share it.
+        priced = _priced(asked, few=bool(stored), seed=job.recipe.seed)
+        teacher, teacher_price = _teacher_answers(job, asked, stored, priced)
         shown = [p for p in asked if p.prompt_id in teacher]
-        ours, price = _answers(job, student, shown)
+        ours, price = _answers(job, student, shown, priced)
         step.advance(len(asked))
     form = AnswerForm.of(task)
     rows = [
@@ -48,10 +55,36 @@ def scored_task(job: Job, student: LoadedModel) -> dict[str, Any] | None:
     }
 
 
-def _teacher_answers(job: Job, prompts: Sequence[Prompt]) -> tuple[dict[str, str], Price | None]:
-    """Return the teacher's answers by prompt id: given now by its weights, else stored ones."""
+def _stored_answers(job: Job, prompts: Sequence[Prompt]) -> dict[str, str]:
+    """Return the teacher's answers, by prompt id, to the very questions that the task asks.
+
+    Empty where collecting asked others, and for a teacher without weights, all of whose answers
+    are stored ones.
+    """
+    task, sampling = job.recipe.task, job.held_out_sampling(greedy=True)
+    if task is None or not job.open or sampling.max_tokens != task.max_tokens:
+        return {}
+    wanted = {
+        exchange_id_of(job.teacher_identity, p.messages, sampling.key(), 0): p.prompt_id
+        for p in prompts
+    }
+    # Answers that curation dropped are among them: the teacher would give them again.
+    rows = job.store.read("held_out")
+    return {wanted[r.exchange_id]: r.response for r in rows if r.exchange_id in wanted}
+
+
+def _priced(prompts: Sequence[Prompt], *, few: bool, seed: int) -> set[str]:
+    """Return the ids of the prompts that a call's price is measured on."""
+    count = _PRICED_ROWS if few else len(prompts)
+    return {prompts[i].prompt_id for i in choose(count, len(prompts), seed=seed)}
+
+
+def _teacher_answers(
+    job: Job, prompts: Sequence[Prompt], stored: Mapping[str, str], priced: Collection[str]
+) -> tuple[dict[str, str], Price | None]:
+    """Return the teacher's answers by prompt id: its weights are asked for what is not stored."""
     if job.open:
-        return _answers(job, job.teacher, prompts)
+        return _answers(job, job.teacher, prompts, priced, stored)
     endpoint = job.recipe.teacher.endpoint
     rows = job.exchanges("held_out", greedy=None if endpoint is None else True)
     found = {row.prompt_id: row.response for row in rows}
@@ -66,16 +99,32 @@ def _teacher_answers(job: Job, prompts: Sequence[Prompt]) -> tuple[dict[str, str
 
 
 def _answers(
-    job: Job, model: LoadedModel, prompts: Sequence[Prompt]
+    job: Job,
+    model: LoadedModel,
+    prompts: Sequence[Prompt],
+    priced: Collection[str],
+    stored: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, str], Price]:
-    """Return a model's greedy answers by prompt id, and the price of one, batched."""
+    """Return a model's greedy answers by prompt id, and the price of one, batched.
+
+    The price is measured on the prompts `priced`; of the others those in `stored` are not asked.
+    """
+    known = dict(stored or {})
+    timed = [p for p in prompts if p.prompt_id in priced]
+    others = [p for p in prompts if p.prompt_id not in priced and p.prompt_id not in known]
+    start = time.perf_counter()
+    now = _asked(job, model, timed)
+    seconds = (time.perf_counter() - start) / max(1, len(timed))
+    answers = {**now, **_asked(job, model, others), **known}
+    return answers, MachinePrice(seconds, job.recipe.cost.machine_hour)
+
+
+def _asked(job: Job, model: LoadedModel, prompts: Sequence[Prompt]) -> dict[str, str]:
+    """Return a model's greedy answers by prompt id."""
     assert job.recipe.task is not None
     ids = [prompt_ids(model, p.messages) for p in prompts]
-    start = time.perf_counter()
     texts = greedy_texts(model, ids, max_tokens=job.recipe.task.max_tokens)
-    seconds = (time.perf_counter() - start) / max(1, len(prompts))
-    answers = {p.prompt_id: text for p, text in zip(prompts, texts, strict=True)}
-    return answers, MachinePrice(seconds, job.recipe.cost.machine_hour)
+    return {p.prompt_id: text for p, text in zip(prompts, texts, strict=True)}
 
 
 def _mean(rows: Sequence[Exchange], key: str) -> float:

@@ -41,6 +41,15 @@ def adapted(
             parameter.requires_grad_(True)
 
 
+def adapter_weights(network: Any, config: LoraConfig, *, frozen_blocks: int = 0) -> int:
+    """Return how many weights the adapters' matrices have (A and B; DoRA's lengths left out).
+
+    `network` is one without adapters.
+    """
+    names = _layers(network, config, frozen_blocks)
+    return config.rank * sum(sum(network.get_submodule(name).weight.shape) for name in names)
+
+
 def _with_adapters(network: Any, config: LoraConfig, frozen_blocks: int, seed: int) -> Any:
     """Put adapters into the network and return peft's object, which can merge them."""
     try:

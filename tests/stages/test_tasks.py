@@ -1,0 +1,87 @@
+"""Held-out answers of a teacher with weights are asked for once, and priced all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pipeline_runs
+from potstill.collect.prompts import PromptPlan
+from potstill.job import Job
+from potstill.models.load import load
+from potstill.progress import Silent
+from potstill.recipe import Recipe
+from potstill.rundir import RunDir
+from potstill.stages import tasks
+
+HELD_OUT, PRICED = 12, 4
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int]]:
+    """(model, number of prompts) of every call for greedy texts."""
+    calls: list[tuple[Any, int]] = []
+    plain = tasks.greedy_texts
+
+    def counted(model: Any, prompts: Any, *, max_tokens: int) -> list[str]:
+        calls.append((model, len(prompts)))
+        return plain(model, prompts, max_tokens=max_tokens)
+
+    monkeypatch.setattr(tasks, "greedy_texts", counted)
+    monkeypatch.setattr(tasks, "_PRICED_ROWS", PRICED)
+    return calls
+
+
+def collected(teacher: Path, prompts: Path, root: Path, *, max_tokens: int, greedy: bool) -> Recipe:
+    values = pipeline_runs.recipe_values(
+        teacher,
+        prompts,
+        task={"kind": "text", "max_tokens": max_tokens},
+        evaluate={"greedy": greedy},
+    )
+    values["prompts"]["limit"] = 20
+    pipeline_runs.run(values, root, until="curate")
+    return Recipe.model_validate(values)
+
+
+def test_the_very_same_answers_are_not_asked_for_again(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path, asked: list[tuple[Any, int]]
+) -> None:
+    recipe = collected(nano_llama, nano_prompts, tmp_path / "run", max_tokens=24, greedy=True)
+    student = load(str(nano_llama), precision="fp32")
+    with RunDir.open(tmp_path / "run", recipe) as run:
+        job = Job(run, recipe, Silent())
+        found = tasks.scored_task(job, student)
+        assert found is not None and found["unanswered"] == 0
+        # The teacher is asked for a price alone, on rows that the student is priced on too.
+        assert [n for model, n in asked if model is job.teacher] == [PRICED, 0]
+        assert [n for model, n in asked if model is student] == [PRICED, HELD_OUT - PRICED]
+        assert found["scores"]["agreement"]["value"] == 1
+        assert found["prices"]["teacher"]["seconds_per_call"] > 0
+        plan = PromptPlan.from_record(job.run.done("prompts") or {})
+        stored = tasks._stored_answers(job, plan.held_out)
+        assert stored == tasks._asked(job, job.teacher, plan.held_out)
+        assert len(stored) == HELD_OUT
+        job.store.close()
+
+
+@pytest.mark.parametrize(("max_tokens", "greedy"), [(16, True), (24, False)])
+def test_anything_else_is_asked_for(
+    max_tokens: int,
+    greedy: bool,
+    nano_llama: Path,
+    nano_prompts: Path,
+    tmp_path: Path,
+    asked: list[tuple[Any, int]],
+) -> None:
+    recipe = collected(
+        nano_llama, nano_prompts, tmp_path / "run", max_tokens=max_tokens, greedy=greedy
+    )
+    with RunDir.open(tmp_path / "run", recipe) as run:
+        job = Job(run, recipe, Silent())
+        found = tasks.scored_task(job, load(str(nano_llama), precision="fp32"))
+        assert found is not None and found["scores"]["agreement"]["value"] == 1
+        assert [n for _, n in asked] == [HELD_OUT, 0] * 2
+        job.store.close()
