@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 import pipeline_runs
-from fault_server import Behaviour, FaultServer, answer_to
+from fault_server import Behaviour, FaultServer
 from llama_server import MODEL, PACKAGE
 from potstill.collect import endpoint
 from potstill.collect.endpoint_targets import TeacherTokens
@@ -31,40 +30,7 @@ from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.rundir import RunDir
-
-COUNT = 4
-
-
-class ScoringServer(FaultServer):
-    """Also gives log-probabilities (drawn, no model's) of tokens that are seldom those a tokenizer
-    would cut its text into; every fourth answer has none, as where a server drops them."""
-
-    def __init__(self, tokens: TeacherTokens, *, broken: int = 4) -> None:
-        super().__init__(Behaviour(model="smollm2-nano"))
-        special = set(tokens.tokenizer.all_special_ids)
-        self.tokens, self.broken = tokens, broken
-        # Short ones, which a tokenizer would merge.
-        short = {text: i for text, i in tokens.id_of_text.items() if len(text) <= 2}
-        self.plain = [i for text, i in short.items() if text.isalpha() and i not in special]
-
-    def _answer(self, body: dict[str, Any], model: str) -> dict[str, Any]:
-        answer = super()._answer(body, model)
-        for choice in answer["choices"]:
-            draw = random.Random(answer_to(body, choice["index"]))
-            ids = draw.choices(self.plain, k=12)
-            choice["message"]["content"] = self.tokens.tokenizer.decode(ids)
-            if "logprobs" in body and draw.randrange(self.broken):
-                rows = [self._scored(i, draw) for i in (*ids, self.tokens.eos_ids[0])]
-                choice["logprobs"] = {"content": rows}
-        return answer
-
-    def _scored(self, token_id: int, draw: random.Random) -> dict[str, Any]:
-        likely = list(dict.fromkeys([token_id, *draw.sample(self.plain, COUNT + 2)]))
-        entries = [
-            {"id": i, "token": self.tokens.texts[i], "logprob": -0.6 - n}
-            for n, i in enumerate(likely[: COUNT + 1])
-        ]
-        return {**entries[0], "top_logprobs": entries}
+from scoring_server import COUNT, ScoringServer
 
 
 def values_for(url: str, student: str, prompts: Path, **train: Any) -> Any:
@@ -73,7 +39,7 @@ def values_for(url: str, student: str, prompts: Path, **train: Any) -> Any:
         prompts,
         student={"model": student},
         collect={"targets": "top-k", "top_k_targets": COUNT, "max_tokens": 24},
-        train={"cross_entropy": 0.0, **train},
+        train={"cross_entropy": 0.0} | train,
         evaluate={"greedy": False},
     )
     values["shrink"] = {}
@@ -89,13 +55,18 @@ def opened(values: Any, root: Path) -> tuple[Job, list[Exchange], dict[str, Like
     rows, spec = job.exchanges("train"), TargetSpec("top-k", COUNT)
     keys = sorted(job.store.target_ids(job.teacher_identity, spec) & {r.exchange_id for r in rows})
     stored = job.store.targets(job.teacher_identity, spec, keys)
-    return job, rows, {k: v for k, v in zip(keys, stored, strict=True)}  # type: ignore[misc]
+    found = {k: v for k, v in zip(keys, stored, strict=True) if isinstance(v, LikeliestTokens)}
+    return job, rows, found
 
 
 def loss_by_hand(
-    student: LoadedModel, texts: list[Text], targets: dict[str, LikeliestTokens]
+    student: LoadedModel,
+    texts: list[Text],
+    targets: dict[str, LikeliestTokens],
+    weight: float = 0.0,
 ) -> float:
-    """Return forward KL a token in float64: coarse where there are targets, else of the text."""
+    """Return the loss a token in float64: coarse forward KL, `weight` of it cross-entropy, where
+    there are targets; else cross-entropy alone."""
     total, tokens = 0.0, 0
     for text in texts:
         (hidden_RD,) = response_hidden(student, [(text.prompt_ids, text.response_ids)])
@@ -104,22 +75,25 @@ def loss_by_hand(
         known = targets.get(text.exchange.exchange_id)
         for row, label in enumerate(text.response_ids):
             tokens += 1
+            nll = -float(q_RV[row, label].log())
             if known is None:
-                total -= float(q_RV[row, label].log())
+                total += nll
                 continue
             p_K = known.logp_RK[row].double().exp()
             p_C = torch.cat([p_K, (1 - p_K.sum()).clamp(min=0).reshape(1)])
             q_C = loss_oracle.coarse(q_RV[row], known.ids_RK[row].tolist())
-            total += float(loss_oracle.divergence(Divergence(), p_C, q_C))
+            divergence = float(loss_oracle.divergence(Divergence(), p_C, q_C))
+            total += (1 - weight) * divergence + weight * nll
     return total / tokens
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.4])
 def test_rows_with_and_without_targets_are_learnt_from(
-    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+    weight: float, nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:
-    tokens = TeacherTokens.of(nano_llama)
-    with ScoringServer(tokens) as server:
-        values = values_for(server.url, str(nano_llama), nano_prompts, batch_tokens=100_000)
+    train = {"cross_entropy": weight, "batch_tokens": 100_000}
+    with ScoringServer(TeacherTokens.of(nano_llama)) as server:
+        values = values_for(server.url, str(nano_llama), nano_prompts, **train)
         run, notes = pipeline_runs.run(values, tmp_path / "run", until="train")
         asked = [body.get("top_logprobs") for body in server.bodies]
     assert sorted(asked, key=str) == [COUNT] * 66 + [None] * 12  # none for held-out text
@@ -149,7 +123,8 @@ def test_rows_with_and_without_targets_are_learnt_from(
     # One step reads everything: its loss is that of the untrained student.
     trained = run.done("train")
     assert (trained["steps"], trained["left_out"], trained["scored_again"]) == (1, 0, 0)
-    assert trained["first_loss"] == pytest.approx(loss_by_hand(student, texts, targets), rel=1e-4)
+    expected = loss_by_hand(student, texts, targets, weight)
+    assert trained["first_loss"] == pytest.approx(expected, rel=1e-4)
     job.store.close()
 
 
@@ -158,6 +133,7 @@ def test_where_text_cannot_give_the_objective_it_is_left_out(
 ) -> None:
     with ScoringServer(TeacherTokens.of(nano_llama)) as server:
         values = values_for(server.url, str(nano_llama), nano_prompts, objective="reverse_kl")
+        values["evaluate"]["cross_entropy_baseline"] = True
         run, notes = pipeline_runs.run(values, tmp_path / "run")
     job, rows, targets = opened(values, run.root)
     job.store.close()
@@ -165,8 +141,27 @@ def test_where_text_cannot_give_the_objective_it_is_left_out(
     assert trained["left_out"] == len(rows) - len(targets) > 0
     assert len(trained["lengths"]) == len(targets)
     assert any("are left out, since reverse_kl cannot be had from text" in n for n in notes)
+    # What learns from text alone has all of it.
+    assert len(trained["cross_entropy"]["lengths"]) == len(rows)
     evaluation = json.loads(run.evaluation_path.read_text())
     assert any("likeliest tokens" in note for note in evaluation["collection"]["notes"])
+
+
+def test_text_alone_may_be_learnt_with_a_trimmed_vocabulary(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    """Then the server's ids are not the student's, and its text is cut up anew."""
+    with ScoringServer(TeacherTokens.of(nano_llama)) as server:
+        values = values_for(server.url, str(nano_llama), nano_prompts, cross_entropy=1.0)
+        values["shrink"] = {"vocabulary": 400, "calibration_tokens": 1500}
+        run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
+    job, rows, targets = opened(values, run.root)
+    student = job.load_student(job.run.student)
+    assert targets and len(student.tokenizer) == 400
+    texts = job.texts(rows, student)
+    job.store.close()
+    assert not any(text.unchanged for text in texts)
+    assert max(i for text in texts for i in text.response_ids) < 400
 
 
 def test_reasoning_that_is_left_out_is_learnt_without_targets(
@@ -207,6 +202,27 @@ def test_a_server_without_log_probabilities_is_found_out_early(
         values["prompts"]["limit"] = 12
         with pytest.raises(PotstillError, match=r"none of the 12 answers to train on has"):
             pipeline_runs.run(values, tmp_path / "few", until="train")
+
+
+def test_what_an_earlier_call_stored_keeps_its_targets(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    with ScoringServer(TeacherTokens.of(nano_llama)) as server:
+        values = values_for(server.url, str(nano_llama), nano_prompts)
+        values["teacher"]["endpoint"]["budget_tokens"] = 500
+        with pytest.raises(PotstillError, match="the budget is used up"):
+            pipeline_runs.run(values, tmp_path / "run", until="collect")
+        job, rows, before = opened(values, tmp_path / "run")
+        assert 0 < len(before) < len(rows) < 60
+        job.store.close()
+        values["teacher"]["endpoint"]["budget_tokens"] = 10**6
+        run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
+        assert server.requests == 78
+    job, _, after = opened(values, tmp_path / "run")
+    job.store.close()
+    assert before.keys() < after.keys()
+    (note,) = [n for n in run.done("collect")["figures"]["notes"] if "likeliest" in n]
+    assert "stored by an earlier call (" in note and "gave no log-probabilities (" in note
 
 
 @pytest.mark.slow
