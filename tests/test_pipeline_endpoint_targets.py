@@ -145,6 +145,8 @@ def test_where_text_cannot_give_the_objective_it_is_left_out(
     assert len(trained["cross_entropy"]["lengths"]) == len(rows)
     evaluation = json.loads(run.evaluation_path.read_text())
     assert any("likeliest tokens" in note for note in evaluation["collection"]["notes"])
+    assert evaluation["training"]["left_out"] == trained["left_out"]
+    assert "Answers left out for want of likeliest tokens" in run.report_path.read_text()
 
 
 def test_text_alone_may_be_learnt_with_a_trimmed_vocabulary(
