@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from potstill.collect.targets import training_spec
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
-from potstill.exchanges.specs import HIDDEN_FP16
+from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
 from potstill.job import Job, Text, record
 from potstill.models.load import locate, save
 from potstill.recipe import TrainConfig
@@ -57,16 +59,7 @@ def train_student(
     if len(stored) == len(texts):
         job.release_teacher()
     if not only_text:
-        scorer = Scorer(
-            job.teacher_identity,
-            job.teacher_head if job.open else None,
-            vocabulary,
-            job.teacher if scores else None,
-            job.to_teacher,
-        )
-        targets = StoredTargets(
-            job.store, spec, stored, scorer, student.compute_dtype, from_text=not job.open
-        )
+        targets = _target_source(job, spec, stored, student.compute_dtype, scores=scores)
         targets.prepare(examples, job.progress)
 
     def log(entry: dict[str, Any]) -> None:
@@ -92,6 +85,20 @@ def train_student(
         "scored_again": len(texts) - len(stored) if scores and not only_text else 0,
         "left_out": answers - len(texts),
     }
+
+
+def _target_source(
+    job: Job, spec: TargetSpec, stored: set[str], dtype: torch.dtype, *, scores: bool
+) -> StoredTargets:
+    """Return where targets come from: the store, beside it the teacher, or a server's text."""
+    scorer = Scorer(
+        job.teacher_identity,
+        job.teacher_head if job.open else None,
+        job.vocabulary,
+        job.teacher if scores else None,
+        job.to_teacher,
+    )
+    return StoredTargets(job.store, spec, stored, scorer, dtype, from_text=not job.open)
 
 
 def _learnable(
