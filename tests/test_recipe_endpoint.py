@@ -48,13 +48,9 @@ def test_without_one_the_teacher_has_weights() -> None:
     [
         (
             ["collect.targets=hidden"],
-            "collect.targets hidden and teacher.endpoint cannot be combined: training on what a "
-            "server tells of its distribution is not built yet; set collect.targets to none",
-        ),
-        (
-            ["collect.targets=top-k", "teacher.endpoint.top_logprobs=8"],
-            "collect.targets top-k and teacher.endpoint cannot be combined: training on what a "
-            "server tells of its distribution is not built yet; set collect.targets to none",
+            "collect.targets hidden and teacher.endpoint cannot be combined: a server tells its "
+            "likeliest tokens at most; set collect.targets to none, or to top-k with "
+            "teacher.endpoint.top_logprobs 8",
         ),
         (
             ["teacher.endpoint=null", "curate.reasoning=leave_out"],

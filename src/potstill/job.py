@@ -15,6 +15,7 @@ from torch import Tensor
 
 from potstill.collect.calls.exchanges import require_terms
 from potstill.collect.calls.reading import Log, read_calls
+from potstill.collect.endpoint_targets import TeacherTokens
 from potstill.curate.reasoning import training_text
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
@@ -42,7 +43,7 @@ from potstill.terms.surfaces import evidence_of_endpoint
 
 @dataclass(frozen=True)
 class Text:
-    """One exchange in the student's ids; `unchanged` where the teacher's own ids map one to one."""
+    """One exchange in the student's ids; `unchanged` where these are the teacher's, one to one."""
 
     exchange: Exchange
     prompt_ids: tuple[int, ...]
@@ -187,6 +188,14 @@ class Job:
         directory = locate(stated.model, revision=stated.revision)
         return load_tokenizer(directory, trust_remote_code=stated.trust_remote_code)
 
+    @cached_property
+    def served_tokens(self) -> TeacherTokens | None:
+        """The tokenizer that a server's likeliest tokens are read by; None where none are kept."""
+        named = self.recipe.student.model
+        if not self.recipe.served_targets or named is None:
+            return None
+        return TeacherTokens.of(locate(named))
+
     def release_teacher(self) -> None:
         """Drop the teacher from memory: what is left needs its stored targets alone."""
         for name in ("teacher", "parent"):
@@ -243,10 +252,11 @@ class Job:
         """Return exchanges in the student's ids.
 
         Responses keep the teacher's tokens wherever they survive; prompts are tokenised as the
-        student will meet them. What a teacher without weights wrote is tokenised as a whole.
+        student will meet them. What a teacher without weights wrote is tokenised as a whole,
+        unless its server told which tokens they were.
         """
         if not self.open:
-            return [_tokenised(row, student, self.recipe.curate.reasoning) for row in rows]
+            return [self._served_text(row, student) for row in rows]
         if self.vocabulary is None:
             return [Text(row, *row.ids, True) for row in rows]
         recoder = Recoder(self.teacher_tokenizer, student.tokenizer, self.vocabulary)
@@ -257,6 +267,18 @@ class Job:
             same = (recoder.to_teacher(prompt), recoder.to_teacher(response)) == row.ids
             texts.append(Text(row, prompt, response, same))
         return texts
+
+    def _served_text(self, row: Exchange, student: LoadedModel) -> Text:
+        """Return what a teacher without weights wrote, by its own ids where these are known.
+
+        Targets stand at the server's tokens: the same text may be cut up in another way.
+        """
+        tokens, how = self.served_tokens, self.recipe.curate.reasoning
+        whole = training_text(row, how) == row.response
+        known = tokens is not None and row.tokenizer == tokens.tokenizer_id
+        if known and whole and self.vocabulary is None:
+            return Text(row, tuple(prompt_ids(student, row.messages)), row.ids[1], True)
+        return _tokenised(row, student, how)
 
     def parent_ids(self, split: str) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         """Return (prompt ids, response ids) of a split in the tokens of the student's parent."""

@@ -40,7 +40,8 @@ def write_report(job: Job) -> None:
         overlap=_overlap(job, done["collect"]["overlap"]),
         collection=_collection(job, figures),
         shrink=_shrink_section(done["shrink"]),
-        training={k: trained[k] for k in _TRAINING_KEYS},
+        training={k: trained[k] for k in _TRAINING_KEYS}
+        | {"left_out": trained.get("left_out") or None},
         cost=cost,
         curation={k: v for k, v in done["curate"].items() if k in Curation.model_fields} or None,
         task=task and task["scores"],

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+import scoring_server
 from fault_server import Behaviour, FaultServer
 from potstill.collect.endpoint import collect_from_endpoint
 from potstill.collect.endpoint_figures import EndpointFigures
+from potstill.collect.endpoint_targets import TeacherTokens
 from potstill.exchanges.exchange import Prompt, prompt_id_of
+from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent
@@ -26,7 +29,12 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 COUNT, SAMPLES = 120, 2
 
 
-def collected(url: str, root: Path) -> EndpointFigures:
+SPEC = TargetSpec("top-k", scoring_server.COUNT)
+
+
+def collected(
+    url: str, root: Path, model: str = "nano", tokens: TeacherTokens | None = None
+) -> EndpointFigures:
     prompts = []
     for i in range(COUNT):
         messages = ({"role": "user", "content": f"Question {i}"},)
@@ -34,20 +42,27 @@ def collected(url: str, root: Path) -> EndpointFigures:
     store = ExchangeStore(root)
     try:
         return collect_from_endpoint(
-            EndpointConfig(url=url, provider="test", max_in_flight=16),
-            "nano",
+            EndpointConfig(
+                url=url,
+                provider="test",
+                max_in_flight=16,
+                top_logprobs=scoring_server.COUNT if tokens else 0,
+            ),
+            model,
             prompts,
             Sampling(max_tokens=16),
             store,
             decide("nano", (Evidence("mit", "test", "mit"),), TermsConfig()),
             samples=SAMPLES,
+            tokens=tokens,
+            spec=SPEC if tokens else None,
             progress=Silent(),
         )
     finally:
         store.close()
 
 
-def killed(url: str, root: Path, *, appends: int, after: bool) -> None:
+def killed(url: str, root: Path, *more: Any, appends: int, after: bool) -> None:
     """Collect in a child that kills itself at its n-th append, before or after it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # fork beside the server's thread
@@ -66,7 +81,7 @@ def killed(url: str, root: Path, *, appends: int, after: bool) -> None:
 
         ExchangeStore.append = append  # type: ignore[method-assign]
         try:
-            collected(url, root)
+            collected(url, root, *more)
         except BaseException as error:
             os.write(2, repr(error).encode())
         os._exit(1)
@@ -100,3 +115,28 @@ def test_after_kills_everything_is_stored_once(tmp_path: Path) -> None:
     assert all(
         server.seen[text] == asked_before[text] for text in whole if whole.count(text) == SAMPLES
     )
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="forks beside threads")
+def test_after_kills_every_response_has_all_of_its_targets_or_none(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    tokens = TeacherTokens.of(nano_llama)
+    assert tokens.id_of_text  # before the forks, which would each read it
+    with scoring_server.ScoringServer(tokens) as server:
+        more = ("smollm2-nano", tokens)
+        for appends, after in ((1, True), (2, False), (2, True)):
+            killed(server.url, tmp_path, *more, appends=appends, after=after)
+        store = ExchangeStore(tmp_path)
+        stored = len(store.ids())
+        store.close()
+        figures = collected(server.url, tmp_path, *more)
+    assert 0 < stored == figures.before < COUNT * SAMPLES
+    store = ExchangeStore(tmp_path)
+    rows = store.read()
+    having = {row.exchange_id: row.response_token_ids for row in rows if row.response_token_ids}
+    assert store.target_ids("test/smollm2-nano", SPEC) == having.keys()
+    values = store.targets("test/smollm2-nano", SPEC, list(having))
+    assert [len(v) for v in values] == [len(ids) for ids in having.values()]
+    assert len(rows) == COUNT * SAMPLES > len(having) > figures.targets
+    store.close()

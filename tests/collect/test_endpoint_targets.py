@@ -84,6 +84,26 @@ def test_another_tokenizer_is_noticed(tokens: TeacherTokens) -> None:
     assert "do not spell" in reason(replace(choice, text="something else"), tokens)
 
 
+def test_parts_of_characters_are_known_by_their_ids(tokens: TeacherTokens) -> None:
+    """A server may print the whole character at the token that ends it."""
+    ids = tokens.tokenizer("\N{SEEDLING}", add_special_tokens=False)["input_ids"]
+    assert len(ids) > 1 and all("\ufffd" in tokens.texts[i] for i in ids)
+    other = plain_ids(tokens, 1)[0]
+
+    def scored(token_id: int, text: str) -> ScoredToken:
+        return ScoredToken(token_id, text, ((token_id, text, -0.5), (other, "", -1.5)))
+
+    printed = ["" for _ in ids[1:]] + ["\N{SEEDLING}"]
+    scores = tuple(scored(i, text) for i, text in zip(ids, printed, strict=True))
+    choice = Choice("\N{SEEDLING}", "length", scores=scores)
+    found, values = likeliest_tokens(choice, tokens, 2)
+    assert found == tuple(ids) and len(values) == len(ids)
+    wrong = replace(choice, text="\N{BLACK STAR}")
+    assert "do not spell" in reason(wrong, tokens)
+    # llama.cpp leaves out the parts that it holds back.
+    assert "some are missing" in reason(replace(choice, scores=scores[-1:]), tokens)
+
+
 def test_what_is_not_whole_is_left_out(tokens: TeacherTokens) -> None:
     choice = answer(tokens)
     assert choice.scores is not None

@@ -141,6 +141,39 @@ def test_draws_of_removed_tokens_go_to_their_receivers(nano_llama: Path, tmp_pat
     store.close()
 
 
+def test_what_has_no_targets_teaches_by_its_text_beside_what_has_some(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    """Its rows add cross-entropy, and the others what they add by themselves."""
+    teacher = load(str(nano_llama), precision="fp32")
+    examples, spec = examples_of(), TargetSpec("top-k", 60)
+    store = stored(tmp_path, teacher, examples, spec)
+    student = load(str(nano_llama), precision="fp32")
+    with torch.no_grad():
+        for parameter in student.network.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    known = {"e0", "e3"}
+    server = Scorer(teacher.identity, None)
+    source = StoredTargets(store, spec, known, server, torch.float32, from_text=True)
+    source.prepare(examples, Silent())
+    having = [e for e in examples if e.exchange_id in known]
+    without = [e for e in examples if e.exchange_id not in known]
+    labels = torch.tensor([i for e in without for i in e.response_ids])
+    with torch.no_grad():
+        states = response_hidden(student, [(e.prompt_ids, e.response_ids) for e in without])
+        logp_NV = head_of(student).logits(torch.cat(states)).double().log_softmax(-1)
+    nll = float(-logp_NV.gather(1, labels[:, None]).sum())
+    tokens = sum(len(e.response_ids) for e in having)
+    expected = loss_of(source.targets(having), student, having) * tokens + nll
+    mixed = loss_of(source.targets(examples), student, examples)
+    assert mixed * (tokens + len(labels)) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="text gives no hidden-fp16 targets"):
+        StoredTargets(store, HIDDEN_FP16, known, server, torch.float32, from_text=True)
+    with pytest.raises(ValueError, match="need the scorer's head"):
+        StoredTargets(store, HIDDEN_FP16, known, server, torch.float32)
+    store.close()
+
+
 def test_each_form_gives_the_loss_its_own_kind(nano_llama: Path, tmp_path: Path) -> None:
     teacher = load(str(nano_llama), precision="fp32")
     kinds = [DenseTargets, DenseTargets, SampledTargets, TopKTargets]

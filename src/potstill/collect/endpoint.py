@@ -41,6 +41,8 @@ from potstill.terms.gate import TermsDecision
 _OPEN_PER_SLOT = 4
 # So many failed prompts in a row mean that the trouble is not the prompts'.
 _HOPELESS = 50
+# So many responses without targets, and none with, mean that none will have any.
+_NO_TARGETS = 32
 
 _T = TypeVar("_T")
 
@@ -65,8 +67,9 @@ def collect_from_endpoint(
 
     `decision` is the terms gate's; it raises where the teacher's outputs may not be used. What
     stored responses of this teacher took counts towards the budget. With the teacher's `tokens`
-    and a `spec` of top-k, the server's log-probabilities are stored as targets. Raises
-    PotstillError where no prompt could fare better: no server, a wrong key or model, a full disk.
+    and a `spec` of top-k, the server's log-probabilities are stored as targets, in one transaction
+    with their responses. Raises PotstillError where no prompt could fare better: no server, a
+    wrong key or model, a full disk, targets that no response has.
     """
     decision.require()
     key = key_of(config, os.environ if environ is None else environ)
@@ -85,6 +88,8 @@ def collect_from_endpoint(
         step.advance(before)
         client = EndpointClient(config, model, key=key, budget=budget)
         work = _Collection(client, sampling, facts, store, progress, step, currency)
+        if spec is not None:
+            work.had_targets = bool(store.target_ids(identity, spec))
         for row in own:
             work.served.observe(row.returned_model, row.system_fingerprint)
         started = time.perf_counter()
@@ -121,6 +126,7 @@ class _Collection:
         self._one_by_one = False
         self._used = Tokens()
         self._stored = self._targets = 0
+        self.had_targets = False
         self._without_targets: Counter[str] = Counter()
         self._latencies: list[float] = []
 
@@ -184,6 +190,14 @@ class _Collection:
         self._targets += len(rows.targets)
         self._without_targets.update(rows.without_targets)
         self._writer.put(rows.exchanges, rows.targets)
+        reasons = self._without_targets
+        if not (self._targets or self.had_targets) and reasons.total() >= _NO_TARGETS:
+            raise PotstillError(
+                f"none of the first {reasons.total()} responses has the log-probabilities that "
+                f"were asked for ({reasons.most_common(1)[0][0]}); take a server that gives them "
+                "and a student.model with its tokenizer, or set collect.targets to none, "
+                "teacher.endpoint.top_logprobs to 0 and train.cross_entropy to 1"
+            )
 
     def _fail(self, prompt: Prompt, reason: str) -> None:
         self._failures.append((prompt.prompt_id, reason))

@@ -91,7 +91,9 @@ def likeliest_tokens(
         raise NoTargets("no log-probabilities of the end of the response")
     text = tokens.tokenizer.decode(ids[:-1] if whole else ids, skip_special_tokens=True)
     if text.strip() != choice.text.strip():
-        raise NoTargets("the tokens do not spell the response: another tokenizer, perhaps")
+        raise NoTargets(
+            "the tokens do not spell the response: some are missing, or another tokenizer's"
+        )
     rows = [_row(score, tokens, count) for score in choice.scores]
     return ids, LikeliestTokens(
         torch.tensor([[i for i, _ in row] for row in rows]),
@@ -117,8 +119,11 @@ def _id(token_id: int, text: str, tokens: TeacherTokens) -> int:
         if found is None:
             raise NoTargets("a token's text that has no id, or several")
         return found
-    # Servers print special tokens as nothing and parts of characters each in its own way.
-    alike = not text or _PARTIAL in text or text.startswith("token_id:")
-    if token_id >= tokens.width or not (alike or tokens.texts[token_id] == text):
+    # Servers print special tokens as nothing and parts of characters each in its own way, up to the
+    # whole character at the token that ends it: that the parts are there, the spelling tells.
+    known = tokens.texts[token_id] if token_id < tokens.width else ""
+    unprinted = not text or text.startswith("token_id:")
+    alike = unprinted or _PARTIAL in text or _PARTIAL in known or known == text
+    if token_id >= tokens.width or not alike:
         raise NoTargets("a token's id that has another text: another tokenizer, perhaps")
     return token_id

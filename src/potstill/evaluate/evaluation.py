@@ -208,6 +208,11 @@ class Training(Part):
     tokens_per_s: FiniteFloat = Field(description="Tokens a second.")
     first_loss: FiniteFloat = Field(description="Loss of the first step.")
     last_loss: FiniteFloat = Field(description="Loss of the last step.")
+    left_out: int | None = Field(
+        None,
+        description="A server's answers that have no likeliest tokens, where the objective cannot "
+        "be had from their text; null where none was left out.",
+    )
 
 
 class Stage(Part):

@@ -77,7 +77,8 @@ class EndpointConfig(Section):
         0,
         ge=0,
         description="Ask for the log-probabilities of this many likeliest tokens at each "
-        "position; 0 for none. Recipes do not learn from them yet.",
+        "position, to learn from with `collect.targets: top-k`; 0 for none. They are kept where "
+        "every token maps to one id of `student.model`, whose tokenizer must be the teacher's.",
     )
     extra: dict[str, Any] = Field(
         {},
@@ -272,13 +273,17 @@ class CollectConfig(Section):
         description="What is stored of the teacher's next-token distribution. `hidden`: its final "
         "hidden states, which are all of it, in fp16; `hidden-int8`: the same in half the bytes; "
         "`sampled`: draws from it, for forward KL and cross-entropy; `top-k`: its likeliest "
-        "tokens, a lower bound; `none`: text only, and training asks the teacher again.",
+        "tokens, a lower bound, and all that a server may tell; `none`: text only, and training "
+        "asks the teacher again.",
     )
     draws: int = Field(
         50, ge=1, le=65_535, description="Draws at each position, with `targets: sampled`."
     )
     top_k_targets: int = Field(
-        8, ge=1, description="Tokens kept at each position, with `targets: top-k`."
+        8,
+        ge=1,
+        description="Tokens kept at each position, with `targets: top-k`; of a server as many as "
+        "`teacher.endpoint.top_logprobs` asks for.",
     )
     calls: CallsConfig | None = Field(
         None, description="Stored calls to read in place of asking the teacher."

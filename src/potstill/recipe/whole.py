@@ -11,6 +11,7 @@ from potstill.recipe.curating import CurateConfig
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.section import Section
+from potstill.recipe.served import check_served_targets
 from potstill.recipe.tasks import TaskConfig
 
 
@@ -49,6 +50,12 @@ class Recipe(Section):
         return self.teacher.endpoint is not None or past or self.collect.gold
 
     @property
+    def served_targets(self) -> bool:
+        """Whether a server's likeliest tokens are kept, so that there is more than its text."""
+        served = self.teacher.endpoint is not None and not self.collect.gold
+        return served and self.collect.targets == "top-k"
+
+    @property
     def cuts(self) -> tuple[str, ...]:
         """The fields of `shrink` that make a student smaller than what it is made from."""
         knobs = ("drop_layers", "blocks", "vocabulary", "ffn_channels", "kv_heads", "parameters")
@@ -81,6 +88,12 @@ class Recipe(Section):
         kind, train = self.collect.targets, self.train
         if train.cross_entropy == 1:
             return
+        # A server has no hidden states to give.
+        otherwise = (
+            "collect.targets to hidden"
+            if self.teacher.endpoint is None
+            else "train.cross_entropy to 1"
+        )
         if kind == "sampled" and train.objective != "forward_kl":
             raise ValueError(
                 f"collect.targets sampled and train.objective {train.objective} cannot be "
@@ -91,7 +104,7 @@ class Recipe(Section):
             raise ValueError(
                 f"collect.targets top-k and train.temperature {train.temperature:g} cannot be "
                 "combined: the likeliest tokens do not say what the rest is at another "
-                "temperature; set train.temperature to 1, or collect.targets to hidden"
+                f"temperature; set train.temperature to 1, or {otherwise}"
             )
         shrink = self.shrink
         searched = shrink.parameters is not None and "vocabulary" in shrink.axes
@@ -101,13 +114,11 @@ class Recipe(Section):
                 name, way = ("parameters", "take vocabulary out of shrink.axes")
             raise ValueError(
                 f"collect.targets top-k and shrink.{name} cannot be combined: where the mass of "
-                f"removed tokens goes is not known of the rest; {way}, or set collect.targets to "
-                "hidden"
+                f"removed tokens goes is not known of the rest; {way}, or set {otherwise}"
             )
 
     def _possible_endpoint(self) -> None:
         """Refuse what needs the teacher's weights where only its server is at hand."""
-        kind = self.collect.targets
         if self.teacher.endpoint is None:
             return
         for name, way, given in (
@@ -119,11 +130,7 @@ class Recipe(Section):
                     f"teacher.{name} and teacher.endpoint cannot be combined: no weights are "
                     f"loaded; {way}"
                 )
-        if kind != "none":
-            raise ValueError(
-                f"collect.targets {kind} and teacher.endpoint cannot be combined: training on what "
-                "a server tells of its distribution is not built yet; set collect.targets to none"
-            )
+        check_served_targets(self.teacher.endpoint, self.collect)
         if "magpie" in (self.prompts.source, self.prompts.held_out):
             raise ValueError(
                 "prompts from magpie and teacher.endpoint cannot be combined: a chat server does "
@@ -160,9 +167,15 @@ class Recipe(Section):
                 f"{source} gives text and no weights to make a student from; name a model in "
                 "student.model (shrink makes it smaller, where it says so)"
             )
-        if self.train.cross_entropy != 1:
+        if self.train.cross_entropy != 1 and not self.served_targets:
+            more = ""
+            if self.teacher.endpoint is not None and not self.collect.gold:
+                more = (
+                    ", or, where the server gives log-probabilities, collect.targets to top-k and "
+                    "teacher.endpoint.top_logprobs to as many as collect.top_k_targets"
+                )
             raise ValueError(
                 f"train.cross_entropy {self.train.cross_entropy:g} and {source} cannot be "
                 "combined: the rest would be a divergence from distributions that are not at "
-                "hand; set train.cross_entropy to 1"
+                f"hand; set train.cross_entropy to 1{more}"
             )

@@ -32,6 +32,7 @@ def training(evaluation: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]
             ("tokens_per_s", "Tokens a second", words.significant),
             ("first_loss", "First loss", words.significant),
             ("last_loss", "Last loss", words.significant),
+            ("left_out", "Answers left out for want of likeliest tokens", words.whole),
         ),
     )
     found = []

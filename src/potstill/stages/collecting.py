@@ -15,11 +15,12 @@ from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
 from potstill.collect.pending import Estimate, estimate
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
-from potstill.collect.targets import target_specs
+from potstill.collect.targets import target_specs, training_spec
 from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.overlap import OverlapReport
+from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.job import Job, held_out_sampling, record, train_sampling
 from potstill.models.sampling import Sampling
@@ -42,19 +43,26 @@ def collect_answers(job: Job) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Asked:
-    """Prompts that a server is asked alike."""
+    """Prompts that a server is asked alike; `targets` tells whether its likeliest tokens too."""
 
     label: str
     prompts: Sequence[Prompt]
     sampling: Sampling
     samples: int = 1
+    targets: bool = False
 
 
 def asked_of_a_server(recipe: Recipe, plan: PromptPlan) -> list[Asked]:
     """Return everything that a recipe asks its server."""
     training = [p for p in plan.prompts if p.split != "held_out"]
     asked = [
-        Asked("responses", training, train_sampling(recipe), recipe.collect.samples),
+        Asked(
+            "responses",
+            training,
+            train_sampling(recipe),
+            recipe.collect.samples,
+            targets=recipe.served_targets,
+        ),
         Asked("held-out responses", plan.held_out, held_out_sampling(recipe, greedy=False)),
     ]
     if recipe.evaluate.greedy:
@@ -104,23 +112,10 @@ def some_failed(job: Job) -> bool:
 
 def _from_endpoint(job: Job) -> dict[str, Any]:
     """Ask a server. Raises PotstillError where it stopped before the end; what came is stored."""
-    endpoint = job.recipe.teacher.endpoint
-    assert endpoint is not None
     plan = _planned(job)
     found = []
     for part in asked_of_a_server(job.recipe, plan):
-        figures = collect_from_endpoint(
-            endpoint,
-            job.recipe.teacher.model,
-            part.prompts,
-            part.sampling,
-            job.store,
-            job.decision,
-            samples=part.samples,
-            progress=job.progress,
-            currency=job.recipe.cost.currency,
-            label=part.label,
-        )
+        figures = _ask(job, part)
         found.append(figures)
         if figures.stopped is not None:
             raise PotstillError(_why_stopped(figures))
@@ -130,11 +125,62 @@ def _from_endpoint(job: Job) -> dict[str, Any]:
                 f"{part.label}: no answer to {len(figures.failures)} prompts ({reasons})"
             )
     stats = job.store.stats()
+    together = _together(found)
+    together["notes"] += _targets_note(job, found)
     return {
-        "figures": _together(found),
+        "figures": together,
         "overlap": plan.overlap.record(),
         "stored": {name: stats[name] for name in ("exchanges", "targets")},
     }
+
+
+def _ask(job: Job, part: Asked) -> EndpointFigures:
+    """Ask a server for one part of what a recipe wants of it; return what came."""
+    endpoint = job.recipe.teacher.endpoint
+    assert endpoint is not None
+    if not part.targets:
+        # They would be sent for nothing.
+        endpoint = endpoint.model_copy(update={"top_logprobs": 0})
+    return collect_from_endpoint(
+        endpoint,
+        job.recipe.teacher.model,
+        part.prompts,
+        part.sampling,
+        job.store,
+        job.decision,
+        samples=part.samples,
+        tokens=job.served_tokens if part.targets else None,
+        spec=_served_spec(job) if part.targets else None,
+        progress=job.progress,
+        currency=job.recipe.cost.currency,
+        label=part.label,
+    )
+
+
+def _served_spec(job: Job) -> TargetSpec | None:
+    return training_spec(job.recipe.collect, job.recipe.train.temperature)
+
+
+def _targets_note(job: Job, found: Sequence[EndpointFigures]) -> list[str]:
+    """Return how many training answers have a server's likeliest tokens, and why others have none.
+
+    The reasons are those of this call: what an earlier one stored is not judged again.
+    """
+    spec = _served_spec(job)
+    if not job.recipe.served_targets or spec is None:
+        return []
+    ids = {row.exchange_id for row in job.store.read("train")}
+    ids |= {row.exchange_id for row in job.store.read("validation")}
+    having = len(ids & job.store.target_ids(job.teacher_identity, spec))
+    reasons: Counter[str] = Counter()
+    for figures in found:
+        reasons.update(figures.without_targets)
+    earlier = len(ids) - having - reasons.total()
+    if earlier > 0:
+        reasons["stored by an earlier call"] = earlier
+    others = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    more = f"; the others have none: {others}" if others else ""
+    return [f"{having} of {len(ids)} answers have the server's likeliest tokens{more}"]
 
 
 def _why_stopped(figures: EndpointFigures) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from potstill.collect.targets import training_spec
 from potstill.durable import replaced_directory
-from potstill.exchanges.specs import HIDDEN_FP16
-from potstill.job import Job, record
+from potstill.errors import PotstillError
+from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
+from potstill.job import Job, Text, record
 from potstill.models.load import locate, save
 from potstill.recipe import TrainConfig
 from potstill.stages.inputs import text_validation, validation
@@ -38,28 +42,24 @@ def train_student(
     """Train the untrained student once and save what comes out; return the figures."""
     student = job.load_student(job.untrained, trainable=True)
     texts = job.texts(job.exchanges("train"), student)
-    examples = [
-        TrainingExample(t.exchange.exchange_id, t.prompt_ids, t.response_ids) for t in texts
-    ]
     only_text = config.cross_entropy == 1
     spec = training_spec(job.recipe.collect, config.temperature) or HIDDEN_FP16
     stored = {t.exchange.exchange_id for t in texts if t.unchanged}
     stored &= job.store.target_ids(job.teacher_identity, spec)
+    answers = len(texts)
+    if not job.open and not only_text:
+        texts = _learnable(job, config, texts, stored)
+    examples = [
+        TrainingExample(t.exchange.exchange_id, t.prompt_ids, t.response_ids) for t in texts
+    ]
     measure = validation(job) if job.open else text_validation(job)
     vocabulary = job.vocabulary
     targets = None
-    scores = len(stored) < len(texts)
-    if not scores:
+    scores = job.open and len(stored) < len(texts)
+    if len(stored) == len(texts):
         job.release_teacher()
     if not only_text:
-        scorer = Scorer(
-            job.teacher_identity,
-            job.teacher_head,
-            vocabulary,
-            job.teacher if scores else None,
-            job.to_teacher,
-        )
-        targets = StoredTargets(job.store, spec, stored, scorer, student.compute_dtype)
+        targets = _target_source(job, spec, stored, student.compute_dtype, scores=scores)
         targets.prepare(examples, job.progress)
 
     def log(entry: dict[str, Any]) -> None:
@@ -82,8 +82,53 @@ def train_student(
     return {
         **record(result),
         "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
-        "scored_again": 0 if only_text else len(texts) - len(stored),
+        "scored_again": len(texts) - len(stored) if scores and not only_text else 0,
+        "left_out": answers - len(texts),
     }
+
+
+def _target_source(
+    job: Job, spec: TargetSpec, stored: set[str], dtype: torch.dtype, *, scores: bool
+) -> StoredTargets:
+    """Return where targets come from: the store, beside it the teacher, or a server's text."""
+    scorer = Scorer(
+        job.teacher_identity,
+        job.teacher_head if job.open else None,
+        job.vocabulary,
+        job.teacher if scores else None,
+        job.to_teacher,
+    )
+    return StoredTargets(job.store, spec, stored, scorer, dtype, from_text=not job.open)
+
+
+def _learnable(
+    job: Job, config: TrainConfig, texts: Sequence[Text], stored: set[str]
+) -> list[Text]:
+    """Return the answers of a server to learn from, and say what becomes of those without targets.
+
+    `stored` are those with targets; the others teach by their text alone. That is the forward KL
+    to a distribution which is certain of each token; other divergences from it are something else,
+    or infinite, so that under these objectives they are left out. Raises PotstillError where no
+    answer has targets.
+    """
+    without = len(texts) - len(stored)
+    if not stored:
+        raise PotstillError(
+            f"none of the {len(texts)} answers to train on has the server's likeliest tokens; set "
+            "train.cross_entropy to 1 to learn from their text alone, or see that the server "
+            "gives log-probabilities and student.model has the teacher's tokenizer"
+        )
+    if not without:
+        return list(texts)
+    said = f"{without} of {len(texts)} answers have no likeliest tokens"
+    if config.objective == "forward_kl":
+        job.progress.note(f"train: {said} and teach by their text alone")
+        return list(texts)
+    job.progress.note(
+        f"train: {said} and are left out, since {config.objective} cannot be had from text; "
+        "train.objective forward_kl would learn from it"
+    )
+    return [t for t in texts if t.exchange.exchange_id in stored]
 
 
 def _state_licence(job: Job, directory: Path) -> None:

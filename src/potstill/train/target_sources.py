@@ -40,10 +40,11 @@ class TargetSource(Protocol):
 @dataclass(frozen=True)
 class Scorer:
     """Whose targets they are: its identity, its head, the map from its vocabulary to the student's
-    (None where they are the same), and itself, where something has to be scored."""
+    (None where they are the same), and itself, where something has to be scored. A server's head
+    is not at hand: None."""
 
     identity: str
-    head: Head
+    head: Head | None
     vocabulary: VocabularyMap | None = None
     model: LoadedModel | None = None
     to_teacher: ToTeacher = list
@@ -53,7 +54,9 @@ class StoredTargets:
     """Targets from the store; what is not there the teacher reads, if one is at hand.
 
     All are in the form that `spec` names. `stored` are the exchanges whose stored targets are
-    used. `dtype` is what the head's products run in.
+    used. `dtype` is what the head's products run in. With `from_text` (top-k alone) an example
+    that has no stored targets gets its own text as a distribution, certain of each token: its
+    forward KL is the cross-entropy on that text.
     """
 
     def __init__(
@@ -63,11 +66,18 @@ class StoredTargets:
         stored: set[str],
         scorer: Scorer,
         dtype: torch.dtype,
+        *,
+        from_text: bool = False,
     ) -> None:
+        if from_text and spec.kind != "top-k":
+            raise ValueError(f"text gives no {spec.kind} targets")
         self._store, self._spec, self._stored, self._scorer = store, spec, stored, scorer
+        self._from_text = from_text
         self._fresh: dict[str, TargetValues] = {}
         self._head = None
         if spec.is_hidden:
+            if scorer.head is None:
+                raise ValueError(f"{spec.kind} targets need the scorer's head")
             self._head = TeacherHead.of(scorer.head, scorer.vocabulary, dtype=dtype)
 
     def prepare(self, examples: Sequence[TrainingExample], progress: Progress) -> None:
@@ -76,9 +86,10 @@ class StoredTargets:
         Every later epoch then takes them from memory.
         """
         fresh = [e for e in examples if e.exchange_id not in self._stored]
-        if not fresh or self._scorer.model is None:
+        head = self._scorer.head
+        if not fresh or self._scorer.model is None or head is None:
             return
-        width = self._scorer.head.weight_VD.shape[1]
+        width = head.weight_VD.shape[1]
         tokens = sum(len(e.response_ids) for e in fresh)
         if 2 * width * tokens > _KEEP_BYTES:
             return
@@ -92,7 +103,11 @@ class StoredTargets:
         stored = self._store.targets(self._scorer.identity, self._spec, known)
         found = dict(zip(known, stored, strict=True))
         found |= {key: self._fresh[key] for key in ids if key in self._fresh}
-        found |= self._read([e for e in examples if e.exchange_id not in found])
+        left = [e for e in examples if e.exchange_id not in found]
+        if self._from_text:
+            found |= {e.exchange_id: _certain(e, self._spec) for e in left}
+        else:
+            found |= self._read(left)
         return self._joined([found[key] for key in ids])
 
     def _read(
@@ -102,7 +117,7 @@ class StoredTargets:
         if not examples:
             return {}
         scorer = self._scorer
-        if scorer.model is None:
+        if scorer.model is None or scorer.head is None:
             raise ValueError("targets are not stored, and no teacher is loaded to score them")
         pairs = [
             (scorer.to_teacher(e.prompt_ids), scorer.to_teacher(e.response_ids)) for e in examples
@@ -125,6 +140,16 @@ class StoredTargets:
         likeliest = [v for v in values if isinstance(v, LikeliestTokens)]
         ids_NK = torch.cat([v.ids_RK for v in likeliest])
         return TopKTargets(ids_NK, torch.cat([v.logp_RK for v in likeliest]))
+
+
+def _certain(example: TrainingExample, spec: TargetSpec) -> LikeliestTokens:
+    """Return a response's own tokens, each with all of the mass; the other places are unused."""
+    assert spec.count is not None
+    label_R = torch.tensor(example.response_ids)
+    logp_RK = torch.full((len(label_R), spec.count), float("-inf"))
+    logp_RK[:, 0] = 0.0
+    ids_RK = label_R[:, None].expand(-1, spec.count)
+    return LikeliestTokens(ids_RK, logp_RK, int(label_R.max()) + 1)
 
 
 def _sampled(

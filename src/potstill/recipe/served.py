@@ -1,0 +1,80 @@
+"""Which choices go together where what a server tells of its distribution is learnt from."""
+
+from __future__ import annotations
+
+from potstill.recipe.asking import CollectConfig, EndpointConfig
+
+# Fields of a request that change the distribution tokens are drawn from, or what is told of it, and
+# the values at which they do not.
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "frequency_penalty": (0,),
+    "logit_bias": (),
+    "logprobs": (True,),
+    "min_p": (0,),
+    "post_sampling_probs": (False,),
+    "presence_penalty": (0,),
+    "repeat_penalty": (1,),
+    "repetition_penalty": (1,),
+    "temperature": (1,),
+    "top_k": (-1, 0),
+    "top_logprobs": (),
+    "top_p": (1,),
+}
+
+
+def check_served_targets(endpoint: EndpointConfig, collect: CollectConfig) -> None:
+    """Refuse targets that a server cannot give, or that would not be the teacher's distribution.
+
+    Raises ValueError with the way out.
+    """
+    asked, kind, kept = endpoint.top_logprobs, collect.targets, collect.top_k_targets
+    if kind not in ("top-k", "none"):
+        raise ValueError(
+            f"collect.targets {kind} and teacher.endpoint cannot be combined: a server tells its "
+            "likeliest tokens at most; set collect.targets to none, or to top-k with "
+            f"teacher.endpoint.top_logprobs {kept}"
+        )
+    if kind == "none":
+        if asked:
+            raise ValueError(
+                f"teacher.endpoint.top_logprobs {asked} and collect.targets none cannot be "
+                "combined: what the server is asked for would not be kept; set collect.targets to "
+                "top-k, or teacher.endpoint.top_logprobs to 0"
+            )
+        return
+    if collect.gold:
+        raise ValueError(
+            "collect.targets top-k and collect.gold cannot be combined: right answers come without "
+            "a distribution; set collect.targets to none"
+        )
+    if asked != kept:
+        raise ValueError(
+            f"collect.top_k_targets {kept} and teacher.endpoint.top_logprobs {asked} cannot be "
+            "combined: as many tokens are kept as the server is asked for; set both to the same "
+            "number, or collect.targets to none and top_logprobs to 0"
+        )
+    _check_sampling(endpoint, collect)
+
+
+def _check_sampling(endpoint: EndpointConfig, collect: CollectConfig) -> None:
+    """Refuse draws from anything but the teacher's own distribution.
+
+    Some servers report log-probabilities before temperature and truncation, others after, and
+    none says which: without either both are the same.
+    """
+    for name, neutral in (("temperature", 1), ("top_p", 1), ("top_k", 0)):
+        given = getattr(collect, name)
+        if given != neutral:
+            raise ValueError(
+                f"collect.{name} {given:g} and collect.targets top-k cannot be combined with "
+                "teacher.endpoint: servers differ in whether their log-probabilities are those "
+                f"before or after it; set collect.{name} to {neutral}, or collect.targets to none"
+            )
+    for name, harmless in _NEUTRAL.items():
+        given = endpoint.extra.get(name)
+        if given is not None and given not in harmless:
+            raise ValueError(
+                f"{name} in teacher.endpoint.extra and collect.targets top-k cannot be combined: "
+                "the server's log-probabilities might not be the teacher's own; take it out, or "
+                "set collect.targets to none"
+            )
