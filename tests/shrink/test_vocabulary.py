@@ -23,11 +23,13 @@ from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.shrink.vocabulary import (
+    Merges,
     choose_tokens,
     map_of,
     merges_of,
     removal_cost,
     trimmed_tokenizer,
+    unseen_counts,
 )
 
 KEPT = 330
@@ -219,6 +221,26 @@ def test_the_cost_of_losing_a_token_is_what_its_receiver_lacks(
             p, f = float(p_NV[n, v]), float(p_NV[n, int(first_V[v])])
             expected += p * math.log((f + p) / f)
         assert float(cost_V[v]) == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+@given(st.lists(st.integers(0, 3), min_size=12, max_size=12))
+def test_unseen_tokens_are_expected_as_often_as_others_stood_once(counts: list[int]) -> None:
+    # Tokens 9, 4, 7, 11 and 6 come of merges, in this order; the others of none.
+    merges = Merges({t: [(0, 1)] for t in (9, 4, 7, 11, 6)}, 12)
+    shares = {t: 1 / (rank + 1000) for rank, t in enumerate(merges.parts) if counts[t] == 0}
+    once = counts.count(1)
+    expected = [once * shares.get(t, 0.0) / (sum(shares.values()) or 1.0) for t in range(12)]
+    assert unseen_counts(merges, torch.tensor(counts)).tolist() == pytest.approx(expected)
+
+
+def test_of_tokens_that_the_text_lacks_early_merges_stay(trimmed: Any) -> None:
+    merges = merges_of(trimmed[0])
+    count_V = torch.zeros(merges.size, dtype=torch.long)
+    count_V[list(merges.parts)[-1]] = 1
+    kept = choose_tokens(merges, count_V + unseen_counts(merges, count_V), KEPT)
+    expected = merges.base() | merges.closed([list(merges.parts)[-1]])
+    early = [t for t in merges.parts if t not in expected][: KEPT - len(expected)]
+    assert sorted(expected | set(early)) == kept
 
 
 def test_a_first_part_without_probability_keeps_the_cost_finite() -> None:

@@ -22,6 +22,9 @@ from torch import Tensor, nn
 from potstill.errors import PotstillError
 from potstill.models.vocabulary import VocabularyMap, pieces_of
 
+# Of ranks: the first merges are about equally frequent.
+_RANK_OFFSET = 1000
+
 
 @dataclass(frozen=True)
 class Merges:
@@ -87,6 +90,22 @@ def removal_cost(p_NV: Tensor, first_V: Tensor) -> Tensor:
     """
     receiver_NV = p_NV[:, first_V.to(p_NV.device)].clamp_(min=torch.finfo(p_NV.dtype).tiny)
     return torch.log1p(p_NV / receiver_NV).mul_(p_NV).sum(0)
+
+
+def unseen_counts(merges: Merges, count_V: Tensor) -> Tensor:
+    """Return count_V: how often text as long again may hold tokens that the text lacks.
+
+    As many new ones will stand in it as stand in the text only once (Good 1953, equation 9). Which
+    ones they are is taken from the merges: byte-pair encoding makes the frequent ones first, so
+    they are spread by rank as 1 / (rank + offset) (Zipf 1949; Mandelbrot 1953). Tokens of the text
+    and those that no merge makes get 0.
+    """
+    expected_V = torch.zeros(len(count_V), dtype=torch.float64)
+    made = torch.tensor([t for t in merges.parts if t < len(count_V)], dtype=torch.long)
+    expected_V[made] = 1 / (torch.arange(len(made), dtype=torch.float64) + _RANK_OFFSET)
+    expected_V[count_V > 0] = 0
+    total = expected_V.sum()
+    return expected_V * (count_V == 1).sum() / total if total > 0 else expected_V
 
 
 def choose_tokens(merges: Merges, weight_V: Tensor, count: int) -> list[int]:

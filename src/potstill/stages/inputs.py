@@ -15,7 +15,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
 from potstill.shrink.trials import Measure, first_tokens
-from potstill.shrink.vocabulary import merges_of, removal_cost
+from potstill.shrink.vocabulary import merges_of, removal_cost, unseen_counts
 
 # Positions of the job's text at which the cost of losing a token is measured.
 _COST_POSITIONS = 13_000
@@ -31,15 +31,18 @@ def token_weights(job: Job) -> Tensor:
     """Return weight_V: how much the job's text needs each token, in nats.
 
     What losing a token would cost the teacher's distributions, at positions spread over all of
-    the text; and one nat for each time that it stands in the text, which would be cut up.
+    the text; and one nat for each time that it stands in the text, which would be cut up, or may
+    be expected to stand in as much text again.
     """
     texts = job.parent_ids("train")
     width = job.parent_head.weight_VD.shape[0]
     ids_T = torch.tensor([i for text in texts for part in text for i in part])
-    weight_V = torch.bincount(ids_T, minlength=width).double()
+    count_V = torch.bincount(ids_T, minlength=width)
     positions = sum(len(response) for _, response in texts)
     stride = max(1, positions // _COST_POSITIONS)
-    first_V = merges_of(job.parent.tokenizer).first_parts(width)
+    merges = merges_of(job.parent.tokenizer)
+    weight_V = count_V.double() + unseen_counts(merges, count_V)
+    first_V = merges.first_parts(width)
     for hidden_ND in _spread_states(job, texts, stride):
         for chunk_ND in hidden_ND.to(job.parent.device).split(64):
             p_NV = job.parent_head.logits(chunk_ND).softmax(-1)
