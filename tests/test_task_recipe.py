@@ -33,6 +33,7 @@ def refusal(task: str) -> str:
         ("{kind: json, json_schema: {$ref: '#/x'}}", "the reference #/x leads nowhere"),
         ("{kind: json, json_schema: {items: {$ref: 'http://h/x'}}}", "leads out of it"),
         ("{labels: [a, b]}", "task.kind is missing"),
+        ("{kind: text, apart: [x]}", "task.apart names values of task.slice, which is not set"),
         ("{kind: text, margin: 1}", "task.margin must be less than 1"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from potstill.errors import PotstillError
 from potstill.evaluate.tasks import (
     SMALLEST_SLICE,
     TaskRow,
@@ -133,6 +134,33 @@ def test_small_slices_are_never_the_worst():
     many = rows((SMALLEST_SLICE, TaskRow("yes", "yes", "yes", "large")))
     assert score_task(LABEL, few + many).worst_slice == "large"
     assert score_task(LABEL, few).worst_slice is None
+
+
+def test_slices_apart_count_for_their_own_comparison_alone():
+    like = rows((60, TaskRow("yes", "yes", "yes", "like")), (10, TaskRow("no", "yes", "no", "like")))
+    unlike = rows((40, TaskRow("yes", "no", "yes", "unlike")))
+    task = TaskConfig(kind="label", labels=("yes", "no"), slice="s", apart=("unlike",))
+    scores, alone = score_task(task, like + unlike), score_task(LABEL, like)
+    assert (scores.n, scores.apart) == (70, 40)
+    for name in ("teacher", "student", "agreement", "comparison", "retention"):
+        assert getattr(scores, name) == getattr(alone, name)
+    worst, other = scores.slices
+    assert scores.worst_slice == worst.name == "unlike"
+    assert worst.comparison == score_task(LABEL, unlike).comparison
+    assert worst.comparison is not None
+    assert worst.comparison.word == "worse"
+    assert other.comparison is None
+
+
+@pytest.mark.parametrize(
+    ("apart", "message"),
+    [(("elsewhere",), "which no held-out row has in its column s"), (("a", "b"), "every slice")],
+)
+def test_slices_apart_that_do_not_fit_the_rows_are_refused(apart, message):
+    task = TaskConfig(kind="label", labels=("yes", "no"), slice="s", apart=apart)
+    mixed = rows((3, TaskRow("yes", "yes", "yes", "a")), (3, TaskRow("no", "no", "no", "b")))
+    with pytest.raises(PotstillError, match=message):
+        score_task(task, mixed)
 
 
 def test_without_gold_only_agreement_is_known():

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat
 
+from potstill.errors import PotstillError
 from potstill.evaluate.parts import Estimate, Part
 from potstill.exchanges.overlap import words_of
 from potstill.exchanges.task_answers import Answer, AnswerForm, plain_text
@@ -99,13 +100,17 @@ class SliceScores(Part):
     teacher: Estimate | None = Field(None, description="The teacher's score, with gold answers.")
     student: Estimate | None = Field(None, description="The student's score, with gold answers.")
     agreement: Estimate = Field(description="Share of rows in which both give the same answer.")
+    comparison: Compared | None = Field(
+        None, description="Student against teacher, for a slice that is scored apart."
+    )
 
 
 class TaskScores(Part):
     """How teacher and student do the task on held-out rows."""
 
     kind: Literal["label", "json", "text"] = Field(description="What an answer is.")
-    n: int = Field(ge=1, description="Held-out rows.")
+    n: int = Field(ge=1, description="Held-out rows, without those that are scored apart.")
+    apart: int = Field(0, ge=0, description="Rows of slices that are scored apart.")
     score: Literal["exact", "f1"] | None = Field(
         description="The score that is compared: `f1` for text, else `exact`; null without gold."
     )
@@ -132,51 +137,47 @@ def score_task(
     """Return the scores of held-out rows, one a prompt.
 
     Gold answers count only where every row has one. The comparison takes at least 2,000
-    resamples whatever is asked. Raises PotstillError for a broken schema, and ValueError for no
-    rows or gold answers in some rows only.
+    resamples whatever is asked. Rows of the slices in `task.apart` count for their own slice
+    alone. Raises PotstillError for a broken schema and for slices apart that do not fit the rows,
+    and ValueError for no rows or gold answers in some rows only.
     """
     golds = [row.gold for row in rows]
     if not rows or (None in golds and any(gold is not None for gold in golds)):
         raise ValueError("a task is scored on at least one row, and gold is in all rows or none")
     form = AnswerForm.of(task)
-
-    def estimate(values: Sequence[float] | Floats) -> Estimate:
-        return Estimate.of(
-            ratio_interval(values, np.ones(len(values)), resamples=resamples, seed=seed)
-        )
-
-    teacher = _Answers.of(form, [row.teacher for row in rows], golds)
-    student = _Answers.of(form, [row.student for row in rows], golds)
-    agree = np.array(
-        [same_answer(a, b) for a, b in zip(teacher.answers, student.answers, strict=True)],
-        dtype=np.float64,
-    )
-    scored = None not in golds
-    score: Literal["exact", "f1"] = "f1" if task.kind == "text" else "exact"
-    theirs, ours = teacher.column(score), student.column(score)
-    slices = _slices(rows, theirs if scored else None, ours if scored else None, agree, estimate)
-    compared = None
-    if scored:
-        compared = equivalence.compare(
-            ours,
-            theirs,
-            margin=task.margin,
-            confidence=task.confidence,
-            resamples=max(resamples, RESAMPLES),
-            seed=seed,
-        )
+    settings = _Settings(task, resamples, seed, "f1" if task.kind == "text" else "exact")
+    counting = _counting(task, rows)
+    both = _Both.of(form, counting)
+    compared = settings.compare(both)
+    slices = _slices(form, rows, settings)
     return TaskScores(
         kind=task.kind,
-        n=len(rows),
-        score=score if scored else None,
-        teacher=teacher.scores(estimate),
-        student=student.scores(estimate),
-        agreement=estimate(agree),
-        comparison=Compared.of(compared) if compared is not None else None,
-        retention=_retention(ours, theirs, resamples, seed) if scored else None,
+        n=len(counting),
+        apart=len(rows) - len(counting),
+        score=settings.score if both.scored else None,
+        teacher=both.teacher.scores(settings.estimate),
+        student=both.student.scores(settings.estimate),
+        agreement=settings.estimate(both.agree),
+        comparison=compared,
+        retention=settings.retention(both),
         slices=slices,
         worst_slice=next((s.name for s in slices if s.n >= SMALLEST_SLICE), None),
     )
+
+
+def _counting(task: TaskConfig, rows: Sequence[TaskRow]) -> list[TaskRow]:
+    """Return the rows that are not scored apart; raises PotstillError where there are none."""
+    there = {row.slice for row in rows}
+    for name in task.apart:
+        if name not in there:
+            raise PotstillError(
+                f"task.apart names {name}, which no held-out row has in its column {task.slice}; "
+                "correct it, or raise prompts.held_out_count"
+            )
+    counting = [row for row in rows if row.slice not in task.apart]
+    if not counting:
+        raise PotstillError("task.apart names every slice there is; leave one out of it")
+    return counting
 
 
 def score_answer(answer: Answer | None, gold: Answer) -> AnswerScore:
@@ -262,37 +263,88 @@ class _Answers:
         return columns
 
 
-def _slices(
-    rows: Sequence[TaskRow],
-    teacher: Floats | None,
-    student: Floats | None,
-    agree: Floats,
-    estimate: Callable[[Floats], Estimate],
-) -> list[SliceScores]:
-    """Return the slices, from the student's lowest score (without gold: agreement) up."""
-    members: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        if row.slice is not None:
-            members[row.slice].append(i)
-    found = [
-        SliceScores(
-            name=name,
-            n=len(at),
-            teacher=estimate(teacher[at]) if teacher is not None else None,
-            student=estimate(student[at]) if student is not None else None,
-            agreement=estimate(agree[at]),
+@dataclass(frozen=True)
+class _Both:
+    """Both models' answers to the same rows; `agree` is 1 where they are the same."""
+
+    teacher: _Answers
+    student: _Answers
+    agree: Floats
+
+    @classmethod
+    def of(cls, form: AnswerForm, rows: Sequence[TaskRow]) -> _Both:
+        golds = [row.gold for row in rows]
+        teacher = _Answers.of(form, [row.teacher for row in rows], golds)
+        student = _Answers.of(form, [row.student for row in rows], golds)
+        pairs = zip(teacher.answers, student.answers, strict=True)
+        return cls(teacher, student, np.array([same_answer(*p) for p in pairs], dtype=np.float64))
+
+    @property
+    def scored(self) -> bool:
+        """Whether there are gold answers."""
+        return bool(self.teacher.each)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """How figures are made from rows."""
+
+    task: TaskConfig
+    resamples: int
+    seed: int
+    score: Literal["exact", "f1"]
+
+    def estimate(self, values: Sequence[float] | Floats) -> Estimate:
+        one = np.ones(len(values))
+        return Estimate.of(ratio_interval(values, one, resamples=self.resamples, seed=self.seed))
+
+    def compare(self, both: _Both) -> Compared | None:
+        if not both.scored:
+            return None
+        found = equivalence.compare(
+            both.student.column(self.score),
+            both.teacher.column(self.score),
+            margin=self.task.margin,
+            confidence=self.task.confidence,
+            resamples=max(self.resamples, RESAMPLES),
+            seed=self.seed,
         )
+        return Compared.of(found)
+
+    def retention(self, both: _Both) -> Estimate | None:
+        theirs, ours = both.teacher.column(self.score), both.student.column(self.score)
+        if not both.scored or not theirs.sum():
+            return None
+        one = np.ones(len(theirs))
+        return Estimate.of(
+            quotient_interval(ours, one, theirs, one, resamples=self.resamples, seed=self.seed)
+        )
+
+
+def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Settings) -> list[SliceScores]:
+    """Return the slices, from the student's lowest score (without gold: agreement) up."""
+    members: dict[str, list[TaskRow]] = defaultdict(list)
+    for row in rows:
+        if row.slice is not None:
+            members[row.slice].append(row)
+    found = [
+        _slice(name, _Both.of(form, at), settings, apart=name in settings.task.apart)
         for name, at in members.items()
     ]
     return sorted(found, key=lambda s: ((s.student or s.agreement).value, -s.n, s.name))
 
 
-def _retention(student: Floats, teacher: Floats, resamples: int, seed: int) -> Estimate | None:
-    if not teacher.sum():
-        return None
-    one = np.ones(len(teacher))
-    return Estimate.of(
-        quotient_interval(student, one, teacher, one, resamples=resamples, seed=seed)
+def _slice(name: str, both: _Both, settings: _Settings, *, apart: bool) -> SliceScores:
+    def score(answers: _Answers) -> Estimate | None:
+        return settings.estimate(answers.column(settings.score)) if both.scored else None
+
+    return SliceScores(
+        name=name,
+        n=len(both.agree),
+        teacher=score(both.teacher),
+        student=score(both.student),
+        agreement=settings.estimate(both.agree),
+        comparison=settings.compare(both) if apart else None,
     )
 
 

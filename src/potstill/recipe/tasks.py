@@ -34,6 +34,12 @@ class TaskConfig(Section):
     slice: str | None = Field(
         None, description="Column by whose values the scores are shown one by one."
     )
+    apart: tuple[str, ...] = Field(
+        (),
+        description="Values of `slice` whose rows are scored apart, because they are unlike those "
+        "that the student is for: each has scores and a comparison of its own, and counts for "
+        "nothing else.",
+    )
     margin: float = Field(
         0.03,
         ge=0,
@@ -50,6 +56,10 @@ class TaskConfig(Section):
 
     @model_validator(mode="after")
     def _answers_are_defined(self) -> TaskConfig:
+        if self.apart and self.slice is None:
+            raise ValueError(
+                "task.apart names values of task.slice, which is not set; name the column there"
+            )
         if self.kind == "label":
             self._distinct_labels()
         elif self.labels:

@@ -27,7 +27,11 @@ def task(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
         "slices": table(SLICE_HEADS, [_slice(one) for one in slices[:SLICES]]),
         "more_slices": max(0, len(slices) - SLICES),
         "worst": clean(str(section.get("worst_slice") or "")),
-        "notes": [note for note in (_agreement(section), _payback(evaluation)) if note],
+        "notes": [
+            note
+            for note in (_agreement(section), *map(_apart, slices), _payback(evaluation))
+            if note
+        ],
     }
 
 
@@ -82,7 +86,7 @@ def _share(figure: Any) -> str:
 
 def _slice(one: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "name": clean(str(one.get("name"))),
+        "name": clean(str(one.get("name"))) + (", scored apart" if one.get("comparison") else ""),
         "cells": [
             words.whole(one.get("n")),
             *(_share(one.get(key)) for key in ("teacher", "student", "agreement")),
@@ -119,6 +123,19 @@ def _agreement(section: Mapping[str, Any]) -> str | None:
     if words.value_of(figure) is None:
         return None
     return f"Both gave the same answer in {_share(figure)} of the rows, right or wrong."
+
+
+def _apart(one: Mapping[str, Any]) -> str | None:
+    """Return what is said of a slice that is scored apart; None of others."""
+    found = one.get("comparison")
+    if not found:
+        return None
+    low, high = (f"{100 * end:+.1f}" for end in found["interval"])
+    return (
+        f"The {words.whole(one.get('n'))} rows of {clean(str(one.get('name')))} are unlike those "
+        "that the student is for, and are scored apart: there the difference is "
+        f"{100 * found['difference']:+.1f} points ({low} to {high}), {found['sentence']}."
+    )
 
 
 def _payback(evaluation: Mapping[str, Any]) -> str | None:
