@@ -137,7 +137,9 @@ def test_small_slices_are_never_the_worst():
 
 
 def test_slices_apart_count_for_their_own_comparison_alone():
-    like = rows((60, TaskRow("yes", "yes", "yes", "like")), (10, TaskRow("no", "yes", "no", "like")))
+    like = rows(
+        (60, TaskRow("yes", "yes", "yes", "like")), (10, TaskRow("no", "yes", "no", "like"))
+    )
     unlike = rows((40, TaskRow("yes", "no", "yes", "unlike")))
     task = TaskConfig(kind="label", labels=("yes", "no"), slice="s", apart=("unlike",))
     scores, alone = score_task(task, like + unlike), score_task(LABEL, like)
