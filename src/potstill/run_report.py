@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
+from potstill.collect.prompts import PromptPlan
 from potstill.curate.language import identified
 from potstill.evaluate.evaluation import Collection, Curation, Evaluation
 from potstill.evaluate.machine import machine_facts, peak_memory_bytes
@@ -105,7 +106,8 @@ def _overlap(job: Job, planned: dict[str, Any]) -> dict[str, Any]:
     Rows that curation dropped count too: what is a template's is judged over all prompts.
     """
     train_texts = [prompt_text(r.messages) for r in job.store.read("train")]
-    held_out = {r.prompt_id: prompt_text(r.messages) for r in job.exchanges("held_out")}
+    plan = PromptPlan.from_record(job.run.done("prompts") or {})
+    held_out = {p.prompt_id: prompt_text(p.messages) for p in plan.held_out}
     found = overlap(train_texts, list(held_out.values())).record()
     return {**found, "dropped_from_training": planned["dropped_from_training"]}
 

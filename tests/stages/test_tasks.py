@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,21 @@ def test_anything_else_is_asked_for(
         assert found is not None and found["scores"]["agreement"]["value"] == 1
         assert [n for _, n in asked] == [HELD_OUT, 0] * 2
         job.store.close()
+
+
+def test_fidelity_may_take_fewer_prompts_than_the_task(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = pipeline_runs.recipe_values(
+        nano_llama,
+        nano_prompts,
+        task={"kind": "text", "max_tokens": 24},
+        evaluate={"fidelity_prompts": 5},
+    )
+    values["prompts"]["limit"] = 20
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    evaluation = json.loads(run.evaluation_path.read_text(encoding="utf-8"))
+    assert evaluation["held_out"]["prompts"] == 5
+    student = evaluation["models"]["student"]
+    assert student["kl_per_token"]["n"] == student["greedy"]["kl_per_token"]["n"] == 5
+    assert evaluation["task"]["n"] == evaluation["overlap"]["held_out"] == HELD_OUT

@@ -10,6 +10,12 @@ from potstill.recipe.section import Section
 class EvaluateConfig(Section):
     """What is measured on held-out prompts."""
 
+    fidelity_prompts: int | None = Field(
+        None,
+        ge=1,
+        description="Held-out prompts whose responses fidelity is measured on: the first so many, "
+        "or all. A task's score takes all of them in any case.",
+    )
     max_tokens: int = Field(96, ge=1, description="Longest held-out response, in tokens.")
     greedy: bool = Field(True, description="Measure on greedy teacher text as a second column.")
     resamples: int = Field(2000, ge=200, description="Bootstrap resamples over prompts.")

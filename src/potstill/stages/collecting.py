@@ -71,6 +71,11 @@ def asked_of_a_server(recipe: Recipe, plan: PromptPlan) -> list[Asked]:
     return asked
 
 
+def _for_fidelity(recipe: Recipe, plan: PromptPlan) -> Sequence[Prompt]:
+    """Return the held-out prompts whose responses both models read."""
+    return plan.held_out[: recipe.evaluate.fidelity_prompts]
+
+
 def server_estimates(recipe: Recipe, run: Path) -> list[tuple[str, Estimate]]:
     """Return what is left to ask a server and what it takes at most; nothing is asked or written.
 
@@ -263,7 +268,7 @@ def _from_teacher(job: Job) -> dict[str, Any]:
     recipe = job.recipe.collect
     asked = [p for p in plan.prompts if p.split != "held_out"]
     figures = _answers(job, "responses", asked, job.train_sampling(), samples=recipe.samples)
-    held_out = list(plan.held_out)
+    held_out = _for_fidelity(job.recipe, plan)
     _answers(job, "held-out responses", held_out, job.held_out_sampling())
     if job.recipe.evaluate.greedy:
         sampling = job.held_out_sampling(greedy=True)
