@@ -37,20 +37,37 @@ def tasks(results: Path) -> str:
         "",
         "| Task | Parameters, of the teacher's | Teacher right | Student right | Difference | |",
         "|---|---|---|---|---|---|",
-        *(_task(title, rows[name]) for name, title in TASKS.items()),
+        *(line for name, title in TASKS.items() for line in _task(title, rows[name])),
     ]
     return "\n".join(lines)
 
 
-def _task(title: str, row: dict[str, Any]) -> str:
+def _task(title: str, row: dict[str, Any]) -> list[str]:
+    """Return the task's line, and one for each slice that is scored apart."""
     models, task = row["models"], row["task"]
-    share = models["student"]["params"] / models["teacher"]["params"]
-    right = [f"{task[model][task['score']]['value']:.1%}" for model in ("teacher", "student")]
-    compared = task["comparison"]
+    share = f"{models['student']['params'] / models['teacher']['params']:.1%}"
+    scores = [task[model][task["score"]] for model in ("teacher", "student")]
+    lines = [_line(title, share, scores, task["comparison"])]
+    for one in task["slices"]:
+        if one["comparison"]:
+            scores = [one["teacher"], one["student"]]
+            lines.append(
+                _line(
+                    "the same, in wording of no row it learnt from",
+                    share,
+                    scores,
+                    one["comparison"],
+                )
+            )
+    return lines
+
+
+def _line(title: str, share: str, scores: list[dict[str, Any]], compared: dict[str, Any]) -> str:
+    right = [f"{score['value']:.1%}" for score in scores]
     low, high = (f"{100 * end:+.1f}" for end in compared["interval"])
     difference = f"{100 * compared['difference']:+.1f} ({low} to {high}) points"
-    cells = (title, f"{share:.1%}", *right, difference, f"{compared['sentence']}, n {task['n']}")
-    return f"| {' | '.join(cells)} |"
+    word = f"{compared['sentence']}, n {compared['n']}"
+    return f"| {' | '.join((title, share, *right, difference, word))} |"
 
 
 def demo(results: Path) -> str:
