@@ -89,7 +89,11 @@ def test_check_asks_the_server_and_stops_it(served: Path, cli: CliRunner) -> Non
 def test_the_printed_snippet_works_and_ctrl_c_stops(served: Path) -> None:
     program = [sys.executable, "-c", "from potstill.cli import main; main()"]
     with subprocess.Popen(
-        [*program, "serve", str(served), "--port", "0", "-q"], stdout=subprocess.PIPE, text=True
+        [*program, "serve", str(served), "--port", "0", "-q"],
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has them ignore Ctrl-C, and children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as server:
         assert server.stdout is not None
         lines = []
@@ -104,7 +108,10 @@ def test_the_printed_snippet_works_and_ctrl_c_stops(served: Path) -> None:
         )
         assert asked.stdout.strip()
         server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=20) == 0
+        try:
+            assert server.wait(timeout=20) == 0
+        finally:
+            server.kill()
 
 
 def test_a_port_that_is_taken_is_named(served: Path, cli: CliRunner) -> None:
