@@ -38,8 +38,22 @@ def tasks(results: Path) -> str:
         "| Task | Parameters, of the teacher's | Teacher right | Student right | Difference | |",
         "|---|---|---|---|---|---|",
         *(line for name, title in TASKS.items() for line in _task(title, rows[name])),
+        "",
+        _drawn_again(results),
     ]
     return "\n".join(lines)
+
+
+def _drawn_again(results: Path) -> str:
+    """Return how the first of these students does on rows drawn after all was settled."""
+    found = json.loads((results / "task_draw.json").read_text(encoding="utf-8"))["rows"][0]
+    compared = found["comparison"]
+    low, high = (f"{100 * end:+.1f}" for end in compared["interval"])
+    return (
+        "The recipe was settled with these rows in view. On others, drawn afterwards "
+        f"(`benchmarks/task_draw.py`, n {compared['n']}), the first difference is "
+        f"{100 * compared['difference']:+.1f} points ({low} to {high}): {compared['sentence']}."
+    )
 
 
 def _task(title: str, row: dict[str, Any]) -> list[str]:
