@@ -15,7 +15,7 @@ BENCH_LIGER := liger-kernel
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes
+	bench-recipes bench-task-draw
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ bench-endpoint: $(VENV)/.installed-dev ## Faults, kills and how busy a server is
 
 bench-recipes: $(VENV)/.installed-dev ## Every recipe in recipes/, with results written (about an hour)
 	$(BIN)/python benchmarks/recipes.py
+
+bench-task-draw: $(VENV)/.installed-dev ## The routing student on freshly drawn messages, after bench-recipes (about 4 minutes)
+	$(BIN)/python benchmarks/task_draw.py
 
 bench-targets: $(VENV)/.installed-bench ## What each form of targets takes and teaches (about 12 minutes)
 	$(BIN)/python benchmarks/targets.py

@@ -51,7 +51,7 @@ def _drawn_again(results: Path) -> str:
     low, high = (f"{100 * end:+.1f}" for end in compared["interval"])
     return (
         "The recipe was settled with these rows in view. On others, drawn afterwards "
-        f"(`benchmarks/task_draw.py`, n {compared['n']}), the first difference is "
+        f"(`make bench-task-draw`, n {compared['n']:,}), the first difference is "
         f"{100 * compared['difference']:+.1f} points ({low} to {high}): {compared['sentence']}."
     )
 
@@ -80,7 +80,7 @@ def _line(title: str, share: str, scores: list[dict[str, Any]], compared: dict[s
     right = [f"{score['value']:.1%}" for score in scores]
     low, high = (f"{100 * end:+.1f}" for end in compared["interval"])
     difference = f"{100 * compared['difference']:+.1f} ({low} to {high}) points"
-    word = f"{compared['sentence']}, n {compared['n']}"
+    word = f"{compared['sentence']}, n {compared['n']:,}"
     return f"| {' | '.join((title, share, *right, difference, word))} |"
 
 

@@ -28,6 +28,7 @@ from potstill.exchanges.overlap import overlap
 from potstill.job import Job
 from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
+from potstill.recipe import Recipe
 from potstill.recipe_io import read_recipe
 from potstill.rundir import RunDir
 
@@ -42,8 +43,8 @@ def main() -> None:
     recipe = read_recipe(arguments.run / "recipe.yaml")
     with RunDir.open(arguments.run, recipe) as run:
         job = Job(run, recipe, progress_for(False))
-        teacher = answers(job.teacher, rows, str(recipe.prompts.system))
-        student = answers(job.load_student(run.student), rows, str(recipe.prompts.system))
+        teacher = answers(job.teacher, rows, recipe)
+        student = answers(job.load_student(run.student), rows, recipe)
         dtype = job.teacher.compute_dtype
         job.store.close()
     assert recipe.task is not None
@@ -80,13 +81,16 @@ def fresh_rows(first: int, count: int) -> list[dict[str, str]]:
     return [row for i, row in enumerate(rows) if i not in near]
 
 
-def answers(model: LoadedModel, rows: list[dict[str, str]], system: str) -> list[str]:
-    """Return a model's greedy answers."""
+def answers(model: LoadedModel, rows: list[dict[str, str]], recipe: Recipe) -> list[str]:
+    """Return a model's greedy answers, asked as the recipe asks."""
+    assert recipe.task is not None
+    system = str(recipe.prompts.system)
     asked = [
         [{"role": "system", "content": system}, {"role": "user", "content": row["message"]}]
         for row in rows
     ]
-    return greedy_texts(model, [prompt_ids(model, m) for m in asked], max_tokens=6)
+    ids = [prompt_ids(model, messages) for messages in asked]
+    return greedy_texts(model, ids, max_tokens=recipe.task.max_tokens)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk leaves the old one or the new one, never half.
+"""Files that a kill or a full disk leaves as the old one or the new one, never half; reading them.
 
 Everything is written under a unique temporary name in the same folder, flushed to the disk,
 renamed, and the folder is flushed too, so that the rename itself survives a power cut. A file of
@@ -8,6 +8,7 @@ lines only grows: of its last line a kill may leave half, which is cut off befor
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from potstill.errors import PotstillError
 
@@ -106,6 +108,20 @@ def write_bytes(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
         fsync_folder(path.parent)
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any] | None:
+    """Return the JSON object in a file; None where there is no file, or something else in it.
+
+    Raises `PotstillError` that ends on `remedy` where it is no JSON.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise PotstillError(f"{path} is not readable JSON; {remedy}") from error
+    return value if isinstance(value, dict) else None
 
 
 def append_line(path: Path, line: bytes) -> None:

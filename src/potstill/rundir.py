@@ -36,7 +36,6 @@ except ImportError:  # Windows: two processes in one run directory are not notic
 
 RECIPE_FILE = "recipe.yaml"
 MANIFEST_FILE = "manifest.json"
-# Only a file that starts like this makes a directory one that --fresh may empty.
 # How a server is asked decides nothing about its answers: a run goes on with another budget.
 _MAY_CHANGE = frozenset(
     f"teacher.endpoint.{name}"
@@ -52,6 +51,7 @@ _MAY_CHANGE = frozenset(
         "budget_tokens",
     )
 )
+# Only a file that starts like this makes a directory one that --fresh may empty.
 _HEADER = "# The resolved recipe of this potstill run directory. Do not edit.\n"
 _STATE = "state"
 

@@ -26,9 +26,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int]]:
     calls: list[tuple[Any, int]] = []
     plain = tasks.greedy_texts
 
-    def counted(model: Any, prompts: Any, *, max_tokens: int) -> list[str]:
+    def counted(model: Any, prompts: Any, **options: Any) -> list[str]:
         calls.append((model, len(prompts)))
-        return plain(model, prompts, max_tokens=max_tokens)
+        return plain(model, prompts, **options)
 
     monkeypatch.setattr(tasks, "greedy_texts", counted)
     monkeypatch.setattr(tasks, "_PRICED_ROWS", PRICED)

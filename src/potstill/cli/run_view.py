@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from potstill.cli.progress_view import figure
+from potstill.durable import read_object
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 from potstill.recipe_io import read_recipe
@@ -66,7 +66,7 @@ def read(path: Path) -> Standing:
         recipe=recipe,
         stages=_stages(run),
         last=records[-1] if records else {},
-        evaluation=_json(run.evaluation_path),
+        evaluation=read_object(run.evaluation_path, "delete it and run `potstill evaluate` again"),
         finished=run.manifest_path.is_file(),
     )
 
@@ -246,15 +246,3 @@ def _stages(run: RunDir) -> dict[str, dict[str, Any]]:
     files = sorted((run.root / "state").glob("*.json"), key=lambda f: (f.stat().st_mtime_ns, f))
     found = {file.stem: run.done(file.stem) for file in files}
     return {name: result for name, result in found.items() if result is not None}
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise PotstillError(
-            f"{path} is not readable JSON; delete it and run `potstill evaluate` again"
-        ) from error
-    return value if isinstance(value, dict) else None

@@ -9,6 +9,7 @@ from potstill.models.chat import response_text
 from potstill.models.generate import Request, decode
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
+from potstill.progress import Step
 
 # Responses that are decoded at the same time.
 _SLOTS = 96
@@ -20,9 +21,16 @@ def choose(count: int, of: int, *, seed: int) -> list[int]:
 
 
 def greedy_texts(
-    model: LoadedModel, prompts: Sequence[Sequence[int]], *, max_tokens: int
+    model: LoadedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_tokens: int,
+    step: Step | None = None,
 ) -> list[str]:
-    """Return the model's greedy response to each prompt (ids of its own tokenizer)."""
+    """Return the model's greedy response to each prompt (ids of its own tokenizer).
+
+    `step` moves on by one for each response.
+    """
     requests = [Request(str(i), tuple(ids)) for i, ids in enumerate(prompts)]
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
     slots = max(1, min(_SLOTS, len(requests)))
@@ -30,4 +38,6 @@ def greedy_texts(
     for batch in decode(model, requests, sampling, slots=slots):
         for completion in batch:
             texts[completion.key] = response_text(model, completion.token_ids)
+        if step is not None:
+            step.advance(len(batch))
     return [texts[request.key] for request in requests]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from potstill.durable import publish, staged
+from potstill.durable import publish, read_object, staged
 from potstill.errors import PotstillError
 from potstill.models import llama_cpp_converter as converter
 
 GgufKind = Literal["f16", "q8_0"]
+
+_REMEDY = "export the student again"
 
 # How two families of tokenizers split text into words, as their tokenizer.json writes it.
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -40,12 +41,12 @@ def to_gguf(directory: Path, out: Path, kind: GgufKind, *, name: str = "student"
     is not installed, or where llama.cpp does not know the model's architecture or tokenizer.
     """
     source = Path(directory)
-    config = _json(source / "config.json")
+    config = read_object(source / "config.json", _REMEDY)
     if config is None:
         raise PotstillError(f"{source} holds no model (it has no config.json)")
     _refuse_own_code(source, config)
     folder = _converter_folder()
-    pre = _pre_tokenizer(_json(source / "tokenizer.json") or {})
+    pre = _pre_tokenizer(read_object(source / "tokenizer.json", _REMEDY) or {})
     with staged(out.parent) as temporary:
         command = [sys.executable, "-m", converter.__name__, str(folder)]
         command += [str(source.resolve()), str(temporary.resolve()), kind, name, pre]
@@ -100,7 +101,7 @@ def _environment() -> dict[str, str]:
 
 def _refuse_own_code(source: Path, config: dict[str, Any]) -> None:
     """Refuse what the converter would run without asking."""
-    settings = _json(source / "tokenizer_config.json") or {}
+    settings = read_object(source / "tokenizer_config.json", _REMEDY) or {}
     if "auto_map" in config or "auto_map" in settings:
         raise PotstillError(
             f"the model in {source} comes with Python code of its own, which the converter would "
@@ -154,13 +155,3 @@ def _failure(
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     reason = lines[-1].strip() if lines else f"exit status {done.returncode}"
     return PotstillError(f"llama.cpp's converter failed on {architecture} ({reason}); {instead}")
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise PotstillError(f"{path} is not readable JSON; export the student again") from error
-    return value if isinstance(value, dict) else None

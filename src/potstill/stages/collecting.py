@@ -15,6 +15,7 @@ from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
 from potstill.collect.pending import Estimate, estimate
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.collect.sources import MAGPIE
 from potstill.collect.targets import target_specs, training_spec
 from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
@@ -286,7 +287,7 @@ def _planned(job: Job) -> PromptPlan:
     """Return the run's prompts: planned by its first call, then read back."""
 
     def read(source: str, config: Any) -> Sequence[tuple[dict[str, str], ...]]:
-        if source != "magpie":
+        if source != MAGPIE:
             return read_prompts(source, config)
         head = [{"role": "system", "content": config.system}] if config.system else []
         written = written_prompts(

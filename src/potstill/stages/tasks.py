@@ -16,6 +16,7 @@ from potstill.exchanges.task_answers import AnswerForm
 from potstill.job import Job
 from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
+from potstill.progress import Step
 
 # Rows that a call's price is measured on where the others need no asking: as many as are decoded
 # at the same time, so that a call costs what it costs among all rows.
@@ -28,14 +29,13 @@ def scored_task(job: Job, student: LoadedModel) -> dict[str, Any] | None:
     if task is None:
         return None
     asked = PromptPlan.from_record(job.run.done("prompts") or {}).held_out
-    with job.progress.step("answer the task", total=len(asked), unit="rows") as step:
-        stored = _stored_answers(job, asked)
-        # Both models are priced on the same rows: what a call takes depends on how many share it.
-        priced = _priced(asked, few=bool(stored), seed=job.recipe.seed)
-        teacher, teacher_price = _teacher_answers(job, asked, stored, priced)
-        shown = [p for p in asked if p.prompt_id in teacher]
-        ours, price = _answers(job, student, shown, priced)
-        step.advance(len(asked))
+    stored = _stored_answers(job, asked)
+    # Both models are priced on the same rows: what a call takes depends on how many share it.
+    priced = _priced(asked, few=bool(stored), seed=job.recipe.seed)
+    teacher, teacher_price = _teacher_answers(job, asked, stored, priced)
+    shown = [p for p in asked if p.prompt_id in teacher]
+    with job.progress.step("student does the task", total=len(shown), unit="rows") as step:
+        ours, price = _answers(job, student, shown, priced, step)
     form = AnswerForm.of(task)
     rows = [
         TaskRow(
@@ -84,7 +84,8 @@ def _teacher_answers(
 ) -> tuple[dict[str, str], Price | None]:
     """Return the teacher's answers by prompt id: its weights are asked for what is not stored."""
     if job.open:
-        return _answers(job, job.teacher, prompts, priced, stored)
+        with job.progress.step("teacher does the task", total=len(prompts), unit="rows") as step:
+            return _answers(job, job.teacher, prompts, priced, step, stored)
     endpoint = job.recipe.teacher.endpoint
     rows = job.exchanges("held_out", greedy=None if endpoint is None else True)
     found = {row.prompt_id: row.response for row in rows}
@@ -103,6 +104,7 @@ def _answers(
     model: LoadedModel,
     prompts: Sequence[Prompt],
     priced: Collection[str],
+    step: Step,
     stored: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, str], Price]:
     """Return a model's greedy answers by prompt id, and the price of one, batched.
@@ -113,17 +115,20 @@ def _answers(
     timed = [p for p in prompts if p.prompt_id in priced]
     others = [p for p in prompts if p.prompt_id not in priced and p.prompt_id not in known]
     start = time.perf_counter()
-    now = _asked(job, model, timed)
+    now = _asked(job, model, timed, step)
     seconds = (time.perf_counter() - start) / max(1, len(timed))
-    answers = {**now, **_asked(job, model, others), **known}
+    answers = {**now, **_asked(job, model, others, step), **known}
+    step.advance(len(prompts) - len(timed) - len(others))
     return answers, MachinePrice(seconds, job.recipe.cost.machine_hour)
 
 
-def _asked(job: Job, model: LoadedModel, prompts: Sequence[Prompt]) -> dict[str, str]:
+def _asked(
+    job: Job, model: LoadedModel, prompts: Sequence[Prompt], step: Step | None = None
+) -> dict[str, str]:
     """Return a model's greedy answers by prompt id."""
     assert job.recipe.task is not None
     ids = [prompt_ids(model, p.messages) for p in prompts]
-    texts = greedy_texts(model, ids, max_tokens=job.recipe.task.max_tokens)
+    texts = greedy_texts(model, ids, max_tokens=job.recipe.task.max_tokens, step=step)
     return {p.prompt_id: text for p, text in zip(prompts, texts, strict=True)}
 
 
