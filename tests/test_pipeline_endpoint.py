@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,21 @@ def test_a_dry_run_asks_nothing_and_writes_nothing(
         assert said.exit_code == 0, said.output
         assert "nothing was asked" in said.output and "USD" in said.output
         assert server.requests == 0 and not (tmp_path / "run").exists()
+
+
+def test_a_servers_task_has_all_its_answers_though_fidelity_takes_few(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    with FaultServer(behaviour()) as server:
+        values = values_for(server, nano_llama, nano_prompts)
+        values["task"] = {"kind": "text", "max_tokens": 24}
+        values["evaluate"]["fidelity_prompts"] = 5
+        run, _ = pipeline_runs.run(values, tmp_path / "run")
+    evaluation = Evaluation.model_validate_json(run.evaluation_path.read_text(encoding="utf-8"))
+    assert evaluation.held_out.prompts == 5
+    assert evaluation.task is not None and evaluation.task.n == 12
+    assert evaluation.payback is not None
+    store = ExchangeStore(tmp_path / "run")
+    drawn = Counter(row.sampling["temperature"] for row in store.read("held_out"))
+    store.close()
+    assert drawn == {1.0: 5, 0.0: 12}

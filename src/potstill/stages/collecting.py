@@ -56,6 +56,7 @@ class Asked:
 def asked_of_a_server(recipe: Recipe, plan: PromptPlan) -> list[Asked]:
     """Return everything that a recipe asks its server."""
     training = [p for p in plan.prompts if p.split != "held_out"]
+    fidelity = _for_fidelity(recipe, plan)
     asked = [
         Asked(
             "responses",
@@ -64,11 +65,13 @@ def asked_of_a_server(recipe: Recipe, plan: PromptPlan) -> list[Asked]:
             recipe.collect.samples,
             targets=recipe.served_targets,
         ),
-        Asked("held-out responses", plan.held_out, held_out_sampling(recipe, greedy=False)),
+        Asked("held-out responses", fidelity, held_out_sampling(recipe, greedy=False)),
     ]
-    if recipe.evaluate.greedy:
+    # A task is scored on greedy answers to all rows: evaluate cannot ask the server for them.
+    if recipe.evaluate.greedy or recipe.task is not None:
+        rows = fidelity if recipe.task is None else plan.held_out
         greedy = held_out_sampling(recipe, greedy=True)
-        asked.append(Asked("held-out greedy responses", plan.held_out, greedy))
+        asked.append(Asked("held-out greedy responses", rows, greedy))
     return asked
 
 

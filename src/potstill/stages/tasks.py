@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from potstill.collect.prompts import PromptPlan
+from potstill.errors import PotstillError
 from potstill.evaluate.payback import MachinePrice, Price, TokenPrice
 from potstill.evaluate.samples import choose, greedy_texts
 from potstill.evaluate.tasks import TaskRow, score_task
@@ -34,6 +35,11 @@ def scored_task(job: Job, student: LoadedModel) -> dict[str, Any] | None:
     priced = _priced(asked, few=bool(stored), seed=job.recipe.seed)
     teacher, teacher_price = _teacher_answers(job, asked, stored, priced)
     shown = [p for p in asked if p.prompt_id in teacher]
+    if not shown:
+        raise PotstillError(
+            f"the teacher's answers to the task's {len(asked)} held-out rows are all missing; run "
+            "`potstill collect` again when its server answers"
+        )
     with job.progress.step("student does the task", total=len(shown), unit="rows") as step:
         ours, price = _answers(job, student, shown, priced, step)
     form = AnswerForm.of(task)
