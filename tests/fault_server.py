@@ -181,7 +181,8 @@ class FaultServer:
         if fault == "dropped half-way":
             await send(writer, 200, text, cut=len(text) // 2)
             return False
-        self.seen[body["messages"][-1]["content"]] += 1
+        messages = body.get("messages")
+        self.seen[messages[-1]["content"] if messages else str(body["prompt"])] += 1
         return await send(writer, 200, text)
 
     def _answer(self, body: dict[str, Any], model: str) -> dict[str, Any]:

@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import loss_oracle
 import pytest
-import torch
 
 import pipeline_runs
 from fault_server import Behaviour, FaultServer
@@ -17,20 +15,11 @@ from llama_server import MODEL, PACKAGE
 from potstill.collect import endpoint
 from potstill.collect.endpoint_targets import TeacherTokens
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
-from potstill.exchanges.targets import LikeliestTokens
-from potstill.job import Job, Text
-from potstill.losses.divergence import Divergence
 from potstill.models.endpoint.wire import ScoredToken
-from potstill.models.load import head_of
-from potstill.models.loaded import LoadedModel
-from potstill.models.score import response_hidden
-from potstill.progress import Silent
-from potstill.recipe import Recipe
-from potstill.rundir import RunDir
 from scoring_server import COUNT, ScoringServer
+from served_runs import loss_by_hand, opened
 
 
 def values_for(url: str, student: str, prompts: Path, **train: Any) -> Any:
@@ -45,46 +34,6 @@ def values_for(url: str, student: str, prompts: Path, **train: Any) -> Any:
     values["shrink"] = {}
     values["teacher"]["endpoint"] = {"url": url, "provider": "test", "top_logprobs": COUNT}
     return values
-
-
-def opened(values: Any, root: Path) -> tuple[Job, list[Exchange], dict[str, LikeliestTokens]]:
-    """Return a run's job, its training rows, and the targets that are stored of them."""
-    recipe = Recipe.model_validate(values)
-    with RunDir.open(root, recipe) as run:
-        job = Job(run, recipe, Silent())
-    rows, spec = job.exchanges("train"), TargetSpec("top-k", COUNT)
-    keys = sorted(job.store.target_ids(job.teacher_identity, spec) & {r.exchange_id for r in rows})
-    stored = job.store.targets(job.teacher_identity, spec, keys)
-    found = {k: v for k, v in zip(keys, stored, strict=True) if isinstance(v, LikeliestTokens)}
-    return job, rows, found
-
-
-def loss_by_hand(
-    student: LoadedModel,
-    texts: list[Text],
-    targets: dict[str, LikeliestTokens],
-    weight: float = 0.0,
-) -> float:
-    """Return the loss a token in float64: coarse forward KL, `weight` of it cross-entropy, where
-    there are targets; else cross-entropy alone."""
-    total, tokens = 0.0, 0
-    for text in texts:
-        (hidden_RD,) = response_hidden(student, [(text.prompt_ids, text.response_ids)])
-        with torch.no_grad():
-            q_RV = head_of(student).logits(hidden_RD).double().softmax(-1)
-        known = targets.get(text.exchange.exchange_id)
-        for row, label in enumerate(text.response_ids):
-            tokens += 1
-            nll = -float(q_RV[row, label].log())
-            if known is None:
-                total += nll
-                continue
-            p_K = known.logp_RK[row].double().exp()
-            p_C = torch.cat([p_K, (1 - p_K.sum()).clamp(min=0).reshape(1)])
-            q_C = loss_oracle.coarse(q_RV[row], known.ids_RK[row].tolist())
-            divergence = float(loss_oracle.divergence(Divergence(), p_C, q_C))
-            total += (1 - weight) * divergence + weight * nll
-    return total / tokens
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4])

@@ -22,6 +22,15 @@ train:
 """
 
 
+READS = (
+    "teacher.endpoint.scores_text=true",
+    "teacher.endpoint.top_logprobs=4",
+    "collect.targets=top-k",
+    "collect.top_k_targets=4",
+    "train.cross_entropy=0",
+)
+
+
 def refusal(*overrides: str, text: str = BASE) -> str:
     with pytest.raises(PotstillError) as caught:
         parse_recipe(text, "r.yaml", overrides)
@@ -39,6 +48,20 @@ def test_an_endpoint_is_read_and_reads_back_the_same() -> None:
     assert parse_recipe(dump_recipe(recipe), "r.yaml") == recipe
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("collect.calls={path: calls.jsonl}",),
+        ("collect.gold=true", "task={kind: label, labels: [a, b], gold: kind}"),
+        (),
+    ],
+)
+def test_a_server_may_read_answers_that_come_in_files(more: tuple[str, ...]) -> None:
+    recipe = parse_recipe(BASE, "r.yaml", [*READS, *more])
+    assert recipe.served_targets and recipe.text_only
+    assert recipe.reads_given == bool(more)
+
+
 def test_without_one_the_teacher_has_weights() -> None:
     assert parse_recipe(BASE, "r.yaml", ["teacher.endpoint=null"]).teacher.endpoint is None
 
@@ -51,6 +74,29 @@ def test_without_one_the_teacher_has_weights() -> None:
             "collect.targets hidden and teacher.endpoint cannot be combined: a server tells its "
             "likeliest tokens at most; set collect.targets to none, or to top-k with "
             "teacher.endpoint.top_logprobs 8",
+        ),
+        (
+            ["teacher.endpoint.scores_text=true"],
+            "teacher.endpoint.scores_text and collect.targets none cannot be combined: what the "
+            "server tells of given text would not be kept; set collect.targets to top-k and "
+            "teacher.endpoint.top_logprobs to as many as collect.top_k_targets, or take "
+            "scores_text out",
+        ),
+        (
+            [*READS, "train.cross_entropy=1"],
+            "teacher.endpoint.scores_text and train.cross_entropy 1 cannot be combined: the server "
+            "would read text for nothing; lower train.cross_entropy, or take scores_text out",
+        ),
+        (
+            [*READS, "teacher.endpoint.scores_text=false", "collect.calls={path: calls.jsonl}"],
+            "collect.targets top-k and collect.calls cannot be combined: these answers come "
+            "without a distribution; set collect.targets to none, or teacher.endpoint.scores_text "
+            "where the server can read given text (vLLM's prompt_logprobs)",
+        ),
+        (
+            ["collect.calls={path: calls.jsonl}"],
+            "teacher.endpoint and collect.calls cannot be combined: each says where the answers "
+            "come from; keep one",
         ),
         (
             ["teacher.endpoint=null", "curate.reasoning=leave_out"],

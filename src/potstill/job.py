@@ -16,6 +16,7 @@ from torch import Tensor
 from potstill.collect.calls.exchanges import require_terms
 from potstill.collect.calls.reading import Log, read_calls
 from potstill.collect.endpoint_targets import TeacherTokens
+from potstill.collect.targets import training_spec
 from potstill.curate.reasoning import training_text
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
@@ -66,6 +67,8 @@ class Job:
         answers' source, or by the server's host and the model's name.
         """
         stated, calls = self.recipe.teacher, self.recipe.collect.calls
+        if self.recipe.reads_given:
+            self.scorer_decision.require()
         if self.recipe.collect.gold:
             return own_answers(stated.model)
         if calls is not None and calls.use == "exchanges":
@@ -74,10 +77,17 @@ class Job:
             require_terms(decision)
             return decision
         if stated.endpoint is not None:
-            served = evidence_of_endpoint(stated.endpoint.url, stated.model)
-            return decide(stated.model, served, stated.terms).require()
+            return self.scorer_decision.require()
         directory = locate(stated.model, revision=stated.revision)
         return decide(stated.model, licence_of(directory), stated.terms).require()
+
+    @cached_property
+    def scorer_decision(self) -> TermsDecision:
+        """The terms gate's answer about the model that a server serves."""
+        stated = self.recipe.teacher
+        assert stated.endpoint is not None
+        served = evidence_of_endpoint(stated.endpoint.url, stated.model)
+        return decide(stated.model, served, stated.terms)
 
     @cached_property
     def precision(self) -> str:
@@ -196,6 +206,15 @@ class Job:
             return None
         return TeacherTokens.of(locate(named))
 
+    @property
+    def read_by_server(self) -> set[str]:
+        """The exchanges that have a server's targets, where it reads given text at all."""
+        endpoint = self.recipe.teacher.endpoint
+        spec = training_spec(self.recipe.collect, self.recipe.train.temperature)
+        if endpoint is None or not endpoint.scores_text or spec is None:
+            return set()
+        return self.store.target_ids(self.teacher_identity, spec)
+
     def release_teacher(self) -> None:
         """Drop the teacher from memory: what is left needs its stored targets alone."""
         for name in ("teacher", "parent"):
@@ -256,7 +275,8 @@ class Job:
         unless its server told which tokens they were.
         """
         if not self.open:
-            return [self._served_text(row, student) for row in rows]
+            read = self.read_by_server
+            return [self._served_text(row, student, row.exchange_id in read) for row in rows]
         if self.vocabulary is None:
             return [Text(row, *row.ids, True) for row in rows]
         recoder = Recoder(self.teacher_tokenizer, student.tokenizer, self.vocabulary)
@@ -268,16 +288,19 @@ class Job:
             texts.append(Text(row, prompt, response, same))
         return texts
 
-    def _served_text(self, row: Exchange, student: LoadedModel) -> Text:
+    def _served_text(self, row: Exchange, student: LoadedModel, read: bool) -> Text:
         """Return what a teacher without weights wrote, by its own ids where these are known.
 
-        Targets stand at the server's tokens: the same text may be cut up in another way.
+        Targets stand at the server's tokens: the same text may be cut up in another way. Text that
+        was `read` by the server has them at the tokens that it is cut up into here.
         """
         tokens, how = self.served_tokens, self.recipe.curate.reasoning
         whole = training_text(row, how) == row.response
-        known = tokens is not None and row.tokenizer == tokens.tokenizer_id
-        if known and whole and self.vocabulary is None:
-            return Text(row, tuple(prompt_ids(student, row.messages)), row.ids[1], True)
+        if whole and tokens is not None and self.vocabulary is None:
+            if row.tokenizer == tokens.tokenizer_id:
+                return Text(row, tuple(prompt_ids(student, row.messages)), row.ids[1], True)
+            if read:
+                return replace(_tokenised(row, student, how), unchanged=True)
         return _tokenised(row, student, how)
 
     def parent_ids(self, split: str) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

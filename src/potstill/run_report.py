@@ -57,7 +57,7 @@ def write_report(job: Job) -> None:
         {
             "teacher": {"model": job.recipe.teacher.model, "identity": job.teacher_identity},
             "student": {"identity": student.identity},
-            "terms": job.decision.facts(),
+            **_terms(job),
             "trust_remote_code": job.recipe.teacher.trust_remote_code,
         },
     )
@@ -129,6 +129,12 @@ def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
+def _terms(job: Job) -> dict[str, Any]:
+    """Return the gate's decisions: about the answers, and about a server that only read them."""
+    more = {"terms_of_reader": job.scorer_decision.facts()} if job.recipe.reads_given else {}
+    return {"terms": job.decision.facts(), **more}
+
+
 def _provenance(job: Job) -> dict[str, Any]:
     return {
         "teacher": {
@@ -136,6 +142,6 @@ def _provenance(job: Job) -> dict[str, Any]:
             "identity": job.teacher_identity,
             **({"tokenizer": job.teacher.tokenizer_id} if job.open else {}),
         },
-        "terms": job.decision.facts(),
+        **_terms(job),
         "recipe": {"digest": recipe_digest(job.recipe), "seed": job.recipe.seed},
     }

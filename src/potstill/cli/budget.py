@@ -32,7 +32,7 @@ def print_estimates(path: Path, overrides: list[str], out: Path | None) -> None:
 
     recipe = read_recipe(path, overrides)
 
-    from potstill.stages.collecting import server_estimates
+    from potstill.stages.estimates import server_estimates
 
     found = server_estimates(recipe, out or Path("runs") / recipe.name)
     currency = recipe.cost.currency

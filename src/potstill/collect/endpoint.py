@@ -6,10 +6,8 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TypeVar
 
 from potstill.collect.endpoint_figures import EndpointFigures, Stopped, amount
 from potstill.collect.endpoint_rows import RowFacts, RowWriter, rows_of
@@ -30,7 +28,8 @@ from potstill.models.endpoint.budget import Budget, Prices, Tokens
 from potstill.models.endpoint.client import Asked, EndpointClient, key_of
 from potstill.models.endpoint.identity import Served
 from potstill.models.endpoint.refusals import TOO_LONG
-from potstill.models.endpoint.wire import ChatRequest
+from potstill.models.endpoint.running import run_async
+from potstill.models.endpoint.wire import Answer, ChatRequest
 from potstill.models.sampling import Sampling
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
@@ -44,8 +43,6 @@ _HOPELESS = 50
 # So many responses without targets, and none with, mean that none will have any.
 _NO_TARGETS = 32
 
-_T = TypeVar("_T")
-
 
 def collect_from_endpoint(
     config: EndpointConfig,
@@ -58,6 +55,7 @@ def collect_from_endpoint(
     samples: int = 1,
     tokens: TeacherTokens | None = None,
     spec: TargetSpec | None = None,
+    spent: Tokens | None = None,
     progress: Progress,
     currency: str = "USD",
     label: str = "collect",
@@ -66,7 +64,8 @@ def collect_from_endpoint(
     """Ask a server for every response that is not stored yet; durable as they come.
 
     `decision` is the terms gate's; it raises where the teacher's outputs may not be used. What
-    stored responses of this teacher took counts towards the budget. With the teacher's `tokens`
+    stored responses of this teacher took counts towards the budget, and what else was `spent` on
+    it. With the teacher's `tokens`
     and a `spec` of top-k, the server's log-probabilities are stored as targets, in one transaction
     with their responses. Raises PotstillError where no prompt could fare better: no server, a
     wrong key or model, a full disk, targets that no response has.
@@ -79,7 +78,8 @@ def collect_from_endpoint(
     stored = {row.exchange_id for row in own}
     wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
     prices = Prices(config.price_in, config.price_out)
-    budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=spent_on(own))
+    before_now = spent_on(own) + (spent or Tokens())
+    budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before_now)
     total = len({prompt.prompt_id for prompt in prompts}) * samples
     before = total - sum(len(w.samples) for w in wanted)
     key_of_sampling = sampling_key(sampling, config)
@@ -94,7 +94,7 @@ def collect_from_endpoint(
             work.served.observe(row.returned_model, row.system_fingerprint)
         started = time.perf_counter()
         if wanted:
-            _run(work.ask_all(wanted))
+            run_async(work.ask_all(wanted))
         figures = work.figures(total, before, time.perf_counter() - started)
     for line in figures.sentences(label, currency):
         progress.note(line)
@@ -175,7 +175,9 @@ class _Collection:
                     "they are asked for one by one"
                 )
 
-    def _came(self, asked: Asked, prompt: Prompt, samples: Sequence[tuple[int, str]]) -> None:
+    def _came(
+        self, asked: Asked[Answer], prompt: Prompt, samples: Sequence[tuple[int, str]]
+    ) -> None:
         answer = asked.answer
         change = self.served.observe(answer.model, answer.fingerprint)
         if change is not None:
@@ -191,7 +193,9 @@ class _Collection:
         self._without_targets.update(rows.without_targets)
         self._writer.put(rows.exchanges, rows.targets)
         reasons = self._without_targets
-        if not (self._targets or self.had_targets) and reasons.total() >= _NO_TARGETS:
+        later = self._client.config.scores_text  # what has none now is read afterwards
+        none = not (self._targets or self.had_targets or later)
+        if none and reasons.total() >= _NO_TARGETS:
             raise PotstillError(
                 f"none of the first {reasons.total()} responses has the log-probabilities that "
                 f"were asked for ({reasons.most_common(1)[0][0]}); take a server that gives them "
@@ -257,28 +261,3 @@ def _tell_of_others(rows: Sequence[Exchange], identity: str, progress: Progress)
             f"the store holds {count} responses of another teacher, {teacher}: they stay, and "
             f"{identity} is asked all the same"
         )
-
-
-def _run(work: Coroutine[None, None, _T]) -> _T:
-    """Return the result of async work, also where the caller is in a running loop (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _unwrapped(work)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(_unwrapped, work).result()
-
-
-def _unwrapped(work: Coroutine[None, None, _T]) -> _T:
-    try:
-        return asyncio.run(work)
-    except BaseExceptionGroup as group:
-        # One task's error stops the others: what the user can put right goes first.
-        known, others = group.split(PotstillError)
-        raise _first(known if known is not None else others or group) from None
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

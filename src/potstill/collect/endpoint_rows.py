@@ -46,7 +46,7 @@ class Rows:
 
 
 def rows_of(
-    asked: Asked, prompt: Prompt, samples: Sequence[tuple[int, str]], facts: RowFacts
+    asked: Asked[Answer], prompt: Prompt, samples: Sequence[tuple[int, str]], facts: RowFacts
 ) -> Rows:
     """Return a row for each choice, in the order of the samples (index, exchange id) given."""
     answer = asked.answer
@@ -76,7 +76,7 @@ def rows_of(
     return rows
 
 
-def _exchange(asked: Asked, prompt: Prompt, choice: Choice, facts: RowFacts) -> Exchange:
+def _exchange(asked: Asked[Answer], prompt: Prompt, choice: Choice, facts: RowFacts) -> Exchange:
     """Return what a row holds beside its ids and its share of the tokens."""
     return Exchange(
         exchange_id="",

@@ -94,8 +94,24 @@ def likeliest_tokens(
         raise NoTargets(
             "the tokens do not spell the response: some are missing, or another tokenizer's"
         )
-    rows = [_row(score, tokens, count) for score in choice.scores]
-    return ids, LikeliestTokens(
+    return ids, _likeliest(choice.scores, tokens, count)
+
+
+def given_tokens(
+    scores: Sequence[ScoredToken], tokens: TeacherTokens, count: int
+) -> LikeliestTokens:
+    """Return the `count` likeliest tokens at each position of text that a server was given by ids.
+
+    Raises NoTargets where the server gave too few, or its ids have other texts.
+    """
+    for score in scores:
+        _id(score.token_id, score.text, tokens)
+    return _likeliest(scores, tokens, count)
+
+
+def _likeliest(scores: Sequence[ScoredToken], tokens: TeacherTokens, count: int) -> LikeliestTokens:
+    rows = [_row(score, tokens, count) for score in scores]
+    return LikeliestTokens(
         torch.tensor([[i for i, _ in row] for row in rows]),
         torch.tensor([[logp for _, logp in row] for row in rows], dtype=torch.float32),
         tokens.width,

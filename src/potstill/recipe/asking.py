@@ -80,6 +80,12 @@ class EndpointConfig(Section):
         "position, to learn from with `collect.targets: top-k`; 0 for none. They are kept where "
         "every token maps to one id of `student.model`, whose tokenizer must be the teacher's.",
     )
+    scores_text: bool = Field(
+        False,
+        description="The server reads given text and tells the log-probabilities of its tokens, "
+        "as vLLM does (`prompt_logprobs`): past calls, right answers and whatever else has no "
+        "`top-k` targets get theirs before training.",
+    )
     extra: dict[str, Any] = Field(
         {},
         description="More keys for the body of every request, for example "
@@ -288,3 +294,8 @@ class CollectConfig(Section):
     calls: CallsConfig | None = Field(
         None, description="Stored calls to read in place of asking the teacher."
     )
+
+    @property
+    def answers_given(self) -> bool:
+        """Whether answers come in files, gold ones or past calls, and nobody is asked for any."""
+        return self.gold or (self.calls is not None and self.calls.use == "exchanges")

@@ -35,6 +35,13 @@ def check_served_targets(endpoint: EndpointConfig, collect: CollectConfig) -> No
             f"teacher.endpoint.top_logprobs {kept}"
         )
     if kind == "none":
+        if endpoint.scores_text:
+            raise ValueError(
+                "teacher.endpoint.scores_text and collect.targets none cannot be combined: what "
+                "the server tells of given text would not be kept; set collect.targets to top-k "
+                "and teacher.endpoint.top_logprobs to as many as collect.top_k_targets, or take "
+                "scores_text out"
+            )
         if asked:
             raise ValueError(
                 f"teacher.endpoint.top_logprobs {asked} and collect.targets none cannot be "
@@ -42,10 +49,12 @@ def check_served_targets(endpoint: EndpointConfig, collect: CollectConfig) -> No
                 "top-k, or teacher.endpoint.top_logprobs to 0"
             )
         return
-    if collect.gold:
+    if collect.answers_given and not endpoint.scores_text:
+        name = "collect.gold" if collect.gold else "collect.calls"
         raise ValueError(
-            "collect.targets top-k and collect.gold cannot be combined: right answers come without "
-            "a distribution; set collect.targets to none"
+            f"collect.targets top-k and {name} cannot be combined: these answers come without a "
+            "distribution; set collect.targets to none, or teacher.endpoint.scores_text where the "
+            "server can read given text (vLLM's prompt_logprobs)"
         )
     if asked != kept:
         raise ValueError(

@@ -45,15 +45,21 @@ class Recipe(Section):
     @property
     def text_only(self) -> bool:
         """Whether there are only answers and no weights: a server's, past ones, or gold ones."""
-        calls = self.collect.calls
-        past = calls is not None and calls.use == "exchanges"
-        return self.teacher.endpoint is not None or past or self.collect.gold
+        return self.teacher.endpoint is not None or self.collect.answers_given
+
+    @property
+    def reads_given(self) -> bool:
+        """Whether a server reads answers that come in files, and so tells its distribution."""
+        endpoint = self.teacher.endpoint
+        return endpoint is not None and endpoint.scores_text and self.collect.answers_given
 
     @property
     def served_targets(self) -> bool:
         """Whether a server's likeliest tokens are kept, so that there is more than its text."""
-        served = self.teacher.endpoint is not None and not self.collect.gold
-        return served and self.collect.targets == "top-k"
+        endpoint, collect = self.teacher.endpoint, self.collect
+        if endpoint is None or collect.targets != "top-k":
+            return False
+        return endpoint.scores_text or not collect.answers_given
 
     @property
     def cuts(self) -> tuple[str, ...]:
@@ -131,6 +137,12 @@ class Recipe(Section):
                     f"loaded; {way}"
                 )
         check_served_targets(self.teacher.endpoint, self.collect)
+        if self.teacher.endpoint.scores_text and self.train.cross_entropy == 1:
+            raise ValueError(
+                "teacher.endpoint.scores_text and train.cross_entropy 1 cannot be combined: the "
+                "server would read text for nothing; lower train.cross_entropy, or take "
+                "scores_text out"
+            )
         if "magpie" in (self.prompts.source, self.prompts.held_out):
             raise ValueError(
                 "prompts from magpie and teacher.endpoint cannot be combined: a chat server does "
@@ -146,8 +158,9 @@ class Recipe(Section):
                     "weights is learnt from token by token, reasoning included; set it to train"
                 )
             return
+        endpoint = self.teacher.endpoint
         sources = {
-            "teacher.endpoint": self.teacher.endpoint is not None,
+            "teacher.endpoint": endpoint is not None and not self.reads_given,
             "collect.calls": self.collect.calls is not None,
             "collect.gold": self.collect.gold,
         }
@@ -169,7 +182,7 @@ class Recipe(Section):
             )
         if self.train.cross_entropy != 1 and not self.served_targets:
             more = ""
-            if self.teacher.endpoint is not None and not self.collect.gold:
+            if endpoint is not None and not self.collect.gold:
                 more = (
                     ", or, where the server gives log-probabilities, collect.targets to top-k and "
                     "teacher.endpoint.top_logprobs to as many as collect.top_k_targets"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from potstill.collect.answers import Question, collect, gold_exchanges, plan_waves, questions
@@ -13,7 +12,7 @@ from potstill.collect.calls.exchanges import exchanges_from_calls, prompts_from_
 from potstill.collect.endpoint import collect_from_endpoint
 from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
-from potstill.collect.pending import Estimate, estimate
+from potstill.collect.pending import spent_on_reading
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.collect.sources import MAGPIE
 from potstill.collect.targets import target_specs, training_spec
@@ -22,10 +21,10 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.specs import TargetSpec
-from potstill.exchanges.store import ExchangeStore
 from potstill.job import Job, held_out_sampling, record, train_sampling
 from potstill.models.sampling import Sampling
 from potstill.recipe import Recipe
+from potstill.stages.scoring import read_again
 
 # Who answered, where the rows came with their answers.
 GOLD = "gold"
@@ -35,7 +34,7 @@ def collect_answers(job: Job) -> dict[str, Any]:
     """Plan the prompts, have them answered, and return the figures."""
     if job.recipe.collect.gold:
         return _from_gold(job)
-    if job.recipe.text_only and job.recipe.collect.calls is not None:
+    if job.recipe.collect.answers_given:
         return _from_calls(job)
     if job.recipe.teacher.endpoint is not None:
         return _from_endpoint(job)
@@ -78,40 +77,6 @@ def asked_of_a_server(recipe: Recipe, plan: PromptPlan) -> list[Asked]:
 def _for_fidelity(recipe: Recipe, plan: PromptPlan) -> Sequence[Prompt]:
     """Return the held-out prompts whose responses both models read."""
     return plan.held_out[: recipe.evaluate.fidelity_prompts]
-
-
-def server_estimates(recipe: Recipe, run: Path) -> list[tuple[str, Estimate]]:
-    """Return what is left to ask a server and what it takes at most; nothing is asked or written.
-
-    `run` is the run's directory, whose stored responses are not asked again. Raises PotstillError
-    where the teacher is no server's.
-    """
-    endpoint = recipe.teacher.endpoint
-    if endpoint is None:
-        raise PotstillError(
-            "--dry-run estimates what a server would charge, and this teacher is none; name one in "
-            "teacher.endpoint"
-        )
-    stored: set[str] = set()
-    if run.is_dir():
-        store = ExchangeStore(run)
-        stored = store.ids()
-        store.close()
-    plan = plan_prompts(recipe.prompts, seed=recipe.seed, read=read_prompts)
-    return [
-        (
-            part.label,
-            estimate(
-                endpoint,
-                recipe.teacher.model,
-                part.prompts,
-                part.sampling,
-                samples=part.samples,
-                stored=stored,
-            ),
-        )
-        for part in asked_of_a_server(recipe, plan)
-    ]
 
 
 def some_failed(job: Job) -> bool:
@@ -160,6 +125,7 @@ def _ask(job: Job, part: Asked) -> EndpointFigures:
         samples=part.samples,
         tokens=job.served_tokens if part.targets else None,
         spec=_served_spec(job) if part.targets else None,
+        spent=spent_on_reading(read_again(job, job.store.read())),
         progress=job.progress,
         currency=job.recipe.cost.currency,
         label=part.label,
@@ -313,18 +279,18 @@ def _planned(job: Job) -> PromptPlan:
         plan = plan_prompts(job.recipe.prompts, seed=job.recipe.seed, read=read)
     for note in plan.notes:
         job.progress.note(note)
-    plan = _told(job, plan)
+    plan = told(job.recipe, plan)
     job.run.finish("prompts", plan.record())
     return plan
 
 
-def _told(job: Job, plan: PromptPlan) -> PromptPlan:
+def told(recipe: Recipe, plan: PromptPlan) -> PromptPlan:
     """Return the plan with the right answers and slices that its rows came with."""
-    task, prompts = job.recipe.task, job.recipe.prompts
+    task, prompts = recipe.task, recipe.prompts
     if task is None or (task.gold is None and task.slice is None):
         return plan
     # Only rows that are scored, or trained on as they are, need a right answer.
-    unlabelled = prompts.held_out is not None and not job.recipe.collect.gold
+    unlabelled = prompts.held_out is not None and not recipe.collect.gold
     known = dict(read_known(prompts.source, prompts, task, unlabelled=unlabelled))
     if prompts.held_out is not None and prompts.held_out != prompts.source:
         known |= read_known(prompts.held_out, prompts, task)

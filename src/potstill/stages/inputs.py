@@ -71,7 +71,8 @@ def held_out(job: Job, student: LoadedModel, *, greedy: bool) -> list[HeldOut]:
 
 def held_out_answers(job: Job, student: LoadedModel) -> list[HeldOut]:
     """Return the held-out text of a teacher without weights, in a student's tokens."""
-    drawn = None if job.recipe.teacher.endpoint is None else False
+    recipe = job.recipe
+    drawn = None if recipe.teacher.endpoint is None or recipe.collect.answers_given else False
     rows = job.exchanges("held_out", greedy=drawn)
     return [
         HeldOut(

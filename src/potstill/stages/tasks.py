@@ -93,6 +93,8 @@ def _teacher_answers(
         with job.progress.step("teacher does the task", total=len(prompts), unit="rows") as step:
             return _answers(job, job.teacher, prompts, priced, step, stored)
     endpoint = job.recipe.teacher.endpoint
+    if job.recipe.collect.answers_given:
+        endpoint = None  # it answered nothing
     rows = job.exchanges("held_out", greedy=None if endpoint is None else True)
     found = {row.prompt_id: row.response for row in rows}
     if endpoint is None or endpoint.price_in is None or endpoint.price_out is None or not rows:

@@ -17,7 +17,8 @@ from potstill.job import Job, Text, record
 from potstill.models.load import locate, save
 from potstill.recipe import TrainConfig
 from potstill.stages.inputs import text_validation, validation
-from potstill.terms.gate import decide
+from potstill.stages.scoring import score_answers
+from potstill.terms.gate import decide, stricter
 from potstill.terms.licences import licence_of
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
@@ -41,8 +42,9 @@ def train_student(
 ) -> dict[str, Any]:
     """Train the untrained student once and save what comes out; return the figures."""
     student = job.load_student(job.untrained, trainable=True)
-    texts = job.texts(job.exchanges("train"), student)
     only_text = config.cross_entropy == 1
+    scored = None if only_text else score_answers(job, student)
+    texts = job.texts(job.exchanges("train"), student)
     spec = training_spec(job.recipe.collect, config.temperature) or HIDDEN_FP16
     stored = {t.exchange.exchange_id for t in texts if t.unchanged}
     stored &= job.store.target_ids(job.teacher_identity, spec)
@@ -84,6 +86,7 @@ def train_student(
         "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
         "scored_again": len(texts) - len(stored) if scores and not only_text else 0,
         "left_out": answers - len(texts),
+        **({} if scored is None else {"scored": scored}),
     }
 
 
@@ -138,6 +141,8 @@ def _state_licence(job: Job, directory: Path) -> None:
     from; anything else is for a person to judge.
     """
     stated = job.decision
+    if job.recipe.reads_given:
+        stated = stricter(stated, job.scorer_decision)
     named = job.recipe.student.model
     if named is not None:
         weights = decide(named, licence_of(locate(named)), job.recipe.teacher.terms)

@@ -111,6 +111,11 @@ def decide(
     )
 
 
+def stricter(one: TermsDecision, other: TermsDecision) -> TermsDecision:
+    """Return the one of two decisions that permits less."""
+    return max(one, other, key=lambda decision: _STRICTNESS.index(decision.outcome))
+
+
 def own_answers(named: str) -> TermsDecision:
     """Return the decision about answers that come with the user's own rows: no model is asked."""
     return TermsDecision(

@@ -1,4 +1,4 @@
-"""Ask a server: one prompt in, its answer or the reason for having none out."""
+"""Ask a server: one prompt or text in, its answer or the reason for having none out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
 
 import httpx2
 
@@ -18,6 +19,7 @@ from potstill.models.endpoint.budget import Budget, Tokens, most_prompt_tokens
 from potstill.models.endpoint.concurrency import InFlightLimit, Slots
 from potstill.models.endpoint.refusals import Setback, setback_of
 from potstill.models.endpoint.retry import wait_s
+from potstill.models.endpoint.scoring import ScoredText, parse_scores, scoring_body
 from potstill.models.endpoint.wire import (
     Answer,
     ChatRequest,
@@ -34,13 +36,27 @@ _RATE_LIMIT_PATIENCE = 5
 _LONGEST_WAIT_S = 600.0
 
 
+_A = TypeVar("_A", Answer, ScoredText)
+
+
 @dataclass(frozen=True)
-class Asked:
+class Asked(Generic[_A]):
     """An answer, the tokens it is charged with, and how long its request was open, in seconds."""
 
-    answer: Answer
+    answer: _A
     used: Tokens
     latency_s: float
+
+
+@dataclass(frozen=True)
+class _Call(Generic[_A]):
+    """One request: where it goes, what it says, its worst case, and how its answer is read."""
+
+    path: str
+    content: bytes
+    n: int
+    worst: Tokens
+    read: Callable[[bytes], _A]
 
 
 @dataclass(frozen=True)
@@ -126,12 +142,12 @@ class EndpointClient:
                 return
             setback = Setback("dropped", "transient")
             if response is not None:
-                setback = self._setback(response)
+                setback = self._setback(response, "models")
             if setback.verdict != "final" and failures < self.config.tries:
                 await asyncio.sleep(wait_s(setback.asked_wait_s, failures, random.random()))
         raise complaints.no_server(self.config)
 
-    async def ask(self, request: ChatRequest) -> Asked | Failure:
+    async def ask(self, request: ChatRequest) -> Asked[Answer] | Failure:
         """Return the answer, after as many tries as the recipe allows, or why there is none.
 
         Raises PotstillError where no other prompt would fare better.
@@ -143,12 +159,37 @@ class EndpointClient:
             spell_out=self._own,
             extra=self.config.extra,
         )
-        content, worst = json.dumps(body).encode(), self._worst(request, body)
+        return await self._tried(
+            _Call(
+                "chat/completions",
+                json.dumps(body).encode(),
+                request.n,
+                self._worst(request, body),
+                partial(parse_answer, n=request.n),
+            )
+        )
+
+    async def score(self, ids: Sequence[int], count: int) -> Asked[ScoredText] | Failure:
+        """Return the `count` likeliest tokens at each of given ids, or why there are none.
+
+        Raises PotstillError where no other text would fare better.
+        """
+        return await self._tried(
+            _Call(
+                "completions",
+                json.dumps(scoring_body(ids, self.model, count)).encode(),
+                1,
+                Tokens(len(ids), 1),
+                partial(parse_scores, ids=ids),
+            )
+        )
+
+    async def _tried(self, call: _Call[_A]) -> Asked[_A] | Failure:
         faults = limits = 0
         while True:
-            if not await self._may_start(worst):
+            if not await self._may_start(call.worst):
                 return Failure("the budget", "budget")
-            outcome = await self._try(content, request.n, worst)
+            outcome = await self._try(call)
             if isinstance(outcome, Asked):
                 return outcome
             faults += outcome.verdict == "transient"
@@ -192,34 +233,34 @@ class EndpointClient:
         async with self._settled:
             self._settled.notify_all()
 
-    async def _try(self, content: bytes, n: int, worst: Tokens) -> Asked | Setback:
+    async def _try(self, call: _Call[_A]) -> Asked[_A] | Setback:
         used = Tokens()
         try:
             async with self.slots.slot() as episode:
                 self.requests += 1
                 started = time.perf_counter()
-                outcome = await self._send(content, n)
+                outcome = await self._send(call)
                 latency = time.perf_counter() - started
-                if isinstance(outcome, Answer):
+                if not isinstance(outcome, Setback):
                     self.slots.answered(episode, latency)
                     self.answers += 1
                 elif outcome.verdict != "final":
                     self.slots.congested(episode)
-            if isinstance(outcome, Answer):
-                used = _used(outcome, worst, n)
+            if not isinstance(outcome, Setback):
+                used = _used(outcome, call.worst, call.n)
                 return Asked(outcome, used, latency)
             if outcome.billed:
-                used = worst
-                self.uncertain += worst
+                used = call.worst
+                self.uncertain += call.worst
             return outcome
         finally:
-            await self._settle(worst, used)
+            await self._settle(call.worst, used)
 
-    async def _send(self, content: bytes, n: int) -> Answer | Setback:
+    async def _send(self, call: _Call[_A]) -> _A | Setback:
         headers = {"Content-Type": "application/json"}
-        url = f"{self.config.url}/chat/completions"
+        url = f"{self.config.url}/{call.path}"
         try:
-            response = await self._http.post(url, content=content, headers=headers)
+            response = await self._http.post(url, content=call.content, headers=headers)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
             return Setback("no connection", "transient")
         except httpx2.TimeoutException:
@@ -227,16 +268,17 @@ class EndpointClient:
         except httpx2.HTTPError:
             return Setback("connection dropped", "transient", billed=True)
         if response.status_code != 200:
-            return self._setback(response)
+            return self._setback(response, call.path)
         if self._key and self._key.encode() in response.content:
             return Setback("the response holds the key", "final", billed=True)
         try:
-            return parse_answer(response.content, n)
+            return call.read(response.content)
         except UnreadableAnswer as error:
             return Setback(error.reason, "transient", billed=error.billed)
 
-    def _setback(self, response: httpx2.Response) -> Setback:
+    def _setback(self, response: httpx2.Response, path: str) -> Setback:
         return setback_of(
+            path,
             response.status_code,
             response.headers,
             response.content,
@@ -253,11 +295,11 @@ def _serves(offered: list[str], model: str) -> bool:
     return bool({model, f"{model}:latest", model.partition(":")[0]}.intersection(offered))
 
 
-def _used(answer: Answer, worst: Tokens, n: int) -> Tokens:
+def _used(answer: Answer | ScoredText, worst: Tokens, n: int) -> Tokens:
     """Return what an answer is charged with: its usage, the worst case where that is missing."""
     prompt = answer.usage.get("prompt_tokens", worst.prompt)
     response = answer.usage.get("completion_tokens", worst.response)
-    if n > 1:
+    if n > 1 and isinstance(answer, Answer):
         # llama.cpp counts one of the answers only; those that were cut off have a known length.
         cut = sum(choice.finish == "length" for choice in answer.choices)
         response = max(response, cut * worst.response // n)

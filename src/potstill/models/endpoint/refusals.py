@@ -38,6 +38,7 @@ class Setback:
 
 
 def setback_of(
+    path: str,
     status: int,
     headers: Mapping[str, str],
     content: bytes,
@@ -48,7 +49,7 @@ def setback_of(
     key: str | None,
     answered_before: bool,
 ) -> Setback:
-    """Return what a status other than 200 means for the prompt.
+    """Return what a status other than 200, of what is at `path`, means for the prompt.
 
     Raises PotstillError where it means that every other prompt will fare alike: a key, model or
     address that is wrong, no credit. A 403 does so only while nothing was answered yet: later it
@@ -64,10 +65,12 @@ def setback_of(
         raise complaints.out_of_credit(config, status)
     if status == 404 or (status == 400 and _NO_MODEL.search(words)):
         raise (
-            complaints.unknown_model(config, model, offered) if error else _nothing(config, status)
+            complaints.unknown_model(config, model, offered)
+            if error
+            else _nothing(config, path, status)
         )
     if status in (405, 410):
-        raise _nothing(config, status)
+        raise _nothing(config, path, status)
     verdict = verdict_of(status)
     if verdict == "final":
         too_long = _CONTEXT.search(words) or status == 413
@@ -76,8 +79,8 @@ def setback_of(
     return Setback("rate limited" if verdict == "rate_limit" else f"status {status}", verdict, wait)
 
 
-def _nothing(config: EndpointConfig, status: int) -> Exception:
-    return complaints.no_openai_server(config, f"chat/completions gave status {status}")
+def _nothing(config: EndpointConfig, path: str, status: int) -> Exception:
+    return complaints.no_openai_server(config, f"{path} gave status {status}")
 
 
 def _named(status: int, error: Mapping[str, object], key: str | None) -> str:

@@ -132,7 +132,7 @@ def parse_answer(content: bytes, n: int) -> Answer:
 
     Raises UnreadableAnswer where it is no answer at all: no JSON, an error, a page.
     """
-    found = _json(content)
+    found = json_object(content)
     if found.get("error"):
         raise UnreadableAnswer("an error with status 200")
     choices = found.get("choices")
@@ -142,16 +142,16 @@ def parse_answer(content: bytes, n: int) -> Answer:
     return Answer(
         choices=tuple(choice for choice in read if isinstance(choice, Choice)),
         unusable=tuple(reason for reason in read if isinstance(reason, str)),
-        usage=_usage(found.get("usage")),
-        model=_label(found.get("model")),
-        fingerprint=_label(found.get("system_fingerprint")),
+        usage=usage_of(found.get("usage")),
+        model=label_of(found.get("model")),
+        fingerprint=label_of(found.get("system_fingerprint")),
     )
 
 
 def offered_models(content: bytes) -> list[str] | None:
     """Return the names in a list of models, aliases included; None where it is no such list."""
     try:
-        rows = _json(content).get("data")
+        rows = json_object(content).get("data")
     except UnreadableAnswer:
         return None
     if not isinstance(rows, list):
@@ -161,7 +161,7 @@ def offered_models(content: bytes) -> list[str] | None:
         if isinstance(row, dict):
             aliases = row.get("aliases")
             found = [row.get("id"), *(aliases if isinstance(aliases, list) else [])]
-            names += [name for name in map(_label, found) if name]
+            names += [name for name in map(label_of, found) if name]
     return list(dict.fromkeys(names))
 
 
@@ -171,7 +171,7 @@ def error_fields(content: bytes) -> dict[str, Any]:
     It may quote the prompt or the key: never show it as it is.
     """
     try:
-        found = _json(content)
+        found = json_object(content)
     except UnreadableAnswer:
         return {}
     error = found.get("error", found)
@@ -186,7 +186,8 @@ def shares(total: int, weights: Sequence[int]) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _json(content: bytes) -> dict[str, Any]:
+def json_object(content: bytes) -> dict[str, Any]:
+    """Return the object that a body holds; raises UnreadableAnswer where it holds none."""
     start = content[:256].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
         raise UnreadableAnswer("an HTML page")
@@ -259,7 +260,7 @@ def _entry(raw: Any) -> tuple[int, str, float] | None:
     if not isinstance(raw, dict):
         return None
     text, logp, token_id = raw.get("token"), raw.get("logprob"), raw.get("id")
-    if not isinstance(text, str) or not _is_number(logp) or math.isnan(float(logp)):
+    if not isinstance(text, str) or not is_number(logp) or math.isnan(float(logp)):
         return None
     named = text.removeprefix("token_id:")
     if named != text and named.isdecimal():  # vLLM's return_tokens_as_token_ids
@@ -269,7 +270,7 @@ def _entry(raw: Any) -> tuple[int, str, float] | None:
     return max(-1, token_id), text, float(logp)
 
 
-def _usage(raw: Any) -> dict[str, int]:
+def usage_of(raw: Any) -> dict[str, int]:
     """Return the token counts that are whole numbers of tokens."""
     if not isinstance(raw, dict):
         return {}
@@ -280,15 +281,16 @@ def _usage(raw: Any) -> dict[str, int]:
     return {
         name: int(count)
         for name, count in found.items()
-        if _is_number(count) and 0 <= count < 2**31 and int(count) == count
+        if is_number(count) and 0 <= count < 2**31 and int(count) == count
     }
 
 
-def _is_number(value: Any) -> TypeGuard[int | float]:
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Tell whether a JSON value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _label(value: Any) -> str | None:
+def label_of(value: Any) -> str | None:
     """Return a name that the server gives, cut and cleaned, None where it gives none."""
     if not isinstance(value, str):
         return None

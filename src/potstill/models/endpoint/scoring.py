@@ -1,0 +1,94 @@
+"""Given text, read by a server: `prompt_logprobs` of vLLM's completions. Pure functions.
+
+The field is vLLM's own; it is asked for ids, so that nobody's template or tokenizer comes between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from potstill.models.endpoint.wire import (
+    ScoredToken,
+    UnreadableAnswer,
+    is_number,
+    json_object,
+    label_of,
+    usage_of,
+)
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """What a server tells of given ids: `scores` has an entry for each id but the first.
+
+    `scores` is None where the server tells nothing of given text, and where what it tells is not
+    of that many ids. `model` and `fingerprint` are what the server says of itself.
+    """
+
+    scores: tuple[ScoredToken, ...] | None
+    usage: dict[str, int]
+    model: str | None
+    fingerprint: str | None
+
+
+def scoring_body(ids: Sequence[int], model: str, count: int) -> dict[str, Any]:
+    """Return the JSON body that asks for the `count` likeliest tokens at each of `ids`.
+
+    One token has to be generated, which is thrown away; nothing is truncated for it.
+    """
+    return {
+        "model": model,
+        "prompt": list(ids),
+        "max_tokens": 1,
+        "temperature": 1.0,
+        "prompt_logprobs": count,
+    }
+
+
+def parse_scores(content: bytes, ids: Sequence[int]) -> ScoredText:
+    """Return what a response with status 200 tells of `ids`.
+
+    Raises UnreadableAnswer where it is no answer at all: no JSON, an error, a page.
+    """
+    found = json_object(content)
+    if found.get("error"):
+        raise UnreadableAnswer("an error with status 200")
+    choices = found.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict):
+        raise UnreadableAnswer("no choices in the response")
+    return ScoredText(
+        scores=_scores(first.get("prompt_logprobs"), ids),
+        usage=usage_of(found.get("usage")),
+        model=label_of(found.get("model")),
+        fingerprint=label_of(found.get("system_fingerprint")),
+    )
+
+
+def _scores(raw: Any, ids: Sequence[int]) -> tuple[ScoredToken, ...] | None:
+    """Return the entries of all ids but the first, which nothing precedes."""
+    if not isinstance(raw, list) or len(raw) != len(ids):
+        return None
+    scored = [_score(entry, token_id) for entry, token_id in zip(raw[1:], ids[1:], strict=True)]
+    whole = tuple(score for score in scored if score is not None)
+    return whole if len(whole) == len(scored) else None
+
+
+def _score(raw: Any, token_id: int) -> ScoredToken | None:
+    """Return one position: the given token is always among those told, however unlikely it is."""
+    if not isinstance(raw, Mapping):
+        return None
+    told = {}
+    for key, value in raw.items():
+        if not str(key).isdecimal() or not isinstance(value, Mapping):
+            return None
+        text, logp = value.get("decoded_token"), value.get("logprob")
+        if not is_number(logp):
+            return None
+        told[int(key)] = (text if isinstance(text, str) else "", float(logp))
+    if token_id not in told:
+        return None
+    top = tuple((i, text, logp) for i, (text, logp) in told.items())
+    return ScoredToken(token_id, told[token_id][0], top)

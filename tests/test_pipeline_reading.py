@@ -1,0 +1,229 @@
+"""The whole way where a server only reads answers that come in files: past calls, gold ones."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pipeline_runs
+from fault_server import FaultServer
+from potstill.collect.endpoint_targets import TeacherTokens
+from potstill.errors import PotstillError
+from potstill.models.load import load
+from potstill.recipe import Recipe
+from potstill.stages.estimates import server_estimates
+from reading_server import ReadingServer
+from scoring_server import COUNT, ScoringServer
+from served_runs import loss_by_hand, opened
+
+PLACES = ("harbour", "station", "market", "library", "museum", "bridge", "tower", "garden")
+THINGS = ("boat", "train", "apple", "book", "statue", "lamp", "bell", "rose", "map", "coat")
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    """A log of ninety calls, one of which thinks aloud."""
+    draw, lines = random.Random(1), []
+    for number in range(90):
+        asked = f"Where is the {draw.choice(THINGS)} number {number} {draw.choice(THINGS)}?"
+        told = f"Near the {draw.choice(PLACES)}."
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]
+        lines.append(json.dumps({"messages": messages}))
+    path = tmp_path / "calls.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def values_for(url: str, student: Path, calls: Path, **train: Any) -> dict[str, Any]:
+    values = pipeline_runs.recipe_values(
+        "smollm2-nano",
+        "unused",
+        student={"model": str(student)},
+        collect={
+            "calls": {"path": str(calls), "source": "apache-2.0"},
+            "targets": "top-k",
+            "top_k_targets": COUNT,
+        },
+        train={"cross_entropy": 0.0, "batch_tokens": 100_000} | train,
+    )
+    # A student of fewer blocks, so that there is something to learn.
+    values["shrink"] = {"blocks": [2], "heal": "none", "calibration_tokens": 256}
+    values["teacher"]["endpoint"] = {
+        "url": url,
+        "provider": "test",
+        "top_logprobs": COUNT,
+        "scores_text": True,
+        "price_in": 2.0,
+        "price_out": 4.0,
+    }
+    return values
+
+
+def test_past_calls_are_learnt_from_by_what_a_server_tells_of_them(
+    nano_llama: Path, calls: Path, tmp_path: Path
+) -> None:
+    reader = load(str(nano_llama), device="cpu", precision="fp32")
+    with ReadingServer(reader) as server:
+        values = values_for(server.url, nano_llama, calls)
+        run, notes = pipeline_runs.run(values, tmp_path / "run")
+        asked = list(server.bodies)
+    job, rows, targets = opened(values, run.root)
+    # Only training text is read, none of it is written, and each is read once.
+    assert len(asked) == len(rows) == len(targets) == 60 and all("prompt" in b for b in asked)
+    student = job.load_student(job.untrained)
+    texts = job.texts(rows, student)
+    assert all(text.unchanged for text in texts)
+    for text in texts:
+        assert len(targets[text.exchange.exchange_id]) == len(text.response_ids)
+        assert [*text.prompt_ids, *text.response_ids] in [body["prompt"] for body in asked]
+    trained = run.done("train")
+    assert trained["first_loss"] == pytest.approx(loss_by_hand(student, texts, targets), rel=1e-4)
+    job.store.close()
+
+    read = sum(len(body["prompt"]) for body in asked)
+    assert trained["scored"]["money"] == pytest.approx((2 * read + 4 * 60) / 1e6)
+    assert any(f"the server read 60 of 60 texts, {read} tokens" in note for note in notes)
+    evaluation = json.loads(run.evaluation_path.read_text())
+    assert evaluation["cost"]["training"]["money"] >= trained["scored"]["money"]
+    manifest = json.loads(run.manifest_path.read_text())
+    assert manifest["teacher"]["identity"] == "test/smollm2-nano"
+    assert manifest["terms"]["licences"] == ["apache-2.0"]
+    assert manifest["terms_of_reader"]["licences"] == ["apache-2.0"]
+    assert (run.student / "potstill-source.json").is_file() == bool(manifest["terms"]["permitted"])
+
+
+def test_it_goes_on_where_the_budget_ended_it(
+    nano_llama: Path, calls: Path, tmp_path: Path
+) -> None:
+    reader = load(str(nano_llama), device="cpu", precision="fp32")
+    with ReadingServer(reader) as server:
+        values = values_for(server.url, nano_llama, calls)
+        values["teacher"]["endpoint"]["budget_tokens"] = 900
+        with pytest.raises(PotstillError, match="the budget is used up before all text was read"):
+            pipeline_runs.run(values, tmp_path / "run", until="train")
+        charged = sum(len(body["prompt"]) + 1 for body in server.bodies)
+        assert 0 < len(server.bodies) < 60 and charged <= 900
+        with pytest.raises(PotstillError, match="the budget is used up"):
+            pipeline_runs.run(values, tmp_path / "run", until="train")
+        assert sum(len(body["prompt"]) + 1 for body in server.bodies) <= 900
+        values["teacher"]["endpoint"]["budget_tokens"] = 10**6
+        run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
+        assert len(server.bodies) == 60
+        read = sum(len(body["prompt"]) for body in server.bodies)
+    # What the first call paid for is part of the price.
+    assert run.done("train")["scored"]["money"] == pytest.approx((2 * read + 4 * 60) / 1e6)
+
+
+def test_right_answers_are_learnt_from_by_what_a_server_tells_of_them(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    draw, rows = random.Random(0), {}
+    while len(rows) < 120:
+        thing, place = draw.choice(THINGS), draw.choice(PLACES)
+        text = f"{draw.randrange(2, 999)} {thing}s wait near the {place}"
+        rows[text] = {"text": text, "kind": "goods" if thing < "l" else "other"}
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
+    reader = load(str(nano_llama), device="cpu", precision="fp32")
+    with ReadingServer(reader) as server:
+        values = values_for(server.url, nano_llama, path, cross_entropy=0.3)
+        values["collect"] |= {"gold": True, "calls": None}
+        values["prompts"] |= {"source": str(path), "template": "Sort this: {text}"}
+        values["task"] = {"kind": "label", "labels": ["goods", "other"], "gold": "kind"}
+        run, _ = pipeline_runs.run(values, tmp_path / "run")
+        assert all("prompt" in body for body in server.bodies)
+    job, stored, targets = opened(values, run.root)
+    assert len(stored) == len(targets) == 60
+    student = job.load_student(job.untrained)
+    expected = loss_by_hand(student, job.texts(stored, student), targets, 0.3)
+    job.store.close()
+    assert run.done("train")["first_loss"] == pytest.approx(expected, rel=1e-4)
+    evaluation = json.loads(run.evaluation_path.read_text())
+    # Held-out answers are the gold ones; the server has done nothing that could be priced.
+    assert evaluation["task"]["teacher"]["exact"]["value"] == 1 and evaluation["payback"] is None
+
+
+def test_a_servers_own_answers_without_numbers_are_read_afterwards(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    reader, tokens = (
+        load(str(nano_llama), device="cpu", precision="fp32"),
+        TeacherTokens.of(nano_llama),
+    )
+
+    class Both(ReadingServer, ScoringServer):
+        def __init__(self) -> None:
+            ScoringServer.__init__(self, tokens)
+            self._reader, self._shift = reader, 0
+
+        def _answer(self, body: dict[str, Any], model: str) -> dict[str, Any]:
+            kind = ReadingServer if "prompt" in body else ScoringServer
+            return kind._answer(self, body, model)
+
+    with Both() as server:
+        values = values_for(server.url, nano_llama, nano_prompts)
+        values["prompts"]["source"] = str(nano_prompts)
+        values["collect"] |= {"calls": None, "max_tokens": 24}
+        values["evaluate"]["greedy"] = False
+        run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
+        read = [body for body in server.bodies if "prompt" in body]
+    job, rows, targets = opened(values, run.root)
+    own = [row for row in rows if row.response_token_ids is not None]
+    assert 0 < len(own) < 60 and len(targets) == 60 and len(read) == 60 - len(own)
+    student = job.load_student(job.untrained)
+    texts = job.texts(rows, student)
+    job.store.close()
+    assert all(text.unchanged for text in texts)
+    expected = loss_by_hand(student, texts, targets)
+    assert run.done("train")["first_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_answer_of_which_a_part_is_left_out_is_not_read(
+    nano_llama: Path, calls: Path, tmp_path: Path
+) -> None:
+    """Targets stand at all of an answer's tokens, so that they do not fit a part of it."""
+    reader = load(str(nano_llama), device="cpu", precision="fp32")
+    with ReadingServer(reader) as server:
+        values = values_for(server.url, nano_llama, calls)
+        values["curate"] = {"reasoning": "leave_out"}
+        pipeline_runs.run(values, tmp_path / "run", until="curate")
+        job, rows, _ = opened(values, tmp_path / "run")
+        thought = replace(rows[0], exchange_id="f" * 64, response="<think>hm</think>Near it.")
+        job.store.append([thought])
+        job.store.close()
+        _, notes = pipeline_runs.run(values, tmp_path / "run", until="train")
+    job, rows, targets = opened(values, tmp_path / "run")
+    job.store.close()
+    assert len(rows) == 61 and {row.exchange_id for row in rows} - set(targets) == {"f" * 64}
+    assert any(
+        "1 of 61 answers have no likeliest tokens and teach by their text" in n for n in notes
+    )
+
+
+def test_the_terms_of_the_server_that_reads_are_asked_for_too(
+    nano_llama: Path, calls: Path, tmp_path: Path
+) -> None:
+    with FaultServer() as server:
+        values = values_for(server.url, nano_llama, calls)
+        values["teacher"]["model"] = "nobody-knows"
+        with pytest.raises(PotstillError, match="nobody-knows may not be distilled yet"):
+            pipeline_runs.run(values, tmp_path / "run", until="train")
+        assert server.requests == 0
+
+
+def test_a_dry_run_says_what_would_be_read(nano_llama: Path, calls: Path, tmp_path: Path) -> None:
+    with FaultServer() as server:
+        values = values_for(server.url, nano_llama, calls)
+        ((label, read),) = server_estimates(Recipe.model_validate(values), tmp_path / "run")
+        assert (label, read.prompts, read.most_response_tokens) == ("answers to read", 60, 60)
+        assert read.prompt_tokens > 60 * 10 and read.money is not None and read.money > 0
+        own = values | {"collect": values["collect"] | {"calls": None, "max_tokens": 24}}
+        own["prompts"] = values["prompts"] | {"source": "starter"}
+        found = dict(server_estimates(Recipe.model_validate(own), tmp_path / "run"))
+        assert found["responses"].responses == 66 and found["answers to read"].prompts == 60
+        assert server.requests == 0
