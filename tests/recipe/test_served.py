@@ -107,8 +107,9 @@ def test_text_alone_asks_for_none() -> None:
         ),
         (
             ["collect.gold=true"],
-            "collect.targets top-k and collect.gold cannot be combined: right answers come without "
-            "a distribution; set collect.targets to none",
+            "collect.targets top-k and collect.gold cannot be combined: these answers come without "
+            "a distribution; set collect.targets to none, or teacher.endpoint.scores_text where "
+            "the server can read given text (vLLM's prompt_logprobs)",
         ),
     ],
 )

@@ -76,7 +76,6 @@ def score_by_endpoint(
     *,
     spent: Tokens | None = None,
     progress: Progress,
-    currency: str = "USD",
     environ: Mapping[str, str] | None = None,
 ) -> ScoringFigures:
     """Have a server read texts, and store its likeliest tokens (`spec`, of top-k) as targets.

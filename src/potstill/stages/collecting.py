@@ -125,7 +125,7 @@ def _ask(job: Job, part: Asked) -> EndpointFigures:
         samples=part.samples,
         tokens=job.served_tokens if part.targets else None,
         spec=_served_spec(job) if part.targets else None,
-        spent=spent_on_reading(read_again(job, job.store.read())),
+        spent=spent_on_reading(read_again(job)),
         progress=job.progress,
         currency=job.recipe.cost.currency,
         label=part.label,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from potstill.collect.endpoint_scoring import (
@@ -20,9 +19,10 @@ from potstill.models.endpoint.budget import Prices, Tokens
 from potstill.models.loaded import LoadedModel
 
 
-def read_again(job: Job, rows: Sequence[Exchange]) -> list[Exchange]:
-    """Return those of stored exchanges that the server was given to read, beside any answering."""
+def read_again(job: Job) -> list[Exchange]:
+    """Return the stored exchanges that the server was given to read, beside any answering."""
     read = job.read_by_server
+    rows = job.store.read() if read else []
     return [r for r in rows if r.exchange_id in read and r.response_token_ids is None]
 
 
@@ -59,8 +59,7 @@ def score_answers(job: Job, student: LoadedModel) -> dict[str, Any] | None:
 
 
 def _spent_on_reading(job: Job, student: LoadedModel) -> Tokens:
-    rows = read_again(job, job.store.read())
-    return spent_on_scoring([_given(text) for text in job.texts(rows, student)])
+    return spent_on_scoring([_given(text) for text in job.texts(read_again(job), student)])
 
 
 def _given(text: Text) -> GivenText:
