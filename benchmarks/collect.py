@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--prompts", type=int, default=768)
     arguments = parser.parse_args()
-    recipe = packaged_recipe("demo", [])
+    recipe = packaged_recipe("demo", ["prompts.limit=null"])
     teacher = load(recipe.teacher.model)
     sampling = Sampling(max_tokens=recipe.collect.max_tokens, seed=recipe.seed)
     prompts = plan_prompts(recipe.prompts, seed=recipe.seed).train[: arguments.prompts]
