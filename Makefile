@@ -15,7 +15,7 @@ BENCH_LIGER := liger-kernel
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw
+	bench-recipes bench-task-draw bench-task-sizes
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -79,6 +79,9 @@ bench-recipes: $(VENV)/.installed-dev ## Every recipe in recipes/, with results 
 
 bench-task-draw: $(VENV)/.installed-dev ## The routing student on freshly drawn messages, after bench-recipes (about 4 minutes)
 	$(BIN)/python benchmarks/task_draw.py
+
+bench-task-sizes: $(VENV)/.installed-dev ## How small a routing student may be, after bench-recipes (about 25 minutes)
+	$(BIN)/python benchmarks/task_sizes.py
 
 bench-targets: $(VENV)/.installed-bench ## What each form of targets takes and teaches (about 12 minutes)
 	$(BIN)/python benchmarks/targets.py

@@ -40,6 +40,8 @@ def tasks(results: Path) -> str:
         *(line for name, title in TASKS.items() for line in _task(title, rows[name])),
         "",
         _drawn_again(results),
+        "",
+        *_sizes(results),
     ]
     return "\n".join(lines)
 
@@ -56,32 +58,44 @@ def _drawn_again(results: Path) -> str:
     )
 
 
+def _sizes(results: Path) -> list[str]:
+    """Return the same task's students by size, from task_sizes.json."""
+    found = json.loads((results / "task_sizes.json").read_text(encoding="utf-8"))
+    rows = [row for row in found["rows"] if "comparison" in row]
+    lines = [
+        f"The same task by size (`make bench-task-sizes`, {found['date'][:10]}, commit "
+        f"{found['commit']}): blocks and channels as one search found them, other rows again:",
+        "",
+        "| Parameters, of the teacher's | Teacher right | Student right | Difference | |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        scores = [row[model][row["score"]] for model in ("teacher", "student")]
+        share = f"{row['parameters_vs_teacher']:.1%}"
+        lines.append(_line((share,), scores, row["comparison"]))
+    return lines
+
+
 def _task(title: str, row: dict[str, Any]) -> list[str]:
     """Return the task's line, and one for each slice that is scored apart."""
     models, task = row["models"], row["task"]
     share = f"{models['student']['params'] / models['teacher']['params']:.1%}"
     scores = [task[model][task["score"]] for model in ("teacher", "student")]
-    lines = [_line(title, share, scores, task["comparison"])]
+    lines = [_line((title, share), scores, task["comparison"])]
     for one in task["slices"]:
         if one["comparison"]:
             scores = [one["teacher"], one["student"]]
-            lines.append(
-                _line(
-                    "the same, in wording of no row it learnt from",
-                    share,
-                    scores,
-                    one["comparison"],
-                )
-            )
+            title = "the same, in wording of no row it learnt from"
+            lines.append(_line((title, share), scores, one["comparison"]))
     return lines
 
 
-def _line(title: str, share: str, scores: list[dict[str, Any]], compared: dict[str, Any]) -> str:
+def _line(heads: tuple[str, ...], scores: list[dict[str, Any]], compared: dict[str, Any]) -> str:
     right = [f"{score['value']:.1%}" for score in scores]
     low, high = (f"{100 * end:+.1f}" for end in compared["interval"])
     difference = f"{100 * compared['difference']:+.1f} ({low} to {high}) points"
     word = f"{compared['sentence']}, n {compared['n']:,}"
-    return f"| {' | '.join((title, share, *right, difference, word))} |"
+    return f"| {' | '.join((*heads, *right, difference, word))} |"
 
 
 def demo(results: Path) -> str:

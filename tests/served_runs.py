@@ -28,8 +28,8 @@ def opened(values: Any, root: Path) -> tuple[Job, list[Exchange], dict[str, Like
     with RunDir.open(root, recipe) as run:
         job = Job(run, recipe, Silent())
     rows, spec = job.exchanges("train"), TargetSpec("top-k", COUNT)
-    keys = sorted(job.store.target_ids(job.teacher_identity, spec) & {r.exchange_id for r in rows})
-    stored = job.store.targets(job.teacher_identity, spec, keys)
+    keys = sorted(job.store.target_ids(job.scorer_identity, spec) & {r.exchange_id for r in rows})
+    stored = job.store.targets(job.scorer_identity, spec, keys)
     found = {k: v for k, v in zip(keys, stored, strict=True) if isinstance(v, LikeliestTokens)}
     return job, rows, found
 

@@ -52,6 +52,8 @@ def test_an_endpoint_is_read_and_reads_back_the_same() -> None:
     "more",
     [
         ("collect.calls={path: calls.jsonl}",),
+        # Past calls were drawn at whatever temperature.
+        ("collect.calls={path: calls.jsonl}", "collect.temperature=0.7"),
         ("collect.gold=true", "task={kind: label, labels: [a, b], gold: kind}"),
         (),
     ],
@@ -92,6 +94,17 @@ def test_without_one_the_teacher_has_weights() -> None:
             "collect.targets top-k and collect.calls cannot be combined: these answers come "
             "without a distribution; set collect.targets to none, or teacher.endpoint.scores_text "
             "where the server can read given text (vLLM's prompt_logprobs)",
+        ),
+        (
+            [*READS, "teacher.endpoint.extra={chat_template_kwargs: {enable_thinking: false}}"],
+            "chat_template_kwargs in teacher.endpoint.extra and teacher.endpoint.scores_text "
+            "cannot be combined: text to read is sent as the ids that student.model's own "
+            "template makes; take it out, or scores_text",
+        ),
+        (
+            ["collect.gold=true", "task={kind: label, labels: [a, b], gold: kind}"],
+            "teacher.endpoint and collect.gold cannot be combined: each says where the answers "
+            "come from; keep one",
         ),
         (
             ["collect.calls={path: calls.jsonl}"],

@@ -141,6 +141,23 @@ def append_line(path: Path, line: bytes) -> None:
             fsync_folder(path.parent)
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the JSON objects of a file of lines; a half line, left by a kill, is none."""
+    try:
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
+    except FileNotFoundError:
+        return []
+    return [found for line in whole.split(b"\n") if (found := _object(line)) is not None]
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def drop_half_line(path: Path) -> None:
     """Cut off what a kill left of the last line, so that the next line stands alone."""
     if not path.exists() or not path.stat().st_size:

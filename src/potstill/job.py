@@ -157,13 +157,19 @@ class Job:
 
     @property
     def teacher_identity(self) -> str:
-        """The teacher's identity, as the run's first call found it."""
-        endpoint, known = self.recipe.teacher.endpoint, self.run.done("teacher")
-        if endpoint is not None:
-            return endpoint_identity(
-                endpoint.provider, self.recipe.teacher.model, endpoint.revision
-            )
+        """The identity of who answered, as the run's first call found it."""
+        known = self.run.done("teacher")
+        if self.recipe.teacher.endpoint is not None and not self.recipe.collect.answers_given:
+            return self.scorer_identity
         return str(known["identity"]) if known else self.teacher.identity
+
+    @property
+    def scorer_identity(self) -> str:
+        """The identity of whose distributions are learnt from: another's, where a server read."""
+        endpoint = self.recipe.teacher.endpoint
+        if endpoint is None:
+            return self.teacher_identity
+        return endpoint_identity(endpoint.provider, self.recipe.teacher.model, endpoint.revision)
 
     @property
     def teacher_head(self) -> Head:
@@ -206,14 +212,17 @@ class Job:
             return None
         return TeacherTokens.of(locate(named))
 
-    @property
-    def read_by_server(self) -> set[str]:
-        """The exchanges that have a server's targets, where it reads given text at all."""
+    def _with_server_targets(self) -> set[str]:
+        """Return the exchanges that have targets, where a server reads given text at all."""
         endpoint = self.recipe.teacher.endpoint
         spec = training_spec(self.recipe.collect, self.recipe.train.temperature)
         if endpoint is None or not endpoint.scores_text or spec is None:
             return set()
-        return self.store.target_ids(self.teacher_identity, spec)
+        return self.store.target_ids(self.scorer_identity, spec)
+
+    def learnt_whole(self, row: Exchange) -> bool:
+        """Tell whether nothing of an answer is left out (reasoning) of what is learnt."""
+        return training_text(row, self.recipe.curate.reasoning) == row.response
 
     def release_teacher(self) -> None:
         """Drop the teacher from memory: what is left needs its stored targets alone."""
@@ -275,7 +284,7 @@ class Job:
         unless its server told which tokens they were.
         """
         if not self.open:
-            read = self.read_by_server
+            read = self._with_server_targets()
             return [self._served_text(row, student, row.exchange_id in read) for row in rows]
         if self.vocabulary is None:
             return [Text(row, *row.ids, True) for row in rows]
@@ -295,11 +304,10 @@ class Job:
         was `read` by the server has them at the tokens that it is cut up into here.
         """
         tokens, how = self.served_tokens, self.recipe.curate.reasoning
-        whole = training_text(row, how) == row.response
-        if whole and tokens is not None and self.vocabulary is None:
+        if self.learnt_whole(row) and tokens is not None and self.vocabulary is None:
             if row.tokenizer == tokens.tokenizer_id:
                 return Text(row, tuple(prompt_ids(student, row.messages)), row.ids[1], True)
-            if read:
+            if read and row.response_token_ids is None:
                 return replace(_tokenised(row, student, how), unchanged=True)
         return _tokenised(row, student, how)
 

@@ -71,6 +71,8 @@ def _run_stages(job: Job, until: str | None) -> None:
         # may have been made of what there was.
         asked_again = until == "collect" and some_failed(job)
         again = name == "collect" and (damaged or rows_are_lost(job) or asked_again)
+        # What a server read was in the store as well.
+        again = again or (name == "curate" and damaged and job.recipe.served_targets)
         if job.run.done(name) is None or again:
             with job.measured() as spent:
                 result = stage(job)

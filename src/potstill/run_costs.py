@@ -38,7 +38,7 @@ def cost_of(job: Job, student: Any) -> dict[str, Any]:
     stages = {
         "collection": _collection_cost(job, teacher_shape),
         "shrink": _stage(job, "shrink", _shrink(job, teacher_shape)),
-        "training": _training_cost(job, _training(job, teacher_shape, student_shape, adapters)),
+        "training": _stage(job, "train", _training(job, teacher_shape, student_shape, adapters)),
         "evaluation": _stage(job, "evaluate", _evaluation(job, teacher_shape, student_shape)),
     }
     evaluation = job.run.done("evaluate") or {}
@@ -52,19 +52,16 @@ def _stage(job: Job, name: str, work: tuple[float, int]) -> StageCost:
 
 
 def _collection_cost(job: Job, teacher: ModelShape) -> StageCost:
-    """Return the teacher's answers' cost; a server's is what its tokens are sold for."""
+    """Return the answers' cost; a server's is what its tokens are sold for, read ones too."""
     if job.open:
         return _stage(job, "collect", _collection(job, teacher))
-    figures = (job.run.done("collect") or {})["figures"]
-    stage = _stage(job, "collect", (0.0, int(figures["response_tokens"])))
-    return replace(stage, money=stage.money + (figures.get("money") or 0.0))
-
-
-def _training_cost(job: Job, work: tuple[float, int]) -> StageCost:
-    """Return what training took, and what a server charged for reading its text."""
-    stage = _stage(job, "train", work)
-    scored = (job.run.done("train") or {}).get("scored") or {}
-    return replace(stage, money=stage.money + (scored.get("money") or 0.0))
+    spent = job.run.done("collect") or {}
+    figures, reading = spent["figures"], (job.run.done("curate") or {}).get("reading") or {}
+    seconds = spent["seconds"] + reading.get("seconds", 0.0)
+    tokens = int(figures["response_tokens"])
+    stage = stage_cost(0.0, tokens, seconds, job.recipe.cost, spent.get("joules"))
+    charged = (figures.get("money") or 0.0) + (reading.get("money") or 0.0)
+    return replace(stage, money=stage.money + charged)
 
 
 def _collection(job: Job, teacher: ModelShape) -> tuple[float, int]:

@@ -55,7 +55,7 @@ def write_report(job: Job) -> None:
     manifest.write(
         job.run,
         {
-            "teacher": {"model": job.recipe.teacher.model, "identity": job.teacher_identity},
+            "teacher": _teacher(job),
             "student": {"identity": student.identity},
             **_terms(job),
             "trust_remote_code": job.recipe.teacher.trust_remote_code,
@@ -69,8 +69,11 @@ def _collection(job: Job, figures: dict[str, Any]) -> dict[str, Any]:
     known = all(tokens)
     sizes = tokens if known else [len(row.response) for row in rows]
     bins = Counter((max(size, 1) - 1).bit_length() for size in sizes)
+    reading = (job.run.done("curate") or {}).get("reading") or {}
+    notes = [*figures.get("notes", ()), *([reading["note"]] if reading else [])]
     return {
         **{k: v for k, v in figures.items() if k in Collection.model_fields},
+        "notes": notes,
         "lengths": {_bin(power): bins[power] for power in range(max(bins, default=-1) + 1)},
         "length_unit": "tokens" if known else "characters",
         "languages": _languages([row.response for row in rows]),
@@ -129,17 +132,27 @@ def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
+def _teacher(job: Job) -> dict[str, Any]:
+    """Return who answered. Where a server only read, the recipe's name is the server's model."""
+    named = {} if job.recipe.reads_given else {"model": job.recipe.teacher.model}
+    return {**named, "identity": job.teacher_identity}
+
+
 def _terms(job: Job) -> dict[str, Any]:
     """Return the gate's decisions: about the answers, and about a server that only read them."""
-    more = {"terms_of_reader": job.scorer_decision.facts()} if job.recipe.reads_given else {}
-    return {"terms": job.decision.facts(), **more}
+    if not job.recipe.reads_given:
+        return {"terms": job.decision.facts()}
+    reader = {"model": job.recipe.teacher.model, "identity": job.scorer_identity}
+    return {
+        "terms": job.decision.facts(),
+        "reader": {**reader, "terms": job.scorer_decision.facts()},
+    }
 
 
 def _provenance(job: Job) -> dict[str, Any]:
     return {
         "teacher": {
-            "model": job.recipe.teacher.model,
-            "identity": job.teacher_identity,
+            **_teacher(job),
             **({"tokenizer": job.teacher.tokenizer_id} if job.open else {}),
         },
         **_terms(job),

@@ -56,6 +56,11 @@ _HEADER = "# The resolved recipe of this potstill run directory. Do not edit.\n"
 _STATE = "state"
 
 
+def readings_path(root: Path) -> Path:
+    """Return the file of what a run's server was given to read."""
+    return root / _STATE / "readings.jsonl"
+
+
 class RunDir:
     """An open run directory; use it as a context manager, or `close` it."""
 
@@ -136,6 +141,11 @@ class RunDir:
             # Not ours any more (writes are atomic); the stage resumes from its own files.
             return None
         return result if isinstance(result, dict) else None
+
+    @property
+    def readings_path(self) -> Path:
+        """What a server was given to read, and what it was charged; no stage's record either."""
+        return readings_path(self.root)
 
     @property
     def judge_scores_path(self) -> Path:

@@ -187,3 +187,15 @@ def test_full_disk_leaves_the_old_report(run_dir: Path, monkeypatch: pytest.Monk
         render(run_dir, {"changed": "yes"})
     assert path.read_bytes() == before
     assert sorted(run_dir.iterdir()) == names
+
+
+def test_what_was_odd_is_said_as_text(
+    evaluation: dict[str, Any], metrics: list[dict[str, Any]]
+) -> None:
+    evaluation["collection"]["notes"] = ["the server called its model <b>nano</b>"]
+    evaluation["curation"] = {"train": 9, "train_kept": 8, "notes": ["counts overlap"]}
+    text = page(evaluation, metrics, "name: demo\n", {})
+    assert "<li>The server called its model &lt;b&gt;nano&lt;/b&gt;</li>" in text
+    assert "<li>Counts overlap</li>" in text
+    del evaluation["collection"]["notes"], evaluation["curation"]
+    assert "Counts overlap" not in page(evaluation, metrics, "name: demo\n", {})

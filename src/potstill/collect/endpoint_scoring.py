@@ -12,22 +12,30 @@ from typing import Any
 
 from potstill.collect.endpoint_figures import amount
 from potstill.collect.endpoint_targets import NoTargets, TeacherTokens, given_tokens
+from potstill.collect.reading_log import Reading, ReadingLog
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import ExchangeTargets
 from potstill.models.endpoint.budget import Budget, Prices, Tokens
 from potstill.models.endpoint.client import Asked, EndpointClient, Failure, key_of
-from potstill.models.endpoint.identity import endpoint_identity
+from potstill.models.endpoint.identity import Served, endpoint_identity
+from potstill.models.endpoint.refusals import TOO_LONG
 from potstill.models.endpoint.running import run_async
+from potstill.models.endpoint.scoring import ScoredText
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision
 
-# Targets are stored in groups: one transaction costs two disk syncs.
-_COMMIT_ROWS = 32
+# What came is stored this often: it is the most that a kill loses.
+_GROUP_S = 0.2
 # So many texts without targets, and none with, mean that none will have any.
-_HOPELESS = 16
+_NONE_HAS = 16
+# So many tries in a row that brought no answer mean that the trouble is not the texts'.
+_HOPELESS = 50
+
+
+_PROBE = "A short text, to see whether the server reads it."
 
 
 @dataclass(frozen=True)
@@ -41,9 +49,10 @@ class GivenText:
 
 @dataclass(frozen=True)
 class ScoringFigures:
-    """What one call did: texts read, those with targets, and why others have none.
+    """What all calls of a run did: texts wanted, those with targets, and why others have none.
 
-    `money` is None without prices. Tokens and money are this call's.
+    Tokens and money are those of everything that was read; `money` is None without prices,
+    `seconds` are this call's.
     """
 
     texts: int
@@ -58,11 +67,17 @@ class ScoringFigures:
         """Return the figures as plain JSON values."""
         return asdict(self)
 
-
-def spent_on_scoring(texts: Sequence[GivenText]) -> Tokens:
-    """Return the tokens that reading these texts was charged with: each once, and one written."""
-    read = sum(len(text.prompt_ids) + len(text.response_ids) for text in texts)
-    return Tokens(read, len(texts))
+    def sentence(self, currency: str) -> str:
+        """Return what a person wants to know of it at the end, in a line."""
+        cost = "" if self.money is None else f", {amount(self.money, currency)}"
+        said = (
+            f"{self.scored} of {self.texts} answers that were read have the server's likeliest "
+            f"tokens ({self.prompt_tokens + self.response_tokens} tokens{cost})"
+        )
+        if not self.without_targets:
+            return said
+        reasons = ", ".join(f"{why} ({count})" for why, count in self.without_targets.items())
+        return f"{said}; the others have none: {reasons}"
 
 
 def score_by_endpoint(
@@ -72,6 +87,7 @@ def score_by_endpoint(
     tokens: TeacherTokens,
     spec: TargetSpec,
     store: ExchangeStore,
+    log: ReadingLog,
     decision: TermsDecision,
     *,
     spent: Tokens | None = None,
@@ -80,45 +96,93 @@ def score_by_endpoint(
 ) -> ScoringFigures:
     """Have a server read texts, and store its likeliest tokens (`spec`, of top-k) as targets.
 
-    Durable as they come, so that the same call goes on. `decision` is the terms gate's about the
-    server's model; it raises where the outputs may not be used. `spent` counts towards the budget.
-    Raises PotstillError where the budget is used up, and where no text could fare better: a
-    server that tells nothing of given text, another tokenizer, a wrong key or model.
+    Durable as they come, so that the same call goes on; what has been read is not read again,
+    whatever came of it. `decision` is the terms gate's about the server's model; it raises where
+    the outputs may not be used. `spent` counts towards the budget, as does all that `log` holds.
+    Raises PotstillError where text is left unread: the budget is used up, or the server does not
+    answer; and where no text could fare better: a server that tells nothing of given text,
+    another tokenizer, a wrong key or model.
     """
     decision.require()
-    key = key_of(config, os.environ if environ is None else environ)
-    prices = Prices(config.price_in, config.price_out)
-    budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=spent)
     started = time.perf_counter()
-    with progress.step("score", total=len(texts), unit="texts") as step:
-        client = EndpointClient(config, model, key=key, budget=budget)
-        identity = endpoint_identity(config.provider, model, config.revision)
-        work = _Scoring(client, identity, tokens, spec, store, step)
-        if texts:
-            run_async(work.score_all(texts))
-    money = prices.of(work.used)
+    identity = endpoint_identity(config.provider, model, config.revision)
+    having = store.target_ids(identity, spec)
+    # Where no text ever had targets, the trouble was the server's: all are given to it again.
+    settled = having | (log.without_targets if having else set())
+    left = [text for text in texts if text.exchange_id not in settled]
+    prices = Prices(config.price_in, config.price_out)
+    if left:
+        key = key_of(config, os.environ if environ is None else environ)
+        before = log.spent + (spent or Tokens())
+        budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before)
+        with progress.step("read", total=len(texts), unit="texts") as step:
+            step.advance(len(texts) - len(left))
+            client = EndpointClient(config, model, key=key, budget=budget)
+            work = _Scoring(client, identity, tokens, spec, store, log, progress, step)
+            work.had_targets = bool(having)
+            run_async(work.score_all(left))
+        work.require_all()
+        having = store.target_ids(identity, spec)
+    reasons = log.reasons(t.exchange_id for t in texts if t.exchange_id not in having)
     return ScoringFigures(
         texts=len(texts),
-        scored=work.scored,
-        without_targets=dict(work.without.most_common()),
-        prompt_tokens=work.used.prompt,
-        response_tokens=work.used.response,
-        money=money,
+        scored=sum(text.exchange_id in having for text in texts),
+        without_targets=dict(Counter(reasons).most_common()),
+        prompt_tokens=log.spent.prompt,
+        response_tokens=log.spent.response,
+        money=prices.of(log.spent),
         seconds=time.perf_counter() - started,
     )
 
 
-def scoring_note(figures: ScoringFigures, currency: str) -> str:
-    """Return what a person wants to know of it at the end, in a line."""
-    cost = "" if figures.money is None else f", {amount(figures.money, currency)}"
-    said = (
-        f"score: the server read {figures.scored} of {figures.texts} texts, "
-        f"{figures.prompt_tokens} tokens{cost}"
+def require_reading(
+    config: EndpointConfig,
+    model: str,
+    tokens: TeacherTokens,
+    spec: TargetSpec,
+    log: ReadingLog,
+    decision: TermsDecision,
+    *,
+    spent: Tokens | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> None:
+    """Have the server read one short text, so that it is known early whether it can.
+
+    Raises PotstillError where it tells nothing of it, or the budget does not allow even that.
+    """
+    decision.require()
+    assert spec.count is not None
+    ids, count = tokens.tokenizer(_PROBE)["input_ids"], spec.count
+    key = key_of(config, os.environ if environ is None else environ)
+    prices, before = Prices(config.price_in, config.price_out), log.spent + (spent or Tokens())
+    budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before)
+    client = EndpointClient(config, model, key=key, budget=budget)
+
+    async def probe() -> Asked[ScoredText] | Failure:
+        async with client:
+            await client.check()
+            return await client.score(ids, count)
+
+    outcome = run_async(probe())
+    if not isinstance(outcome, Asked):
+        raise _tells_nothing(outcome.reason)
+    try:
+        if outcome.answer.scores is None:
+            raise NoTargets("the server tells nothing of given text")
+        given_tokens(outcome.answer.scores, tokens, count)
+    except NoTargets as error:
+        log.add({"probe": Reading(outcome.used, str(error))})
+        raise _tells_nothing(str(error)) from None
+    log.add({"probe": Reading(outcome.used)})
+
+
+def _tells_nothing(reason: str) -> PotstillError:
+    return PotstillError(
+        f"the server tells nothing to learn from of text that it was given to read ({reason}); "
+        "take one that has vLLM's prompt_logprobs, for as many as teacher.endpoint.top_logprobs, "
+        "and a student.model with its tokenizer, or start over without "
+        "teacher.endpoint.scores_text"
     )
-    if not figures.without_targets:
-        return said
-    reasons = ", ".join(f"{why} ({count})" for why, count in figures.without_targets.items())
-    return f"{said}; the others have no targets: {reasons}"
 
 
 class _Scoring:
@@ -131,15 +195,20 @@ class _Scoring:
         tokens: TeacherTokens,
         spec: TargetSpec,
         store: ExchangeStore,
+        log: ReadingLog,
+        progress: Progress,
         step: Step,
     ) -> None:
         self._client, self._identity, self._tokens = client, identity, tokens
-        self._spec, self._store, self._step = spec, store, step
-        self._ready: list[ExchangeTargets] = []
-        self.scored = 0
-        self.without: Counter[str] = Counter()
-        self.used = Tokens()
+        self._spec, self._store, self._log = spec, store, log
+        self._progress, self._step, self._served = progress, step, Served()
+        self._targets: list[ExchangeTargets] = []
+        self._readings: dict[str, Reading] = {}
+        self._without: Counter[str] = Counter()
+        self._unread: Counter[str] = Counter()
+        self._failed_in_a_row = 0
         self._over_budget = False
+        self.had_targets = False
 
     async def score_all(self, texts: Sequence[GivenText]) -> None:
         """Have every text read; on an error too, what came is stored."""
@@ -147,24 +216,33 @@ class _Scoring:
 
         async def work() -> None:
             for text in left:
-                if self._over_budget:
+                if self._over_budget or self._failed_in_a_row >= _HOPELESS:
                     return
                 await self._score(text)
 
         try:
             async with self._client:
                 await self._client.check()
-                workers = min(len(texts), self._client.config.max_in_flight)
+                count = min(len(texts), self._client.config.max_in_flight)
                 async with asyncio.TaskGroup() as tasks:
-                    for _ in range(workers):
-                        tasks.create_task(work())
+                    storing = tasks.create_task(self._store_as_it_comes())
+                    await asyncio.wait([tasks.create_task(work()) for _ in range(count)])
+                    storing.cancel()
         finally:
             self._flush()
+
+    def require_all(self) -> None:
+        """Raise PotstillError where text is unread; what was in flight is stored by now."""
         if self._over_budget:
-            # Only now: what was in flight is paid for, and stored.
             raise PotstillError(
                 "the budget is used up before all text was read by the server; raise "
                 "teacher.endpoint.budget or budget_tokens and run the same command again to go on"
+            )
+        if self._unread:
+            reasons = ", ".join(f"{why} ({n})" for why, n in self._unread.most_common())
+            raise PotstillError(
+                f"the server did not answer for {self._unread.total()} texts that it was to read: "
+                f"{reasons}; what was read is stored, run the same command again when it does"
             )
 
     async def _score(self, text: GivenText) -> None:
@@ -172,45 +250,65 @@ class _Scoring:
         ids = (*text.prompt_ids, *text.response_ids)
         outcome = await self._client.score(ids, self._spec.count)
         if not isinstance(outcome, Asked):
-            self._failed(outcome)
+            self._failed(text, outcome)
             return
-        self.used += outcome.used
-        scores = outcome.answer.scores
-        if scores is None:
-            self._lacks("the server tells nothing of given text")
-            return
-        # The first id has no entry: what precedes token t is told at t - 1 of the rest.
-        of_response = scores[len(text.prompt_ids) - 1 :]
+        self._failed_in_a_row = 0
+        answer = outcome.answer
+        change = self._served.observe(answer.model, answer.fingerprint)
+        if change is not None:
+            self._progress.note(change)
         try:
-            values = given_tokens(of_response, self._tokens, self._spec.count)
+            values = self._values(text, answer)
         except NoTargets as error:
-            self._lacks(str(error))
+            self._lacks(text, str(error), outcome.used)
             return
-        self._ready.append(ExchangeTargets(text.exchange_id, self._identity, self._spec, values))
-        self.scored += 1
-        self._step.advance(1, in_flight=self._client.slots.in_flight)
-        if len(self._ready) >= _COMMIT_ROWS:
-            self._flush()
+        self.had_targets = True
+        self._targets.append(ExchangeTargets(text.exchange_id, self._identity, self._spec, values))
+        self._read(text, Reading(outcome.used))
 
-    def _failed(self, outcome: Failure) -> None:
+    def _values(self, text: GivenText, answer: ScoredText) -> Any:
+        """Return the response's targets. Raises NoTargets."""
+        assert self._spec.count is not None
+        if not text.prompt_ids:
+            raise NoTargets("no prompt to read")
+        if answer.scores is None:
+            raise NoTargets("the server tells nothing of given text")
+        # The first id has no entry: what precedes token t is told at t - 1 of the rest.
+        of_response = answer.scores[len(text.prompt_ids) - 1 :]
+        return given_tokens(of_response, self._tokens, self._spec.count)
+
+    def _failed(self, text: GivenText, outcome: Failure) -> None:
         if outcome.kind == "budget":
             self._over_budget = True
+        elif outcome.reason == TOO_LONG:
+            self._read(text, Reading(Tokens(), outcome.reason))
+        elif outcome.final:
+            self._lacks(text, outcome.reason, Tokens())
         else:
-            self._lacks(outcome.reason)
+            self._unread[outcome.reason] += 1
+            self._failed_in_a_row += 1
 
-    def _lacks(self, reason: str) -> None:
+    def _lacks(self, text: GivenText, reason: str, used: Tokens) -> None:
         """Count a text that gets no targets; raises PotstillError once none seems to get any."""
-        self.without[reason] += 1
-        if self.scored or self.without.total() < _HOPELESS:
+        self._without[reason] += 1
+        self._read(text, Reading(used, reason))
+        if self.had_targets or self._without.total() < _NONE_HAS:
             return
-        raise PotstillError(
-            f"the server gave no log-probabilities of any of the first {_HOPELESS} texts that it "
-            f"was to read ({self.without.most_common(1)[0][0]}); take one that has vLLM's "
-            "prompt_logprobs, for as many as teacher.endpoint.top_logprobs, and a student.model "
-            "with its tokenizer, or take teacher.endpoint.scores_text out"
-        )
+        raise _tells_nothing(self._without.most_common(1)[0][0])
+
+    def _read(self, text: GivenText, reading: Reading) -> None:
+        self._readings[text.exchange_id] = reading
+        self._step.advance(1, in_flight=self._client.slots.in_flight)
+
+    async def _store_as_it_comes(self) -> None:
+        while True:
+            await asyncio.sleep(_GROUP_S)
+            self._flush()
 
     def _flush(self) -> None:
-        ready, self._ready = self._ready, []
-        if ready:
-            self._store.append_targets(ready)
+        """Store what came. Targets first: what the log calls read has them, or never will."""
+        targets, self._targets = self._targets, []
+        readings, self._readings = self._readings, {}
+        if targets:
+            self._store.append_targets(targets)
+        self._log.add(readings)

@@ -108,19 +108,20 @@ def estimate(
 
 
 def reading_estimate(
-    config: EndpointConfig, texts: Iterable[tuple[Sequence[Message], str | int]]
+    config: EndpointConfig, texts: Iterable[tuple[Sequence[Message], str | int]], done: int = 0
 ) -> Estimate:
-    """Return what having a server read (messages, answer) takes, before anything is read.
+    """Return what having a server read (messages, answer) takes, but for `done` of them.
 
     Tokens are counted at one for four characters; an answer that is not there yet is given by its
-    length in tokens.
+    length in tokens. Those left are taken to be the longest.
     """
-    read = count = 0
-    for messages, answer in texts:
-        read += likely_prompt_tokens(message["content"] for message in messages)
-        read += answer if isinstance(answer, int) else likely_prompt_tokens([answer])
-        count += 1
-    tokens = Tokens(read, count)
+    lengths = sorted(
+        likely_prompt_tokens(message["content"] for message in messages)
+        + (answer if isinstance(answer, int) else likely_prompt_tokens([answer]))
+        for messages, answer in texts
+    )[done:]
+    count = len(lengths)
+    tokens = Tokens(sum(lengths), count)
     return Estimate(
         prompts=count,
         responses=count,
@@ -138,15 +139,6 @@ def spent_on(rows: Iterable[Exchange]) -> Tokens:
         prompt += row.usage.get("prompt_tokens", most_prompt_tokens(texts))
         response += row.usage.get("completion_tokens", len(row.response.encode()) + 1)
     return Tokens(prompt, response)
-
-
-def spent_on_reading(rows: Iterable[Exchange]) -> Tokens:
-    """Return more tokens than having a server read these stored exchanges was charged with."""
-    read = written = 0
-    for row in rows:
-        read += most_prompt_tokens([*(m["content"] for m in row.messages), row.response])
-        written += 1
-    return Tokens(read, written)
 
 
 def _prompt_tokens(messages: Sequence[Message], tokenizer: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from potstill.durable import append_line
+from potstill.durable import append_line, read_lines
 from potstill.exchanges.exchange import Exchange, Message, canonical_json
 
 
@@ -40,25 +40,11 @@ def keep(path: Path, asked: str, scores: Mapping[str, float | None]) -> None:
 
 def kept(path: Path, asked: str) -> dict[str, float | None]:
     """Return the scores that were kept of a question; a half line, left by a kill, is none."""
-    try:
-        whole, _, _ = path.read_bytes().rpartition(b"\n")
-    except FileNotFoundError:
-        return {}
     found: dict[str, float | None] = {}
-    for line in whole.split(b"\n"):
-        part = _part(line)
+    for part in read_lines(path):
         if part.get("asked") == asked:
             found |= part["scores"]
     return found
-
-
-def _part(line: bytes) -> dict[str, Any]:
-    try:
-        part = json.loads(line)
-    except ValueError:
-        # Not ours any more: what it held is asked again.
-        return {}
-    return part if isinstance(part, dict) else {}
 
 
 def _digest(value: list[Any]) -> str:

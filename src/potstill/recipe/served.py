@@ -62,7 +62,21 @@ def check_served_targets(endpoint: EndpointConfig, collect: CollectConfig) -> No
             "combined: as many tokens are kept as the server is asked for; set both to the same "
             "number, or collect.targets to none and top_logprobs to 0"
         )
-    _check_sampling(endpoint, collect)
+    if endpoint.scores_text:
+        _check_reading(endpoint)
+    if not collect.answers_given:
+        _check_sampling(endpoint, collect)
+
+
+def _check_reading(endpoint: EndpointConfig) -> None:
+    """Refuse another template than the tokenizer's: text is given by ids, which that makes."""
+    for name in ("chat_template", "chat_template_kwargs"):
+        if endpoint.extra.get(name) is not None:
+            raise ValueError(
+                f"{name} in teacher.endpoint.extra and teacher.endpoint.scores_text cannot be "
+                "combined: text to read is sent as the ids that student.model's own template "
+                "makes; take it out, or scores_text"
+            )
 
 
 def _check_sampling(endpoint: EndpointConfig, collect: CollectConfig) -> None:

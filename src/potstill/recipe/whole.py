@@ -165,7 +165,8 @@ class Recipe(Section):
             "collect.gold": self.collect.gold,
         }
         source, *others = [name for name, given in sources.items() if given]
-        if others and self.collect.calls is not None and self.collect.calls.use == "exchanges":
+        calls = self.collect.calls
+        if others and not (calls is not None and calls.use == "prompts" and not self.collect.gold):
             raise ValueError(
                 f"{source} and {others[0]} cannot be combined: each says where the answers come "
                 "from; keep one"

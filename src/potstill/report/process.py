@@ -186,6 +186,12 @@ def collection(evaluation: Mapping[str, Any]) -> Facts:
     )
 
 
+def notes_of(evaluation: Mapping[str, Any], section: str) -> list[str]:
+    """Return what a section's numbers do not say by themselves, a sentence each."""
+    found = [str(note) for note in words.at(evaluation, f"{section}.notes") or ()]
+    return [clean(note[:1].upper() + note[1:]) for note in found]
+
+
 def collection_charts(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return how long the answers were, and in which languages."""
     section = words.at(evaluation, "collection") or {}

@@ -15,7 +15,7 @@ from potstill.report import words
 from potstill.report.fidelity import differences, fidelity, greedy, speed, tiles
 from potstill.report.headline import caution, sentences
 from potstill.report.limits import limits
-from potstill.report.process import collection, collection_charts, cost, shrink, training
+from potstill.report.process import collection, collection_charts, cost, notes_of, shrink, training
 from potstill.report.tables import Facts, clean, flatten, moment
 from potstill.report.task import curation, task
 
@@ -48,6 +48,8 @@ def context(
         "cost": cost(evaluation),
         "collection": collection(evaluation),
         "collection_charts": collection_charts(evaluation),
+        "collection_notes": notes_of(evaluation, "collection"),
+        "curation_notes": notes_of(evaluation, "curation"),
         "shrink": shrink(evaluation),
         "samples": samples(evaluation),
         "provenance": provenance_facts(evaluation, provenance),

@@ -12,7 +12,6 @@ from potstill.collect.calls.exchanges import exchanges_from_calls, prompts_from_
 from potstill.collect.endpoint import collect_from_endpoint
 from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
-from potstill.collect.pending import spent_on_reading
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.collect.sources import MAGPIE
 from potstill.collect.targets import target_specs, training_spec
@@ -24,7 +23,7 @@ from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job, held_out_sampling, record, train_sampling
 from potstill.models.sampling import Sampling
 from potstill.recipe import Recipe
-from potstill.stages.scoring import read_again
+from potstill.stages.scoring import check_reading, spent_on_reading
 
 # Who answered, where the rows came with their answers.
 GOLD = "gold"
@@ -87,6 +86,7 @@ def some_failed(job: Job) -> bool:
 def _from_endpoint(job: Job) -> dict[str, Any]:
     """Ask a server. Raises PotstillError where it stopped before the end; what came is stored."""
     plan = _planned(job)
+    check_reading(job)
     found = []
     for part in asked_of_a_server(job.recipe, plan):
         figures = _ask(job, part)
@@ -125,7 +125,7 @@ def _ask(job: Job, part: Asked) -> EndpointFigures:
         samples=part.samples,
         tokens=job.served_tokens if part.targets else None,
         spec=_served_spec(job) if part.targets else None,
-        spent=spent_on_reading(read_again(job)),
+        spent=spent_on_reading(job),
         progress=job.progress,
         currency=job.recipe.cost.currency,
         label=part.label,
@@ -146,7 +146,7 @@ def _targets_note(job: Job, found: Sequence[EndpointFigures]) -> list[str]:
         return []
     ids = {row.exchange_id for row in job.store.read("train")}
     ids |= {row.exchange_id for row in job.store.read("validation")}
-    having = len(ids & job.store.target_ids(job.teacher_identity, spec))
+    having = len(ids & job.store.target_ids(job.scorer_identity, spec))
     reasons: Counter[str] = Counter()
     for figures in found:
         reasons.update(figures.without_targets)

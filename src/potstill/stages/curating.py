@@ -19,6 +19,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches
 from potstill.progress import Progress
 from potstill.recipe import PromptsConfig
+from potstill.stages.scoring import read_answers
 
 # A judge's answer is a score and little else.
 _JUDGE_TOKENS = 48
@@ -32,7 +33,10 @@ def check_curation(job: Job) -> None:
 
 
 def curate_answers(job: Job) -> dict[str, Any]:
-    """Mark every stored answer as kept or dropped; return the counts."""
+    """Mark every stored answer as kept or dropped, and have a server read what it has to.
+
+    Returns the counts, and under `reading` what was read.
+    """
     config = job.recipe.curate
     plan = PromptPlan.from_record(job.run.done("prompts") or {})
     gold = {p.prompt_id: p.gold for p in plan.prompts if p.gold is not None}
@@ -53,7 +57,8 @@ def curate_answers(job: Job) -> dict[str, Any]:
         job.progress.note(
             f"curate: {found.train_kept} of {found.train} training answers kept ({dropped})"
         )
-    return found.record()
+    reading = read_answers(job)
+    return {**found.record(), **({} if reading is None else {"reading": reading})}
 
 
 def _evaluation_texts(sources: Sequence[str], job: Job) -> list[str]:

@@ -9,10 +9,12 @@ from potstill.collect.calls.exchanges import prompts_from_calls
 from potstill.collect.calls.reading import read_calls
 from potstill.collect.pending import Estimate, estimate, reading_estimate
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.durable import read_lines
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Message, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import EndpointConfig, Recipe
+from potstill.rundir import readings_path
 from potstill.stages.collecting import asked_of_a_server, told
 
 
@@ -31,14 +33,18 @@ def server_estimates(recipe: Recipe, run: Path) -> list[tuple[str, Estimate]]:
     plan, given = _plan_and_given(recipe)
     found = [] if recipe.collect.answers_given else _asked(recipe, endpoint, plan, run)
     if endpoint.scores_text:
-        if not recipe.collect.answers_given:
-            longest = recipe.collect.max_tokens
-            train = [p for p in plan.train for _ in range(recipe.collect.samples)]
-            read = reading_estimate(endpoint, [(p.messages, longest) for p in train])
-        else:
-            read = reading_estimate(endpoint, given)
-        found.append(("answers to read", read))
+        # Of a server's own answers nobody knows which will come without log-probabilities.
+        longest = recipe.collect.max_tokens
+        own = [(p.messages, longest) for p in plan.train for _ in range(recipe.collect.samples)]
+        texts = given if recipe.collect.answers_given else own
+        found.append(("answers to read", reading_estimate(endpoint, texts, _have_been_read(run))))
     return found
+
+
+def _have_been_read(run: Path) -> int:
+    """Return how many texts the server of a run was given to read."""
+    lines = read_lines(readings_path(run))
+    return len({key for line in lines for key in line.get("read", ())})
 
 
 def _asked(

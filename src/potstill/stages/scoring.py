@@ -1,73 +1,82 @@
-"""Score: a server reads the stored answers that training has no targets of."""
+"""Read: a server reads the answers that were kept and of which there are no targets."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from potstill.collect.endpoint_scoring import (
-    GivenText,
-    score_by_endpoint,
-    scoring_note,
-    spent_on_scoring,
-)
+from potstill.collect.endpoint_scoring import GivenText, require_reading, score_by_endpoint
 from potstill.collect.pending import spent_on
+from potstill.collect.reading_log import ReadingLog
 from potstill.collect.targets import training_spec
-from potstill.curate.reasoning import training_text
 from potstill.exchanges.exchange import Exchange
-from potstill.job import Job, Text
-from potstill.models.endpoint.budget import Prices, Tokens
-from potstill.models.loaded import LoadedModel
+from potstill.job import Job
+from potstill.models.endpoint.budget import Tokens
 
 
-def read_again(job: Job) -> list[Exchange]:
-    """Return the stored exchanges that the server was given to read, beside any answering."""
-    read = job.read_by_server
-    rows = job.store.read() if read else []
-    return [r for r in rows if r.exchange_id in read and r.response_token_ids is None]
-
-
-def score_answers(job: Job, student: LoadedModel) -> dict[str, Any] | None:
-    """Have the teacher's server read the training answers without targets; return the figures.
-
-    None where it reads no given text. Answers with reasoning or tool calls keep none: what stands
-    in their place is not what the server would have gone on from.
-    """
+def reading_log(job: Job) -> ReadingLog | None:
+    """Return what the recipe's server was given to read so far; None where it reads nothing."""
     endpoint, tokens = job.recipe.teacher.endpoint, job.served_tokens
-    spec = training_spec(job.recipe.collect, job.recipe.train.temperature)
-    if endpoint is None or not endpoint.scores_text or tokens is None or spec is None:
+    if endpoint is None or not endpoint.scores_text or tokens is None:
         return None
-    read = job.read_by_server
-    texts = [t for t in job.texts(job.exchanges("train"), student) if _whole(t, job)]
-    missing = [_given(t) for t in texts if t.exchange.exchange_id not in read]
-    answered = [row for row in job.store.read() if row.teacher == job.teacher_identity]
+    return ReadingLog(job.run.readings_path, tokens.tokenizer_id)
+
+
+def spent_on_reading(job: Job) -> Tokens:
+    """Return what reading was charged with so far."""
+    log = reading_log(job)
+    return Tokens() if log is None else log.spent
+
+
+def check_reading(job: Job) -> None:
+    """Raise PotstillError where the server turns out to read nothing; asked once in a run."""
+    endpoint, tokens, log = job.recipe.teacher.endpoint, job.served_tokens, reading_log(job)
+    spec = training_spec(job.recipe.collect, job.recipe.train.temperature)
+    if endpoint is None or tokens is None or log is None or spec is None or log.reads:
+        return
+    spent, decision = spent_on(_answered(job)), job.scorer_decision
+    model = job.recipe.teacher.model
+    require_reading(endpoint, model, tokens, spec, log, decision, spent=spent)
+
+
+def read_answers(job: Job) -> dict[str, Any] | None:
+    """Have the server read the training answers without targets; return the figures.
+
+    None where it reads no given text. Answers with reasoning or tool calls are not given to it:
+    what it would have gone on from is more than their text.
+    """
+    endpoint, tokens, log = job.recipe.teacher.endpoint, job.served_tokens, reading_log(job)
+    spec = training_spec(job.recipe.collect, job.recipe.train.temperature)
+    if endpoint is None or tokens is None or log is None or spec is None:
+        return None
+    rows = [row for row in job.exchanges("train") if row.response_token_ids is None]
+    whole = [row for row in rows if _is_all(row) and job.learnt_whole(row)]
+    texts = [
+        GivenText(t.exchange.exchange_id, t.prompt_ids, t.response_ids)
+        for t in job.texts(whole, job.parent)
+    ]
     figures = score_by_endpoint(
         endpoint,
         job.recipe.teacher.model,
-        missing,
+        texts,
         tokens,
         spec,
         job.store,
+        log,
         job.scorer_decision,
-        spent=spent_on(answered) + _spent_on_reading(job, student),
+        spent=spent_on(_answered(job)),
         progress=job.progress,
     )
-    if missing:
-        job.progress.note(scoring_note(figures, job.recipe.cost.currency))
-    # What earlier calls of this run had read is paid for too.
-    prices = Prices(endpoint.price_in, endpoint.price_out)
-    return figures.record() | {"money": prices.of(_spent_on_reading(job, student))}
+    note = figures.sentence(job.recipe.cost.currency)
+    if len(rows) > len(whole):
+        note += f"; {len(rows) - len(whole)} with reasoning or tool calls were not read"
+    job.progress.note(f"read: {note}")
+    return figures.record() | {"note": note}
 
 
-def _spent_on_reading(job: Job, student: LoadedModel) -> Tokens:
-    return spent_on_scoring([_given(text) for text in job.texts(read_again(job), student)])
+def _is_all(row: Exchange) -> bool:
+    return not row.reasoning and not row.tool_calls
 
 
-def _given(text: Text) -> GivenText:
-    return GivenText(text.exchange.exchange_id, text.prompt_ids, text.response_ids)
-
-
-def _whole(text: Text, job: Job) -> bool:
-    """Tell whether what is learnt is all that was answered: only then is it the server's text."""
-    row, how = text.exchange, job.recipe.curate.reasoning
-    whole = not row.reasoning and not row.tool_calls
-    return whole and training_text(row, how) == row.response
+def _answered(job: Job) -> list[Exchange]:
+    """Return the answers that the server gave itself, which were charged for."""
+    return [row for row in job.store.read() if row.teacher == job.scorer_identity]

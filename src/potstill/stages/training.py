@@ -17,7 +17,6 @@ from potstill.job import Job, Text, record
 from potstill.models.load import locate, save
 from potstill.recipe import TrainConfig
 from potstill.stages.inputs import text_validation, validation
-from potstill.stages.scoring import score_answers
 from potstill.terms.gate import decide, stricter
 from potstill.terms.licences import licence_of
 from potstill.train.examples import TrainingExample
@@ -43,11 +42,10 @@ def train_student(
     """Train the untrained student once and save what comes out; return the figures."""
     student = job.load_student(job.untrained, trainable=True)
     only_text = config.cross_entropy == 1
-    scored = None if only_text else score_answers(job, student)
     texts = job.texts(job.exchanges("train"), student)
     spec = training_spec(job.recipe.collect, config.temperature) or HIDDEN_FP16
     stored = {t.exchange.exchange_id for t in texts if t.unchanged}
-    stored &= job.store.target_ids(job.teacher_identity, spec)
+    stored &= job.store.target_ids(job.scorer_identity, spec)
     answers = len(texts)
     if not job.open and not only_text:
         texts = _learnable(job, config, texts, stored)
@@ -86,7 +84,6 @@ def train_student(
         "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
         "scored_again": len(texts) - len(stored) if scores and not only_text else 0,
         "left_out": answers - len(texts),
-        **({} if scored is None else {"scored": scored}),
     }
 
 
@@ -95,7 +92,7 @@ def _target_source(
 ) -> StoredTargets:
     """Return where targets come from: the store, beside it the teacher, or a server's text."""
     scorer = Scorer(
-        job.teacher_identity,
+        job.scorer_identity,
         job.teacher_head if job.open else None,
         job.vocabulary,
         job.teacher if scores else None,

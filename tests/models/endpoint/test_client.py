@@ -141,7 +141,7 @@ def test_a_prompt_that_is_refused_is_asked_once(
 ) -> None:
     with FaultServer(Behaviour(status=(status, {"error": body}))) as server:
         outcome, _ = asked(server, key=KEY)
-    assert outcome == Failure(reason)
+    assert outcome == Failure(reason, final=True)
     assert server.requests == 1
 
 
@@ -207,7 +207,7 @@ def test_a_403_after_answers_is_that_prompts_alone() -> None:
             return await client.ask(REQUEST)
 
     with FaultServer() as server:
-        assert asyncio.run(main(server)) == Failure("status 403 (moderation)")
+        assert asyncio.run(main(server)) == Failure("status 403 (moderation)", final=True)
 
 
 def test_a_key_comes_from_the_environment_alone() -> None:
@@ -234,7 +234,7 @@ def test_no_key_in_logs_or_representations(caplog: pytest.LogCaptureFixture) -> 
 
 def test_a_response_that_holds_the_key_is_not_kept() -> None:
     with FaultServer(Behaviour(key=KEY, text=f'"your key is {KEY}"')) as server:
-        assert asked(server, key=KEY)[0] == Failure("the response holds the key")
+        assert asked(server, key=KEY)[0] == Failure("the response holds the key", final=True)
 
 
 def test_a_budget_is_kept_and_nothing_is_asked_beyond_it() -> None:

@@ -25,13 +25,24 @@ def parsed(rows: Any, **fields: Any) -> ScoredText:
 
 
 def test_ids_are_sent_and_nothing_is_truncated() -> None:
-    assert scoring_body(IDS, "m", 2) == {
+    plain = {
         "model": "m",
         "prompt": [5, 7, 9],
         "max_tokens": 1,
         "temperature": 1.0,
+        "top_p": 1.0,
         "prompt_logprobs": 2,
     }
+    assert scoring_body(IDS, "m", 2) == plain
+    # A hosted service refuses fields that it does not know.
+    assert scoring_body(IDS, "m", 2, spell_out=True) == plain | {"top_k": -1, "min_p": 0.0}
+
+
+def test_what_is_asked_of_a_chat_alone_is_not_sent() -> None:
+    extra = {"priority": 3, "logprobs": True, "max_tokens": 900, "tools": [], "min_p": None}
+    body = scoring_body(IDS, "m", 2, spell_out=True, extra=extra)
+    assert body["priority"] == 3 and body["max_tokens"] == 1
+    assert not {"logprobs", "tools", "min_p"} & set(body)
 
 
 def test_every_id_but_the_first_has_its_likeliest_tokens() -> None:

@@ -61,10 +61,14 @@ class _Call(Generic[_A]):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a prompt has no answer. `budget`: asking it could have exceeded the budget."""
+    """Why a prompt has no answer. `budget`: asking it could have exceeded the budget.
+
+    `final`: the server refuses this prompt, and would each time.
+    """
 
     reason: str
     kind: Literal["prompt", "budget"] = "prompt"
+    final: bool = False
 
 
 def key_of(config: EndpointConfig, environ: Mapping[str, str]) -> str | None:
@@ -174,10 +178,11 @@ class EndpointClient:
 
         Raises PotstillError where no other text would fare better.
         """
+        body = scoring_body(ids, self.model, count, spell_out=self._own, extra=self.config.extra)
         return await self._tried(
             _Call(
                 "completions",
-                json.dumps(scoring_body(ids, self.model, count)).encode(),
+                json.dumps(body).encode(),
                 1,
                 Tokens(len(ids), 1),
                 partial(parse_scores, ids=ids),
@@ -200,7 +205,7 @@ class EndpointClient:
                 or limits >= self.config.tries * _RATE_LIMIT_PATIENCE
                 or (outcome.asked_wait_s or 0) > _LONGEST_WAIT_S
             ):
-                return Failure(outcome.reason)
+                return Failure(outcome.reason, final=outcome.verdict == "final")
             self.retries += 1
             await asyncio.sleep(wait_s(outcome.asked_wait_s, faults + limits, random.random()))
 

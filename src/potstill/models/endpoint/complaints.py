@@ -26,6 +26,14 @@ def no_openai_server(config: EndpointConfig, found: str) -> PotstillError:
     )
 
 
+def reads_no_text(config: EndpointConfig, status: int) -> PotstillError:
+    """It answers chats and has no place to send text to."""
+    return PotstillError(
+        f"the server at {origin_of(config.url)} reads no given text (completions gave status "
+        f"{status}); take one that does (vLLM), or start over without teacher.endpoint.scores_text"
+    )
+
+
 def key_not_set(config: EndpointConfig) -> PotstillError:
     """The environment variable is not there."""
     return PotstillError(

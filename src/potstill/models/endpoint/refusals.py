@@ -63,6 +63,8 @@ def setback_of(
         raise complaints.key_refused(config, status)
     if status == 402 or "insufficient_quota" in words:
         raise complaints.out_of_credit(config, status)
+    if path == "completions" and status in (404, 405, 410, 501) and not _NO_MODEL.search(words):
+        raise complaints.reads_no_text(config, status)
     if status == 404 or (status == 400 and _NO_MODEL.search(words)):
         raise (
             complaints.unknown_model(config, model, offered)

@@ -18,6 +18,20 @@ from potstill.models.endpoint.wire import (
     usage_of,
 )
 
+# What a recipe may add to requests for answers, and means nothing, or something else, here.
+_OF_ANSWERS = (
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "reasoning_effort",
+    "response_format",
+    "return_tokens_as_token_ids",
+    "stop",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+)
+
 
 @dataclass(frozen=True)
 class ScoredText:
@@ -33,18 +47,26 @@ class ScoredText:
     fingerprint: str | None
 
 
-def scoring_body(ids: Sequence[int], model: str, count: int) -> dict[str, Any]:
+def scoring_body(
+    ids: Sequence[int],
+    model: str,
+    count: int,
+    *,
+    spell_out: bool = False,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the JSON body that asks for the `count` likeliest tokens at each of `ids`.
 
-    One token has to be generated, which is thrown away; nothing is truncated for it.
+    One token has to be generated, which is thrown away. `spell_out` also states what truncates
+    nothing, as for an answer: a server that tells its distribution after truncation tells it
+    whole. `extra` is merged in but for what asks a chat for something.
     """
-    return {
-        "model": model,
-        "prompt": list(ids),
-        "max_tokens": 1,
-        "temperature": 1.0,
-        "prompt_logprobs": count,
-    }
+    body: dict[str, Any] = {"model": model, "temperature": 1.0, "top_p": 1.0}
+    if spell_out:
+        body |= {"top_k": -1, "min_p": 0.0}
+    body |= {name: value for name, value in (extra or {}).items() if name not in _OF_ANSWERS}
+    body |= {"prompt": list(ids), "max_tokens": 1, "prompt_logprobs": count}
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def parse_scores(content: bytes, ids: Sequence[int]) -> ScoredText:
