@@ -36,10 +36,10 @@ import httpx2
 
 from fault_server import Behaviour, FaultServer
 from llama_server import MODEL, PACKAGE, started
-from potstill.collect.endpoint import collect_from_endpoint
-from potstill.collect.endpoint_figures import EndpointFigures
-from potstill.collect.pending import seed_of, wanted_of
 from potstill.collect.prompts import plan_prompts
+from potstill.collect.served.answers import collect_from_endpoint
+from potstill.collect.served.figures import EndpointFigures
+from potstill.collect.served.pending import seed_of, wanted_of
 from potstill.exchanges.exchange import Prompt, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.endpoint.wire import ChatRequest, request_body

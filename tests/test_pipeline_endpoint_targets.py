@@ -12,8 +12,8 @@ import pytest
 import pipeline_runs
 from fault_server import Behaviour, FaultServer
 from llama_server import MODEL, PACKAGE
-from potstill.collect import endpoint
-from potstill.collect.endpoint_targets import TeacherTokens
+from potstill.collect.served import answers as endpoint
+from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore

@@ -12,7 +12,7 @@ import pytest
 
 import pipeline_runs
 from fault_server import FaultServer
-from potstill.collect.endpoint_targets import TeacherTokens
+from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.models.load import load
 from potstill.recipe import Recipe

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from potstill.collect.calls.exchanges import require_terms
 from potstill.collect.calls.reading import Log, read_calls
-from potstill.collect.endpoint_targets import TeacherTokens
+from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
 from potstill.curate.reasoning import training_text
 from potstill.errors import PotstillError

@@ -9,10 +9,10 @@ from typing import Any
 
 from potstill.collect.answers import Question, collect, gold_exchanges, plan_waves, questions
 from potstill.collect.calls.exchanges import exchanges_from_calls, prompts_from_calls
-from potstill.collect.endpoint import collect_from_endpoint
-from potstill.collect.endpoint_figures import EndpointFigures
 from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.collect.served.answers import collect_from_endpoint
+from potstill.collect.served.figures import EndpointFigures
 from potstill.collect.sources import MAGPIE
 from potstill.collect.targets import target_specs, training_spec
 from potstill.collect.task_rows import read_known

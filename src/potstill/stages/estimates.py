@@ -7,8 +7,8 @@ from pathlib import Path
 
 from potstill.collect.calls.exchanges import prompts_from_calls
 from potstill.collect.calls.reading import read_calls
-from potstill.collect.pending import Estimate, estimate, reading_estimate
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.collect.served.pending import Estimate, estimate, reading_estimate
 from potstill.durable import read_lines
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Message, prompt_id_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from potstill.collect.endpoint_scoring import GivenText, require_reading, score_by_endpoint
-from potstill.collect.pending import spent_on
-from potstill.collect.reading_log import ReadingLog
+from potstill.collect.served.pending import spent_on
+from potstill.collect.served.reading import GivenText, require_reading, score_by_endpoint
+from potstill.collect.served.reading_log import ReadingLog
 from potstill.collect.targets import training_spec
 from potstill.exchanges.exchange import Exchange
 from potstill.job import Job

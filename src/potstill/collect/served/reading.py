@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from potstill.collect.endpoint_figures import amount
-from potstill.collect.endpoint_targets import NoTargets, TeacherTokens, given_tokens
-from potstill.collect.reading_log import Reading, ReadingLog
+from potstill.collect.served.figures import amount
+from potstill.collect.served.reading_log import Reading, ReadingLog
+from potstill.collect.served.targets import NoTargets, TeacherTokens, given_tokens
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore

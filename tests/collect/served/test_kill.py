@@ -13,9 +13,9 @@ import pytest
 
 import scoring_server
 from fault_server import Behaviour, FaultServer
-from potstill.collect.endpoint import collect_from_endpoint
-from potstill.collect.endpoint_figures import EndpointFigures
-from potstill.collect.endpoint_targets import TeacherTokens
+from potstill.collect.served.answers import collect_from_endpoint
+from potstill.collect.served.figures import EndpointFigures
+from potstill.collect.served.targets import TeacherTokens
 from potstill.exchanges.exchange import Prompt, prompt_id_of
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore

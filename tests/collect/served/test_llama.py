@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from llama_server import MODEL, PACKAGE
-from potstill.collect.endpoint import collect_from_endpoint
-from potstill.collect.endpoint_figures import EndpointFigures
-from potstill.collect.endpoint_targets import TeacherTokens
+from potstill.collect.served.answers import collect_from_endpoint
+from potstill.collect.served.figures import EndpointFigures
+from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
 from potstill.exchanges.specs import TargetSpec

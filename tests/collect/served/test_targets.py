@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from potstill.collect.endpoint_targets import NoTargets, TeacherTokens, likeliest_tokens
+from potstill.collect.served.targets import NoTargets, TeacherTokens, likeliest_tokens
 from potstill.models.endpoint.wire import Choice, ScoredToken
 
 

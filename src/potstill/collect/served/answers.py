@@ -9,10 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from potstill.collect.endpoint_figures import EndpointFigures, Stopped, amount
-from potstill.collect.endpoint_rows import RowFacts, RowWriter, rows_of
-from potstill.collect.endpoint_targets import TeacherTokens
-from potstill.collect.pending import (
+from potstill.collect.served.figures import EndpointFigures, Stopped, amount
+from potstill.collect.served.pending import (
     Wanted,
     identity_of_teacher,
     sampling_key,
@@ -20,6 +18,8 @@ from potstill.collect.pending import (
     spent_on,
     wanted_of,
 )
+from potstill.collect.served.rows import RowFacts, RowWriter, rows_of
+from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from fault_server import HARMLESS, Behaviour, FaultServer, error
-from potstill.collect import endpoint
-from potstill.collect.endpoint import collect_from_endpoint
-from potstill.collect.endpoint_figures import EndpointFigures
-from potstill.collect.pending import estimate, wanted_of
+from potstill.collect.served import answers as endpoint
+from potstill.collect.served.answers import collect_from_endpoint
+from potstill.collect.served.figures import EndpointFigures
+from potstill.collect.served.pending import estimate, wanted_of
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
 from potstill.exchanges.store import ExchangeStore

@@ -15,14 +15,14 @@ import torch
 
 import pipeline_runs
 from fault_server import Behaviour, FaultServer, error, send
-from potstill.collect.endpoint_scoring import (
+from potstill.collect.served.reading import (
     GivenText,
     ScoringFigures,
     require_reading,
     score_by_endpoint,
 )
-from potstill.collect.endpoint_targets import TeacherTokens
-from potstill.collect.reading_log import ReadingLog
+from potstill.collect.served.reading_log import ReadingLog
+from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, prompt_id_of
 from potstill.exchanges.forming import formed
@@ -264,7 +264,7 @@ def test_a_killed_call_has_stored_what_came(
 ) -> None:
     script = tmp_path / "read.py"
     script.write_text(_KILLED, encoding="utf-8")
-    places = (str(Path(__file__).parent), str(Path(__file__).parents[1]))
+    places = (str(Path(__file__).parent), str(Path(__file__).parents[2]))
     process = subprocess.Popen(
         [sys.executable, str(script), str(nano_llama), str(tmp_path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*places, *sys.path])},
@@ -286,8 +286,8 @@ def test_a_killed_call_has_stored_what_came(
 _KILLED = """
 import asyncio, sys
 from pathlib import Path
-import test_endpoint_scoring as tests
-from potstill.collect.endpoint_targets import TeacherTokens
+import test_reading as tests
+from potstill.collect.served.targets import TeacherTokens
 from potstill.models.load import load
 
 class Silent(tests.ReadingServer):

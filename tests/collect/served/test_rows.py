@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from potstill.collect.endpoint_rows import RowFacts, RowWriter, rows_of
+from potstill.collect.served.rows import RowFacts, RowWriter, rows_of
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.endpoint.budget import Tokens
