@@ -63,7 +63,9 @@ def claims_of(
         ),
         "flops_vs_from_scratch": (evaluation["cost"]["ratio_flops"], "ratio"),
     }
-    return {name: {"value": v, "unit": unit, "runs": 1} for name, (v, unit) in values.items()}
+    # With one wave there is no share before the last one.
+    known = {name: pair for name, pair in values.items() if pair[0] is not None}
+    return {name: {"value": v, "unit": unit, "runs": 1} for name, (v, unit) in known.items()}
 
 
 if __name__ == "__main__":
