@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from potstill.models.endpoint.scoring import ScoredText, parse_scores, scoring_body
 from potstill.models.endpoint.wire import UnreadableAnswer
 
 IDS = (5, 7, 9)
+NAMES = st.sampled_from(["7", "9", "x", "logprob", "decoded_token", "prompt_logprobs", "usage"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=25,
+)
 ROWS = [
     None,
     {"7": {"logprob": -0.5, "rank": 1, "decoded_token": " b"}, "3": {"logprob": -2.0}},
@@ -70,6 +79,14 @@ def test_every_id_but_the_first_has_its_likeliest_tokens() -> None:
 )
 def test_what_is_not_of_the_given_ids_is_none(rows: Any) -> None:
     assert parsed(rows).scores is None
+
+
+@given(JSON)
+def test_no_json_breaks_it(value: Any) -> None:
+    told = parsed(value)
+    assert told.scores is None or len(told.scores) == 2
+    with suppress(UnreadableAnswer):
+        parse_scores(json.dumps({"choices": value}).encode(), IDS)
 
 
 @pytest.mark.parametrize(

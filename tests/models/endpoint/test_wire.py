@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from potstill.models.endpoint.wire import (
@@ -151,6 +151,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@example([{"finish_reason": [], "message": {}}])
 def test_no_json_breaks_it(value: Any) -> None:
     content = json.dumps({"choices": value} if isinstance(value, list) else value).encode()
     try:

@@ -208,7 +208,7 @@ def _choice(raw: Any) -> Choice | str:
     finish = raw.get("finish_reason")
     if finish == "content_filter":
         return "withheld by the server's content filter"
-    if finish not in _FINISHES:
+    if not isinstance(finish, str) or finish not in _FINISHES:
         return "no known finish reason"
     calls = message.get("tool_calls")
     called = json.dumps(calls, sort_keys=True, ensure_ascii=False) if calls else None
