@@ -193,17 +193,23 @@ def evenly(teacher: LoadedModel, share: float) -> Cut | PotstillError:
     return PotstillError(f"two blocks are more than {share:.0%} of the parameters")
 
 
-def measured(
-    job: Job, cut: Cut, calibration: Sequence[Sequence[int]], *, heals: bool
-) -> dict[str, Any]:
-    """Make a student, measure it, train it, and measure it again."""
+def make_untrained(
+    job: Job, cut: Cut, calibration: Sequence[Sequence[int]], *, heals: bool = True
+) -> int:
+    """Save the student that a cut describes as the run's untrained one; return its parameters."""
     student, job.vocabulary = pruned(job.teacher, cut)
     if heals and (cut.blocks or cut.channels or cut.kv_heads):
         rows = as_student_reads(job.teacher, student, job.vocabulary, calibration)
         healed(job.teacher, student, cut, rows, job.recipe.shrink, job.progress)
-    parameters = parameter_count(student.network)
     save(student, job.untrained)
-    del student
+    return parameter_count(student.network)
+
+
+def measured(
+    job: Job, cut: Cut, calibration: Sequence[Sequence[int]], *, heals: bool
+) -> dict[str, Any]:
+    """Make a student, measure it, train it, and measure it again."""
+    parameters = make_untrained(job, cut, calibration, heals=heals)
     trained = [at_rate(job, rate) for rate in RATES]
     best = min(trained, key=lambda found: float(found["validation_kl"]))
     models = {

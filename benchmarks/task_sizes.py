@@ -25,18 +25,15 @@ from potstill.cli.common import progress_for
 from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.job import Job
-from potstill.models.load import save
 from potstill.models.memory import release_freed
 from potstill.recipe_io import read_recipe
 from potstill.rundir import RunDir
 from potstill.shrink.choose import cuts_along
 from potstill.shrink.cut import Cut
-from potstill.shrink.making import pruned
-from potstill.shrink.shrink import healed
-from potstill.shrink.trials import as_student_reads, record
+from potstill.shrink.trials import record
 from potstill.stages.inputs import calibration_rows, token_weights, validation
 from potstill.stages.training import train_student
-from shrink import until_stopped
+from shrink import make_untrained, until_stopped
 
 SHARES = (0.75, 0.6, 0.45, 0.3)
 SETTINGS = [
@@ -109,12 +106,7 @@ def student_of(
     teacher: list[str],
 ) -> dict[str, Any]:
     """Make a student, train it, and score its answers beside the teacher's."""
-    student, job.vocabulary = pruned(job.teacher, cut)
-    rows = as_student_reads(job.teacher, student, job.vocabulary, calibration)
-    healed(job.teacher, student, cut, rows, job.recipe.shrink, job.progress)
-    parameters = parameter_count(student.network)
-    save(student, job.untrained)
-    del student
+    parameters = make_untrained(job, cut, calibration)
     shutil.rmtree(job.run.root / "checkpoints", ignore_errors=True)
     train_student(job, job.recipe.train, "checkpoints", job.run.student, log_as=None)
     told = answers(job.load_student(job.run.student), asked, job.recipe)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ from potstill import pipeline
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.rundir import RunDir
+
+PLACES = ("harbour", "station", "market", "library", "museum", "bridge", "tower", "garden")
+THINGS = ("boat", "train", "apple", "book", "statue", "lamp", "bell", "rose", "map", "coat")
 
 
 class Noted(Silent):
@@ -49,6 +54,18 @@ def recipe_values(teacher: Path | str, source: Path | str, **sections: Any) -> d
         merged = {**values.get(name, {}), **section} if isinstance(section, dict) else section
         values[name] = merged
     return values
+
+
+def write_calls(path: Path) -> Path:
+    """Write a log of ninety short calls, as chats."""
+    draw, lines = random.Random(1), []
+    for number in range(90):
+        asked = f"Where is the {draw.choice(THINGS)} number {number} {draw.choice(THINGS)}?"
+        told = f"Near the {draw.choice(PLACES)}."
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]
+        lines.append(json.dumps({"messages": messages}))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
 
 
 def run(values: dict[str, Any], out: Path, **options: Any) -> tuple[RunDir, list[str]]:

@@ -12,6 +12,7 @@ import pytest
 
 import pipeline_runs
 from fault_server import FaultServer
+from pipeline_runs import PLACES, THINGS
 from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.models.load import load
@@ -21,22 +22,10 @@ from reading_server import ReadingServer
 from scoring_server import COUNT, ScoringServer
 from served_runs import loss_by_hand, opened
 
-PLACES = ("harbour", "station", "market", "library", "museum", "bridge", "tower", "garden")
-THINGS = ("boat", "train", "apple", "book", "statue", "lamp", "bell", "rose", "map", "coat")
-
 
 @pytest.fixture
 def calls(tmp_path: Path) -> Path:
-    """A log of ninety calls, one of which thinks aloud."""
-    draw, lines = random.Random(1), []
-    for number in range(90):
-        asked = f"Where is the {draw.choice(THINGS)} number {number} {draw.choice(THINGS)}?"
-        told = f"Near the {draw.choice(PLACES)}."
-        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]
-        lines.append(json.dumps({"messages": messages}))
-    path = tmp_path / "calls.jsonl"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
+    return pipeline_runs.write_calls(tmp_path / "calls.jsonl")
 
 
 def values_for(url: str, student: Path, calls: Path, **train: Any) -> dict[str, Any]:

@@ -12,12 +12,10 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
 import pipeline_runs
+from pipeline_runs import PLACES, THINGS
 from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import Recipe
-
-PLACES = ("harbour", "station", "market", "library", "museum", "bridge", "tower", "garden")
-THINGS = ("boat", "train", "apple", "book", "statue", "lamp", "bell", "rose", "map", "coat")
 
 
 @pytest.fixture
@@ -98,15 +96,7 @@ def test_a_student_is_cut_from_the_model_that_the_recipe_names(
 
 
 def test_past_calls_are_learnt_from(nano_llama: Path, tmp_path: Path) -> None:
-    draw = random.Random(1)
-    lines = []
-    for number in range(90):
-        asked = f"Where is the {draw.choice(THINGS)} number {number} {draw.choice(THINGS)}?"
-        told = f"Near the {draw.choice(PLACES)}."
-        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]
-        lines.append(json.dumps({"messages": messages}))
-    path = tmp_path / "calls.jsonl"
-    path.write_text("\n".join(lines), encoding="utf-8")
+    path = pipeline_runs.write_calls(tmp_path / "calls.jsonl")
     values = pipeline_runs.recipe_values(
         "some-model",
         "unused",

@@ -23,7 +23,7 @@ from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job, held_out_sampling, record, train_sampling
 from potstill.models.sampling import Sampling
 from potstill.recipe import Recipe
-from potstill.stages.scoring import check_reading, spent_on_reading
+from potstill.stages.reading import check_reading, spent_on_reading
 
 # Who answered, where the rows came with their answers.
 GOLD = "gold"

@@ -19,7 +19,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches
 from potstill.progress import Progress
 from potstill.recipe import PromptsConfig
-from potstill.stages.scoring import read_answers
+from potstill.stages.reading import read_answers
 
 # A judge's answer is a score and little else.
 _JUDGE_TOKENS = 48

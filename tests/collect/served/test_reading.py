@@ -356,6 +356,35 @@ def test_a_server_that_reads_no_text_is_found_out_early(
     assert figures.scored == 40
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "fields", "words"),
+    [
+        (
+            Behaviour(model=MODEL, rate=1.0, faults=("503",)),
+            {},
+            r"did not answer .* status 503 \(1",
+        ),
+        (Behaviour(model=MODEL), {"budget_tokens": 3}, "the budget is used up before"),
+    ],
+)
+def test_an_outage_is_no_answer_to_whether_it_reads(
+    behaviour: Behaviour,
+    fields: dict[str, Any],
+    words: str,
+    reader: LoadedModel,
+    tokens: TeacherTokens,
+    tmp_path: Path,
+) -> None:
+    with ReadingServer(reader, behaviour) as server:
+        endpoint = {"url": server.url, "provider": "test", "top_logprobs": COUNT, "tries": 1}
+        config = EndpointConfig(**(endpoint | fields))
+        decision = decide(MODEL, evidence_of_endpoint(server.url, MODEL), TermsConfig())
+        log = log_of(tmp_path, tokens)
+        with pytest.raises(PotstillError, match=words):
+            require_reading(config, MODEL, tokens, SPEC, log, decision)
+        assert not log.readings
+
+
 def test_a_server_without_completions_is_named_as_such(
     reader: LoadedModel, tokens: TeacherTokens, texts: list[GivenText], tmp_path: Path
 ) -> None:

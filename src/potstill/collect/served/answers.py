@@ -64,8 +64,8 @@ def collect_from_endpoint(
     """Ask a server for every response that is not stored yet; durable as they come.
 
     `decision` is the terms gate's; it raises where the teacher's outputs may not be used. What
-    stored responses of this teacher took counts towards the budget, and what else was `spent` on
-    it. With the teacher's `tokens`
+    stored responses of this teacher took, and what else was `spent` on it, counts towards the
+    budget. With the teacher's `tokens`
     and a `spec` of top-k, the server's log-probabilities are stored as targets, in one transaction
     with their responses. Raises PotstillError where no prompt could fare better: no server, a
     wrong key or model, a full disk, targets that no response has.

@@ -98,13 +98,7 @@ def estimate(
         sum(_prompt_tokens(w.prompt.messages, tokenizer) for w in wanted),
         responses * sampling.max_tokens,
     )
-    return Estimate(
-        prompts=len(wanted),
-        responses=responses,
-        prompt_tokens=tokens.prompt,
-        most_response_tokens=tokens.response,
-        money=Prices(config.price_in, config.price_out).of(tokens),
-    )
+    return _estimate(config, len(wanted), tokens, responses)
 
 
 def reading_estimate(
@@ -120,11 +114,15 @@ def reading_estimate(
         + (answer if isinstance(answer, int) else likely_prompt_tokens([answer]))
         for messages, answer in texts
     )[done:]
-    count = len(lengths)
-    tokens = Tokens(sum(lengths), count)
+    return _estimate(config, len(lengths), Tokens(sum(lengths), len(lengths)))
+
+
+def _estimate(
+    config: EndpointConfig, prompts: int, tokens: Tokens, responses: int | None = None
+) -> Estimate:
     return Estimate(
-        prompts=count,
-        responses=count,
+        prompts=prompts,
+        responses=prompts if responses is None else responses,
         prompt_tokens=tokens.prompt,
         most_response_tokens=tokens.response,
         money=Prices(config.price_in, config.price_out).of(tokens),

@@ -23,6 +23,7 @@ from potstill.models.endpoint.identity import Served, endpoint_identity
 from potstill.models.endpoint.refusals import TOO_LONG
 from potstill.models.endpoint.running import run_async
 from potstill.models.endpoint.scoring import ScoredText
+from potstill.models.endpoint.wire import ScoredToken
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision
@@ -33,8 +34,6 @@ _GROUP_S = 0.2
 _NONE_HAS = 16
 # So many tries in a row that brought no answer mean that the trouble is not the texts'.
 _HOPELESS = 50
-
-
 _PROBE = "A short text, to see whether the server reads it."
 
 
@@ -112,12 +111,9 @@ def score_by_endpoint(
     left = [text for text in texts if text.exchange_id not in settled]
     prices = Prices(config.price_in, config.price_out)
     if left:
-        key = key_of(config, os.environ if environ is None else environ)
-        before = log.spent + (spent or Tokens())
-        budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before)
+        client = _client(config, model, log, spent, environ)
         with progress.step("read", total=len(texts), unit="texts") as step:
             step.advance(len(texts) - len(left))
-            client = EndpointClient(config, model, key=key, budget=budget)
             work = _Scoring(client, identity, tokens, spec, store, log, progress, step)
             work.had_targets = bool(having)
             run_async(work.score_all(left))
@@ -153,10 +149,7 @@ def require_reading(
     decision.require()
     assert spec.count is not None
     ids, count = tokens.tokenizer(_PROBE)["input_ids"], spec.count
-    key = key_of(config, os.environ if environ is None else environ)
-    prices, before = Prices(config.price_in, config.price_out), log.spent + (spent or Tokens())
-    budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before)
-    client = EndpointClient(config, model, key=key, budget=budget)
+    client = _client(config, model, log, spent, environ)
 
     async def probe() -> Asked[ScoredText] | Failure:
         async with client:
@@ -165,15 +158,50 @@ def require_reading(
 
     outcome = run_async(probe())
     if not isinstance(outcome, Asked):
-        raise _tells_nothing(outcome.reason)
+        if outcome.kind == "budget":
+            raise _over_budget()
+        raise _tells_nothing(outcome.reason) if outcome.final else _no_answer({outcome.reason: 1})
     try:
-        if outcome.answer.scores is None:
-            raise NoTargets("the server tells nothing of given text")
-        given_tokens(outcome.answer.scores, tokens, count)
+        given_tokens(_told(outcome.answer), tokens, count)
     except NoTargets as error:
         log.add({"probe": Reading(outcome.used, str(error))})
         raise _tells_nothing(str(error)) from None
     log.add({"probe": Reading(outcome.used)})
+
+
+def _client(
+    config: EndpointConfig,
+    model: str,
+    log: ReadingLog,
+    spent: Tokens | None,
+    environ: Mapping[str, str] | None,
+) -> EndpointClient:
+    """Return the server, with all that was read so far in its budget."""
+    key = key_of(config, os.environ if environ is None else environ)
+    prices, before = Prices(config.price_in, config.price_out), log.spent + (spent or Tokens())
+    budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before)
+    return EndpointClient(config, model, key=key, budget=budget)
+
+
+def _told(answer: ScoredText) -> tuple[ScoredToken, ...]:
+    if answer.scores is None:
+        raise NoTargets("the server tells nothing of given text")
+    return answer.scores
+
+
+def _over_budget() -> PotstillError:
+    return PotstillError(
+        "the budget is used up before all text was read by the server; raise "
+        "teacher.endpoint.budget or budget_tokens and run the same command again to go on"
+    )
+
+
+def _no_answer(reasons: Mapping[str, int]) -> PotstillError:
+    said = ", ".join(f"{why} ({count})" for why, count in reasons.items())
+    return PotstillError(
+        f"the server did not answer for {sum(reasons.values())} texts that it was to read: {said}; "
+        "what was read is stored, run the same command again when it does"
+    )
 
 
 def _tells_nothing(reason: str) -> PotstillError:
@@ -234,16 +262,9 @@ class _Scoring:
     def require_all(self) -> None:
         """Raise PotstillError where text is unread; what was in flight is stored by now."""
         if self._over_budget:
-            raise PotstillError(
-                "the budget is used up before all text was read by the server; raise "
-                "teacher.endpoint.budget or budget_tokens and run the same command again to go on"
-            )
+            raise _over_budget()
         if self._unread:
-            reasons = ", ".join(f"{why} ({n})" for why, n in self._unread.most_common())
-            raise PotstillError(
-                f"the server did not answer for {self._unread.total()} texts that it was to read: "
-                f"{reasons}; what was read is stored, run the same command again when it does"
-            )
+            raise _no_answer(dict(self._unread.most_common()))
 
     async def _score(self, text: GivenText) -> None:
         assert self._spec.count is not None
@@ -271,10 +292,8 @@ class _Scoring:
         assert self._spec.count is not None
         if not text.prompt_ids:
             raise NoTargets("no prompt to read")
-        if answer.scores is None:
-            raise NoTargets("the server tells nothing of given text")
         # The first id has no entry: what precedes token t is told at t - 1 of the rest.
-        of_response = answer.scores[len(text.prompt_ids) - 1 :]
+        of_response = _told(answer)[len(text.prompt_ids) - 1 :]
         return given_tokens(of_response, self._tokens, self._spec.count)
 
     def _failed(self, text: GivenText, outcome: Failure) -> None:
