@@ -168,6 +168,9 @@ def test_a_servers_own_answers_without_numbers_are_read_afterwards(
         values["prompts"]["source"] = str(nano_prompts)
         values["collect"] |= {"calls": None, "max_tokens": 24}
         values["evaluate"]["greedy"] = False
+        pipeline_runs.run(values, tmp_path / "run", until="collect")
+        estimated = dict(server_estimates(Recipe.model_validate(values), tmp_path / "run"))
+        assert estimated["answers to read"].prompts == 60  # the first look is none of them
         run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
         read = [body for body in server.bodies if "prompt" in body]
     job, rows, targets = opened(values, run.root)

@@ -9,6 +9,7 @@ from potstill.collect.calls.exchanges import prompts_from_calls
 from potstill.collect.calls.reading import read_calls
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.collect.served.pending import Estimate, estimate, reading_estimate
+from potstill.collect.served.reading_log import PROBE
 from potstill.durable import read_lines
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Message, prompt_id_of
@@ -44,7 +45,7 @@ def server_estimates(recipe: Recipe, run: Path) -> list[tuple[str, Estimate]]:
 def _have_been_read(run: Path) -> int:
     """Return how many texts the server of a run was given to read."""
     lines = read_lines(readings_path(run))
-    return len({key for line in lines for key in line.get("read", ())})
+    return len({key for line in lines for key in line.get("read", ())} - {PROBE})
 
 
 def _asked(

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from potstill.collect.served.figures import amount
-from potstill.collect.served.reading_log import Reading, ReadingLog
+from potstill.collect.served.reading_log import PROBE, Reading, ReadingLog
 from potstill.collect.served.targets import NoTargets, TeacherTokens, given_tokens
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
@@ -34,7 +34,7 @@ _GROUP_S = 0.2
 _NONE_HAS = 16
 # So many tries in a row that brought no answer mean that the trouble is not the texts'.
 _HOPELESS = 50
-_PROBE = "A short text, to see whether the server reads it."
+_SHORT_TEXT = "A short text, to see whether the server reads it."
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def require_reading(
     """
     decision.require()
     assert spec.count is not None
-    ids, count = tokens.tokenizer(_PROBE)["input_ids"], spec.count
+    ids, count = tokens.tokenizer(_SHORT_TEXT)["input_ids"], spec.count
     client = _client(config, model, log, spent, environ)
 
     async def probe() -> Asked[ScoredText] | Failure:
@@ -164,9 +164,9 @@ def require_reading(
     try:
         given_tokens(_told(outcome.answer), tokens, count)
     except NoTargets as error:
-        log.add({"probe": Reading(outcome.used, str(error))})
+        log.add({PROBE: Reading(outcome.used, str(error))})
         raise _tells_nothing(str(error)) from None
-    log.add({"probe": Reading(outcome.used)})
+    log.add({PROBE: Reading(outcome.used)})
 
 
 def _client(

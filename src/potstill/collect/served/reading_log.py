@@ -14,6 +14,9 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import canonical_json
 from potstill.models.endpoint.budget import Tokens
 
+# Under this key stands the short text that tells whether a server reads at all.
+PROBE = "probe"
+
 
 @dataclass(frozen=True)
 class Reading:
