@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 
 from potstill.errors import PotstillError
 from potstill.models import gguf
+from potstill.models.conversation import Conversation, with_defaults
 from potstill.models.head import Head
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.loaded import LoadedModel
@@ -44,11 +46,14 @@ def load(
     revision: str | None = None,
     trust_remote_code: bool = False,
     trainable: bool = False,
+    template_arguments: Mapping[str, Any] | None = None,
+    date: str | None = None,
 ) -> LoadedModel:
     """Return a model ready to be asked, or to be trained.
 
     A model that is only asked holds its weights in the compute dtype; a trainable one holds
-    fp32 master weights. Raises PotstillError where the model cannot be used.
+    fp32 master weights. `template_arguments` and `date` are its chat template's. Raises
+    PotstillError where the model cannot be used.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -71,6 +76,13 @@ def load(
             "check its files, or run with --debug to see why"
         ) from error
     network = network.to(where).eval()
+    conversation = Conversation.of(
+        tokenizer,
+        stop_ids=stated_ends(network.generation_config),
+        arguments=template_arguments,
+        date=date,
+        name=ref,
+    )
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,
@@ -78,7 +90,8 @@ def load(
         tokenizer_id=tokenizer_id_of(directory),
         device=where,
         compute_dtype=dtype,
-        eos_ids=_eos_ids(network, tokenizer),
+        conversation=conversation,
+        eos_ids=conversation.stop_ids,
         source=ref,
         directory=directory,
     )
@@ -89,6 +102,33 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
+
+
+def load_conversation(
+    ref: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    template_arguments: Mapping[str, Any] | None = None,
+    date: str | None = None,
+) -> Conversation:
+    """Return how a model is spoken to, read without its weights."""
+    directory = locate(ref, revision=revision)
+    return Conversation.of(
+        load_tokenizer(directory, trust_remote_code=trust_remote_code),
+        stop_ids=stated_ends(_generation_config(directory)),
+        arguments=template_arguments,
+        date=date,
+        name=ref,
+    )
+
+
+def stated_ends(generation_config: Any) -> tuple[int, ...]:
+    """Return the ids at which a generation config has a model stop."""
+    stated = getattr(generation_config, "eos_token_id", None)
+    if stated is None:
+        return ()
+    return (stated,) if isinstance(stated, int) else tuple(stated)
 
 
 def trainable_copy(model: LoadedModel) -> LoadedModel:
@@ -102,8 +142,9 @@ def trainable_copy(model: LoadedModel) -> LoadedModel:
 def save(model: LoadedModel, directory: Path) -> None:
     """Write a model so that plain transformers loads it: safetensors, config, tokenizer."""
     directory.mkdir(parents=True, exist_ok=True)
+    _state_ends(model)
     model.network.save_pretrained(directory)
-    model.tokenizer.save_pretrained(directory)
+    _stating(model).save_pretrained(directory)
 
 
 def reidentified(model: LoadedModel, directory: Path) -> LoadedModel:
@@ -156,22 +197,53 @@ def head_of(model: LoadedModel) -> Head:
 
 def context_length(model: LoadedModel) -> int:
     """Return how many tokens the model can read at once."""
-    config = model.network.config.get_text_config()
-    return int(getattr(config, "max_position_embeddings", 2**31))
+    return _context(model.network.config)
 
 
-def _eos_ids(network: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return the ids that end a response, the tokenizer's own first."""
-    stated = network.generation_config.eos_token_id if network.generation_config else None
-    ids = [stated] if isinstance(stated, int) else list(stated or [])
-    if tokenizer.eos_token_id is not None:
-        ids.insert(0, tokenizer.eos_token_id)
-    unique = tuple(dict.fromkeys(ids))
-    if not unique:
-        raise PotstillError(
-            "the model names no end-of-sequence token; set eos_token in its tokenizer_config.json"
-        )
-    return unique
+def stated_context(ref: str, *, revision: str | None = None) -> int:
+    """Return how many tokens a model can read at once, from its config alone."""
+    from transformers import AutoConfig
+
+    return _context(AutoConfig.from_pretrained(locate(ref, revision=revision)))
+
+
+def _context(config: Any) -> int:
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31)
+
+
+def _generation_config(directory: Path) -> Any:
+    """Return a directory's generation config as transformers reads it; None where it has none."""
+    from transformers import GenerationConfig
+
+    if not (directory / "generation_config.json").is_file():
+        return None
+    return GenerationConfig.from_pretrained(directory)
+
+
+def _stating(model: LoadedModel) -> Any:
+    """Return a model's tokenizer, whose chat template has what it is given as defaults."""
+    arguments = model.conversation.arguments
+    if not arguments:
+        return model.tokenizer
+    tokenizer = copy.deepcopy(model.tokenizer)
+    stated = tokenizer.chat_template
+    tokenizer.chat_template = (
+        {name: with_defaults(text, arguments) for name, text in stated.items()}
+        if isinstance(stated, dict)
+        else with_defaults(stated, arguments)
+    )
+    return tokenizer
+
+
+def _state_ends(model: LoadedModel) -> None:
+    """Have a model's generation config name every id at which it is to stop."""
+    from transformers import GenerationConfig
+
+    if model.network.generation_config is None:
+        model.network.generation_config = GenerationConfig()
+    stops = model.conversation.stop_ids
+    if set(stated_ends(model.network.generation_config)) != set(stops):
+        model.network.generation_config.eos_token_id = stops[0] if len(stops) == 1 else list(stops)
 
 
 def _check_directory(directory: Path, ref: str) -> None:

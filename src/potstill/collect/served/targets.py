@@ -6,7 +6,6 @@ exactly one id has that text. An answer of which any token is left in doubt gets
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +16,10 @@ import torch
 
 from potstill.exchanges.exchange import Message
 from potstill.exchanges.targets import LikeliestTokens
+from potstill.models.conversation import Conversation
 from potstill.models.endpoint.wire import Choice, ScoredToken
 from potstill.models.identity import tokenizer_id_of
-from potstill.models.load import load_tokenizer
+from potstill.models.load import load_conversation
 
 _PARTIAL = "\ufffd"  # what stands for a part of a character
 
@@ -30,21 +30,22 @@ class NoTargets(ValueError):
 
 @dataclass(frozen=True)
 class TeacherTokens:
-    """The teacher's tokenizer, read without weights. `eos_ids` end a response."""
+    """The teacher's tokenizer, read without weights. `eos_ids` end a response.
+
+    `conversation` is None where there is no chat template: then it is not known what was asked.
+    """
 
     tokenizer: Any
     tokenizer_id: str
     eos_ids: tuple[int, ...]
+    conversation: Conversation | None = None
 
     @classmethod
     def of(cls, directory: Path) -> TeacherTokens:
         """Return the tokens of a model directory."""
-        tokenizer = load_tokenizer(directory)
-        file = directory / "generation_config.json"
-        stated = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
-        ids = [tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])]
-        eos_ids = tuple(dict.fromkeys(i for i in ids if i is not None))
-        return cls(tokenizer, tokenizer_id_of(directory), eos_ids)
+        spoken = load_conversation(str(directory))
+        whole = spoken if spoken.template is not None else None
+        return cls(spoken.tokenizer, tokenizer_id_of(directory), spoken.stop_ids, whole)
 
     @property
     def width(self) -> int:
@@ -66,12 +67,7 @@ class TeacherTokens:
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
         """Return a prompt's ids by the chat template, None where there is no template."""
-        if not self.tokenizer.chat_template:
-            return None
-        text = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True
-        )
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return None if self.conversation is None else self.conversation.prompt_ids(messages)
 
 
 def likeliest_tokens(
