@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from nano_text import exchanges
 from tokenizers import (
@@ -29,6 +30,9 @@ from tokenizers import (
     trainers,
 )
 from transformers import PreTrainedTokenizerFast
+
+from potstill.errors import PotstillError
+from potstill.models.conversation import Conversation
 
 _FOLDER = Path(__file__).parent / "models" / "families"
 DAY = date(2026, 11, 29)
@@ -197,6 +201,56 @@ def _tokenizer(family: Family) -> PreTrainedTokenizerFast:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
     tokenizer.chat_template = family.template
     return tokenizer
+
+
+@cache
+def conversation(name: str) -> Conversation:
+    """Return the conversation of a family, with its model's stop ids and a fixed date."""
+    kind = family(name)
+    return Conversation.of(
+        tokenizer_of(kind),
+        stop_ids=sorted(kind.token_ids(kind.stop)),
+        arguments=dict(kind.arguments),
+        date=DAY.isoformat(),
+        name=kind.name,
+    )
+
+
+def spoken(kind: Family, ids: tuple[int, ...]) -> str:
+    """Return the text of ids, every token written out."""
+    text = tokenizer_of(kind).decode(
+        list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+    )
+    # A base model's tokenizer puts its first token before a text; a decoder puts a space behind.
+    if kind.template is None and kind.bos:
+        text = text.removeprefix(kind.bos).removeprefix(" ")
+    return str(text)
+
+
+def frame(kind: Family) -> tuple[str, str]:
+    """Return what stands before and behind an answer without reasoning, as written by hand."""
+    before, _, behind = str(kind.replies["plain"]).partition("Yes.")
+    return before, behind
+
+
+def written(kind: Family, text: str) -> list[int]:
+    """Return the ids with which a model writes a text behind its prompt."""
+    prompt = conversation(kind.name).prompt_text([USER])
+    tokenizer = tokenizer_of(kind)
+    before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    whole = tokenizer(prompt + text, add_special_tokens=False)["input_ids"]
+    assert whole[: len(before)] == before
+    return list(whole[len(before) :])
+
+
+def one_sentence(error: pytest.ExceptionInfo[PotstillError], name: str) -> str:
+    """Return a refusal that names the model and holds no word of a message."""
+    text = str(error.value)
+    assert name in text
+    assert "\n" not in text
+    assert "Traceback" not in text
+    assert "parcel" not in text
+    return text
 
 
 @dataclass(frozen=True)

