@@ -170,8 +170,7 @@ class Conversation:
             if found or opening or self._opens:
                 answer = _without_lead(answer, frame.between.rpartition(frame.between.strip())[2])
                 return self._reply(answer, thought.strip())
-        plain = _after(text, self._core(self._plain.opening)) if self._plain.opening else None
-        return self._reply(text if plain is None else plain)
+        return self._reply(self._unframed(text))
 
     def opening_ids(self, system: str | None = None) -> list[int]:
         """Return the ids that precede a user's first message.
@@ -191,7 +190,18 @@ class Conversation:
 
     def _reply(self, answer: str, thought: str = "") -> Reply:
         bare = self.controls.bare
-        return Reply(bare(answer), bare(thought) or None)
+        # White space that the template writes before a turn's end is not the answer's.
+        tail = self.end[: len(self.end) - len(self.end.lstrip())]
+        return Reply(bare(answer).removesuffix(tail), bare(thought) or None)
+
+    def _unframed(self, text: str) -> str:
+        """Return an answer without what the template writes before one, white space included."""
+        opening = self._plain.opening
+        core = self._core(opening)
+        inside = _after(text, core)
+        if not core or inside is None:
+            return text.removeprefix(opening)
+        return _without_lead(inside, opening[len(opening.rstrip()) :])
 
     def _core(self, text: str) -> str:
         return self.controls.bracketed(text.strip())
@@ -207,7 +217,7 @@ class Conversation:
     def _reasoned(self) -> tuple[Frame, ...]:
         """How reasoning may be laid out; none where the prompt closes it before it begins."""
         if self.template is None:
-            return ()
+            return (layout.BARE,)
         try:
             prompt = self.prompt_text(layout.PROBE)
             return (layout.reasoned_frame(self.template, layout.PROBE, prompt),)
@@ -226,7 +236,7 @@ class Conversation:
         self, messages: Messages, prompt: str, tools: Tools | None, *, reasoned: bool
     ) -> Frame:
         if self.template is None:
-            return Frame("<think>\n", "\n</think>\n\n") if reasoned else Frame("")
+            return layout.BARE if reasoned else Frame("")
         make = layout.reasoned_frame if reasoned else layout.plain_frame
         return make(self.template, messages, prompt, tools)
 
