@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from potstill.models.head import HeadForm
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -18,7 +20,8 @@ class LoadedModel:
     that of the tokenizer alone. `compute_dtype` is what matrix products run in; a model that
     is only asked (a teacher) holds its weights in it, one that is trained holds fp32.
     `eos_ids` end a response; the first is the one a student is trained to emit. `directory` is
-    where its files lie, if they do.
+    where its files lie, if they do. `head_form` is how its head reads, as its own forward showed;
+    None takes its config's word for it.
     """
 
     network: Any
@@ -30,3 +33,4 @@ class LoadedModel:
     eos_ids: tuple[int, ...]
     source: str
     directory: Path | None = None
+    head_form: HeadForm | None = None
