@@ -13,8 +13,11 @@ from torch import nn
 
 from potstill.errors import PotstillError
 from potstill.models import gguf
+from potstill.models.checked import checked_network, checked_tokenizer
 from potstill.models.conversation import Conversation, with_defaults
+from potstill.models.files import check_directory
 from potstill.models.head import Head
+from potstill.models.head_form import learnt_form, stated_form
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.precision import resolve_device, resolve_dtype
@@ -26,15 +29,16 @@ def locate(ref: str, *, revision: str | None = None) -> Path:
     `ref` is a directory, a `.gguf` file, `package:NAME`, or a hub id (downloaded, safetensors
     only). Raises PotstillError where nothing usable is there.
     """
-    if ref.startswith("package:"):
-        return gguf.converted(gguf.package_file(ref.removeprefix("package:")))
     path = Path(ref).expanduser()
-    if path.suffix == ".gguf":
+    if ref.startswith("package:"):
+        directory = gguf.converted(gguf.package_file(ref.removeprefix("package:")))
+    elif path.suffix == ".gguf" and not path.is_dir():
         if not path.is_file():
-            raise PotstillError(f"the GGUF file {ref} does not exist; check teacher.model")
-        return gguf.converted(path)
-    directory = path if path.is_dir() else _downloaded(ref, revision)
-    _check_directory(directory, ref)
+            raise PotstillError(f"the GGUF file {ref} does not exist; check its path")
+        directory = gguf.converted(path)
+    else:
+        directory = path if path.is_dir() else _downloaded(ref, revision)
+    check_directory(directory, ref)
     return directory
 
 
@@ -55,26 +59,16 @@ def load(
     fp32 master weights. `template_arguments` and `date` are its chat template's. Raises
     PotstillError where the model cannot be used.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
     directory = locate(ref, revision=revision)
     where = resolve_device(device)
     dtype = resolve_dtype(precision, where)
-    logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
-        network = AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=torch.float32 if trainable else dtype,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise PotstillError(
-            f"the model {ref} cannot be loaded by transformers ({type(error).__name__}); "
-            "check its files, or run with --debug to see why"
-        ) from error
+    tokenizer = checked_tokenizer(directory, ref, trust_remote_code=trust_remote_code)
+    network = checked_network(
+        directory,
+        ref,
+        torch.float32 if trainable else dtype,
+        trust_remote_code=trust_remote_code,
+    )
     network = network.to(where).eval()
     conversation = Conversation.of(
         tokenizer,
@@ -94,14 +88,13 @@ def load(
         eos_ids=conversation.stop_ids,
         source=ref,
         directory=directory,
+        head_form=learnt_form(network, tokenizer, where, ref),
     )
 
 
 def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
     """Return a model's tokenizer without its weights."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
+    return checked_tokenizer(directory, str(directory), trust_remote_code=trust_remote_code)
 
 
 def load_conversation(
@@ -135,7 +128,9 @@ def trainable_copy(model: LoadedModel) -> LoadedModel:
     """Return the model again with fp32 weights of its own, read from its files where it has any."""
     if model.directory is None or next(model.network.parameters()).dtype == torch.float32:
         return replace(model, network=copy.deepcopy(model.network).float())
-    network = type(model.network).from_pretrained(model.directory, dtype=torch.float32)
+    network = checked_network(
+        model.directory, model.source, torch.float32, kind=type(model.network)
+    )
     return replace(model, network=network.to(model.device).eval())
 
 
@@ -180,17 +175,13 @@ def blocks_of(network: Any) -> nn.ModuleList:
 
 def head_of(model: LoadedModel) -> Head:
     """Return the output head, sharing the network's weights."""
-    config = model.network.config.get_text_config()
     output = model.network.get_output_embeddings()
-    scale = getattr(config, "logit_scale", None)
-    divisor = getattr(config, "logits_scaling", None)
-    if scale is None:
-        scale = 1.0 / divisor if divisor else 1.0
+    form = model.head_form or stated_form(model.network.config.get_text_config())
     return Head(
         weight_VD=output.weight,
         bias_V=getattr(output, "bias", None),
-        softcap=getattr(config, "final_logit_softcapping", None),
-        scale=float(scale),
+        softcap=form.softcap,
+        scale=form.scale,
         tokens=min(len(model.tokenizer), output.weight.shape[0]),
     )
 
@@ -244,18 +235,6 @@ def _state_ends(model: LoadedModel) -> None:
     stops = model.conversation.stop_ids
     if set(stated_ends(model.network.generation_config)) != set(stops):
         model.network.generation_config.eos_token_id = stops[0] if len(stops) == 1 else list(stops)
-
-
-def _check_directory(directory: Path, ref: str) -> None:
-    needed = {"config.json": "config.json", "tokenizer.json": "tokenizer.json (a fast tokenizer)"}
-    for name, words in needed.items():
-        if not (directory / name).is_file():
-            raise PotstillError(f"the model {ref} has no {words}; point to a complete directory")
-    if not any(directory.glob("*.safetensors")):
-        raise PotstillError(
-            f"the model {ref} has no .safetensors file; potstill loads no pickled weights, so "
-            "save it again with transformers' save_pretrained"
-        )
 
 
 def _downloaded(ref: str, revision: str | None) -> Path:

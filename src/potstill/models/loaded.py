@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from potstill.models.conversation import Conversation
+from potstill.models.head import HeadForm
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class LoadedModel:
     that of the tokenizer alone. `compute_dtype` is what matrix products run in; a model that
     is only asked (a teacher) holds its weights in it, one that is trained holds fp32.
     `conversation` is how it is spoken to. `eos_ids` end a response, by default where its
-    conversation says so. `directory` is where its files lie, if they do.
+    conversation says so. `directory` is where its files lie, if they do. `head_form` is how its
+    head reads, as its own forward showed; None takes its config's word for it.
     """
 
     network: Any
@@ -33,3 +35,4 @@ class LoadedModel:
     eos_ids: tuple[int, ...]
     source: str
     directory: Path | None = None
+    head_form: HeadForm | None = None
