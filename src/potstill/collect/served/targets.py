@@ -6,6 +6,7 @@ exactly one id has that text. An answer of which any token is left in doubt gets
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +16,18 @@ from typing import Any
 import torch
 
 from potstill.exchanges.exchange import Message
-from potstill.exchanges.targets import LikeliestTokens
+from potstill.exchanges.targets import LikeliestTokens, with_rest
 from potstill.models.conversation import Conversation
 from potstill.models.endpoint.wire import Choice, ScoredToken
 from potstill.models.identity import tokenizer_id_of
 from potstill.models.load import load_conversation
 
 _PARTIAL = "\ufffd"  # what stands for a part of a character
+# Servers tell no mass of the rest. Half of fp32's step at logits of 16 to 32 is how far a
+# log-probability may be off, and so what the likeliest tokens leave of 1.
+_SUM_ERROR = 2.0**-20
+# Figures rounded to bf16 add up to 1 within this.
+_SUM_LIMIT = 1.01
 
 
 class NoTargets(ValueError):
@@ -106,12 +112,14 @@ def given_tokens(
 
 
 def _likeliest(scores: Sequence[ScoredToken], tokens: TeacherTokens, count: int) -> LikeliestTokens:
+    """Return them with the rest's mass, which is what they leave of 1, and no less than rounding
+    hides of it."""
     rows = [_row(score, tokens, count) for score in scores]
-    return LikeliestTokens(
-        torch.tensor([[i for i, _ in row] for row in rows]),
-        torch.tensor([[logp for _, logp in row] for row in rows], dtype=torch.float32),
-        tokens.width,
-    )
+    told_RK = torch.tensor([[logp for _, logp in row] for row in rows], dtype=torch.float64)
+    error_R = torch.full((len(rows),), _SUM_ERROR)
+    logp_RK, rest_R = with_rest(told_RK, error_R, tokens.width)
+    ids_RK = torch.tensor([[i for i, _ in row] for row in rows])
+    return LikeliestTokens(ids_RK, logp_RK, rest_R, tokens.width)
 
 
 def _row(score: ScoredToken, tokens: TeacherTokens, count: int) -> list[tuple[int, float]]:
@@ -122,6 +130,8 @@ def _row(score: ScoredToken, tokens: TeacherTokens, count: int) -> list[tuple[in
         raise NoTargets("the server gave fewer likeliest tokens than were asked for")
     if not all(-6e4 < logp <= 1e-3 for _, logp in row):
         raise NoTargets("a log-probability that is none")
+    if sum(math.exp(logp) for _, logp in row) > _SUM_LIMIT:
+        raise NoTargets("log-probabilities whose probabilities add up to more than 1")
     return row
 
 
