@@ -291,7 +291,7 @@ class Job:
         recoder = Recoder(self.teacher_tokenizer, student.tokenizer, self.vocabulary)
         texts = []
         for row in rows:
-            prompt = tuple(prompt_ids(student, row.messages))
+            prompt = tuple(prompt_ids(student, row.messages, row.tool_list))
             response = recoder.to_student(row.ids[1])
             same = (recoder.to_teacher(prompt), recoder.to_teacher(response)) == row.ids
             texts.append(Text(row, prompt, response, same))
@@ -306,7 +306,8 @@ class Job:
         tokens, how = self.served_tokens, self.recipe.curate.reasoning
         if self.learnt_whole(row) and tokens is not None and self.vocabulary is None:
             if row.tokenizer == tokens.tokenizer_id:
-                return Text(row, tuple(prompt_ids(student, row.messages)), row.ids[1], True)
+                prompt = tuple(prompt_ids(student, row.messages, row.tool_list))
+                return Text(row, prompt, row.ids[1], True)
             if read and row.response_token_ids is None:
                 return replace(_tokenised(row, student, how), unchanged=True)
         return _tokenised(row, student, how)
@@ -367,7 +368,7 @@ def _tokenised(
     row: Exchange, student: LoadedModel, reasoning: Literal["train", "leave_out"]
 ) -> Text:
     """Return an exchange as the student's tokenizer cuts it up, ended where the teacher ended."""
-    prompt = tuple(prompt_ids(student, row.messages))
+    prompt = tuple(prompt_ids(student, row.messages, row.tool_list))
     text = training_text(row, reasoning)
     response = tuple(student.tokenizer(text, add_special_tokens=False)["input_ids"])
     if row.finish_reason == "stop":

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import prompt_id_of
+from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.overlap import overlap, prompt_text, words_of
 from potstill.recipe import PromptsConfig
 
@@ -21,7 +21,14 @@ def user(text: str) -> dict[str, str]:
 
 def made(texts):
     """Return a reader that serves texts, whatever is asked."""
-    return lambda source, config: [(user(text),) for text in texts]
+    return lambda source, config: [Turns((user(text),)) for text in texts]
+
+
+def messages_read(path, settings):
+    """Return what is read where no row offers tools."""
+    read = read_prompts(path, settings)
+    assert all(turns.tools is None for turns in read)
+    return [turns.messages for turns in read]
 
 
 def config(**changes) -> PromptsConfig:
@@ -44,38 +51,38 @@ def source(tmp_path):
 
 def test_text_becomes_one_user_message(source):
     path = source({"prompt": " hello \n"}, {"prompt": None})
-    assert read_prompts(path, config()) == [(user("hello"),), (user(""),)]
+    assert messages_read(path, config()) == [(user("hello"),), (user(""),)]
 
 
 def test_messages_are_kept_and_final_answers_cut_off(source):
     answer = {"role": "assistant", "content": "Hi."}
     chat = [user("Hello"), answer, user("How are you?")]
     path = source({"prompt": chat}, {"prompt": [*chat, answer, answer]}, {"prompt": [answer]})
-    assert read_prompts(path, config()) == [tuple(chat), tuple(chat), (user(""),)]
+    assert messages_read(path, config()) == [tuple(chat), tuple(chat), (user(""),)]
 
 
 def test_content_in_text_parts_is_joined(source):
     parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
     path = source({"prompt": [{"role": "user", "content": parts}]})
-    assert read_prompts(path, config()) == [(user("one two"),)]
+    assert messages_read(path, config()) == [(user("one two"),)]
 
 
 def test_system_message_goes_first_and_yields_to_a_row_with_its_own(source):
     own = [{"role": "system", "content": "Own."}, user("b")]
     path = source({"prompt": "a"}, {"prompt": own})
-    read = read_prompts(path, config(system="Be brief."))
+    read = messages_read(path, config(system="Be brief."))
     assert read == [({"role": "system", "content": "Be brief."}, user("a")), tuple(own)]
 
 
 def test_template_over_columns(source):
     path = source({"body": "Long {text}", "n": 2}, {"body": None, "n": 3})
-    read = read_prompts(path, config(template="Summarise in {n} words {{so}}: {body}"))
+    read = messages_read(path, config(template="Summarise in {n} words {{so}}: {body}"))
     assert read[0] == (user("Summarise in 2 words {so}: Long {text}"),)
     assert read[1] == (user("Summarise in 3 words {so}:"),)
 
 
 def test_another_column(source):
-    assert read_prompts(source({"q": "a"}), config(column="q")) == [(user("a"),)]
+    assert messages_read(source({"q": "a"}), config(column="q")) == [(user("a"),)]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +104,7 @@ def test_another_column(source):
 )
 def test_rows_that_do_not_fit_are_refused(source, row, changes, message):
     with pytest.raises(PotstillError) as caught:
-        read_prompts(source(row), config(**changes))
+        messages_read(source(row), config(**changes))
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -141,7 +148,7 @@ def test_near_duplicates_of_held_out_prompts_leave_training():
 
     def read(source, config):
         texts = held_out if source == "h.jsonl" else [*WORDS, *leaked]
-        return [(user(text),) for text in texts]
+        return [Turns((user(text),)) for text in texts]
 
     plan = plan_prompts(config(held_out="h.jsonl"), seed=0, read=read)
     assert (plan.overlap.exact, plan.overlap.near) == (1, 1)
@@ -191,7 +198,7 @@ def test_too_few_prompts_are_refused_with_numbers():
 
 def test_fewer_held_out_prompts_than_asked_are_told():
     def read(source, config):
-        return [(user(t),) for t in (WORDS[:2] if source == "h.jsonl" else WORDS[2:])]
+        return [Turns((user(t),)) for t in (WORDS[:2] if source == "h.jsonl" else WORDS[2:])]
 
     plan = plan_prompts(config(held_out="h.jsonl"), seed=0, read=read)
     assert len(plan.held_out) == 2
@@ -213,9 +220,9 @@ def test_starter_set_is_large_varied_and_disjoint():
 
 def test_starter_set_has_no_near_duplicates_and_reads_like_text():
     texts = [
-        prompt_text(messages)
+        prompt_text(turns.messages)
         for source in ("starter", "starter-held-out")
-        for messages in read_prompts(source, PromptsConfig())
+        for turns in read_prompts(source, PromptsConfig())
     ]
     for index in range(0, len(texts), 97):
         others = texts[:index] + texts[index + 97 :]

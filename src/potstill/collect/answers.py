@@ -61,7 +61,7 @@ def questions(
     """
     wanted = []
     for prompt in prompts:
-        ids = tuple(prompt_ids(teacher, prompt.messages))
+        ids = tuple(prompt_ids(teacher, prompt.messages, prompt.tool_list))
         room = context_length(teacher) - sampling.max_tokens
         if len(ids) > room:
             raise PotstillError(
@@ -70,7 +70,9 @@ def questions(
                 "the response: shorten it, or lower collect.max_tokens"
             )
         for index in range(samples):
-            key = exchange_id_of(teacher.identity, prompt.messages, sampling.key(), index)
+            key = exchange_id_of(
+                teacher.identity, prompt.messages, sampling.key(), index, tools=prompt.tool_list
+            )
             wanted.append(Question(key, prompt, index, ids))
     return sorted(wanted, key=lambda q: q.exchange_id)
 
@@ -147,10 +149,11 @@ def gold_exchanges(
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return [
         Exchange(
-            exchange_id=exchange_id_of(teacher, prompt.messages, {}, 0),
+            exchange_id=exchange_id_of(teacher, prompt.messages, {}, 0, tools=prompt.tool_list),
             prompt_id=prompt.prompt_id,
             split=prompt.split,
             messages=prompt.messages,
+            tools=prompt.tools,
             response=prompt.gold,
             prompt_token_ids=None,
             response_token_ids=None,
@@ -234,6 +237,7 @@ def _exchange(
         prompt_id=prompt.prompt_id,
         split=prompt.split,
         messages=prompt.messages,
+        tools=prompt.tools,
         response=response_text(teacher, completion.token_ids),
         prompt_token_ids=question.prompt_ids,
         response_token_ids=completion.token_ids,

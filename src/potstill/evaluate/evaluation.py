@@ -264,8 +264,10 @@ class Payback(Part):
 class SamplePair(Part):
     """One prompt, drawn by the seed, with both greedy responses."""
 
-    messages: list[dict[str, str]] = Field(description="The prompt.")
-    teacher: str = Field(description="The teacher's response.")
+    messages: list[dict[str, Any]] = Field(
+        description="The prompt, calls of tools and their results among its messages."
+    )
+    teacher: str = Field(description="The teacher's response, calls of tools as JSON.")
     student: str = Field(description="The student's response.")
 
 

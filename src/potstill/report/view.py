@@ -18,6 +18,7 @@ from potstill.report.limits import limits
 from potstill.report.process import collection, collection_charts, cost, notes_of, shrink, training
 from potstill.report.tables import Facts, clean, flatten, moment
 from potstill.report.task import curation, task
+from potstill.text.tool_calls import message_text
 
 SAMPLE_CHARACTERS = 1_200  # of one response
 SAMPLES_BYTES = 100_000  # of all pairs, as they stand in the page
@@ -74,7 +75,7 @@ def samples(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     ]
     for sample in everything:
         turns = [
-            (_role(message.get("role")), _response(message.get("content")))
+            (_role(message.get("role")), _response(message_text(message)))
             for message in sample.get("messages") or []
             if isinstance(message, Mapping)
         ]
@@ -120,7 +121,12 @@ def packages(evaluation: Mapping[str, Any]) -> Facts:
 
 
 def _role(role: Any) -> str:
-    names = {"user": "Prompt", "system": "System message", "assistant": "Earlier answer"}
+    names = {
+        "user": "Prompt",
+        "system": "System message",
+        "assistant": "Earlier answer",
+        "tool": "Tool's result",
+    }
     return names.get(role) or clean(str(role or ""))
 
 

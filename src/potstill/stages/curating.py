@@ -64,7 +64,7 @@ def curate_answers(job: Job) -> dict[str, Any]:
 def _evaluation_texts(sources: Sequence[str], job: Job) -> list[str]:
     wanted = PromptsConfig(column=job.recipe.curate.decontaminate.column)
     return [
-        prompt_text(messages) for source in sources for messages in read_prompts(source, wanted)
+        prompt_text(turns.messages) for source in sources for turns in read_prompts(source, wanted)
     ]
 
 
@@ -90,7 +90,7 @@ def _asked_in_batches(
     ordered = sorted(rows, key=lambda row: row.exchange_id)
 
     def ids(row: Exchange) -> list[int]:
-        return prompt_ids(model, question(row.messages, row.response, rubric))
+        return prompt_ids(model, question(row.messages, row.answer, rubric))
 
     with progress.step("judge answers", total=len(rows), unit="answers") as step:
         # Ids are made again for each batch: those of all rows would take more room than the rows.

@@ -60,7 +60,7 @@ def held_out(job: Job, student: LoadedModel, *, greedy: bool) -> list[HeldOut]:
             messages=row.messages,
             prompt_ids=text.prompt_ids,
             response_ids=text.response_ids,
-            response=row.response,
+            response=row.answer,
             teacher_prompt_ids=row.ids[0],
             teacher_response_ids=row.ids[1],
             teacher_hidden_RD=state,
@@ -80,7 +80,7 @@ def held_out_answers(job: Job, student: LoadedModel) -> list[HeldOut]:
             messages=text.exchange.messages,
             prompt_ids=text.prompt_ids,
             response_ids=text.response_ids,
-            response=text.exchange.response,
+            response=text.exchange.answer,
             teacher_prompt_ids=(),
             teacher_response_ids=(),
         )

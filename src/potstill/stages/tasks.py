@@ -71,7 +71,9 @@ def _stored_answers(job: Job, prompts: Sequence[Prompt]) -> dict[str, str]:
     if task is None or not job.open or sampling.max_tokens != task.max_tokens:
         return {}
     wanted = {
-        exchange_id_of(job.teacher_identity, p.messages, sampling.key(), 0): p.prompt_id
+        exchange_id_of(
+            job.teacher_identity, p.messages, sampling.key(), 0, tools=p.tool_list
+        ): p.prompt_id
         for p in prompts
     }
     # Answers that curation dropped are among them: the teacher would give them again.
@@ -135,7 +137,7 @@ def _asked(
 ) -> dict[str, str]:
     """Return a model's greedy answers by prompt id."""
     assert job.recipe.task is not None
-    ids = [prompt_ids(model, p.messages) for p in prompts]
+    ids = [prompt_ids(model, p.messages, p.tool_list) for p in prompts]
     texts = greedy_texts(model, ids, max_tokens=job.recipe.task.max_tokens, step=step)
     return {p.prompt_id: text for p, text in zip(prompts, texts, strict=True)}
 

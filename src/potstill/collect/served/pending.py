@@ -18,6 +18,7 @@ from potstill.models.endpoint.budget import (
 from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.sampling import Sampling
 from potstill.recipe import EndpointConfig
+from potstill.text.tool_calls import message_text
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,11 @@ def wanted_of(
     identity, key = identity_of_teacher(config, model), sampling_key(sampling, config)
     found: dict[str, Wanted] = {}
     for prompt in prompts:
-        ids = [(i, exchange_id_of(identity, prompt.messages, key, i)) for i in range(samples)]
+        tools = prompt.tool_list
+        ids = [
+            (i, exchange_id_of(identity, prompt.messages, key, i, tools=tools))
+            for i in range(samples)
+        ]
         missing = tuple(pair for pair in ids if pair[1] not in stored)
         if missing:
             found.setdefault(prompt.prompt_id, Wanted(prompt, missing))
@@ -95,7 +100,7 @@ def estimate(
     wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
     responses = sum(len(w.samples) for w in wanted)
     tokens = Tokens(
-        sum(_prompt_tokens(w.prompt.messages, tokenizer) for w in wanted),
+        sum(_prompt_tokens(w.prompt, tokenizer) for w in wanted),
         responses * sampling.max_tokens,
     )
     return _estimate(config, len(wanted), tokens, responses)
@@ -110,7 +115,7 @@ def reading_estimate(
     length in tokens. Those left are taken to be the longest.
     """
     lengths = sorted(
-        likely_prompt_tokens(message["content"] for message in messages)
+        likely_prompt_tokens(map(message_text, messages))
         + (answer if isinstance(answer, int) else likely_prompt_tokens([answer]))
         for messages, answer in texts
     )[done:]
@@ -133,18 +138,22 @@ def spent_on(rows: Iterable[Exchange]) -> Tokens:
     """Return the tokens that stored exchanges were charged with; at most, where it was not said."""
     prompt = response = 0
     for row in rows:
-        texts = [message["content"] for message in row.messages]
-        prompt += row.usage.get("prompt_tokens", most_prompt_tokens(texts))
-        response += row.usage.get("completion_tokens", len(row.response.encode()) + 1)
+        most = most_prompt_tokens(row.messages, row.tool_list)
+        prompt += row.usage.get("prompt_tokens", most)
+        response += row.usage.get("completion_tokens", len(row.answer.encode()) + 1)
     return Tokens(prompt, response)
 
 
-def _prompt_tokens(messages: Sequence[Message], tokenizer: Any) -> int:
+def _prompt_tokens(prompt: Prompt, tokenizer: Any) -> int:
+    texts = [*map(message_text, prompt.messages), prompt.tools or ""]
     if tokenizer is None:
-        return likely_prompt_tokens(message["content"] for message in messages)
+        return likely_prompt_tokens(texts)
     if tokenizer.chat_template:
         text = tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True
+            list(prompt.messages),
+            tools=prompt.tool_list,
+            tokenize=False,
+            add_generation_prompt=True,
         )
         return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return len(tokenizer("\n".join(message["content"] for message in messages))["input_ids"])
+    return len(tokenizer("\n".join(texts))["input_ids"])

@@ -20,6 +20,7 @@ from potstill.exchanges.targets import LikeliestTokens
 from potstill.models.endpoint.wire import Choice, ScoredToken
 from potstill.models.identity import tokenizer_id_of
 from potstill.models.load import load_tokenizer
+from potstill.text.tool_calls import Tool
 
 _PARTIAL = "\ufffd"  # what stands for a part of a character
 
@@ -64,12 +65,14 @@ class TeacherTokens:
             found[text] = None if text in found else token_id
         return {text: i for text, i in found.items() if i is not None and _PARTIAL not in text}
 
-    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
+    def prompt_ids(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None
+    ) -> tuple[int, ...] | None:
         """Return a prompt's ids by the chat template, None where there is no template."""
         if not self.tokenizer.chat_template:
             return None
         text = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True
+            list(messages), tools=tools, tokenize=False, add_generation_prompt=True
         )
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
