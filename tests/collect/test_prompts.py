@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from potstill.collect.prompts import plan_prompts, read_prompts
+from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.overlap import overlap, prompt_text, words_of
@@ -107,6 +107,97 @@ def test_rows_that_do_not_fit_are_refused(source, row, changes, message):
         messages_read(source(row), config(**changes))
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+# Tools
+
+
+FUNCTION = {"name": "find", "parameters": {"type": "object"}}
+TOOLS = '[{"type":"function","function":{"name":"find","parameters":{"type":"object"}}}]'
+CALL = {"id": "c", "type": "function", "function": {"name": "find", "arguments": {"b": 1, "a": 2}}}
+CALLING = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+RESULT = {"role": "tool", "content": " found\n", "tool_call_id": "c"}
+
+
+def as_text(call):
+    function = {**call["function"], "arguments": json.dumps(call["function"]["arguments"])}
+    return {**call, "function": function}
+
+
+def test_prompts_may_hold_calls_and_end_with_a_tools_result(source):
+    written = {"role": "assistant", "content": None, "tool_calls": [as_text(CALL)]}
+    answer = {"role": "assistant", "content": "Done."}
+    path = source(
+        {"prompt": [user("a"), written, RESULT], "tools": json.loads(TOOLS)},
+        {"prompt": [user("a"), written, RESULT, answer], "tools": TOOLS},
+        {"prompt": [user("a"), written], "tools": [FUNCTION]},
+        {"prompt": [user("a")], "tools": None},
+        {"prompt": "a", "tools": TOOLS},
+        {"prompt": "a", "tools": "a hammer"},
+    )
+    asked = (user("a"), CALLING, RESULT)
+    assert [(turns.messages, turns.tools) for turns in read_prompts(path, config())] == [
+        (asked, TOOLS),
+        (asked, TOOLS),
+        ((user("a"),), TOOLS),
+        ((user("a"),), None),
+        ((user("a"),), TOOLS),
+        ((user("a"),), None),
+    ]
+
+
+def test_a_column_called_tools_may_be_what_is_asked(source):
+    path = source({"tools": "a hammer"})
+    assert messages_read(path, config(column="tools")) == [(user("a hammer"),)]
+    assert messages_read(path, config(template="Use {tools}.")) == [(user("Use a hammer."),)]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": [user("a"), RESULT]}, "hold a tool's result that follows no call"),
+        ({"prompt": [user("a"), CALLING, {**RESULT, "tool_call_id": "z"}]}, "follows no call"),
+        (
+            {"prompt": [{"role": "assistant", "tool_calls": [{"type": "custom"}]}]},
+            "line 1: the column prompt has a kind of tool that is no function",
+        ),
+        (
+            {
+                "prompt": [
+                    user("a"),
+                    {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "secret"}]},
+                    RESULT,
+                ]
+            },
+            "has a tool call whose arguments are no JSON object",
+        ),
+        ({"prompt": [user("a")], "tools": "secret"}, "line 1: the column tools holds tools that"),
+        ({"prompt": [user("a")], "tools": [{"type": "web_search"}]}, "a kind of tool that is no"),
+        ({"prompt": [user("a"), CALLING, {"role": "tool", "content": 7}]}, "has a message without"),
+        ({"prompt": [user("a"), CALLING, {**RESULT, "content": "\ud800"}]}, "half a surrogate"),
+    ],
+)
+def test_calls_and_tools_that_do_not_fit_are_refused(source, row, message):
+    with pytest.raises(PotstillError) as caught:
+        read_prompts(source(row), config())
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_plan_keeps_tools_and_comes_back_from_its_record():
+    rows = [Turns((user(text),), TOOLS) for text in WORDS]
+    last = (*rows[0].messages, CALLING, {**RESULT, "content": ""})
+    rows.append(Turns(last, TOOLS))
+    plan = plan_prompts(config(), seed=0, read=lambda source, config: rows)
+    assert {p.tools for p in plan.prompts} == {TOOLS} and len(plan.prompts) == len(rows)
+    assert all(p.prompt_id == prompt_id_of(p.messages, TOOLS) for p in plan.prompts)
+    again = PromptPlan.from_record(json.loads(json.dumps(plan.record())))
+    assert again == plan
+    assert any(list(p.messages) == list(last) for p in again.prompts)
+    without = plan_prompts(config(), seed=0, read=made(WORDS)).record()
+    for prompt in without["prompts"]:
+        del prompt["tools"]  # as an older version recorded it
+    assert PromptPlan.from_record(without) == plan_prompts(config(), seed=0, read=made(WORDS))
 
 
 # The plan
