@@ -1,0 +1,276 @@
+"""The one way in which messages become ids, and ids an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date as Date
+from functools import cached_property
+from typing import Any, Literal
+
+from potstill.errors import PotstillError
+from potstill.models.conversation import layout
+from potstill.models.conversation.layout import Frame
+from potstill.models.conversation.spelling import Controls
+from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
+
+# Bumped when the same messages would become other ids: what older runs stored is not theirs then.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an assistant says: its answer, and reasoning and tool calls where there are some.
+
+    `tool_calls` is JSON text: a list of `{"type": "function", "function": {"name", "arguments"}}`.
+    """
+
+    text: str
+    reasoning: str | None = None
+    tool_calls: str | None = None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """How one tokenizer speaks: by its chat template, or as plain text where it has none.
+
+    `stop_ids` end an answer; the first is the one that training ends an answer with. `name` says
+    whose template it is, in errors.
+    """
+
+    tokenizer: Any
+    template: ChatTemplate | None
+    controls: Controls = field(repr=False)
+    end: str
+    stop_ids: tuple[int, ...]
+    name: str = "the model"
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: Any,
+        *,
+        stop_ids: Sequence[int] = (),
+        arguments: Mapping[str, Any] | None = None,
+        date: str | None = None,
+        name: str = "the model",
+    ) -> Conversation:
+        """Return how a tokenizer speaks, learnt from its own template.
+
+        `stop_ids` are those that its model is known to stop at. `arguments` go to the template;
+        `date` (ISO 8601, today's if left out) stands for every date that it writes. Raises
+        PotstillError where the template is broken, cannot take an answer or does not use an
+        argument, and where nothing ends an answer.
+        """
+        given = [*([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]), *stop_ids]
+        stops = tuple(dict.fromkeys(int(i) for i in given))
+        if not tokenizer.chat_template:
+            if arguments:
+                raise PotstillError(
+                    f"{name} has no chat template that could use template_arguments; remove them"
+                )
+            return cls(tokenizer, None, Controls.of(tokenizer), "", _some(stops, name), name)
+        today = Date.today() if date is None else Date.fromisoformat(date)
+        template = ChatTemplate(tokenizer, dict(arguments or {}), today, name)
+        probe = [*layout.PROBE, {"role": "assistant", "content": layout.SAID}, *layout.PROBE]
+        texts = [template.render(layout.PROBE, generate=True), template.render(probe[:2])]
+        controls = Controls.of(tokenizer, [*texts, template.source()])
+        end = layout.turns_end(template, controls, stops) or ""
+        last = controls.last_in(end)
+        if last is None:
+            # Nothing that a model could stop at: the end token follows what the template writes.
+            return cls(tokenizer, template, controls, end, _some(stops, name), name)
+        ordered = tuple(dict.fromkeys((last, *stops)))
+        return cls(tokenizer, template, controls, end, ordered, name)
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """The ids that training ends an answer with: the turn's end, by the template."""
+        ids = tuple(self.controls.encode(self.end)) if self.end else ()
+        return ids if ids and ids[-1] == self.stop_ids[0] else (*ids, self.stop_ids[0])
+
+    def prompt_text(self, messages: Messages, tools: Tools | None = None) -> str:
+        """Return the text that precedes an answer."""
+        if self.template is None:
+            return "\n".join(str(m.get("content") or "") for m in messages) + "\n"
+        return self.template.render(messages, tools=tools, generate=True)
+
+    def prompt_ids(self, messages: Messages, tools: Tools | None = None) -> tuple[int, ...]:
+        """Return the ids that precede an answer; control tokens that a message spells are text."""
+        mark = self.controls.mark_for(messages, tools)
+        hidden, hidden_tools = self._hidden(messages, tools, mark)
+        return self._prompt(self.prompt_text(hidden, hidden_tools), mark)
+
+    def reply_ids(
+        self,
+        messages: Messages,
+        reply: Reply,
+        tools: Tools | None = None,
+        *,
+        reasoning: Literal["keep", "leave_out"] = "keep",
+        whole: bool = True,
+    ) -> tuple[int, ...]:
+        """Return the ids of an answer behind those of its prompt, its words as they are given.
+
+        Its turn's end is among them where the answer is `whole`. Raises PotstillError where the
+        template cannot lay this answer out.
+        """
+        mark = self.controls.mark_for(messages, tools, reply.text, reply.reasoning)
+        hidden, hidden_tools = self._hidden(messages, tools, mark)
+        prompt = self.prompt_text(hidden, hidden_tools)
+        thought = reply.reasoning if reasoning == "keep" and reply.reasoning else ""
+        frame = self._frame(hidden, prompt, hidden_tools, reasoned=bool(thought))
+        text = frame.opening
+        if thought:
+            cut = not whole and not reply.text
+            text += self.controls.hidden(thought, mark) + ("" if cut else frame.between)
+        text += self.controls.hidden(reply.text, mark)
+        ends = self.end if whole else ""
+        ids = self._behind(prompt, text + ends, mark)
+        if whole and (not ids or ids[-1] != self.stop_ids[0]):
+            ids = (*ids, self.stop_ids[0])
+        return ids
+
+    def read(self, ids: Sequence[int]) -> Reply:
+        """Return what a model says with ids that it wrote behind a prompt; stops are left out."""
+        kept = list(ids)
+        while kept and kept[-1] in self.stop_ids:
+            kept.pop()
+        text = self.controls.decode(kept)
+        for frame in self._reasoned:
+            opening, close = self._core(frame.opening), self._core(frame.between)
+            inside = _after(text, opening)
+            if inside is None or (not opening and not self._opens and close not in text):
+                continue
+            thought, found, answer = inside.partition(close)
+            if found or opening or self._opens:
+                answer = _without_lead(answer, frame.between.rpartition(frame.between.strip())[2])
+                return self._reply(answer, thought.strip())
+        plain = _after(text, self._core(self._plain.opening)) if self._plain.opening else None
+        return self._reply(text if plain is None else plain)
+
+    def opening_ids(self, system: str | None = None) -> list[int]:
+        """Return the ids that precede a user's first message.
+
+        Raises PotstillError where there is no template that would open one.
+        """
+        if self.template is None:
+            raise PotstillError(
+                f"{self.name} has no chat template that opens a user's message; give a file of "
+                "prompts instead of magpie"
+            )
+        head = [{"role": "system", "content": system}] if system else []
+        mark = self.controls.mark_for(head)
+        hidden, _ = self._hidden([*head, *layout.PROBE], None, mark)
+        opening = self.template.render(hidden).partition(layout.ASKED)[0]
+        return self.controls.encode(opening, mark)
+
+    def _reply(self, answer: str, thought: str = "") -> Reply:
+        bare = self.controls.bare
+        return Reply(bare(answer), bare(thought) or None)
+
+    def _core(self, text: str) -> str:
+        return self.controls.bracketed(text.strip())
+
+    @cached_property
+    def _plain(self) -> Frame:
+        if self.template is None:
+            return Frame("")
+        prompt = self.prompt_text(layout.PROBE)
+        return layout.plain_frame(self.template, layout.PROBE, prompt)
+
+    @cached_property
+    def _reasoned(self) -> tuple[Frame, ...]:
+        """How reasoning may be laid out; none where the prompt closes it before it begins."""
+        if self.template is None:
+            return ()
+        try:
+            prompt = self.prompt_text(layout.PROBE)
+            return (layout.reasoned_frame(self.template, layout.PROBE, prompt),)
+        except PotstillError:
+            return ()
+
+    @cached_property
+    def _opens(self) -> bool:
+        """Whether the prompt itself has opened the reasoning."""
+        return any(
+            not frame.opening.strip() and frame.between.strip() in self._plain.opening
+            for frame in self._reasoned
+        )
+
+    def _frame(
+        self, messages: Messages, prompt: str, tools: Tools | None, *, reasoned: bool
+    ) -> Frame:
+        if self.template is None:
+            return Frame("<think>\n", "\n</think>\n\n") if reasoned else Frame("")
+        make = layout.reasoned_frame if reasoned else layout.plain_frame
+        return make(self.template, messages, prompt, tools)
+
+    def _hidden(
+        self, messages: Messages, tools: Tools | None, mark: str
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
+        """Return messages and tools in which spelled control tokens are marked, but for roles."""
+        hide = self.controls.hidden
+        hidden = [{**hide(dict(m), mark), "role": m["role"]} for m in messages]
+        return hidden, None if tools is None else [hide(dict(tool), mark) for tool in tools]
+
+    def _prompt(self, text: str, mark: str) -> tuple[int, ...]:
+        ids = self.controls.encode(text, mark)
+        return tuple(ids) if self.template is not None else (*self._head, *ids)
+
+    @cached_property
+    def _head(self) -> tuple[int, ...]:
+        """The ids that the tokenizer puts before a text; what it puts behind one is no prompt's."""
+        word = "a"
+        plain = self.tokenizer(word, add_special_tokens=False)["input_ids"]
+        full = self.tokenizer(word)["input_ids"]
+        for start in range(len(full) - len(plain) + 1):
+            if full[start : start + len(plain)] == plain:
+                return tuple(full[:start])
+        return ()
+
+    def _behind(self, prompt: str, text: str, mark: str) -> tuple[int, ...]:
+        """Return the ids of a text behind a prompt, whose own ids stay as they are."""
+        before = self.controls.encode(prompt, mark)
+        whole = self.controls.encode(prompt + text, mark)
+        if whole[: len(before)] == before:
+            return tuple(whole[len(before) :])
+        # A token would reach from the prompt into the answer: the answer begins a token of its own.
+        wanted = self.controls.decode(whole)
+        for context in ("\n", ""):
+            lead = self.controls.encode(context, mark)
+            ids = self.controls.encode(context + text, mark)
+            if ids[: len(lead)] != lead:
+                continue
+            if self.controls.decode([*before, *ids[len(lead) :]]) == wanted:
+                return tuple(ids[len(lead) :])
+        raise PotstillError(
+            f"the tokenizer of {self.name} cannot cut an answer off from its prompt: no ids "
+            "for the answer alone decode to its text; take a model whose template ends the prompt "
+            "with a control token or a line break"
+        )
+
+
+def _some(stops: tuple[int, ...], name: str) -> tuple[int, ...]:
+    if not stops:
+        raise PotstillError(
+            f"{name} names no token that ends an answer; set eos_token in its tokenizer_config.json"
+        )
+    return stops
+
+
+def _after(text: str, opening: str) -> str | None:
+    """Return what follows an opening, after any white space; None where it is not there."""
+    if not opening:
+        return text
+    found = text.lstrip()
+    return found[len(opening) :] if found.startswith(opening) else None
+
+
+def _without_lead(text: str, lead: str) -> str:
+    """Return a text without as much of the white space `lead` as it begins with."""
+    for expected in lead:
+        if not text.startswith(expected):
+            break
+        text = text[1:]
+    return text

@@ -1,0 +1,216 @@
+"""What a template writes around the words of an answer, learnt by rendering markers.
+
+What is trained has to follow the prompt that is asked. A template may begin an answer in that
+prompt (it opens the reasoning, or closes it unused) and write earlier answers in another way: both
+texts are rendered and held against each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from potstill.errors import PotstillError
+from potstill.models.conversation.spelling import Controls
+from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
+
+# Words that no message holds.
+ASKED, SAID, THOUGHT, NEXT = ("qzaskedqz", "qzsaidqz", "qzthoughtqz", "qznextqz")
+PROBE: Messages = ({"role": "user", "content": ASKED},)
+# Names under which templates read a message's reasoning.
+_FIELDS = ("reasoning_content", "thinking", "reasoning")
+# How reasoning is written where a template has no way of its own.
+_OPEN, _CLOSE = "<think>\n", "\n</think>\n\n"
+# What opens and what closes, in the ways that families spell a pair of marks.
+_PAIRS = (
+    (re.compile(r"<\|START_(\w+)\|>"), "<|END_{}|>"),
+    (re.compile(r"<\|(\w+)>"), "<{}|>"),
+    (re.compile(r"<([A-Za-z][\w:.-]*)>"), "</{}>"),
+    (re.compile(r"\[([A-Z][A-Z_]*)\]"), "[/{}]"),
+    (re.compile(r"◁([a-z]+)▷"), "◁/{}▷"),
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around the words of an answer, from where the prompt ends.
+
+    `opening` stands before the reasoning where there is some, else before the answer; `between`
+    stands between the two.
+    """
+
+    opening: str
+    between: str = ""
+
+
+def plain_frame(
+    template: ChatTemplate, messages: Messages, prompt: str, tools: Tools | None = None
+) -> Frame:
+    """Return what stands before an answer without reasoning: the end of what the prompt opened."""
+    head, _ = split(template, _answered(template, messages, {"content": SAID}, tools))
+    opened, plain = _apart(prompt, head)
+    if not opened.strip():
+        return Frame(plain)
+    if plain.strip():
+        raise _unlike(template)
+    return Frame(_closing_of(opened) or "")
+
+
+def reasoned_frame(
+    template: ChatTemplate, messages: Messages, prompt: str, tools: Tools | None = None
+) -> Frame:
+    """Return what stands around reasoning and before the answer.
+
+    Raises PotstillError where the prompt has closed the reasoning before an answer begins.
+    """
+    for message in _reasoned_messages():
+        try:
+            text = _answered(template, messages, message, tools)
+        except PotstillError:
+            continue
+        before, found, behind = text.partition(THOUGHT)
+        # A template that knows only text prints parts of content as Python does.
+        if found and behind.count(SAID) == 1 and "[{'type'" not in before:
+            opened, opening = _apart(prompt, before)
+            if opened.strip():
+                raise _closed(template)
+            return Frame(opening, behind.partition(SAID)[0])
+    # The template takes reasoning out of what was said, or does not know any.
+    head, _ = split(template, _answered(template, messages, {"content": SAID}, tools))
+    opened, plain = _apart(prompt, head)
+    if not opened.strip():
+        return Frame(plain + _OPEN, _CLOSE)
+    close = _closing_of(opened)
+    if close is None or plain.strip():
+        raise _closed(template)
+    return Frame("", close)
+
+
+def turns_end(template: ChatTemplate, controls: Controls, stop_ids: Sequence[int]) -> str | None:
+    """Return what a template writes behind an answer's words, up to where its turn ends.
+
+    None where it writes nothing that could end a turn.
+    """
+    reply = {"content": SAID}
+    _, last = split(template, _answered(template, PROBE, reply, None))
+    following = {"role": "user", "content": NEXT}
+    return end_of(last, behind(template, reply, following, SAID), controls, stop_ids)
+
+
+def end_of(last: str, middle: str, controls: Controls, stop_ids: Sequence[int]) -> str | None:
+    """Return what ends a turn, from what follows the last one and one in the `middle` of a talk.
+
+    What both have in common ends a turn wherever it stands; of that a token which stops the model
+    goes before any other control token. Some families end a turn with what begins the next.
+    """
+    stops = {controls.ids.get(i) for i in stop_ids}
+    shared = last[: _shared(last, middle)]
+    in_shared = list(controls.pattern.finditer(shared))
+    in_last = list(controls.pattern.finditer(last))
+    chosen = next((m for m in in_shared if m[0] in stops), in_shared[-1] if in_shared else None)
+    if chosen is None:
+        chosen = next((m for m in in_last if m[0] in stops), in_last[0] if in_last else None)
+    if chosen is not None:
+        return last[: chosen.end()]
+    if last.strip():
+        return last.rstrip()
+    following = controls.pattern.match(middle.lstrip())
+    if following is not None and following[0] in stops:
+        return middle[: len(middle) - len(middle.lstrip())] + following[0]
+    return None
+
+
+def behind(
+    template: ChatTemplate,
+    reply: Mapping[str, Any],
+    following: Mapping[str, Any],
+    marker: str,
+    tools: Tools | None = None,
+) -> str:
+    """Return what stands between `marker` in an answer and the words of the message that follows.
+
+    Empty where the template refuses such a talk.
+    """
+    try:
+        text = template.render([*PROBE, {"role": "assistant", **reply}, following], tools=tools)
+    except PotstillError:
+        return ""
+    rest = text.rpartition(marker)[2]
+    return rest.partition(NEXT)[0] if NEXT in rest else ""
+
+
+def split(template: ChatTemplate, text: str) -> tuple[str, str]:
+    """Return what a template writes before and behind the marker of an answer's words."""
+    if text.count(SAID) != 1:
+        raise PotstillError(
+            f"the chat template of {template.name} does not write an assistant's message as it is "
+            "given, so that there is nothing to train; take a model whose template does"
+        )
+    head, _, tail = text.partition(SAID)
+    return head, tail
+
+
+def _answered(
+    template: ChatTemplate, messages: Messages, reply: Mapping[str, Any], tools: Tools | None
+) -> str:
+    return template.render([*messages, {"role": "assistant", **reply}], tools=tools)
+
+
+def _reasoned_messages() -> list[dict[str, Any]]:
+    """Return an answer with reasoning in every form that templates read it in."""
+    answer = {"type": "text", "text": SAID}
+    return [
+        {"content": SAID, **dict.fromkeys(_FIELDS, THOUGHT)},
+        {"content": [{"type": "thinking", "thinking": THOUGHT}, answer]},
+        {
+            "content": [
+                {"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]},
+                answer,
+            ]
+        },
+    ]
+
+
+def _apart(prompt: str, head: str) -> tuple[str, str]:
+    """Return what the prompt has of an answer that `head` lacks, and the other way round."""
+    shared = _shared(prompt, head)
+    return prompt[shared:], head[shared:]
+
+
+def _shared(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    for count, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return count
+    return min(len(one), len(other))
+
+
+def _closing_of(opened: str) -> str | None:
+    """Return what closes the reasoning that a prompt has opened; None where nothing is open."""
+    for pattern, closing in _PAIRS:
+        for match in reversed(list(pattern.finditer(opened))):
+            close = closing.format(match[1])
+            if close in opened[match.end() :]:
+                continue
+            # Laid out as it was opened: marks on lines of their own, or within the line.
+            lines = opened[match.end() :].startswith("\n")
+            return f"\n{close}\n\n" if lines else close
+    return None
+
+
+def _closed(template: ChatTemplate) -> PotstillError:
+    return PotstillError(
+        f"the chat template of {template.name} closes the reasoning before an answer begins, and "
+        "there is reasoning to train; set curate.reasoning to leave_out, or template_arguments so "
+        "that the model reasons"
+    )
+
+
+def _unlike(template: ChatTemplate) -> PotstillError:
+    return PotstillError(
+        f"the chat template of {template.name} begins an answer in another way than it writes one "
+        "that was given, so that what is trained would not be what is asked for; mend its "
+        "chat_template.jinja, or set template_arguments so that both are alike"
+    )

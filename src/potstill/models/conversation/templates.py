@@ -1,0 +1,158 @@
+"""A tokenizer's own chat template, rendered by transformers; what it refuses is one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date as Date
+from typing import Any
+
+from jinja2 import TemplateError
+
+from potstill.errors import PotstillError
+
+Messages = Sequence[Mapping[str, Any]]
+Tools = Sequence[Mapping[str, Any]]
+
+# What apply_chat_template and the template take for themselves.
+_TAKEN = frozenset(
+    {
+        "messages",
+        "conversation",
+        "tools",
+        "documents",
+        "chat_template",
+        "add_generation_prompt",
+        "continue_final_message",
+        "tokenize",
+        "strftime_now",
+        "raise_exception",
+    }
+)
+_FORMATS = re.compile(r"'([^'\n]*%[^'\n]*)'|\"([^\"\n]*%[^\"\n]*)\"")
+_LONGEST_QUOTE = 160  # characters of a template's own complaint
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A template with the arguments and the date that it is rendered with.
+
+    `name` says whose it is, in errors. `today` stands for every date that the template writes, so
+    that one conversation is rendered alike on every day of a run.
+    """
+
+    tokenizer: Any
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    today: Date = field(default_factory=Date.today)
+    name: str = "the model"
+
+    def __post_init__(self) -> None:
+        taken = sorted(_TAKEN.intersection(self.arguments))
+        if taken:
+            raise PotstillError(
+                f"template_arguments must not hold {' or '.join(taken)}: potstill gives it itself; "
+                "remove it"
+            )
+        unused = [a for a in self.arguments if not re.search(rf"\b{re.escape(a)}\b", self.source())]
+        if unused:
+            raise PotstillError(
+                f"the chat template of {self.name} does not use {' or '.join(sorted(unused))}, "
+                "which template_arguments states; remove it, or name one that the template reads"
+            )
+
+    @property
+    def dated(self) -> bool:
+        """Whether the template writes a date."""
+        return "strftime_now" in self.source()
+
+    def source(self, tools: Tools | None = None) -> str:
+        """Return the template's text; a tokenizer may have one of its own for tools."""
+        try:
+            return str(self.tokenizer.get_chat_template(None, tools=list(tools) if tools else None))
+        except ValueError as error:
+            raise PotstillError(
+                f"{self.name} has several chat templates and none called default; state the one to "
+                "use as chat_template.jinja in its directory"
+            ) from error
+
+    def render(
+        self, messages: Messages, *, tools: Tools | None = None, generate: bool = False
+    ) -> str:
+        """Return the text of a conversation, with the start of an answer where `generate`.
+
+        Raises PotstillError where the template is broken or refuses these messages.
+        """
+        source = self.source(tools)
+        try:
+            text = self.tokenizer.apply_chat_template(
+                [dict(message) for message in messages],
+                tools=[dict(tool) for tool in tools] if tools else None,
+                chat_template=_with_date(source, self.today),
+                tokenize=False,
+                add_generation_prompt=generate,
+                **self.arguments,
+            )
+        except TemplateError as error:
+            raise PotstillError(self._complaint(error, source, messages)) from error
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+            IndexError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:
+            raise PotstillError(
+                f"the chat template of {self.name} cannot be rendered with the roles "
+                f"{_roles(messages)} ({type(error).__name__}); mend its chat_template.jinja, or "
+                "leave out what it cannot take"
+            ) from error
+        return str(text)
+
+    def _complaint(self, error: TemplateError, source: str, messages: Messages) -> str:
+        """Return what a template's refusal means, without a word of the messages."""
+        said = str(error.message or "")
+        line = getattr(error, "lineno", None)
+        # Only what stands in the template itself: a complaint may quote a message.
+        quoted = f' ("{said[:_LONGEST_QUOTE]}")' if said and said in source else ""
+        if line is not None:
+            return (
+                f"the chat template of {self.name} is broken: {type(error).__name__} in its line "
+                f"{line}; mend its chat_template.jinja (or the field chat_template of its "
+                "tokenizer_config.json)"
+            )
+        first = messages[0].get("role") if messages else None
+        if first == "system":
+            way = "take the system message out (prompts.system, or the row's own)"
+        else:
+            way = "leave out the rows that it cannot take"
+        return (
+            f"the chat template of {self.name} refuses a conversation of the roles "
+            f"{_roles(messages)}{quoted}; {way}, or take a model whose template renders it"
+        )
+
+
+def _roles(messages: Messages) -> str:
+    names = [str(message.get("role")) for message in messages]
+    shown = ", ".join(names[:6])
+    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
+
+
+def _with_date(source: str, today: Date) -> str:
+    """Return a template whose `strftime_now` gives a fixed day, at midnight.
+
+    transformers binds that name to the clock and takes no function in its place, so that it is
+    bound again in the template, to the day in every format that the template spells.
+    """
+    if "strftime_now" not in source:
+        return source
+    formats = sorted({a or b for a, b in _FORMATS.findall(source)})
+    days = ", ".join(f"{_quoted(f)}: {_quoted(today.strftime(f))}" for f in formats)
+    # The line break behind the block is trimmed, so that the template still begins a line.
+    start = "{%- macro strftime_now(format) -%}{{- {" + days + "}[format] -}}{%- endmacro %}\n"
+    return start + source
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
