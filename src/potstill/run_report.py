@@ -46,6 +46,7 @@ def write_report(job: Job) -> None:
         cost=cost,
         curation={k: v for k, v in done["curate"].items() if k in Curation.model_fields} or None,
         task=task and task["scores"],
+        tool_calls=done["evaluate"].get("tool_calls"),
         payback=_payback(task, cost["total"]["money"]),
         peak_memory_bytes=peak_memory_bytes(job.device),
         seconds=sum(done[name]["seconds"] for name in _STAGES),

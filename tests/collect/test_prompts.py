@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -182,6 +184,19 @@ def test_calls_and_tools_that_do_not_fit_are_refused(source, row, message):
         read_prompts(source(row), config())
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_nulls_that_a_struct_column_filled_in_are_refused(tmp_path):
+    other = {**CALL, "function": {"name": "find", "arguments": {"c": 3}}}
+    calling = [{"role": "assistant", "content": "", "tool_calls": [call]} for call in (CALL, other)]
+    rows = [{"prompt": [user("a"), turn, RESULT]} for turn in calling]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    with pytest.raises(PotstillError, match=r"p.parquet, row 1: calls or tools stand in struct"):
+        read_prompts(str(tmp_path / "p.parquet"), config())
+    plain = [{"prompt": [user("a")], "tools": TOOLS}, {"prompt": [user("b")], "tools": None}]
+    pq.write_table(pa.Table.from_pylist(plain), tmp_path / "q.parquet")
+    read = read_prompts(str(tmp_path / "q.parquet"), config())
+    assert [turns.tools for turns in read] == [TOOLS, None]
 
 
 def test_the_plan_keeps_tools_and_comes_back_from_its_record():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potstill.text.tool_calls import (
@@ -13,6 +13,7 @@ from potstill.text.tool_calls import (
     bare,
     broken,
     calls_in,
+    may_be_filled_in,
     message_text,
     results_have_calls,
     spelled,
@@ -126,6 +127,29 @@ def test_what_is_no_tool_says_why(written, flaw) -> None:
     assert tools_in(written) is flaw
 
 
+@pytest.mark.parametrize(
+    ("value", "may_be"),
+    [
+        ([{"name": "f", "arguments": {"a": 1, "b": None}}], True),
+        (
+            {
+                "messages": [
+                    {"tool_calls": [{"function": {"name": "f", "arguments": {"a": [None]}}}]}
+                ]
+            },
+            True,
+        ),
+        ([{"function": {"name": "f", "parameters": {"properties": {"x": None}}}}], True),
+        ([{"name": "f", "arguments": '{"a": null}'}], False),
+        ([{"name": "f", "arguments": None, "parameters": None, "id": None}], False),
+        ({"parameters": {"temperature": None}, "usage": None}, False),
+        ([{"role": "user", "content": None, "tool_calls": None}], False),
+    ],
+)
+def test_nulls_are_told_where_a_table_may_have_filled_them_in(value, may_be) -> None:
+    assert may_be_filled_in(value) is may_be
+
+
 def result(call_id: str | None = None) -> dict:
     return {"role": "tool", "content": "r"} | ({"tool_call_id": call_id} if call_id else {})
 
@@ -176,6 +200,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXT, JSON, max_size=4))
 def test_arguments_come_back_as_they_were_in_order(arguments) -> None:
     written = [{"id": "c", "function": {"name": "f", "arguments": json.dumps(arguments)}}]
@@ -186,6 +211,7 @@ def test_arguments_come_back_as_they_were_in_order(arguments) -> None:
     assert list(calls[0]["function"]["arguments"].items()) == list(arguments.items())
 
 
+@settings(deadline=None)
 @given(JSON | st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSON))))
 def test_nothing_crashes(value) -> None:
     for found in (calls_in(value), calls_in(value, keep_text=True), tools_in(value)):

@@ -25,6 +25,7 @@ from potstill.exchanges.exchange import (
 )
 from potstill.exchanges.overlap import OverlapReport, overlap, prompt_text
 from potstill.recipe import PromptsConfig
+from potstill.text.tool_calls import may_be_filled_in
 
 Messages = tuple[Message, ...]
 Reader = Callable[[str, PromptsConfig], Sequence[Turns]]
@@ -127,6 +128,12 @@ def rows_and_prompts(source: str, config: PromptsConfig) -> Iterator[tuple[Row, 
             tools = None if TOOLS_COLUMN in fields else _tools(row, stated=False)
         else:
             cell = value_of(row, column)
+            if row.structs and may_be_filled_in([cell, row.values.get(TOOLS_COLUMN)]):
+                raise PotstillError(
+                    f"{row.place}: calls or tools stand in struct columns, which fill absent keys "
+                    f"in with null; write {column} and {TOOLS_COLUMN} as .jsonl, or tools and "
+                    "arguments as JSON text"
+                )
             messages = messages_of(cell, column, row.place)
             tools = None if column == TOOLS_COLUMN else _tools(row, stated=isinstance(cell, list))
         if config.system is not None and messages[0]["role"] != "system":

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import escape
 
 from potstill.report import words
+from potstill.report.calls import tool_calls
 from potstill.report.fidelity import differences, fidelity, greedy, speed, tiles
 from potstill.report.headline import caution, sentences
 from potstill.report.limits import limits
@@ -39,6 +40,7 @@ def context(
         "caution": caution(evaluation),
         "tiles": tiles(evaluation),
         "task": task(evaluation),
+        "tool_calls": tool_calls(evaluation),
         "curation": curation(evaluation),
         "text_only": not words.at(evaluation, "models.teacher"),
         "fidelity": fidelity(evaluation),

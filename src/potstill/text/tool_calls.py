@@ -115,6 +115,26 @@ def message_text(message: Mapping[str, Any]) -> str:
     )
 
 
+def may_be_filled_in(value: Any) -> bool:
+    """Tell whether calls or tools in a value hold nulls that a table may have filled in.
+
+    Structs of one column share their keys, so that in Parquet every call has the arguments of all
+    others, null where it had none: which were meant cannot be told.
+    """
+    left = [(value, False)]
+    while left:
+        one, inside = left.pop()
+        if one is None and inside:
+            return True
+        if isinstance(one, Mapping):
+            # With a name it is a call, or a definition: others may have parameters, too.
+            keys = ("arguments", "parameters") if "name" in one else ()
+            left += [(v, inside or (k in keys and v is not None)) for k, v in one.items()]
+        elif isinstance(one, list | tuple):
+            left += [(v, inside) for v in one]
+    return False
+
+
 def results_have_calls(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether every tool's result follows the assistant's message that calls it."""
     open_ids: set[str | None] | None = None

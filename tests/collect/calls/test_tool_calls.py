@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from potstill.collect.calls.call import Answer, Ask, Reason
@@ -240,6 +242,26 @@ def test_a_table_has_columns_for_tools_and_calls() -> None:
     assert read_table({"q": "Hello", "a": None}, "q", "a").answers == (Reason.NO_RESPONSE,)
     broken = {"q": "Hello", "a": "Hi.", "tools": "not tools"}
     assert read_table(broken, "q", "a").ask is Reason.TOOLS_UNREADABLE
+
+
+def test_structs_of_parquet_that_hold_nulls_are_left_out_and_text_is_read(tmp_path, take) -> None:
+    """A struct column gives every call the arguments of all others, null where it had none."""
+    rows = [{"messages": [ASKED], "response": f"Yes, {i}."} for i in range(6)]
+    for i, row in enumerate(rows):
+        row["messages"] = [{"role": "user", "content": f"Parcel {i} {i}x {i}y?"}]
+    calls = [{"type": "function", "function": {"name": "f", "arguments": {key: 1}}} for key in "ab"]
+    last = [*rows[0]["messages"], {"role": "assistant", "content": "", "tool_calls": calls}]
+    pq.write_table(pa.Table.from_pylist([*rows, {"messages": last}]), tmp_path / "structs.parquet")
+    report = take(str(tmp_path / "structs.parquet")).report
+    assert report.left_out == {str(Reason.FILLED_IN): 1}
+    texts = [{**row, "messages": json.dumps(row["messages"])} for row in rows]
+    pq.write_table(
+        pa.Table.from_pylist([*texts, {"messages": json.dumps(last)}]), tmp_path / "texts.parquet"
+    )
+    found = take(str(tmp_path / "texts.parquet"))
+    assert not found.report.left_out
+    (calling,) = [e for e in found.exchanges if e.calls]
+    assert [call["function"]["arguments"] for call in calling.calls] == [{"a": 1}, {"b": 1}]
 
 
 def some(count: int = 6) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     CALL_ARGUMENTS = "a tool call whose arguments are no JSON object"
     CALL_NOT_STORED = "ended to call a tool, without the call"
     TOOLS_UNREADABLE = "tools that cannot be read"
+    FILLED_IN = "calls or tools in struct columns, which fill absent keys in with null"
     RESULT_WITHOUT_CALL = "a tool's result without its call"
     NOT_TEXT = "not text"
     TOO_LONG = "too long"
