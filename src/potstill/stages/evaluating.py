@@ -46,7 +46,7 @@ def evaluate_student(job: Job) -> dict[str, Any]:
 def _reader(student: LoadedModel) -> ReadCalls:
     """Return what reads the calls in a student's answers."""
     conversation = Conversation.of(student.tokenizer, stop_ids=student.eos_ids, name="the student")
-    return lambda ids: conversation.read(ids).tool_calls
+    return lambda ids: conversation.read(ids, tools=True).tool_calls
 
 
 def _against_teacher(

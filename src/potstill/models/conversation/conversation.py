@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date as Date
 from functools import cached_property
 from typing import Any, Literal
 
 from potstill.errors import PotstillError
 from potstill.models.conversation import layout
+from potstill.models.conversation.calls import (
+    CallForm,
+    call_form,
+    calls_in_text,
+    laid_out,
+    prepared,
+)
 from potstill.models.conversation.layout import Frame
 from potstill.models.conversation.spelling import Controls
 from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
@@ -45,6 +53,7 @@ class Conversation:
     end: str
     stop_ids: tuple[int, ...]
     name: str = "the model"
+    calls: CallForm | None = None
 
     @classmethod
     def of(
@@ -77,12 +86,11 @@ class Conversation:
         texts = [template.render(layout.PROBE, generate=True), template.render(probe[:2])]
         controls = Controls.of(tokenizer, [*texts, template.source()])
         end = layout.turns_end(template, controls, stops) or ""
-        last = controls.last_in(end)
-        if last is None:
-            # Nothing that a model could stop at: the end token follows what the template writes.
-            return cls(tokenizer, template, controls, end, _some(stops, name), name)
-        ordered = tuple(dict.fromkeys((last, *stops)))
-        return cls(tokenizer, template, controls, end, ordered, name)
+        calls = call_form(template, controls, stops) if template.calls_tools else None
+        # Where nothing that is written can stop a model, the end token follows.
+        ends = (controls.last_in(end), *stops, None if calls is None else calls.stop)
+        known = tuple(dict.fromkeys(i for i in ends if i is not None))
+        return cls(tokenizer, template, controls, end, _some(known, name), name, calls)
 
     def with_tokenizer(self, tokenizer: Any, stop_ids: Sequence[int]) -> Conversation:
         """Return the same way to speak with another tokenizer, which has other ids."""
@@ -118,7 +126,7 @@ class Conversation:
         """Return the text that precedes an answer."""
         if self.template is None:
             return "\n".join(map(message_text, messages)) + "\n"
-        return self.template.render(messages, tools=tools, generate=True)
+        return self.template.render(prepared(messages, self.calls), tools=tools, generate=True)
 
     def prompt_ids(self, messages: Messages, tools: Tools | None = None) -> tuple[int, ...]:
         """Return the ids that precede an answer; control tokens that a message spells are text."""
@@ -140,10 +148,15 @@ class Conversation:
         Its turn's end is among them where the answer is `whole`. Raises PotstillError where the
         template cannot lay this answer out.
         """
-        mark = self.controls.mark_for(messages, tools, reply.text, reply.reasoning)
+        calls = json.loads(reply.tool_calls) if reply.tool_calls else []
+        mark = self.controls.mark_for(messages, tools, reply.text, reply.reasoning, calls)
         hidden, hidden_tools = self._hidden(messages, tools, mark)
         prompt = self.prompt_text(hidden, hidden_tools)
         thought = reply.reasoning if reasoning == "keep" and reply.reasoning else ""
+        if calls:
+            said = Reply(reply.text, thought or None)
+            text = self._calling(hidden, prompt, said, calls, hidden_tools, mark)
+            return self._behind(prompt, text, mark)
         frame = self._frame(hidden, prompt, hidden_tools, reasoned=bool(thought))
         text = frame.opening
         if thought:
@@ -156,12 +169,59 @@ class Conversation:
             ids = (*ids, self.stop_ids[0])
         return ids
 
-    def read(self, ids: Sequence[int]) -> Reply:
-        """Return what a model says with ids that it wrote behind a prompt; stops are left out."""
+    def _calling(
+        self,
+        messages: Messages,
+        prompt: str,
+        said: Reply,
+        calls: Sequence[Mapping[str, Any]],
+        tools: Tools | None,
+        mark: str,
+    ) -> str:
+        """Return the text of an answer with calls of tools, its end included."""
+        if self.template is None or self.calls is None:
+            raise PotstillError(
+                f"{self.name} has no chat template that writes calls of tools, and an answer holds "
+                "some; take a model whose template does, or leave such answers out"
+            )
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": layout.SAID if said.text.strip() else "",
+            "tool_calls": self.controls.hidden(calls, mark),
+        }
+        if said.reasoning:
+            message |= dict.fromkeys(layout.FIELDS, layout.THOUGHT)
+        text = laid_out(self.template, self.calls, messages, prompt, message, tools)
+        if f"\\u{ord(mark):04x}" in text.lower():
+            raise PotstillError(
+                f"the chat template of {self.name} escapes the arguments of a call that spell a "
+                "control token, so that they cannot be told from one; leave such answers out"
+            )
+        words, thought = (self.controls.hidden(t or "", mark) for t in (said.text, said.reasoning))
+        return text.replace(layout.SAID, words).replace(layout.THOUGHT, thought)
+
+    def read(self, ids: Sequence[int], *, tools: bool = False) -> Reply:
+        """Return what a model says with ids that it wrote behind a prompt; stops are left out.
+
+        `tools` tells whether some were on offer: families that mark calls by nothing call then.
+        """
         kept = list(ids)
         while kept and kept[-1] in self.stop_ids:
             kept.pop()
         text = self.controls.decode(kept)
+        if self.calls is None:
+            return self._said(text)
+        found = calls_in_text(text, self.calls, self.controls, offered=tools)
+        if found is not None:
+            said = self._said(found[0], calling=True)
+            return replace(said, text=said.text.strip(), tool_calls=found[1])
+        said = self._said(text)
+        # Without a mark of their own, calls behind reasoning are seen when that is apart.
+        found = calls_in_text(said.text, self.calls, self.controls, offered=tools)
+        return said if found is None else replace(said, text="", tool_calls=found[1])
+
+    def _said(self, text: str, *, calling: bool = False) -> Reply:
+        """Return reasoning and answer of what a model wrote, or of what stands before its calls."""
         for frame in self._reasoned:
             opening, close = self._core(frame.opening), self._core(frame.between)
             inside = _after(text, opening)
@@ -170,6 +230,8 @@ class Conversation:
             thought, found, answer = inside.partition(close)
             if found or opening or self._opens:
                 answer = _without_lead(answer, frame.between.rpartition(frame.between.strip())[2])
+                if calling and not found:
+                    thought = self.controls.up_to_control(thought)
                 return self._reply(answer, thought.strip())
         return self._reply(self._unframed(text))
 

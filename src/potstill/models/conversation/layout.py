@@ -20,7 +20,7 @@ from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
 ASKED, SAID, THOUGHT, NEXT = ("qzaskedqz", "qzsaidqz", "qzthoughtqz", "qznextqz")
 PROBE: Messages = ({"role": "user", "content": ASKED},)
 # Names under which templates read a message's reasoning.
-_FIELDS = ("reasoning_content", "thinking", "reasoning")
+FIELDS = ("reasoning_content", "thinking", "reasoning")
 # How reasoning is written where a template has no way of its own.
 _OPEN, _CLOSE = "<think>\n", "\n</think>\n\n"
 # What opens and what closes, in the ways that families spell a pair of marks.
@@ -31,6 +31,7 @@ _PAIRS = (
     (re.compile(r"\[([A-Z][A-Z_]*)\]"), "[/{}]"),
     (re.compile(r"◁([a-z]+)▷"), "◁/{}▷"),
 )
+_MARK = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]|◁[^◁▷]*▷")
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,12 @@ def plain_frame(
 ) -> Frame:
     """Return what stands before an answer without reasoning: the end of what the prompt opened."""
     head, _ = split(template, _answered(template, messages, {"content": SAID}, tools))
-    opened, plain = _apart(prompt, head)
+    opened, plain = apart(prompt, head)
     if not opened.strip():
         return Frame(plain)
     if plain.strip():
         raise _unlike(template)
-    return Frame(_closing_of(opened) or "")
+    return Frame(closing_of(opened) or "")
 
 
 def reasoned_frame(
@@ -77,21 +78,21 @@ def reasoned_frame(
         before, found, behind = text.partition(THOUGHT)
         # A template that knows only text prints parts of content as Python does.
         if found and behind.count(SAID) == 1 and "[{'type'" not in before:
-            opened, opening = _apart(prompt, before)
+            opened, opening = apart(prompt, before)
             if opened.strip():
-                raise _closed(template)
+                raise closed(template)
             return Frame(opening, behind.partition(SAID)[0])
     # The template takes reasoning out of what was said, or does not know any.
     head, _ = split(template, _answered(template, messages, {"content": SAID}, tools))
-    opened, plain = _apart(prompt, head)
+    opened, plain = apart(prompt, head)
     if not opened.strip():
         generated = prompt[_shared(prompt, template.render(messages, tools=tools)) :]
         if _OPEN.strip() in generated:  # it is opened and closed before any answer
-            raise _closed(template)
+            raise closed(template)
         return Frame(plain + _OPEN, _CLOSE)
-    close = _closing_of(opened)
+    close = closing_of(opened)
     if close is None or plain.strip():
-        raise _closed(template)
+        raise closed(template)
     return Frame("", close)
 
 
@@ -121,12 +122,13 @@ def end_of(last: str, middle: str, controls: Controls, stop_ids: Sequence[int]) 
         chosen = next((m for m in in_last if m[0] in stops), in_last[0] if in_last else None)
     if chosen is not None:
         return last[: chosen.end()]
-    if last.strip():
-        return last.rstrip()
-    following = controls.pattern.match(middle.lstrip())
-    if following is not None and following[0] in stops:
-        return middle[: len(middle) - len(middle.lstrip())] + following[0]
-    return None
+    words = last.rstrip()
+    if middle.startswith(words):
+        space = middle[len(words) :]
+        following = controls.pattern.match(space.lstrip())
+        if following is not None and following[0] in stops:
+            return words + space[: len(space) - len(space.lstrip())] + following[0]
+    return words or None
 
 
 def behind(
@@ -169,7 +171,7 @@ def _reasoned_messages() -> list[dict[str, Any]]:
     """Return an answer with reasoning in every form that templates read it in."""
     answer = {"type": "text", "text": SAID}
     return [
-        {"content": SAID, **dict.fromkeys(_FIELDS, THOUGHT)},
+        {"content": SAID, **dict.fromkeys(FIELDS, THOUGHT)},
         {"content": [{"type": "thinking", "thinking": THOUGHT}, answer]},
         {
             "content": [
@@ -180,9 +182,16 @@ def _reasoned_messages() -> list[dict[str, Any]]:
     ]
 
 
-def _apart(prompt: str, head: str) -> tuple[str, str]:
-    """Return what the prompt has of an answer that `head` lacks, and the other way round."""
+def apart(prompt: str, head: str) -> tuple[str, str]:
+    """Return what the prompt has of an answer that `head` lacks, and the other way round.
+
+    A mark (`<think>`) belongs to one side whole.
+    """
     shared = _shared(prompt, head)
+    for text in (prompt, head):
+        for mark in _MARK.finditer(text):
+            if mark.start() < shared < mark.end():
+                shared = mark.start()
     return prompt[shared:], head[shared:]
 
 
@@ -194,7 +203,7 @@ def _shared(one: str, other: str) -> int:
     return min(len(one), len(other))
 
 
-def _closing_of(opened: str) -> str | None:
+def closing_of(opened: str) -> str | None:
     """Return what closes the reasoning that a prompt has opened; None where nothing is open."""
     for pattern, closing in _PAIRS:
         for match in reversed(list(pattern.finditer(opened))):
@@ -207,7 +216,7 @@ def _closing_of(opened: str) -> str | None:
     return None
 
 
-def _closed(template: ChatTemplate) -> PotstillError:
+def closed(template: ChatTemplate) -> PotstillError:
     return PotstillError(
         f"the chat template of {template.name} closes the reasoning before an answer begins, and "
         "there is reasoning to train; set curate.reasoning to leave_out, or template_arguments so "

@@ -120,6 +120,14 @@ class Controls:
         """Return a text of `decode` without its control tokens."""
         return re.sub(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}", "", text)
 
+    def last_part(self, text: str) -> str:
+        """Return a text of `decode` from its last control token on, all of it without one."""
+        return text[max(0, text.rfind(_OPEN)) :]
+
+    def up_to_control(self, text: str) -> str:
+        """Return what stands before the first control token in a text of `decode`."""
+        return text.partition(_OPEN)[0]
+
     def _text(self, ids: Sequence[int]) -> str:
         if not ids:
             return ""
