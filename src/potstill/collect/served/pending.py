@@ -9,6 +9,7 @@ from typing import Any
 from blake3 import blake3
 
 from potstill.exchanges.exchange import Exchange, Message, Prompt, exchange_id_of
+from potstill.models.conversation import Conversation
 from potstill.models.endpoint.budget import (
     Prices,
     Tokens,
@@ -32,7 +33,7 @@ class Wanted:
 class Estimate:
     """What asking would take, before anything is asked.
 
-    Prompt tokens are counted by the tokenizer where one is given, else about one for four
+    Prompt tokens are counted by their ids where they are known, else about one for four
     characters. Responses are counted at their longest: `money` is None without prices.
     """
 
@@ -89,13 +90,13 @@ def estimate(
     *,
     samples: int = 1,
     stored: Collection[str] = (),
-    tokenizer: Any = None,
+    conversation: Conversation | None = None,
 ) -> Estimate:
     """Return what is left to ask and what it costs at most; nothing is asked."""
     wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
     responses = sum(len(w.samples) for w in wanted)
     tokens = Tokens(
-        sum(_prompt_tokens(w.prompt.messages, tokenizer) for w in wanted),
+        sum(_prompt_tokens(w.prompt.messages, conversation) for w in wanted),
         responses * sampling.max_tokens,
     )
     return _estimate(config, len(wanted), tokens, responses)
@@ -139,12 +140,7 @@ def spent_on(rows: Iterable[Exchange]) -> Tokens:
     return Tokens(prompt, response)
 
 
-def _prompt_tokens(messages: Sequence[Message], tokenizer: Any) -> int:
-    if tokenizer is None:
+def _prompt_tokens(messages: Sequence[Message], conversation: Conversation | None) -> int:
+    if conversation is None:
         return likely_prompt_tokens(message["content"] for message in messages)
-    if tokenizer.chat_template:
-        text = tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True
-        )
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return len(tokenizer("\n".join(message["content"] for message in messages))["input_ids"])
+    return len(conversation.prompt_ids(messages))

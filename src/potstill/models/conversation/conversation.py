@@ -91,6 +91,30 @@ class Conversation:
         ordered = tuple(dict.fromkeys((last, *stops)))
         return cls(tokenizer, template, controls, end, ordered, name)
 
+    def with_tokenizer(self, tokenizer: Any, stop_ids: Sequence[int]) -> Conversation:
+        """Return the same way to speak with another tokenizer, which has other ids."""
+        return Conversation.of(
+            tokenizer,
+            stop_ids=stop_ids,
+            arguments=self.arguments,
+            date=None if self.template is None else self.template.today.isoformat(),
+            name=self.name,
+        )
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What the template is given beside the messages."""
+        return {} if self.template is None else self.template.arguments
+
+    def key(self) -> dict[str, Any]:
+        """Return what of it decides an answer beside messages: a part of an exchange's identity."""
+        found: dict[str, Any] = {}
+        if self.arguments:
+            found["template_arguments"] = dict(self.arguments)
+        if self.template is not None and self.template.dated:
+            found["date"] = self.template.today.isoformat()
+        return found
+
     @property
     def end_ids(self) -> tuple[int, ...]:
         """The ids that training ends an answer with: the turn's end, by the template."""
