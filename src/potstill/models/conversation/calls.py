@@ -119,7 +119,10 @@ def calling(
     if not middle.startswith(full[: start + cut]):
         middle = ""
     rest = layout.end_of(said[cut:], middle[start + cut :], controls, stop_ids) or ""
+    last = controls.last_in(rest)
+    end = controls.ids[last] if last is not None and last in stop_ids else ""
     body = _opened(template, messages, prompt, tools, opened, said[:cut], thought)
+    body += rest.removesuffix(end)
     for place, text in ((SAID, words if words.strip() else ""), (THOUGHT, thought)):
         if text and body.count(place) != 1:
             raise PotstillError(
@@ -128,9 +131,7 @@ def calling(
                 "template writes them"
             )
         body = body.replace(place, text)
-    last = controls.last_in(rest)
-    end = controls.ids[last] if last is not None and last in stop_ids else ""
-    return Calling(body + rest.removesuffix(end), end)
+    return Calling(body, end)
 
 
 def _require_all(
