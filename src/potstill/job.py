@@ -41,6 +41,7 @@ from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
+from potstill.text.tool_calls import spelled
 
 
 @dataclass(frozen=True)
@@ -315,7 +316,7 @@ class Job:
         recoder = Recoder(self.spoken.tokenizer, student.tokenizer, self.vocabulary)
         texts = []
         for row in rows:
-            prompt = student.conversation.prompt_ids(row.messages)
+            prompt = student.conversation.prompt_ids(row.messages, row.tool_list)
             response = recoder.to_student(row.ids[1])
             same = (recoder.to_teacher(prompt), recoder.to_teacher(response)) == row.ids
             texts.append(Text(row, prompt, response, same))
@@ -330,7 +331,8 @@ class Job:
         tokens, how = self.served_tokens, self.recipe.curate.reasoning
         if self.learnt_whole(row) and tokens is not None and self.vocabulary is None:
             if row.tokenizer == tokens.tokenizer_id:
-                return Text(row, student.conversation.prompt_ids(row.messages), row.ids[1], True)
+                prompt = student.conversation.prompt_ids(row.messages, row.tool_list)
+                return Text(row, prompt, row.ids[1], True)
             if read and row.response_token_ids is None:
                 return replace(tokenised(row, student.conversation, how), unchanged=True)
         return tokenised(row, student.conversation, how)
@@ -393,10 +395,11 @@ def tokenised(row: Exchange, spoken: Conversation, reasoning: Literal["keep", "l
     Raises PotstillError where the chat template cannot lay it out.
     """
     reply = reply_in(row)
+    tools = row.tool_list
     response = spoken.reply_ids(
-        row.messages, reply, reasoning=reasoning, whole=row.finish_reason == "stop"
+        row.messages, reply, tools, reasoning=reasoning, whole=row.finish_reason == "stop"
     )
-    return Text(row, spoken.prompt_ids(row.messages), response, unchanged=False)
+    return Text(row, spoken.prompt_ids(row.messages, tools), response, unchanged=False)
 
 
 def reply_in(row: Exchange) -> Reply:
@@ -408,9 +411,11 @@ def reply_in(row: Exchange) -> Reply:
 
 def reply_of(message: Message) -> Reply:
     """Return what an assistant's message in a talk says."""
-    trace = split_trace(message["content"])
-    text = trace.answer if trace.closed_at else message["content"]
-    return Reply(text, trace.reasoning or None)
+    content = str(message.get("content") or "")
+    trace = split_trace(content)
+    calls = message.get("tool_calls")
+    text = trace.answer if trace.closed_at else content
+    return Reply(text, trace.reasoning or None, spelled(calls) if calls else None)
 
 
 def fitting(texts: Sequence[Text], student: LoadedModel) -> tuple[list[Text], int]:

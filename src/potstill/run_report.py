@@ -46,6 +46,7 @@ def write_report(job: Job) -> None:
         cost=cost,
         curation={k: v for k, v in done["curate"].items() if k in Curation.model_fields} or None,
         task=task and task["scores"],
+        tool_calls=done["evaluate"].get("tool_calls"),
         payback=_payback(task, cost["total"]["money"]),
         peak_memory_bytes=peak_memory_bytes(job.device),
         seconds=sum(done[name]["seconds"] for name in _STAGES),
@@ -67,7 +68,7 @@ def _collection(job: Job, figures: dict[str, Any]) -> dict[str, Any]:
     rows = job.store.read("train")
     tokens = [len(r.ids[1]) or r.usage.get("completion_tokens", 0) for r in rows]
     known = all(tokens)
-    sizes = tokens if known else [len(row.response) for row in rows]
+    sizes = tokens if known else [len(row.answer) for row in rows]
     bins = Counter((max(size, 1) - 1).bit_length() for size in sizes)
     reading = (job.run.done("curate") or {}).get("reading") or {}
     notes = [*figures.get("notes", ()), *([reading["note"]] if reading else [])]
@@ -76,7 +77,7 @@ def _collection(job: Job, figures: dict[str, Any]) -> dict[str, Any]:
         "notes": notes,
         "lengths": {_bin(power): bins[power] for power in range(max(bins, default=-1) + 1)},
         "length_unit": "tokens" if known else "characters",
-        "languages": _languages([row.response for row in rows]),
+        "languages": _languages([row.response for row in rows if row.response or not row.calls]),
     }
 
 

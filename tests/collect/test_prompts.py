@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from potstill.collect.prompts import plan_prompts, read_prompts
+from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import prompt_id_of
+from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.overlap import overlap, prompt_text, words_of
 from potstill.recipe import PromptsConfig
 
@@ -21,7 +23,14 @@ def user(text: str) -> dict[str, str]:
 
 def made(texts):
     """Return a reader that serves texts, whatever is asked."""
-    return lambda source, config: [(user(text),) for text in texts]
+    return lambda source, config: [Turns((user(text),)) for text in texts]
+
+
+def messages_read(path, settings):
+    """Return what is read where no row offers tools."""
+    read = read_prompts(path, settings)
+    assert all(turns.tools is None for turns in read)
+    return [turns.messages for turns in read]
 
 
 def config(**changes) -> PromptsConfig:
@@ -44,38 +53,38 @@ def source(tmp_path):
 
 def test_text_becomes_one_user_message(source):
     path = source({"prompt": " hello \n"}, {"prompt": None})
-    assert read_prompts(path, config()) == [(user("hello"),), (user(""),)]
+    assert messages_read(path, config()) == [(user("hello"),), (user(""),)]
 
 
 def test_messages_are_kept_and_final_answers_cut_off(source):
     answer = {"role": "assistant", "content": "Hi."}
     chat = [user("Hello"), answer, user("How are you?")]
     path = source({"prompt": chat}, {"prompt": [*chat, answer, answer]}, {"prompt": [answer]})
-    assert read_prompts(path, config()) == [tuple(chat), tuple(chat), (user(""),)]
+    assert messages_read(path, config()) == [tuple(chat), tuple(chat), (user(""),)]
 
 
 def test_content_in_text_parts_is_joined(source):
     parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
     path = source({"prompt": [{"role": "user", "content": parts}]})
-    assert read_prompts(path, config()) == [(user("one two"),)]
+    assert messages_read(path, config()) == [(user("one two"),)]
 
 
 def test_system_message_goes_first_and_yields_to_a_row_with_its_own(source):
     own = [{"role": "system", "content": "Own."}, user("b")]
     path = source({"prompt": "a"}, {"prompt": own})
-    read = read_prompts(path, config(system="Be brief."))
+    read = messages_read(path, config(system="Be brief."))
     assert read == [({"role": "system", "content": "Be brief."}, user("a")), tuple(own)]
 
 
 def test_template_over_columns(source):
     path = source({"body": "Long {text}", "n": 2}, {"body": None, "n": 3})
-    read = read_prompts(path, config(template="Summarise in {n} words {{so}}: {body}"))
+    read = messages_read(path, config(template="Summarise in {n} words {{so}}: {body}"))
     assert read[0] == (user("Summarise in 2 words {so}: Long {text}"),)
     assert read[1] == (user("Summarise in 3 words {so}:"),)
 
 
 def test_another_column(source):
-    assert read_prompts(source({"q": "a"}), config(column="q")) == [(user("a"),)]
+    assert messages_read(source({"q": "a"}), config(column="q")) == [(user("a"),)]
 
 
 @pytest.mark.parametrize(
@@ -97,9 +106,113 @@ def test_another_column(source):
 )
 def test_rows_that_do_not_fit_are_refused(source, row, changes, message):
     with pytest.raises(PotstillError) as caught:
-        read_prompts(source(row), config(**changes))
+        messages_read(source(row), config(**changes))
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+# Tools
+
+
+FUNCTION = {"name": "find", "parameters": {"type": "object"}}
+TOOLS = '[{"type":"function","function":{"name":"find","parameters":{"type":"object"}}}]'
+CALL = {"id": "c", "type": "function", "function": {"name": "find", "arguments": {"b": 1, "a": 2}}}
+CALLING = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+RESULT = {"role": "tool", "content": " found\n", "tool_call_id": "c"}
+
+
+def as_text(call):
+    function = {**call["function"], "arguments": json.dumps(call["function"]["arguments"])}
+    return {**call, "function": function}
+
+
+def test_prompts_may_hold_calls_and_end_with_a_tools_result(source):
+    written = {"role": "assistant", "content": None, "tool_calls": [as_text(CALL)]}
+    answer = {"role": "assistant", "content": "Done."}
+    path = source(
+        {"prompt": [user("a"), written, RESULT], "tools": json.loads(TOOLS)},
+        {"prompt": [user("a"), written, RESULT, answer], "tools": TOOLS},
+        {"prompt": [user("a"), written], "tools": [FUNCTION]},
+        {"prompt": [user("a")], "tools": None},
+        {"prompt": "a", "tools": TOOLS},
+        {"prompt": "a", "tools": "a hammer"},
+    )
+    asked = (user("a"), CALLING, RESULT)
+    assert [(turns.messages, turns.tools) for turns in read_prompts(path, config())] == [
+        (asked, TOOLS),
+        (asked, TOOLS),
+        ((user("a"),), TOOLS),
+        ((user("a"),), None),
+        ((user("a"),), TOOLS),
+        ((user("a"),), None),
+    ]
+
+
+def test_a_column_called_tools_may_be_what_is_asked(source):
+    path = source({"tools": "a hammer"})
+    assert messages_read(path, config(column="tools")) == [(user("a hammer"),)]
+    assert messages_read(path, config(template="Use {tools}.")) == [(user("Use a hammer."),)]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": [user("a"), RESULT]}, "hold a tool's result that follows no call"),
+        ({"prompt": [user("a"), CALLING, {**RESULT, "tool_call_id": "z"}]}, "follows no call"),
+        (
+            {"prompt": [{"role": "assistant", "tool_calls": [{"type": "custom"}]}]},
+            "line 1: the column prompt has a kind of tool that is no function",
+        ),
+        (
+            {
+                "prompt": [
+                    user("a"),
+                    {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "secret"}]},
+                    RESULT,
+                ]
+            },
+            "has a tool call whose arguments are no JSON object",
+        ),
+        ({"prompt": [user("a")], "tools": "secret"}, "line 1: the column tools holds tools that"),
+        ({"prompt": [user("a")], "tools": [{"type": "web_search"}]}, "a kind of tool that is no"),
+        ({"prompt": [user("a"), CALLING, {"role": "tool", "content": 7}]}, "has a message without"),
+        ({"prompt": [user("a"), CALLING, {**RESULT, "content": "\ud800"}]}, "half a surrogate"),
+    ],
+)
+def test_calls_and_tools_that_do_not_fit_are_refused(source, row, message):
+    with pytest.raises(PotstillError) as caught:
+        read_prompts(source(row), config())
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_nulls_that_a_struct_column_filled_in_are_refused(tmp_path):
+    other = {**CALL, "function": {"name": "find", "arguments": {"c": 3}}}
+    calling = [{"role": "assistant", "content": "", "tool_calls": [call]} for call in (CALL, other)]
+    rows = [{"prompt": [user("a"), turn, RESULT]} for turn in calling]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    with pytest.raises(PotstillError, match=r"p.parquet, row 1: calls or tools stand in struct"):
+        read_prompts(str(tmp_path / "p.parquet"), config())
+    plain = [{"prompt": [user("a")], "tools": TOOLS}, {"prompt": [user("b")], "tools": None}]
+    pq.write_table(pa.Table.from_pylist(plain), tmp_path / "q.parquet")
+    read = read_prompts(str(tmp_path / "q.parquet"), config())
+    assert [turns.tools for turns in read] == [TOOLS, None]
+
+
+def test_the_plan_keeps_tools_and_comes_back_from_its_record():
+    rows = [Turns((user(text),), TOOLS) for text in WORDS]
+    last = (*rows[0].messages, CALLING, {**RESULT, "content": ""})
+    rows.append(Turns(last, TOOLS))
+    plan = plan_prompts(config(), seed=0, read=lambda source, config: rows)
+    assert {p.tools for p in plan.prompts} == {TOOLS} and len(plan.prompts) == len(rows)
+    assert all(p.prompt_id == prompt_id_of(p.messages, TOOLS) for p in plan.prompts)
+    again = PromptPlan.from_record(json.loads(json.dumps(plan.record())))
+    assert again == plan
+    assert any(list(p.messages) == list(last) for p in again.prompts)
+    without = plan_prompts(config(), seed=0, read=made(WORDS)).record()
+    for prompt in without["prompts"]:
+        del prompt["tools"]  # as an older version recorded it
+    assert PromptPlan.from_record(without) == plan_prompts(config(), seed=0, read=made(WORDS))
 
 
 # The plan
@@ -141,7 +254,7 @@ def test_near_duplicates_of_held_out_prompts_leave_training():
 
     def read(source, config):
         texts = held_out if source == "h.jsonl" else [*WORDS, *leaked]
-        return [(user(text),) for text in texts]
+        return [Turns((user(text),)) for text in texts]
 
     plan = plan_prompts(config(held_out="h.jsonl"), seed=0, read=read)
     assert (plan.overlap.exact, plan.overlap.near) == (1, 1)
@@ -191,7 +304,7 @@ def test_too_few_prompts_are_refused_with_numbers():
 
 def test_fewer_held_out_prompts_than_asked_are_told():
     def read(source, config):
-        return [(user(t),) for t in (WORDS[:2] if source == "h.jsonl" else WORDS[2:])]
+        return [Turns((user(t),)) for t in (WORDS[:2] if source == "h.jsonl" else WORDS[2:])]
 
     plan = plan_prompts(config(held_out="h.jsonl"), seed=0, read=read)
     assert len(plan.held_out) == 2
@@ -213,9 +326,9 @@ def test_starter_set_is_large_varied_and_disjoint():
 
 def test_starter_set_has_no_near_duplicates_and_reads_like_text():
     texts = [
-        prompt_text(messages)
+        prompt_text(turns.messages)
         for source in ("starter", "starter-held-out")
-        for messages in read_prompts(source, PromptsConfig())
+        for turns in read_prompts(source, PromptsConfig())
     ]
     for index in range(0, len(texts), 97):
         others = texts[:index] + texts[index + 97 :]

@@ -29,7 +29,7 @@ def source(tmp_path):
 def test_facts_are_found_by_the_prompt_that_is_asked(source):
     path = source({"body": "a", "g": "Yes", "s": 1}, {"body": "b", "g": "no", "s": None})
     facts = read_known(path, PROMPTS, TASK)
-    first, second = (prompt_id_of(messages) for messages in read_prompts(path, PROMPTS))
+    first, second = (prompt_id_of(turns.messages) for turns in read_prompts(path, PROMPTS))
     assert facts == {first: Known("yes", "1"), second: Known("no", "None")}
 
 

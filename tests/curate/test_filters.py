@@ -51,7 +51,9 @@ def test_empty(response: str, reason: str | None) -> None:
 
 
 def test_a_tool_call_is_an_answer() -> None:
-    assert empty(exchange("a", "", tool_calls="[]")) is None
+    call = '[{"type":"function","function":{"name":"f","arguments":{}}}]'
+    assert empty(exchange("a", "", tool_calls=call)) is None
+    assert empty(exchange("a", "", tool_calls="[]")) == "no answer"
     assert empty(exchange("a", "", reasoning="hm")) == "reasoning without an answer"
 
 

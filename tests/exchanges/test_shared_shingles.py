@@ -15,6 +15,7 @@ from potstill.collect.prompts import plan_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges import overlap as overlap_module
 from potstill.exchanges import shared_shingles
+from potstill.exchanges.exchange import Turns
 from potstill.exchanges.overlap import overlap
 from potstill.exchanges.shared_shingles import Numbered, shingle_sets
 from potstill.recipe import PromptsConfig
@@ -62,7 +63,7 @@ def test_the_plan_is_the_same(texts: list[str], held_out: int, least: int, seed:
 
     def plan() -> Any:
         def read(*_: Any) -> list[Any]:
-            return [({"role": "user", "content": text.strip()},) for text in texts]
+            return [Turns(({"role": "user", "content": text.strip()},)) for text in texts]
 
         try:
             return plan_prompts(config, seed=seed, read=read)

@@ -21,6 +21,7 @@ from potstill.report import words
 from potstill.report.headline import headline
 from potstill.report.tables import clean
 from potstill.rundir import RECIPE_FILE, RunDir
+from potstill.text.tool_calls import message_text
 
 _PLAIN_WIDTH = 100  # columns where the output is no terminal
 _MODELS = {
@@ -158,7 +159,7 @@ def _print_sample(console: Console, evaluation: Mapping[str, Any]) -> None:
     if not samples:
         return
     pair = samples[0]
-    prompt = " / ".join(str(m.get("content", "")) for m in pair.get("messages", []))
+    prompt = " / ".join(message_text(m) for m in pair.get("messages", []))
     for name, text in (
         ("prompt", prompt),
         ("teacher", pair.get("teacher", "")),

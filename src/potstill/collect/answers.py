@@ -62,7 +62,7 @@ def questions(
     """
     wanted = []
     for prompt in prompts:
-        ids = tuple(prompt_ids(teacher, prompt.messages))
+        ids = tuple(prompt_ids(teacher, prompt.messages, prompt.tool_list))
         room = context_length(teacher) - sampling.max_tokens
         if len(ids) > room:
             raise PotstillError(
@@ -72,7 +72,9 @@ def questions(
             )
         key = asked_key(teacher.conversation, sampling)
         for index in range(samples):
-            exchange_id = exchange_id_of(teacher.identity, prompt.messages, key, index)
+            exchange_id = exchange_id_of(
+                teacher.identity, prompt.messages, key, index, tools=prompt.tool_list
+            )
             wanted.append(Question(exchange_id, prompt, index, ids))
     return sorted(wanted, key=lambda q: q.exchange_id)
 
@@ -154,10 +156,11 @@ def gold_exchanges(
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return [
         Exchange(
-            exchange_id=exchange_id_of(teacher, prompt.messages, {}, 0),
+            exchange_id=exchange_id_of(teacher, prompt.messages, {}, 0, tools=prompt.tool_list),
             prompt_id=prompt.prompt_id,
             split=prompt.split,
             messages=prompt.messages,
+            tools=prompt.tools,
             response=prompt.gold,
             prompt_token_ids=None,
             response_token_ids=None,
@@ -242,6 +245,7 @@ def _exchange(
         prompt_id=prompt.prompt_id,
         split=prompt.split,
         messages=prompt.messages,
+        tools=prompt.tools,
         response=reply.text,
         prompt_token_ids=question.prompt_ids,
         response_token_ids=completion.token_ids,

@@ -13,21 +13,24 @@ from typing import Any
 
 from blake3 import blake3
 
+from potstill.collect.prompt_messages import messages_of, tools_of, user_message
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, Row, read_rows, source_name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import (
     Message,
     Prompt,
     Split,
+    Turns,
     prompt_id_of,
 )
 from potstill.exchanges.overlap import OverlapReport, overlap, prompt_text
 from potstill.recipe import PromptsConfig
+from potstill.text.tool_calls import may_be_filled_in
 
 Messages = tuple[Message, ...]
-Reader = Callable[[str, PromptsConfig], Sequence[Messages]]
+Reader = Callable[[str, PromptsConfig], Sequence[Turns]]
 
-_ROLES = ("system", "user", "assistant")
+TOOLS_COLUMN = "tools"
 
 
 @dataclass(frozen=True)
@@ -100,32 +103,48 @@ class PromptPlan:
         )
 
 
-def read_prompts(source: str, config: PromptsConfig) -> list[Messages]:
-    """Return the messages of every row of a source, blank ones included.
+def read_prompts(source: str, config: PromptsConfig) -> list[Turns]:
+    """Return the messages of every row of a source with its tools, blank ones included.
 
     The column holds text (one user message) or a list of messages; assistant turns at its end
-    are answers, not prompts, and are cut off. `config.template` makes text from columns.
+    are answers, not prompts, and are cut off. `config.template` makes text from columns. The
+    column `tools` holds the tools on offer, where there are any: as a list, or as its JSON text.
     `config.system` goes before every prompt that has no system message of its own. The two
     starter files and .txt files always have the column `prompt`. Raises PotstillError, with
     the line, where a row does not fit.
     """
-    return [messages for _, messages in rows_and_prompts(source, config)]
+    return [turns for _, turns in rows_and_prompts(source, config)]
 
 
-def rows_and_prompts(source: str, config: PromptsConfig) -> Iterator[tuple[Row, Messages]]:
-    """Yield every row of a source with its messages, as `read_prompts` makes them."""
+def rows_and_prompts(source: str, config: PromptsConfig) -> Iterator[tuple[Row, Turns]]:
+    """Yield every row of a source with what is asked, as `read_prompts` makes it."""
     plain = source in (STARTER, STARTER_HELD_OUT) or source.lower().endswith(".txt")
     column = "prompt" if plain else config.column
     fields = _template_fields(config.template) if config.template is not None else None
     for row in read_rows(source):
         if config.template is not None and fields is not None:
             values = {field: _text_value(row, field) for field in fields}
-            messages: Messages = (_user(config.template.format(**values), row.place),)
+            messages: Messages = (user_message(config.template.format(**values), row.place),)
+            tools = None if TOOLS_COLUMN in fields else _tools(row, stated=False)
         else:
-            messages = _messages(value_of(row, column), column, row.place)
+            cell = value_of(row, column)
+            if row.structs and may_be_filled_in([cell, row.values.get(TOOLS_COLUMN)]):
+                raise PotstillError(
+                    f"{row.place}: calls or tools stand in struct columns, which fill absent keys "
+                    f"in with null; write {column} and {TOOLS_COLUMN} as .jsonl, or tools and "
+                    "arguments as JSON text"
+                )
+            messages = messages_of(cell, column, row.place)
+            tools = None if column == TOOLS_COLUMN else _tools(row, stated=isinstance(cell, list))
         if config.system is not None and messages[0]["role"] != "system":
             messages = ({"role": "system", "content": config.system}, *messages)
-        yield row, messages
+        yield row, Turns(messages, tools)
+
+
+def is_blank(turns: Turns) -> bool:
+    """Tell whether nothing is asked: the last message is the user's, and says nothing."""
+    last = turns.messages[-1]
+    return last["role"] == "user" and not last["content"]
 
 
 def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompts) -> PromptPlan:
@@ -183,6 +202,15 @@ def value_of(row: Row, column: str, field: str = "prompts.column or prompts.temp
     return row.values[column]
 
 
+def _tools(row: Row, *, stated: bool) -> str | None:
+    """Return the tools that a row's column `tools` offers, as JSON text.
+
+    Beside messages (`stated`) it must hold tools; beside text another thing of that name may
+    stand there, as any other column.
+    """
+    return tools_of(row.values.get(TOOLS_COLUMN), TOOLS_COLUMN, row.place, must_be=stated)
+
+
 def _text_value(row: Row, column: str) -> str:
     value = value_of(row, column)
     return "" if value is None else str(value)
@@ -209,66 +237,17 @@ def _template_fields(template: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(fields))
 
 
-def _user(text: str, place: str) -> Message:
-    return {"role": "user", "content": _clean(text, place)}
-
-
-def _clean(text: str, place: str) -> str:
-    """Return the text without outer white space; half a surrogate pair is an error."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise PotstillError(
-            f"{place}, holds half a surrogate pair (\\ud800 to \\udfff), which is no text; "
-            "remove the escape or the row"
-        ) from None
-    return text.strip()
-
-
-def _messages(value: Any, column: str, place: str) -> Messages:
-    """Return what a cell says, as messages; None is a blank prompt."""
-    if value is None or isinstance(value, str):
-        return (_user(value or "", place),)
-    if not isinstance(value, list):
-        raise PotstillError(
-            f"{place}: the column {column} holds {type(value).__name__}, where text or a list "
-            "of messages is needed"
-        )
-    messages = [_message(item, column, place) for item in value]
-    while messages and messages[-1]["role"] == "assistant":
-        messages.pop()
-    if not messages:
-        return (_user("", place),)
-    if messages[-1]["role"] != "user":
-        raise PotstillError(f"{place}: the messages in {column} do not end with one of the user")
-    return tuple(messages)
-
-
-def _message(item: Any, column: str, place: str) -> Message:
-    role = item.get("role") if isinstance(item, dict) else None
-    content = item.get("content") if isinstance(item, dict) else None
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        texts = [part.get("text") for part in content if part.get("type") == "text"]
-        if len(texts) == len(content) and all(isinstance(text, str) for text in texts):
-            content = "".join(texts)
-    if role not in _ROLES or not isinstance(content, str):
-        raise PotstillError(
-            f"{place}: the column {column} has a message without a role ({', '.join(_ROLES)}) "
-            "and text content"
-        )
-    return {"role": role, "content": _clean(content, place)}
-
-
-def _distinct(source: str, read: Sequence[Messages], notes: list[str]) -> list[Prompt]:
+def _distinct(source: str, read: Sequence[Turns], notes: list[str]) -> list[Prompt]:
     """Return the prompts of a source that are neither blank nor repeated."""
     prompts: dict[str, Prompt] = {}
     blank = 0
-    for messages in read:
-        if not messages[-1]["content"]:
+    for turns in read:
+        if is_blank(turns):
             blank += 1
             continue
-        key = prompt_id_of(messages)
-        prompts.setdefault(key, Prompt(key, messages, "train", source_name(source)))
+        key = prompt_id_of(turns.messages, turns.tools)
+        prompt = Prompt(key, turns.messages, "train", source_name(source), tools=turns.tools)
+        prompts.setdefault(key, prompt)
     repeated = len(read) - blank - len(prompts)
     if blank:
         notes.append(f"{blank} blank prompts of {source_name(source)} were left out")

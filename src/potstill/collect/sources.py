@@ -38,10 +38,14 @@ SHIPPED = {
 
 @dataclass(frozen=True)
 class Row:
-    """One record of a source; `place` says where it is, for example `prompts.jsonl, line 3`."""
+    """One record of a source; `place` says where it is, for example `prompts.jsonl, line 3`.
+
+    `structs`: the columns are typed, so that keys which a record lacks may be null.
+    """
 
     values: dict[str, Any]
     place: str
+    structs: bool = False
 
 
 def read_rows(source: str) -> list[Row]:
@@ -161,7 +165,7 @@ def _parquet(path: Path) -> list[Row]:
             f"the prompt file {path.name} cannot be read as Parquet ({type(error).__name__}); "
             "write it again, or convert it to .jsonl"
         ) from error
-    return [Row(values, f"{path.name}, row {i}") for i, values in enumerate(records, start=1)]
+    return [Row(values, f"{path.name}, row {i}", True) for i, values in enumerate(records, start=1)]
 
 
 def _hugging_face(source: str) -> list[Row]:
@@ -179,7 +183,7 @@ def _hugging_face(source: str) -> list[Row]:
     split = split or "train"
     try:
         records = load_dataset(name, split=split)
-        return [Row(dict(values), f"{source}, row {i}") for i, values in enumerate(records, 1)]
+        return [Row(dict(v), f"{source}, row {i}", True) for i, v in enumerate(records, 1)]
     except (OSError, ValueError, RuntimeError) as error:
         raise PotstillError(
             f"the data set {name} (split {split}) cannot be loaded ({type(error).__name__}); "

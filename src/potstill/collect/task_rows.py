@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from potstill.collect.prompts import Known, rows_and_prompts, value_of
+from potstill.collect.prompts import Known, is_blank, rows_and_prompts, value_of
 from potstill.collect.sources import Row
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import prompt_id_of
@@ -26,8 +26,8 @@ def read_known(
     is not there, for a right answer that the task does not allow, and where one prompt has two.
     """
     form, found = AnswerForm.of(task), dict[str, Known]()
-    for row, messages in rows_and_prompts(source, prompts):
-        if not messages[-1]["content"]:
+    for row, turns in rows_and_prompts(source, prompts):
+        if is_blank(turns):
             continue  # the plan leaves blank prompts out
         gold = slice_ = None
         if _wanted(task.gold, row, unlabelled):
@@ -36,7 +36,7 @@ def read_known(
             gold = str(allowed) if task.kind == "label" else _spelled(cell)
         if _wanted(task.slice, row, unlabelled):
             slice_ = str(value_of(row, task.slice, "task.slice"))
-        first = found.setdefault(prompt_id_of(messages), Known(gold, slice_))
+        first = found.setdefault(prompt_id_of(turns.messages, turns.tools), Known(gold, slice_))
         if None not in (first.gold, gold) and first.gold != gold:
             raise PotstillError(
                 f"{row.place}, repeats an earlier prompt with another gold answer; correct one "

@@ -30,7 +30,7 @@ def not_shortest(rows: Sequence[Exchange], correct: Collection[str], keep: int) 
 def _by_length(rows: Sequence[Exchange]) -> list[Exchange]:
     counts = [generated_tokens(row) for row in rows]
     by_tokens = all(count is not None for count in counts)
-    characters = [len(row.response) + len(row.reasoning or "") for row in rows]
+    characters = [len(row.answer) + len(row.reasoning or "") for row in rows]
     lengths = counts if by_tokens else characters
     keyed = [(length or 0, row.exchange_id, row) for length, row in zip(lengths, rows, strict=True)]
     return [row for _, _, row in sorted(keyed, key=lambda item: item[:2])]

@@ -217,7 +217,12 @@ def _verdicts(
     if right is None:
         return {}
     answers = gold or {}
-    return {row.exchange_id: right(answer_of(row), answers.get(row.prompt_id)) for row in rows}
+    return {row.exchange_id: _verdict(row, right, answers.get(row.prompt_id)) for row in rows}
+
+
+def _verdict(row: Exchange, right: Verifier, gold: str | None) -> Verdict:
+    """Return whether an answer is right; a call of a tool is a step to one, which none can tell."""
+    return Verdict(None) if row.calls else right(answer_of(row), gold)
 
 
 def _refuse_unused_gold(
@@ -271,9 +276,14 @@ def _notes(
     judge: Judge | None,
 ) -> list[str]:
     notes = []
-    unknown = sum(verdict.correct is None for verdict in verdicts.values())
+    calling = sum(bool(row.calls) for row in train) if verdicts else 0
+    unknown = sum(verdict.correct is None for verdict in verdicts.values()) - calling
     if unknown:
         notes.append(f"{unknown} of {len(train)} training responses have no gold answer: kept")
+    if calling:
+        notes.append(
+            f"{calling} of {len(train)} training responses call a tool, which is not verified: kept"
+        )
     unread = sum(score is None for score in found_scores.values())
     if unread and judge is not None:
         notes.append(f"{judge.name} gave {unread} responses no score that can be read: kept")

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.overlap import words_of
+from potstill.text.tool_calls import strings_in
 
 LEAST_WORDS = 5
 Run = tuple[str, ...]
@@ -36,7 +37,8 @@ def contaminated(
 ) -> dict[str, str]:
     """Return the id of each exchange that holds one of the runs, and how long that is.
 
-    Every message, the response and the reasoning are looked through, each by itself. Runs that
+    Every message, the response, the reasoning and every text of a call are looked through, each by
+    itself. Runs that
     stand in more than `common` prompts are a template's and count for nothing.
     """
     lengths = sorted({len(run) for run in runs})
@@ -56,8 +58,8 @@ def contaminated(
 
 
 def _held(row: Exchange, runs: Collection[Run], lengths: Sequence[int]) -> set[Run]:
-    texts = [message["content"] for message in row.messages]
-    texts += [row.response, row.reasoning or ""]
+    texts = [text for message in row.messages for text in strings_in(message)]
+    texts += [row.response, row.reasoning or "", *strings_in(row.calls)]
     words = [words_of(text) for text in texts]
     return {
         run for length in lengths for some in words for run in _runs(some, length) if run in runs

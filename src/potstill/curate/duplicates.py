@@ -27,6 +27,7 @@ from potstill.exchanges.overlap import (
     shingles_of,
     words_of,
 )
+from potstill.text.tool_calls import Call, calls_text, with_calls
 
 Hashes = NDArray[np.uint64]
 
@@ -114,15 +115,20 @@ def _bands(threshold: float) -> tuple[int, int]:
 
 def _content(row: Exchange, with_reasoning: bool) -> bytes:
     answer = f"{row.reasoning or ''}\n{row.response}" if with_reasoning else answer_of(row)
-    parts = [[m["role"], same_spacing(m["content"])] for m in row.messages]
-    parts.append([same_spacing(answer), row.tool_calls or ""])
+    parts = [[m["role"], *_said(m["content"], m.get("tool_calls") or ())] for m in row.messages]
+    parts.append(_said(answer, row.calls))
     # Not canonical_json: half a surrogate pair has no UTF-8.
     text = "\0".join(f"{len(value)}:{value}" for part in parts for value in part)
     return blake3(text.encode("utf-8", "surrogatepass")).digest(length=16)
 
 
+def _said(text: str, calls: Sequence[Call]) -> list[str]:
+    # Without the calls' ids, which every answer has of its own.
+    return [same_spacing(text), calls_text(calls)]
+
+
 def _shingle_hashes(row: Exchange) -> Hashes:
-    words = words_of(f"{prompt_text(row.messages)}\n{answer_of(row)}")
+    words = words_of(f"{prompt_text(row.messages)}\n{with_calls(answer_of(row), row.calls)}")
     digests = [
         blake3(" ".join(shingle).encode("utf-8", "surrogatepass")).digest(length=8)
         for shingle in shingles_of(words)

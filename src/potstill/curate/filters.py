@@ -1,6 +1,7 @@
 """What is wrong with one exchange, whatever the others are.
 
 Each filter returns why it drops an exchange, or None where it keeps it. Reasons never quote text.
+Of an answer that calls tools its text alone is judged: calls are neither prose nor a refusal.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from potstill.curate.reasoning import answer_of
 from potstill.curate.refusal import refuses
 from potstill.curate.repetition import repetition
 from potstill.exchanges.exchange import Exchange
+from potstill.text.tool_calls import Flaw, calls_in, strings_in
 
 
 def invalid(exchange: Exchange) -> str | None:
-    """Drop what no tokenizer should see: NUL characters and halves of surrogate pairs."""
+    """Drop what no tokenizer should see, NUL characters and halves of surrogate pairs, and calls
+    of tools that cannot be read."""
+    called = calls_in(exchange.tool_calls)
+    if isinstance(called, Flaw):
+        return str(called)
     texts = [exchange.response, exchange.reasoning or ""]
-    texts += [message["content"] for message in exchange.messages]
+    texts += [text for message in exchange.messages for text in strings_in(message)]
     if any("\0" in text for text in texts):
         return "a NUL character"
     try:
@@ -29,7 +35,7 @@ def invalid(exchange: Exchange) -> str | None:
 
 def empty(exchange: Exchange) -> str | None:
     """Drop an exchange without an answer; a call of a tool is one."""
-    if exchange.tool_calls or _says_something(answer_of(exchange)):
+    if exchange.calls or _says_something(answer_of(exchange)):
         return None
     said = _says_something(exchange.response) or _says_something(exchange.reasoning or "")
     return "reasoning without an answer" if said else "no answer"
@@ -44,7 +50,9 @@ def truncated(
 
 
 def refusing(exchange: Exchange) -> str | None:
-    """Drop an answer that begins with a refusal."""
+    """Drop an answer that begins with a refusal; one that calls a tool does what it can."""
+    if exchange.calls:
+        return None
     return "begins with a refusal" if refuses(answer_of(exchange)) else None
 
 

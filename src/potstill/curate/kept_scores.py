@@ -27,7 +27,7 @@ def answer_key(row: Exchange) -> str:
 
     The response is part of it: a server that is asked again gives the same exchange another one.
     """
-    return _digest([row.exchange_id, row.response])
+    return _digest([row.exchange_id, row.response, *([row.tool_calls] if row.tool_calls else [])])
 
 
 def keep(path: Path, asked: str, scores: Mapping[str, float | None]) -> None:

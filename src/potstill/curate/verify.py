@@ -18,6 +18,7 @@ from potstill.curate.normal import bare_answer
 from potstill.errors import PotstillError
 from potstill.recipe import VerifyConfig
 from potstill.recipe.json_schema import mismatch_of, schema_problem
+from potstill.text.same_json import same_json
 
 _NUMBER = re.compile(
     r"(?:(?<![\w.,)\]])[-+\N{MINUS SIGN}])?[$€£¥]?"
@@ -121,7 +122,7 @@ def fitting_json(answer: str, gold: str | None, *, fits: Callable[[Any], str | N
     if mismatch is not None:
         return Verdict(False, f"JSON against the schema's {mismatch}")
     try:
-        same = gold is None or _same_json(value, _parsed(gold))
+        same = gold is None or same_json(value, _parsed(gold))
     except RecursionError:
         return Verdict(False, "JSON nested too deeply")
     return _RIGHT if same else Verdict(False, "another value")
@@ -178,13 +179,3 @@ def _parsed(text: str) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
-
-
-def _same_json(one: Any, other: Any) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same_json(one[k], other[k]) for k in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same_json, one, other))
-    return bool(one == other)

@@ -261,11 +261,34 @@ class Payback(Part):
     )
 
 
+class CallScores(Part):
+    """The student's calls of tools against the teacher's, on held-out prompts: greedy answers.
+
+    An answer is right where it holds as many calls as one of the teacher's to the same prompt,
+    and each has the name and, as JSON, the arguments of one of those (docs/methods/tool-calls.md).
+    """
+
+    prompts: int = Field(ge=1, description="Held-out prompts that the teacher answered with calls.")
+    right: Estimate = Field(description="Share of these that the student answered with the same.")
+    outcomes: dict[Literal["right", "other_arguments", "other_name", "no_call"], int] = Field(
+        description="How many were `right`, had `other_arguments` for the same functions, an "
+        "`other_name` or number of calls, and `no_call`."
+    )
+    text_prompts: int = Field(
+        ge=0, description="Held-out prompts with tools on offer that it answered in text alone."
+    )
+    text_kept: Estimate | None = Field(
+        description="Share of these that the student answered without a call, too."
+    )
+
+
 class SamplePair(Part):
     """One prompt, drawn by the seed, with both greedy responses."""
 
-    messages: list[dict[str, str]] = Field(description="The prompt.")
-    teacher: str = Field(description="The teacher's response.")
+    messages: list[dict[str, Any]] = Field(
+        description="The prompt, calls of tools and their results among its messages."
+    )
+    teacher: str = Field(description="The teacher's response, calls of tools as JSON.")
     student: str = Field(description="The student's response.")
 
 
@@ -286,6 +309,9 @@ class Evaluation(Part):
     collection: Collection | None = Field(description="How answers were collected.")
     curation: Curation | None = Field(None, description="Which answers were learnt from.")
     task: TaskScores | None = Field(None, description="How both do the task, where there is one.")
+    tool_calls: CallScores | None = Field(
+        None, description="The student's calls of tools; absent where the teacher's hold none."
+    )
     payback: Payback | None = Field(None, description="What calls cost, where there is a task.")
     shrink: Shrink | None = Field(description="How the student was cut; null if it was not.")
     training: Training | None = Field(description="The training run.")
@@ -295,9 +321,11 @@ class Evaluation(Part):
     seconds: FiniteFloat = Field(description="Time that the evaluation took.")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the file's content; absent models, differences and stages are left out."""
+        """Return the file's content; absent models, differences, stages and calls are left out."""
         content = self.model_dump(mode="json", by_alias=True)
         content["models"] = self.models.model_dump(mode="json", exclude_none=True)
         content["differences"] = self.differences.model_dump(mode="json", exclude_none=True)
         content["cost"] = {k: v for k, v in content["cost"].items() if v is not None}
+        if self.tool_calls is None:
+            del content["tool_calls"]
         return content

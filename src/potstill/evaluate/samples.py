@@ -31,13 +31,27 @@ def greedy_texts(
 
     `step` moves on by one for each response.
     """
+    found = greedy_ids(model, prompts, max_tokens=max_tokens, step=step)
+    return [response_text(model, ids) for ids in found]
+
+
+def greedy_ids(
+    model: LoadedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_tokens: int,
+    step: Step | None = None,
+) -> list[tuple[int, ...]]:
+    """Return the ids of the model's greedy response to each prompt, its end included.
+
+    `step` moves on by one for each response.
+    """
     requests = [Request(str(i), tuple(ids)) for i, ids in enumerate(prompts)]
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
     slots = max(1, min(_SLOTS, len(requests)))
-    texts: dict[str, str] = {}
+    found: dict[str, tuple[int, ...]] = {}
     for batch in decode(model, requests, sampling, slots=slots):
-        for completion in batch:
-            texts[completion.key] = response_text(model, completion.token_ids)
+        found.update((completion.key, tuple(completion.token_ids)) for completion in batch)
         if step is not None:
             step.advance(len(batch))
-    return [texts[request.key] for request in requests]
+    return [found[request.key] for request in requests]

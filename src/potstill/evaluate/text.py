@@ -16,6 +16,7 @@ from potstill.evaluate.fidelity import (
     response_nll,
     summed,
 )
+from potstill.exchanges.exchange import Message
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
@@ -33,12 +34,12 @@ class HeldOut:
     `prompt_ids` and `response_ids` are the student's; `teacher_*` are what the teacher read
     and wrote (the same where the vocabulary is whole). `teacher_hidden_RD` holds the states
     that decoding kept, one for each of `teacher_response_ids`; None has the teacher read its
-    text again. `response` is its answer and `reasoning` what it wrote before: bits per byte are
-    taken over both.
+    text again. `response` is its answer, calls of tools as JSON, and `reasoning` what it wrote
+    before: bits per byte are taken over both.
     """
 
     prompt_id: str
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[Message, ...]
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
     response: str

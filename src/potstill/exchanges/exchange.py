@@ -8,17 +8,30 @@ from typing import Any, Literal
 
 from blake3 import blake3
 
+from potstill.text.tool_calls import Call, Flaw, Tool, calls_in, with_calls
+
 Split = Literal["train", "validation", "held_out"]
-Message = dict[str, str]
+Message = dict[str, Any]
+"""`role` and `content`, both text. An assistant's may have `tool_calls` (as `Call`), a tool's
+result has the role `tool` and may have `tool_call_id` and `name`."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """What a model is shown: messages, and the tools on offer as JSON text, if any."""
+
+    messages: tuple[Message, ...]
+    tools: str | None = None
 
 
 @dataclass(frozen=True)
 class Prompt:
     """One thing the teacher is asked.
 
-    `prompt_id` is the digest of the messages, so that the same prompt has the same id wherever
-    it came from. `source` names the origin in words (`starter`, `file:NAME`, `magpie`). `gold` is
-    the right answer where it is known, and `slice` the group that its score counts in.
+    `prompt_id` is the digest of the messages and tools, so that the same prompt has the same id
+    wherever it came from. `source` names the origin in words (`starter`, `file:NAME`, `magpie`).
+    `gold` is the right answer where it is known, and `slice` the group that its score counts in.
+    `tools` is JSON text.
     """
 
     prompt_id: str
@@ -27,6 +40,12 @@ class Prompt:
     source: str
     gold: str | None = None
     slice: str | None = None
+    tools: str | None = None
+
+    @property
+    def tool_list(self) -> list[Tool] | None:
+        """The tools on offer, None where there are none."""
+        return tool_list(self.tools)
 
 
 @dataclass(frozen=True)
@@ -35,7 +54,9 @@ class Exchange:
 
     `response_token_ids` ends with the end-of-sequence token where `finish_reason` is `stop`.
     `sampling` holds temperature, top_p, top_k, max_tokens and seed. `engine`, `dtype` and
-    `device` are stored but are no part of the identity.
+    `device` are stored but are no part of the identity. `tools` (what was on offer) and
+    `tool_calls` (what was called) are JSON text with keys as they were written, arguments as
+    objects; arguments that are none stand as the text that they were, which curation drops.
     """
 
     exchange_id: str
@@ -63,6 +84,27 @@ class Exchange:
     device: str = "cpu"
     returned_model: str | None = None
     system_fingerprint: str | None = None
+    tools: str | None = None
+
+    @property
+    def tool_list(self) -> list[Tool] | None:
+        """The tools that were on offer, None where there were none."""
+        return tool_list(self.tools)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls of tools that the response holds, ids included; empty where there are none.
+
+        What is stored and cannot be read as calls (by older versions) counts as none here, and
+        curation drops its row.
+        """
+        found = calls_in(self.tool_calls, keep_text=True)
+        return [] if isinstance(found, Flaw) else found
+
+    @property
+    def answer(self) -> str:
+        """The response and its calls as text to read and to count, never to train on."""
+        return with_calls(self.response, self.calls)
 
     @property
     def ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -77,9 +119,20 @@ def canonical_json(value: Any) -> bytes:
     ).encode()
 
 
-def prompt_id_of(messages: tuple[Message, ...]) -> str:
-    """Return the digest (32 hexadecimal digits) that names a prompt."""
-    return blake3(canonical_json(list(messages))).hexdigest(length=16)
+def tool_list(tools: str | None) -> list[Tool] | None:
+    """Return the tools that JSON text holds."""
+    return None if tools is None else list(json.loads(tools))
+
+
+def prompt_id_of(messages: tuple[Message, ...], tools: str | None = None) -> str:
+    """Return the digest (32 hexadecimal digits) that names a prompt, with its tools if any.
+
+    The order of keys in tools and arguments does not change it.
+    """
+    asked: Any = list(messages)
+    if tools is not None:
+        asked = {"messages": asked, "tools": json.loads(tools)}
+    return blake3(canonical_json(asked)).hexdigest(length=16)
 
 
 def exchange_id_of(

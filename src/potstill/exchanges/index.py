@@ -7,11 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.journal import Journal
-from potstill.exchanges.rows import Mark, MarkRow, TargetKey, response_digest
+from potstill.exchanges.rows import (
+    Mark,
+    MarkRow,
+    TargetKey,
+    require_known_version,
+    response_digest,
+    schema_version,
+    upgraded,
+)
 from potstill.exchanges.shards import open_shard
 from potstill.exchanges.target_shards import TargetShards
+
+# The columns that tell one response from another.
+_ANSWER = ("response_token_ids", "response", "tool_calls")
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,9 @@ class Index:
 
 def known_of(exchange: Exchange) -> Known:
     """Return what the index keeps of an exchange."""
-    return _known(exchange.split, exchange.response_token_ids, exchange.response)
+    return _known(
+        exchange.split, exchange.response_token_ids, exchange.response, exchange.tool_calls
+    )
 
 
 def load_index(
@@ -64,9 +79,7 @@ def load_index(
     """Return the index; `shards_in` lists a folder's shards and refuses damaged ones."""
     known: dict[str, Known] = {}
     for path in shards_in(folders.exchanges):
-        columns = ["exchange_id", "split", "response_token_ids", "response"]
-        with open_shard(path) as file:
-            rows = file.read(columns=columns).to_pylist()
+        rows = exchange_rows(path, ["exchange_id", "split", *_ANSWER])
         known.update((row["exchange_id"], _known_row(row)) for row in rows)
     in_shards = set(known)
     marks = [row for path in shards_in(folders.marks) for row in mark_rows(path)]
@@ -87,6 +100,24 @@ def load_index(
     )
 
 
+def exchange_rows(
+    path: Path, columns: Sequence[str] | None = None, *, split: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of a verified shard of exchanges in today's form: all columns or some, of
+    all splits or one.
+
+    Raises PotstillError for a shard of a later schema.
+    """
+    with open_shard(path) as file:
+        version = schema_version(file.schema_arrow.metadata)
+        require_known_version(version, f"the shard {path.parent.name}/{path.name}")
+        table = file.read(columns=columns)
+    if split is not None:
+        table = table.filter(pc.equal(table.column("split"), split))
+    rows = table.to_pylist()
+    return [upgraded(row, version) for row in rows]
+
+
 def mark_rows(path: Path) -> list[MarkRow]:
     """Return the rows of a verified shard of marks."""
     with open_shard(path) as file:
@@ -98,12 +129,12 @@ def mark_rows(path: Path) -> list[MarkRow]:
 
 
 def _known_row(row: dict[str, Any]) -> Known:
-    return _known(row["split"], row["response_token_ids"], row["response"])
+    return _known(row["split"], *(row[name] for name in _ANSWER))
 
 
-def _known(split: str, ids: Sequence[int] | None, response: str) -> Known:
+def _known(split: str, ids: Sequence[int] | None, response: str, calls: str | None) -> Known:
     return Known(
         split=split,
         tokens=None if ids is None else len(ids),
-        digest=response_digest(ids, response),
+        digest=response_digest(ids, response, calls),
     )

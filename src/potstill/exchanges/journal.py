@@ -17,7 +17,15 @@ from typing import Any
 
 from potstill.durable import disk_full, fsync_folder, write_errors
 from potstill.errors import PotstillError
-from potstill.exchanges.rows import Mark, MarkRow, TargetKey, TargetRow
+from potstill.exchanges.rows import (
+    SCHEMA_VERSION,
+    Mark,
+    MarkRow,
+    TargetKey,
+    TargetRow,
+    require_known_version,
+    upgraded,
+)
 
 _PATTERN = "journal-*.sqlite"
 # A size limit shows as a failed write, and as shared memory that cannot grow.
@@ -59,6 +67,13 @@ class Journal:
             ):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._connection.executescript(_SCHEMA)
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        try:
+            # Before versions were numbered there was none (0).
+            require_known_version(version or 1, f"the journal {path.parent.name}/{path.name}")
+        except PotstillError:
+            self.close()
+            raise
 
     @classmethod
     def create(cls, folder: Path) -> Journal:
@@ -66,6 +81,8 @@ class Journal:
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             journal = cls(folder / f"journal-{uuid.uuid4().hex}.sqlite")
+            with _sqlite_errors(journal.path):
+                journal._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             fsync_folder(folder)
             fsync_folder(folder.parent)
         return journal
@@ -95,8 +112,10 @@ class Journal:
             )
 
     def exchanges(self) -> list[dict[str, Any]]:
-        """Return the rows of exchanges."""
-        return [json.loads(row) for (row,) in self._query("SELECT row FROM exchanges")]
+        """Return the rows of exchanges in today's form, whichever version wrote them."""
+        found = [json.loads(row) for (row,) in self._query("SELECT row FROM exchanges")]
+        # Rows of several versions may lie in one journal: a later version goes on in it.
+        return [upgraded(row, SCHEMA_VERSION if "tools" in row else 1) for row in found]
 
     def target_extents(self) -> dict[TargetKey, tuple[int, int]]:
         """Return the key of every row of targets with its positions and the bytes of its data."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from potstill.exchanges.exchange import Message
 from potstill.exchanges.shared_shingles import ShingleSets, numbered, shingle_sets, similar
+from potstill.text.tool_calls import message_text
 
 Shingle = tuple[str, ...]
 
@@ -65,8 +66,8 @@ class OverlapReport:
 
 
 def prompt_text(messages: Iterable[Message]) -> str:
-    """Return what tells one prompt from another: everything but system messages."""
-    return "\n".join(m["content"] for m in messages if m["role"] != "system")
+    """Return what tells one prompt from another: everything but system messages and tools."""
+    return "\n".join(message_text(m) for m in messages if m["role"] != "system")
 
 
 def words_of(text: str) -> tuple[str, ...]:

@@ -1,20 +1,27 @@
 """Rows of the three tables, as the journal and the shards hold them.
 
 `exchanges` and `marks` have typed Parquet columns; what has no fixed shape (messages,
-sampling, usage) is canonical JSON text, so that any reader of Parquet can use it.
+sampling, usage) is JSON text, so that any reader of Parquet can use it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
 from blake3 import blake3
 
+from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, canonical_json
+from potstill.text.tool_calls import Flaw, calls_in, spelled
+
+# 1 (no number is stored): calls as the log or the server wrote them, tools nowhere.
+# 2: tools in a column of their own, calls in one form, messages may hold calls and results.
+SCHEMA_VERSION = 2
+_VERSION_KEY = b"potstill.exchanges"
 
 _TEXT = pa.string()
 _IDS = pa.list_(pa.int32())
@@ -46,7 +53,9 @@ EXCHANGES = pa.schema(
         ("device", _TEXT),
         ("returned_model", _TEXT),
         ("system_fingerprint", _TEXT),
-    ]
+        ("tools", _TEXT),
+    ],
+    metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
 TARGETS = pa.schema(
     [
@@ -114,10 +123,44 @@ def exchange_to_row(exchange: Exchange) -> dict[str, Any]:
     """Return the columns of an exchange, in the types of `EXCHANGES`."""
     row = {field.name: getattr(exchange, field.name) for field in fields(exchange)}
     for name in _AS_JSON:
-        row[name] = canonical_json(row[name]).decode()
+        row[name] = _as_json(row[name])
     for name in ("prompt_token_ids", "response_token_ids"):
         row[name] = None if row[name] is None else list(row[name])
     return row
+
+
+def _as_json(value: Any) -> str:
+    """Return JSON text with keys as they are: the order of arguments is part of what was said."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode().decode()
+
+
+def schema_version(metadata: Mapping[bytes, bytes] | None) -> int:
+    """Return the version that the metadata of a shard of exchanges states; 1 where none is."""
+    stated = (metadata or {}).get(_VERSION_KEY, b"1")
+    return int(stated) if stated.isdigit() else 0
+
+
+def require_known_version(version: int, where: str) -> None:
+    """Refuse exchanges of a version that is not known here; `where` names the file."""
+    if not 1 <= version <= SCHEMA_VERSION:
+        raise PotstillError(
+            f"{where} holds exchanges in a newer form (schema {version}, known here are 1 to "
+            f"{SCHEMA_VERSION}); read it with the version of potstill that wrote it, or a later one"
+        )
+
+
+def upgraded(row: dict[str, Any], version: int) -> dict[str, Any]:
+    """Return a stored row in today's columns.
+
+    Calls that an older version stored are brought into today's form; what cannot be stays as it
+    is, and curation drops it.
+    """
+    if version >= SCHEMA_VERSION:
+        return row
+    calls = calls_in(row.get("tool_calls"), keep_text=True)
+    stored = row.get("tool_calls") if isinstance(calls, Flaw) else spelled(calls)
+    return {**row, "tools": row.get("tools"), "tool_calls": stored}
 
 
 def exchange_from_row(row: dict[str, Any]) -> Exchange:
@@ -131,10 +174,14 @@ def exchange_from_row(row: dict[str, Any]) -> Exchange:
     return Exchange(**values)
 
 
-def response_digest(response_token_ids: Sequence[int] | None, response: str) -> bytes:
-    """Return 16 bytes that name a response: by its token ids where known, else by its text."""
+def response_digest(
+    response_token_ids: Sequence[int] | None, response: str, tool_calls: str | None = None
+) -> bytes:
+    """Return 16 bytes that name a response: by its token ids where known, else by its text and
+    calls."""
+    said: Any = response if tool_calls is None else [response, tool_calls]
     return blake3(
-        canonical_json(response if response_token_ids is None else list(response_token_ids))
+        canonical_json(said if response_token_ids is None else list(response_token_ids))
     ).digest(length=16)
 
 

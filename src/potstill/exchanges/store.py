@@ -15,8 +15,6 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import pyarrow.compute as pc
-
 from potstill.durable import remove_leftovers
 from potstill.errors import PotstillError
 from potstill.exchanges.codecs import decode, encode
@@ -29,7 +27,14 @@ from potstill.exchanges.heads import (
     load_head,
     save_head,
 )
-from potstill.exchanges.index import Folders, Index, Known, known_of, load_index
+from potstill.exchanges.index import (
+    Folders,
+    Index,
+    Known,
+    exchange_rows,
+    known_of,
+    load_index,
+)
 from potstill.exchanges.journal import Journal, journal_is_intact, journals, set_aside_journal
 from potstill.exchanges.rows import (
     Mark,
@@ -39,7 +44,7 @@ from potstill.exchanges.rows import (
     exchange_from_row,
     exchange_to_row,
 )
-from potstill.exchanges.shards import damaged, is_intact, open_shard, set_aside, shards
+from potstill.exchanges.shards import damaged, is_intact, set_aside, shards
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.targets import ExchangeTargets, TargetValues
 from potstill.exchanges.usage import TargetUsage, target_usage
@@ -128,11 +133,8 @@ class ExchangeStore:
         index = self._index()
         found: dict[str, dict[str, Any]] = {}
         for path in self._verified_shards(self._folders.exchanges):
-            with open_shard(path) as file:
-                table = file.read()
-            if split is not None:
-                table = table.filter(pc.equal(table.column("split"), split))
-            found.update((row["exchange_id"], row) for row in table.to_pylist())
+            rows = exchange_rows(path, split=split)
+            found.update((row["exchange_id"], row) for row in rows)
         for journal in self._open_journals():
             for row in journal.exchanges():
                 if row["exchange_id"] not in index.exchanges_in_shards and split in (

@@ -12,12 +12,14 @@ from typing import Any
 from markupsafe import escape
 
 from potstill.report import words
+from potstill.report.calls import tool_calls
 from potstill.report.fidelity import differences, fidelity, greedy, speed, tiles
 from potstill.report.headline import caution, sentences
 from potstill.report.limits import limits
 from potstill.report.process import collection, collection_charts, cost, notes_of, shrink, training
 from potstill.report.tables import Facts, clean, flatten, moment
 from potstill.report.task import curation, task
+from potstill.text.tool_calls import message_text
 
 SAMPLE_CHARACTERS = 1_200  # of one response
 SAMPLES_BYTES = 100_000  # of all pairs, as they stand in the page
@@ -38,6 +40,7 @@ def context(
         "caution": caution(evaluation),
         "tiles": tiles(evaluation),
         "task": task(evaluation),
+        "tool_calls": tool_calls(evaluation),
         "curation": curation(evaluation),
         "text_only": not words.at(evaluation, "models.teacher"),
         "fidelity": fidelity(evaluation),
@@ -74,7 +77,7 @@ def samples(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     ]
     for sample in everything:
         turns = [
-            (_role(message.get("role")), _response(message.get("content")))
+            (_role(message.get("role")), _response(message_text(message)))
             for message in sample.get("messages") or []
             if isinstance(message, Mapping)
         ]
@@ -120,7 +123,12 @@ def packages(evaluation: Mapping[str, Any]) -> Facts:
 
 
 def _role(role: Any) -> str:
-    names = {"user": "Prompt", "system": "System message", "assistant": "Earlier answer"}
+    names = {
+        "user": "Prompt",
+        "system": "System message",
+        "assistant": "Earlier answer",
+        "tool": "Tool's result",
+    }
     return names.get(role) or clean(str(role or ""))
 
 

@@ -17,7 +17,7 @@ from potstill.collect.sources import MAGPIE
 from potstill.collect.targets import target_specs, training_spec
 from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Prompt
+from potstill.exchanges.exchange import Prompt, Turns
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job, held_out_sampling, record, train_sampling
@@ -256,7 +256,7 @@ def _from_teacher(job: Job) -> dict[str, Any]:
 def _planned(job: Job) -> PromptPlan:
     """Return the run's prompts: planned by its first call, then read back."""
 
-    def read(source: str, config: Any) -> Sequence[tuple[dict[str, str], ...]]:
+    def read(source: str, config: Any) -> Sequence[Turns]:
         if source != MAGPIE:
             return read_prompts(source, config)
         head = [{"role": "system", "content": config.system}] if config.system else []
@@ -269,7 +269,7 @@ def _planned(job: Job) -> PromptPlan:
             system=config.system,
             progress=job.progress,
         )
-        return [(*head, {"role": "user", "content": text}) for text in written]
+        return [Turns((*head, {"role": "user", "content": text})) for text in written]
 
     stored = job.run.done("prompts")
     if stored is not None:

@@ -83,7 +83,7 @@ def _elsewhere(rows: Sequence[Exchange], beyond: Mapping[str, Mapping[str, str]]
 def _evaluation_texts(sources: Sequence[str], job: Job) -> list[str]:
     wanted = PromptsConfig(column=job.recipe.curate.decontaminate.column)
     return [
-        prompt_text(messages) for source in sources for messages in read_prompts(source, wanted)
+        prompt_text(turns.messages) for source in sources for turns in read_prompts(source, wanted)
     ]
 
 
@@ -110,7 +110,7 @@ def _asked_in_batches(
     in_one = not _takes_system(model)
 
     def ids(row: Exchange) -> list[int]:
-        system, material = question(row.messages, row.response, rubric)
+        system, material = question(row.messages, row.answer, rubric)
         if not in_one:
             return prompt_ids(model, (system, material))
         text = f"{system['content']}\n\n{material['content']}"

@@ -84,5 +84,5 @@ def _plan_and_given(recipe: Recipe) -> tuple[PromptPlan, Sequence[tuple[tuple[Me
     log = read_calls(calls)
     plan = prompts_from_calls(log, recipe.prompts, seed=recipe.seed).plan
     train = {p.prompt_id for p in plan.train}
-    used = [call for call in log.calls if prompt_id_of(call.ask.messages) in train]
+    used = [c for c in log.calls if prompt_id_of(c.ask.messages, c.ask.tools) in train]
     return plan, [(call.ask.messages, call.answer.response) for call in used]

@@ -9,9 +9,11 @@ from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.text_only import evaluate_on_text
 from potstill.job import Job
+from potstill.models.conversation import Conversation
 from potstill.models.loaded import LoadedModel
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
+from potstill.stages.calls import ReadCalls, scored_calls
 from potstill.stages.inputs import held_out, held_out_answers
 from potstill.stages.tasks import scored_task
 
@@ -34,10 +36,17 @@ def evaluate_student(job: Job) -> dict[str, Any]:
     }
     return {
         "task": scored_task(job, students["student"]),
+        "tool_calls": scored_calls(job, students["student"], _reader(students["student"])),
         "sections": sections,
         "read": {name: list(lengths) for name, lengths in measured.read.items()},
         "student_params": parameter_count(students["student"].network),
     }
+
+
+def _reader(student: LoadedModel) -> ReadCalls:
+    """Return what reads the calls in a student's answers."""
+    conversation = Conversation.of(student.tokenizer, stop_ids=student.eos_ids, name="the student")
+    return lambda ids: conversation.read(ids).tool_calls
 
 
 def _against_teacher(

@@ -74,7 +74,7 @@ def read_answers(job: Job) -> dict[str, Any] | None:
 
 
 def _is_all(row: Exchange) -> bool:
-    return not row.reasoning and not row.tool_calls
+    return not row.reasoning and not row.calls
 
 
 def _answered(job: Job) -> list[Exchange]:

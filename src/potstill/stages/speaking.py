@@ -127,12 +127,15 @@ def earlier_answers(
         for turn, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            key = prompt_id_of(messages[: turn + 1])
+            tools = text.exchange.tool_list
+            key = prompt_id_of(messages[: turn + 1], text.exchange.tools)
             if key in found or key in refused:
                 continue
             try:
-                prompt = spoken.prompt_ids(messages[:turn])
-                ids = spoken.reply_ids(messages[:turn], reply_of(message), reasoning=reasoning)
+                prompt = spoken.prompt_ids(messages[:turn], tools)
+                ids = spoken.reply_ids(
+                    messages[:turn], reply_of(message), tools, reasoning=reasoning
+                )
             except PotstillError:
                 refused.add(key)
                 continue
@@ -146,6 +149,6 @@ def _those(prompts: Iterable[Prompt], kept: set[str]) -> tuple[Prompt, ...]:
 
 def _length(spoken: Conversation, prompt: Prompt) -> int:
     try:
-        return len(spoken.prompt_ids(prompt.messages))
+        return len(spoken.prompt_ids(prompt.messages, prompt.tool_list))
     except PotstillError as error:
         raise PotstillError(f"a prompt from {prompt.source} cannot be asked: {error}") from error

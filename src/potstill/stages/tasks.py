@@ -73,7 +73,8 @@ def _stored_answers(job: Job, prompts: Sequence[Prompt]) -> dict[str, str]:
         return {}
     key = asked_key(job.spoken, sampling)
     wanted = {
-        exchange_id_of(job.teacher_identity, p.messages, key, 0): p.prompt_id for p in prompts
+        exchange_id_of(job.teacher_identity, p.messages, key, 0, tools=p.tool_list): p.prompt_id
+        for p in prompts
     }
     # Answers that curation dropped are among them: the teacher would give them again.
     rows = job.store.read("held_out")
@@ -136,7 +137,7 @@ def _asked(
 ) -> dict[str, str]:
     """Return a model's greedy answers by prompt id."""
     assert job.recipe.task is not None
-    ids = [prompt_ids(model, p.messages) for p in prompts]
+    ids = [prompt_ids(model, p.messages, p.tool_list) for p in prompts]
     texts = greedy_texts(model, ids, max_tokens=job.recipe.task.max_tokens, step=step)
     return {p.prompt_id: text for p, text in zip(prompts, texts, strict=True)}
 

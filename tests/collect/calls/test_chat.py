@@ -62,7 +62,7 @@ def test_request_and_response_keep_what_the_log_says() -> None:
     }
     record = read_chat({"request": request, "response": response})
     sampling = {"temperature": 1.0, "top_p": 0.5, "top_k": None, "max_tokens": 64, "seed": 3}
-    tools = '[{"function":{"name":"f"},"type":"function"}]'
+    tools = '[{"type":"function","function":{"name":"f"}}]'
     assert record.ask == Ask((user("one two"),), sampling, tools)
     (answer,) = record.answers
     assert isinstance(answer, Answer)
@@ -71,7 +71,8 @@ def test_request_and_response_keep_what_the_log_says() -> None:
         "So.",
         "tool_calls",
     )
-    assert json.loads(answer.tool_calls or "") == [call]
+    parsed = {**call, "function": {"name": "f", "arguments": {}}}
+    assert json.loads(answer.tool_calls or "") == [parsed]
     facts = record.facts
     assert (facts.model, facts.returned_model, facts.system_fingerprint) == (
         "big",
@@ -148,8 +149,7 @@ def test_a_leading_thought_is_kept_apart() -> None:
         (assistant(""), "stop", Reason.NO_RESPONSE),
         (assistant(None), "stop", Reason.NO_RESPONSE),
         (assistant(" \n"), "stop", Reason.NO_RESPONSE),
-        (assistant(None, tool_calls=[{"id": "x"}]), "tool_calls", Reason.TOOL_ONLY),
-        (assistant(None, function_call={"name": "f"}), "function_call", Reason.TOOL_ONLY),
+        (assistant(None, tool_calls=[{"id": "x"}]), "tool_calls", Reason.CALL_NAME),
         (assistant(None, refusal="I cannot."), "stop", Reason.REFUSED),
         (assistant("Half a"), "content_filter", Reason.FILTERED),
         (assistant("a\ud800b"), "stop", Reason.NOT_TEXT),
@@ -175,8 +175,8 @@ def test_answers_that_cannot_be_used_have_a_reason(message, finish, reason) -> N
         (["a"], Reason.NO_PROMPT),
         ([{"role": ["user"], "content": "a"}], Reason.NO_PROMPT),
         ([user("a"), {"role": "system", "content": "b"}], Reason.OPEN_PROMPT),
-        ([user("a"), {"role": "tool", "content": "b"}, user("c")], Reason.TOOLS_IN_PROMPT),
-        ([assistant(None, tool_calls=[{"id": "x"}]), user("c")], Reason.TOOLS_IN_PROMPT),
+        ([user("a"), {"role": "tool", "content": "b"}, user("c")], Reason.RESULT_WITHOUT_CALL),
+        ([assistant(None, tool_calls=[{"id": "x"}]), user("c")], Reason.CALL_NAME),
         ([user("a\ud800")], Reason.NOT_TEXT),
         ([user("a\0")], Reason.NOT_TEXT),
         ([user([{"type": "input_audio"}])], Reason.NOT_TEXT),

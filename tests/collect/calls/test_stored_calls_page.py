@@ -24,6 +24,7 @@ EXAMPLES = dict(
         (["input.jsonl", "output.jsonl"], "batch", {"Yes."}),
         (["spend.jsonl"], "litellm", {"Yes."}),
         (["table.csv"], "table", {"No: 3 times 5."}),
+        (["tools.jsonl"], "chat", {"Let me look.", "It is on its way, in Rome."}),
     ],
 )
 def test_the_pages_examples_are_read_as_it_says(tmp_path, names, form, responses) -> None:

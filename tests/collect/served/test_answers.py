@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from potstill.collect.served import answers as endpoint
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
 from potstill.collect.served.pending import estimate, wanted_of
+from potstill.curate.filters import invalid
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
@@ -91,6 +93,39 @@ def rows(root: Path) -> list[Exchange]:
     found = store.read()
     store.close()
     return found
+
+
+TOOLS = '[{"type":"function","function":{"name":"find","parameters":{"type":"object"}}}]'
+
+
+def test_a_served_teacher_is_asked_with_tools_and_its_calls_are_stored(tmp_path: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "find"}}
+    earlier = {**call, "function": {"name": "find", "arguments": {"b": 1, "a": 2}}}
+    messages = (
+        {"role": "user", "content": "Where?"},
+        {"role": "assistant", "content": "", "tool_calls": [earlier]},
+        {"role": "tool", "content": "busy", "tool_call_id": "c"},
+    )
+    prompt = Prompt(prompt_id_of(messages, TOOLS), messages, "train", "test", tools=TOOLS)
+    told = {**call, "function": {"name": "find", "arguments": '{"again": true}'}}
+    cut = {**call, "function": {"name": "find", "arguments": '{"again": tr'}}
+    choices = [
+        {"finish_reason": "tool_calls", "message": {"content": "Once more.", "tool_calls": [told]}},
+        {"finish_reason": "length", "message": {"content": None, "tool_calls": [cut]}},
+    ]
+    with FaultServer(Behaviour(more={"choices": choices})) as server:
+        collected(server, tmp_path, [prompt], samples=2)
+        collected(server, tmp_path, [prompt], samples=2)
+        (body,) = server.bodies
+    assert body["tools"] == json.loads(TOOLS)
+    arguments = body["messages"][1]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(arguments) == {"b": 1, "a": 2} and body["messages"][2] == messages[2]
+    whole, half = sorted(rows(tmp_path), key=lambda row: row.sample_index)
+    assert (whole.response, whole.finish_reason, whole.tools) == ("Once more.", "stop", TOOLS)
+    assert whole.calls[0]["function"] == {"name": "find", "arguments": {"again": True}}
+    assert (half.response, half.finish_reason) == ("", "length")
+    assert invalid(half) == "a tool call whose arguments are no JSON object"
+    assert invalid(whole) is None and whole.messages == messages
 
 
 def test_every_response_is_stored_whole(tmp_path: Path) -> None:

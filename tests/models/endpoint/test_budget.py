@@ -84,5 +84,11 @@ def test_money_without_prices_is_not_known() -> None:
 
 @given(st.lists(st.text(), max_size=4))
 def test_the_most_is_more_than_a_byte_a_token(texts: list[str]) -> None:
-    assert most_prompt_tokens(texts) > sum(len(t.encode("utf-8", "replace")) for t in texts)
-    assert likely_prompt_tokens(texts) <= most_prompt_tokens(texts)
+    messages = [{"role": "user", "content": text} for text in texts]
+    bytes_ = sum(len(t.encode("utf-8", "replace")) for t in texts)
+    assert most_prompt_tokens(messages) > bytes_
+    assert likely_prompt_tokens(texts) <= most_prompt_tokens(messages)
+    call = {"type": "function", "function": {"name": "f", "arguments": {"says": texts}}}
+    calling = [*messages, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    assert most_prompt_tokens(calling) > most_prompt_tokens(messages) + bytes_
+    assert most_prompt_tokens(messages, [call]) > most_prompt_tokens(messages) + bytes_

@@ -73,7 +73,7 @@ def test_an_answer_is_read_whole() -> None:
     answer = parsed(
         choice("one", reasoning_content="because"),
         choice("two", "length", reasoning="since"),
-        choice(None, "tool_calls", tool_calls=[{"id": "x"}]),
+        choice(None, "tool_calls", tool_calls=[{"id": "x", "function": {"name": "f"}}]),
         usage=usage,
         model="m-1",
         system_fingerprint="fp",
@@ -81,7 +81,8 @@ def test_an_answer_is_read_whole() -> None:
     assert [c.text for c in answer.choices] == ["one", "two", ""]
     assert [c.finish for c in answer.choices] == ["stop", "length", "stop"]
     assert [c.reasoning for c in answer.choices] == ["because", "since", None]
-    assert answer.choices[2].tool_calls == '[{"id": "x"}]'
+    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": {}}}
+    assert json.loads(answer.choices[2].tool_calls or "") == [call]
     assert answer.usage == {"prompt_tokens": 3, "completion_tokens": 4, "reasoning_tokens": 2}
     assert (answer.model, answer.fingerprint) == ("m-1", "fp")
 
@@ -95,7 +96,20 @@ def test_no_more_choices_than_were_asked_for() -> None:
     [
         (choice("a\0b"), "a NUL byte in the response"),
         (choice("fine", reasoning="a\0"), "a NUL byte in the response"),
-        (choice("", tool_calls=[{"a": "\0"}]), "a NUL byte in the response"),
+        (choice("", tool_calls=[{"a": "b"}]), "a tool call that names no function"),
+        (choice("", tool_calls=["\0"]), "a tool call that names no function"),
+        (
+            choice("", tool_calls=[{"function": {"name": "f", "arguments": '{"a": "\\u0000"}'}}]),
+            "a NUL byte or a lone surrogate in a tool call",
+        ),
+        (
+            choice("", tool_calls=[{"type": "custom", "custom": {"name": "f", "input": "x"}}]),
+            "a kind of tool that is no function",
+        ),
+        (
+            choice("Let me look.", "tool_calls"),
+            "a response that ended to call a tool, without the call",
+        ),
         (choice("a\ud800b"), "a lone surrogate in the response"),
         (choice("fine", reasoning_content="\udfff"), "a lone surrogate in the response"),
         (choice("x", "content_filter"), "withheld by the server's content filter"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from potstill.exchanges.exchange import Message
+from potstill.exchanges.exchange import Message, Turns
 
 Messages = tuple[Message, ...]
 Values = dict[str, Any]
@@ -19,7 +19,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     NO_CALL = "no chat call in this form"
     NO_PROMPT = "no prompt"
-    OPEN_PROMPT = "a prompt that does not end with a user's message"
+    OPEN_PROMPT = "a prompt that does not end with a user's message or a tool's result"
     NO_RESPONSE = "no response"
     NO_REQUEST = "a response without its request"
     SAME_ID = "a custom_id that several requests share"
@@ -29,8 +29,13 @@ class Reason(StrEnum):
     REDACTED = "redacted"
     NOT_STORED = "messages that the log does not hold"
     CUT = "cut short by the log"
-    TOOL_ONLY = "tool calls without text"
-    TOOLS_IN_PROMPT = "tool calls in the prompt"
+    TOOL_KIND = "a kind of tool that is no function"
+    CALL_NAME = "a tool call that names no function"
+    CALL_ARGUMENTS = "a tool call whose arguments are no JSON object"
+    CALL_NOT_STORED = "ended to call a tool, without the call"
+    TOOLS_UNREADABLE = "tools that cannot be read"
+    FILLED_IN = "calls or tools in struct columns, which fill absent keys in with null"
+    RESULT_WITHOUT_CALL = "a tool's result without its call"
     NOT_TEXT = "not text"
     TOO_LONG = "too long"
     WEIGHT_ZERO = "marked with weight 0"
@@ -40,9 +45,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What was asked: messages that end with the user's, and how the answer was to be drawn.
+    """What was asked: messages that end with the user's or with a tool's result, and how the
+    answer was to be drawn.
 
-    `tools` is canonical JSON text. `sampling` has temperature, top_p, top_k, max_tokens and seed,
+    `tools` is JSON text. `sampling` has temperature, top_p, top_k, max_tokens and seed,
     None where the request does not say.
     """
 
@@ -50,10 +56,18 @@ class Ask:
     sampling: Mapping[str, float | int | None]
     tools: str | None = None
 
+    @property
+    def turns(self) -> Turns:
+        """What the model was shown."""
+        return Turns(self.messages, self.tools)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `finish_reason` is as logged; None where the log does not say."""
+    """What came back: text, calls of tools (JSON text), or both.
+
+    `finish_reason` is as logged; None where the log does not say.
+    """
 
     response: str
     reasoning: str | None = None

@@ -7,8 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from potstill.collect.calls.call import Answer, Ask, Messages, Reason
-from potstill.collect.calls.values import as_dict, is_text, json_text, sampling_of
+from potstill.collect.calls.values import as_dict, is_text, sampling_of
 from potstill.exchanges.exchange import Message
+from potstill.text.tool_calls import (
+    Call,
+    Flaw,
+    calls_in,
+    results_have_calls,
+    spelled,
+    strings_in,
+    tools_in,
+)
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _TEXT_PARTS = ("text", "input_text", "output_text")
@@ -17,10 +26,19 @@ _REDACTED = "redacted-by-litellm"
 _CUT = re.compile(r"\(litellm_truncated skipped \d+ chars")
 _THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _FILTERED = ("content_filter", "safety")
+_ENDED_TO_CALL = ("tool_calls", "function_call", "tool_use")
+_RESULTS = ("tool", "function")
+_FLAWS = {
+    Flaw.KIND: Reason.TOOL_KIND,
+    Flaw.NAME: Reason.CALL_NAME,
+    Flaw.ARGUMENTS: Reason.CALL_ARGUMENTS,
+    Flaw.TOOLS: Reason.TOOLS_UNREADABLE,
+    Flaw.TEXT: Reason.NOT_TEXT,
+}
 
 
 def prompt_of(value: Any) -> Messages | Reason:
-    """Return what was asked, from a list of messages; the last one is the user's."""
+    """Return what was asked, from a list of messages; the last is the user's or a tool's result."""
     if not isinstance(value, list | tuple) or not value:
         return Reason.NO_PROMPT
     messages: list[Message] = []
@@ -29,14 +47,12 @@ def prompt_of(value: Any) -> Messages | Reason:
         if isinstance(message, Reason):
             return message
         messages.append(message)
-    if messages[-1]["role"] != "user":
+    if not results_have_calls(messages):
+        return Reason.RESULT_WITHOUT_CALL
+    if messages[-1]["role"] not in ("user", "tool"):
         return Reason.OPEN_PROMPT
-    return tuple(messages) if messages[-1]["content"] else Reason.NO_PROMPT
-
-
-def prompt_of_text(text: str) -> Messages | Reason:
-    """Return one user's message of a text."""
-    return prompt_of([{"role": "user", "content": text}])
+    asks = messages[-1]["content"] or messages[-1]["role"] == "tool"
+    return tuple(messages) if asks else Reason.NO_PROMPT
 
 
 def ask_of(request: Mapping[str, Any], messages: Any = None) -> Ask | Reason:
@@ -45,10 +61,13 @@ def ask_of(request: Mapping[str, Any], messages: Any = None) -> Ask | Reason:
     if isinstance(prompt, Reason):
         return prompt
     given = request.get("tools") or request.get("functions")
-    tools = json_text(given)
-    if given and tools is None:
-        return Reason.NOT_TEXT
-    return Ask(prompt, sampling_of(request), tools)
+    unusable = _unusable(*strings_in(given))
+    if unusable is not None:
+        return unusable
+    tools = tools_in(given)
+    if isinstance(tools, Flaw):
+        return _FLAWS[tools]
+    return Ask(prompt, sampling_of(request), spelled(tools))
 
 
 def answers_of(completion: Mapping[str, Any]) -> tuple[Answer | Reason, ...]:
@@ -66,22 +85,20 @@ def answer_of_message(message: Mapping[str, Any], finish_reason: Any = None) -> 
     finish = finish_reason if isinstance(finish_reason, str) else None
     if finish in _FILTERED:
         return Reason.FILTERED
-    calls = message.get("tool_calls") or message.get("function_call")
+    calls = _calls(message)
     text = _text(message.get("content"))
-    if text is None:
-        return Reason.NOT_TEXT
-    if not text.strip() and calls:
-        return Reason.TOOL_ONLY
-    if not text.strip() and message.get("refusal"):
+    if isinstance(calls, Reason) or text is None:
+        return calls if isinstance(calls, Reason) else Reason.NOT_TEXT
+    if finish in _ENDED_TO_CALL and not calls:
+        return Reason.CALL_NOT_STORED
+    if not text.strip() and not calls and message.get("refusal"):
         return Reason.REFUSED
-    tool_calls = json_text(calls)
-    if calls and tool_calls is None:
-        return Reason.NOT_TEXT
     reasoning = next(
         (m for key in ("reasoning_content", "reasoning") if isinstance(m := message.get(key), str)),
         None,
     )
-    return answer_of_text(text, reasoning=reasoning, tool_calls=tool_calls, finish_reason=finish)
+    called = spelled(calls)
+    return answer_of_text(text, reasoning=reasoning, tool_calls=called, finish_reason=finish)
 
 
 def answer_of_text(
@@ -93,15 +110,16 @@ def answer_of_text(
 ) -> Answer | Reason:
     """Return the answer that a text is; a leading `<think>` block is kept apart as reasoning.
 
-    One that is not closed was cut off before there was an answer.
+    One that is not closed was cut off before there was an answer. With calls of tools there need
+    be no text.
     """
     thought = _THINKING.match(text)
     if thought is not None:
         text = text[thought.end() :]
         reasoning = reasoning or thought[1].strip()
-    if not text.strip() or text.lstrip().startswith("<think>"):
+    if not (text.strip() or tool_calls) or text.lstrip().startswith("<think>"):
         return Reason.NO_RESPONSE
-    unusable = _unusable(text) or _unusable(reasoning or "")
+    unusable = _unusable(text, reasoning or "")
     if unusable is not None:
         return unusable
     return Answer(text, reasoning or None, tool_calls, finish_reason)
@@ -119,15 +137,39 @@ def _choice(choice: Any) -> Answer | Reason:
 def _prompt_message(item: Any) -> Message | Reason:
     message = as_dict(item)
     stated = message.get("role")
-    if stated in ("tool", "function") or message.get("tool_calls") or message.get("function_call"):
-        return Reason.TOOLS_IN_PROMPT
+    if stated in _RESULTS:
+        return _result(message)
     role = _ROLES.get(stated) if isinstance(stated, str) else None
     if role is None:
         return Reason.NO_PROMPT
     text = _text(message.get("content"))
     if text is None:
         return Reason.NOT_TEXT
-    return _unusable(text) or {"role": role, "content": text.strip()}
+    found: Message = {"role": role, "content": text.strip()}
+    calls = _calls(message) if role == "assistant" else []
+    if isinstance(calls, Reason):
+        return calls
+    return _unusable(text) or (found | {"tool_calls": calls} if calls else found)
+
+
+def _result(message: Mapping[str, Any]) -> Message | Reason:
+    """Return a tool's result, its content as it was logged."""
+    text = _text(message.get("content"))
+    if text is None:
+        return Reason.NOT_TEXT
+    named = {key: message.get(key) for key in ("tool_call_id", "name")}
+    found = {key: value for key, value in named.items() if isinstance(value, str) and value}
+    return _unusable(text, *found.values()) or {"role": "tool", "content": text, **found}
+
+
+def _calls(message: Mapping[str, Any]) -> list[Call] | Reason:
+    """Return the calls that an assistant's message holds."""
+    given = message.get("tool_calls") or message.get("function_call")
+    unusable = _unusable(*strings_in(given))
+    if unusable is not None:
+        return unusable
+    calls = calls_in(given)
+    return _FLAWS[calls] if isinstance(calls, Flaw) else calls
 
 
 def _text(content: Any) -> str | None:
@@ -142,9 +184,12 @@ def _text(content: Any) -> str | None:
     return "".join(str(t) for t in texts)
 
 
-def _unusable(text: str) -> Reason | None:
-    if not is_text(text):
-        return Reason.NOT_TEXT
-    if text.strip() == _REDACTED:
-        return Reason.REDACTED
-    return Reason.CUT if _CUT.search(text) else None
+def _unusable(*texts: str) -> Reason | None:
+    for text in texts:
+        if not is_text(text):
+            return Reason.NOT_TEXT
+        if text.strip() == _REDACTED:
+            return Reason.REDACTED
+        if _CUT.search(text):
+            return Reason.CUT
+    return None

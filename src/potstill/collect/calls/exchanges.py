@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from potstill.collect.calls.call import Call, Messages, Reason
-from potstill.collect.calls.lines import loads
+from potstill.collect.calls.call import Call, Reason
 from potstill.collect.calls.reading import Log
 from potstill.collect.calls.tally import CallsReport, finish_word
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
@@ -17,9 +16,11 @@ from potstill.exchanges.exchange import (
     Exchange,
     Prompt,
     Split,
+    Turns,
     canonical_json,
     exchange_id_of,
     prompt_id_of,
+    tool_list,
 )
 from potstill.recipe import PromptsConfig
 from potstill.terms.gate import TermsDecision
@@ -57,7 +58,7 @@ def exchanges_from_calls(
     PotstillError where the terms do not permit it, or no call is left.
     """
     require_terms(decision)
-    prompt_ids = [prompt_id_of(call.ask.messages) for call in log.calls]
+    prompt_ids = [prompt_id_of(call.ask.messages, call.ask.tools) for call in log.calls]
     plan = _plan(log, {key: log.asks[key] for key in prompt_ids}, prompts, seed)
     splits: dict[str, Split] = {p.prompt_id: p.split for p in plan.prompts}
     used = [call for call, key in zip(log.calls, prompt_ids, strict=True) if key in splits]
@@ -88,7 +89,7 @@ def require_terms(decision: TermsDecision) -> None:
 
 
 def _plan(
-    log: Log, asks: Mapping[str, tuple[Messages, str]], config: PromptsConfig, seed: int
+    log: Log, asks: Mapping[str, tuple[Turns, str]], config: PromptsConfig, seed: int
 ) -> PromptPlan:
     if not asks:
         raise PotstillError(
@@ -97,9 +98,9 @@ def _plan(
         )
     source = f"calls:{log.name}"
 
-    def read(wanted: str, settings: PromptsConfig) -> Sequence[Messages]:
+    def read(wanted: str, settings: PromptsConfig) -> Sequence[Turns]:
         if wanted == source:
-            return [messages for messages, _ in asks.values()]
+            return [turns for turns, _ in asks.values()]
         return read_prompts(wanted, settings)
 
     plan = plan_prompts(config.model_copy(update={"source": source}), seed=seed, read=read)
@@ -112,7 +113,7 @@ def _plan(
 
 
 def _with_files(
-    prompts: Sequence[Prompt], asks: Mapping[str, tuple[Messages, str]]
+    prompts: Sequence[Prompt], asks: Mapping[str, tuple[Turns, str]]
 ) -> tuple[Prompt, ...]:
     """Return prompts with the file of the log that each is from, where it is from the log."""
     return tuple(
@@ -168,15 +169,17 @@ def _exchanges(
 
 def _question(call: Call) -> bytes:
     ask = call.ask
-    return canonical_json([call.teacher, list(ask.messages), ask.tools, dict(ask.sampling)])
+    return canonical_json(
+        [call.teacher, list(ask.messages), tool_list(ask.tools), dict(ask.sampling)]
+    )
 
 
 def _exchange(
     call: Call, teacher: str, sample_index: int, splits: Mapping[str, Split], terms: str
 ) -> Exchange:
     ask, answer, facts = call.ask, call.answer, call.facts
-    prompt_id, sampling = prompt_id_of(ask.messages), dict(ask.sampling)
-    tools = loads(ask.tools) if ask.tools is not None else None
+    prompt_id, sampling = prompt_id_of(ask.messages, ask.tools), dict(ask.sampling)
+    tools = tool_list(ask.tools)
     return Exchange(
         exchange_id=exchange_id_of(teacher, ask.messages, sampling, sample_index, tools=tools),
         prompt_id=prompt_id,
@@ -195,6 +198,7 @@ def _exchange(
         created_at=facts.created_at or "",
         latency_s=facts.latency_s,
         reasoning=answer.reasoning,
+        tools=ask.tools,
         tool_calls=answer.tool_calls,
         usage=dict(facts.usage),
         engine="calls",

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from potstill.collect.calls.call import Reason
 from potstill.collect.sources import Row
 from potstill.errors import PotstillError
+from potstill.text.tool_calls import may_be_filled_in
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
 _LONGEST_LINE = 64 << 20  # bytes; no call is that long, and it would fill the memory
@@ -139,7 +140,12 @@ def _parquet(path: Path) -> Iterator[Row | BadRow]:
             for row in _batch_rows(batch):
                 number += 1
                 place = f"{path.name}, row {number}"
-                yield BadRow(place, Reason.NOT_TEXT) if row is None else Row(row, place)
+                if row is None:
+                    yield BadRow(place, Reason.NOT_TEXT)
+                elif may_be_filled_in(row):
+                    yield BadRow(place, Reason.FILLED_IN)
+                else:
+                    yield Row(row, place, structs=True)
 
 
 def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from potstill.collect.calls.call import (
     Answer,
-    Ask,
     BatchRequest,
     Facts,
     Reason,
@@ -22,20 +21,18 @@ from potstill.collect.calls.chat_parts import (
     answer_of_text,
     answers_of,
     ask_of,
-    prompt_of,
-    prompt_of_text,
 )
 from potstill.collect.calls.values import (
     as_dict,
     name,
     number,
-    sampling_of,
     seconds_between,
     stamp,
     structured,
     usage_of,
 )
 
+_MESSAGE = {"content", "tool_calls", "function_call"}  # what shows a message by itself
 _CHAT_CALLS = ("", "completion", "acompletion")  # LiteLLM's call types that hold a chat
 
 
@@ -93,18 +90,21 @@ def read_litellm(row: Values) -> Record:
 def read_table(row: Values, prompt_column: str, response_column: str) -> Record:
     """Read a prompt and a response from their columns.
 
-    The columns model, finish_reason, reasoning, created_at and latency_s are used where they are.
+    The columns tools, tool_calls, model, finish_reason, reasoning, created_at and latency_s are
+    used where they are.
     """
     prompt = row.get(prompt_column)
-    messages = prompt_of_text(prompt or "") if isinstance(prompt, str | None) else prompt_of(prompt)
-    ask = messages if isinstance(messages, Reason) else Ask(messages, sampling_of({}))
+    asked = (
+        [{"role": "user", "content": prompt or ""}] if isinstance(prompt, str | None) else prompt
+    )
+    ask = ask_of({"tools": row.get("tools")}, asked)
     response, finish = row.get(response_column), row.get("finish_reason")
     answer: Answer | Reason = Reason.NO_RESPONSE
-    if isinstance(response, str):
-        message = {"content": response, "reasoning": row.get("reasoning")}
-        answer = answer_of_message(message, finish)
-    elif response is not None:
+    if response is not None and not isinstance(response, str):
         answer = Reason.NOT_TEXT
+    elif response is not None or row.get("tool_calls"):
+        parts = {key: row.get(key) for key in ("reasoning", "tool_calls")}
+        answer = answer_of_message({"content": response, **parts}, finish)
     latency = number(row.get("latency_s"))
     facts = Facts(
         model=name(row.get("model")),
@@ -127,7 +127,7 @@ def _pair(row: Values) -> Record:
     facts = _completion_facts({**row, **request}, completion)
     if row.get("error"):
         return Record(ask, (Reason.ERROR,), facts)
-    if "choices" not in completion and "content" in completion:
+    if "choices" not in completion and completion.keys() & _MESSAGE:
         return Record(ask, (answer_of_message(completion),), facts)
     return Record(ask, answers_of(completion), facts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -11,22 +12,23 @@ from typing import Any
 from blake3 import blake3
 
 from potstill.collect.calls.batch import batch_records
-from potstill.collect.calls.call import Answer, Ask, Call, Facts, Messages, Reason, Record
+from potstill.collect.calls.call import Answer, Ask, Call, Facts, Reason, Record
 from potstill.collect.calls.forms import Detected, Form, detect, first_rows, require_column
-from potstill.collect.calls.lines import BadRow, log_rows
+from potstill.collect.calls.lines import BadRow, loads, log_rows
 from potstill.collect.calls.readers import read_chat, read_litellm, read_table
 from potstill.collect.calls.tally import Tally
 from potstill.collect.calls.values import name
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import canonical_json, prompt_id_of
+from potstill.exchanges.exchange import Turns, canonical_json, prompt_id_of, tool_list
 from potstill.recipe import CallsConfig
+from potstill.text.tool_calls import message_text
 
 
 @dataclass(frozen=True)
 class Log:
     """What the files of a log hold; nothing in it depends on the order of their rows.
 
-    `calls` are distinct. `asks` holds the messages and the file of every usable request, answered
+    `calls` are distinct. `asks` holds what was shown and the file of every usable request, answered
     or not, by prompt id. `identities` maps `Call.teacher` to that name with the digest of its
     calls. `models` are the wanted models' names, those with the most rows first.
     """
@@ -34,7 +36,7 @@ class Log:
     name: str
     detected: Detected
     calls: tuple[Call, ...]
-    asks: dict[str, tuple[Messages, str]]
+    asks: dict[str, tuple[Turns, str]]
     identities: dict[str, str]
     models: tuple[str, ...]
     tally: Tally
@@ -116,7 +118,7 @@ class _Gathering:
         self._config = config
         self._keys: defaultdict[str, set[bytes]] = defaultdict(set)
         self.calls: dict[bytes, Call] = {}
-        self.asks: dict[str, tuple[Messages, str]] = {}
+        self.asks: dict[str, tuple[Turns, str]] = {}
         self.tally = Tally()
 
     def add(self, found: Record | Reason, place: str) -> None:
@@ -136,7 +138,8 @@ class _Gathering:
             self.tally.leave_out(Reason.ERROR if failed else found.ask, place)
             return
         file = place.rpartition(", ")[0]
-        room = self._config.max_characters - sum(len(m["content"]) for m in found.ask.messages)
+        asked = sum(len(message_text(m)) for m in found.ask.messages)
+        room = self._config.max_characters - asked - len(found.ask.tools or "")
         if room >= 0:
             self._add_ask(found.ask, file)
         if self._config.use == "prompts":
@@ -157,19 +160,22 @@ class _Gathering:
         }
 
     def _add_ask(self, ask: Ask, file: str) -> None:
-        key = prompt_id_of(ask.messages)
+        key = prompt_id_of(ask.messages, ask.tools)
         known = self.asks.get(key)
         if known is None:
-            self.asks[key] = (ask.messages, file)
+            self.asks[key] = (ask.turns, file)
         else:
-            self.asks[key] = (known[0], min(known[1], file))
+            # Prompts that differ in the order of keys are one: whose stands must not be chance.
+            turns = min(known[0], ask.turns, key=_written)
+            self.asks[key] = (turns, min(known[1], file))
             if self._config.use == "prompts":
                 self.tally.repeats += 1
 
     def _add_call(self, call: Call, room: int, place: str) -> None:
         key = _content_key(call.teacher, call.ask, call.answer)
         self._keys[call.teacher].add(key)
-        if len(call.answer.response) + len(call.answer.reasoning or "") > room:
+        said = (call.answer.response, call.answer.reasoning or "", call.answer.tool_calls or "")
+        if sum(map(len, said)) > room:
             self.tally.leave_out(Reason.TOO_LONG, place)
             return
         known = self.calls.get(key)
@@ -181,9 +187,15 @@ class _Gathering:
 
 def _content_key(teacher: str, ask: Ask, answer: Answer) -> bytes:
     """Return 16 bytes that name what was asked of whom, and what came back."""
-    asked = [teacher, list(ask.messages), ask.tools, dict(ask.sampling)]
-    answered = [answer.response, answer.reasoning, answer.tool_calls]
+    asked = [teacher, list(ask.messages), tool_list(ask.tools), dict(ask.sampling)]
+    calls = None if answer.tool_calls is None else loads(answer.tool_calls)
+    answered = [answer.response, answer.reasoning, calls]
     return blake3(canonical_json([asked, answered])).digest(length=16)
+
+
+def _written(turns: Turns) -> str:
+    """Return what was shown in the order that it was written in."""
+    return json.dumps([turns.messages, turns.tools])
 
 
 def _preference(call: Call) -> tuple[Any, ...]:
@@ -194,6 +206,8 @@ def _preference(call: Call) -> tuple[Any, ...]:
         facts.created_at is None,
         facts.created_at or "",
         canonical_json([asdict(facts), call.answer.finish_reason, call.file]),
+        _written(call.ask.turns),
+        call.answer.tool_calls or "",
     )
 
 

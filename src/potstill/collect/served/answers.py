@@ -155,7 +155,8 @@ class _Collection:
         prompt, left = wanted.prompt, list(wanted.samples)
         while left and not self._stopped:
             n = 1 if self._one_by_one else len(left)
-            request = ChatRequest(prompt.messages, self._sampling, seed_of(left[0][1]), n)
+            seed, tools = seed_of(left[0][1]), prompt.tool_list
+            request = ChatRequest(prompt.messages, self._sampling, seed, n, tools)
             outcome = await self._client.ask(request)
             if not isinstance(outcome, Asked):
                 if outcome.kind == "budget":

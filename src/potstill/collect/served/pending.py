@@ -19,6 +19,7 @@ from potstill.models.endpoint.budget import (
 from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.sampling import Sampling
 from potstill.recipe import EndpointConfig
+from potstill.text.tool_calls import message_text
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,11 @@ def wanted_of(
     identity, key = identity_of_teacher(config, model), sampling_key(sampling, config)
     found: dict[str, Wanted] = {}
     for prompt in prompts:
-        ids = [(i, exchange_id_of(identity, prompt.messages, key, i)) for i in range(samples)]
+        tools = prompt.tool_list
+        ids = [
+            (i, exchange_id_of(identity, prompt.messages, key, i, tools=tools))
+            for i in range(samples)
+        ]
         missing = tuple(pair for pair in ids if pair[1] not in stored)
         if missing:
             found.setdefault(prompt.prompt_id, Wanted(prompt, missing))
@@ -96,7 +101,7 @@ def estimate(
     wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
     responses = sum(len(w.samples) for w in wanted)
     tokens = Tokens(
-        sum(_prompt_tokens(w.prompt.messages, conversation) for w in wanted),
+        sum(_prompt_tokens(w.prompt, conversation) for w in wanted),
         responses * sampling.max_tokens,
     )
     return _estimate(config, len(wanted), tokens, responses)
@@ -111,7 +116,7 @@ def reading_estimate(
     length in tokens. Those left are taken to be the longest.
     """
     lengths = sorted(
-        likely_prompt_tokens(message["content"] for message in messages)
+        likely_prompt_tokens(map(message_text, messages))
         + (answer if isinstance(answer, int) else likely_prompt_tokens([answer]))
         for messages, answer in texts
     )[done:]
@@ -134,13 +139,13 @@ def spent_on(rows: Iterable[Exchange]) -> Tokens:
     """Return the tokens that stored exchanges were charged with; at most, where it was not said."""
     prompt = response = 0
     for row in rows:
-        texts = [message["content"] for message in row.messages]
-        prompt += row.usage.get("prompt_tokens", most_prompt_tokens(texts))
-        response += row.usage.get("completion_tokens", len(row.response.encode()) + 1)
+        most = most_prompt_tokens(row.messages, row.tool_list)
+        prompt += row.usage.get("prompt_tokens", most)
+        response += row.usage.get("completion_tokens", len(row.answer.encode()) + 1)
     return Tokens(prompt, response)
 
 
-def _prompt_tokens(messages: Sequence[Message], conversation: Conversation | None) -> int:
+def _prompt_tokens(prompt: Prompt, conversation: Conversation | None) -> int:
     if conversation is None:
-        return likely_prompt_tokens(message["content"] for message in messages)
-    return len(conversation.prompt_ids(messages))
+        return likely_prompt_tokens([*map(message_text, prompt.messages), prompt.tools or ""])
+    return len(conversation.prompt_ids(prompt.messages, prompt.tool_list))

@@ -83,6 +83,7 @@ def _exchange(asked: Asked[Answer], prompt: Prompt, choice: Choice, facts: RowFa
         prompt_id=prompt.prompt_id,
         split=prompt.split,
         messages=prompt.messages,
+        tools=prompt.tools,
         response=choice.text,
         prompt_token_ids=None,
         response_token_ids=None,
@@ -107,7 +108,11 @@ def _exchange(asked: Asked[Answer], prompt: Prompt, choice: Choice, facts: RowFa
 
 def _prompt_ids(answer: Answer, prompt: Prompt, facts: RowFacts) -> tuple[int, ...] | None:
     """Return the prompt's ids where the server counts as many: then its template is ours."""
-    ids = facts.tokens.prompt_ids(prompt.messages) if facts.tokens is not None else None
+    ids = (
+        facts.tokens.prompt_ids(prompt.messages, prompt.tool_list)
+        if facts.tokens is not None
+        else None
+    )
     return ids if ids is not None and len(ids) == answer.usage.get("prompt_tokens") else None
 
 
@@ -118,7 +123,10 @@ def _usages(usage: dict[str, int], choices: Sequence[Choice]) -> list[dict[str, 
     """
     if len(choices) <= 1 or not usage:
         return [dict(usage) for _ in choices]
-    lengths = [len(choice.text) + len(choice.reasoning or "") for choice in choices]
+    lengths = [
+        sum(len(part or "") for part in (choice.text, choice.reasoning, choice.tool_calls))
+        for choice in choices
+    ]
     parts = shares(usage.get("completion_tokens", 0), lengths)
     prompts = [usage.get("prompt_tokens", 0)] + [0] * (len(choices) - 1)
     return [

@@ -21,6 +21,7 @@ from potstill.models.conversation import Conversation
 from potstill.models.endpoint.wire import Choice, ScoredToken
 from potstill.models.identity import tokenizer_id_of
 from potstill.models.load import load_conversation
+from potstill.text.tool_calls import Tool
 
 _PARTIAL = "\ufffd"  # what stands for a part of a character
 # Servers tell no mass of the rest. Half of fp32's step at logits of 16 to 32 is how far a
@@ -71,9 +72,11 @@ class TeacherTokens:
             found[text] = None if text in found else token_id
         return {text: i for text, i in found.items() if i is not None and _PARTIAL not in text}
 
-    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
+    def prompt_ids(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None
+    ) -> tuple[int, ...] | None:
         """Return a prompt's ids by the chat template, None where there is no template."""
-        return None if self.conversation is None else self.conversation.prompt_ids(messages)
+        return None if self.conversation is None else self.conversation.prompt_ids(messages, tools)
 
 
 def likeliest_tokens(

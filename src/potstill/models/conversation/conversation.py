@@ -21,6 +21,7 @@ from potstill.models.conversation.calls import (
 from potstill.models.conversation.layout import Frame
 from potstill.models.conversation.spelling import Controls
 from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
+from potstill.text.tool_calls import message_text
 
 # Bumped when the same messages would become other ids: what older runs stored is not theirs then.
 VERSION = 1
@@ -124,7 +125,7 @@ class Conversation:
     def prompt_text(self, messages: Messages, tools: Tools | None = None) -> str:
         """Return the text that precedes an answer."""
         if self.template is None:
-            return "\n".join(str(m.get("content") or "") for m in messages) + "\n"
+            return "\n".join(map(message_text, messages)) + "\n"
         return self.template.render(self._called(messages, tools), tools=tools, generate=True)
 
     def prompt_ids(self, messages: Messages, tools: Tools | None = None) -> tuple[int, ...]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 # What a chat template may add to a prompt, in tokens: once, and for every message.
 _TEMPLATE_TOKENS = 128
 _MESSAGE_TOKENS = 32
+# What a server may add to a prompt where tools are on offer.
+_TOOLS_TOKENS = 1024
 _CHARACTERS_A_TOKEN = 4
 
 Verdict = Literal["go", "wait", "stop"]
@@ -47,15 +50,27 @@ class Prices:
         return (tokens.prompt * self.prompt + tokens.response * self.response) / 1e6
 
 
-def most_prompt_tokens(texts: Iterable[str]) -> int:
-    """Return more tokens than the prompt of these messages can have: a token takes a byte."""
-    lengths = [len(text.encode("utf-8", "surrogatepass")) for text in texts]
-    return sum(lengths) + _MESSAGE_TOKENS * len(lengths) + _TEMPLATE_TOKENS
+def most_prompt_tokens(
+    messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+) -> int:
+    """Return more tokens than the prompt of these messages can have: a token takes a byte.
+
+    Calls and tools count as JSON in its longest usual form: indented, all but ASCII escaped.
+    """
+    lengths = [len((m.get("content") or "").encode("utf-8", "surrogatepass")) for m in messages]
+    calls = [_longest_json(m["tool_calls"]) for m in messages if m.get("tool_calls")]
+    offered = _longest_json(tools) + _TOOLS_TOKENS if tools else 0
+    spoken = sum(lengths) + _MESSAGE_TOKENS * (len(lengths) + len(calls))
+    return spoken + sum(calls) + offered + _TEMPLATE_TOKENS
 
 
 def likely_prompt_tokens(texts: Iterable[str]) -> int:
     """Return about how many tokens a prompt has, at four characters a token."""
     return sum(-(-len(text) // _CHARACTERS_A_TOKEN) for text in texts)
+
+
+def _longest_json(value: Any) -> int:
+    return len(json.dumps(value, indent=4))
 
 
 class Budget:

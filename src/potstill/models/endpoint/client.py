@@ -216,7 +216,7 @@ class EndpointClient:
         if not known and (self.config.budget or self.config.budget_tokens):
             raise complaints.unbounded(self.config)
         longest = max(known, default=request.sampling.max_tokens)
-        prompt = most_prompt_tokens(message["content"] for message in request.messages)
+        prompt = most_prompt_tokens(request.messages, request.tools)
         return Tokens(prompt, longest * request.n)
 
     async def _may_start(self, worst: Tokens) -> bool:

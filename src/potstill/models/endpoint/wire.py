@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
+from potstill.models.endpoint.turns import body_messages
 from potstill.models.sampling import Sampling
+from potstill.text.tool_calls import Flaw, calls_in, spelled
 
 Finish = Literal["stop", "length"]
 
@@ -29,18 +31,21 @@ _USAGE_DETAILS = (
     ("completion_tokens_details", "reasoning_tokens"),
     ("prompt_tokens_details", "cached_tokens"),
 )
+_CALLING = ("tool_calls", "function_call")
 _NUL = "a NUL byte in the response"
+_NO_CALL = {Flaw.TEXT: "a NUL byte or a lone surrogate in a tool call"}
 _LONGEST_LABEL = 200  # characters of a model name or fingerprint that are kept
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One prompt, and how many answers to it are wanted."""
+    """One prompt with its tools, and how many answers to it are wanted."""
 
-    messages: tuple[Mapping[str, str], ...]
+    messages: tuple[Mapping[str, Any], ...]
     sampling: Sampling
     seed: int
     n: int = 1
+    tools: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,11 @@ class ScoredToken:
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer. `scores` is None where the server gave no log-probabilities."""
+    """One answer: text, calls of tools, or both.
+
+    `tool_calls` is JSON text in the form of `text.tool_calls`; arguments that are no JSON object
+    are kept as text. `scores` is None where the server gave no log-probabilities.
+    """
 
     text: str
     finish: Finish
@@ -109,12 +118,14 @@ def request_body(
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
-        "messages": [dict(message) for message in request.messages],
+        "messages": body_messages(request.messages),
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "seed": request.seed,
     }
+    if request.tools:
+        body["tools"] = list(request.tools)
     if request.n > 1:
         body["n"] = request.n
     if sampling.top_k or spell_out:
@@ -210,10 +221,11 @@ def _choice(raw: Any) -> Choice | str:
         return "withheld by the server's content filter"
     if not isinstance(finish, str) or finish not in _FINISHES:
         return "no known finish reason"
-    calls = message.get("tool_calls")
-    called = json.dumps(calls, sort_keys=True, ensure_ascii=False) if calls else None
-    if called and "\\u0000" in called:
-        return _NUL
+    calls = calls_in(message.get("tool_calls") or message.get("function_call"), keep_text=True)
+    if isinstance(calls, Flaw):
+        return _NO_CALL.get(calls, str(calls))
+    if finish in _CALLING and not calls:
+        return "a response that ended to call a tool, without the call"
     reasoning = message.get("reasoning_content") or message.get("reasoning") or None
     content = message.get("content")
     if content is not None and not isinstance(content, str):
@@ -222,10 +234,10 @@ def _choice(raw: Any) -> Choice | str:
         text=content or "",
         finish=_FINISHES[finish],
         reasoning=reasoning if isinstance(reasoning, str) else None,
-        tool_calls=called,
+        tool_calls=spelled(calls),
         scores=_scores(raw.get("logprobs")),
     )
-    parts = (choice.text, choice.reasoning, choice.tool_calls)
+    parts = (choice.text, choice.reasoning)
     return next((bad for part in parts if part and (bad := _flaw(part))), choice)
 
 

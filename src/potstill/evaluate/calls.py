@@ -1,0 +1,90 @@
+"""Are the student's calls of tools the teacher's (docs/methods/tool-calls.md)?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from potstill.evaluate.evaluation import CallScores
+from potstill.evaluate.parts import Estimate
+from potstill.stats.bootstrap import ratio_interval
+from potstill.text.same_json import same_json
+from potstill.text.tool_calls import Flaw, bare, calls_in
+
+Outcome = Literal["right", "other_arguments", "other_name", "no_call"]
+# From best to worst.
+OUTCOMES: tuple[Outcome, ...] = ("right", "other_arguments", "other_name", "no_call")
+Calls = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class CallRow:
+    """One held-out prompt: the calls of each of the teacher's answers to it, and the student's.
+
+    All are JSON text in the form of `text.tool_calls`, None where an answer holds no call.
+    """
+
+    teacher: tuple[str | None, ...]
+    student: str | None
+
+
+def score_calls(rows: Sequence[CallRow], *, resamples: int, seed: int) -> CallScores | None:
+    """Return how often the student calls what the teacher does, a row for each prompt.
+
+    Where some of the teacher's answers to a prompt hold calls, these are what is compared with;
+    of several the nearest counts. None where no answer holds any.
+    """
+    calling = [row for row in rows if any(_calls(text) for text in row.teacher)]
+    if not calling:
+        return None
+    found = [_best(row) for row in calling]
+    texts = [row for row in rows if not any(_calls(text) for text in row.teacher)]
+    counts = Counter(found)
+
+    def share(hits: Sequence[bool]) -> Estimate:
+        ones = [1.0] * len(hits)
+        return Estimate.of(
+            ratio_interval([float(hit) for hit in hits], ones, resamples=resamples, seed=seed)
+        )
+
+    return CallScores(
+        prompts=len(calling),
+        right=share([outcome == "right" for outcome in found]),
+        outcomes={outcome: counts[outcome] for outcome in OUTCOMES},
+        text_prompts=len(texts),
+        text_kept=share([not _calls(row.student) for row in texts]) if texts else None,
+    )
+
+
+def outcome_of(teacher: Calls, student: Calls) -> Outcome:
+    """Return how a student's calls compare with a teacher's.
+
+    Calls that are made together have no order; each counts once. Values are compared as JSON: the
+    order of keys is free, 1 is 1.0 and not true.
+    """
+    if not student:
+        return "no_call"
+    wanted, given = bare(teacher), bare(student)
+    if Counter(call["name"] for call in wanted) != Counter(call["name"] for call in given):
+        return "other_name"
+    for call in given:
+        # Equality of JSON is transitive: which of several equal ones is taken makes no difference.
+        match = next((i for i, other in enumerate(wanted) if same_json(call, other)), None)
+        if match is None:
+            return "other_arguments"
+        del wanted[match]
+    return "right"
+
+
+def _best(row: CallRow) -> Outcome:
+    student = _calls(row.student)
+    answers = [calls for text in row.teacher if (calls := _calls(text))]
+    return min((outcome_of(calls, student) for calls in answers), key=OUTCOMES.index)
+
+
+def _calls(text: str | None) -> Calls:
+    """Return the calls in JSON text; none where there are none that can be read."""
+    found = calls_in(text, keep_text=True)
+    return [] if isinstance(found, Flaw) else found

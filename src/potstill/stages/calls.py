@@ -1,0 +1,40 @@
+"""The calls' part of evaluate: the student answers the held-out prompts with tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from potstill.evaluate.calls import CallRow, score_calls
+from potstill.evaluate.samples import greedy_ids
+from potstill.exchanges.exchange import Exchange
+from potstill.job import Job
+from potstill.models.chat import prompt_ids
+from potstill.models.loaded import LoadedModel
+
+ReadCalls = Callable[[Sequence[int]], str | None]
+"""From the ids that a model wrote to the calls in them, as JSON text; None where there are none."""
+
+
+def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, Any] | None:
+    """Return the scores of the student's calls; None where no held-out answer holds any.
+
+    Asked are the held-out prompts that the teacher answered with calls, and those with tools on
+    offer, for answers of evaluate.max_tokens at most.
+    """
+    answers: dict[str, list[Exchange]] = {}
+    for row in job.exchanges("held_out"):
+        answers.setdefault(row.prompt_id, []).append(row)
+    if not any(row.calls for rows in answers.values() for row in rows):
+        return None
+    asked = [rows for rows in answers.values() if any(row.calls or row.tools for row in rows)]
+    ids = [prompt_ids(student, rows[0].messages, rows[0].tool_list) for rows in asked]
+    config = job.recipe.evaluate
+    with job.progress.step("student calls tools", total=len(asked), unit="prompts") as step:
+        given = greedy_ids(student, ids, max_tokens=config.max_tokens, step=step)
+    rows = [
+        CallRow(tuple(row.tool_calls for row in found), read(written))
+        for found, written in zip(asked, given, strict=True)
+    ]
+    scores = score_calls(rows, resamples=config.resamples, seed=job.recipe.seed)
+    return None if scores is None else scores.model_dump(mode="json")

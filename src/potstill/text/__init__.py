@@ -1,0 +1,1 @@
+"""What texts say, however they are written."""
