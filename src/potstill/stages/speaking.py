@@ -102,24 +102,10 @@ def unlearnable(job: Job, rows: Sequence[Exchange]) -> dict[str, dict[str, str]]
         if length > room:
             why = f"{length:,} tokens with its prompt, where the student reads {room:,}"
             found[TOO_LONG][row.exchange_id] = why
-    _tell_of_words_beside_calls(job, rows)
     train = [row.exchange_id for row in rows if row.split == "train"]
     if train and all(key in found[UNRENDERABLE] for key in train):
         raise PotstillError(found[UNRENDERABLE][train[0]])
     return found
-
-
-def _tell_of_words_beside_calls(job: Job, rows: Sequence[Exchange]) -> None:
-    """Say of how many answers the template writes the calls without the words beside them."""
-    form = job.spoken.calls
-    if job.open or form is None or form.with_text:
-        return
-    count = sum(row.split == "train" and bool(row.calls and row.response.strip()) for row in rows)
-    if count:
-        job.progress.note(
-            f"train: of {count} answers the calls of tools are learnt without the words beside "
-            f"them, which the chat template of {job.spoken.name} does not write"
-        )
 
 
 @dataclass(frozen=True)

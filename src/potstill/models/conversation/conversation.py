@@ -12,11 +12,12 @@ from typing import Any, Literal
 from potstill.errors import PotstillError
 from potstill.models.conversation import layout
 from potstill.models.conversation.calls import (
+    ANY_TOOLS,
     CallForm,
-    call_form,
-    calls_in_text,
-    laid_out,
-    prepared,
+    Calling,
+    CallReader,
+    call_reader,
+    calling,
 )
 from potstill.models.conversation.layout import Frame
 from potstill.models.conversation.spelling import Controls
@@ -53,7 +54,6 @@ class Conversation:
     end: str
     stop_ids: tuple[int, ...]
     name: str = "the model"
-    calls: CallForm | None = None
 
     @classmethod
     def of(
@@ -86,11 +86,12 @@ class Conversation:
         texts = [template.render(layout.PROBE, generate=True), template.render(probe[:2])]
         controls = Controls.of(tokenizer, [*texts, template.source()])
         end = layout.turns_end(template, controls, stops) or ""
-        calls = call_form(template, controls, stops) if template.calls_tools else None
-        # Where nothing that is written can stop a model, the end token follows.
-        ends = (controls.last_in(end), *stops, None if calls is None else calls.stop)
-        known = tuple(dict.fromkeys(i for i in ends if i is not None))
-        return cls(tokenizer, template, controls, end, _some(known, name), name, calls)
+        last = controls.last_in(end)
+        if last is None:
+            # Nothing that a model could stop at: the end token follows what the template writes.
+            return cls(tokenizer, template, controls, end, _some(stops, name), name)
+        ordered = tuple(dict.fromkeys((last, *stops)))
+        return cls(tokenizer, template, controls, end, ordered, name)
 
     def with_tokenizer(self, tokenizer: Any, stop_ids: Sequence[int]) -> Conversation:
         """Return the same way to speak with another tokenizer, which has other ids."""
@@ -126,7 +127,7 @@ class Conversation:
         """Return the text that precedes an answer."""
         if self.template is None:
             return "\n".join(map(message_text, messages)) + "\n"
-        return self.template.render(prepared(messages, self.calls), tools=tools, generate=True)
+        return self.template.render(self._called(messages, tools), tools=tools, generate=True)
 
     def prompt_ids(self, messages: Messages, tools: Tools | None = None) -> tuple[int, ...]:
         """Return the ids that precede an answer; control tokens that a message spells are text."""
@@ -148,15 +149,22 @@ class Conversation:
         Its turn's end is among them where the answer is `whole`. Raises PotstillError where the
         template cannot lay this answer out.
         """
-        calls = json.loads(reply.tool_calls) if reply.tool_calls else []
+        calls = _calls_of(reply, self.name)
         mark = self.controls.mark_for(messages, tools, reply.text, reply.reasoning, calls)
         hidden, hidden_tools = self._hidden(messages, tools, mark)
         prompt = self.prompt_text(hidden, hidden_tools)
         thought = reply.reasoning if reasoning == "keep" and reply.reasoning else ""
         if calls:
-            said = Reply(reply.text, thought or None)
-            text = self._calling(hidden, prompt, said, calls, hidden_tools, mark)
-            return self._behind(prompt, text, mark)
+            said = self._calling(
+                hidden,
+                prompt,
+                self.controls.hidden(
+                    {"text": reply.text, "reasoning": thought, "calls": calls}, mark
+                ),
+                hidden_tools,
+            )
+            ids = self._behind(prompt, said.said + (said.end if whole else ""), mark)
+            return (*ids, self.stop_ids[0]) if whole and not said.end else ids
         frame = self._frame(hidden, prompt, hidden_tools, reasoned=bool(thought))
         text = frame.opening
         if thought:
@@ -169,59 +177,27 @@ class Conversation:
             ids = (*ids, self.stop_ids[0])
         return ids
 
-    def _calling(
-        self,
-        messages: Messages,
-        prompt: str,
-        said: Reply,
-        calls: Sequence[Mapping[str, Any]],
-        tools: Tools | None,
-        mark: str,
-    ) -> str:
-        """Return the text of an answer with calls of tools, its end included."""
-        if self.template is None or self.calls is None:
-            raise PotstillError(
-                f"{self.name} has no chat template that writes calls of tools, and an answer holds "
-                "some; take a model whose template does, or leave such answers out"
-            )
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": layout.SAID if said.text.strip() else "",
-            "tool_calls": self.controls.hidden(calls, mark),
-        }
-        if said.reasoning:
-            message |= dict.fromkeys(layout.FIELDS, layout.THOUGHT)
-        text = laid_out(self.template, self.calls, messages, prompt, message, tools)
-        if f"\\u{ord(mark):04x}" in text.lower():
-            raise PotstillError(
-                f"the chat template of {self.name} escapes the arguments of a call that spell a "
-                "control token, so that they cannot be told from one; leave such answers out"
-            )
-        words, thought = (self.controls.hidden(t or "", mark) for t in (said.text, said.reasoning))
-        return text.replace(layout.SAID, words).replace(layout.THOUGHT, thought)
+    @property
+    def reads_calls(self) -> bool:
+        """Whether calls of tools can be told in what a model wrote."""
+        return self._call_reader is not None
 
     def read(self, ids: Sequence[int], *, tools: bool = False) -> Reply:
         """Return what a model says with ids that it wrote behind a prompt; stops are left out.
 
-        `tools` tells whether some were on offer: families that mark calls by nothing call then.
+        `tools` tells whether some were on offer: a call without a mark of its own is one only then.
         """
         kept = list(ids)
         while kept and kept[-1] in self.stop_ids:
             kept.pop()
         text = self.controls.decode(kept)
-        if self.calls is None:
-            return self._said(text)
-        found = calls_in_text(text, self.calls, self.controls, offered=tools)
-        if found is not None:
-            said = self._said(found[0], calling=True)
-            return replace(said, text=said.text.strip(), tool_calls=found[1])
-        said = self._said(text)
-        # Without a mark of their own, calls behind reasoning are seen when that is apart.
-        found = calls_in_text(said.text, self.calls, self.controls, offered=tools)
-        return said if found is None else replace(said, text="", tool_calls=found[1])
+        if self._call_reader is None or not (tools or self._call_reader.marked):
+            return self._read_words(text)
+        words, calls = self._call_reader.apart(text)
+        said = self._read_words(words)
+        return replace(said, tool_calls=json.dumps(calls, ensure_ascii=False)) if calls else said
 
-    def _said(self, text: str, *, calling: bool = False) -> Reply:
-        """Return reasoning and answer of what a model wrote, or of what stands before its calls."""
+    def _read_words(self, text: str) -> Reply:
         for frame in self._reasoned:
             opening, close = self._core(frame.opening), self._core(frame.between)
             inside = _after(text, opening)
@@ -230,8 +206,6 @@ class Conversation:
             thought, found, answer = inside.partition(close)
             if found or opening or self._opens:
                 answer = _without_lead(answer, frame.between.rpartition(frame.between.strip())[2])
-                if calling and not found:
-                    thought = self.controls.up_to_control(thought)
                 return self._reply(answer, thought.strip())
         return self._reply(self._unframed(text))
 
@@ -303,13 +277,57 @@ class Conversation:
         make = layout.reasoned_frame if reasoned else layout.plain_frame
         return make(self.template, messages, prompt, tools)
 
+    def _called(self, messages: Messages, tools: Tools | None) -> Messages:
+        """Return messages whose calls are in the form that the template takes."""
+        if self.template is None or not any(m.get("tool_calls") for m in messages):
+            return messages
+        return self._call_form.applied(messages)
+
+    def _calling(
+        self,
+        messages: Messages,
+        prompt: str,
+        reply: Mapping[str, Any],
+        tools: Tools | None,
+    ) -> Calling:
+        """Return how the template writes a reply that calls tools."""
+        if self.template is None:
+            raise PotstillError(
+                f"{self.name} has no chat template that writes calls of tools, and there are "
+                "some; leave out the rows that call tools, or take a model with a template"
+            )
+        form = self._call_form
+        *before, last = form.applied([*messages, {"tool_calls": reply["calls"]}])
+        formed = {**reply, "calls": last["tool_calls"]}
+        stops = self.stop_ids
+        return calling(self.template, self.controls, stops, before, prompt, formed, tools)
+
+    @cached_property
+    def _call_form(self) -> CallForm:
+        """In which form the template takes calls; raises PotstillError where it writes none."""
+        assert self.template is not None
+        return CallForm.of(self.template, ANY_TOOLS)
+
+    @cached_property
+    def _call_reader(self) -> CallReader | None:
+        if self.template is None:
+            return None
+        prompt = self.prompt_text(layout.PROBE, ANY_TOOLS)
+        empty = {"text": "", "reasoning": ""}
+        return call_reader(
+            lambda calls: self._calling(layout.PROBE, prompt, {**empty, "calls": calls}, ANY_TOOLS),
+            self.controls,
+            self._plain.opening,
+        )
+
     def _hidden(
         self, messages: Messages, tools: Tools | None, mark: str
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
         """Return messages and tools in which spelled control tokens are marked, but for roles."""
         hide = self.controls.hidden
         hidden = [{**hide(dict(m), mark), "role": m["role"]} for m in messages]
-        return hidden, None if tools is None else [hide(dict(tool), mark) for tool in tools]
+        hidden_tools = None if tools is None else [hide(dict(tool), mark) for tool in tools]
+        return list(map(dict, self._called(hidden, hidden_tools))), hidden_tools
 
     def _prompt(self, text: str, mark: str) -> tuple[int, ...]:
         ids = self.controls.encode(text, mark)
@@ -346,6 +364,30 @@ class Conversation:
             "for the answer alone decode to its text; take a model whose template ends the prompt "
             "with a control token or a line break"
         )
+
+
+def _calls_of(reply: Reply, name: str) -> list[dict[str, Any]]:
+    """Return a reply's calls.
+
+    Raises PotstillError where its JSON is no list of them, or arguments are no object.
+    """
+    if not reply.tool_calls:
+        return []
+    try:
+        calls = json.loads(reply.tool_calls)
+        functions = [call["function"] for call in calls]
+        well = isinstance(calls, list) and all(
+            isinstance(f["name"], str) and f["name"] and isinstance(f["arguments"], Mapping)
+            for f in functions
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):
+        well = False
+    if not well:
+        raise PotstillError(
+            f"a reply's tool_calls for {name} must be a JSON list of functions with a name and an "
+            "object of arguments; leave out the rows that hold other calls"
+        )
+    return list(calls)
 
 
 def _some(stops: tuple[int, ...], name: str) -> tuple[int, ...]:

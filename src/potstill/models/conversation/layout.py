@@ -31,7 +31,6 @@ _PAIRS = (
     (re.compile(r"\[([A-Z][A-Z_]*)\]"), "[/{}]"),
     (re.compile(r"◁([a-z]+)▷"), "◁/{}▷"),
 )
-_MARK = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]|◁[^◁▷]*▷")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def plain_frame(
         return Frame(plain)
     if plain.strip():
         raise _unlike(template)
-    return Frame(closing_of(opened) or "")
+    return Frame(_closing_of(opened) or "")
 
 
 def reasoned_frame(
@@ -80,7 +79,7 @@ def reasoned_frame(
         if found and behind.count(SAID) == 1 and "[{'type'" not in before:
             opened, opening = apart(prompt, before)
             if opened.strip():
-                raise closed(template)
+                raise _closed(template)
             return Frame(opening, behind.partition(SAID)[0])
     # The template takes reasoning out of what was said, or does not know any.
     head, _ = split(template, _answered(template, messages, {"content": SAID}, tools))
@@ -88,11 +87,11 @@ def reasoned_frame(
     if not opened.strip():
         generated = prompt[_shared(prompt, template.render(messages, tools=tools)) :]
         if _OPEN.strip() in generated:  # it is opened and closed before any answer
-            raise closed(template)
+            raise _closed(template)
         return Frame(plain + _OPEN, _CLOSE)
-    close = closing_of(opened)
+    close = _closing_of(opened)
     if close is None or plain.strip():
-        raise closed(template)
+        raise _closed(template)
     return Frame("", close)
 
 
@@ -117,18 +116,20 @@ def end_of(last: str, middle: str, controls: Controls, stop_ids: Sequence[int]) 
     shared = last[: _shared(last, middle)]
     in_shared = list(controls.pattern.finditer(shared))
     in_last = list(controls.pattern.finditer(last))
-    chosen = next((m for m in in_shared if m[0] in stops), in_shared[-1] if in_shared else None)
+    chosen = next((m for m in in_shared if m[0] in stops), None)
+    ahead = middle[len(shared) :]
+    following = controls.pattern.match(ahead.lstrip())
+    if following is not None and following[0] not in stops:
+        following = None
+    if chosen is None and following is not None and not last[len(shared) :].strip():
+        return shared + ahead[: len(ahead) - len(ahead.lstrip())] + following[0]
+    if chosen is None and in_shared:
+        chosen = in_shared[-1]
     if chosen is None:
         chosen = next((m for m in in_last if m[0] in stops), in_last[0] if in_last else None)
     if chosen is not None:
         return last[: chosen.end()]
-    words = last.rstrip()
-    if middle.startswith(words):
-        space = middle[len(words) :]
-        following = controls.pattern.match(space.lstrip())
-        if following is not None and following[0] in stops:
-            return words + space[: len(space) - len(space.lstrip())] + following[0]
-    return words or None
+    return last.rstrip() if last.strip() else None
 
 
 def behind(
@@ -183,15 +184,8 @@ def _reasoned_messages() -> list[dict[str, Any]]:
 
 
 def apart(prompt: str, head: str) -> tuple[str, str]:
-    """Return what the prompt has of an answer that `head` lacks, and the other way round.
-
-    A mark (`<think>`) belongs to one side whole.
-    """
+    """Return what the prompt has of an answer that `head` lacks, and the other way round."""
     shared = _shared(prompt, head)
-    for text in (prompt, head):
-        for mark in _MARK.finditer(text):
-            if mark.start() < shared < mark.end():
-                shared = mark.start()
     return prompt[shared:], head[shared:]
 
 
@@ -203,7 +197,7 @@ def _shared(one: str, other: str) -> int:
     return min(len(one), len(other))
 
 
-def closing_of(opened: str) -> str | None:
+def _closing_of(opened: str) -> str | None:
     """Return what closes the reasoning that a prompt has opened; None where nothing is open."""
     for pattern, closing in _PAIRS:
         for match in reversed(list(pattern.finditer(opened))):
@@ -216,7 +210,7 @@ def closing_of(opened: str) -> str | None:
     return None
 
 
-def closed(template: ChatTemplate) -> PotstillError:
+def _closed(template: ChatTemplate) -> PotstillError:
     return PotstillError(
         f"the chat template of {template.name} closes the reasoning before an answer begins, and "
         "there is reasoning to train; set curate.reasoning to leave_out, or template_arguments so "

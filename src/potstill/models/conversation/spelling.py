@@ -80,7 +80,7 @@ class Controls:
         if isinstance(value, str):
             return self.pattern.sub(lambda m: m[0][0] + mark + m[0][1:], value)
         if isinstance(value, Mapping):
-            return {key: self.hidden(item, mark) for key, item in value.items()}
+            return {self.hidden(key, mark): self.hidden(item, mark) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.hidden(item, mark) for item in value]
         return value
@@ -119,14 +119,6 @@ class Controls:
     def bare(self, text: str) -> str:
         """Return a text of `decode` without its control tokens."""
         return re.sub(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}", "", text)
-
-    def last_part(self, text: str) -> str:
-        """Return a text of `decode` from its last control token on, all of it without one."""
-        return text[max(0, text.rfind(_OPEN)) :]
-
-    def up_to_control(self, text: str) -> str:
-        """Return what stands before the first control token in a text of `decode`."""
-        return text.partition(_OPEN)[0]
 
     def _text(self, ids: Sequence[int]) -> str:
         if not ids:
@@ -174,7 +166,8 @@ def _strings(value: Any) -> Iterable[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
+        for key, item in value.items():
+            yield from _strings(key)
             yield from _strings(item)
     elif isinstance(value, list | tuple):
         for item in value:

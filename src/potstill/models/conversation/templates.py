@@ -30,7 +30,6 @@ _TAKEN = frozenset(
         "raise_exception",
     }
 )
-_ANY_TOOLS: Tools = ({"type": "function", "function": {"name": "any"}},)
 _FORMATS = re.compile(r"'([^'\n]*%[^'\n]*)'|\"([^\"\n]*%[^\"\n]*)\"")
 _LONGEST_QUOTE = 160  # characters of a template's own complaint
 
@@ -66,11 +65,6 @@ class ChatTemplate:
     def dated(self) -> bool:
         """Whether the template writes a date."""
         return "strftime_now" in self.source()
-
-    @property
-    def calls_tools(self) -> bool:
-        """Whether the template reads calls of tools."""
-        return "tool_calls" in self.source(_ANY_TOOLS)
 
     def source(self, tools: Tools | None = None) -> str:
         """Return the template's text; a tokenizer may have one of its own for tools."""
