@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTr
 
 from potstill.models.identity import identity_of
 from potstill.models.load import load, save
-from potstill.models.saved_form import config_form, newer_needed, tokenizer_form
+from potstill.models.saved_form import config_form, newer_needed, tokenizer_form, without_old_names
 
 PLAIN = {"rope_type": "default", "rope_theta": 54321.0}
 LINEAR = {"rope_type": "linear", "rope_theta": 54321.0, "factor": 3.0}
@@ -58,6 +58,7 @@ def test_a_config_says_it_in_both_ways(config: dict[str, Any], added: dict[str, 
     form = config_form(config)
     assert form == {**config, **added}
     assert config_form(form) == form
+    assert without_old_names(form) == without_old_names(config) == config
     assert newer_needed(form, {}) is None
     assert config_form({"model_type": "x", "text_config": config})["text_config"] == form
 
@@ -130,7 +131,7 @@ def test_a_saved_model_is_the_same_model_and_stays_it(
     save(model, tmp_path / "once")
     again = load(str(tmp_path / "once"), precision="fp32")
     save(again, tmp_path / "twice")
-    assert identity_of(tmp_path / "once") == identity_of(tmp_path / "twice")
+    assert identity_of(tmp_path / "once") == identity_of(tmp_path / "twice") == model.identity
     for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
         once, twice = (json.loads((tmp_path / d / name).read_text()) for d in ("once", "twice"))
         assert once == twice

@@ -43,26 +43,39 @@ def config_form(config: Mapping[str, Any]) -> dict[str, Any]:
     Nested configs (`text_config`) too. Version 5 reads what it read before.
     """
     form = {k: config_form(v) if isinstance(v, Mapping) else v for k, v in config.items()}
-    kind = str(config.get("model_type"))
-    if kind in _RENAMED:
-        new, old = _RENAMED[kind]
-        form.update({old: config[new]} if new in config else {})
     rope = config.get("rope_parameters")
-    if not isinstance(rope, Mapping):
-        return form
-    whole = rope.get("full_attention") if _by_layer(rope) else rope
-    if not isinstance(whole, Mapping):
-        return form
-    form["rope_parameters"] = dict(rope)
+    if isinstance(rope, Mapping):
+        form["rope_parameters"] = dict(rope)
+    return {**form, **_old_names(config)}
+
+
+def without_old_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config without what `config_form` added: what decides a model's identity."""
+    old = _old_names(config)
+    kept = {k: v for k, v in config.items() if k not in old or old[k] != v}
+    return {k: without_old_names(v) if isinstance(v, Mapping) else v for k, v in kept.items()}
+
+
+def _old_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what 4.57 reads in place of version 5's fields, nested configs left out."""
+    kind = str(config.get("model_type"))
+    old: dict[str, Any] = {}
+    if kind in _RENAMED:
+        new_name, old_name = _RENAMED[kind]
+        old.update({old_name: config[new_name]} if new_name in config else {})
+    rope = config.get("rope_parameters")
+    whole = rope.get("full_attention") if isinstance(rope, Mapping) and _by_layer(rope) else rope
+    if not isinstance(rope, Mapping) or not isinstance(whole, Mapping):
+        return old
     if "rope_theta" in whole:
-        form[_BASE.get(kind, "rope_theta")] = whole["rope_theta"]
+        old[_BASE.get(kind, "rope_theta")] = whole["rope_theta"]
     if "partial_rotary_factor" in whole:
-        form[_SHARE.get(kind, "partial_rotary_factor")] = whole["partial_rotary_factor"]
-    form["rope_scaling"] = _scaling(whole)
-    local = _LOCAL_BASE.get(kind)
-    if local is not None and _by_layer(rope):
-        form[local] = rope["sliding_attention"]["rope_theta"]
-    return form
+        old[_SHARE.get(kind, "partial_rotary_factor")] = whole["partial_rotary_factor"]
+    old["rope_scaling"] = _scaling(whole)
+    local_base, local = _LOCAL_BASE.get(kind), rope.get("sliding_attention")
+    if local_base is not None and isinstance(local, Mapping) and "rope_theta" in local:
+        old[local_base] = local["rope_theta"]
+    return old
 
 
 def tokenizer_form(config: Mapping[str, Any]) -> dict[str, Any]:
