@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,17 +18,17 @@ from potstill.collect.calls.exchanges import require_terms
 from potstill.collect.calls.reading import Log, read_calls
 from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
-from potstill.curate.reasoning import training_text
+from potstill.curate.reasoning import answer_of, reasoning_of, split_trace
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
-from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.exchange import Exchange, Message
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
-from potstill.models.chat import prompt_ids
+from potstill.models.conversation import VERSION, Conversation, Reply
 from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.head import Head
-from potstill.models.load import head_of, load, load_tokenizer, locate
+from potstill.models.load import context_length, head_of, load, load_conversation, locate
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.models.precision import resolve_device, resolve_dtype
@@ -40,6 +41,7 @@ from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
+from potstill.text.tool_calls import spelled
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ class Job:
         assert stated is not None
         return read_calls(stated)
 
+    @cached_property
+    def day(self) -> str:
+        """The day that chat templates write, for the whole run: the day on which it began."""
+        return spoken_since(self.run)
+
     @property
     def device(self) -> torch.device:
         """Where models compute."""
@@ -129,6 +136,8 @@ class Job:
                 precision=self.precision,
                 revision=stated.revision,
                 trust_remote_code=stated.trust_remote_code,
+                template_arguments=stated.template_arguments,
+                date=self.day,
             )
         known = self.run.done("teacher")
         if known is None:
@@ -153,7 +162,13 @@ class Job:
         named = self.recipe.student.model
         assert named is not None
         with self.progress.step("load the student's parent"):
-            return load(named, device=self.recipe.device, precision=self.precision)
+            return load(
+                named,
+                device=self.recipe.device,
+                precision=self.precision,
+                template_arguments=self.recipe.student.template_arguments,
+                date=self.day,
+            )
 
     @property
     def teacher_identity(self) -> str:
@@ -194,15 +209,22 @@ class Job:
         )
 
     @cached_property
-    def teacher_tokenizer(self) -> Any:
-        """The teacher's tokenizer, read without its weights where these are not loaded."""
-        if not self.open:
-            return self.parent.tokenizer
-        if "teacher" in self.__dict__:
-            return self.teacher.tokenizer
+    def spoken(self) -> Conversation:
+        """How the student's parent is spoken to, read without its weights."""
         stated = self.recipe.teacher
-        directory = locate(stated.model, revision=stated.revision)
-        return load_tokenizer(directory, trust_remote_code=stated.trust_remote_code)
+        if self.open:
+            return load_conversation(
+                stated.model,
+                revision=stated.revision,
+                trust_remote_code=stated.trust_remote_code,
+                template_arguments=stated.template_arguments,
+                date=self.day,
+            )
+        student = self.recipe.student
+        assert student.model is not None
+        return load_conversation(
+            student.model, template_arguments=student.template_arguments, date=self.day
+        )
 
     @cached_property
     def served_tokens(self) -> TeacherTokens | None:
@@ -222,7 +244,9 @@ class Job:
 
     def learnt_whole(self, row: Exchange) -> bool:
         """Tell whether nothing of an answer is left out (reasoning) of what is learnt."""
-        return training_text(row, self.recipe.curate.reasoning) == row.response
+        if row.reasoning:
+            return False
+        return self.recipe.curate.reasoning == "keep" or answer_of(row) == row.response
 
     def release_teacher(self) -> None:
         """Drop the teacher from memory: what is left needs its stored targets alone."""
@@ -237,6 +261,7 @@ class Job:
             device=self.recipe.device,
             precision=self.precision,
             trainable=trainable,
+            date=self.day,
         )
 
     @property
@@ -288,10 +313,10 @@ class Job:
             return [self._served_text(row, student, row.exchange_id in read) for row in rows]
         if self.vocabulary is None:
             return [Text(row, *row.ids, True) for row in rows]
-        recoder = Recoder(self.teacher_tokenizer, student.tokenizer, self.vocabulary)
+        recoder = Recoder(self.spoken.tokenizer, student.tokenizer, self.vocabulary)
         texts = []
         for row in rows:
-            prompt = tuple(prompt_ids(student, row.messages, row.tool_list))
+            prompt = student.conversation.prompt_ids(row.messages, row.tool_list)
             response = recoder.to_student(row.ids[1])
             same = (recoder.to_teacher(prompt), recoder.to_teacher(response)) == row.ids
             texts.append(Text(row, prompt, response, same))
@@ -306,11 +331,11 @@ class Job:
         tokens, how = self.served_tokens, self.recipe.curate.reasoning
         if self.learnt_whole(row) and tokens is not None and self.vocabulary is None:
             if row.tokenizer == tokens.tokenizer_id:
-                prompt = tuple(prompt_ids(student, row.messages, row.tool_list))
+                prompt = student.conversation.prompt_ids(row.messages, row.tool_list)
                 return Text(row, prompt, row.ids[1], True)
             if read and row.response_token_ids is None:
-                return replace(_tokenised(row, student, how), unchanged=True)
-        return _tokenised(row, student, how)
+                return replace(tokenised(row, student.conversation, how), unchanged=True)
+        return tokenised(row, student.conversation, how)
 
     def parent_ids(self, split: str) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         """Return (prompt ids, response ids) of a split in the tokens of the student's parent."""
@@ -364,26 +389,66 @@ def held_out_sampling(recipe: Recipe, *, greedy: bool) -> Sampling:
     )
 
 
-def _tokenised(
-    row: Exchange, student: LoadedModel, reasoning: Literal["train", "leave_out"]
-) -> Text:
-    """Return an exchange as the student's tokenizer cuts it up, ended where the teacher ended."""
-    prompt = tuple(prompt_ids(student, row.messages, row.tool_list))
-    text = training_text(row, reasoning)
-    response = tuple(student.tokenizer(text, add_special_tokens=False)["input_ids"])
-    if row.finish_reason == "stop":
-        response = (*response, student.eos_ids[0])
-    return Text(row, prompt, response, unchanged=False)
+def tokenised(row: Exchange, spoken: Conversation, reasoning: Literal["keep", "leave_out"]) -> Text:
+    """Return an exchange in the ids of who learns it, ended where the teacher ended.
+
+    Raises PotstillError where the chat template cannot lay it out.
+    """
+    reply = reply_in(row)
+    tools = row.tool_list
+    response = spoken.reply_ids(
+        row.messages, reply, tools, reasoning=reasoning, whole=row.finish_reason == "stop"
+    )
+    return Text(row, spoken.prompt_ids(row.messages, tools), response, unchanged=False)
 
 
-def same_tokens(teacher: LoadedModel, student: LoadedModel, named: str) -> None:
-    """Raise PotstillError unless both models number the same tokens alike."""
-    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
+def reply_in(row: Exchange) -> Reply:
+    """Return what an exchange says, its reasoning apart wherever it stands."""
+    trace = split_trace(row.response)
+    text = trace.answer if trace.closed_at else row.response
+    return Reply(text, reasoning_of(row) or None, row.tool_calls)
+
+
+def reply_of(message: Message) -> Reply:
+    """Return what an assistant's message in a talk says."""
+    content = str(message.get("content") or "")
+    trace = split_trace(content)
+    calls = message.get("tool_calls")
+    text = trace.answer if trace.closed_at else content
+    return Reply(text, trace.reasoning or None, spelled(calls) if calls else None)
+
+
+def fitting(texts: Sequence[Text], student: LoadedModel) -> tuple[list[Text], int]:
+    """Return the texts that a student can read at once, and how many others there are.
+
+    Raises PotstillError where there are only others.
+    """
+    room = context_length(student)
+    kept = [t for t in texts if len(t.prompt_ids) + len(t.response_ids) <= room]
+    if texts and not kept:
         raise PotstillError(
-            f"student.model {named} has another tokenizer than the teacher "
-            f"({len(student.tokenizer)} tokens against {len(teacher.tokenizer)}); take a student "
-            "with the teacher's tokenizer, or leave student.model out to make one from the teacher"
+            f"all {len(texts)} answers are longer than the {room:,} tokens that the student reads "
+            "at once; shorten prompts and answers, or take a student with a longer context"
         )
+    return kept, len(texts) - len(kept)
+
+
+def spoken_since(run: RunDir) -> str:
+    """Return the day on which a run began to speak, which its chat templates write throughout.
+
+    Raises PotstillError for a run whose prompts an older potstill rendered in another way.
+    """
+    known = run.done("conversation")
+    if known is None and run.done("prompts") is None and run.done("teacher") is None:
+        known = {"version": VERSION, "date": date.today().isoformat()}
+        run.finish("conversation", known)
+    if known is None or known.get("version") != VERSION:
+        raise PotstillError(
+            f"{run.root} was begun by a version of potstill that rendered conversations in another "
+            "way, so that what it has stored would not fit what is trained now; finish it with "
+            "that version, or start over with --fresh"
+        )
+    return str(known["date"])
 
 
 def record(value: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from potstill.stages.collecting import collect_answers, rows_are_lost, some_fail
 from potstill.stages.curating import check_curation, curate_answers
 from potstill.stages.evaluating import evaluate_student
 from potstill.stages.shrinking import make_student
+from potstill.stages.speaking import check_speaking
 from potstill.stages.training import train_students
 
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
@@ -62,6 +63,7 @@ def distill(
 def _run_stages(job: Job, until: str | None) -> None:
     job.decision.require()
     check_curation(job)
+    check_speaking(job)
     damaged = job.store.repair()
     for name in damaged:
         job.progress.note(f"{name} was damaged and set aside; its rows are collected again")

@@ -109,6 +109,28 @@ def test_formed_likeliest_tokens_are_the_likeliest() -> None:
     best = logp_RV.topk(9, dim=-1)
     assert torch.equal(got.ids_RK, best.indices.sort(-1).values)
     assert torch.allclose(got.logp_RK.sort(-1, descending=True).values, best.values, atol=1e-5)
+    rest_R = logp_RV.scatter(1, best.indices, float("-inf")).logsumexp(-1)
+    assert torch.allclose(got.rest_R, rest_R, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [3.0, 10.0, 40.0])
+def test_the_rest_of_a_sure_teacher_is_added_up_from_the_rest(scale: float) -> None:
+    sure = head(scale=scale)
+    got = formed("a", "s", hidden(20), sure, TargetSpec("top-k", 5)).values
+    assert isinstance(got, LikeliestTokens)
+    exact_RV = sure.logits(hidden(20))[:, :TOKENS].double().log_softmax(-1)
+    rest_R = exact_RV.scatter(1, got.ids_RK, float("-inf")).logsumexp(-1)
+    assert float(rest_R.exp().min()) < 1e-4
+    torch.testing.assert_close(got.rest_R.double(), rest_R, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        got.logp_RK.double(), exact_RV.gather(1, got.ids_RK), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_where_all_tokens_are_the_likeliest_there_is_no_rest() -> None:
+    got = formed("a", "s", hidden(3), head(), TargetSpec("top-k", TOKENS)).values
+    assert isinstance(got, LikeliestTokens)
+    assert got.rest_R.tolist() == [float("-inf")] * 3
 
 
 @pytest.mark.parametrize("spec", [TargetSpec("sampled", 4), TargetSpec("top-k", 4), HIDDEN_INT8])

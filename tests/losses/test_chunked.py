@@ -92,10 +92,13 @@ def drawn(tokens: int, rows: int) -> SampledTargets:
 
 def likeliest(tokens: int, rows: int) -> TopKTargets:
     """The three likeliest tokens of a teacher at each row, the last row's third place unused."""
-    logp_NK, ids_NK = torch.log_softmax(torch.randn(rows, tokens) * 2, -1).topk(min(3, tokens))
+    logp_NV = torch.log_softmax(torch.randn(rows, tokens) * 2, -1)
+    logp_NK, ids_NK = logp_NV.topk(min(3, tokens))
+    rest_N = logp_NV.scatter(1, ids_NK, float("-inf")).logsumexp(-1)
     if logp_NK.shape[1] == 3:
+        rest_N[-1] = torch.logaddexp(rest_N[-1], logp_NK[-1, 2])
         logp_NK[-1, 2], ids_NK[-1, 2] = float("-inf"), ids_NK[-1, 0]
-    return TopKTargets(ids_NK, logp_NK)
+    return TopKTargets(ids_NK, logp_NK, rest_N)
 
 
 cases = st.fixed_dictionaries(

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potstill.errors import PotstillError
-from potstill.losses.divergence import Divergence, forward_kl
+from potstill.losses.divergence import LEAST_SHARE, Divergence, forward_kl
+from potstill.recipe import TrainConfig
 
 KINDS = [
     "forward_kl", "reverse_kl", "jsd", "skew_forward_kl", "skew_reverse_kl", "total_variation",
@@ -97,7 +98,38 @@ def test_jsd_weighs_the_teacher_by_beta() -> None:
 
 
 @pytest.mark.parametrize("name", ["beta", "alpha"])
-@pytest.mark.parametrize("value", [0.0, 1.0, -0.1])
-def test_limits_are_refused(name: str, value: float) -> None:
-    with pytest.raises(PotstillError, match=f"{name} is"):
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 1e-9, 9e-4, 0.9995, 0.999999, math.nan])
+def test_limits_and_what_fp32_cannot_tell_from_them_are_refused(name: str, value: float) -> None:
+    with pytest.raises(PotstillError, match=f"{name} is .* has to lie between 0.001 and 0.999"):
         Divergence("jsd", **{name: value})
+
+
+@pytest.mark.parametrize("name", ["beta", "alpha"])
+def test_a_recipe_refuses_what_the_loss_refuses(name: str) -> None:
+    for value in (LEAST_SHARE, 1 - LEAST_SHARE):
+        assert getattr(TrainConfig.model_validate({name: value}), name) == value
+        Divergence("jsd", **{name: value})
+    for value in (1e-9, 9.9e-4, 0.9991, 0.999999):
+        with pytest.raises(
+            ValueError, match=r"should be (greater|less) than or equal to 0\.(001|999)"
+        ):
+            TrainConfig.model_validate({name: value})
+
+
+@pytest.mark.parametrize("kind", ["skew_forward_kl", "skew_reverse_kl", "jsd"])
+@pytest.mark.parametrize("share", [LEAST_SHARE, 1 - LEAST_SHARE])
+def test_at_the_outermost_shares_fp32_still_knows_value_and_slope(kind: str, share: float) -> None:
+    torch.manual_seed(0)
+    spec = Divergence(kind, beta=share, alpha=share)
+    logits = torch.randn(20, 30).double()
+    student = torch.randn(20, 30).double().requires_grad_()
+    logp, logq = logits.log_softmax(-1), student.log_softmax(-1)
+    exact = torch.stack(
+        [oracle.divergence(spec, p.exp(), q.exp()) for p, q in zip(logp, logq, strict=True)]
+    )
+    exact.sum().backward()
+    value, slope = spec.function(logp.float(), logq.detach().float(), slope=True)
+    assert torch.allclose(value.double(), exact.detach(), rtol=0.25)
+    assert torch.allclose(
+        slope.double(), student.grad, rtol=1e-2, atol=0.02 * float(student.grad.abs().max())
+    )

@@ -39,8 +39,10 @@ def targets_of(kind: str, rows: int, teacher_ND: Tensor, teacher_VD: Tensor) -> 
         weight_NK = torch.full((rows, draws), 1.0 / draws, device=teacher_ND.device)
         return SampledTargets(ids_NK, weight_NK, weight_NK.sum(1))
     if kind == "top-k":
-        found = (teacher_ND @ teacher_VD.T).log_softmax(-1).topk(6)
-        return TopKTargets(found.indices, found.values)
+        logp_NV = (teacher_ND @ teacher_VD.T).log_softmax(-1)
+        found = logp_NV.topk(6)
+        rest_N = logp_NV.scatter(1, found.indices, float("-inf")).logsumexp(-1)
+        return TopKTargets(found.indices, found.values, rest_N)
     return None
 
 

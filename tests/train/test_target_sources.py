@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
+from pipeline_runs import Noted
+from potstill.exchanges.codecs import decode, encode
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.forming import formed
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8, TargetSpec
 from potstill.exchanges.store import ExchangeStore
+from potstill.exchanges.targets import LikeliestTokens
 from potstill.losses.chunked import distillation_loss
+from potstill.losses.divergence import Divergence, Kind
 from potstill.losses.targets import DenseTargets, SampledTargets, Targets, TopKTargets
 from potstill.models.load import head_of, load
 from potstill.models.loaded import LoadedModel
@@ -21,6 +28,7 @@ from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Silent
 from potstill.train.examples import TrainingExample
 from potstill.train.target_sources import Scorer, StoredTargets
+from top_k_layouts import first_layout
 
 SPECS = [HIDDEN_FP16, HIDDEN_INT8, TargetSpec("sampled", 400), TargetSpec("top-k", 60)]
 
@@ -110,6 +118,44 @@ def test_stored_and_scored_targets_give_the_same_loss_in_the_order_asked(
         assert found[0] < exact
     assert found[0] == pytest.approx(exact, rel=0.1)
     store.close()
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
+def test_likeliest_tokens_of_a_sure_teacher_bound_every_divergence(
+    kind: Kind, old: bool, nano_llama: Path, tmp_path: Path
+) -> None:
+    """Their rest is 1e-4 to 1e-12, which fp16 and subtraction take for none."""
+    teacher = load(str(nano_llama), precision="fp32")
+    head = replace(head_of(teacher), scale=40.0)
+    examples, spec, values = examples_of(), TargetSpec("top-k", 8), []
+    states = response_hidden(teacher, [(e.prompt_ids, e.response_ids) for e in examples])
+    for example, hidden_RD in zip(examples, states, strict=True):
+        row = formed(example.exchange_id, teacher.identity, hidden_RD, head, spec)
+        assert isinstance(row.values, LikeliestTokens)
+        data = first_layout(row.values) if old else encode(row).data
+        values.append(decode(spec, len(row.values), row.values.width, data))
+    rest_N = torch.cat([v.rest_R for v in values if isinstance(v, LikeliestTokens)])
+    assert bool(rest_N.isfinite().all()) and (old or float(rest_N.min()) < math.log(1e-7))
+    notes = Noted()
+    source = StoredTargets(
+        ExchangeStore(tmp_path), spec, set(), Scorer(teacher.identity, head), torch.float32
+    )
+    source.prepare([], notes)
+    source._fresh = {e.exchange_id: v for e, v in zip(examples, values, strict=True)}
+    targets = source.targets(examples)
+    assert [len(source.targets(examples).ids_NK), len(notes.notes)] == [len(rest_N), int(old)]
+    student = replace(head, weight_VD=head.weight_VD + 0.01 * torch.randn_like(head.weight_VD))
+    label_N = torch.zeros(len(rest_N), dtype=torch.long)
+    found = []
+    for given in (targets, DenseTargets(torch.cat(states), head)):
+        loss, _ = distillation_loss(
+            torch.cat(states), student, given, label_N, normaliser=1, divergence=Divergence(kind)
+        )
+        found.append(float(loss.detach()))
+    assert math.isfinite(found[0])
+    # The rest of an old store is known up to fp16's rounding of the tokens' mass.
+    assert 0 <= found[0] <= found[1] * (1.02 if old else 1 + 1e-5) + 1e-5
 
 
 def test_draws_of_removed_tokens_go_to_their_receivers(nano_llama: Path, tmp_path: Path) -> None:

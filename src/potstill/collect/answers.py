@@ -13,7 +13,8 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
 from potstill.exchanges.forming import formed
 from potstill.exchanges.store import ExchangeStore
-from potstill.models.chat import prompt_ids, response_text
+from potstill.models.chat import prompt_ids, reply_of
+from potstill.models.conversation import Conversation
 from potstill.models.generate import Completion, Request, SlotUse, decode
 from potstill.models.load import context_length, head_of
 from potstill.models.loaded import LoadedModel
@@ -69,12 +70,18 @@ def questions(
                 f"teacher reads {context_length(teacher)} and {sampling.max_tokens} are kept for "
                 "the response: shorten it, or lower collect.max_tokens"
             )
+        key = asked_key(teacher.conversation, sampling)
         for index in range(samples):
-            key = exchange_id_of(
-                teacher.identity, prompt.messages, sampling.key(), index, tools=prompt.tool_list
+            exchange_id = exchange_id_of(
+                teacher.identity, prompt.messages, key, index, tools=prompt.tool_list
             )
-            wanted.append(Question(key, prompt, index, ids))
+            wanted.append(Question(exchange_id, prompt, index, ids))
     return sorted(wanted, key=lambda q: q.exchange_id)
+
+
+def asked_key(conversation: Conversation, sampling: Sampling) -> dict[str, Any]:
+    """Return what decides an answer beside teacher and prompt: how it is drawn and spoken to."""
+    return {**sampling.key(), **conversation.key()}
 
 
 def plan_waves(wanted: Sequence[Question], slots: int, multiple: int) -> list[list[str]]:
@@ -232,24 +239,27 @@ def _exchange(
     decision: TermsDecision,
 ) -> Exchange:
     prompt = question.prompt
+    reply = reply_of(teacher, completion.token_ids)
     return Exchange(
         exchange_id=completion.key,
         prompt_id=prompt.prompt_id,
         split=prompt.split,
         messages=prompt.messages,
         tools=prompt.tools,
-        response=response_text(teacher, completion.token_ids),
+        response=reply.text,
         prompt_token_ids=question.prompt_ids,
         response_token_ids=completion.token_ids,
         tokenizer=teacher.tokenizer_id,
         finish_reason="stop" if completion.finish_reason == "stop" else "length",
         teacher=teacher.identity,
-        sampling=dict(sampling.key()),
+        sampling=asked_key(teacher.conversation, sampling),
         sample_index=question.sample_index,
         terms_decision=decision.record(),
         source=prompt.source,
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         latency_s=round(completion.latency_s, 4),
+        reasoning=reply.reasoning,
+        tool_calls=reply.tool_calls,
         usage={
             "prompt_tokens": len(question.prompt_ids),
             "completion_tokens": len(completion.token_ids),

@@ -17,7 +17,6 @@ from potstill.progress import Progress
 from potstill.recipe import MagpieConfig
 from potstill.terms.gate import TermsDecision
 
-_PLACE = "potstill-user-message"
 # How many messages are drawn at most for each one that is wanted.
 _PATIENCE = 5
 _WORD = re.compile(r"[A-Za-z\u00c0-\u024f\u0370-\u1fff\u3040-\uffdc]+")
@@ -39,7 +38,7 @@ def written_prompts(
     chat template, or writes too few usable messages.
     """
     decision.require()
-    start = tuple(_opening(teacher, system))
+    start = tuple(teacher.conversation.opening_ids(system))
     sampling = Sampling(
         temperature=config.temperature,
         top_p=config.top_p,
@@ -76,16 +75,3 @@ def usable(text: str) -> bool:
     if len(words) < 3 or "<|" in text or "\ufffd" in text:
         return False
     return len(set(words)) >= 0.5 * len(words)
-
-
-def _opening(teacher: LoadedModel, system: str | None) -> list[int]:
-    if not teacher.tokenizer.chat_template:
-        raise PotstillError(
-            "prompts.source is magpie, but the teacher has no chat template to start from; "
-            "give a file of prompts instead"
-        )
-    messages = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": _PLACE})
-    text = teacher.tokenizer.apply_chat_template(messages, tokenize=False)
-    opening = text.partition(_PLACE)[0]
-    return list(teacher.tokenizer(opening, add_special_tokens=False)["input_ids"])

@@ -29,7 +29,7 @@ from potstill.recipe import CurateConfig
 
 MARKER = "curate"
 # The others would make held-out figures those of an easier task.
-_FOR_EVERY_SPLIT = ("invalid", "empty")
+_FOR_EVERY_SPLIT = ("invalid", "empty", "unrenderable", "too_long")
 # These choose between rows, so they may only see what is left.
 _COMPARES = ("duplicate", "near_duplicate", "sample")
 
@@ -57,13 +57,15 @@ def curate(
     evaluation_texts: Sequence[str] = (),
     judge: Judge | None = None,
     text_only: bool,
+    unlearnable: Mapping[str, Reasons] | None = None,
 ) -> Curation:
     """Judge exchanges; the order of rows changes nothing.
 
     `gold` maps prompt_id to the gold answer. `evaluation_texts` are those that training must stay
     clear of. `judge` is asked about training rows that pass everything before it. `text_only`:
-    the student learns from text, not from targets. Rows held out and for validation are dropped
-    only where they are invalid or empty. Raises PotstillError as `check` does, and for a judge
+    the student learns from text, not from targets. `unlearnable` says, by filter, what the student
+    cannot read. Rows held out and for validation are dropped only where they are invalid, empty or
+    unlearnable. Raises PotstillError as `check` does, and for a judge
     that is the teacher.
     """
     check(config, gold)
@@ -79,6 +81,8 @@ def curate(
         )
     found_scores: dict[str, float | None] = {}
     finds = _finds(train, config, evaluation_texts, verdicts, judge, found_scores, text_only)
+    for name, why in (unlearnable or {}).items():
+        finds[name] = partial(_known, reasons=why)
     reasons: Reasons = {}
     alone: dict[str, int] = {}
     for name in FILTERS:
@@ -134,7 +138,7 @@ def _finds(
     if config.verify.kind != "none":
         found["verify"] = partial(_each, check=lambda row: _wrong(verdicts[row.exchange_id]))
     if config.exact_duplicates:
-        found["duplicate"] = partial(exact_duplicates, with_reasoning=config.reasoning == "train")
+        found["duplicate"] = partial(exact_duplicates, with_reasoning=config.reasoning == "keep")
     if config.near_duplicates is not None:
         found["near_duplicate"] = _near_finder(train, config.near_duplicates)
     if judge is not None:
@@ -161,6 +165,10 @@ def _row_filters(config: CurateConfig, text_only: bool) -> dict[str, RowFilter]:
             confidence=config.language_confidence,
         )
     return chosen
+
+
+def _known(rows: Sequence[Exchange], *, reasons: Reasons) -> Reasons:
+    return {r.exchange_id: reasons[r.exchange_id] for r in rows if r.exchange_id in reasons}
 
 
 def _each(rows: Sequence[Exchange], *, check: RowFilter) -> Reasons:

@@ -11,6 +11,8 @@ from potstill.exchanges.rows import Mark
 FILTERS = (
     "invalid",
     "empty",
+    "unrenderable",
+    "too_long",
     "truncated",
     "refusal",
     "repetition",

@@ -121,7 +121,7 @@ def check_held_out(sampled: Sequence[HeldOut]) -> None:
             "there is no held-out exchange to evaluate on; raise prompts.held_out_count or give "
             "prompts.held_out more prompts"
         )
-    if not any(row.response for row in sampled):
+    if not any(row.size for row in sampled):
         raise PotstillError(
             "every held-out response of the teacher is empty, so there is no text to measure "
             "on; check that the teacher suits these prompts and has the right chat template"

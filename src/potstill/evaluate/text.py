@@ -34,7 +34,8 @@ class HeldOut:
     `prompt_ids` and `response_ids` are the student's; `teacher_*` are what the teacher read
     and wrote (the same where the vocabulary is whole). `teacher_hidden_RD` holds the states
     that decoding kept, one for each of `teacher_response_ids`; None has the teacher read its
-    text again. `response` is the text, calls of tools as JSON, which bits per byte are taken over.
+    text again. `response` is its answer, calls of tools as JSON, and `reasoning` what it wrote
+    before: bits per byte are taken over both.
     """
 
     prompt_id: str
@@ -45,6 +46,12 @@ class HeldOut:
     teacher_prompt_ids: tuple[int, ...]
     teacher_response_ids: tuple[int, ...]
     teacher_hidden_RD: Tensor | None = None
+    reasoning: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that the teacher wrote, its reasoning included."""
+        return len(((self.reasoning or "") + self.response).encode())
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ def measure_text(
     own_nll, own_read = _own_nll(teacher, rows, own_rows, changed, next(iter(sums.values())))
     to_read["teacher"] += own_read
     group = grouping([row.prompt_id for row in rows])
-    sizes = np.array([len(row.response.encode()) for row in rows], dtype=np.float64)
+    sizes = np.array([row.size for row in rows], dtype=np.float64)
     return TextFigures(
         sums={key: s.by_prompt([row.prompt_id for row in rows]) for key, s in sums.items()},
         teacher_nll=summed(own_nll, group),

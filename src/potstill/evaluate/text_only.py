@@ -47,7 +47,7 @@ def evaluate_on_text(
     for name, student in students.items():
         nll[name], tokens[name] = _by_prompt(student, rows[name], name, progress)
     group = grouping([row.prompt_id for row in some])
-    sizes = summed(np.array([len(row.response.encode()) for row in some], dtype=float), group)
+    sizes = summed(np.array([row.size for row in some], dtype=float), group)
     with progress.step("measure speed and write samples") as step:
         speed = measure_speed(students, decode_tokens=config.speed_tokens)
         samples = _samples(students["student"], some, config, seed)

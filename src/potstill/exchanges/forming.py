@@ -99,13 +99,18 @@ def _draws(
 
 
 def _likeliest(hidden_RD: Tensor, head: Head, count: int, width: int) -> LikeliestTokens:
-    ids, logps = [torch.zeros(0, count, dtype=torch.long)], [torch.zeros(0, count)]
+    ids, logps = [torch.zeros(0, count, dtype=torch.long)], [torch.zeros(0, count + 1)]
     for rows in _chunks(hidden_RD, width):
-        logp_NV = torch.log_softmax(_logits(hidden_RD[rows], head, width), dim=-1)
-        ids_NK = logp_NV.topk(count, dim=-1).indices.sort(dim=-1).values
+        logits_NV = _logits(hidden_RD[rows], head, width)
+        ids_NK = logits_NV.topk(count, dim=-1).indices.sort(dim=-1).values
+        own_NK = logits_NV.gather(1, ids_NK)
+        # The rest's mass is added up from the rest itself, whatever the likeliest leave of 1.
+        rest_N1 = logits_NV.scatter(1, ids_NK, float("-inf")).logsumexp(dim=-1, keepdim=True)
+        coarse_NC = torch.cat([own_NK, rest_N1], dim=-1).double().log_softmax(dim=-1)
         ids.append(ids_NK.cpu())
-        logps.append(logp_NV.gather(1, ids_NK).cpu())
-    return LikeliestTokens(torch.cat(ids), torch.cat(logps), width)
+        logps.append(coarse_NC.float().cpu())
+    coarse_RC = torch.cat(logps)
+    return LikeliestTokens(torch.cat(ids), coarse_RC[:, :-1], coarse_RC[:, -1], width)
 
 
 def _logits(hidden_ND: Tensor, head: Head, width: int) -> Tensor:

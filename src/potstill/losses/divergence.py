@@ -24,6 +24,9 @@ Kind = Literal[
 ]
 Slope = Tensor | None
 _LEAST = -1e30
+# Near its ends a skewed divergence and its slope go with the square of the share: at 0.001 that is
+# a few of fp32's steps at 1 (2^-23), and below it rounding is all that is left.
+LEAST_SHARE = 1e-3
 # Where p and q differ by more than e^30, the lesser one adds nothing that float32 could hold:
 # mixtures are formed from a gap log(p / q) held to this, so that nothing overflows.
 _GAP = 30.0
@@ -34,7 +37,8 @@ class Divergence:
     """Which divergence, and its parameter.
 
     `beta` is the teacher's share in the mixture of `jsd`, `alpha` the share of the divergence's
-    own first argument in the mixture of both skewed ones. Both lie strictly between 0 and 1.
+    own first argument in the mixture of both skewed ones. Both lie between 0.001 and 0.999: nearer
+    to an end fp32 cannot tell the objective from that end, or from nothing.
     """
 
     kind: Kind = "forward_kl"
@@ -43,10 +47,11 @@ class Divergence:
 
     def __post_init__(self) -> None:
         for name in ("beta", "alpha"):
-            if not 0.0 < getattr(self, name) < 1.0:
+            if not LEAST_SHARE <= getattr(self, name) <= 1.0 - LEAST_SHARE:
                 raise PotstillError(
-                    f"{name} is {getattr(self, name)}, but has to lie between 0 and 1; the limits "
-                    "are objectives of their own, forward_kl and reverse_kl"
+                    f"{name} is {getattr(self, name)}, but has to lie between {LEAST_SHARE:g} and "
+                    f"{1 - LEAST_SHARE:g}, where fp32 tells it from its limits; these are "
+                    "objectives of their own, forward_kl and reverse_kl"
                 )
 
     @property

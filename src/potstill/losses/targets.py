@@ -65,22 +65,26 @@ class TopKTargets:
     """The likeliest tokens of each row and, as one bucket, the rest.
 
     `logp_NK` are log-probabilities over the whole vocabulary, in nats and at temperature 1; unused
-    places hold -inf and any valid id. A divergence of the two coarsened distributions is a lower
-    bound of that of the whole ones.
+    places hold -inf and any valid id. `rest_N` is the log of the mass of all other tokens, -inf
+    where they have none. A divergence of the two coarsened distributions is a lower bound of that
+    of the whole ones.
     """
 
     ids_NK: Tensor
     logp_NK: Tensor
+    rest_N: Tensor
 
     def to(self, device: torch.device) -> TopKTargets:
         """Return them on a device."""
         return TopKTargets(
-            self.ids_NK.to(device, non_blocking=True), self.logp_NK.to(device, non_blocking=True)
+            self.ids_NK.to(device, non_blocking=True),
+            self.logp_NK.to(device, non_blocking=True),
+            self.rest_N.to(device, non_blocking=True),
         )
 
     def rows(self, rows: slice) -> TopKTargets:
         """Return some of the rows."""
-        return TopKTargets(self.ids_NK[rows], self.logp_NK[rows])
+        return TopKTargets(self.ids_NK[rows], self.logp_NK[rows], self.rest_N[rows])
 
 
 Targets = DenseTargets | SampledTargets | TopKTargets

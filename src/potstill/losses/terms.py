@@ -20,6 +20,7 @@ from potstill.losses.teacher import TeacherHead, TeacherProducts
 from potstill.losses.workspace import Workspace
 
 Term = tuple[Tensor, Tensor | None]
+_LEAST_REST = -100.0  # nats; its mass, 4e-44, is nothing beside what fp32 tells apart
 
 
 def check_pair(
@@ -135,7 +136,9 @@ class TopKTerm:
     """The divergence of two coarse distributions: the k tokens, and the rest as one.
 
     It bounds the divergence of the whole ones from below (data processing). A token's share of
-    its bucket's slope is its share of the bucket's mass.
+    its bucket's slope is its share of the bucket's mass. A teacher's rest of less than e^-100, none
+    included, counts as e^-100 where the student has tokens for it: a reverse KL is then finite,
+    and still no more than that of the whole.
     """
 
     targets: TopKTargets
@@ -147,7 +150,7 @@ class TopKTerm:
 
     def tensors(self) -> list[Tensor]:
         """Return what has a row for each row."""
-        return [self.targets.ids_NK, self.targets.logp_NK]
+        return [self.targets.ids_NK, self.targets.logp_NK, self.targets.rest_N]
 
     def __call__(self, student_logp_NV: Tensor, slope: bool) -> Term:
         """Return the term."""
@@ -159,9 +162,10 @@ class TopKTerm:
         rest_NV = student_logp_NV.masked_fill(taken_NV > 0, float("-inf"))
         student_rest_N1 = torch.logsumexp(rest_NV, dim=-1, keepdim=True)
         coarse_student_NC = torch.cat([student_NK, student_rest_N1], dim=-1)
-        # Where no token is left for the rest, what rounding leaves of the teacher's mass is none.
+        # Where no token is left for the rest, the teacher has none of it either.
         nothing_N1 = student_rest_N1 == float("-inf")
-        teacher_rest_N1 = _log_rest(teacher_NK).masked_fill_(nothing_N1, float("-inf"))
+        teacher_rest_N1 = self.targets.rest_N.float().unsqueeze(1).clamp(min=_LEAST_REST)
+        teacher_rest_N1 = teacher_rest_N1.masked_fill(nothing_N1, float("-inf"))
         coarse_teacher_NC = torch.cat([teacher_NK, teacher_rest_N1], dim=-1)
         value_N, coarse_NC = self.divergence.function(
             coarse_teacher_NC, coarse_student_NC, slope=slope
@@ -176,12 +180,6 @@ class TopKTerm:
 
 
 RowsTerm = DenseTerm | SampledTerm | TopKTerm
-
-
-def _log_rest(logp_NK: Tensor) -> Tensor:
-    """Return the log of 1 minus the mass of the k tokens; -inf where nothing is left."""
-    mass_N1 = logp_NK.double().exp().sum(dim=-1, keepdim=True)
-    return (1.0 - mass_N1).clamp_(min=0.0).log_().to(logp_NK.dtype)
 
 
 def _check_widths(divergence: Divergence, targets: DenseTargets, student_tokens: int) -> None:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from potstill.errors import PotstillError
 from potstill.models.head import Head
-from potstill.models.load import body_of, head_of
+from potstill.models.load import body_of, context_length, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling, draw, uniforms
 from potstill.models.score import padded
@@ -76,6 +77,7 @@ class _Row:
     request: Request
     uniform: list[float]
     started: float
+    limit: int
     token_ids: list[int] = field(default_factory=list)
 
 
@@ -122,6 +124,14 @@ class _Decoder:
         self.position_B = torch.zeros(self.slots, dtype=torch.long, device=model.device)
         self.hidden_BRD: Tensor | None = None
         self.eos = set(model.eos_ids)
+        self.context = context_length(model)
+        longest = max(len(r.prompt_ids) for r in requests)
+        if longest >= self.context:
+            raise PotstillError(
+                f"a prompt has {longest:,} tokens, and {model.source} reads {self.context:,} at "
+                "once, so that there is no room for an answer; shorten the prompt, or take a model "
+                "with a longer context"
+            )
 
     @torch.inference_mode()
     def run(self) -> Iterator[list[Completion]]:
@@ -157,7 +167,8 @@ class _Decoder:
         now = time.perf_counter()
         for b, request in taken:
             stream = uniforms(request.key, self.sampling.max_tokens).tolist()
-            self.rows[b] = _Row(request, stream, now)
+            room = self.context - len(request.prompt_ids)
+            self.rows[b] = _Row(request, stream, now, min(self.sampling.max_tokens, room))
         self.position_B[slots_N] = last_N + 1
         return self._accept([b for b, _ in taken], hidden_ND)
 
@@ -193,7 +204,7 @@ class _Decoder:
             assert row is not None
             row.token_ids.append(token)
             stopped = token in self.eos
-            if stopped or len(row.token_ids) == self.sampling.max_tokens:
+            if stopped or len(row.token_ids) == row.limit:
                 done.append(self._finish(b, row, "stop" if stopped else "length"))
         return done
 

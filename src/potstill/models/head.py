@@ -10,6 +10,24 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class HeadForm:
+    """What an architecture does to the product of hidden state and output matrix.
+
+    `scale` multiplies it; then `softcap` is Gemma's tanh capping.
+    """
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def applied(self, raw_NV: Tensor) -> Tensor:
+        """Return logits_NV of the plain products raw_NV."""
+        logits_NV = raw_NV if self.scale == 1.0 else raw_NV * self.scale
+        if self.softcap is not None:
+            logits_NV = self.softcap * torch.tanh(logits_NV / self.softcap)
+        return logits_NV
+
+
+@dataclass(frozen=True)
 class Head:
     """What turns a final hidden state (after the last norm) into logits.
 
@@ -29,10 +47,7 @@ class Head:
         logits_NV = F.linear(
             hidden_ND.to(self.weight_VD.dtype), self.weight_VD, self.bias_V
         ).float()
-        if self.scale != 1.0:
-            logits_NV = logits_NV * self.scale
-        if self.softcap is not None:
-            logits_NV = self.softcap * torch.tanh(logits_NV / self.softcap)
+        logits_NV = HeadForm(self.scale, self.softcap).applied(logits_NV)
         if self.tokens is not None and self.tokens < logits_NV.shape[-1]:
             logits_NV[..., self.tokens :] = float("-inf")
         return logits_NV

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ from torch import nn
 
 from potstill.errors import PotstillError
 from potstill.models import gguf
+from potstill.models.checked import checked_network, checked_tokenizer
+from potstill.models.conversation import Conversation, with_defaults
+from potstill.models.files import check_directory
 from potstill.models.head import Head
+from potstill.models.head_form import learnt_form, stated_form
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.precision import resolve_device, resolve_dtype
@@ -24,15 +29,16 @@ def locate(ref: str, *, revision: str | None = None) -> Path:
     `ref` is a directory, a `.gguf` file, `package:NAME`, or a hub id (downloaded, safetensors
     only). Raises PotstillError where nothing usable is there.
     """
-    if ref.startswith("package:"):
-        return gguf.converted(gguf.package_file(ref.removeprefix("package:")))
     path = Path(ref).expanduser()
-    if path.suffix == ".gguf":
+    if ref.startswith("package:"):
+        directory = gguf.converted(gguf.package_file(ref.removeprefix("package:")))
+    elif path.suffix == ".gguf" and not path.is_dir():
         if not path.is_file():
-            raise PotstillError(f"the GGUF file {ref} does not exist; check teacher.model")
-        return gguf.converted(path)
-    directory = path if path.is_dir() else _downloaded(ref, revision)
-    _check_directory(directory, ref)
+            raise PotstillError(f"the GGUF file {ref} does not exist; check its path")
+        directory = gguf.converted(path)
+    else:
+        directory = path if path.is_dir() else _downloaded(ref, revision)
+    check_directory(directory, ref)
     return directory
 
 
@@ -44,33 +50,33 @@ def load(
     revision: str | None = None,
     trust_remote_code: bool = False,
     trainable: bool = False,
+    template_arguments: Mapping[str, Any] | None = None,
+    date: str | None = None,
 ) -> LoadedModel:
     """Return a model ready to be asked, or to be trained.
 
     A model that is only asked holds its weights in the compute dtype; a trainable one holds
-    fp32 master weights. Raises PotstillError where the model cannot be used.
+    fp32 master weights. `template_arguments` and `date` are its chat template's. Raises
+    PotstillError where the model cannot be used.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
     directory = locate(ref, revision=revision)
     where = resolve_device(device)
     dtype = resolve_dtype(precision, where)
-    logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
-        network = AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=torch.float32 if trainable else dtype,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise PotstillError(
-            f"the model {ref} cannot be loaded by transformers ({type(error).__name__}); "
-            "check its files, or run with --debug to see why"
-        ) from error
+    tokenizer = checked_tokenizer(directory, ref, trust_remote_code=trust_remote_code)
+    network = checked_network(
+        directory,
+        ref,
+        torch.float32 if trainable else dtype,
+        trust_remote_code=trust_remote_code,
+    )
     network = network.to(where).eval()
+    conversation = Conversation.of(
+        tokenizer,
+        stop_ids=stated_ends(network.generation_config),
+        arguments=template_arguments,
+        date=date,
+        name=ref,
+    )
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,
@@ -78,32 +84,62 @@ def load(
         tokenizer_id=tokenizer_id_of(directory),
         device=where,
         compute_dtype=dtype,
-        eos_ids=_eos_ids(network, tokenizer),
+        conversation=conversation,
+        eos_ids=conversation.stop_ids,
         source=ref,
         directory=directory,
+        head_form=learnt_form(network, tokenizer, where, ref),
     )
 
 
 def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
     """Return a model's tokenizer without its weights."""
-    from transformers import AutoTokenizer
+    return checked_tokenizer(directory, str(directory), trust_remote_code=trust_remote_code)
 
-    return AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
+
+def load_conversation(
+    ref: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    template_arguments: Mapping[str, Any] | None = None,
+    date: str | None = None,
+) -> Conversation:
+    """Return how a model is spoken to, read without its weights."""
+    directory = locate(ref, revision=revision)
+    return Conversation.of(
+        load_tokenizer(directory, trust_remote_code=trust_remote_code),
+        stop_ids=stated_ends(_generation_config(directory)),
+        arguments=template_arguments,
+        date=date,
+        name=ref,
+    )
+
+
+def stated_ends(generation_config: Any) -> tuple[int, ...]:
+    """Return the ids at which a generation config has a model stop."""
+    stated = getattr(generation_config, "eos_token_id", None)
+    if stated is None:
+        return ()
+    return (stated,) if isinstance(stated, int) else tuple(stated)
 
 
 def trainable_copy(model: LoadedModel) -> LoadedModel:
     """Return the model again with fp32 weights of its own, read from its files where it has any."""
     if model.directory is None or next(model.network.parameters()).dtype == torch.float32:
         return replace(model, network=copy.deepcopy(model.network).float())
-    network = type(model.network).from_pretrained(model.directory, dtype=torch.float32)
+    network = checked_network(
+        model.directory, model.source, torch.float32, kind=type(model.network)
+    )
     return replace(model, network=network.to(model.device).eval())
 
 
 def save(model: LoadedModel, directory: Path) -> None:
     """Write a model so that plain transformers loads it: safetensors, config, tokenizer."""
     directory.mkdir(parents=True, exist_ok=True)
+    _state_ends(model)
     model.network.save_pretrained(directory)
-    model.tokenizer.save_pretrained(directory)
+    _stating(model).save_pretrained(directory)
 
 
 def reidentified(model: LoadedModel, directory: Path) -> LoadedModel:
@@ -139,51 +175,66 @@ def blocks_of(network: Any) -> nn.ModuleList:
 
 def head_of(model: LoadedModel) -> Head:
     """Return the output head, sharing the network's weights."""
-    config = model.network.config.get_text_config()
     output = model.network.get_output_embeddings()
-    scale = getattr(config, "logit_scale", None)
-    divisor = getattr(config, "logits_scaling", None)
-    if scale is None:
-        scale = 1.0 / divisor if divisor else 1.0
+    form = model.head_form or stated_form(model.network.config.get_text_config())
     return Head(
         weight_VD=output.weight,
         bias_V=getattr(output, "bias", None),
-        softcap=getattr(config, "final_logit_softcapping", None),
-        scale=float(scale),
+        softcap=form.softcap,
+        scale=form.scale,
         tokens=min(len(model.tokenizer), output.weight.shape[0]),
     )
 
 
 def context_length(model: LoadedModel) -> int:
     """Return how many tokens the model can read at once."""
-    config = model.network.config.get_text_config()
-    return int(getattr(config, "max_position_embeddings", 2**31))
+    return _context(model.network.config)
 
 
-def _eos_ids(network: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return the ids that end a response, the tokenizer's own first."""
-    stated = network.generation_config.eos_token_id if network.generation_config else None
-    ids = [stated] if isinstance(stated, int) else list(stated or [])
-    if tokenizer.eos_token_id is not None:
-        ids.insert(0, tokenizer.eos_token_id)
-    unique = tuple(dict.fromkeys(ids))
-    if not unique:
-        raise PotstillError(
-            "the model names no end-of-sequence token; set eos_token in its tokenizer_config.json"
-        )
-    return unique
+def stated_context(ref: str, *, revision: str | None = None) -> int:
+    """Return how many tokens a model can read at once, from its config alone."""
+    from transformers import AutoConfig
+
+    return _context(AutoConfig.from_pretrained(locate(ref, revision=revision)))
 
 
-def _check_directory(directory: Path, ref: str) -> None:
-    needed = {"config.json": "config.json", "tokenizer.json": "tokenizer.json (a fast tokenizer)"}
-    for name, words in needed.items():
-        if not (directory / name).is_file():
-            raise PotstillError(f"the model {ref} has no {words}; point to a complete directory")
-    if not any(directory.glob("*.safetensors")):
-        raise PotstillError(
-            f"the model {ref} has no .safetensors file; potstill loads no pickled weights, so "
-            "save it again with transformers' save_pretrained"
-        )
+def _context(config: Any) -> int:
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31)
+
+
+def _generation_config(directory: Path) -> Any:
+    """Return a directory's generation config as transformers reads it; None where it has none."""
+    from transformers import GenerationConfig
+
+    if not (directory / "generation_config.json").is_file():
+        return None
+    return GenerationConfig.from_pretrained(directory)
+
+
+def _stating(model: LoadedModel) -> Any:
+    """Return a model's tokenizer, whose chat template has what it is given as defaults."""
+    arguments = model.conversation.arguments
+    if not arguments:
+        return model.tokenizer
+    tokenizer = copy.deepcopy(model.tokenizer)
+    stated = tokenizer.chat_template
+    tokenizer.chat_template = (
+        {name: with_defaults(text, arguments) for name, text in stated.items()}
+        if isinstance(stated, dict)
+        else with_defaults(stated, arguments)
+    )
+    return tokenizer
+
+
+def _state_ends(model: LoadedModel) -> None:
+    """Have a model's generation config name every id at which it is to stop."""
+    from transformers import GenerationConfig
+
+    if model.network.generation_config is None:
+        model.network.generation_config = GenerationConfig()
+    stops = model.conversation.stop_ids
+    if set(stated_ends(model.network.generation_config)) != set(stops):
+        model.network.generation_config.eos_token_id = stops[0] if len(stops) == 1 else list(stops)
 
 
 def _downloaded(ref: str, revision: str | None) -> Path:

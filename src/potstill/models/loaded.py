@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+from potstill.models.conversation import Conversation
+from potstill.models.head import HeadForm
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -17,8 +20,9 @@ class LoadedModel:
     `identity` is the digest of weights, config and tokenizer (`blake3:...`), `tokenizer_id`
     that of the tokenizer alone. `compute_dtype` is what matrix products run in; a model that
     is only asked (a teacher) holds its weights in it, one that is trained holds fp32.
-    `eos_ids` end a response; the first is the one a student is trained to emit. `directory` is
-    where its files lie, if they do.
+    `conversation` is how it is spoken to. `eos_ids` end a response, by default where its
+    conversation says so. `directory` is where its files lie, if they do. `head_form` is how its
+    head reads, as its own forward showed; None takes its config's word for it.
     """
 
     network: Any
@@ -27,6 +31,8 @@ class LoadedModel:
     tokenizer_id: str
     device: torch.device
     compute_dtype: torch.dtype
+    conversation: Conversation
     eos_ids: tuple[int, ...]
     source: str
     directory: Path | None = None
+    head_form: HeadForm | None = None

@@ -160,6 +160,12 @@ class TeacherConfig(Section):
         False, description="Run Python code that ships with the model. Recorded in the manifest."
     )
     terms: TermsConfig = Field(TermsConfig(), description="Permission to use the outputs.")
+    template_arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the chat template is given beside the messages, for example "
+        "`{enable_thinking: false}`: of a teacher that is loaded here, and of the student that is "
+        "made from it or learns its distributions, which keeps it as its template's default.",
+    )
     endpoint: EndpointConfig | None = Field(
         None,
         description="The server that is asked, where the teacher's weights are not at hand; "

@@ -144,10 +144,11 @@ class CurateConfig(Section):
         description="Of several answers to a prompt that `verify` (or else the judge) passes, keep "
         "this many, shortest first.",
     )
-    reasoning: Literal["train", "leave_out"] = Field(
-        "train",
+    reasoning: Literal["keep", "leave_out"] = Field(
+        "keep",
         description="Reasoning that comes before an answer (`<think>` and the like): part of what "
-        "the student learns, or left out. It is never judged as the answer.",
+        "the student learns, laid out as its chat template does, or left out. It is never judged "
+        "as the answer.",
     )
     judge: JudgeConfig = Field(JudgeConfig(), description="A model that scores answers.")
     examples: int = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,8 +14,15 @@ class StudentConfig(Section):
 
     model: str | None = Field(
         None,
-        description="An existing model to train, with the teacher's tokenizer. Without it the "
-        "student is made from the teacher as `shrink` says.",
+        description="An existing model to train. Where the teacher's distributions are learnt its "
+        "tokens have to be the teacher's, and it takes over the teacher's chat template and end "
+        "tokens. Without it the student is made from the teacher as `shrink` says.",
+    )
+    template_arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the chat template of `student.model` is given beside the messages, where "
+        "it learns from text and so speaks by a template of its own. The student that is saved "
+        "has it as its template's default.",
     )
 
 
@@ -137,17 +144,18 @@ class TrainConfig(Section):
     ] = Field("forward_kl", description="Divergence between teacher and student at each position.")
     beta: float = Field(
         0.5,
-        gt=0,
-        lt=1,
+        ge=0.001,
+        le=0.999,
         description="The teacher's share in the mixture of `jsd`: towards 0 it acts like forward "
-        "KL, towards 1 like reverse KL.",
+        "KL, towards 1 like reverse KL. Nearer to either, take that objective itself.",
     )
     alpha: float = Field(
         0.1,
-        gt=0,
-        lt=1,
+        ge=0.001,
+        le=0.999,
         description="Share of the teacher in the mixture of `skew_forward_kl`, and of the student "
-        "in that of `skew_reverse_kl`.",
+        "in that of `skew_reverse_kl`. Towards 0 they are the plain ones, towards 1 "
+        "nothing: nearer than 0.001 fp32 cannot tell them apart.",
     )
     cross_entropy: float = Field(
         0.0,
@@ -157,6 +165,12 @@ class TrainConfig(Section):
         "divergence has the rest. 1 needs no targets.",
     )
     temperature: float = Field(1.0, gt=0, description="Temperature of both distributions.")
+    turns: Literal["last", "all"] = Field(
+        "last",
+        description="Which of a talk's answers are learnt. `last`: the one that the teacher was "
+        "asked for. `all`: every earlier answer in the talk too, each as it is written when it is "
+        "the last one. Of earlier answers there are no targets: cross-entropy teaches them.",
+    )
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW).")
     betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's moment decays.")

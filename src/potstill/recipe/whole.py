@@ -78,7 +78,22 @@ class Recipe(Section):
         self._possible_endpoint()
         self._possible_text_only()
         self._impartial_judge()
+        self._possible_templates()
         return self
+
+    def _possible_templates(self) -> None:
+        """Refuse arguments of a chat template that nobody renders."""
+        if self.teacher.template_arguments and self.text_only:
+            raise ValueError(
+                "teacher.template_arguments are for a teacher that is loaded here: a server takes "
+                "them in teacher.endpoint.extra, as chat_template_kwargs, and the student's are "
+                "student.template_arguments"
+            )
+        if self.student.template_arguments and not self.text_only:
+            raise ValueError(
+                "student.template_arguments are for a student that learns from text alone: this "
+                "one speaks as its teacher does; set teacher.template_arguments"
+            )
 
     def _impartial_judge(self) -> None:
         """Refuse a teacher that judges itself unless the recipe says that it may."""
@@ -155,7 +170,7 @@ class Recipe(Section):
             if self.curate.reasoning == "leave_out":
                 raise ValueError(
                     "curate.reasoning leave_out needs a teacher that gives text alone: one with "
-                    "weights is learnt from token by token, reasoning included; set it to train"
+                    "weights is learnt from token by token, reasoning included; set it to keep"
                 )
             return
         endpoint = self.teacher.endpoint

@@ -37,7 +37,13 @@ def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap |
         vocabulary = map_of(teacher.tokenizer, tokenizer, cut.kept_tokens, width)
         trim_network(student.network, cut.kept_tokens)
         eos = {old: new for new, old in enumerate(cut.kept_tokens)}
+        conversation = teacher.conversation.with_tokenizer(
+            tokenizer, [eos[e] for e in teacher.conversation.stop_ids if e in eos]
+        )
         student = replace(
-            student, tokenizer=tokenizer, eos_ids=tuple(eos[e] for e in teacher.eos_ids)
+            student,
+            tokenizer=tokenizer,
+            conversation=conversation,
+            eos_ids=tuple(eos[e] for e in teacher.eos_ids),
         )
     return student, vocabulary

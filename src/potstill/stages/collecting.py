@@ -24,6 +24,7 @@ from potstill.job import Job, held_out_sampling, record, train_sampling
 from potstill.models.sampling import Sampling
 from potstill.recipe import Recipe
 from potstill.stages.reading import check_reading, spent_on_reading
+from potstill.stages.speaking import askable
 
 # Who answered, where the rows came with their answers.
 GOLD = "gold"
@@ -279,7 +280,7 @@ def _planned(job: Job) -> PromptPlan:
         plan = plan_prompts(job.recipe.prompts, seed=job.recipe.seed, read=read)
     for note in plan.notes:
         job.progress.note(note)
-    plan = told(job.recipe, plan)
+    plan = askable(job, told(job.recipe, plan))
     job.run.finish("prompts", plan.record())
     return plan
 

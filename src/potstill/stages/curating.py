@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from potstill.collect.prompts import PromptPlan, read_prompts
 from potstill.curate.curate import check, curate, write_marks
 from potstill.curate.judge import Judge, question
+from potstill.errors import PotstillError
 from potstill.evaluate.samples import greedy_texts
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.overlap import prompt_text
 from potstill.job import Job
 from potstill.models.chat import prompt_ids
-from potstill.models.load import load
+from potstill.models.load import context_length, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches
 from potstill.progress import Progress
 from potstill.recipe import PromptsConfig
 from potstill.stages.reading import read_answers
+from potstill.stages.speaking import unlearnable
 
 # A judge's answer is a score and little else.
 _JUDGE_TOKENS = 48
@@ -40,14 +42,19 @@ def curate_answers(job: Job) -> dict[str, Any]:
     config = job.recipe.curate
     plan = PromptPlan.from_record(job.run.done("prompts") or {})
     gold = {p.prompt_id: p.gold for p in plan.prompts if p.gold is not None}
+    rows = job.store.read()
+    beyond = unlearnable(job, rows)
     found = curate(
-        job.store.read(),
+        rows,
         config,
         gold=gold or None,
         evaluation_texts=_evaluation_texts(config.decontaminate.sources, job),
         judge=_judge(job),
         text_only=job.learns_text_alone,
+        unlearnable=beyond,
     )
+    for note in _elsewhere(rows, beyond):
+        job.progress.note(note)
     found.require_training_rows()
     write_marks(job.store, found)
     for note in found.notes:
@@ -59,6 +66,18 @@ def curate_answers(job: Job) -> dict[str, Any]:
         )
     reading = read_answers(job)
     return {**found.record(), **({} if reading is None else {"reading": reading})}
+
+
+def _elsewhere(rows: Sequence[Exchange], beyond: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return in sentences which rows that nothing is trained on are left out, and why."""
+    notes = []
+    for name, why in beyond.items():
+        for split in ("validation", "held_out"):
+            count = sum(r.split == split and r.exchange_id in why for r in rows)
+            if count:
+                words = {"too_long": "longer than the student reads"}.get(name, name)
+                notes.append(f"curate: {count} {split.replace('_', '-')} answers left out: {words}")
+    return notes
 
 
 def _evaluation_texts(sources: Sequence[str], job: Job) -> list[str]:
@@ -74,7 +93,7 @@ def _judge(job: Job) -> Judge | None:
     if named is None:
         return None
     with job.progress.step("load judge"):
-        model = load(named, device=job.recipe.device, precision=job.precision)
+        model = load(named, device=job.recipe.device, precision=job.precision, date=job.day)
     ask = partial(_asked_in_batches, model, job.progress)
     return Judge(named, model.identity, ask, kept=job.run.judge_scores_path)
 
@@ -87,16 +106,40 @@ def _asked_in_batches(
     Which rows share a batch changes a judge's words by rounding alone: it answers greedily, and
     no row sees another's.
     """
-    ordered = sorted(rows, key=lambda row: row.exchange_id)
+    every = sorted(rows, key=lambda row: row.exchange_id)
+    in_one = not _takes_system(model)
 
     def ids(row: Exchange) -> list[int]:
-        return prompt_ids(model, question(row.messages, row.answer, rubric))
+        system, material = question(row.messages, row.answer, rubric)
+        if not in_one:
+            return prompt_ids(model, (system, material))
+        text = f"{system['content']}\n\n{material['content']}"
+        return prompt_ids(model, ({"role": "user", "content": text},))
 
     with progress.step("judge answers", total=len(rows), unit="answers") as step:
         # Ids are made again for each batch: those of all rows would take more room than the rows.
-        lengths = [len(ids(row)) + _JUDGE_TOKENS for row in ordered]
+        needed = {row.exchange_id: len(ids(row)) + _JUDGE_TOKENS for row in every}
+        room = context_length(model)
+        ordered = [row for row in every if needed[row.exchange_id] <= room]
+        lengths = [needed[row.exchange_id] for row in ordered]
+        if len(ordered) < len(every):
+            progress.note(
+                f"{len(every) - len(ordered)} of {len(every)} answers are longer than the "
+                f"{room:,} tokens that the judge reads at once, and get no score"
+            )
+            yield {row.exchange_id: "" for row in every if needed[row.exchange_id] > room}
+            step.advance(len(every) - len(ordered))
         for batch in length_batches(lengths, _BATCH_TOKENS):
             asked = [ordered[i] for i in batch]
             texts = greedy_texts(model, [ids(row) for row in asked], max_tokens=_JUDGE_TOKENS)
             yield {row.exchange_id: text for row, text in zip(asked, texts, strict=True)}
             step.advance(len(batch))
+
+
+def _takes_system(model: LoadedModel) -> bool:
+    """Tell whether a model's template renders a system message; some refuse one."""
+    try:
+        prompt_ids(model, ({"role": "system", "content": "a"}, {"role": "user", "content": "b"}))
+    except PotstillError:
+        return False
+    return True

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from potstill.evaluate.fidelity import compare, response_nll
 from potstill.evaluate.text import HeldOut
-from potstill.job import Job, Text
+from potstill.exchanges.exchange import Exchange
+from potstill.job import Job, Text, fitting
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
@@ -53,19 +54,21 @@ def token_weights(job: Job) -> Tensor:
 def held_out(job: Job, student: LoadedModel, *, greedy: bool) -> list[HeldOut]:
     """Return the teacher's held-out text, drawn at temperature 1 or greedy, with its states."""
     rows = job.exchanges("held_out", greedy=greedy)
-    texts = job.texts(rows, student)
+    texts = _held_out_texts(job, rows, student)
+    states = job.hidden([text.exchange for text in texts])
     return [
         HeldOut(
-            prompt_id=row.prompt_id,
-            messages=row.messages,
+            prompt_id=text.exchange.prompt_id,
+            messages=text.exchange.messages,
             prompt_ids=text.prompt_ids,
             response_ids=text.response_ids,
-            response=row.answer,
-            teacher_prompt_ids=row.ids[0],
-            teacher_response_ids=row.ids[1],
+            response=text.exchange.answer,
+            reasoning=text.exchange.reasoning,
+            teacher_prompt_ids=text.exchange.ids[0],
+            teacher_response_ids=text.exchange.ids[1],
             teacher_hidden_RD=state,
         )
-        for row, text, state in zip(rows, texts, job.hidden(rows), strict=True)
+        for text, state in zip(texts, states, strict=True)
     ]
 
 
@@ -81,11 +84,23 @@ def held_out_answers(job: Job, student: LoadedModel) -> list[HeldOut]:
             prompt_ids=text.prompt_ids,
             response_ids=text.response_ids,
             response=text.exchange.answer,
+            reasoning=text.exchange.reasoning,
             teacher_prompt_ids=(),
             teacher_response_ids=(),
         )
-        for text in job.texts(rows, student)
+        for text in _held_out_texts(job, rows, student)
     ]
+
+
+def _held_out_texts(job: Job, rows: Sequence[Exchange], student: LoadedModel) -> list[Text]:
+    """Return held-out text as far as a student can read it, and say what it cannot."""
+    texts, too_long = fitting(job.texts(rows, student), student)
+    if too_long:
+        job.progress.note(
+            f"evaluate: {too_long} of {len(rows)} held-out answers are left out: longer than what "
+            "the student reads at once"
+        )
+    return texts
 
 
 def validation(job: Job) -> Measure:
@@ -98,7 +113,8 @@ def text_validation(job: Job) -> Measure:
     rows = job.exchanges("validation")
 
     def measure(student: LoadedModel, vocabulary: VocabularyMap | None) -> dict[str, float]:
-        pairs = [(t.prompt_ids, t.response_ids) for t in job.texts(rows, student)]
+        texts, _ = fitting(job.texts(rows, student), student)
+        pairs = [(t.prompt_ids, t.response_ids) for t in texts]
         responses = [response for _, response in pairs]
         nll = response_nll(response_hidden(student, pairs), head_of(student), responses)
         return {"nll": float(nll.sum() / sum(map(len, responses)))}
@@ -145,8 +161,16 @@ class _Validation:
         for known, texts, states in self._read:
             if known is vocabulary:
                 return texts, states
-        texts = self._job.texts(self._rows, student)
-        states = _teacher_states(self._job, texts, self._stored)
+        every = self._job.texts(self._rows, student)
+        # What is cut up anew may be longer than the student reads.
+        texts, _ = fitting(every, student)
+        kept = {t.exchange.exchange_id for t in texts}
+        stored = [
+            state
+            for text, state in zip(every, self._stored, strict=True)
+            if text.exchange.exchange_id in kept
+        ]
+        states = _teacher_states(self._job, texts, stored)
         self._read = [*self._read[-1:], (vocabulary, texts, states)]
         return texts, states
 

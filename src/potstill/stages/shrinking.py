@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from potstill.durable import replaced_directory
-from potstill.job import Job, same_tokens
+from potstill.job import Job
+from potstill.models.adopt import adopted
 from potstill.models.load import load, save
 from potstill.shrink.choose import trims_tokens
 from potstill.shrink.shrink import shrink
@@ -17,10 +18,15 @@ def make_student(job: Job) -> dict[str, Any]:
     recipe = job.recipe
     if recipe.student.model is not None and not recipe.cuts:
         student = load(
-            recipe.student.model, device=recipe.device, precision=job.precision, trainable=True
+            recipe.student.model,
+            device=recipe.device,
+            precision=job.precision,
+            trainable=True,
+            template_arguments=recipe.student.template_arguments,
+            date=job.day,
         )
         if job.open:
-            same_tokens(job.teacher, student, recipe.student.model)
+            student = adopted(student, job.teacher)
         with replaced_directory(job.untrained) as directory:
             save(student, directory)
         return {"blocks": None}

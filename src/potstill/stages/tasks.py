@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from potstill.collect.answers import asked_key
 from potstill.collect.prompts import PromptPlan
 from potstill.errors import PotstillError
 from potstill.evaluate.payback import MachinePrice, Price, TokenPrice
@@ -70,10 +71,9 @@ def _stored_answers(job: Job, prompts: Sequence[Prompt]) -> dict[str, str]:
     task, sampling = job.recipe.task, job.held_out_sampling(greedy=True)
     if task is None or not job.open or sampling.max_tokens != task.max_tokens:
         return {}
+    key = asked_key(job.spoken, sampling)
     wanted = {
-        exchange_id_of(
-            job.teacher_identity, p.messages, sampling.key(), 0, tools=p.tool_list
-        ): p.prompt_id
+        exchange_id_of(job.teacher_identity, p.messages, key, 0, tools=p.tool_list): p.prompt_id
         for p in prompts
     }
     # Answers that curation dropped are among them: the teacher would give them again.

@@ -13,15 +13,19 @@ from potstill.collect.targets import training_spec
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
-from potstill.job import Job, Text, record
-from potstill.models.load import locate, save
+from potstill.job import Job, Text, fitting, record
+from potstill.models.load import context_length, locate, save
+from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
 from potstill.stages.inputs import text_validation, validation
+from potstill.stages.speaking import earlier_answers
 from potstill.terms.gate import decide, stricter
 from potstill.terms.licences import licence_of
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets
+
+_LONGER = "longer than what the student reads at once"
 
 
 def train_students(job: Job) -> dict[str, Any]:
@@ -49,9 +53,15 @@ def train_student(
     answers = len(texts)
     if not job.open and not only_text:
         texts = _learnable(job, config, texts, stored)
+    texts, too_long = fitting(texts, student)
+    stored &= {t.exchange.exchange_id for t in texts}
+    if too_long:
+        job.progress.note(f"train: {too_long} of {answers} answers are left out: {_LONGER}")
     examples = [
         TrainingExample(t.exchange.exchange_id, t.prompt_ids, t.response_ids) for t in texts
     ]
+    if config.turns == "all":
+        examples += _earlier_answers(job, texts, student)
     measure = validation(job) if job.open else text_validation(job)
     vocabulary = job.vocabulary
     targets = None
@@ -60,7 +70,7 @@ def train_student(
         job.release_teacher()
     if not only_text:
         targets = _target_source(job, spec, stored, student.compute_dtype, scores=scores)
-        targets.prepare(examples, job.progress)
+        targets.prepare([e for e in examples if not e.by_text], job.progress)
 
     def log(entry: dict[str, Any]) -> None:
         job.run.log({**entry, **({"student": log_as} if log_as else {})})
@@ -85,6 +95,29 @@ def train_student(
         "scored_again": len(texts) - len(stored) if scores and not only_text else 0,
         "left_out": answers - len(texts),
     }
+
+
+def _earlier_answers(
+    job: Job, texts: Sequence[Text], student: LoadedModel
+) -> list[TrainingExample]:
+    """Return the earlier answers of the talks as examples of their own, and say how many.
+
+    Each is rendered as it is where it comes last, which is how the student will be asked; one that
+    several talks begin with counts once.
+    """
+    found = earlier_answers(texts, student.conversation, job.recipe.curate.reasoning)
+    room = context_length(student)
+    kept = {e.exchange_id: e for e in found.examples if e.length <= room}
+    left_out = {
+        "cannot be rendered": found.refused,
+        _LONGER: len({e.exchange_id for e in found.examples}) - len(kept),
+    }
+    others = "".join(f"; {count} left out: {why}" for why, count in left_out.items() if count)
+    job.progress.note(
+        f"train: {len(kept)} earlier answers of talks are learnt by cross-entropy, since there are "
+        f"no distributions of them{others}"
+    )
+    return list(kept.values())
 
 
 def _target_source(

@@ -10,12 +10,14 @@ class TrainingExample:
     """One exchange in the student's token ids.
 
     `response_ids` ends with the end-of-sequence token where the teacher stopped, so that the
-    student learns to stop; where a response was cut off, nothing follows it.
+    student learns to stop; where a response was cut off, nothing follows it. `by_text`: there is
+    no distribution to learn, and cross-entropy teaches the text.
     """
 
     exchange_id: str
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
+    by_text: bool = False
 
     @property
     def length(self) -> int:

@@ -205,7 +205,10 @@ class _Loop:
 
     def _parts(self, step: Sequence[int]) -> Sequence[Part]:
         """Return the micro-batches of a step that are this process's."""
-        parts = micro_batches(step, self.lengths, self.config.micro_batch_tokens, self.rows.tokens)
+        size, row = self.config.micro_batch_tokens, self.rows.tokens
+        # What cross-entropy alone teaches is a micro-batch of its own: it has no targets.
+        kinds = [[i for i in step if self.examples[i].by_text is kind] for kind in (False, True)]
+        parts = [part for k in kinds if k for part in micro_batches(k, self.lengths, size, row)]
         return parts[self.accelerator.process_index :: self.accelerator.num_processes]
 
     def _gradient(self, step: Sequence[int], coming: Iterator[_MicroBatch]) -> float:
@@ -231,7 +234,9 @@ class _Loop:
         chosen = [example for row in rows for example in row]
         return _MicroBatch(
             rows=laid_out(rows, self.rows.multiple),
-            targets=None if self.targets is None else self.targets.targets(chosen),
+            targets=None
+            if self.targets is None or chosen[0].by_text
+            else self.targets.targets(chosen),
         )
 
     def _loss(self, micro: _MicroBatch, normaliser: int) -> Tensor:
@@ -247,7 +252,7 @@ class _Loop:
             normaliser=normaliser,
             divergence=self.divergence,
             temperature=self.config.temperature,
-            cross_entropy_weight=self.config.cross_entropy,
+            cross_entropy_weight=1.0 if micro.targets is None else self.config.cross_entropy,
             compute_dtype=dtype,
             workspace=self.workspace,
         )

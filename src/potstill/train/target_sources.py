@@ -20,7 +20,7 @@ from potstill.models.head import Head
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
-from potstill.progress import Progress, Step
+from potstill.progress import Progress, Silent, Step
 from potstill.train.examples import TrainingExample
 
 # Scored states of more than this are not kept but asked for again in each epoch.
@@ -74,6 +74,8 @@ class StoredTargets:
         self._store, self._spec, self._stored, self._scorer = store, spec, stored, scorer
         self._from_text = from_text
         self._fresh: dict[str, TargetValues] = {}
+        self._progress: Progress = Silent()
+        self._rest_said = False
         self._head = None
         if spec.is_hidden:
             if scorer.head is None:
@@ -85,6 +87,7 @@ class StoredTargets:
 
         Every later epoch then takes them from memory.
         """
+        self._progress = progress
         fresh = [e for e in examples if e.exchange_id not in self._stored]
         head = self._scorer.head
         if not fresh or self._scorer.model is None or head is None:
@@ -138,8 +141,21 @@ class StoredTargets:
             draws = [v for v in values if isinstance(v, Draws)]
             return _sampled(draws, self._spec, self._scorer.vocabulary)
         likeliest = [v for v in values if isinstance(v, LikeliestTokens)]
+        self._say_untold(likeliest)
         ids_NK = torch.cat([v.ids_RK for v in likeliest])
-        return TopKTargets(ids_NK, torch.cat([v.logp_RK for v in likeliest]))
+        logp_NK = torch.cat([v.logp_RK for v in likeliest])
+        return TopKTargets(ids_NK, logp_NK, torch.cat([v.rest_R for v in likeliest]))
+
+    def _say_untold(self, likeliest: Sequence[LikeliestTokens]) -> None:
+        """Say once that an earlier version stored likeliest tokens without their rest."""
+        if self._rest_said or all(v.rest_told for v in likeliest):
+            return
+        self._rest_said = True
+        self._progress.note(
+            "train: an earlier version of potstill stored likeliest tokens in half precision and "
+            "without the mass of the rest, which is taken for what they leave of 1; collecting "
+            "anew (--fresh) stores both exactly"
+        )
 
 
 def _certain(example: TrainingExample, spec: TargetSpec) -> LikeliestTokens:
@@ -149,7 +165,8 @@ def _certain(example: TrainingExample, spec: TargetSpec) -> LikeliestTokens:
     logp_RK = torch.full((len(label_R), spec.count), float("-inf"))
     logp_RK[:, 0] = 0.0
     ids_RK = label_R[:, None].expand(-1, spec.count)
-    return LikeliestTokens(ids_RK, logp_RK, int(label_R.max()) + 1)
+    nothing_R = torch.full((len(label_R),), float("-inf"))
+    return LikeliestTokens(ids_RK, logp_RK, nothing_R, int(label_R.max()) + 1)
 
 
 def _sampled(

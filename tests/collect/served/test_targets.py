@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from potstill.collect.served.targets import NoTargets, TeacherTokens, likeliest_tokens
+from potstill.collect.served.targets import (
+    NoTargets,
+    TeacherTokens,
+    given_tokens,
+    likeliest_tokens,
+)
 from potstill.models.endpoint.wire import Choice, ScoredToken
 
 
@@ -115,3 +121,45 @@ def test_what_is_not_whole_is_left_out(tokens: TeacherTokens) -> None:
     above = (replace(choice.scores[0], top=((*choice.scores[0].top[0][:2], 0.5),)),)
     broken = replace(choice, scores=(*above, *choice.scores[1:]))
     assert reason(broken, tokens, 1) == "a log-probability that is none"
+    high = tuple(
+        (*entry[:2], logp) for entry, logp in zip(choice.scores[0].top, (-0.1, -0.2), strict=False)
+    )
+    both = (replace(choice.scores[0], top=high), *choice.scores[1:])
+    assert "add up to more than 1" in reason(replace(choice, scores=both), tokens)
+
+
+@pytest.mark.parametrize(
+    ("told", "rest"),
+    [
+        ((-0.5, -1.5), 1 - math.exp(-0.5) - math.exp(-1.5)),
+        ((-0.001, -7.5), 1 - math.exp(-0.001) - math.exp(-7.5)),
+        ((-1e-4, -9.5), 1 - math.exp(-1e-4) - math.exp(-9.5)),
+        # What is left is less than fp32 could tell: as much as rounding hides.
+        ((0.0, -30.0), 2.0**-20),
+        ((-1.2e-7, -20.0), 2.0**-20),
+        ((-0.6931472, -0.6931472), 2.0**-20),
+        ((0.0, -9999.0), 2.0**-20),
+        # bf16: more than 1 in all, which is put right.
+        ((-0.6914, -0.6914), 2.0**-20),
+    ],
+)
+def test_the_rest_is_what_a_server_leaves_of_one(
+    told: tuple[float, float], rest: float, tokens: TeacherTokens
+) -> None:
+    a, b = plain_ids(tokens, 2)
+    top = tuple((i, tokens.texts[i], logp) for i, logp in zip((a, b), told, strict=True))
+    values = given_tokens([ScoredToken(a, tokens.texts[a], top)], tokens, 2)
+    assert float(values.rest_R.exp()) == pytest.approx(rest, rel=5e-3)
+    total = values.logp_RK.double().exp().sum() + values.rest_R.double().exp()
+    assert float(total) == pytest.approx(1, abs=1e-6)
+    found = dict(zip(values.ids_RK[0].tolist(), values.logp_RK[0].tolist(), strict=True))
+    assert found == pytest.approx(dict(zip((a, b), told, strict=True)), abs=3e-3)
+
+
+def test_a_server_that_tells_every_token_leaves_no_rest(tokens: TeacherTokens) -> None:
+    few = replace(tokens)
+    few.__dict__["texts"] = tokens.texts[:2]
+    few.__dict__["tokenizer"] = tokens.texts[:2]  # of which two are all there are
+    top = tuple((i, tokens.texts[i], math.log(0.5)) for i in range(2))
+    values = given_tokens([ScoredToken(0, tokens.texts[0], top)], few, 2)
+    assert values.rest_R.tolist() == [-math.inf]

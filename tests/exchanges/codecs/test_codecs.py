@@ -18,6 +18,7 @@ from potstill.exchanges.targets import (
     LikeliestTokens,
     TargetValues,
 )
+from top_k_layouts import first_layout
 
 
 def back(spec: TargetSpec, values: TargetValues) -> tuple[TargetValues, int]:
@@ -145,12 +146,67 @@ def test_draws_come_back_exactly(drawn: tuple[Draws, int]) -> None:
 def test_likeliest_tokens_come_back(rows: int) -> None:
     generator = torch.Generator().manual_seed(1)
     logp_RV = torch.randn(rows, 500, generator=generator).mul(3).log_softmax(-1)
-    ids_RK = logp_RV.topk(6, dim=-1).indices.sort(-1).values
-    values = LikeliestTokens(ids_RK, logp_RV.gather(1, ids_RK), 500)
+    values = likeliest(logp_RV, 6)
     got, _ = back(TargetSpec("top-k", 6), values)
     assert isinstance(got, LikeliestTokens)
-    assert torch.equal(got.ids_RK, ids_RK)
-    assert torch.allclose(got.logp_RK, values.logp_RK, rtol=1e-3)
+    assert torch.equal(got.ids_RK, values.ids_RK)
+    assert torch.equal(got.logp_RK, values.logp_RK)
+    assert torch.equal(got.rest_R, values.rest_R)
+
+
+@pytest.mark.parametrize("rest", [1e-7, 1e-12, 1e-30, 0.0])
+def test_a_small_rest_comes_back(rest: float) -> None:
+    """In fp16 the two tokens have all of the mass, or more."""
+    p_RV = torch.tensor([[0.501, 0.499 - rest, rest], [0.7, 0.3 - rest, rest]]).double()
+    values = likeliest(p_RV.log(), 2)
+    got, _ = back(TargetSpec("top-k", 2), values)
+    assert isinstance(got, LikeliestTokens)
+    assert torch.equal(got.rest_R, torch.full((2,), rest, dtype=torch.float64).log().float())
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(0, 4), st.integers(1, 9), st.integers(0, 60), st.sampled_from([0.3, 3.0, 30.0]),
+    st.integers(0, 2**31),
+)  # fmt: skip
+def test_stores_of_the_first_layout_are_read_with_the_rest_that_they_leave(
+    rows: int, count: int, more: int, spread: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    width = count + more
+    logp_RV = (torch.randn(rows, width).double() * spread).log_softmax(-1)
+    values = likeliest(logp_RV, count)
+    got = decode(TargetSpec("top-k", count), rows, width, first_layout(values))
+    assert isinstance(got, LikeliestTokens)
+    assert torch.equal(got.ids_RK, values.ids_RK)
+    if not more:
+        assert bool((got.rest_R == float("-inf")).all())
+        return
+    error_R = (values.logp_RK.exp() * values.logp_RK.abs().mul(2.0**-11)).sum(1) + 1e-6
+    assert bool(
+        (got.logp_RK - values.logp_RK)
+        .abs()
+        .le(values.logp_RK.abs() / 1000 + 2 * error_R[:, None])
+        .all()
+    )
+    assert bool(((got.rest_R.exp() - values.rest_R.exp()).abs() <= 2 * error_R).all())
+    assert bool(got.rest_R.isfinite().all())
+    total_R = got.logp_RK.double().exp().sum(1) + got.rest_R.double().exp()
+    assert torch.allclose(total_R, torch.ones(rows).double(), atol=1e-6)
+
+
+def test_a_later_layout_is_refused() -> None:
+    values = likeliest(torch.randn(2, 9).log_softmax(-1), 3)
+    row = encode(ExchangeTargets("e", "s", TargetSpec("top-k", 3), values))
+    with pytest.raises(PotstillError, match="top-k targets have layout 3"):
+        decode(TargetSpec("top-k", 3), 2, 9, b"\x03" + row.data[1:])
+
+
+def likeliest(logp_RV: torch.Tensor, count: int) -> LikeliestTokens:
+    ids_RK = logp_RV.topk(count, dim=-1).indices.sort(-1).values
+    rest_R = logp_RV.scatter(1, ids_RK, float("-inf")).logsumexp(-1)
+    logp_RK = logp_RV.gather(1, ids_RK)
+    return LikeliestTokens(ids_RK, logp_RK.float(), rest_R.float(), logp_RV.shape[1])
 
 
 def test_values_of_another_form_are_a_mistake() -> None:

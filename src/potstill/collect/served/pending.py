@@ -9,6 +9,7 @@ from typing import Any
 from blake3 import blake3
 
 from potstill.exchanges.exchange import Exchange, Prompt, Turns, exchange_id_of
+from potstill.models.conversation import Conversation
 from potstill.models.endpoint.budget import (
     Prices,
     Tokens,
@@ -33,7 +34,7 @@ class Wanted:
 class Estimate:
     """What asking would take, before anything is asked.
 
-    Prompt tokens are counted by the tokenizer where one is given, else about one for four
+    Prompt tokens are counted by their ids where they are known, else about one for four
     characters. Responses are counted at their longest: `money` is None without prices.
     """
 
@@ -94,13 +95,13 @@ def estimate(
     *,
     samples: int = 1,
     stored: Collection[str] = (),
-    tokenizer: Any = None,
+    conversation: Conversation | None = None,
 ) -> Estimate:
     """Return what is left to ask and what it costs at most; nothing is asked."""
     wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
     responses = sum(len(w.samples) for w in wanted)
     tokens = Tokens(
-        sum(_prompt_tokens(w.prompt, tokenizer) for w in wanted),
+        sum(_prompt_tokens(w.prompt, conversation) for w in wanted),
         responses * sampling.max_tokens,
     )
     return _estimate(config, len(wanted), tokens, responses)
@@ -144,16 +145,7 @@ def spent_on(rows: Iterable[Exchange]) -> Tokens:
     return Tokens(prompt, response)
 
 
-def _prompt_tokens(prompt: Prompt, tokenizer: Any) -> int:
-    texts = [*map(message_text, prompt.messages), prompt.tools or ""]
-    if tokenizer is None:
-        return likely_prompt_tokens(texts)
-    if tokenizer.chat_template:
-        text = tokenizer.apply_chat_template(
-            list(prompt.messages),
-            tools=prompt.tool_list,
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return len(tokenizer("\n".join(texts))["input_ids"])
+def _prompt_tokens(prompt: Prompt, conversation: Conversation | None) -> int:
+    if conversation is None:
+        return likely_prompt_tokens([*map(message_text, prompt.messages), prompt.tools or ""])
+    return len(conversation.prompt_ids(prompt.messages, prompt.tool_list))

@@ -6,7 +6,7 @@ exactly one id has that text. An answer of which any token is left in doubt gets
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +16,19 @@ from typing import Any
 import torch
 
 from potstill.exchanges.exchange import Message
-from potstill.exchanges.targets import LikeliestTokens
+from potstill.exchanges.targets import LikeliestTokens, with_rest
+from potstill.models.conversation import Conversation
 from potstill.models.endpoint.wire import Choice, ScoredToken
 from potstill.models.identity import tokenizer_id_of
-from potstill.models.load import load_tokenizer
+from potstill.models.load import load_conversation
 from potstill.text.tool_calls import Tool
 
 _PARTIAL = "\ufffd"  # what stands for a part of a character
+# Servers tell no mass of the rest. Half of fp32's step at logits of 16 to 32 is how far a
+# log-probability may be off, and so what the likeliest tokens leave of 1.
+_SUM_ERROR = 2.0**-20
+# Figures rounded to bf16 add up to 1 within this.
+_SUM_LIMIT = 1.01
 
 
 class NoTargets(ValueError):
@@ -31,21 +37,22 @@ class NoTargets(ValueError):
 
 @dataclass(frozen=True)
 class TeacherTokens:
-    """The teacher's tokenizer, read without weights. `eos_ids` end a response."""
+    """The teacher's tokenizer, read without weights. `eos_ids` end a response.
+
+    `conversation` is None where there is no chat template: then it is not known what was asked.
+    """
 
     tokenizer: Any
     tokenizer_id: str
     eos_ids: tuple[int, ...]
+    conversation: Conversation | None = None
 
     @classmethod
     def of(cls, directory: Path) -> TeacherTokens:
         """Return the tokens of a model directory."""
-        tokenizer = load_tokenizer(directory)
-        file = directory / "generation_config.json"
-        stated = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
-        ids = [tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])]
-        eos_ids = tuple(dict.fromkeys(i for i in ids if i is not None))
-        return cls(tokenizer, tokenizer_id_of(directory), eos_ids)
+        spoken = load_conversation(str(directory))
+        whole = spoken if spoken.template is not None else None
+        return cls(spoken.tokenizer, tokenizer_id_of(directory), spoken.stop_ids, whole)
 
     @property
     def width(self) -> int:
@@ -69,12 +76,7 @@ class TeacherTokens:
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None
     ) -> tuple[int, ...] | None:
         """Return a prompt's ids by the chat template, None where there is no template."""
-        if not self.tokenizer.chat_template:
-            return None
-        text = self.tokenizer.apply_chat_template(
-            list(messages), tools=tools, tokenize=False, add_generation_prompt=True
-        )
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return None if self.conversation is None else self.conversation.prompt_ids(messages, tools)
 
 
 def likeliest_tokens(
@@ -113,12 +115,14 @@ def given_tokens(
 
 
 def _likeliest(scores: Sequence[ScoredToken], tokens: TeacherTokens, count: int) -> LikeliestTokens:
+    """Return them with the rest's mass, which is what they leave of 1, and no less than rounding
+    hides of it."""
     rows = [_row(score, tokens, count) for score in scores]
-    return LikeliestTokens(
-        torch.tensor([[i for i, _ in row] for row in rows]),
-        torch.tensor([[logp for _, logp in row] for row in rows], dtype=torch.float32),
-        tokens.width,
-    )
+    told_RK = torch.tensor([[logp for _, logp in row] for row in rows], dtype=torch.float64)
+    error_R = torch.full((len(rows),), _SUM_ERROR)
+    logp_RK, rest_R = with_rest(told_RK, error_R, tokens.width)
+    ids_RK = torch.tensor([[i for i, _ in row] for row in rows])
+    return LikeliestTokens(ids_RK, logp_RK, rest_R, tokens.width)
 
 
 def _row(score: ScoredToken, tokens: TeacherTokens, count: int) -> list[tuple[int, float]]:
@@ -129,6 +133,8 @@ def _row(score: ScoredToken, tokens: TeacherTokens, count: int) -> list[tuple[in
         raise NoTargets("the server gave fewer likeliest tokens than were asked for")
     if not all(-6e4 < logp <= 1e-3 for _, logp in row):
         raise NoTargets("a log-probability that is none")
+    if sum(math.exp(logp) for _, logp in row) > _SUM_LIMIT:
+        raise NoTargets("log-probabilities whose probabilities add up to more than 1")
     return row
 
 

@@ -35,6 +35,11 @@ def ascending_from(bits: Bits, count: int, universe: int) -> tuple[Ints, int]:
     return (high_N << low) | low_N, end
 
 
+def ascending_length(count: int, universe: int) -> int:
+    """Return how many bits `ascending_bits` takes for so many values."""
+    return _high_length(count, universe) + count * _low_bits(count, universe)
+
+
 def count_bits(counts_N: Ints) -> Bits:
     """Return the bits of counts of at least 1: Elias gamma codes (Elias 1975), lengths first.
 

@@ -5,6 +5,6 @@ has opened of one, and how reasoning is laid out are learnt by rendering, never 
 """
 
 from potstill.models.conversation.conversation import VERSION, Conversation, Reply
-from potstill.models.conversation.templates import Messages, Tools
+from potstill.models.conversation.templates import Messages, Tools, with_defaults
 
-__all__ = ["VERSION", "Conversation", "Messages", "Reply", "Tools"]
+__all__ = ["VERSION", "Conversation", "Messages", "Reply", "Tools", "with_defaults"]

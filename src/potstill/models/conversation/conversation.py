@@ -13,6 +13,7 @@ from potstill.models.conversation import layout
 from potstill.models.conversation.layout import Frame
 from potstill.models.conversation.spelling import Controls
 from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
+from potstill.text.tool_calls import message_text
 
 # Bumped when the same messages would become other ids: what older runs stored is not theirs then.
 VERSION = 1
@@ -83,6 +84,30 @@ class Conversation:
         ordered = tuple(dict.fromkeys((last, *stops)))
         return cls(tokenizer, template, controls, end, ordered, name)
 
+    def with_tokenizer(self, tokenizer: Any, stop_ids: Sequence[int]) -> Conversation:
+        """Return the same way to speak with another tokenizer, which has other ids."""
+        return Conversation.of(
+            tokenizer,
+            stop_ids=stop_ids,
+            arguments=self.arguments,
+            date=None if self.template is None else self.template.today.isoformat(),
+            name=self.name,
+        )
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What the template is given beside the messages."""
+        return {} if self.template is None else self.template.arguments
+
+    def key(self) -> dict[str, Any]:
+        """Return what of it decides an answer beside messages: a part of an exchange's identity."""
+        found: dict[str, Any] = {}
+        if self.arguments:
+            found["template_arguments"] = dict(self.arguments)
+        if self.template is not None and self.template.dated:
+            found["date"] = self.template.today.isoformat()
+        return found
+
     @property
     def end_ids(self) -> tuple[int, ...]:
         """The ids that training ends an answer with: the turn's end, by the template."""
@@ -92,7 +117,7 @@ class Conversation:
     def prompt_text(self, messages: Messages, tools: Tools | None = None) -> str:
         """Return the text that precedes an answer."""
         if self.template is None:
-            return "\n".join(str(m.get("content") or "") for m in messages) + "\n"
+            return "\n".join(map(message_text, messages)) + "\n"
         return self.template.render(messages, tools=tools, generate=True)
 
     def prompt_ids(self, messages: Messages, tools: Tools | None = None) -> tuple[int, ...]:
@@ -146,8 +171,7 @@ class Conversation:
             if found or opening or self._opens:
                 answer = _without_lead(answer, frame.between.rpartition(frame.between.strip())[2])
                 return self._reply(answer, thought.strip())
-        plain = _after(text, self._core(self._plain.opening)) if self._plain.opening else None
-        return self._reply(text if plain is None else plain)
+        return self._reply(self._unframed(text))
 
     def opening_ids(self, system: str | None = None) -> list[int]:
         """Return the ids that precede a user's first message.
@@ -167,7 +191,18 @@ class Conversation:
 
     def _reply(self, answer: str, thought: str = "") -> Reply:
         bare = self.controls.bare
-        return Reply(bare(answer), bare(thought) or None)
+        # White space that the template writes before a turn's end is not the answer's.
+        tail = self.end[: len(self.end) - len(self.end.lstrip())]
+        return Reply(bare(answer).removesuffix(tail), bare(thought) or None)
+
+    def _unframed(self, text: str) -> str:
+        """Return an answer without what the template writes before one, white space included."""
+        opening = self._plain.opening
+        core = self._core(opening)
+        inside = _after(text, core)
+        if not core or inside is None:
+            return text.removeprefix(opening)
+        return _without_lead(inside, opening[len(opening.rstrip()) :])
 
     def _core(self, text: str) -> str:
         return self.controls.bracketed(text.strip())
@@ -183,7 +218,7 @@ class Conversation:
     def _reasoned(self) -> tuple[Frame, ...]:
         """How reasoning may be laid out; none where the prompt closes it before it begins."""
         if self.template is None:
-            return ()
+            return (layout.BARE,)
         try:
             prompt = self.prompt_text(layout.PROBE)
             return (layout.reasoned_frame(self.template, layout.PROBE, prompt),)
@@ -202,7 +237,7 @@ class Conversation:
         self, messages: Messages, prompt: str, tools: Tools | None, *, reasoned: bool
     ) -> Frame:
         if self.template is None:
-            return Frame("<think>\n", "\n</think>\n\n") if reasoned else Frame("")
+            return layout.BARE if reasoned else Frame("")
         make = layout.reasoned_frame if reasoned else layout.plain_frame
         return make(self.template, messages, prompt, tools)
 

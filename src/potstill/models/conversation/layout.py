@@ -45,6 +45,10 @@ class Frame:
     between: str = ""
 
 
+# Reasoning where there is no template at all.
+BARE = Frame(_OPEN, _CLOSE)
+
+
 def plain_frame(
     template: ChatTemplate, messages: Messages, prompt: str, tools: Tools | None = None
 ) -> Frame:
@@ -81,6 +85,9 @@ def reasoned_frame(
     head, _ = split(template, _answered(template, messages, {"content": SAID}, tools))
     opened, plain = _apart(prompt, head)
     if not opened.strip():
+        generated = prompt[_shared(prompt, template.render(messages, tools=tools)) :]
+        if _OPEN.strip() in generated:  # it is opened and closed before any answer
+            raise _closed(template)
         return Frame(plain + _OPEN, _CLOSE)
     close = _closing_of(opened)
     if close is None or plain.strip():

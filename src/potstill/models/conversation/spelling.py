@@ -123,11 +123,19 @@ class Controls:
     def _text(self, ids: Sequence[int]) -> str:
         if not ids:
             return ""
+        letter, written = self._letter
+        return self._decoded([*letter, *ids])[len(written) :]
+
+    def _decoded(self, ids: list[int]) -> str:
         return str(
-            self.tokenizer.decode(
-                list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
+            self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
+
+    @cached_property
+    def _letter(self) -> tuple[list[int], str]:
+        """A letter to decode behind: sentencepiece takes away the space that begins a text."""
+        ids = list(self.tokenizer("a", add_special_tokens=False)["input_ids"])
+        return ids, self._decoded(ids)
 
     @cached_property
     def _private(self) -> dict[str, str]:

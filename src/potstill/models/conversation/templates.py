@@ -133,6 +133,28 @@ class ChatTemplate:
         )
 
 
+def with_defaults(source: str, arguments: Mapping[str, Any]) -> str:
+    """Return a template that takes `arguments` where it is given none of those names."""
+    lines = [
+        f"{{%- if {name} is not defined %}}{{%- set {name} = {_literal(value)} %}}{{%- endif %}}\n"
+        for name, value in sorted(arguments.items())
+    ]
+    return "".join(lines) + source
+
+
+def _literal(value: Any) -> str:
+    """Return a JSON value as jinja writes it."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quoted(str(k))}: {_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    return repr(value)
+
+
 def _roles(messages: Messages) -> str:
     names = [str(message.get("role")) for message in messages]
     shown = ", ".join(names[:6])

@@ -1,0 +1,154 @@
+"""What is known of templates and contexts before a teacher is asked anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from potstill.collect.prompts import PromptPlan
+from potstill.errors import PotstillError
+from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
+from potstill.job import Job, Text, reply_of, tokenised
+from potstill.models.adopt import differences, require_same_tokens
+from potstill.models.conversation import Conversation
+from potstill.models.load import load_conversation, stated_context
+from potstill.train.examples import TrainingExample
+
+# Where a student made from the teacher, or learning from text, has nothing to take over.
+TOO_LONG, UNRENDERABLE = "too_long", "unrenderable"
+
+
+def check_speaking(job: Job) -> None:
+    """Refuse templates that cannot be rendered, and a student that the teacher cannot teach.
+
+    Says what a student takes over from its teacher. Nothing is loaded but tokenizers.
+    """
+    spoken = job.spoken
+    named = job.recipe.student.model
+    if named is None or not job.open:
+        return
+    student = load_conversation(named, date=job.day)
+    require_same_tokens(spoken, student)
+    found = differences(spoken, student)
+    if found and job.run.done("shrink") is None:
+        job.progress.note(
+            f"student.model {named} learns the teacher's distributions, so it takes over from "
+            f"{job.recipe.teacher.model}: {'; '.join(found)}"
+        )
+
+
+def student_context(job: Job) -> int:
+    """Return how many tokens the student will read at once, from its parent's files."""
+    stated = job.recipe.teacher
+    named = job.recipe.student.model
+    if named is None:
+        return stated_context(stated.model, revision=stated.revision)
+    return stated_context(named)
+
+
+def askable(job: Job, plan: PromptPlan) -> PromptPlan:
+    """Return the plan without prompts that leave the student no room for an answer; says so.
+
+    Raises PotstillError, with the prompt's place, where a template cannot render one.
+    """
+    room = student_context(job)
+    spoken = job.spoken
+    kept = {p.prompt_id for p in plan.prompts if _length(spoken, p) < room}
+    left_out = [p for p in plan.prompts if p.prompt_id not in kept]
+    if not left_out:
+        return plan
+    shown = PromptPlan(
+        train=_those(plan.train, kept),
+        validation=_those(plan.validation, kept),
+        held_out=_those(plan.held_out, kept),
+        overlap=plan.overlap,
+        notes=(
+            *plan.notes,
+            f"{len(left_out)} of {len(plan.prompts)} prompts are left out: the student reads "
+            f"{room:,} tokens at once, and they leave no room for an answer (the first is from "
+            f"{left_out[0].source})",
+        ),
+    )
+    if not shown.train or not shown.held_out:
+        split = "held-out" if shown.train else "training"
+        raise PotstillError(
+            f"every {split} prompt is longer than the {room:,} tokens that the student reads at "
+            "once; shorten the prompts, or take a student with a longer context"
+        )
+    job.progress.note(shown.notes[-1])
+    return shown
+
+
+def unlearnable(job: Job, rows: Sequence[Exchange]) -> dict[str, dict[str, str]]:
+    """Return the rows that the student cannot read, or its template not render, and why.
+
+    By filter of curation and exchange id. Raises PotstillError where no training row is left for
+    its template's sake.
+    """
+    room, spoken = student_context(job), job.spoken
+    how = job.recipe.curate.reasoning
+    found: dict[str, dict[str, str]] = {TOO_LONG: {}, UNRENDERABLE: {}}
+    for row in rows:
+        try:
+            prompt, response = row.ids
+            if not job.open:
+                text = tokenised(row, spoken, how)
+                prompt, response = text.prompt_ids, text.response_ids
+        except PotstillError as error:
+            found[UNRENDERABLE][row.exchange_id] = str(error)
+            continue
+        length = len(prompt) + len(response)
+        if length > room:
+            why = f"{length:,} tokens with its prompt, where the student reads {room:,}"
+            found[TOO_LONG][row.exchange_id] = why
+    train = [row.exchange_id for row in rows if row.split == "train"]
+    if train and all(key in found[UNRENDERABLE] for key in train):
+        raise PotstillError(found[UNRENDERABLE][train[0]])
+    return found
+
+
+@dataclass(frozen=True)
+class EarlierAnswers:
+    """Earlier answers of talks as examples; `refused` counts those that no template lays out."""
+
+    examples: tuple[TrainingExample, ...]
+    refused: int
+
+
+def earlier_answers(
+    texts: Sequence[Text], spoken: Conversation, reasoning: Literal["keep", "leave_out"]
+) -> EarlierAnswers:
+    """Return every answer that stands in the messages of `texts`, each behind its own prompt."""
+    found: dict[str, TrainingExample] = {}
+    refused: set[str] = set()
+    for text in texts:
+        messages = text.exchange.messages
+        for turn, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            tools = text.exchange.tool_list
+            key = prompt_id_of(messages[: turn + 1], text.exchange.tools)
+            if key in found or key in refused:
+                continue
+            try:
+                prompt = spoken.prompt_ids(messages[:turn], tools)
+                ids = spoken.reply_ids(
+                    messages[:turn], reply_of(message), tools, reasoning=reasoning
+                )
+            except PotstillError:
+                refused.add(key)
+                continue
+            found[key] = TrainingExample(key, prompt, ids, by_text=True)
+    return EarlierAnswers(tuple(found.values()), len(refused))
+
+
+def _those(prompts: Iterable[Prompt], kept: set[str]) -> tuple[Prompt, ...]:
+    return tuple(p for p in prompts if p.prompt_id in kept)
+
+
+def _length(spoken: Conversation, prompt: Prompt) -> int:
+    try:
+        return len(spoken.prompt_ids(prompt.messages, prompt.tool_list))
+    except PotstillError as error:
+        raise PotstillError(f"a prompt from {prompt.source} cannot be asked: {error}") from error
