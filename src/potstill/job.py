@@ -17,7 +17,6 @@ from potstill.collect.calls.exchanges import require_terms
 from potstill.collect.calls.reading import Log, read_calls
 from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
-from potstill.curate.reasoning import training_text
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
 from potstill.exchanges.exchange import Exchange
@@ -40,6 +39,7 @@ from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
+from potstill.text.reasoning import training_text
 
 
 @dataclass(frozen=True)
@@ -364,7 +364,7 @@ def held_out_sampling(recipe: Recipe, *, greedy: bool) -> Sampling:
 
 
 def _tokenised(
-    row: Exchange, student: LoadedModel, reasoning: Literal["train", "leave_out"]
+    row: Exchange, student: LoadedModel, reasoning: Literal["keep", "leave_out"]
 ) -> Text:
     """Return an exchange as the student's tokenizer cuts it up, ended where the teacher ended."""
     prompt = tuple(prompt_ids(student, row.messages))

@@ -19,7 +19,7 @@ from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingl
 from potstill.curate.extras import extra_package
 from potstill.curate.judge import Judge, refuse_partial_judge, scores
 from potstill.curate.language import require_languages
-from potstill.curate.reasoning import answer_of, generated_tokens
+from potstill.curate.spent import generated_tokens
 from potstill.curate.verify import Verdict, Verifier, verifier
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
@@ -134,7 +134,7 @@ def _finds(
     if config.verify.kind != "none":
         found["verify"] = partial(_each, check=lambda row: _wrong(verdicts[row.exchange_id]))
     if config.exact_duplicates:
-        found["duplicate"] = partial(exact_duplicates, with_reasoning=config.reasoning == "train")
+        found["duplicate"] = partial(exact_duplicates, with_reasoning=config.reasoning == "keep")
     if config.near_duplicates is not None:
         found["near_duplicate"] = _near_finder(train, config.near_duplicates)
     if judge is not None:
@@ -209,7 +209,7 @@ def _verdicts(
     if right is None:
         return {}
     answers = gold or {}
-    return {row.exchange_id: right(answer_of(row), answers.get(row.prompt_id)) for row in rows}
+    return {row.exchange_id: right(row.response, answers.get(row.prompt_id)) for row in rows}
 
 
 def _refuse_unused_gold(

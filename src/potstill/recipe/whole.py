@@ -155,7 +155,7 @@ class Recipe(Section):
             if self.curate.reasoning == "leave_out":
                 raise ValueError(
                     "curate.reasoning leave_out needs a teacher that gives text alone: one with "
-                    "weights is learnt from token by token, reasoning included; set it to train"
+                    "weights is learnt from token by token, reasoning included; set it to keep"
                 )
             return
         endpoint = self.teacher.endpoint
