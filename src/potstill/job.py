@@ -18,7 +18,6 @@ from potstill.collect.calls.exchanges import require_terms
 from potstill.collect.calls.reading import Log, read_calls
 from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
-from potstill.curate.reasoning import answer_of, reasoning_of, split_trace
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
 from potstill.exchanges.exchange import Exchange, Message
@@ -41,6 +40,7 @@ from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
+from potstill.text.reasoning import answer_of, reasoning_of, split_trace
 from potstill.text.tool_calls import spelled
 
 
