@@ -15,7 +15,6 @@ from potstill.text.reasoning import (
     answer_of,
     reasoning_of,
     split_trace,
-    training_text,
 )
 
 plain = st.text("ab <\n", max_size=12)
@@ -51,10 +50,9 @@ def test_split(response: str, trace: Trace) -> None:
 @given(plain, plain)
 def test_parts_come_back_from_either_form(reasoning: str, answer: str) -> None:
     apart = Said(answer, reasoning)
-    joined = Said(training_text(apart, "keep"))
-    assert reasoning_of(joined).strip() == reasoning.strip()
-    assert training_text(joined, "leave_out").strip() == answer.strip()
-    assert training_text(apart, "leave_out") == answer
+    joined = Said(f"<think>\n{reasoning}\n</think>\n\n{answer}")
+    assert reasoning_of(joined).strip() == reasoning_of(apart).strip() == reasoning.strip()
+    assert answer_of(joined).strip() == answer.strip()
     assert answer_of(apart) == split_trace(answer).answer
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 _TAGS = ("think", "thinking", "thought", "reasoning")
 _OPENING = re.compile(rf"\s*<({'|'.join(_TAGS)})>")
@@ -74,18 +74,6 @@ def reasoning_of(exchange: Answered) -> str:
     """Return an exchange's reasoning, from its own field and from the response; empty if none."""
     parts = (exchange.reasoning or "", split_trace(exchange.response).reasoning)
     return "\n".join(part for part in parts if part)
-
-
-def training_text(exchange: Answered, how: Literal["keep", "leave_out"]) -> str:
-    """Return the response that a student learns, with its reasoning or without.
-
-    Reasoning that came in a field of its own is put into `<think>` tags before the answer.
-    """
-    if how == "leave_out":
-        return answer_of(exchange)
-    if not exchange.reasoning:
-        return exchange.response
-    return f"<think>\n{exchange.reasoning.strip()}\n</think>\n\n{exchange.response}"
 
 
 def answer_ids(
