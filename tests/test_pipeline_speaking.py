@@ -332,7 +332,7 @@ def test_a_run_that_an_older_version_rendered_is_refused(
         lambda: record.write_text(json.dumps({"version": 0, "date": "2026-01-01"})),
     ):
         damage()
-        with pytest.raises(PotstillError, match="rendered conversations in another way.*--fresh"):
+        with pytest.raises(PotstillError, match=r"rendered conversations in another way.*--fresh"):
             pipeline_runs.run(values, out)
 
 

@@ -13,12 +13,8 @@ from torch import nn
 
 from potstill.errors import PotstillError
 from potstill.models import gguf
-<<<<<<< HEAD
-from potstill.models.checked import checked_network, checked_tokenizer
-from potstill.models.conversation import Conversation, with_defaults
-=======
 from potstill.models.checked import checked_network, checked_tokenizer, one_sentence
->>>>>>> h-weights
+from potstill.models.conversation import Conversation, with_defaults
 from potstill.models.files import check_directory
 from potstill.models.head import Head
 from potstill.models.head_form import learnt_form, stated_form
