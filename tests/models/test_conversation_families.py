@@ -115,7 +115,7 @@ def test_a_base_models_prompt_begins_as_its_tokenizer_says_and_does_not_end(
 
 @pytest.mark.parametrize(
     ("kind", "which"),
-    [(f, which) for f in FAMILIES for which in ("plain", "reasoned") if f.replies.get(which)],
+    [(f, which) for f in FAMILIES for which, text in f.replies.items() if text is not None],
     ids=str,
 )
 def test_a_reply_is_the_text_that_is_written_by_hand(kind: Family, which: str) -> None:

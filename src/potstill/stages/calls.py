@@ -29,6 +29,12 @@ def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, A
         answers.setdefault(row.prompt_id, []).append(row)
     if not any(row.calls for rows in answers.values() for row in rows):
         return None
+    if not student.conversation.reads_calls:
+        job.progress.note(
+            "evaluate: calls of tools are not scored: the student's chat template does not write "
+            "their arguments as JSON, so that they cannot be read back"
+        )
+        return None
     asked, ids = _fitting(job, student, list(answers.values()))
     if not ids:
         return None

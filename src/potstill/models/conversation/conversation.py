@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date as Date
 from functools import cached_property
 from typing import Any, Literal
 
 from potstill.errors import PotstillError
 from potstill.models.conversation import layout
+from potstill.models.conversation.calls import (
+    ANY_TOOLS,
+    CallForm,
+    Calling,
+    CallReader,
+    call_reader,
+    calling,
+)
 from potstill.models.conversation.layout import Frame
 from potstill.models.conversation.spelling import Controls
 from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
@@ -118,7 +127,7 @@ class Conversation:
         """Return the text that precedes an answer."""
         if self.template is None:
             return "\n".join(map(message_text, messages)) + "\n"
-        return self.template.render(messages, tools=tools, generate=True)
+        return self.template.render(self._called(messages, tools), tools=tools, generate=True)
 
     def prompt_ids(self, messages: Messages, tools: Tools | None = None) -> tuple[int, ...]:
         """Return the ids that precede an answer; control tokens that a message spells are text."""
@@ -140,10 +149,22 @@ class Conversation:
         Its turn's end is among them where the answer is `whole`. Raises PotstillError where the
         template cannot lay this answer out.
         """
-        mark = self.controls.mark_for(messages, tools, reply.text, reply.reasoning)
+        calls = _calls_of(reply, self.name)
+        mark = self.controls.mark_for(messages, tools, reply.text, reply.reasoning, calls)
         hidden, hidden_tools = self._hidden(messages, tools, mark)
         prompt = self.prompt_text(hidden, hidden_tools)
         thought = reply.reasoning if reasoning == "keep" and reply.reasoning else ""
+        if calls:
+            said = self._calling(
+                hidden,
+                prompt,
+                self.controls.hidden(
+                    {"text": reply.text, "reasoning": thought, "calls": calls}, mark
+                ),
+                hidden_tools,
+            )
+            ids = self._behind(prompt, said.said + (said.end if whole else ""), mark)
+            return (*ids, self.stop_ids[0]) if whole and not said.end else ids
         frame = self._frame(hidden, prompt, hidden_tools, reasoned=bool(thought))
         text = frame.opening
         if thought:
@@ -156,12 +177,27 @@ class Conversation:
             ids = (*ids, self.stop_ids[0])
         return ids
 
-    def read(self, ids: Sequence[int]) -> Reply:
-        """Return what a model says with ids that it wrote behind a prompt; stops are left out."""
+    @property
+    def reads_calls(self) -> bool:
+        """Whether calls of tools can be told in what a model wrote."""
+        return self._call_reader is not None
+
+    def read(self, ids: Sequence[int], *, tools: bool = False) -> Reply:
+        """Return what a model says with ids that it wrote behind a prompt; stops are left out.
+
+        `tools` tells whether some were on offer: a call without a mark of its own is one only then.
+        """
         kept = list(ids)
         while kept and kept[-1] in self.stop_ids:
             kept.pop()
         text = self.controls.decode(kept)
+        if self._call_reader is None or not (tools or self._call_reader.marked):
+            return self._read_words(text)
+        words, calls = self._call_reader.apart(text)
+        said = self._read_words(words)
+        return replace(said, tool_calls=json.dumps(calls, ensure_ascii=False)) if calls else said
+
+    def _read_words(self, text: str) -> Reply:
         for frame in self._reasoned:
             opening, close = self._core(frame.opening), self._core(frame.between)
             inside = _after(text, opening)
@@ -241,13 +277,57 @@ class Conversation:
         make = layout.reasoned_frame if reasoned else layout.plain_frame
         return make(self.template, messages, prompt, tools)
 
+    def _called(self, messages: Messages, tools: Tools | None) -> Messages:
+        """Return messages whose calls are in the form that the template takes."""
+        if self.template is None or not any(m.get("tool_calls") for m in messages):
+            return messages
+        return self._call_form.applied(messages)
+
+    def _calling(
+        self,
+        messages: Messages,
+        prompt: str,
+        reply: Mapping[str, Any],
+        tools: Tools | None,
+    ) -> Calling:
+        """Return how the template writes a reply that calls tools."""
+        if self.template is None:
+            raise PotstillError(
+                f"{self.name} has no chat template that writes calls of tools, and there are "
+                "some; leave out the rows that call tools, or take a model with a template"
+            )
+        form = self._call_form
+        *before, last = form.applied([*messages, {"tool_calls": reply["calls"]}])
+        formed = {**reply, "calls": last["tool_calls"]}
+        stops = self.stop_ids
+        return calling(self.template, self.controls, stops, before, prompt, formed, tools)
+
+    @cached_property
+    def _call_form(self) -> CallForm:
+        """In which form the template takes calls; raises PotstillError where it writes none."""
+        assert self.template is not None
+        return CallForm.of(self.template, ANY_TOOLS)
+
+    @cached_property
+    def _call_reader(self) -> CallReader | None:
+        if self.template is None:
+            return None
+        prompt = self.prompt_text(layout.PROBE, ANY_TOOLS)
+        empty = {"text": "", "reasoning": ""}
+        return call_reader(
+            lambda calls: self._calling(layout.PROBE, prompt, {**empty, "calls": calls}, ANY_TOOLS),
+            self.controls,
+            self._plain.opening,
+        )
+
     def _hidden(
         self, messages: Messages, tools: Tools | None, mark: str
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
         """Return messages and tools in which spelled control tokens are marked, but for roles."""
         hide = self.controls.hidden
         hidden = [{**hide(dict(m), mark), "role": m["role"]} for m in messages]
-        return hidden, None if tools is None else [hide(dict(tool), mark) for tool in tools]
+        hidden_tools = None if tools is None else [hide(dict(tool), mark) for tool in tools]
+        return list(map(dict, self._called(hidden, hidden_tools))), hidden_tools
 
     def _prompt(self, text: str, mark: str) -> tuple[int, ...]:
         ids = self.controls.encode(text, mark)
@@ -284,6 +364,30 @@ class Conversation:
             "for the answer alone decode to its text; take a model whose template ends the prompt "
             "with a control token or a line break"
         )
+
+
+def _calls_of(reply: Reply, name: str) -> list[dict[str, Any]]:
+    """Return a reply's calls.
+
+    Raises PotstillError where its JSON is no list of them, or arguments are no object.
+    """
+    if not reply.tool_calls:
+        return []
+    try:
+        calls = json.loads(reply.tool_calls)
+        functions = [call["function"] for call in calls]
+        well = isinstance(calls, list) and all(
+            isinstance(f["name"], str) and f["name"] and isinstance(f["arguments"], Mapping)
+            for f in functions
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):
+        well = False
+    if not well:
+        raise PotstillError(
+            f"a reply's tool_calls for {name} must be a JSON list of functions with a name and an "
+            "object of arguments; leave out the rows that hold other calls"
+        )
+    return list(calls)
 
 
 def _some(stops: tuple[int, ...], name: str) -> tuple[int, ...]:

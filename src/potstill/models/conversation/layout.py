@@ -20,7 +20,7 @@ from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
 ASKED, SAID, THOUGHT, NEXT = ("qzaskedqz", "qzsaidqz", "qzthoughtqz", "qznextqz")
 PROBE: Messages = ({"role": "user", "content": ASKED},)
 # Names under which templates read a message's reasoning.
-_FIELDS = ("reasoning_content", "thinking", "reasoning")
+FIELDS = ("reasoning_content", "thinking", "reasoning")
 # How reasoning is written where a template has no way of its own.
 _OPEN, _CLOSE = "<think>\n", "\n</think>\n\n"
 # What opens and what closes, in the ways that families spell a pair of marks.
@@ -54,7 +54,7 @@ def plain_frame(
 ) -> Frame:
     """Return what stands before an answer without reasoning: the end of what the prompt opened."""
     head, _ = split(template, _answered(template, messages, {"content": SAID}, tools))
-    opened, plain = _apart(prompt, head)
+    opened, plain = apart(prompt, head)
     if not opened.strip():
         return Frame(plain)
     if plain.strip():
@@ -77,13 +77,13 @@ def reasoned_frame(
         before, found, behind = text.partition(THOUGHT)
         # A template that knows only text prints parts of content as Python does.
         if found and behind.count(SAID) == 1 and "[{'type'" not in before:
-            opened, opening = _apart(prompt, before)
+            opened, opening = apart(prompt, before)
             if opened.strip():
                 raise _closed(template)
             return Frame(opening, behind.partition(SAID)[0])
     # The template takes reasoning out of what was said, or does not know any.
     head, _ = split(template, _answered(template, messages, {"content": SAID}, tools))
-    opened, plain = _apart(prompt, head)
+    opened, plain = apart(prompt, head)
     if not opened.strip():
         generated = prompt[_shared(prompt, template.render(messages, tools=tools)) :]
         if _OPEN.strip() in generated:  # it is opened and closed before any answer
@@ -116,17 +116,20 @@ def end_of(last: str, middle: str, controls: Controls, stop_ids: Sequence[int]) 
     shared = last[: _shared(last, middle)]
     in_shared = list(controls.pattern.finditer(shared))
     in_last = list(controls.pattern.finditer(last))
-    chosen = next((m for m in in_shared if m[0] in stops), in_shared[-1] if in_shared else None)
+    chosen = next((m for m in in_shared if m[0] in stops), None)
+    ahead = middle[len(shared) :]
+    following = controls.pattern.match(ahead.lstrip())
+    if following is not None and following[0] not in stops:
+        following = None
+    if chosen is None and following is not None and not last[len(shared) :].strip():
+        return shared + ahead[: len(ahead) - len(ahead.lstrip())] + following[0]
+    if chosen is None and in_shared:
+        chosen = in_shared[-1]
     if chosen is None:
         chosen = next((m for m in in_last if m[0] in stops), in_last[0] if in_last else None)
     if chosen is not None:
         return last[: chosen.end()]
-    if last.strip():
-        return last.rstrip()
-    following = controls.pattern.match(middle.lstrip())
-    if following is not None and following[0] in stops:
-        return middle[: len(middle) - len(middle.lstrip())] + following[0]
-    return None
+    return last.rstrip() if last.strip() else None
 
 
 def behind(
@@ -169,7 +172,7 @@ def _reasoned_messages() -> list[dict[str, Any]]:
     """Return an answer with reasoning in every form that templates read it in."""
     answer = {"type": "text", "text": SAID}
     return [
-        {"content": SAID, **dict.fromkeys(_FIELDS, THOUGHT)},
+        {"content": SAID, **dict.fromkeys(FIELDS, THOUGHT)},
         {"content": [{"type": "thinking", "thinking": THOUGHT}, answer]},
         {
             "content": [
@@ -180,7 +183,7 @@ def _reasoned_messages() -> list[dict[str, Any]]:
     ]
 
 
-def _apart(prompt: str, head: str) -> tuple[str, str]:
+def apart(prompt: str, head: str) -> tuple[str, str]:
     """Return what the prompt has of an answer that `head` lacks, and the other way round."""
     shared = _shared(prompt, head)
     return prompt[shared:], head[shared:]

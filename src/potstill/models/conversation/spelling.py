@@ -80,7 +80,7 @@ class Controls:
         if isinstance(value, str):
             return self.pattern.sub(lambda m: m[0][0] + mark + m[0][1:], value)
         if isinstance(value, Mapping):
-            return {key: self.hidden(item, mark) for key, item in value.items()}
+            return {self.hidden(key, mark): self.hidden(item, mark) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.hidden(item, mark) for item in value]
         return value
@@ -166,7 +166,8 @@ def _strings(value: Any) -> Iterable[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
+        for key, item in value.items():
+            yield from _strings(key)
             yield from _strings(item)
     elif isinstance(value, list | tuple):
         for item in value:
