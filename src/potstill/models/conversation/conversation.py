@@ -21,7 +21,7 @@ from potstill.models.conversation.calls import (
 from potstill.models.conversation.layout import Frame
 from potstill.models.conversation.spelling import Controls
 from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
-from potstill.text.tool_calls import message_text
+from potstill.text.tool_calls import message_text, spelled
 
 # Bumped when the same messages would become other ids: what older runs stored is not theirs then.
 VERSION = 1
@@ -186,7 +186,7 @@ class Conversation:
             return self._read_words(text)
         words, calls = self._call_reader.apart(text)
         said = self._read_words(words)
-        return replace(said, tool_calls=json.dumps(calls, ensure_ascii=False)) if calls else said
+        return replace(said, tool_calls=spelled(calls)) if calls else said
 
     def _read_words(self, text: str) -> Reply:
         for frame in self._reasoned:
