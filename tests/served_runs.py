@@ -11,7 +11,7 @@ import torch
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.targets import LikeliestTokens
-from potstill.job import Job, Text
+from potstill.job import Job
 from potstill.losses.divergence import Divergence
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
@@ -19,6 +19,7 @@ from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.rundir import RunDir
+from potstill.work.corpus import Text
 from scoring_server import COUNT
 
 

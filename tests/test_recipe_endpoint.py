@@ -114,7 +114,7 @@ def test_without_one_the_teacher_has_weights() -> None:
         (
             ["teacher.endpoint=null", "curate.reasoning=leave_out"],
             "curate.reasoning leave_out needs a teacher that gives text alone: one with weights is "
-            "learnt from token by token, reasoning included; set it to train",
+            "learnt from token by token, reasoning included; set it to keep",
         ),
         (
             ["teacher.revision=main"],

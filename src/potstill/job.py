@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import date
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,17 +17,16 @@ from potstill.collect.calls.exchanges import require_terms
 from potstill.collect.calls.reading import Log, read_calls
 from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
-from potstill.curate.reasoning import answer_of, reasoning_of, split_trace
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
-from potstill.exchanges.exchange import Exchange, Message
+from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
-from potstill.models.conversation import VERSION, Conversation, Reply
+from potstill.models.conversation import Conversation
 from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.head import Head
-from potstill.models.load import context_length, head_of, load, load_conversation, locate
+from potstill.models.load import head_of, load, load_conversation, locate
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.models.precision import resolve_device, resolve_dtype
@@ -41,17 +39,9 @@ from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
-from potstill.text.tool_calls import spelled
-
-
-@dataclass(frozen=True)
-class Text:
-    """One exchange in the student's ids; `unchanged` where these are the teacher's, one to one."""
-
-    exchange: Exchange
-    prompt_ids: tuple[int, ...]
-    response_ids: tuple[int, ...]
-    unchanged: bool
+from potstill.text.reasoning import answer_of
+from potstill.work.corpus import Text, tokenised
+from potstill.work.spoken import spoken_since
 
 
 class Job:
@@ -387,68 +377,6 @@ def held_out_sampling(recipe: Recipe, *, greedy: bool) -> Sampling:
         max_tokens=recipe.evaluate.max_tokens,
         seed=recipe.seed,
     )
-
-
-def tokenised(row: Exchange, spoken: Conversation, reasoning: Literal["keep", "leave_out"]) -> Text:
-    """Return an exchange in the ids of who learns it, ended where the teacher ended.
-
-    Raises PotstillError where the chat template cannot lay it out.
-    """
-    reply = reply_in(row)
-    tools = row.tool_list
-    response = spoken.reply_ids(
-        row.messages, reply, tools, reasoning=reasoning, whole=row.finish_reason == "stop"
-    )
-    return Text(row, spoken.prompt_ids(row.messages, tools), response, unchanged=False)
-
-
-def reply_in(row: Exchange) -> Reply:
-    """Return what an exchange says, its reasoning apart wherever it stands."""
-    trace = split_trace(row.response)
-    text = trace.answer if trace.closed_at else row.response
-    return Reply(text, reasoning_of(row) or None, row.tool_calls)
-
-
-def reply_of(message: Message) -> Reply:
-    """Return what an assistant's message in a talk says."""
-    content = str(message.get("content") or "")
-    trace = split_trace(content)
-    calls = message.get("tool_calls")
-    text = trace.answer if trace.closed_at else content
-    return Reply(text, trace.reasoning or None, spelled(calls) if calls else None)
-
-
-def fitting(texts: Sequence[Text], student: LoadedModel) -> tuple[list[Text], int]:
-    """Return the texts that a student can read at once, and how many others there are.
-
-    Raises PotstillError where there are only others.
-    """
-    room = context_length(student)
-    kept = [t for t in texts if len(t.prompt_ids) + len(t.response_ids) <= room]
-    if texts and not kept:
-        raise PotstillError(
-            f"all {len(texts)} answers are longer than the {room:,} tokens that the student reads "
-            "at once; shorten prompts and answers, or take a student with a longer context"
-        )
-    return kept, len(texts) - len(kept)
-
-
-def spoken_since(run: RunDir) -> str:
-    """Return the day on which a run began to speak, which its chat templates write throughout.
-
-    Raises PotstillError for a run whose prompts an older potstill rendered in another way.
-    """
-    known = run.done("conversation")
-    if known is None and run.done("prompts") is None and run.done("teacher") is None:
-        known = {"version": VERSION, "date": date.today().isoformat()}
-        run.finish("conversation", known)
-    if known is None or known.get("version") != VERSION:
-        raise PotstillError(
-            f"{run.root} was begun by a version of potstill that rendered conversations in another "
-            "way, so that what it has stored would not fit what is trained now; finish it with "
-            "that version, or start over with --fresh"
-        )
-    return str(known["date"])
 
 
 def record(value: Any) -> dict[str, Any]:

@@ -128,6 +128,7 @@ def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
             for trial in done["trials"]
             if not trial["taken"]
         ],
+        "ids_dropped": done.get("ids_dropped") or {},
         "ffn_channels": widths.get("ffn_channels"),
         "kv_heads": widths.get("kv_heads"),
     }

@@ -91,7 +91,7 @@ def test_every_filter_drops_its_own_and_the_first_reason_stands() -> None:
         "f": "repetition: ends in a loop",
         "g": "language: in de",
         "h": "contaminated: 13 words of an evaluation set",
-        "i": "verify: no allowed label",
+        "i": "verify: no allowed label, or several",
         "j": "duplicate: as a",
         "k": "",
         "l": "near_duplicate: like k",

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.curate.verify import last_number, verifier
+from potstill.curate.verify import verifier
 from potstill.errors import PotstillError
 from potstill.recipe import VerifyConfig
+from potstill.text.values import last_number
 
 SCHEMA = {
     "type": "object",
@@ -98,9 +99,15 @@ def test_numbers(answer: str, gold: str | None, tolerance: float, expected: obje
         ('"no"', None, True),
         ("NO\n", "no", True),
         ("no", "yes", "another label"),
-        ("maybe", None, "no allowed label"),
-        ("yes, since", "yes", "no allowed label"),
-        ("", None, "no allowed label"),
+        ("maybe", None, "no allowed label, or several"),
+        ("yes, since", "yes", True),
+        ("**Yes**", "yes", True),
+        ("The answer is yes.", "yes", True),
+        ("<think>no?</think>Yes", "yes", True),
+        ("yes or no", "yes", "no allowed label, or several"),
+        ("This is not a yes.", None, "no allowed label, or several"),
+        ("<think>yes", None, "no allowed label, or several"),
+        ("", None, "no allowed label, or several"),
     ],
 )
 def test_labels(answer: str, gold: str | None, expected: object) -> None:
@@ -117,8 +124,11 @@ def test_labels(answer: str, gold: str | None, expected: object) -> None:
         ('{"people": 10}', None, "JSON against the schema's required"),
         ('{"city": "Lima", "people": -1}', None, "JSON against the schema's minimum"),
         ('{"city": "Lima", "mayor": "?"}', None, "JSON against the schema's additionalProperties"),
-        ('```json\n{"city": "Lima"}\n```', None, "JSON inside a code fence"),
-        ('{"city": "Lima"} I hope', None, "no JSON"),
+        ('```json\n{"city": "Lima"}\n```', None, "not bare JSON: in a code fence"),
+        ('Here:\n```json\n{"city": "Lima"}\n```', None, "not bare JSON: in a code fence"),
+        ('{"city": "Lima"} I hope', None, "not bare JSON: text around it"),
+        ('```json\n{"city": "Lima"}\n```', '{"city": "Oslo"}', "another value"),
+        ('<think>{"city": "Oslo"}</think>\n{"city": "Lima"}', '{"city": "Lima"}', True),
         ("{'city': 'Lima'}", None, "no JSON"),
         ("NaN", None, "no JSON"),
         ("[" * 100_000, None, "no JSON"),
@@ -156,6 +166,9 @@ def test_exact() -> None:
     config = VerifyConfig(kind="exact")
     assert verdict(config, " New\nYork.", "new york") is True
     assert verdict(config, "-5", "5") == "another answer"
+    assert verdict(config, "x²", "x2") == "another answer"
+    assert verdict(config, "**Answer:** New York!", "New York") is True
+    assert verdict(config, "<think>York</think>New York", "New York") is True
     assert verdict(config, "York", None) is None
 
 
@@ -175,8 +188,8 @@ def test_exact() -> None:
             {"a": '{"people": 1}'},
             "1 of 1 gold answers are not JSON that fits",
         ),
-        (VerifyConfig(kind="label", labels=("yes", "Yes.")), None, "differ only in case"),
-        (VerifyConfig(kind="label", labels=("yes", " ")), None, "holds a blank label"),
+        (VerifyConfig(kind="label", labels=("yes", "Yes.")), None, "which are one label"),
+        (VerifyConfig(kind="label", labels=("yes", " ")), None, "without a letter or digit"),
     ],
 )
 def test_settings_that_cannot_work(

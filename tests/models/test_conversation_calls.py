@@ -231,7 +231,7 @@ def test_calls_read_back(kind: Family) -> None:
     talk = conversation(kind.name)
     for arguments in ({"q": "fox"}, {}, {"a": [1, {"b": None}], "c": 'say "}" \n'}):
         reply = Reply("", tool_calls=json.dumps([call("look_up", **arguments)]))
-        read = talk.read(talk.reply_ids([USER], reply, TOOLS))
+        read = talk.read(talk.reply_ids([USER], reply, TOOLS), tools=True)
         assert bare(read.tool_calls) == [{"name": "look_up", "arguments": arguments}]
         assert read.text == ""
         assert read.reasoning is None
@@ -241,7 +241,7 @@ def test_calls_read_back(kind: Family) -> None:
 def test_what_a_teacher_called_is_told_apart(kind: Family) -> None:
     talk = conversation(kind.name)
     for heard in (h for h in kind.heard if h.get("call")):
-        read = talk.read(written(kind, heard["raw"]))
+        read = talk.read(written(kind, heard["raw"]), tools=True)
         assert bare(read.tool_calls) == [CALL["function"]]
         assert (read.text, read.reasoning) == ("", heard.get("reasoning"))
 
@@ -252,7 +252,7 @@ def test_words_and_reasoning_and_two_calls_read_back(name: str) -> None:
     calls = [call(q="fox"), call("find", "call00002", q="owl")]
     thought = None if name in ("Qwen 2.5", "Qwen 3 not thinking") else "why"
     reply = Reply("Let me look.", reasoning=thought, tool_calls=json.dumps(calls))
-    read = talk.read(talk.reply_ids([USER], reply, TOOLS))
+    read = talk.read(talk.reply_ids([USER], reply, TOOLS), tools=True)
     assert bare(read.tool_calls) == [c["function"] for c in calls]
     assert (read.text, read.reasoning) == ("Let me look.", thought)
 
@@ -265,7 +265,7 @@ def test_an_answer_that_tells_of_a_call_is_none(kind: Family) -> None:
         'Use <tool_call>\n{"name": "look", "arguments": {"q": "fox"}}\n</tool_call> for it.',
         '[TOOL_CALLS][{"name": "look", "arguments": {"q": "fox"}, "id": "call00001"}]',
     ):
-        read = talk.read(talk.reply_ids([USER], Reply(answer)))
+        read = talk.read(talk.reply_ids([USER], Reply(answer)), tools=True)
         assert read == Reply(answer)
 
 

@@ -15,8 +15,8 @@ from types import ModuleType
 import pytest
 
 from potstill.exchanges.overlap import overlap
-from potstill.exchanges.task_answers import AnswerForm
 from potstill.recipe import TaskConfig
+from potstill.text.answers import AnswerForm
 
 TOOLS = Path(__file__).parents[2] / "tools" / "tasks"
 DATA = resources.files("potstill").joinpath("data", "tasks")

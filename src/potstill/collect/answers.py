@@ -239,7 +239,7 @@ def _exchange(
     decision: TermsDecision,
 ) -> Exchange:
     prompt = question.prompt
-    reply = reply_of(teacher, completion.token_ids)
+    reply = reply_of(teacher, completion.token_ids, tools=prompt.tools is not None)
     return Exchange(
         exchange_id=completion.key,
         prompt_id=prompt.prompt_id,

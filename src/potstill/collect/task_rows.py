@@ -10,8 +10,8 @@ from potstill.collect.prompts import Known, is_blank, rows_and_prompts, value_of
 from potstill.collect.sources import Row
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import prompt_id_of
-from potstill.exchanges.task_answers import AnswerForm
 from potstill.recipe import PromptsConfig, TaskConfig
+from potstill.text.answers import AnswerForm
 
 
 def read_known(

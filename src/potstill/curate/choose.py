@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from potstill.curate.reasoning import generated_tokens
+from potstill.curate.spent import generated_tokens
 from potstill.exchanges.exchange import Exchange
 
 

@@ -19,7 +19,7 @@ from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingl
 from potstill.curate.extras import extra_package
 from potstill.curate.judge import Judge, refuse_partial_judge, scores
 from potstill.curate.language import require_languages
-from potstill.curate.reasoning import answer_of, generated_tokens
+from potstill.curate.spent import generated_tokens
 from potstill.curate.verify import Verdict, Verifier, verifier
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
@@ -222,7 +222,7 @@ def _verdicts(
 
 def _verdict(row: Exchange, right: Verifier, gold: str | None) -> Verdict:
     """Return whether an answer is right; a call of a tool is a step to one, which none can tell."""
-    return Verdict(None) if row.calls else right(answer_of(row), gold)
+    return Verdict(None) if row.calls else right(row.response, gold)
 
 
 def _refuse_unused_gold(

@@ -17,8 +17,6 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from potstill.curate.extras import extra_package
-from potstill.curate.normal import same_spacing
-from potstill.curate.reasoning import answer_of
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.overlap import (
     TEMPLATE_COUNT,
@@ -27,6 +25,8 @@ from potstill.exchanges.overlap import (
     shingles_of,
     words_of,
 )
+from potstill.text.forms import same_spacing
+from potstill.text.reasoning import answer_of
 from potstill.text.tool_calls import Call, calls_text, with_calls
 
 Hashes = NDArray[np.uint64]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 from potstill.curate.language import identified
-from potstill.curate.reasoning import answer_of
 from potstill.curate.refusal import refuses
 from potstill.curate.repetition import repetition
 from potstill.exchanges.exchange import Exchange
+from potstill.text.reasoning import answer_of
 from potstill.text.tool_calls import Flaw, calls_in, strings_in
 
 

@@ -191,6 +191,11 @@ class Shrink(Part):
     plain: Closeness | None = Field(description="Before healing.")
     healed: Closeness | None = Field(description="After healing, before any training.")
     rejected: list[Any] = Field(description="Other choices that were measured and not taken.")
+    ids_dropped: dict[str, int] = Field(
+        {},
+        description="Entries of the teacher's configs (suppressed words and such) that went with "
+        "the tokens they name, by field.",
+    )
     ffn_channels: int | None = Field(
         None, description="Feed-forward channels left in each block; null where all are."
     )

@@ -16,10 +16,11 @@ from pydantic import Field, FiniteFloat
 from potstill.errors import PotstillError
 from potstill.evaluate.parts import Estimate, Part
 from potstill.exchanges.overlap import words_of
-from potstill.exchanges.task_answers import Answer, AnswerForm, plain_text
 from potstill.recipe import TaskConfig
 from potstill.stats import equivalence
 from potstill.stats.bootstrap import RESAMPLES, Floats, quotient_interval, ratio_interval
+from potstill.text.answers import Answer, AnswerForm
+from potstill.text.forms import plain
 
 # A slice with fewer rows is shown, but is never called the worst.
 SMALLEST_SLICE = 20
@@ -206,11 +207,11 @@ def same_answer(one: Answer | None, other: Answer | None) -> bool:
 def same_value(one: Any, other: Any) -> bool:
     """Return whether two JSON values are equal.
 
-    Numbers are compared by value (2 is 2.0, but not true and not "2"), texts without case, extra
-    white space, outer quotes and a final full stop, objects whatever the order of their keys.
+    Numbers are compared by value (2 is 2.0, but not true and not "2"), texts in their plain form
+    (`potstill.text.forms`), objects whatever the order of their keys.
     """
     if isinstance(one, str) and isinstance(other, str):
-        return plain_text(one) == plain_text(other)
+        return plain(one) == plain(other)
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same_value(one[k], other[k]) for k in one)
     if isinstance(one, list) and isinstance(other, list):

@@ -43,6 +43,11 @@ class Prompt:
     tools: str | None = None
 
     @property
+    def turns(self) -> Turns:
+        """What a model is shown."""
+        return Turns(self.messages, self.tools)
+
+    @property
     def tool_list(self) -> list[Tool] | None:
         """The tools on offer, None where there are none."""
         return tool_list(self.tools)

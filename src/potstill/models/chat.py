@@ -13,9 +13,9 @@ def prompt_ids(model: LoadedModel, messages: Messages, tools: Tools | None = Non
     return list(model.conversation.prompt_ids(messages, tools))
 
 
-def reply_of(model: LoadedModel, ids: Sequence[int]) -> Reply:
-    """Return what a response says: answer, reasoning, tool calls."""
-    return model.conversation.read(ids)
+def reply_of(model: LoadedModel, ids: Sequence[int], *, tools: bool = False) -> Reply:
+    """Return what a response says: answer, reasoning, calls of tools where some were on offer."""
+    return model.conversation.read(ids, tools=tools)
 
 
 def response_text(model: LoadedModel, ids: Sequence[int]) -> str:

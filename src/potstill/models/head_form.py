@@ -26,7 +26,7 @@ TOLERANCE = 1e-4
 _ROUNDING = 1e-5
 # Two passes over the same ids may differ by the rounding of the weights' dtype, not by more.
 _PASSES = 0.1
-_POSITIONS = 8
+_POSITIONS = 4
 # Rows of the head that are in fp32 at once.
 _ROWS_AT_ONCE = 16384
 _SCALES = (
@@ -137,14 +137,18 @@ def _both_ends(network: Any, ids_1T: Tensor, ref: str) -> tuple[Tensor, Tensor]:
     weight_VD = getattr(network.get_output_embeddings(), "weight", None)
     if weight_VD is None or weight_VD.dim() != 2 or network.base_model is network:
         raise _refusal(network, ref, "its body and its output matrix cannot be told apart")
-    alone_TD = network.base_model(input_ids=ids_1T, use_cache=False).last_hidden_state[0]
-    alone_TD = alone_TD.to(weight_VD.dtype).float()
     with _tail_in_fp32(network) as seen:
         logits_TV = network(input_ids=ids_1T, use_cache=False).logits[0].float()
-    hidden_TD = seen.get("hidden", alone_TD)
-    if (hidden_TD - alone_TD).abs().max() > _PASSES * hidden_TD.abs().max():
+    if "hidden" in seen:
+        return seen["hidden"], logits_TV
+    # Some heads call a part of the body, or hand it more than ids: here it is read as potstill
+    # reads it.
+    hidden_TD = network.base_model(input_ids=ids_1T, use_cache=False).last_hidden_state[0]
+    hidden_TD = hidden_TD.to(weight_VD.dtype).float()
+    inside_TD = seen.get("inside", hidden_TD)
+    if (hidden_TD - inside_TD).abs().max() > _PASSES * inside_TD.abs().max():
         raise _refusal(network, ref, "its body computes something else when it is read alone")
-    return hidden_TD, logits_TV
+    return inside_TD, logits_TV
 
 
 @contextmanager
@@ -157,10 +161,11 @@ def _tail_in_fp32(network: Any) -> Iterator[dict[str, Tensor]]:
     seen: dict[str, Tensor] = {}
     output = network.get_output_embeddings()
 
-    def after_body(_: nn.Module, __: Any, result: Any) -> Any:
+    def after_body(_: nn.Module, args: Any, named: dict[str, Any], result: Any) -> Any:
         # Some bodies end in fp32; potstill keeps states in the compute dtype, as their heads do.
         hidden_1TD = result[0].to(output.weight.dtype).float()
-        seen["hidden"] = hidden_1TD[0]
+        handed = [value for value in (*args, *named.values()) if torch.is_tensor(value)]
+        seen["hidden" if len(handed) == 1 else "inside"] = hidden_1TD[0]
         if isinstance(result, tuple):
             return (hidden_1TD, *result[1:])
         result.last_hidden_state = hidden_1TD
@@ -173,7 +178,7 @@ def _tail_in_fp32(network: Any) -> Iterator[dict[str, Tensor]]:
     def after_head(_: nn.Module, __: Any, ___: Any) -> Tensor:
         return exact(seen["given"])
 
-    handles = [network.base_model.register_forward_hook(after_body)]
+    handles = [network.base_model.register_forward_hook(after_body, with_kwargs=True)]
     if output.weight.dtype != torch.float32:
         exact = _exact(output)
         handles.append(output.register_forward_pre_hook(before_head))

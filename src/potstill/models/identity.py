@@ -9,6 +9,8 @@ from typing import Any
 from blake3 import blake3
 from safetensors import safe_open
 
+from potstill.models.saved_form import without_old_names
+
 # What differs between two saves of the same model.
 _INCIDENTAL_CONFIG = {"transformers_version", "_name_or_path", "dtype", "torch_dtype"}
 
@@ -76,5 +78,6 @@ def _bytes_dtype() -> Any:
 
 def _config_bytes(path: Path) -> bytes:
     config = json.loads(path.read_text(encoding="utf-8"))
-    kept = {k: v for k, v in config.items() if k not in _INCIDENTAL_CONFIG}
+    stated = without_old_names(config)
+    kept = {k: v for k, v in stated.items() if k not in _INCIDENTAL_CONFIG}
     return json.dumps(kept, sort_keys=True).encode()

@@ -21,6 +21,7 @@ from potstill.models.head_form import learnt_form, stated_form
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.precision import resolve_device, resolve_dtype
+from potstill.models.saved_form import make_readable
 
 
 def locate(ref: str, *, revision: str | None = None) -> Path:
@@ -135,11 +136,15 @@ def trainable_copy(model: LoadedModel) -> LoadedModel:
 
 
 def save(model: LoadedModel, directory: Path) -> None:
-    """Write a model so that plain transformers loads it: safetensors, config, tokenizer."""
+    """Write a model so that plain transformers loads it: safetensors, config, tokenizer.
+
+    Both 5 and 4.57 do, or a README.md in the directory names the version that it needs.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     _state_ends(model)
     model.network.save_pretrained(directory)
     _stating(model).save_pretrained(directory)
+    make_readable(directory)
 
 
 def reidentified(model: LoadedModel, directory: Path) -> LoadedModel:

@@ -242,7 +242,7 @@ class CallsConfig(Section):
         "answered, or the service. Without it the terms are unknown.",
     )
     max_characters: int = Field(
-        100_000, ge=1, description="Leave out calls with more characters, prompt and response."
+        100_000, ge=1, description="Leave out calls with more characters: prompt, tools, response."
     )
     terms: TermsConfig = Field(TermsConfig(), description="Permission to use the outputs.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from potstill.recipe.section import Section
 
@@ -38,10 +38,10 @@ class VerifyConfig(Section):
 
     kind: Literal["none", "number", "label", "json", "exact"] = Field(
         "none",
-        description="`number`: the last number equals the gold one. `label`: the answer is one of "
-        "`labels`. `json`: it parses and fits `json_schema`. `exact`: it equals the gold answer "
-        "but for case and spacing. Where a gold answer is known, labels and JSON must equal it "
-        "too.",
+        description="`number`: the last number equals the gold one. `label`: the answer names one "
+        "of `labels`, as a task reads it. `json`: it is JSON with nothing around it and fits "
+        "`json_schema`. `exact`: it equals the gold answer but for case, spacing, Markdown and "
+        "punctuation at the ends. Where a gold answer is known, labels and JSON must equal it too.",
     )
     tolerance: float = Field(
         0.0, ge=0, description="Largest difference between a number and the gold one."
@@ -148,12 +148,17 @@ class CurateConfig(Section):
         "keep",
         description="Reasoning that comes before an answer (`<think>` and the like): part of what "
         "the student learns, laid out as its chat template does, or left out. It is never judged "
-        "as the answer.",
+        "as the answer. `train` is an older word for `keep`.",
     )
     judge: JudgeConfig = Field(JudgeConfig(), description="A model that scores answers.")
     examples: int = Field(
         5, ge=0, description="Exchanges named in the report for each reason to drop."
     )
+
+    @field_validator("reasoning", mode="before")
+    @classmethod
+    def _older_word(cls, value: Any) -> Any:
+        return "keep" if value == "train" else value
 
     @model_validator(mode="after")
     def _shortest_of_what(self) -> CurateConfig:

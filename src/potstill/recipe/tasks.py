@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from potstill.recipe.json_schema import schema_problem
+from potstill.recipe.plain import labels_problem
 from potstill.recipe.section import Section
 
 
@@ -19,7 +18,9 @@ class TaskConfig(Section):
         description="What an answer is: one of `labels`, one JSON object, or short text."
     )
     labels: tuple[str, ...] = Field(
-        (), description="The allowed labels, with `kind: label`; case and spacing do not count."
+        (),
+        description="The allowed labels, with `kind: label`; case, spacing and Markdown do not "
+        "count.",
     )
     json_schema: dict[str, Any] | str | None = Field(
         None,
@@ -81,23 +82,6 @@ class TaskConfig(Section):
     def _distinct_labels(self) -> None:
         if len(self.labels) < 2:
             raise ValueError("task.labels needs at least two labels with task.kind label; add them")
-        counts = Counter(plain_label(label) for label in self.labels)
-        if "" in counts:
-            raise ValueError("task.labels holds a label without a letter or digit; remove it")
-        repeated = [label for label in self.labels if counts[plain_label(label)] > 1]
-        if repeated:
-            raise ValueError(
-                f"task.labels holds {' and '.join(repeated)}, which are one label, since case, "
-                "spacing and punctuation at the ends do not count; rename one"
-            )
-
-
-def plain_label(text: str) -> str:
-    """Return a label without what tells no label from another.
-
-    Case, the encoding of accents, runs of white space, and everything at the ends that is
-    neither letter nor digit (quotes, full stops, emphasis) are put aside.
-    """
-    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    inner = [i for i, character in enumerate(words) if character.isalnum()]
-    return words[inner[0] : inner[-1] + 1] if inner else ""
+        problem = labels_problem(self.labels)
+        if problem is not None:
+            raise ValueError(f"task.labels {problem}")

@@ -235,6 +235,8 @@ def shrink(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
     if section.get("heal"):
         facts.append(("Healing", clean(str(section["heal"]))))
     facts += facts_of(section, (("calibration_tokens", "Calibration tokens", words.count),))
+    for field, count in (section.get("ids_dropped") or {}).items():
+        facts.append((f"Entries of {clean(str(field))} without a token", words.whole(count)))
     rejected = section.get("rejected") or []
     if rejected:
         facts.append(("Candidates tried and rejected", f"{len(rejected):,}"))

@@ -19,6 +19,7 @@ from potstill.shrink.joint import Axes, search_cut
 from potstill.shrink.search import search_blocks
 from potstill.shrink.sizes import sizes_of
 from potstill.shrink.streams import calibration_batches
+from potstill.shrink.token_ids import named_ids
 from potstill.shrink.trials import Measure, Trials, first_tokens, record
 from potstill.shrink.vocabulary import choose_tokens, is_bpe, merges_of
 from potstill.shrink.width import attentions, feed_forwards
@@ -130,8 +131,7 @@ def _given(
     """Return what the recipe numbers."""
     kept_tokens = None
     if config.vocabulary is not None and weight_V is not None:
-        merges = merges_of(teacher.tokenizer)
-        kept_tokens = tuple(choose_tokens(merges, weight_V, config.vocabulary))
+        kept_tokens = _Tokens(teacher, weight_V).kept(config.vocabulary)
     return Cut(
         blocks=tuple(sorted(config.blocks or ())),
         kept_tokens=kept_tokens,
@@ -195,14 +195,29 @@ def _axes(
         axes = replace(axes, blocks=tuple(inner))
     if _has("vocabulary", "vocabulary" in searched, weight_V is not None, progress):
         assert weight_V is not None
-        merges = merges_of(teacher.tokenizer)
-
-        def tokens(count: int) -> tuple[int, ...]:
-            assert weight_V is not None
-            return tuple(choose_tokens(merges, weight_V, count))
-
-        axes = replace(axes, tokens=tokens, least_tokens=max(1, len(merges.base())))
+        tokens = _Tokens(teacher, weight_V)
+        axes = replace(axes, tokens=tokens.kept, least_tokens=max(1, tokens.least))
     return axes
+
+
+class _Tokens:
+    """Which tokens stay, for any number of them."""
+
+    def __init__(self, teacher: LoadedModel, weight_V: Tensor) -> None:
+        named = named_ids(teacher.network)
+        self._forbidden = named.forbidden
+        self._merges = merges_of(teacher.tokenizer, {*named.must, *teacher.eos_ids})
+        self._weight_V = weight_V
+
+    @property
+    def least(self) -> int:
+        """How many must stay."""
+        return len(self._merges.base())
+
+    def kept(self, count: int) -> tuple[int, ...]:
+        """Return the ids that stay, of `count` tokens."""
+        forbidden = self._forbidden
+        return tuple(choose_tokens(self._merges, self._weight_V, count, forbidden=forbidden))
 
 
 def _has(axis: str, wanted: bool, there: bool, progress: Progress) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from potstill.errors import PotstillError
@@ -32,18 +33,27 @@ def pruned(teacher: LoadedModel, cut: Cut) -> tuple[LoadedModel, VocabularyMap |
             )
     vocabulary = None
     if cut.kept_tokens is not None:
+        eos_ids = _kept_ends(teacher, cut.kept_tokens)
         width = student.network.get_output_embeddings().weight.shape[0]
         tokenizer = trimmed_tokenizer(teacher.tokenizer, cut.kept_tokens)
         vocabulary = map_of(teacher.tokenizer, tokenizer, cut.kept_tokens, width)
         trim_network(student.network, cut.kept_tokens)
-        eos = {old: new for new, old in enumerate(cut.kept_tokens)}
-        conversation = teacher.conversation.with_tokenizer(
-            tokenizer, [eos[e] for e in teacher.conversation.stop_ids if e in eos]
-        )
         student = replace(
             student,
             tokenizer=tokenizer,
-            conversation=conversation,
-            eos_ids=tuple(eos[e] for e in teacher.eos_ids),
+            conversation=teacher.conversation.with_tokenizer(tokenizer, eos_ids),
+            eos_ids=eos_ids,
         )
     return student, vocabulary
+
+
+def _kept_ends(teacher: LoadedModel, kept: Sequence[int]) -> tuple[int, ...]:
+    """Return the student's numbers of the teacher's end tokens, all of which must be there."""
+    new_ids = {old: new for new, old in enumerate(kept)}
+    for end in teacher.eos_ids:
+        if end not in new_ids:
+            raise PotstillError(
+                f"token {end} ends the teacher's answers, and is not among the {len(kept)} tokens "
+                "that the student keeps; run shrink again"
+            )
+    return tuple(new_ids[end] for end in teacher.eos_ids)

@@ -18,6 +18,7 @@ from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
 from potstill.shrink.making import pruned
 from potstill.shrink.streams import calibration_batches
+from potstill.shrink.token_ids import dropped_ids
 from potstill.shrink.trials import Measure, as_student_reads
 
 
@@ -64,8 +65,23 @@ def shrink(
         "plain": plain,
         "healed": measure(student, vocabulary),
         "trials": trials,
+        "ids_dropped": _ids_dropped(teacher, cut, progress),
     }
     return Shrunk(student, vocabulary, cut, figures)
+
+
+def _ids_dropped(teacher: LoadedModel, cut: Cut, progress: Progress) -> dict[str, int]:
+    """Return how many entries of config fields went with the tokens that they name, and say so."""
+    if cut.kept_tokens is None:
+        return {}
+    dropped = dropped_ids(teacher.network, {old: new for new, old in enumerate(cut.kept_tokens)})
+    if dropped:
+        fields = ", ".join(f"{count} of {name}" for name, count in sorted(dropped.items()))
+        progress.note(
+            f"shrink: the student lacks tokens that the teacher's configs name, and was left "
+            f"without these entries: {fields}."
+        )
+    return dropped
 
 
 def healed(

@@ -20,22 +20,31 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import PotstillError
+from potstill.models.saved_form import tokenizer_form
 from potstill.models.vocabulary import VocabularyMap, pieces_of
+from potstill.shrink.token_ids import renumber, renumbered
 
 # Of ranks: the first merges are about equally frequent.
 _RANK_OFFSET = 1000
+# Of a student's tokens, how many may be there only to be forbidden.
+_MOST_FORBIDDEN = 1 / 20
 
 
 @dataclass(frozen=True)
 class Merges:
-    """The merge table of a BPE tokenizer, by token id: `parts[t]` are the pairs that make t."""
+    """The merge table of a BPE tokenizer, by token id: `parts[t]` are the pairs that make t.
+
+    `always` are tokens that must stay although a merge may make them: added and special ones, and
+    those that a config names.
+    """
 
     parts: dict[int, list[tuple[int, int]]]
     size: int
+    always: frozenset[int] = frozenset()
 
     def base(self) -> set[int]:
-        """Return the tokens that no merge makes."""
-        return set(range(self.size)) - self.parts.keys()
+        """Return the tokens that stay: those that no merge makes, and `always` with its parts."""
+        return set(range(self.size)) - self.parts.keys() | self.closed(self.always)
 
     def first_parts(self, width: int) -> Tensor:
         """Return first_V: the left part of each token's merge, itself where no merge makes it."""
@@ -63,9 +72,13 @@ def is_bpe(tokenizer: Any) -> bool:
     return bool(json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"] == "BPE")
 
 
-def merges_of(tokenizer: Any) -> Merges:
-    """Return the merge table; raises PotstillError where the tokenizer is not BPE."""
-    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+def merges_of(tokenizer: Any, must: Iterable[int] = ()) -> Merges:
+    """Return the merge table; `must` are ids that have to stay.
+
+    Raises PotstillError where the tokenizer is not BPE, or its numbers have gaps.
+    """
+    description = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = description["model"]
     if model["type"] != "BPE":
         raise PotstillError(
             f"shrink.vocabulary works on BPE tokenizers, and this one is {model['type']}; "
@@ -78,7 +91,14 @@ def merges_of(tokenizer: Any) -> Merges:
         made = ids.get(left + right)
         if made is not None:
             parts.setdefault(made, []).append((ids[left], ids[right]))
-    return Merges(parts, len(tokenizer))
+    named = {i for i in (*_tokenizer_ids(description), *tokenizer.all_special_ids) if i is not None}
+    beyond = {i for i in named if i >= len(tokenizer)}
+    if beyond:
+        raise PotstillError(
+            f"the tokenizer has {len(tokenizer)} tokens and numbers one of them {max(beyond)}: "
+            "shrink.vocabulary cannot trim numbers with gaps; remove it from the recipe"
+        )
+    return Merges(parts, len(tokenizer), frozenset(named | {i for i in must if i < len(tokenizer)}))
 
 
 def removal_cost(p_NV: Tensor, first_V: Tensor) -> Tensor:
@@ -108,12 +128,15 @@ def unseen_counts(merges: Merges, count_V: Tensor) -> Tensor:
     return expected_V * (count_V == 1).sum() / total if total > 0 else expected_V
 
 
-def choose_tokens(merges: Merges, weight_V: Tensor, count: int) -> list[int]:
+def choose_tokens(
+    merges: Merges, weight_V: Tensor, count: int, *, forbidden: Sequence[int] = ()
+) -> list[int]:
     """Return the ids of `count` tokens to keep, in order: base tokens, then by weight.
 
     `weight_V` says how much the job's text needs each token. A token comes with the parts of
-    its merges, and is passed over where they no longer fit. Raises PotstillError where `count`
-    cannot hold the base tokens.
+    its merges, and is passed over where they no longer fit. `forbidden` tokens go before the
+    others where they are few: only a token that is there can be forbidden, and its text would
+    otherwise be spelled in pieces. Raises PotstillError where `count` cannot hold the base tokens.
     """
     kept = merges.base()
     if len(kept) > count:
@@ -121,7 +144,9 @@ def choose_tokens(merges: Merges, weight_V: Tensor, count: int) -> list[int]:
             f"shrink.vocabulary is {count}, but {len(kept)} tokens are made by no merge and must "
             "stay; ask for more"
         )
-    for token in torch.argsort(weight_V[: merges.size], descending=True, stable=True).tolist():
+    first = forbidden if len(forbidden) <= count * _MOST_FORBIDDEN else ()
+    by_weight = torch.argsort(weight_V[: merges.size], descending=True, stable=True).tolist()
+    for token in (*(t for t in first if t < merges.size), *by_weight):
         if token in kept:
             continue
         needed = merges.closed([token]) - kept
@@ -133,7 +158,10 @@ def choose_tokens(merges: Merges, weight_V: Tensor, count: int) -> list[int]:
 
 
 def trimmed_tokenizer(tokenizer: Any, kept: Sequence[int]) -> Any:
-    """Return a tokenizer of only the kept tokens, numbered anew in the old order."""
+    """Return a tokenizer of only the kept tokens, numbered anew in the order given.
+
+    Raises PotstillError where a token that the tokenizer's files name is not among them.
+    """
     from transformers import AutoTokenizer
 
     new_ids = {old: new for new, old in enumerate(kept)}
@@ -142,8 +170,17 @@ def trimmed_tokenizer(tokenizer: Any, kept: Sequence[int]) -> Any:
         tokenizer.save_pretrained(directory)
         file = directory / "tokenizer.json"
         description = json.loads(file.read_text(encoding="utf-8"))
+        missing = sorted(set(_tokenizer_ids(description)) - new_ids.keys())
+        if missing:
+            raise PotstillError(
+                f"tokenizer.json names token {missing[0]}, added or special, which is not of the "
+                f"{len(kept)} tokens that the student keeps; run shrink again"
+            )
         _renumber(description, new_ids)
         file.write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
+        file = directory / "tokenizer_config.json"
+        config = tokenizer_form(json.loads(file.read_text(encoding="utf-8")))
+        file.write_text(json.dumps(_config_form(config, new_ids), ensure_ascii=False), "utf-8")
         return AutoTokenizer.from_pretrained(directory)
 
 
@@ -163,16 +200,53 @@ def _renumber(description: dict[str, Any], new_ids: dict[int, int]) -> None:
     ]
     for special in _post_processor_tokens(description.get("post_processor")):
         special["ids"] = [new_ids[i] for i in special["ids"]]
+    for processor in _pair_processors(description.get("post_processor")):
+        for name in ("sep", "cls"):
+            token, old = processor[name]
+            processor[name] = [token, new_ids[old]]
+    padding = description.get("padding")
+    if padding:
+        padding["pad_id"] = new_ids[padding["pad_id"]]
 
 
-def _post_processor_tokens(processor: Any) -> list[dict[str, Any]]:
-    """Return the entries of a template post-processor that hold token ids."""
+def _config_form(config: dict[str, Any], new_ids: dict[int, int]) -> dict[str, Any]:
+    """Return a tokenizer_config.json with the ids renumbered that it may hold."""
+    decoder = config.get("added_tokens_decoder")
+    more = {}
+    if isinstance(decoder, dict):
+        kept = {int(i): token for i, token in decoder.items() if int(i) in new_ids}
+        more["added_tokens_decoder"] = {str(new_ids[i]): token for i, token in kept.items()}
+    return {**config, **renumbered(config, new_ids)[0], **more}
+
+
+def _tokenizer_ids(description: dict[str, Any]) -> list[int]:
+    """Return the ids that a tokenizer.json names outside its vocabulary and merges."""
+    processor = description.get("post_processor")
+    ids = [token["id"] for token in description["added_tokens"]]
+    ids += [i for special in _post_processor_tokens(processor) for i in special["ids"]]
+    ids += [pair[name][1] for pair in _pair_processors(processor) for name in ("sep", "cls")]
+    padding = description.get("padding")
+    return [*ids, padding["pad_id"]] if padding else ids
+
+
+def _processors(processor: Any) -> list[dict[str, Any]]:
+    """Return a post-processor, or those of a sequence of them."""
     if not processor:
         return []
     if processor["type"] == "Sequence":
-        return [s for p in processor["processors"] for s in _post_processor_tokens(p)]
-    special = processor.get("special_tokens")
-    return list(special.values()) if isinstance(special, dict) else []
+        return [s for p in processor["processors"] for s in _processors(p)]
+    return [processor]
+
+
+def _post_processor_tokens(processor: Any) -> list[dict[str, Any]]:
+    """Return the entries of template post-processors that hold token ids."""
+    found = [p.get("special_tokens") for p in _processors(processor)]
+    return [entry for special in found if isinstance(special, dict) for entry in special.values()]
+
+
+def _pair_processors(processor: Any) -> list[dict[str, Any]]:
+    """Return the post-processors that hold `sep` and `cls` as pairs of token and id."""
+    return [p for p in _processors(processor) if isinstance(p.get("sep"), list)]
 
 
 def map_of(tokenizer: Any, trimmed: Any, kept: Sequence[int], width: int) -> VocabularyMap:
@@ -189,7 +263,7 @@ def map_of(tokenizer: Any, trimmed: Any, kept: Sequence[int], width: int) -> Voc
 
 @torch.no_grad()
 def trim_network(network: Any, kept: Sequence[int]) -> None:
-    """Keep only the given rows of embedding and head, in place, and renumber special tokens."""
+    """Keep only the given rows of embedding and head, in place, and renumber what configs name."""
     index_K = torch.tensor(kept, device=network.device)
     embedding, head = network.get_input_embeddings(), network.get_output_embeddings()
     tied = head.weight is embedding.weight
@@ -202,14 +276,4 @@ def trim_network(network: Any, kept: Sequence[int]) -> None:
         head.bias = nn.Parameter(head.bias[index_K].clone())
     new_ids = {old: new for new, old in enumerate(kept)}
     network.config.get_text_config().vocab_size = len(kept)
-    for config in (network.config, network.generation_config):
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"):
-            _renumber_attribute(config, name, new_ids)
-
-
-def _renumber_attribute(config: Any, name: str, new_ids: dict[int, int]) -> None:
-    value = getattr(config, name, None)
-    if isinstance(value, int):
-        setattr(config, name, new_ids.get(value))
-    elif isinstance(value, list):
-        setattr(config, name, [new_ids[v] for v in value if v in new_ids])
+    renumber(network, new_ids)

@@ -27,6 +27,12 @@ def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, A
         answers.setdefault(row.prompt_id, []).append(row)
     if not any(row.calls for rows in answers.values() for row in rows):
         return None
+    if not student.conversation.reads_calls:
+        job.progress.note(
+            "evaluate: calls of tools are not scored: the student's chat template does not write "
+            "their arguments as JSON, so that they cannot be read back"
+        )
+        return None
     asked = [rows for rows in answers.values() if any(row.calls or row.tools for row in rows)]
     ids = [prompt_ids(student, rows[0].messages, rows[0].tool_list) for rows in asked]
     config = job.recipe.evaluate

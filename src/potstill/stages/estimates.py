@@ -12,7 +12,7 @@ from potstill.collect.served.pending import Estimate, estimate, reading_estimate
 from potstill.collect.served.reading_log import PROBE
 from potstill.durable import read_lines
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Message, prompt_id_of
+from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import EndpointConfig, Recipe
 from potstill.rundir import readings_path
@@ -36,7 +36,7 @@ def server_estimates(recipe: Recipe, run: Path) -> list[tuple[str, Estimate]]:
     if endpoint.scores_text:
         # Of a server's own answers nobody knows which will come without log-probabilities.
         longest = recipe.collect.max_tokens
-        own = [(p.messages, longest) for p in plan.train for _ in range(recipe.collect.samples)]
+        own = [(p.turns, longest) for p in plan.train for _ in range(recipe.collect.samples)]
         texts = given if recipe.collect.answers_given else own
         found.append(("answers to read", reading_estimate(endpoint, texts, _have_been_read(run))))
     return found
@@ -72,7 +72,7 @@ def _asked(
     ]
 
 
-def _plan_and_given(recipe: Recipe) -> tuple[PromptPlan, Sequence[tuple[tuple[Message, ...], str]]]:
+def _plan_and_given(recipe: Recipe) -> tuple[PromptPlan, Sequence[tuple[Turns, str]]]:
     """Return the prompts, and the training answers that come in files with theirs."""
     calls = recipe.collect.calls
     if calls is None:
@@ -80,9 +80,9 @@ def _plan_and_given(recipe: Recipe) -> tuple[PromptPlan, Sequence[tuple[tuple[Me
         if not recipe.collect.gold:
             return plan, ()
         rows = told(recipe, plan).train
-        return plan, [(p.messages, p.gold) for p in rows if p.gold is not None]
+        return plan, [(p.turns, p.gold) for p in rows if p.gold is not None]
     log = read_calls(calls)
     plan = prompts_from_calls(log, recipe.prompts, seed=recipe.seed).plan
     train = {p.prompt_id for p in plan.train}
     used = [c for c in log.calls if prompt_id_of(c.ask.messages, c.ask.tools) in train]
-    return plan, [(call.ask.messages, call.answer.response) for call in used]
+    return plan, [(call.ask.turns, call.answer.response) for call in used]

@@ -9,7 +9,6 @@ from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.text_only import evaluate_on_text
 from potstill.job import Job
-from potstill.models.conversation import Conversation
 from potstill.models.loaded import LoadedModel
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
@@ -45,8 +44,7 @@ def evaluate_student(job: Job) -> dict[str, Any]:
 
 def _reader(student: LoadedModel) -> ReadCalls:
     """Return what reads the calls in a student's answers."""
-    conversation = Conversation.of(student.tokenizer, stop_ids=student.eos_ids, name="the student")
-    return lambda ids: conversation.read(ids).tool_calls
+    return lambda ids: student.conversation.read(ids, tools=True).tool_calls
 
 
 def _against_teacher(

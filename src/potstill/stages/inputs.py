@@ -10,13 +10,14 @@ from torch import Tensor
 from potstill.evaluate.fidelity import compare, response_nll
 from potstill.evaluate.text import HeldOut
 from potstill.exchanges.exchange import Exchange
-from potstill.job import Job, Text, fitting
+from potstill.job import Job
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
 from potstill.shrink.trials import Measure, first_tokens
 from potstill.shrink.vocabulary import merges_of, removal_cost, unseen_counts
+from potstill.work.corpus import Text, fitting
 
 # Positions of the job's text at which the cost of losing a token is measured.
 _COST_POSITIONS = 13_000

@@ -9,11 +9,12 @@ from typing import Literal
 from potstill.collect.prompts import PromptPlan
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
-from potstill.job import Job, Text, reply_of, tokenised
+from potstill.job import Job
 from potstill.models.adopt import differences, require_same_tokens
 from potstill.models.conversation import Conversation
 from potstill.models.load import load_conversation, stated_context
 from potstill.train.examples import TrainingExample
+from potstill.work.corpus import Text, reply_of, tokenised
 
 # Where a student made from the teacher, or learning from text, has nothing to take over.
 TOO_LONG, UNRENDERABLE = "too_long", "unrenderable"

@@ -14,11 +14,11 @@ from potstill.evaluate.payback import MachinePrice, Price, TokenPrice
 from potstill.evaluate.samples import choose, greedy_texts
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
-from potstill.exchanges.task_answers import AnswerForm
 from potstill.job import Job
 from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
+from potstill.text.answers import AnswerForm
 
 # Rows that a call's price is measured on where the others need no asking: as many as are decoded
 # at the same time, so that a call costs what it costs among all rows.

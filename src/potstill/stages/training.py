@@ -13,7 +13,7 @@ from potstill.collect.targets import training_spec
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
-from potstill.job import Job, Text, fitting, record
+from potstill.job import Job, record
 from potstill.models.load import context_length, locate, save
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
@@ -24,6 +24,7 @@ from potstill.terms.licences import licence_of
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets
+from potstill.work.corpus import Text, fitting
 
 _LONGER = "longer than what the student reads at once"
 

@@ -65,7 +65,7 @@ def only(row: dict[str, Any]) -> Answer | Reason:
         ({"role": "assistant", "tool_calls": [written(id="c1")]}, ""),
     ],
 )
-@pytest.mark.parametrize("finish", ["tool_calls", "stop", "function_call", None])
+@pytest.mark.parametrize("finish", ["tool_calls", "stop", "function_call", "TOOL_USE", None])
 def test_an_answer_that_calls_is_whole_with_its_text_and_its_call(message, text, finish) -> None:
     record = read_chat(chat(message, finish))
     assert record.ask == Ask((ASKED,), record.ask.sampling, TOOLS_TEXT)  # type: ignore[union-attr]
@@ -101,6 +101,20 @@ def test_parallel_calls_stay_in_order() -> None:
 )
 def test_calls_that_cannot_be_trained_have_a_reason(message, reason) -> None:
     assert only(chat(message)) is reason
+
+
+@pytest.mark.parametrize("finish", ["tool_calls", "function_call", "tool_use", " TOOL_CALLS"])
+def test_a_text_before_a_call_that_is_not_there_is_no_answer(finish) -> None:
+    assert only(chat(says("Let me look."), finish)) is Reason.CALL_NOT_STORED
+    bare = {"role": "assistant", "content": "Let me look."}
+    assert only(chat(bare, finish)) is Reason.CALL_NOT_STORED
+
+
+def test_tools_may_stand_beside_the_request() -> None:
+    row = {**chat(says(None, written())), "tools": TOOLS}
+    del row["request"]["tools"]
+    ask = read_chat(row).ask
+    assert isinstance(ask, Ask) and ask.tools == TOOLS_TEXT
 
 
 def test_a_text_that_ended_otherwise_needs_no_call() -> None:

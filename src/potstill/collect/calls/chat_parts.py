@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from potstill.collect.calls.call import Answer, Ask, Messages, Reason
+from potstill.collect.calls.tally import finish_word
 from potstill.collect.calls.values import as_dict, is_text, sampling_of
 from potstill.exchanges.exchange import Message
 from potstill.text.tool_calls import (
@@ -26,7 +27,6 @@ _REDACTED = "redacted-by-litellm"
 _CUT = re.compile(r"\(litellm_truncated skipped \d+ chars")
 _THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _FILTERED = ("content_filter", "safety")
-_ENDED_TO_CALL = ("tool_calls", "function_call", "tool_use")
 _RESULTS = ("tool", "function")
 _FLAWS = {
     Flaw.KIND: Reason.TOOL_KIND,
@@ -89,7 +89,7 @@ def answer_of_message(message: Mapping[str, Any], finish_reason: Any = None) -> 
     text = _text(message.get("content"))
     if isinstance(calls, Reason) or text is None:
         return calls if isinstance(calls, Reason) else Reason.NOT_TEXT
-    if finish in _ENDED_TO_CALL and not calls:
+    if finish_word(finish) == "tool_calls" and not calls:
         return Reason.CALL_NOT_STORED
     if not text.strip() and not calls and message.get("refusal"):
         return Reason.REFUSED

@@ -32,6 +32,7 @@ from potstill.collect.calls.values import (
     usage_of,
 )
 
+_TOOLS = ("tools", "functions")  # may stand beside a request instead of in it
 _MESSAGE = {"content", "tool_calls", "function_call"}  # what shows a message by itself
 _CHAT_CALLS = ("", "completion", "acompletion")  # LiteLLM's call types that hold a chat
 
@@ -117,6 +118,7 @@ def read_table(row: Values, prompt_column: str, response_column: str) -> Record:
 def _pair(row: Values) -> Record:
     request = as_dict(row["request"]) if "request" in row else row
     request = as_dict(request.get("body") or request)
+    request = {**{key: row[key] for key in _TOOLS if row.get(key)}, **request}
     response = structured(row.get("response"))
     ask = ask_of(request)
     if not isinstance(response, dict):

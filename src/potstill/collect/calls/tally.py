@@ -153,8 +153,8 @@ def _missing(used: Sequence[Call]) -> dict[str, int]:
             "finish_reason": call.answer.finish_reason,
             **{f"sampling.{key}": value for key, value in call.ask.sampling.items()},
         }
-        if call.answer.tool_calls is not None:
-            # What calls no tool may have been offered none.
+        if call.answer.tool_calls or any(m.get("tool_calls") for m in call.ask.messages):
+            # Where no tool is called none may have been on offer.
             known["tools"] = call.ask.tools
         counts.update(key for key, value in known.items() if value is None)
     return _by_count(counts)

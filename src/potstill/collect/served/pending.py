@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from blake3 import blake3
 
-from potstill.exchanges.exchange import Exchange, Message, Prompt, exchange_id_of
+from potstill.exchanges.exchange import Exchange, Prompt, Turns, exchange_id_of
 from potstill.models.conversation import Conversation
 from potstill.models.endpoint.budget import (
     Prices,
@@ -108,17 +108,17 @@ def estimate(
 
 
 def reading_estimate(
-    config: EndpointConfig, texts: Iterable[tuple[Sequence[Message], str | int]], done: int = 0
+    config: EndpointConfig, texts: Iterable[tuple[Turns, str | int]], done: int = 0
 ) -> Estimate:
-    """Return what having a server read (messages, answer) takes, but for `done` of them.
+    """Return what having a server read (what was asked, answer) takes, but for `done` of them.
 
     Tokens are counted at one for four characters; an answer that is not there yet is given by its
     length in tokens. Those left are taken to be the longest.
     """
     lengths = sorted(
-        likely_prompt_tokens(map(message_text, messages))
+        likely_prompt_tokens([*map(message_text, turns.messages), turns.tools or ""])
         + (answer if isinstance(answer, int) else likely_prompt_tokens([answer]))
-        for messages, answer in texts
+        for turns, answer in texts
     )[done:]
     return _estimate(config, len(lengths), Tokens(sum(lengths), len(lengths)))
 

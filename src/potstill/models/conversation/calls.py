@@ -16,6 +16,21 @@ from potstill.models.conversation.spelling import Controls
 from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
 
 Call = Mapping[str, Any]
+# A tokenizer may have a template of its own for where tools are on offer.
+ANY_TOOLS: Tools = (
+    {
+        "type": "function",
+        "function": {
+            "name": "qztoolqz",
+            "description": "qz",
+            "parameters": {
+                "type": "object",
+                "properties": {"qz": {"type": "string", "description": "qz"}},
+                "required": ["qz"],
+            },
+        },
+    },
+)
 # A call that nobody makes, with an id as servers give them and one as the strictest template wants.
 _NAME, _KEY, _VALUE = "qzcallqz", "qzkeyqz", "qzvalueqz"
 _LONG_ID, _NINE_ID = "call_qzqzqzqzqzqzqz", "qzidqz000"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from potstill.errors import PotstillError
 from potstill.models.conversation import layout
 from potstill.models.conversation.calls import (
+    ANY_TOOLS,
     CallForm,
     Calling,
     CallReader,
@@ -176,13 +177,21 @@ class Conversation:
             ids = (*ids, self.stop_ids[0])
         return ids
 
-    def read(self, ids: Sequence[int]) -> Reply:
-        """Return what a model says with ids that it wrote behind a prompt; stops are left out."""
+    @property
+    def reads_calls(self) -> bool:
+        """Whether calls of tools can be told in what a model wrote."""
+        return self._call_reader is not None
+
+    def read(self, ids: Sequence[int], *, tools: bool = False) -> Reply:
+        """Return what a model says with ids that it wrote behind a prompt; stops are left out.
+
+        `tools` tells whether some were on offer: a call without a mark of its own is one only then.
+        """
         kept = list(ids)
         while kept and kept[-1] in self.stop_ids:
             kept.pop()
         text = self.controls.decode(kept, behind_control=self._behind_control)
-        if self._call_reader is None:
+        if self._call_reader is None or not (tools or self._call_reader.marked):
             return self._read_words(text)
         words, calls = self._call_reader.apart(text)
         said = self._read_words(words)
@@ -283,7 +292,7 @@ class Conversation:
         """Return messages whose calls are in the form that the template takes."""
         if self.template is None or not any(m.get("tool_calls") for m in messages):
             return messages
-        return CallForm.of(self.template, tools).applied(messages)
+        return self._call_form.applied(messages)
 
     def _calling(
         self,
@@ -298,20 +307,26 @@ class Conversation:
                 f"{self.name} has no chat template that writes calls of tools, and there are "
                 "some; leave out the rows that call tools, or take a model with a template"
             )
-        form = CallForm.of(self.template, tools)
+        form = self._call_form
         *before, last = form.applied([*messages, {"tool_calls": reply["calls"]}])
         formed = {**reply, "calls": last["tool_calls"]}
         stops = self.stop_ids
         return calling(self.template, self.controls, stops, before, prompt, formed, tools)
 
     @cached_property
+    def _call_form(self) -> CallForm:
+        """In which form the template takes calls; raises PotstillError where it writes none."""
+        assert self.template is not None
+        return CallForm.of(self.template, ANY_TOOLS)
+
+    @cached_property
     def _call_reader(self) -> CallReader | None:
         if self.template is None:
             return None
-        prompt = self.prompt_text(layout.PROBE)
+        prompt = self.prompt_text(layout.PROBE, ANY_TOOLS)
         empty = {"text": "", "reasoning": ""}
         return call_reader(
-            lambda calls: self._calling(layout.PROBE, prompt, {**empty, "calls": calls}, None),
+            lambda calls: self._calling(layout.PROBE, prompt, {**empty, "calls": calls}, ANY_TOOLS),
             self.controls,
             self._plain.opening,
         )

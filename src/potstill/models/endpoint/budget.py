@@ -13,6 +13,7 @@ _MESSAGE_TOKENS = 32
 # What a server may add to a prompt where tools are on offer.
 _TOOLS_TOKENS = 1024
 _CHARACTERS_A_TOKEN = 4
+_SAID = ("content", "name", "tool_call_id")  # what a template may write of a message
 
 Verdict = Literal["go", "wait", "stop"]
 
@@ -57,7 +58,8 @@ def most_prompt_tokens(
 
     Calls and tools count as JSON in its longest usual form: indented, all but ASCII escaped.
     """
-    lengths = [len((m.get("content") or "").encode("utf-8", "surrogatepass")) for m in messages]
+    texts = ["".join(str(m.get(key) or "") for key in _SAID) for m in messages]
+    lengths = [len(text.encode("utf-8", "surrogatepass")) for text in texts]
     calls = [_longest_json(m["tool_calls"]) for m in messages if m.get("tool_calls")]
     offered = _longest_json(tools) + _TOOLS_TOKENS if tools else 0
     spoken = sum(lengths) + _MESSAGE_TOKENS * (len(lengths) + len(calls))

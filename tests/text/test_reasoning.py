@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
-from curate_rows import exchange
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.curate.reasoning import (
+from potstill.text.reasoning import (
     Trace,
     answer_ids,
-    generated_tokens,
+    answer_of,
     reasoning_of,
-    reasoning_tokens,
     split_trace,
-    training_text,
 )
 
 plain = st.text("ab <\n", max_size=12)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an exchange has of an answer; nothing else is needed."""
+
+    response: str
+    reasoning: str | None = None
 
 
 @pytest.mark.parametrize(
@@ -43,11 +49,11 @@ def test_split(response: str, trace: Trace) -> None:
 
 @given(plain, plain)
 def test_parts_come_back_from_either_form(reasoning: str, answer: str) -> None:
-    apart = exchange("a", answer, reasoning=reasoning)
-    joined = exchange("a", training_text(apart, "train"))
-    assert reasoning_of(joined).strip() == reasoning.strip()
-    assert training_text(joined, "leave_out").strip() == answer.strip()
-    assert training_text(apart, "leave_out") == answer
+    apart = Said(answer, reasoning)
+    joined = Said(f"<think>\n{reasoning}\n</think>\n\n{answer}")
+    assert reasoning_of(joined).strip() == reasoning_of(apart).strip() == reasoning.strip()
+    assert answer_of(joined).strip() == answer.strip()
+    assert answer_of(apart) == split_trace(answer).answer
 
 
 def by_character(ids: Sequence[int]) -> str:
@@ -78,14 +84,3 @@ def test_a_token_over_the_border_leaves_no_ids() -> None:
     PIECES[9] = "</think"
     ids = (1, 2, 9, 8, 6)
     assert answer_ids(by_piece(ids), ids, by_piece) is None
-
-
-def test_tokens_spent() -> None:
-    row = exchange("a", "<think>one two</think>three")
-    assert reasoning_tokens(row, lambda text: len(text.split())) == 2
-    assert reasoning_tokens(exchange("a", "three"), lambda text: 1) == 0
-    said = exchange("a", "three", usage={"reasoning_tokens": 9, "completion_tokens": 12})
-    assert reasoning_tokens(said, len) == 9
-    assert generated_tokens(said) == 12
-    assert generated_tokens(exchange("a", "b", response_token_ids=(1, 2))) == 2
-    assert generated_tokens(exchange("a", "b")) is None

@@ -10,13 +10,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-from potstill.exchanges.exchange import Exchange
+from typing import Protocol
 
 _TAGS = ("think", "thinking", "thought", "reasoning")
 _OPENING = re.compile(rf"\s*<({'|'.join(_TAGS)})>")
 _CLOSING = re.compile(rf"</({'|'.join(_TAGS)})>")
+
+
+class Answered(Protocol):
+    """What was answered: an exchange, or anything else with these two."""
+
+    @property
+    def response(self) -> str:
+        """The text, which may begin with reasoning between tags."""
+
+    @property
+    def reasoning(self) -> str | None:
+        """Reasoning that came in a field of its own."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +65,15 @@ def split_trace(response: str) -> Trace:
     )
 
 
-def answer_of(exchange: Exchange) -> str:
+def answer_of(exchange: Answered) -> str:
     """Return what an exchange answers, without any reasoning."""
     return split_trace(exchange.response).answer
 
 
-def reasoning_of(exchange: Exchange) -> str:
+def reasoning_of(exchange: Answered) -> str:
     """Return an exchange's reasoning, from its own field and from the response; empty if none."""
     parts = (exchange.reasoning or "", split_trace(exchange.response).reasoning)
     return "\n".join(part for part in parts if part)
-
-
-def training_text(exchange: Exchange, how: Literal["train", "leave_out"]) -> str:
-    """Return the response that a student learns, with its reasoning or without.
-
-    Reasoning that came in a field of its own is put into `<think>` tags before the answer.
-    """
-    if how == "leave_out":
-        return answer_of(exchange)
-    if not exchange.reasoning:
-        return exchange.response
-    return f"<think>\n{exchange.reasoning.strip()}\n</think>\n\n{exchange.response}"
 
 
 def answer_ids(
@@ -104,19 +102,3 @@ def answer_ids(
     while rest and decode(rest[:1]).isspace():
         del rest[0]
     return tuple(rest)
-
-
-def generated_tokens(exchange: Exchange) -> int | None:
-    """Return how many tokens the teacher wrote, reasoning included; None where it is not known."""
-    if exchange.response_token_ids is not None:
-        return len(exchange.response_token_ids)
-    return exchange.usage.get("completion_tokens", exchange.usage.get("response"))
-
-
-def reasoning_tokens(exchange: Exchange, count: Callable[[str], int]) -> int:
-    """Return how many tokens the reasoning took: as the server said, else by `count` of it."""
-    said = exchange.usage.get("reasoning_tokens")
-    if said is not None:
-        return said
-    reasoning = reasoning_of(exchange)
-    return count(reasoning) if reasoning else 0

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.errors import PotstillError
-from potstill.exchanges.task_answers import AnswerForm, first_object, plain_text
 from potstill.recipe import TaskConfig
+from potstill.text.answers import AnswerForm
+from potstill.text.forms import plain
+from potstill.text.values import first_object
 
 LABELS = AnswerForm("label", ("Urgent", "not urgent", "spam"))
 SCHEMA = {
@@ -111,7 +113,7 @@ def test_schema_decides_what_fits():
 def test_text_is_compared_without_case_space_quotes_and_final_stop():
     assert TEXT.read(' "The  Hague." ') == "the hague"
     assert TEXT.read(" \n ") is None
-    assert plain_text("3.5") == "3.5"
+    assert plain("3.5") == "3.5"
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
-"""What a response says as an answer of a task: a label, a JSON object, or short text.
+"""What a response says as an answer: a label, a JSON value, a number, or short text.
 
-Everything here is pure: text in, answer out. Model-written text is only ever read.
+The one reader of answers: tasks score by it and curation checks by it, so that an answer is never
+right for the one and wrong for the other. Reasoning is set apart first. Everything here is pure:
+text in, answer out. Model-written text is only ever read. Rules and examples:
+docs/methods/tasks.md.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,14 +19,36 @@ from typing import Any, Literal
 from potstill.errors import PotstillError
 from potstill.recipe import TaskConfig
 from potstill.recipe.json_schema import mismatch_of, schema_problem
-from potstill.recipe.tasks import plain_label
+from potstill.text.forms import short_answer
+from potstill.text.labels import LabelReader
+from potstill.text.reasoning import split_trace
+from potstill.text.values import JsonFound, first_object, json_value, last_number
 
-# A label in the spelling of the recipe, a JSON object, or normalised text.
+# A label in the spelling of the recipe, a JSON object, or text in its plain form.
 Answer = str | dict[str, Any]
 Kind = Literal["label", "json", "text"]
 
 _LONGEST_LABEL = 60  # characters of a gold label that an error quotes
-_QUOTES = "\"'`“”‘’«»"
+
+
+def read_text(response: str) -> str | None:
+    """Return a response's short text in its plain form, None where it is blank."""
+    return short_answer(split_trace(response).answer) or None
+
+
+def read_label(response: str, labels: LabelReader) -> str | None:
+    """Return the label that a response gives; None where there is none, or more than one."""
+    return labels.read(split_trace(response).answer)
+
+
+def read_json(response: str) -> JsonFound | None:
+    """Return the JSON value that a response gives, and what stands around it."""
+    return json_value(split_trace(response).answer)
+
+
+def read_number(response: str) -> Decimal | None:
+    """Return the last number of a response."""
+    return last_number(split_trace(response).answer)
 
 
 @dataclass(frozen=True)
@@ -43,15 +67,14 @@ class AnswerForm:
     def read(self, text: str) -> Answer | None:
         """Return the answer in a response; None where there is none, or more than one.
 
-        A label is the whole text once case, spacing and outer punctuation are put aside, else
-        the only label that occurs in it as words of its own. JSON is the first complete object.
-        Text is never None unless it is blank.
+        JSON that is no object is no answer of a task.
         """
         if self.kind == "label":
-            return self._label(text)
+            return read_label(text, self._reader)
         if self.kind == "json":
-            return first_object(text)
-        return plain_text(text) or None
+            found = read_json(text)
+            return found.value if found is not None and isinstance(found.value, dict) else None
+        return read_text(text)
 
     def fits_schema(self, answer: Answer | None) -> bool:
         """Return whether an answer was found and is one that the form allows."""
@@ -71,32 +94,18 @@ class AnswerForm:
             return self._gold_label(str(value), place)
         if self.kind == "json":
             return self._gold_object(value, place)
-        return plain_text(str(value)) or str(value).strip()
+        return short_answer(str(value))
 
     @cached_property
-    def _by_plain(self) -> dict[str, str]:
-        return {plain_label(label): label for label in self.labels}
-
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        # Longest first, so that "not urgent" is not read as "urgent".
-        names = sorted(self._by_plain, key=len, reverse=True)
-        return re.compile(rf"(?<!\w)(?:{'|'.join(re.escape(n) for n in names)})(?!\w)")
+    def _reader(self) -> LabelReader:
+        return LabelReader(self.labels)
 
     @cached_property
     def _mismatch(self) -> Callable[[Any], str | None] | None:
         return None if self.schema is None else mismatch_of(self.schema)
 
-    def _label(self, text: str) -> str | None:
-        whole = self._by_plain.get(plain_label(text))
-        if whole is not None:
-            return whole
-        words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-        found = set(self._pattern.findall(words))
-        return self._by_plain[found.pop()] if len(found) == 1 else None
-
     def _gold_label(self, text: str, place: str) -> str:
-        label = self._by_plain.get(plain_label(text))
+        label = self._reader.whole(text)
         if label is None:
             raise PotstillError(
                 f"{place}, has the gold label {text.strip()[:_LONGEST_LABEL]}, which task.labels "
@@ -113,37 +122,6 @@ class AnswerForm:
                 f"{place}, has a gold answer that does not fit task.json_schema; correct either"
             )
         return answer
-
-
-def plain_text(text: str) -> str:
-    """Return text without case, extra white space, outer quotes and a final full stop."""
-    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return words.strip(_QUOTES).removesuffix(".").strip(_QUOTES + " ")
-
-
-def first_object(text: str) -> dict[str, Any] | None:
-    """Return the first complete JSON object in a text, or None.
-
-    An object that is cut off hides what is inside it: a truncated answer has none. NaN and
-    infinities are no JSON.
-    """
-    decoder = json.JSONDecoder(parse_constant=_no_json)
-    start = text.find("{")
-    while start >= 0:
-        try:
-            value, _ = decoder.raw_decode(text, start)
-        except json.JSONDecodeError as error:
-            # What was read up to here belongs to the broken object.
-            start = text.find("{", max(start + 1, error.pos))
-        except (ValueError, RecursionError):
-            return None
-        else:
-            return value if isinstance(value, dict) else None
-    return None
-
-
-def _no_json(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _schema_of(task: TaskConfig) -> Mapping[str, Any] | None:

@@ -1,0 +1,43 @@
+"""When two texts say the same.
+
+`same_spacing` is for whole texts (duplicates): punctuation counts. `plain` and `short_answer` are
+for short answers, where it does not.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from potstill.recipe.plain import folded, plain
+
+__all__ = ["folded", "plain", "same_spacing", "short_answer"]
+
+_WHAT = (
+    "answer|label|category|class|classification|queue|topic|intent|type|output|result|prediction|"
+    "response|verdict|solution|antwort|réponse|respuesta|resposta|risposta|antwoord|ответ|答案|回答|答え"
+)
+_MARKS = r"[*_`\"'#\s]*"
+_LEAD_IN = re.compile(
+    rf"{_MARKS}(?:(?:the|my|your|final|correct|right|best)\s+)*(?:{_WHAT}){_MARKS}"
+    rf"(?::|=|->|→|\bis\b:?|は|是){_MARKS}"
+)
+
+
+def same_spacing(text: str) -> str:
+    """Return text in one spelling: composed characters, lower case, single spaces.
+
+    Punctuation and compatibility characters stay, so that `x + 1`, `x - 1` and `x²` differ.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def short_answer(text: str) -> str:
+    """Return a short answer in its plain form, without words that only lead to it.
+
+    "**Answer:** Paris." and "The answer is Paris" are "paris"; a text that is nothing but such
+    words stays.
+    """
+    words = plain(text)
+    lead = _LEAD_IN.match(words)
+    return (plain(words[lead.end() :]) or words) if lead is not None else words

@@ -1,0 +1,1 @@
+"""What stages are given and give back."""
