@@ -33,6 +33,11 @@ _PAIRS = (
 )
 
 
+_PRINTED = re.compile(r"""\[\{["']type["']""")
+# What is never cut apart where two texts begin alike.
+_MARK = re.compile(r"<[^<>\n]*>|\[/?[A-Z_]+\]|◁[^◁▷]*▷")
+
+
 @dataclass(frozen=True)
 class Frame:
     """What stands around the words of an answer, from where the prompt ends.
@@ -74,10 +79,10 @@ def reasoned_frame(
             text = _answered(template, messages, message, tools)
         except PotstillError:
             continue
-        before, found, behind = text.partition(THOUGHT)
-        # A template that knows only text prints parts of content as Python does.
-        if found and behind.count(SAID) == 1 and "[{'type'" not in before:
-            opened, opening = apart(prompt, before)
+        before, _, behind = text.partition(THOUGHT)
+        opened, opening = apart(prompt, before)
+        # A template that knows only text prints parts of content, as Python or as JSON does.
+        if behind.count(SAID) == 1 and not _PRINTED.search(opening):
             if opened.strip():
                 raise _closed(template)
             return Frame(opening, behind.partition(SAID)[0])
@@ -113,7 +118,7 @@ def end_of(last: str, middle: str, controls: Controls, stop_ids: Sequence[int]) 
     behind the last turn alone. Some families end a turn with what begins the next.
     """
     stops = {controls.ids.get(i) for i in stop_ids}
-    shared = last[: _shared_tokens(last, middle, controls)] if middle else last
+    shared = last[: _shared_marks(last, middle, controls.pattern)] if middle else last
     in_shared = list(controls.pattern.finditer(shared))
     in_rest = list(controls.pattern.finditer(last, len(shared)))
     ahead = middle[len(shared) :]
@@ -182,7 +187,7 @@ def _reasoned_messages() -> list[dict[str, Any]]:
 
 def apart(prompt: str, head: str) -> tuple[str, str]:
     """Return what the prompt has of an answer that `head` lacks, and the other way round."""
-    shared = _shared(prompt, head)
+    shared = _shared_marks(prompt, head)
     return prompt[shared:], head[shared:]
 
 
@@ -194,11 +199,11 @@ def _shared(one: str, other: str) -> int:
     return min(len(one), len(other))
 
 
-def _shared_tokens(one: str, other: str, controls: Controls) -> int:
-    """Return how many characters two texts begin with alike, no control token cut apart."""
+def _shared_marks(one: str, other: str, pattern: re.Pattern[str] = _MARK) -> int:
+    """Return how many characters two texts begin with alike, nothing of a pattern cut apart."""
     count = _shared(one, other)
     for text in (one, other):
-        for match in controls.pattern.finditer(text):
+        for match in pattern.finditer(text):
             if match.start() < count < match.end():
                 count = match.start()
     return count
