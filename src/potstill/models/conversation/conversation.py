@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date as Date
@@ -18,11 +17,12 @@ from potstill.models.conversation.calls import (
     CallReader,
     call_reader,
     calling,
+    calls_of,
 )
 from potstill.models.conversation.layout import Frame
 from potstill.models.conversation.spelling import Controls
 from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
-from potstill.text.tool_calls import message_text
+from potstill.text.tool_calls import message_text, spelled
 
 # Bumped when the same messages would become other ids: what older runs stored is not theirs then.
 VERSION = 1
@@ -149,7 +149,7 @@ class Conversation:
         Its turn's end is among them where the answer is `whole`. Raises PotstillError where the
         template cannot lay this answer out.
         """
-        calls = _calls_of(reply, self.name)
+        calls = calls_of(reply.tool_calls, self.name)
         mark = self.controls.mark_for(messages, tools, reply.text, reply.reasoning, calls)
         hidden, hidden_tools = self._hidden(messages, tools, mark)
         prompt = self.prompt_text(hidden, hidden_tools)
@@ -190,12 +190,12 @@ class Conversation:
         kept = list(ids)
         while kept and kept[-1] in self.stop_ids:
             kept.pop()
-        text = self.controls.decode(kept)
+        text = self.controls.decode(kept, behind_control=self._behind_control)
         if self._call_reader is None or not (tools or self._call_reader.marked):
             return self._read_words(text)
         words, calls = self._call_reader.apart(text)
         said = self._read_words(words)
-        return replace(said, tool_calls=json.dumps(calls, ensure_ascii=False)) if calls else said
+        return replace(said, tool_calls=spelled(calls)) if calls else said
 
     def _read_words(self, text: str) -> Reply:
         for frame in self._reasoned:
@@ -260,6 +260,17 @@ class Conversation:
             return (layout.reasoned_frame(self.template, layout.PROBE, prompt),)
         except PotstillError:
             return ()
+
+    @cached_property
+    def _behind_control(self) -> bool:
+        """Whether an answer stands right behind a control token."""
+        prompt = self.controls.encode(self.prompt_text(layout.PROBE))
+        return bool(prompt) and prompt[-1] in self.controls.ids
+
+    def _says(self, ids: Sequence[int], text: str, mark: str) -> bool:
+        """Whether the ids of an answer give its rendered text back."""
+        said = self.controls.decode(ids, behind_control=self._behind_control)
+        return said == self.controls.bracketed(text).replace(mark, "")
 
     @cached_property
     def _opens(self) -> bool:
@@ -348,46 +359,29 @@ class Conversation:
         """Return the ids of a text behind a prompt, whose own ids stay as they are."""
         before = self.controls.encode(prompt, mark)
         whole = self.controls.encode(prompt + text, mark)
-        if whole[: len(before)] == before:
-            return tuple(whole[len(before) :])
-        # A token would reach from the prompt into the answer: the answer begins a token of its own.
+        plain = tuple(whole[len(before) :]) if whole[: len(before)] == before else None
+        # Some tokens take the white space behind them, which an answer may begin with.
+        if plain is not None and (not text[:1].isspace() or self._says(plain, text, mark)):
+            return plain
+        # Or a token would reach from the prompt into the answer: it begins one of its own.
         wanted = self.controls.decode(whole)
         for context in ("\n", ""):
             lead = self.controls.encode(context, mark)
             ids = self.controls.encode(context + text, mark)
+            rest = tuple(ids[len(lead) :])
             if ids[: len(lead)] != lead:
                 continue
-            if self.controls.decode([*before, *ids[len(lead) :]]) == wanted:
-                return tuple(ids[len(lead) :])
+            if plain is None and self.controls.decode([*before, *rest]) == wanted:
+                return rest
+            if plain is not None and self._says(rest, text, mark):
+                return rest
+        if plain is not None:
+            return plain
         raise PotstillError(
             f"the tokenizer of {self.name} cannot cut an answer off from its prompt: no ids "
             "for the answer alone decode to its text; take a model whose template ends the prompt "
             "with a control token or a line break"
         )
-
-
-def _calls_of(reply: Reply, name: str) -> list[dict[str, Any]]:
-    """Return a reply's calls.
-
-    Raises PotstillError where its JSON is no list of them, or arguments are no object.
-    """
-    if not reply.tool_calls:
-        return []
-    try:
-        calls = json.loads(reply.tool_calls)
-        functions = [call["function"] for call in calls]
-        well = isinstance(calls, list) and all(
-            isinstance(f["name"], str) and f["name"] and isinstance(f["arguments"], Mapping)
-            for f in functions
-        )
-    except (ValueError, TypeError, KeyError, RecursionError):
-        well = False
-    if not well:
-        raise PotstillError(
-            f"a reply's tool_calls for {name} must be a JSON list of functions with a name and an "
-            "object of arguments; leave out the rows that hold other calls"
-        )
-    return list(calls)
 
 
 def _some(stops: tuple[int, ...], name: str) -> tuple[int, ...]:

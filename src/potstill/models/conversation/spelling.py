@@ -99,8 +99,11 @@ class Controls:
             )
         return ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids with control tokens in private brackets, which no text spells."""
+    def decode(self, ids: Sequence[int], *, behind_control: bool = False) -> str:
+        """Return the text of ids with control tokens in private brackets, which no text spells.
+
+        `behind_control` says that a control token stands before them.
+        """
         parts: list[str] = []
         run: list[int] = []
         for i in ids:
@@ -108,9 +111,9 @@ class Controls:
             if name is None:
                 run.append(int(i))
                 continue
-            parts += [self._text(run), self.bracketed(name)]
-            run = []
-        return "".join([*parts, self._text(run)])
+            parts += [self._text(run, behind_control), self.bracketed(name)]
+            run, behind_control = [], True
+        return "".join([*parts, self._text(run, behind_control)])
 
     def bracketed(self, text: str) -> str:
         """Return a rendered text in the form of `decode`."""
@@ -120,11 +123,24 @@ class Controls:
         """Return a text of `decode` without its control tokens."""
         return re.sub(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}", "", text)
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def _text(self, ids: Sequence[int], behind_control: bool) -> str:
         if not ids:
             return ""
+        text = self._behind_letter(ids)
+        return text.removeprefix(" ") if behind_control and self._spaced else text
+
+    def _behind_letter(self, ids: Sequence[int]) -> str:
         letter, written = self._letter
         return self._decoded([*letter, *ids])[len(written) :]
+
+    @cached_property
+    def _spaced(self) -> bool:
+        """Whether the tokenizer puts a space behind a control token, as old sentencepiece does."""
+        for token in sorted(self.spelled):
+            ids = self.tokenizer(f"{token}a", add_special_tokens=False)["input_ids"]
+            if ids[0] == self.id_of(token):
+                return self._behind_letter(ids[1:]) == " a"
+        return False
 
     def _decoded(self, ids: list[int]) -> str:
         return str(
