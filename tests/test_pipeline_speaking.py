@@ -32,12 +32,8 @@ PLAIN_TURNS = (
     "{{ '<|endoftext|>' if message['role'] == 'assistant' else '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}[assistant] {% endif %}"
 )
-THINKS = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n"
-    "{% if thinks is defined and thinks %}<think>\n{% endif %}{% endif %}"
-)
+# What enable_thinking and the like do: another prompt for the same messages.
+BRIEF = "{% if brief is defined and brief %}<|im_start|>brief<|im_end|>\n{% endif %}"
 DATED = "{{ '<|im_start|>' + strftime_now('%d %B %Y') + '<|im_end|>' }}\n" + nano_models.CHATML
 
 
@@ -271,24 +267,24 @@ def test_prompts_that_leave_a_student_no_room_are_not_asked(
 def test_template_arguments_are_asked_with_stored_and_kept_by_the_student(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:
-    teacher = speaking(nano_llama, tmp_path / "teacher", template=THINKS)
+    teacher = speaking(nano_llama, tmp_path / "teacher", template=BRIEF + nano_models.CHATML)
     values = pipeline_runs.recipe_values(teacher, nano_prompts)
-    values["teacher"]["template_arguments"] = {"thinks": True}
+    values["teacher"]["template_arguments"] = {"brief": True}
     run, _ = pipeline_runs.run(values, tmp_path / "run")
     rows = stored(run.root)
     tokenizer = AutoTokenizer.from_pretrained(teacher)
     for row in rows:
-        assert row.sampling["template_arguments"] == {"thinks": True}
+        assert row.sampling["template_arguments"] == {"brief": True}
         assert row.prompt_token_ids is not None
-        assert tokenizer.decode(row.prompt_token_ids).endswith("assistant\n<think>\n")
+        assert tokenizer.decode(row.prompt_token_ids).startswith("<|im_start|>brief<|im_end|>")
     asked = [{"role": "user", "content": "Count from 1 to 3."}]
     saved = AutoTokenizer.from_pretrained(run.student)
     text = saved.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    assert text.endswith("<think>\n")
+    assert text.startswith("<|im_start|>brief<|im_end|>\n<|im_start|>user")
     other = saved.apply_chat_template(
-        asked, tokenize=False, add_generation_prompt=True, thinks=False
+        asked, tokenize=False, add_generation_prompt=True, brief=False
     )
-    assert other.endswith("assistant\n")
+    assert other.startswith("<|im_start|>user")
 
 
 def test_template_arguments_that_no_template_reads_are_refused(
