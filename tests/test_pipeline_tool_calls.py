@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from transformers import AutoTokenizer
 import pipeline_runs
 from pipeline_runs import PLACES, THINGS
 from potstill.evaluate.evaluation import Evaluation
-from potstill.exchanges.store import ExchangeStore
+from potstill.job import Job
+from potstill.models.loaded import LoadedModel
+from potstill.recipe import Recipe
+from potstill.rundir import RunDir
+from potstill.stages.calls import scored_calls
 
 # As several families write calls: behind the text, each as JSON between tags.
 TEMPLATE = (
@@ -45,12 +50,13 @@ def student(nano_llama: Path, tmp_path: Path) -> Path:
 def log(tmp_path: Path) -> Path:
     """Steps of agents: a call beside text, a call alone, an answer after a result."""
     draw, lines = random.Random(1), []
-    for number in range(66):
+    for number in range(90):
         thing, place = draw.choice(THINGS), draw.choice(PLACES)
         user = {"role": "user", "content": f"Where is {thing} {number} {draw.choice(THINGS)}?"}
-        function = {"name": "find", "arguments": json.dumps({"what": thing, "n": number % 9})}
+        early = thing < "l"
+        function = {"name": "find", "arguments": json.dumps({"where": "here", "early": early})}
         call = {"id": f"call_{number}", "type": "function", "function": function}
-        calling = {"role": "assistant", "content": ("Let me look.", None)[number % 2]}
+        calling = {"role": "assistant", "content": "Let me look." if early else None}
         messages = [user, {**calling, "tool_calls": [call]}]
         if number % 3 == 0:
             result = {"role": "tool", "content": f"RESULT {place}", "tool_call_id": call["id"]}
@@ -61,33 +67,67 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def values(student: Path, log: Path, **sections: Any) -> dict[str, Any]:
+def values(student: Path, log: Path) -> dict[str, Any]:
     found = pipeline_runs.recipe_values(
         "some-model",
         "unused",
         student={"model": str(student)},
         collect={"calls": {"path": str(log), "source": "apache-2.0"}},
-        **{"train": {"cross_entropy": 1.0}, **sections},
+        train={"cross_entropy": 1.0, "learning_rate": 3e-3, "epochs": 6},
+        evaluate={"max_tokens": 48},
     )
     del found["shrink"]
     return found
 
 
-def test_calls_are_stored_and_held_out_calls_are_scored(
+LAID_OUT = {
+    "Let me look.": 'Let me look.\n<call>\n{"name": "find", "arguments": {"where": "here", '
+    '"early": true}}\n</call><|im_end|>',
+    "": '<call>\n{"name": "find", "arguments": {"where": "here", "early": false}}\n</call>'
+    "<|im_end|>",
+}
+
+
+def opened(values: dict[str, Any], root: Path) -> tuple[Job, LoadedModel]:
+    recipe = Recipe.model_validate(values)
+    with RunDir.open(root, recipe) as run:
+        job = Job(run, recipe, pipeline_runs.Noted())
+    return job, job.load_student(job.run.student)
+
+
+def test_calls_are_learnt_and_scored_and_what_tools_return_is_not(
     student: Path, log: Path, tmp_path: Path
 ) -> None:
-    run, notes = pipeline_runs.run(values(student, log), tmp_path / "run")
-    store = ExchangeStore(run.root)
-    rows = store.read()
-    store.close()
-    assert all(row.tools == json.dumps(TOOLS, separators=(",", ":")) for row in rows)
-    assert {row.response for row in rows if row.calls} == {"Let me look.", ""}
-    assert all(row.messages[-1]["role"] == "tool" for row in rows if not row.calls)
+    recipe = values(student, log)
+    run, notes = pipeline_runs.run(recipe, tmp_path / "run")
     left_out = [note for note in notes if "left out" in note]
     assert all("beyond prompts.limit" in note for note in left_out), left_out
+    job, model = opened(recipe, run.root)
+    rows = job.store.read()
+    assert all(row.tools == json.dumps(TOOLS, separators=(",", ":")) for row in rows)
+    assert all(row.messages[-1]["role"] == "tool" for row in rows if not row.calls)
+    decode = model.tokenizer.decode
+    learnt = [(text.exchange, decode(text.response_ids)) for text in job.texts(rows, model)]
+    calling = {(row.response, text) for row, text in learnt if row.calls}
+    assert calling == set(LAID_OUT.items())
+    answers = [text for row, text in learnt if not row.calls]
+    assert answers and all(text.startswith("In the ") for text in answers)
+    assert not any("RESULT" in text for _, text in learnt)
     evaluation = Evaluation.model_validate_json(run.evaluation_path.read_text())
     scores = evaluation.tool_calls
     assert scores is not None and sum(scores.outcomes.values()) == scores.prompts
     assert scores.prompts + scores.text_prompts == 12
-    page = run.report_path.read_text()
-    assert "How it calls tools" in page
+    assert scores.right.value > 0.5, scores
+    assert "How it calls tools" in run.report_path.read_text()
+    _too_long_is_said(job, model)
+
+
+def _too_long_is_said(job: Job, model: LoadedModel) -> None:
+    """Held-out prompts that do not fit the student are counted, the others scored."""
+    row = next(row for row in job.store.read("held_out") if row.calls)
+    long = ({"role": "user", "content": "boat " * 400},)
+    job.store.append([replace(row, exchange_id="f" * 64, prompt_id="long", messages=long)])
+    scores = scored_calls(job, model, lambda ids: None)
+    assert scores is not None and scores["outcomes"]["no_call"] == scores["prompts"]
+    (note,) = [note for note in job.progress.notes if "longer than" in note]  # type: ignore[attr-defined]
+    assert note.startswith("1 of 13 held-out prompts with tools are longer than the 256 tokens")

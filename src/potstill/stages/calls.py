@@ -10,6 +10,7 @@ from potstill.evaluate.samples import greedy_ids
 from potstill.exchanges.exchange import Exchange
 from potstill.job import Job
 from potstill.models.chat import prompt_ids
+from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
 
 ReadCalls = Callable[[Sequence[int]], str | None]
@@ -20,7 +21,8 @@ def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, A
     """Return the scores of the student's calls; None where no held-out answer holds any.
 
     Asked are the held-out prompts that the teacher answered with calls, and those with tools on
-    offer, for answers of evaluate.max_tokens at most.
+    offer, for answers of evaluate.max_tokens at most; those that do not fit the student are counted
+    in a note.
     """
     answers: dict[str, list[Exchange]] = {}
     for row in job.exchanges("held_out"):
@@ -33,8 +35,9 @@ def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, A
             "their arguments as JSON, so that they cannot be read back"
         )
         return None
-    asked = [rows for rows in answers.values() if any(row.calls or row.tools for row in rows)]
-    ids = [prompt_ids(student, rows[0].messages, rows[0].tool_list) for rows in asked]
+    asked, ids = _fitting(job, student, list(answers.values()))
+    if not ids:
+        return None
     config = job.recipe.evaluate
     with job.progress.step("student calls tools", total=len(asked), unit="prompts") as step:
         given = greedy_ids(student, ids, max_tokens=config.max_tokens, step=step)
@@ -44,3 +47,19 @@ def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, A
     ]
     scores = score_calls(rows, resamples=config.resamples, seed=job.recipe.seed)
     return None if scores is None else scores.model_dump(mode="json")
+
+
+def _fitting(
+    job: Job, student: LoadedModel, answers: Sequence[list[Exchange]]
+) -> tuple[list[list[Exchange]], list[list[int]]]:
+    """Return those answers whose prompt has calls or tools and fits the student, with its ids."""
+    asked = [rows for rows in answers if any(row.calls or row.tools for row in rows)]
+    ids = [prompt_ids(student, rows[0].messages, rows[0].tool_list) for rows in asked]
+    room = context_length(student)
+    fits = [i for i, prompt in enumerate(ids) if len(prompt) < room]
+    if len(fits) < len(asked):
+        job.progress.note(
+            f"{len(asked) - len(fits)} of {len(asked)} held-out prompts with tools are longer than "
+            f"the {room:,} tokens that the student reads: its calls are not scored on them"
+        )
+    return [asked[i] for i in fits], [ids[i] for i in fits]
