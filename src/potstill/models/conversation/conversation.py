@@ -227,9 +227,10 @@ class Conversation:
 
     def _reply(self, answer: str, thought: str = "") -> Reply:
         bare = self.controls.bare
-        # White space that the template writes before a turn's end is not the answer's.
-        tail = self.end[: len(self.end) - len(self.end.lstrip())]
-        return Reply(bare(answer).removesuffix(tail), bare(thought) or None)
+        # What the template writes before the token that ends a turn is not the answer's.
+        tail = self.controls.bracketed(self.end)
+        last = self.controls.bracketed(self.controls.ids.get(self.stop_ids[0], ""))
+        return Reply(bare(answer.removesuffix(tail.removesuffix(last))), bare(thought) or None)
 
     def _unframed(self, text: str) -> str:
         """Return an answer without what the template writes before one, white space included."""

@@ -62,9 +62,12 @@ def plain_frame(
     opened, plain = apart(prompt, head)
     if not opened.strip():
         return Frame(plain)
-    if plain.strip():
+    close = _closing_of(opened, template) or ""
+    if not plain.strip():
+        return Frame(close)
+    if plain.strip() != close.strip():
         raise _unlike(template)
-    return Frame(_closing_of(opened, template) or "")
+    return Frame(plain)
 
 
 def reasoned_frame(
@@ -91,13 +94,13 @@ def reasoned_frame(
     opened, plain = apart(prompt, head)
     if not opened.strip():
         generated = prompt[_shared(prompt, template.render(messages, tools=tools)) :]
-        if _OPEN.strip() in generated:  # it is opened and closed before any answer
+        if any(mark.strip() in generated for mark in (_OPEN, _CLOSE)):  # closed before any answer
             raise _closed(template)
         return Frame(plain + _OPEN, _CLOSE)
     close = _closing_of(opened, template)
-    if close is None or plain.strip():
+    if close is None or plain.strip() not in ("", close.strip()):
         raise _closed(template)
-    return Frame("", close)
+    return Frame("", plain if plain.strip() else close)
 
 
 def turns_end(template: ChatTemplate, controls: Controls, stop_ids: Sequence[int]) -> str | None:
