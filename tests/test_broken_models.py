@@ -68,24 +68,39 @@ def test_a_broken_model_is_not_talked_to(case: str, nano_llama: Path, tmp_path: 
     assert "teacher" not in error
 
 
-@pytest.mark.parametrize("case", ["missing", "too many blocks"])
-def test_a_broken_student_and_a_broken_judge_are_refused(
-    case: str, nano_llama: Path, nano_prompts: Path, tmp_path: Path
-) -> None:
-    change, words = BREAKS[case]
-    broken = b.broken(nano_llama, tmp_path / "broken", change)
-    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, prompts={"limit": 20})
-    judged = {**values, "curate": {"judge": {"model": str(broken), "judge_may_be_teacher": True}}}
-    assert words in refused(distilled(judged, tmp_path))
-    values["student"] = {"model": str(broken)}
-    values["shrink"] = {"drop_layers": 0}
-    assert words in refused([*distilled(values, tmp_path), "--fresh"])
+def short(teacher: Path, prompts: Path, **sections: Any) -> dict[str, Any]:
+    """Return a recipe whose collection takes next to no time."""
+    return pipeline_runs.recipe_values(
+        teacher,
+        prompts,
+        prompts={"limit": 20, "held_out_count": 4, "validation_count": 2},
+        collect={"max_tokens": 4},
+        evaluate={"max_tokens": 4},
+        **sections,
+    )
+
+
+def test_a_broken_judge_is_refused(nano_llama: Path, nano_prompts: Path, tmp_path: Path) -> None:
+    change, words = BREAKS["missing"]
+    broken = b.broken(nano_llama, tmp_path / "judge", change)
+    judge = {"model": str(broken), "judge_may_be_teacher": True}
+    values = short(nano_llama, nano_prompts, curate={"judge": judge})
+    assert words in refused(distilled(values, tmp_path))
+
+
+def test_a_broken_student_is_refused(nano_llama: Path, nano_prompts: Path, tmp_path: Path) -> None:
+    change, words = BREAKS["too many blocks"]
+    broken = b.broken(nano_llama, tmp_path / "student", change)
+    values = short(
+        nano_llama, nano_prompts, student={"model": str(broken)}, shrink={"drop_layers": 0}
+    )
+    assert words in refused(distilled(values, tmp_path))
 
 
 def test_a_student_that_broke_before_a_run_went_on_is_refused(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:
-    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, prompts={"limit": 20})
+    values = short(nano_llama, nano_prompts, shrink={"blocks": [3]})
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="shrink")
     b.value("model.layers.0.mlp.down_proj.weight", 9, float("nan"))(run.root / "untrained")
     error = refused(distilled(values, tmp_path))
@@ -125,11 +140,14 @@ def hyperclovax(nano_llama: Path, to: Path, scaling: float) -> Path:
     return b.broken(nano_llama, to, change)
 
 
+@pytest.mark.slow
 def test_a_hyperclovax_teacher_is_measured_by_its_own_logits(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:
     teacher = hyperclovax(nano_llama, tmp_path / "teacher", 0.5)
-    values = pipeline_runs.recipe_values(teacher, nano_prompts, prompts={"limit": 40})
+    values = pipeline_runs.recipe_values(
+        teacher, nano_prompts, prompts={"limit": 40}, shrink={"blocks": [3]}
+    )
     run, _ = pipeline_runs.run(values, tmp_path / "run")
     models = json.loads(run.evaluation_path.read_text())["models"]
     tokens = len(AutoTokenizer.from_pretrained(teacher))
