@@ -238,3 +238,34 @@ NAMES: dict[str, Splitting] = {
     **_named(_of(_UNSPLIT, _DIGIT), "viking"),
     **_named(_of(*_DEFAULT), "default"),
 }
+
+
+def name_of(definition: Any, *, whole_words: bool) -> str:
+    """Return llama.cpp's name for a `tokenizer.json`'s pre-tokenizer; empty where it has none.
+
+    `whole_words` as for `Splitting`. It does not depend on the vocabulary, so that a trimmed one
+    has the name of the whole.
+    """
+    steps = _steps(definition)
+    for name, splitting in NAMES.items():
+        if splitting.whole_words == whole_words and _steps(splitting.definition()) == steps:
+            return name
+    return ""
+
+
+def _steps(definition: Any) -> list[dict[str, Any]]:
+    """Return a pre-tokenizer's steps, without what makes no difference to the words."""
+    stated = definition or {}
+    steps = stated.get("pretokenizers", []) if stated.get("type") == "Sequence" else [stated]
+    return [_step_in_short(step) for step in steps]
+
+
+def _step_in_short(step: dict[str, Any]) -> dict[str, Any]:
+    short = {k: v for k, v in step.items() if k != "trim_offsets"}
+    if step.get("type") == "ByteLevel":
+        return {"add_prefix_space": True, "use_regex": True, **short}
+    regex = (step.get("pattern") or {}).get("Regex")
+    if regex is not None:
+        # How the makers of Llama 3 and Qwen 2 spell it; it differs at a long s alone.
+        short["pattern"] = {"Regex": regex.replace(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)", _SHORT)}
+    return short
