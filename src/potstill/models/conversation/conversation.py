@@ -127,6 +127,11 @@ class Conversation:
         """Return the text that precedes an answer."""
         if self.template is None:
             return "\n".join(map(message_text, messages)) + "\n"
+        if messages and messages[0].get("role") == "system" and not self._writes_system:
+            raise PotstillError(
+                f"the chat template of {self.name} leaves a system message out without a word; "
+                "take it out (prompts.system, or the row's own), or put it into the user's message"
+            )
         return self.template.render(self._called(messages, tools), tools=tools, generate=True)
 
     def prompt_ids(self, messages: Messages, tools: Tools | None = None) -> tuple[int, ...]:
@@ -163,7 +168,9 @@ class Conversation:
                 ),
                 hidden_tools,
             )
-            ids = self._behind(prompt, said.said + (said.end if whole else ""), mark)
+            ids = self.controls.behind(
+                prompt, said.said + (said.end if whole else ""), mark, self.name
+            )
             return (*ids, self.stop_ids[0]) if whole and not said.end else ids
         frame = self._frame(hidden, prompt, hidden_tools, reasoned=bool(thought))
         text = frame.opening
@@ -172,7 +179,7 @@ class Conversation:
             text += self.controls.hidden(thought, mark) + ("" if cut else frame.between)
         text += self.controls.hidden(reply.text, mark)
         ends = self.end if whole else ""
-        ids = self._behind(prompt, text + ends, mark)
+        ids = self.controls.behind(prompt, text + ends, mark, self.name)
         if whole and (not ids or ids[-1] != self.stop_ids[0]):
             ids = (*ids, self.stop_ids[0])
         return ids
@@ -245,6 +252,16 @@ class Conversation:
         return self.controls.bracketed(text.strip())
 
     @cached_property
+    def _writes_system(self) -> bool:
+        """Whether a system message is written; a template that refuses it says so itself."""
+        assert self.template is not None
+        try:
+            head = {"role": "system", "content": layout.NEXT}
+            return layout.NEXT in self.template.render([head, *layout.PROBE], generate=True)
+        except PotstillError:
+            return True
+
+    @cached_property
     def _plain(self) -> Frame:
         if self.template is None:
             return Frame("")
@@ -267,11 +284,6 @@ class Conversation:
         """Whether an answer stands right behind a control token."""
         prompt = self.controls.encode(self.prompt_text(layout.PROBE))
         return bool(prompt) and prompt[-1] in self.controls.ids
-
-    def _says(self, ids: Sequence[int], text: str, mark: str) -> bool:
-        """Whether the ids of an answer give its rendered text back."""
-        said = self.controls.decode(ids, behind_control=self._behind_control)
-        return said == self.controls.bracketed(text).replace(mark, "")
 
     @cached_property
     def _opens(self) -> bool:
@@ -355,34 +367,6 @@ class Conversation:
             if full[start : start + len(plain)] == plain:
                 return tuple(full[:start])
         return ()
-
-    def _behind(self, prompt: str, text: str, mark: str) -> tuple[int, ...]:
-        """Return the ids of a text behind a prompt, whose own ids stay as they are."""
-        before = self.controls.encode(prompt, mark)
-        whole = self.controls.encode(prompt + text, mark)
-        plain = tuple(whole[len(before) :]) if whole[: len(before)] == before else None
-        # Some tokens take the white space behind them, which an answer may begin with.
-        if plain is not None and (not text[:1].isspace() or self._says(plain, text, mark)):
-            return plain
-        # Or a token would reach from the prompt into the answer: it begins one of its own.
-        wanted = self.controls.decode(whole)
-        for context in ("\n", ""):
-            lead = self.controls.encode(context, mark)
-            ids = self.controls.encode(context + text, mark)
-            rest = tuple(ids[len(lead) :])
-            if ids[: len(lead)] != lead:
-                continue
-            if plain is None and self.controls.decode([*before, *rest]) == wanted:
-                return rest
-            if plain is not None and self._says(rest, text, mark):
-                return rest
-        if plain is not None:
-            return plain
-        raise PotstillError(
-            f"the tokenizer of {self.name} cannot cut an answer off from its prompt: no ids "
-            "for the answer alone decode to its text; take a model whose template ends the prompt "
-            "with a control token or a line break"
-        )
 
 
 def _some(stops: tuple[int, ...], name: str) -> tuple[int, ...]:

@@ -99,6 +99,42 @@ class Controls:
             )
         return ids
 
+    def behind(self, prompt: str, text: str, mark: str, name: str) -> tuple[int, ...]:
+        """Return the ids of a text behind a prompt, whose own ids stay as they are.
+
+        `name` says whose tokenizer it is, in errors. Raises PotstillError where no ids do.
+        """
+        before = self.encode(prompt, mark)
+        whole = self.encode(prompt + text, mark)
+        plain = tuple(whole[len(before) :]) if whole[: len(before)] == before else None
+        # Some tokens take the white space behind them, which an answer may begin with.
+        if plain is not None and (not text[:1].isspace() or self._says(plain, before, text, mark)):
+            return plain
+        # Or a token would reach from the prompt into the answer: it begins one of its own.
+        wanted = self.decode(whole)
+        for context in ("\n", ""):
+            lead = self.encode(context, mark)
+            ids = self.encode(context + text, mark)
+            rest = tuple(ids[len(lead) :])
+            if ids[: len(lead)] != lead:
+                continue
+            if plain is None and self.decode([*before, *rest]) == wanted:
+                return rest
+            if plain is not None and self._says(rest, before, text, mark):
+                return rest
+        if plain is not None:
+            return plain
+        raise PotstillError(
+            f"the tokenizer of {name} cannot cut an answer off from its prompt: no ids "
+            "for the answer alone decode to its text; take a model whose template ends the prompt "
+            "with a control token or a line break"
+        )
+
+    def _says(self, ids: Sequence[int], before: Sequence[int], text: str, mark: str) -> bool:
+        """Whether the ids of a text behind others give it back."""
+        said = self.decode(ids, behind_control=bool(before) and before[-1] in self.ids)
+        return said == self.bracketed(text).replace(mark, "")
+
     def decode(self, ids: Sequence[int], *, behind_control: bool = False) -> str:
         """Return the text of ids with control tokens in private brackets, which no text spells.
 
