@@ -97,7 +97,7 @@ def test_what_has_no_distribution_is_taught_by_cross_entropy_beside_what_has_one
     settings = config(epochs=1, batch_tokens=10_000)
 
     def first(kind: str, chosen: list[TrainingExample], **more: Any) -> tuple[float, int]:
-        result, logged, _ = run(
+        _, logged, _ = run(
             nano_llama, tmp_path / kind, settings.model_copy(update=more), examples=chosen
         )
         return logged[0]["loss"], sum(len(e.response_ids) for e in chosen)
