@@ -25,6 +25,7 @@ from tokenizers import (
     Tokenizer,
     decoders,
     models,
+    normalizers,
     pre_tokenizers,
     processors,
     trainers,
@@ -99,7 +100,7 @@ class Family:
 
     @property
     def _pieces(self) -> bool:
-        return self.tokenizer == "sentencepiece"
+        return self.tokenizer.startswith("sentencepiece")
 
 
 def _read(path: Path) -> Iterator[Family]:
@@ -182,8 +183,14 @@ def tokenizer_of(family: Family) -> PreTrainedTokenizerFast:
 
 
 def _tokenizer(family: Family) -> PreTrainedTokenizerFast:
-    pieces = family.tokenizer == "sentencepiece"
+    pieces = family.tokenizer.startswith("sentencepiece")
     backend = Tokenizer.from_str(_pieces() if pieces else _byte_level())
+    if family.tokenizer == "sentencepiece, old":
+        # As Llama 2's and Mistral's first were: a space before every text behind a special token.
+        backend.pre_tokenizer = None
+        backend.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
     backend.add_special_tokens(
         [AddedToken(t, special=True, normalized=False) for t in family.special]
     )

@@ -102,7 +102,7 @@ def test_reasoning_beside_a_call_is_left_out_when_asked(kind: Family) -> None:
 
 
 # The others write a call alone: words beside one are refused, never dropped in silence.
-_WITH_WORDS = ("Qwen 2.5", "Qwen 3", "GLM-4.5", "Kimi K2 Thinking", "LFM2.5")
+_WITH_WORDS = ("Qwen 2.5", "Qwen 3", "GLM-4.5", "Kimi K2 Thinking", "LFM2.5", "DeepSeek R1")
 
 
 @EACH

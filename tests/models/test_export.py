@@ -23,7 +23,15 @@ from potstill.models.chat import prompt_ids
 from potstill.models.export import to_gguf
 from potstill.models.load import load, save
 from potstill.models.loaded import LoadedModel
+from potstill.models.pre_tokenizers import NAMES
 from potstill.shrink.vocabulary import choose_tokens, merges_of, trim_network, trimmed_tokenizer
+from potstill.shrink.width import narrow
+
+# How the makers of Qwen 2 and Llama 3 write it in their tokenizer.json.
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN2 = _WORDS + r"\p{N}" + _REST
+LLAMA3 = _WORDS + r"\p{N}{1,3}" + _REST
 
 TEXTS = [
     "It's 12,345 o'clock, we'VE seen  33 cats!\n\n\tYes? 3.14",
@@ -121,8 +129,8 @@ def student_of(
             model = splitting(plain(nano_model("llama")), pre_tokenizers.Digits(True), words=True)
             return trimmed(model, 330, nano_text.prompts()[:40])
         if name == "qwen2":
-            return splitting(plain(nano_model("qwen3")), regex_split(export._QWEN2), words=False)
-        return splitting(plain(nano_model("llama")), regex_split(export._LLAMA3), words=False)
+            return splitting(plain(nano_model("qwen3")), regex_split(QWEN2), words=False)
+        return splitting(plain(nano_model("llama")), regex_split(LLAMA3), words=False)
 
     def directory(name: str) -> Path:
         if name in ("llama", "qwen3", "gemma", "neox"):
@@ -195,10 +203,20 @@ def test_smollm2_writes_the_same_text(vocabulary: int | None, tmp_path: Path) ->
                 assert doubt(model, ids, there, here) < nats
 
 
+def split_by(regex: str) -> dict[str, Any]:
+    split = {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+    return {"type": "Sequence", "pretokenizers": [split, level]}
+
+
 @pytest.mark.parametrize(
     ("stated", "name"),
     [
         ({"type": "ByteLevel", "add_prefix_space": False}, "gpt-2"),
+        (split_by(QWEN2), "qwen2"),
+        (split_by(LLAMA3), "dbrx"),
+        (split_by(QWEN2 + r"|x"), ""),
+        *[(NAMES[name].definition(), name) for name in ("gpt-4o", "deepseek-v3", "viking")],
         ({"type": "ByteLevel", "add_prefix_space": True}, ""),
         ({"type": "Whitespace"}, ""),
         ({"type": "Sequence", "pretokenizers": []}, ""),
@@ -207,6 +225,138 @@ def test_smollm2_writes_the_same_text(vocabulary: int | None, tmp_path: Path) ->
 )
 def test_ways_of_splitting_text_are_known_or_not(stated: Any, name: str) -> None:
     assert export._pre_tokenizer({"pre_tokenizer": stated}) == name
+
+
+@pytest.mark.parametrize("name", ["llama-bpe", "tekken", "youtu", "minicpm5"])
+def test_whole_words_are_part_of_the_name(name: str) -> None:
+    stated = {"pre_tokenizer": NAMES[name].definition()}
+    whole = {**stated, "model": {"ignore_merges": True}}
+    assert export._pre_tokenizer(whole) == name
+    assert export._pre_tokenizer(stated) != name
+
+
+def ending(
+    source: Path, target: Path, *, renamed: str, own: str, ends: Any, added: tuple[str, ...] = ()
+) -> Path:
+    """Return a copy of nano Llama whose turn's end (id 2) is spelt anew.
+
+    `own` is the tokenizer's end token, `ends` what its generation config lists, and `added` are
+    rare tokens that become special ones.
+    """
+    shutil.copytree(source, target)
+    file = target / "tokenizer.json"
+    described = json.loads(file.read_text().replace("<|im_end|>", renamed))
+    vocabulary = described["model"]["vocab"]
+    for number, text in enumerate(added):
+        old = next(t for t, i in vocabulary.items() if i == 447 - number)
+        described["model"]["merges"] = [
+            m for m in described["model"]["merges"] if "".join(m) != old and old not in m
+        ]
+        vocabulary[text] = vocabulary.pop(old)
+        added_token = {**described["added_tokens"][0], "id": 447 - number, "content": text}
+        described["added_tokens"].append(added_token)
+    file.write_text(json.dumps(described))
+    for name, values in (
+        ("tokenizer_config.json", {"eos_token": own}),
+        ("generation_config.json", {"eos_token_id": ends}),
+    ):
+        facts = json.loads((target / name).read_text())
+        (target / name).write_text(json.dumps({**facts, **values}).replace("<|im_end|>", renamed))
+    template = target / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|im_end|>", renamed))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("renamed", "own", "ends", "added"),
+    [
+        ("<|turn_over|>", "<|endoftext|>", [0, 2], ()),
+        ("<fin>", "<|endoftext|>", [0, 447, 2], ("<halt>",)),
+        pytest.param("<|turn_over|>", "<|turn_over|>", 2, (), marks=pytest.mark.slow),
+        pytest.param("<end_of_turn>", "<|endoftext|>", [2], (), marks=pytest.mark.slow),
+        ("<fin>", "<|endoftext|>", [2, 447, 446], ("<halt>", "<|eom_id|>")),
+    ],
+)
+def test_llama_cpp_stops_where_the_student_stops(
+    renamed: str, own: str, ends: Any, added: tuple[str, ...], nano_llama: Path, tmp_path: Path
+) -> None:
+    directory = ending(nano_llama, tmp_path / "s", renamed=renamed, own=own, ends=ends, added=added)
+    model = plain(directory)
+    assert 2 in model.eos_ids
+    path = to_gguf(directory, tmp_path / "s.gguf", "f16")
+    with llama_cpp(path) as client:
+        for ids in prompts_of(model, nano_text.prompts()[:4]):
+            wanted = {"prompt": ids, "n_predict": 150, "temperature": 0, "return_tokens": True}
+            answer = client.post("/completion", json=wanted).json()
+            assert answer["stop_type"] == "eos"
+            assert [t for t in answer["tokens"] if t != 2] == greedy_here(model, ids, 150)[:-1]
+
+
+def test_more_ends_than_a_file_states_are_refused(nano_llama: Path, tmp_path: Path) -> None:
+    directory = ending(
+        nano_llama,
+        tmp_path / "s",
+        renamed="<fin>",
+        own="<|endoftext|>",
+        ends=[2, 447, 446],
+        added=("<halt>", "<stop>"),
+    )
+    with pytest.raises(PotstillError, match=r"stops at 4 tokens .* a GGUF file states 3; serve"):
+        to_gguf(directory, tmp_path / "s.gguf", "f16")
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_text_begins_in_the_file_as_in_the_tokenizer(
+    begins: bool, nano_llama: Path, tmp_path: Path
+) -> None:
+    model = splitting(plain(nano_llama), regex_split(LLAMA3), words=False)
+    backend = model.tokenizer.backend_tokenizer
+    described = json.loads(backend.to_str())
+    described["model"]["ignore_merges"] = True
+    if begins:
+        first = {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}
+        described["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [first, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [
+                first,
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"Sequence": {"id": "B", "type_id": 1}},
+            ],
+            "special_tokens": {
+                "<|endoftext|>": {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}
+            },
+        }
+    save(model, tmp_path / "s")
+    (tmp_path / "s" / "tokenizer.json").write_text(json.dumps(described))
+    settings = tmp_path / "s" / "tokenizer_config.json"
+    stated = {**json.loads(settings.read_text()), "bos_token": "<|endoftext|>"}
+    settings.write_text(json.dumps(stated))
+    here = plain(tmp_path / "s").tokenizer("The fox")["input_ids"]
+    assert (here[0] == 0) is begins
+    path = to_gguf(tmp_path / "s", tmp_path / "s.gguf", "f16")
+    with llama_cpp(path) as client:
+        wanted = {"content": "The fox", "add_special": True, "parse_special": True}
+        assert client.post("/tokenize", json=wanted).json()["tokens"] == here
+
+
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [(96, False), (100, True), pytest.param(48, True, marks=pytest.mark.slow)],
+)
+def test_what_q8_0_leaves_in_16_bits_is_said(
+    width: int, said: bool, nano_llama: Path, tmp_path: Path
+) -> None:
+    model = plain(nano_llama)
+    narrow(model.network, (tuple(range(width)),) * 6, None)
+    save(model, tmp_path / "s")
+    path = to_gguf(tmp_path / "s", tmp_path / "s.gguf", "q8_0")
+    sentence = export.in_16_bits(path)
+    if not said:
+        assert sentence is None
+        return
+    assert sentence is not None and sentence.startswith("blk.*.ffn_down.weight stay in 16 bits")
+    assert "shrink.ffn_channels" in sentence
 
 
 def edited(source: Path, target: Path, file: str, **values: Any) -> Path:

@@ -72,7 +72,7 @@ def test_a_config_says_it_in_both_ways(config: dict[str, Any], added: dict[str, 
         (
             {"model_type": "llama", "rope_parameters": {**PLAIN, "rope_type": "proportional"}},
             {},
-            "no rotary embedding 'proportional'",
+            "read 'proportional' rotary embeddings",
         ),
         (
             {

@@ -18,8 +18,8 @@ from potstill.shrink.sizes import Sizes
 SIZES = Sizes(
     rest=1000,
     block=(500,) * 10,
-    channel=10,
-    channels=100,
+    channel=1,
+    channels=1000,
     kv_head=300,
     kv_heads=4,
     possible_kv_heads=(1, 2),
@@ -29,7 +29,7 @@ SIZES = Sizes(
 AXES = Axes(
     sizes=SIZES,
     blocks=(5, 4, 3, 2, 1, 6, 7, 8),
-    ranking=Ranking((tuple(range(100)),) * 10, (tuple(range(4)),) * 10),
+    ranking=Ranking((tuple(range(1000)),) * 10, (tuple(range(4)),) * 10),
     tokens=lambda count: tuple(range(count)),
     least_tokens=300,
 )
@@ -39,10 +39,10 @@ def lost(weights: tuple[float, float, float, float]) -> Loss:
     """Return a loss that grows by the square of what goes of each axis."""
 
     def loss(cut: Cut) -> float:
-        channels = 100 if cut.channels is None else len(cut.channels[0])
+        channels = 1000 if cut.channels is None else len(cut.channels[0])
         heads = 4 if cut.kv_heads is None else len(cut.kv_heads[0])
         tokens = 2000 if cut.kept_tokens is None else len(cut.kept_tokens)
-        gone = (len(cut.blocks) / 10, 1 - channels / 100, 1 - heads / 4, 1 - tokens / 2000)
+        gone = (len(cut.blocks) / 10, 1 - channels / 1000, 1 - heads / 4, 1 - tokens / 2000)
         return sum(w * g * g for w, g in zip(weights, gone, strict=True))
 
     return loss
@@ -93,7 +93,7 @@ def test_the_greedy_price_is_close_to_the_best_allotment() -> None:
         lost(weights)(cut)
         for blocks in range(9)
         for heads in (1, 2, 4)
-        for channels in range(4, 101, 4)
+        for channels in range(32, 1001, 32)
         for tokens in range(300, 2001, 20)
         if SIZES.of(
             cut := Cut(
@@ -138,3 +138,28 @@ def test_blocks_are_scanned_again_only_when_one_has_gone() -> None:
     assert [c.blocks for c in first_round] == [(5,), (4,), (3,)]
     later = [c.blocks for c in deeper if c.channels is not None]
     assert set(later) == {(3,), (4,)}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from([100, 160, 511, 512, 576, 1000, 1536]),
+    st.floats(0.3, 0.98),
+    st.integers(100, 4000),
+)
+def test_widths_that_are_searched_for_fit_q8_0(channels: int, share: float, step: int) -> None:
+    sizes = replace(SIZES, channels=channels, channel=12)
+    ranking = Ranking((tuple(range(channels)),) * 10, None)
+    axes = Axes(sizes=sizes, ranking=ranking, tokens=AXES.tokens, least_tokens=300)
+    target = int(share * sizes.whole)
+
+    def loss(cut: Cut) -> float:
+        return float(sizes.whole - sizes.of(cut))
+
+    try:
+        cut, trials = search_cut(
+            Cut(), target, axes, step=step, candidates=1, loss=loss, progress=Silent()
+        )
+    except PotstillError:
+        return
+    widths = [t.get("ffn_channels") for t in trials] + [cut.widths.get("ffn_channels")]
+    assert all(width is None or width % 32 == 0 for width in widths)

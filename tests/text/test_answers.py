@@ -110,6 +110,20 @@ def test_schema_decides_what_fits():
     assert AnswerForm("json").fits_schema({"anything": 1})
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('<think>{"n": 1}</think>\n```json\n{"n": 2}\n```', {"n": 2}),
+        ('{"n": 1}</think>{"n": 2} is it', {"n": 2}),
+        ('[{"n": 1}]', None),
+        ('<think>{"n": 1}', None),
+        ("5", None),
+    ],
+)
+def test_an_answer_in_json_is_one_object_after_the_reasoning(text, found):
+    assert AnswerForm("json").read(text) == found
+
+
 def test_text_is_compared_without_case_space_quotes_and_final_stop():
     assert TEXT.read(' "The  Hague." ') == "the hague"
     assert TEXT.read(" \n ") is None

@@ -62,7 +62,7 @@ def student_of(run: Path) -> Path:
 def to_gguf_of(run: Path, kind: GgufKind, out: Path | None, progress: Progress) -> Path:
     """Write a run's student as a GGUF file, list it in the manifest, and return its path."""
     from potstill.lineage import manifest
-    from potstill.models.export import to_gguf
+    from potstill.models.export import in_16_bits, to_gguf
     from potstill.recipe_io import read_recipe
     from potstill.rundir import RECIPE_FILE
 
@@ -74,5 +74,8 @@ def to_gguf_of(run: Path, kind: GgufKind, out: Path | None, progress: Progress) 
     name = read_recipe(run / RECIPE_FILE).name
     with progress.step(f"write {target.name}"):
         to_gguf(student, target, kind, name=name)
+    kept = in_16_bits(target) if kind == "q8_0" else None
+    if kept is not None:
+        progress.note(f"export: {kept}")
     manifest.add(run, target)
     return target

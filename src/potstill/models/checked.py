@@ -29,9 +29,15 @@ def checked_tokenizer(directory: Path, ref: str, *, trust_remote_code: bool = Fa
     from transformers import AutoConfig, AutoTokenizer
 
     # A tokenizer's class follows from the config, so that a fault in it is none of the tokenizer.
-    with _one_sentence(f"the config.json of the model {ref}", "that file"):
+    with one_sentence(
+        f"the config.json of the model {ref} cannot be read by transformers",
+        "correct it, or fetch it again",
+    ):
         AutoConfig.from_pretrained(directory, trust_remote_code=trust_remote_code)
-    with _one_sentence(f"the tokenizer of the model {ref}", "its tokenizer files"):
+    with one_sentence(
+        f"the tokenizer of the model {ref} cannot be loaded by transformers",
+        "check its tokenizer.json and tokenizer_config.json",
+    ):
         return AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
 
 
@@ -50,7 +56,12 @@ def checked_network(
     """
     from transformers import AutoModelForCausalLM
 
-    with _one_sentence(f"the model {ref}", "its config.json and weights"), _quiet():
+    with (
+        one_sentence(
+            f"the model {ref} cannot be loaded by transformers", "check its config.json and weights"
+        ),
+        _quiet(),
+    ):
         network, info = (kind or AutoModelForCausalLM).from_pretrained(
             directory,
             dtype=dtype,
@@ -237,8 +248,8 @@ def _config_of(directory: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _one_sentence(what: str, look_at: str) -> Iterator[None]:
-    """Turn whatever a library raises on a user's files into one sentence that names them.
+def one_sentence(fault: str, way_out: str) -> Iterator[None]:
+    """Turn whatever a library raises on a user's files into one sentence, with its own words in it.
 
     Which exception it is depends on the file and on the library's version, so none is left out
     but the memory's.
@@ -248,13 +259,11 @@ def _one_sentence(what: str, look_at: str) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError, PotstillError):
         raise
     except Exception as error:
-        words = f"{type(error).__name__}: {first_words(error)}".removesuffix(": ")
-        raise PotstillError(
-            f"{what} cannot be loaded by transformers ({words}); check {look_at}"
-        ) from error
+        words = f"{type(error).__name__}: {_first_words(error)}".removesuffix(": ")
+        raise PotstillError(f"{fault} ({words}); {way_out}") from error
 
 
-def first_words(error: BaseException) -> str:
+def _first_words(error: BaseException) -> str:
     """Return the first sentence of a library's message, on one line and not too long."""
     words = " ".join(str(error).split()).split(". ")[0].rstrip(".")
     return words if len(words) <= _WORDS else f"{words[:_WORDS].rstrip()} ..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,11 @@ from typing import Any, Literal
 from potstill.durable import publish, read_object, staged
 from potstill.errors import PotstillError
 from potstill.models import llama_cpp_converter as converter
+from potstill.models.pre_tokenizers import name_of
 
 GgufKind = Literal["f16", "q8_0"]
 
 _REMEDY = "export the student again"
-
-# How two families of tokenizers split text into words, as their tokenizer.json writes it.
-_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_QWEN2 = _WORDS + r"\p{N}" + _REST
-_LLAMA3 = _WORDS + r"\p{N}{1,3}" + _REST
 
 # Every how many blocks llama.cpp takes one to attend to everything, where the file cannot say.
 _FULL_ATTENTION_EVERY = {
@@ -30,13 +26,20 @@ _FULL_ATTENTION_EVERY = {
     "Gemma3ForCausalLM": 6,
     "GptOssForCausalLM": 2,
 }
+# As end of a text, of a turn and of a message; and the texts of tokens that end one in any file.
+_STATED_ENDS = 3
+_KNOWN_ENDS = {
+    *("<|eot_id|>", "<|im_end|>", "<|return|>", "<|call|>", "<|endoftext|>", "<|end_of_text|>"),
+    *("<|eom_id|>", "<end_of_turn>", "<end_of_utterance>", "<EOT>", "_<EOT>"),
+}
 _SERVE_OTHERWISE = "serve its safetensors with `potstill serve RUN --with transformers`"
 
 
 def to_gguf(directory: Path, out: Path, kind: GgufKind, *, name: str = "student") -> Path:
     """Write a model's directory as one GGUF file and return its path; needs no network.
 
-    `f16` keeps matrices in 16 bits, `q8_0` in about 8.5. `name` is what the file calls the model.
+    `f16` keeps matrices in 16 bits, `q8_0` in about 8.5 (but for `in_16_bits`). The file states
+    where the student stops and what it puts around a text. `name` is what the file calls the model.
     An older `out` is replaced when the new one is whole. Raises PotstillError where the converter
     is not installed, or where llama.cpp does not know the model's architecture or tokenizer.
     """
@@ -46,10 +49,12 @@ def to_gguf(directory: Path, out: Path, kind: GgufKind, *, name: str = "student"
         raise PotstillError(f"{source} holds no model (it has no config.json)")
     _refuse_own_code(source, config)
     folder = _converter_folder()
-    pre = _pre_tokenizer(read_object(source / "tokenizer.json", _REMEDY) or {})
+    tokenizer = read_object(source / "tokenizer.json", _REMEDY) or {}
+    ends = ",".join(map(str, _ends(source, config, tokenizer)))
     with staged(out.parent) as temporary:
         command = [sys.executable, "-m", converter.__name__, str(folder)]
-        command += [str(source.resolve()), str(temporary.resolve()), kind, name, pre]
+        command += [str(source.resolve()), str(temporary.resolve()), kind, name]
+        command += [_pre_tokenizer(tokenizer), ends]
         done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
         if done.returncode or not temporary.is_file():
             raise _failure(done, source, config)
@@ -58,26 +63,56 @@ def to_gguf(directory: Path, out: Path, kind: GgufKind, *, name: str = "student"
     return out
 
 
-def _pre_tokenizer(tokenizer: dict[str, Any]) -> str:
-    """Return llama.cpp's name for how a tokenizer splits text into words; empty if unknown.
+def in_16_bits(path: Path) -> str | None:
+    """Return a sentence on what a q8_0 file holds in 16 bits, None where that is nothing.
 
-    It does not depend on the vocabulary, so that a trimmed one has the name of the whole.
+    q8_0 takes 32 values of a row at a time, and the converter leaves other rows as they are.
     """
-    stated = tokenizer.get("pre_tokenizer") or {}
-    steps = stated.get("pretokenizers", []) if stated.get("type") == "Sequence" else [stated]
-    if not steps or steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space"):
-        return ""
-    before, splits_words = steps[:-1], steps[-1].get("use_regex", True)
-    if splits_words:
-        if not before:
-            return "gpt-2"
-        digits = [{"type": "Digits", "individual_digits": True}]
-        return "smollm" if before == digits else ""
-    for regex, name in ((_QWEN2, "qwen2"), (_LLAMA3, "llama-bpe")):
-        split = {"type": "Split", "pattern": {"Regex": regex}}
-        if before == [{**split, "behavior": "Isolated", "invert": False}]:
-            return name
-    return ""
+    from gguf import GGMLQuantizationType, GGUFReader
+
+    halves = (GGMLQuantizationType.F16, GGMLQuantizationType.BF16)
+    found = [t.name for t in GGUFReader(str(path)).tensors if t.tensor_type in halves]
+    if not found:
+        return None
+    names = sorted({re.sub(r"^blk\.\d+\.", "blk.*.", name) for name in found})
+    way_out = ""
+    if "blk.*.ffn_down.weight" in names:
+        way_out = (
+            "; a feed-forward width (shrink.ffn_channels) that is a multiple of 32 has it smaller"
+        )
+    return (
+        f"{', '.join(names)} stay in 16 bits, for q8_0 takes 32 values of a row at a time and "
+        f"theirs are no multiple of 32{way_out}"
+    )
+
+
+def _pre_tokenizer(tokenizer: dict[str, Any]) -> str:
+    """Return llama.cpp's name for how a tokenizer splits text into words; empty if unknown."""
+    whole_words = bool((tokenizer.get("model") or {}).get("ignore_merges"))
+    return name_of(tokenizer.get("pre_tokenizer"), whole_words=whole_words)
+
+
+def _ends(source: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> list[int]:
+    """Return the ids at which the student stops, its tokenizer's own first.
+
+    A GGUF file states three; others must be of those that llama.cpp knows by their text.
+    """
+    settings = read_object(source / "tokenizer_config.json", _REMEDY) or {}
+    generation = read_object(source / "generation_config.json", _REMEDY) or {}
+    texts = {token["id"]: token["content"] for token in tokenizer.get("added_tokens") or []}
+    ids = {text: token for token, text in texts.items()}
+    own = settings.get("eos_token")
+    own = own.get("content") if isinstance(own, dict) else own
+    stated = generation.get("eos_token_id", config.get("eos_token_id"))
+    listed = [stated] if isinstance(stated, int) else list(stated or [])
+    ends = list(dict.fromkeys([*([ids[own]] if own in ids else []), *listed]))
+    unstated = [texts.get(end, "") for end in ends[_STATED_ENDS:]]
+    if any(text not in _KNOWN_ENDS for text in unstated):
+        raise PotstillError(
+            f"the student stops at {len(ends)} tokens (eos_token_id in generation_config.json), "
+            f"of which a GGUF file states {_STATED_ENDS}; {_SERVE_OTHERWISE}"
+        )
+    return ends[:_STATED_ENDS]
 
 
 def _converter_folder() -> Path:

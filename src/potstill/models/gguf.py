@@ -7,15 +7,22 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
 
 from potstill.errors import PotstillError
+from potstill.models import gguf_file, gguf_rope
+from potstill.models.gguf_file import INSTEAD, GgufFile
+from potstill.models.gguf_tokenizer import byte_level_tokenizer, end_ids
 
 # Bumped when a conversion would come out differently, so that old caches are not used.
-_CONVERSION = 1
+_CONVERSION = 2
+
+# What transformers raises at a file that it does not know or that contradicts itself.
+_UNREADABLE = (ValueError, KeyError, IndexError, TypeError, RuntimeError, NotImplementedError)
 
 # SHA-256 of the files that potstill's own recipes name.
 PINNED_PACKAGES = {
@@ -79,41 +86,79 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "potstill"
 
 
-def metadata(path: Path) -> dict[str, Any]:
-    """Return the short key-value fields of a GGUF file (no token lists)."""
-    from gguf import GGUFReader
-
-    fields = GGUFReader(str(path)).fields
-    wanted = ("general.", "tokenizer.ggml.pre", "tokenizer.ggml.model")
-    return {k: f.contents() for k, f in fields.items() if k.startswith(wanted)}
-
-
 def _convert(path: Path, directory: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    facts = metadata(path)
+    file = gguf_file.read(path)
     logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-        network = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name)
-    except (ValueError, KeyError, NotImplementedError) as error:
-        raise PotstillError(
-            f"transformers cannot read {path.name} ({type(error).__name__}); use the model's "
-            "safetensors directory instead"
-        ) from error
+    tokenizer = _tokenizer(path, file)
+    network = _network(path, file)
     _forget_quantisation(network)
-    _restore_pre_tokenizer(tokenizer, facts.get("tokenizer.ggml.pre"))
+    gguf_rope.restore(network.config, file)
+    _state_ends(network, file.fields)
     network.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     source = {
         "file": path.name,
         "blake3": _digest(path),
-        "license": facts.get("general.license"),
-        "name": facts.get("general.name"),
-        "organization": facts.get("general.organization"),
+        "license": file.fields.get("general.license"),
+        "name": file.fields.get("general.name"),
+        "organization": file.fields.get("general.organization"),
     }
     (directory / "potstill-source.json").write_text(json.dumps(source, indent=1))
+
+
+def _tokenizer(path: Path, file: GgufFile) -> Any:
+    from transformers import AutoTokenizer
+
+    if file.fields["tokenizer.ggml.model"] == "gpt2":
+        return byte_level_tokenizer(file.fields, file.name)
+    try:
+        return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except _UNREADABLE as error:
+        raise _unreadable(file, error) from error
+
+
+def _network(path: Path, file: GgufFile) -> Any:
+    """Return the network with every weight that the file holds, and no other."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        network, loading = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype="float32", output_loading_info=True
+        )
+    except _UNREADABLE as error:
+        raise _unreadable(file, error) from error
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise PotstillError(
+            f"{file.name} lacks {len(missing)} of the model's tensors, the first for {missing[0]}; "
+            f"download it again, or {INSTEAD}"
+        )
+    unread = file.unread(network)
+    if unread:
+        raise PotstillError(
+            f"{file.name} holds {len(unread)} tensors that transformers does not read, the first "
+            f"{unread[0]}, and would answer differently without; {INSTEAD}"
+        )
+    return network
+
+
+def _unreadable(file: GgufFile, error: Exception) -> PotstillError:
+    return PotstillError(
+        f"transformers cannot read {file.name}, a {file.architecture} "
+        f"({type(error).__name__}); {INSTEAD}"
+    )
+
+
+def _state_ends(network: Any, fields: Mapping[str, Any]) -> None:
+    """Have the saved model stop at every token that the file states as an end."""
+    config = network.generation_config
+    stated = config.eos_token_id
+    known = [stated] if isinstance(stated, int) else list(stated or [])
+    ends = list(dict.fromkeys([*known, *end_ids(fields)]))
+    if ends:
+        config.eos_token_id = ends[0] if len(ends) == 1 else ends
 
 
 def _forget_quantisation(network: Any) -> None:
@@ -124,17 +169,6 @@ def _forget_quantisation(network: Any) -> None:
         if hasattr(network, name):
             delattr(network, name)
     network.is_quantized = False
-
-
-def _restore_pre_tokenizer(tokenizer: Any, name: str | None) -> None:
-    """Split digits one by one where the file says so: transformers' conversion forgets it."""
-    if name != "smollm":
-        return
-    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-
-    tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
-        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
-    )
 
 
 def _digest(path: Path) -> str:

@@ -3,7 +3,8 @@
 The converter brings its own `gguf` package, which may be newer than the installed one, and changes
 settings of torch: that is why it does not run in ours. It tells pre-tokenizers apart by a digest
 of the ids that a text becomes, which no trimmed vocabulary reproduces: where it finds none, it is
-told the one that potstill read from the tokenizer's definition.
+told the one that potstill read from the tokenizer's definition. Where the student stops, and what
+its tokenizer puts around a text, is stated as the student has it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ NO_SENTENCEPIECE = 5
 def main() -> int:
     """Convert as the command line says and return the exit status."""
     parser = argparse.ArgumentParser()
-    for name in ("folder", "source", "target", "kind", "name", "pre"):
+    for name in ("folder", "source", "target", "kind", "name", "pre", "ends"):
         parser.add_argument(name)
     given = parser.parse_args()
     sys.path.insert(0, given.folder)
@@ -34,6 +36,7 @@ def main() -> int:
         return UNKNOWN_ARCHITECTURE
     _name_pre_tokenizer(base.TextModel, given.pre)
     _look_for_sentencepiece_last(base.TextModel)
+    _state(base.TextModel, _around_text(source) | _stated_ends(given.ends))
     sys.argv[1:] = [str(source), "--outfile", given.target, "--outtype", given.kind]
     sys.argv += ["--model-name", given.name]
     try:
@@ -74,6 +77,45 @@ def _name_pre_tokenizer(model: Any, name: str) -> None:
             return name
 
     model.get_vocab_base_pre = found
+
+
+def _stated_ends(ends: str) -> dict[str, int | None]:
+    """Return the fields for the ids at which the student stops, None for those to leave out.
+
+    The converter takes one from the tokenizer and, for some architectures, others by numbers that
+    are true of the original vocabulary alone.
+    """
+    ids = [int(end) for end in ends.split(",") if end]
+    keys = [f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eot", "eom")]
+    return dict(zip(keys, [*ids, None, None, None], strict=False)) if ids else {}
+
+
+def _around_text(source: Path) -> dict[str, bool]:
+    """Return the fields for what the tokenizer puts around a text: without, a name decides."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    ids = tokenizer("a")["input_ids"]
+    return {
+        "tokenizer.ggml.add_bos_token": ids[:1] == [tokenizer.bos_token_id],
+        "tokenizer.ggml.add_eos_token": ids[-1:] == [tokenizer.eos_token_id],
+    }
+
+
+def _state(model: Any, fields: Mapping[str, bool | int | None]) -> None:
+    """Have the converter write these fields in place of its own."""
+    prepare = model.prepare_metadata
+
+    def prepared(self: Any, vocab_only: bool) -> None:
+        prepare(self, vocab_only=vocab_only)
+        for key, value in fields.items():
+            self.gguf_writer.remove_key(key)
+            if isinstance(value, bool):
+                self.gguf_writer.add_bool(key, value)
+            elif value is not None:
+                self.gguf_writer.add_uint32(key, value)
+
+    model.prepare_metadata = prepared
 
 
 def _look_for_sentencepiece_last(model: Any) -> None:

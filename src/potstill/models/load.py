@@ -13,7 +13,7 @@ from torch import nn
 
 from potstill.errors import PotstillError
 from potstill.models import gguf
-from potstill.models.checked import checked_network, checked_tokenizer
+from potstill.models.checked import checked_network, checked_tokenizer, one_sentence
 from potstill.models.conversation import Conversation, with_defaults
 from potstill.models.files import check_directory
 from potstill.models.head import Head
@@ -32,11 +32,11 @@ def locate(ref: str, *, revision: str | None = None) -> Path:
     """
     path = Path(ref).expanduser()
     if ref.startswith("package:"):
-        directory = gguf.converted(gguf.package_file(ref.removeprefix("package:")))
+        directory = _converted(gguf.package_file(ref.removeprefix("package:")), ref)
     elif path.suffix == ".gguf" and not path.is_dir():
         if not path.is_file():
             raise PotstillError(f"the GGUF file {ref} does not exist; check its path")
-        directory = gguf.converted(path)
+        directory = _converted(path, ref)
     else:
         directory = path if path.is_dir() else _downloaded(ref, revision)
     check_directory(directory, ref)
@@ -240,6 +240,16 @@ def _state_ends(model: LoadedModel) -> None:
     stops = model.conversation.stop_ids
     if set(stated_ends(model.network.generation_config)) != set(stops):
         model.network.generation_config.eos_token_id = stops[0] if len(stops) == 1 else list(stops)
+
+
+def _converted(file: Path, ref: str) -> Path:
+    with file.open("rb") as opened:
+        if opened.read(4) != b"GGUF":
+            raise PotstillError(
+                f"the file {ref} is no GGUF file (it does not begin with GGUF); fetch it again"
+            )
+    with one_sentence(f"the GGUF file {ref} cannot be read", "fetch it again"):
+        return gguf.converted(file)
 
 
 def _downloaded(ref: str, revision: str | None) -> Path:

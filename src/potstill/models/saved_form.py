@@ -17,8 +17,8 @@ from typing import Any
 
 OLD_VERSION = "4.57"
 
-# Rotary embeddings that 4.57 computes.
-_OLD_ROPE_TYPES = {"default", "linear", "dynamic", "yarn", "longrope", "llama3"}
+# Rotary embeddings that 4.57 was found to read in this form.
+_OLD_ROPE_TYPES = {"default", "linear", "dynamic", "yarn", "llama3"}
 # What 4.57 calls base and rotated share where it is not `rope_theta`, `partial_rotary_factor`.
 _BASE = {"gpt_neox": "rotary_emb_base", "gpt_neox_japanese": "rotary_emb_base"}
 _SHARE = {"gpt_neox": "rotary_pct", "gpt_neox_japanese": "rotary_pct"}
@@ -26,7 +26,16 @@ _SHARE = {"gpt_neox": "rotary_pct", "gpt_neox_japanese": "rotary_pct"}
 _RENAMED = {"qwen3_moe": ("num_local_experts", "num_experts")}
 # Families that 4.57 reads only where their rotary embedding is not scaled: it refuses version 5's
 # scaling, or passes over it.
-_UNSCALED = {"llama4_text", "nemotron", "olmo", "olmo2"}
+_UNSCALED = {
+    "hunyuan_v1_dense",
+    "hunyuan_v1_moe",
+    "llama4_text",
+    "nemotron",
+    "olmo",
+    "olmo2",
+    "phi3",
+    "phimoe",
+}
 # What 4.57 calls the base of local attention, where it may be another (None: it may not).
 _LOCAL_BASE = {"gemma3_text": "rope_local_base_freq", "olmo3": None}
 
@@ -107,8 +116,9 @@ def newer_needed(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> str
         return None
     parts = [p for p in rope.values() if isinstance(p, Mapping)] if _by_layer(rope) else [rope]
     kinds = {str(p.get("rope_type", "default")) for p in parts}
-    if kinds - _OLD_ROPE_TYPES:
-        return f"{OLD_VERSION} has no rotary embedding {min(kinds - _OLD_ROPE_TYPES)!r}"
+    unread = kinds - _OLD_ROPE_TYPES
+    if unread:
+        return f"{OLD_VERSION} was not found to read {min(unread)!r} rotary embeddings"
     if kind in _UNSCALED and kinds != {"default"}:
         return f"{OLD_VERSION} does not scale the rotary embedding of {kind} models so"
     if _by_layer(rope) and not _old_by_layer(kind, rope):
@@ -175,7 +185,8 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
 
 
 # Measured: tiny models of every causal family with unusual rotary embeddings, saved by 5.24 and
-# written in this form, give the same logits in 4.57.6 (benchmarks/old_runtime.py).
+# written in this form, give the same logits in 4.57.6 (tests/models/test_saved_form_slow.py
+# holds four of them and SmolLM2 to it).
 READ_BY_OLD = frozenset(
     (
         "arcee",

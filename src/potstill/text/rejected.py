@@ -38,8 +38,8 @@ _FILLERS = _set(
     "right correct best"
 )
 _FILLERS_BESIDE = _set(
-    "der die das ein eine einen einem einer um zu für de du des la le les un une el los las del al "
-    "en es se trata o os as uma do da é è di il lo een het den dit это от"
+    "der die das ein eine einen einem einer um zu für una uno de du des la le les un une el los "
+    "las del al en es se trata o os as uma do da é è di il lo een het den dit это от"
 )
 _ARTICLES = r"(?:(?:a|an|the|any|to|for|of|in|about|with|der|die|das|la|le|el|un|una|une)\s+)*"
 _AND = re.compile(

@@ -39,6 +39,30 @@ _IDS = re.compile(rf"{_NINE_ID}|call\d{{5}}")
 _ARGUMENTS = re.compile(rf'\{{\s*"{_KEY}"\s*:\s*"{_VALUE}"\s*\}}')
 
 
+def calls_of(tool_calls: str | None, name: str) -> list[dict[str, Any]]:
+    """Return a reply's calls.
+
+    Raises PotstillError where its JSON is no list of them, or arguments are no object.
+    """
+    if not tool_calls:
+        return []
+    try:
+        calls = json.loads(tool_calls)
+        functions = [call["function"] for call in calls]
+        well = isinstance(calls, list) and all(
+            isinstance(f["name"], str) and f["name"] and isinstance(f["arguments"], Mapping)
+            for f in functions
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):
+        well = False
+    if not well:
+        raise PotstillError(
+            f"a reply's tool_calls for {name} must be a JSON list of functions with a name and an "
+            "object of arguments; leave out the rows that hold other calls"
+        )
+    return list(calls)
+
+
 @dataclass(frozen=True)
 class CallForm:
     """In which form a template takes calls.

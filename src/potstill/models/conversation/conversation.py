@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date as Date
@@ -18,11 +17,12 @@ from potstill.models.conversation.calls import (
     CallReader,
     call_reader,
     calling,
+    calls_of,
 )
 from potstill.models.conversation.layout import Frame
 from potstill.models.conversation.spelling import Controls
 from potstill.models.conversation.templates import ChatTemplate, Messages, Tools
-from potstill.text.tool_calls import message_text
+from potstill.text.tool_calls import message_text, spelled
 
 # Bumped when the same messages would become other ids: what older runs stored is not theirs then.
 VERSION = 1
@@ -127,6 +127,11 @@ class Conversation:
         """Return the text that precedes an answer."""
         if self.template is None:
             return "\n".join(map(message_text, messages)) + "\n"
+        if messages and messages[0].get("role") == "system" and not self._writes_system:
+            raise PotstillError(
+                f"the chat template of {self.name} leaves a system message out without a word; "
+                "take it out (prompts.system, or the row's own), or put it into the user's message"
+            )
         return self.template.render(self._called(messages, tools), tools=tools, generate=True)
 
     def prompt_ids(self, messages: Messages, tools: Tools | None = None) -> tuple[int, ...]:
@@ -149,7 +154,7 @@ class Conversation:
         Its turn's end is among them where the answer is `whole`. Raises PotstillError where the
         template cannot lay this answer out.
         """
-        calls = _calls_of(reply, self.name)
+        calls = calls_of(reply.tool_calls, self.name)
         mark = self.controls.mark_for(messages, tools, reply.text, reply.reasoning, calls)
         hidden, hidden_tools = self._hidden(messages, tools, mark)
         prompt = self.prompt_text(hidden, hidden_tools)
@@ -163,7 +168,9 @@ class Conversation:
                 ),
                 hidden_tools,
             )
-            ids = self._behind(prompt, said.said + (said.end if whole else ""), mark)
+            ids = self.controls.behind(
+                prompt, said.said + (said.end if whole else ""), mark, self.name
+            )
             return (*ids, self.stop_ids[0]) if whole and not said.end else ids
         frame = self._frame(hidden, prompt, hidden_tools, reasoned=bool(thought))
         text = frame.opening
@@ -172,7 +179,7 @@ class Conversation:
             text += self.controls.hidden(thought, mark) + ("" if cut else frame.between)
         text += self.controls.hidden(reply.text, mark)
         ends = self.end if whole else ""
-        ids = self._behind(prompt, text + ends, mark)
+        ids = self.controls.behind(prompt, text + ends, mark, self.name)
         if whole and (not ids or ids[-1] != self.stop_ids[0]):
             ids = (*ids, self.stop_ids[0])
         return ids
@@ -190,12 +197,12 @@ class Conversation:
         kept = list(ids)
         while kept and kept[-1] in self.stop_ids:
             kept.pop()
-        text = self.controls.decode(kept)
+        text = self.controls.decode(kept, behind_control=self._behind_control)
         if self._call_reader is None or not (tools or self._call_reader.marked):
             return self._read_words(text)
         words, calls = self._call_reader.apart(text)
         said = self._read_words(words)
-        return replace(said, tool_calls=json.dumps(calls, ensure_ascii=False)) if calls else said
+        return replace(said, tool_calls=spelled(calls)) if calls else said
 
     def _read_words(self, text: str) -> Reply:
         for frame in self._reasoned:
@@ -227,9 +234,10 @@ class Conversation:
 
     def _reply(self, answer: str, thought: str = "") -> Reply:
         bare = self.controls.bare
-        # White space that the template writes before a turn's end is not the answer's.
-        tail = self.end[: len(self.end) - len(self.end.lstrip())]
-        return Reply(bare(answer).removesuffix(tail), bare(thought) or None)
+        # What the template writes before the token that ends a turn is not the answer's.
+        tail = self.controls.bracketed(self.end)
+        last = self.controls.bracketed(self.controls.ids.get(self.stop_ids[0], ""))
+        return Reply(bare(answer.removesuffix(tail.removesuffix(last))), bare(thought) or None)
 
     def _unframed(self, text: str) -> str:
         """Return an answer without what the template writes before one, white space included."""
@@ -242,6 +250,16 @@ class Conversation:
 
     def _core(self, text: str) -> str:
         return self.controls.bracketed(text.strip())
+
+    @cached_property
+    def _writes_system(self) -> bool:
+        """Whether a system message is written; a template that refuses it says so itself."""
+        assert self.template is not None
+        try:
+            head = {"role": "system", "content": layout.NEXT}
+            return layout.NEXT in self.template.render([head, *layout.PROBE], generate=True)
+        except PotstillError:
+            return True
 
     @cached_property
     def _plain(self) -> Frame:
@@ -260,6 +278,12 @@ class Conversation:
             return (layout.reasoned_frame(self.template, layout.PROBE, prompt),)
         except PotstillError:
             return ()
+
+    @cached_property
+    def _behind_control(self) -> bool:
+        """Whether an answer stands right behind a control token."""
+        prompt = self.controls.encode(self.prompt_text(layout.PROBE))
+        return bool(prompt) and prompt[-1] in self.controls.ids
 
     @cached_property
     def _opens(self) -> bool:
@@ -343,51 +367,6 @@ class Conversation:
             if full[start : start + len(plain)] == plain:
                 return tuple(full[:start])
         return ()
-
-    def _behind(self, prompt: str, text: str, mark: str) -> tuple[int, ...]:
-        """Return the ids of a text behind a prompt, whose own ids stay as they are."""
-        before = self.controls.encode(prompt, mark)
-        whole = self.controls.encode(prompt + text, mark)
-        if whole[: len(before)] == before:
-            return tuple(whole[len(before) :])
-        # A token would reach from the prompt into the answer: the answer begins a token of its own.
-        wanted = self.controls.decode(whole)
-        for context in ("\n", ""):
-            lead = self.controls.encode(context, mark)
-            ids = self.controls.encode(context + text, mark)
-            if ids[: len(lead)] != lead:
-                continue
-            if self.controls.decode([*before, *ids[len(lead) :]]) == wanted:
-                return tuple(ids[len(lead) :])
-        raise PotstillError(
-            f"the tokenizer of {self.name} cannot cut an answer off from its prompt: no ids "
-            "for the answer alone decode to its text; take a model whose template ends the prompt "
-            "with a control token or a line break"
-        )
-
-
-def _calls_of(reply: Reply, name: str) -> list[dict[str, Any]]:
-    """Return a reply's calls.
-
-    Raises PotstillError where its JSON is no list of them, or arguments are no object.
-    """
-    if not reply.tool_calls:
-        return []
-    try:
-        calls = json.loads(reply.tool_calls)
-        functions = [call["function"] for call in calls]
-        well = isinstance(calls, list) and all(
-            isinstance(f["name"], str) and f["name"] and isinstance(f["arguments"], Mapping)
-            for f in functions
-        )
-    except (ValueError, TypeError, KeyError, RecursionError):
-        well = False
-    if not well:
-        raise PotstillError(
-            f"a reply's tool_calls for {name} must be a JSON list of functions with a name and an "
-            "object of arguments; leave out the rows that hold other calls"
-        )
-    return list(calls)
 
 
 def _some(stops: tuple[int, ...], name: str) -> tuple[int, ...]:

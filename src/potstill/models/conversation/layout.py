@@ -33,6 +33,11 @@ _PAIRS = (
 )
 
 
+_PRINTED = re.compile(r"""\[\{["']type["']""")
+# What is never cut apart where two texts begin alike.
+_MARK = re.compile(r"<[^<>\n]*>|\[/?[A-Z_]+\]|◁[^◁▷]*▷")
+
+
 @dataclass(frozen=True)
 class Frame:
     """What stands around the words of an answer, from where the prompt ends.
@@ -57,9 +62,12 @@ def plain_frame(
     opened, plain = apart(prompt, head)
     if not opened.strip():
         return Frame(plain)
-    if plain.strip():
+    close = _closing_of(opened, template) or ""
+    if not plain.strip():
+        return Frame(close)
+    if plain.strip() != close.strip():
         raise _unlike(template)
-    return Frame(_closing_of(opened) or "")
+    return Frame(plain)
 
 
 def reasoned_frame(
@@ -74,10 +82,10 @@ def reasoned_frame(
             text = _answered(template, messages, message, tools)
         except PotstillError:
             continue
-        before, found, behind = text.partition(THOUGHT)
-        # A template that knows only text prints parts of content as Python does.
-        if found and behind.count(SAID) == 1 and "[{'type'" not in before:
-            opened, opening = apart(prompt, before)
+        before, _, behind = text.partition(THOUGHT)
+        opened, opening = apart(prompt, before)
+        # A template that knows only text prints parts of content, as Python or as JSON does.
+        if behind.count(SAID) == 1 and not _PRINTED.search(opening):
             if opened.strip():
                 raise _closed(template)
             return Frame(opening, behind.partition(SAID)[0])
@@ -86,13 +94,13 @@ def reasoned_frame(
     opened, plain = apart(prompt, head)
     if not opened.strip():
         generated = prompt[_shared(prompt, template.render(messages, tools=tools)) :]
-        if _OPEN.strip() in generated:  # it is opened and closed before any answer
+        if any(mark.strip() in generated for mark in (_OPEN, _CLOSE)):  # closed before any answer
             raise _closed(template)
         return Frame(plain + _OPEN, _CLOSE)
-    close = _closing_of(opened)
-    if close is None or plain.strip():
+    close = _closing_of(opened, template)
+    if close is None or plain.strip() not in ("", close.strip()):
         raise _closed(template)
-    return Frame("", close)
+    return Frame("", plain if plain.strip() else close)
 
 
 def turns_end(template: ChatTemplate, controls: Controls, stop_ids: Sequence[int]) -> str | None:
@@ -109,27 +117,24 @@ def turns_end(template: ChatTemplate, controls: Controls, stop_ids: Sequence[int
 def end_of(last: str, middle: str, controls: Controls, stop_ids: Sequence[int]) -> str | None:
     """Return what ends a turn, from what follows the last one and one in the `middle` of a talk.
 
-    What both have in common ends a turn wherever it stands; of that a token which stops the model
-    goes before any other control token. Some families end a turn with what begins the next.
+    A token that stops the model goes before others, and what both have in common before what stands
+    behind the last turn alone. Some families end a turn with what begins the next.
     """
     stops = {controls.ids.get(i) for i in stop_ids}
-    shared = last[: _shared(last, middle)]
+    shared = last[: _shared_marks(last, middle, controls.pattern)] if middle else last
     in_shared = list(controls.pattern.finditer(shared))
-    in_last = list(controls.pattern.finditer(last))
-    chosen = next((m for m in in_shared if m[0] in stops), None)
+    in_rest = list(controls.pattern.finditer(last, len(shared)))
     ahead = middle[len(shared) :]
     following = controls.pattern.match(ahead.lstrip())
-    if following is not None and following[0] not in stops:
-        following = None
-    if chosen is None and following is not None and not last[len(shared) :].strip():
+    chosen = next((m for m in in_shared if m[0] in stops), None)
+    in_last = next((m for m in in_rest if m[0] in stops), None)
+    if chosen is None and in_last is None and following is not None and following[0] in stops:
         return shared + ahead[: len(ahead) - len(ahead.lstrip())] + following[0]
-    if chosen is None and in_shared:
-        chosen = in_shared[-1]
-    if chosen is None:
-        chosen = next((m for m in in_last if m[0] in stops), in_last[0] if in_last else None)
+    chosen = chosen or (in_shared[-1] if in_shared else in_last)
     if chosen is not None:
         return last[: chosen.end()]
-    return last.rstrip() if last.strip() else None
+    # What a template writes only behind the last message begins the next answer: no end.
+    return shared.rstrip() or None
 
 
 def behind(
@@ -185,7 +190,7 @@ def _reasoned_messages() -> list[dict[str, Any]]:
 
 def apart(prompt: str, head: str) -> tuple[str, str]:
     """Return what the prompt has of an answer that `head` lacks, and the other way round."""
-    shared = _shared(prompt, head)
+    shared = _shared_marks(prompt, head)
     return prompt[shared:], head[shared:]
 
 
@@ -197,17 +202,35 @@ def _shared(one: str, other: str) -> int:
     return min(len(one), len(other))
 
 
-def _closing_of(opened: str) -> str | None:
-    """Return what closes the reasoning that a prompt has opened; None where nothing is open."""
+def _shared_marks(one: str, other: str, pattern: re.Pattern[str] = _MARK) -> int:
+    """Return how many characters two texts begin with alike, nothing of a pattern cut apart."""
+    count = _shared(one, other)
+    for text in (one, other):
+        for match in pattern.finditer(text):
+            if match.start() < count < match.end():
+                count = match.start()
+    return count
+
+
+def _closing_of(opened: str, template: ChatTemplate) -> str | None:
+    """Return what closes the reasoning that a prompt has opened; None where nothing is open.
+
+    A mark such as [SEP] opens nothing where neither tokenizer nor template know what closes it.
+    """
     for pattern, closing in _PAIRS:
         for match in reversed(list(pattern.finditer(opened))):
             close = closing.format(match[1])
-            if close in opened[match.end() :]:
+            if close in opened[match.end() :] or not _knows(template, close):
                 continue
             # Laid out as it was opened: marks on lines of their own, or within the line.
             lines = opened[match.end() :].startswith("\n")
             return f"\n{close}\n\n" if lines else close
     return None
+
+
+def _knows(template: ChatTemplate, close: str) -> bool:
+    known = (_CLOSE.strip(), *template.tokenizer.get_added_vocab())
+    return close in known or close in template.source()
 
 
 def _closed(template: ChatTemplate) -> PotstillError:

@@ -99,8 +99,47 @@ class Controls:
             )
         return ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids with control tokens in private brackets, which no text spells."""
+    def behind(self, prompt: str, text: str, mark: str, name: str) -> tuple[int, ...]:
+        """Return the ids of a text behind a prompt, whose own ids stay as they are.
+
+        `name` says whose tokenizer it is, in errors. Raises PotstillError where no ids do.
+        """
+        before = self.encode(prompt, mark)
+        whole = self.encode(prompt + text, mark)
+        plain = tuple(whole[len(before) :]) if whole[: len(before)] == before else None
+        # Some tokens take the white space behind them, which an answer may begin with.
+        if plain is not None and (not text[:1].isspace() or self._says(plain, before, text, mark)):
+            return plain
+        # Or a token would reach from the prompt into the answer: it begins one of its own.
+        wanted = self.decode(whole)
+        for context in ("\n", ""):
+            lead = self.encode(context, mark)
+            ids = self.encode(context + text, mark)
+            rest = tuple(ids[len(lead) :])
+            if ids[: len(lead)] != lead:
+                continue
+            if plain is None and self.decode([*before, *rest]) == wanted:
+                return rest
+            if plain is not None and self._says(rest, before, text, mark):
+                return rest
+        if plain is not None:
+            return plain
+        raise PotstillError(
+            f"the tokenizer of {name} cannot cut an answer off from its prompt: no ids "
+            "for the answer alone decode to its text; take a model whose template ends the prompt "
+            "with a control token or a line break"
+        )
+
+    def _says(self, ids: Sequence[int], before: Sequence[int], text: str, mark: str) -> bool:
+        """Whether the ids of a text behind others give it back."""
+        said = self.decode(ids, behind_control=bool(before) and before[-1] in self.ids)
+        return said == self.bracketed(text).replace(mark, "")
+
+    def decode(self, ids: Sequence[int], *, behind_control: bool = False) -> str:
+        """Return the text of ids with control tokens in private brackets, which no text spells.
+
+        `behind_control` says that a control token stands before them.
+        """
         parts: list[str] = []
         run: list[int] = []
         for i in ids:
@@ -108,9 +147,9 @@ class Controls:
             if name is None:
                 run.append(int(i))
                 continue
-            parts += [self._text(run), self.bracketed(name)]
-            run = []
-        return "".join([*parts, self._text(run)])
+            parts += [self._text(run, behind_control), self.bracketed(name)]
+            run, behind_control = [], True
+        return "".join([*parts, self._text(run, behind_control)])
 
     def bracketed(self, text: str) -> str:
         """Return a rendered text in the form of `decode`."""
@@ -120,11 +159,24 @@ class Controls:
         """Return a text of `decode` without its control tokens."""
         return re.sub(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}", "", text)
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def _text(self, ids: Sequence[int], behind_control: bool) -> str:
         if not ids:
             return ""
+        text = self._behind_letter(ids)
+        return text.removeprefix(" ") if behind_control and self._spaced else text
+
+    def _behind_letter(self, ids: Sequence[int]) -> str:
         letter, written = self._letter
         return self._decoded([*letter, *ids])[len(written) :]
+
+    @cached_property
+    def _spaced(self) -> bool:
+        """Whether the tokenizer puts a space behind a control token, as old sentencepiece does."""
+        for token in sorted(self.spelled):
+            ids = self.tokenizer(f"{token}a", add_special_tokens=False)["input_ids"]
+            if ids[0] == self.id_of(token):
+                return self._behind_letter(ids[1:]) == " a"
+        return False
 
     def _decoded(self, ids: list[int]) -> str:
         return str(

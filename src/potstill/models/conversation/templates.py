@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date as Date
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import Environment, TemplateError, UndefinedError
 
 from potstill.errors import PotstillError
 
@@ -30,7 +30,7 @@ _TAKEN = frozenset(
         "raise_exception",
     }
 )
-_FORMATS = re.compile(r"'([^'\n]*%[^'\n]*)'|\"([^\"\n]*%[^\"\n]*)\"")
+_NO_FORMAT = "strftime_now is asked for a format that the template does not spell whole"
 _LONGEST_QUOTE = 160  # characters of a template's own complaint
 
 
@@ -115,7 +115,11 @@ class ChatTemplate:
         said = str(error.message or "")
         line = getattr(error, "lineno", None)
         # Only what stands in the template itself: a complaint may quote a message.
-        quoted = f' ("{said[:_LONGEST_QUOTE]}")' if said and said in source else ""
+        own = said in source or said == _NO_FORMAT
+        if isinstance(error, UndefinedError):
+            names = re.findall(r"'([^']*)'", said)
+            own = all(name in source or name.endswith(" object") for name in names)
+        quoted = f' ("{said[:_LONGEST_QUOTE]}")' if said and own else ""
         if line is not None:
             return (
                 f"the chat template of {self.name} is broken: {type(error).__name__} in its line "
@@ -169,11 +173,25 @@ def _with_date(source: str, today: Date) -> str:
     """
     if "strftime_now" not in source:
         return source
-    formats = sorted({a or b for a, b in _FORMATS.findall(source)})
-    days = ", ".join(f"{_quoted(f)}: {_quoted(today.strftime(f))}" for f in formats)
+    days = ", ".join(f"{_quoted(f)}: {_quoted(today.strftime(f))}" for f in _formats(source))
     # The line break behind the block is trimmed, so that the template still begins a line.
-    start = "{%- macro strftime_now(format) -%}{{- {" + days + "}[format] -}}{%- endmacro %}\n"
-    return start + source
+    return (
+        "{%- macro strftime_now(format) -%}{%- set days = {" + days + "} -%}"
+        "{%- if format in days -%}{{- days[format] -}}"
+        "{%- else -%}{{- raise_exception(" + _quoted(_NO_FORMAT) + ") -}}{%- endif -%}"
+        "{%- endmacro %}\n" + source
+    )
+
+
+def _formats(source: str) -> list[str]:
+    """Return every text that a template spells and that may be a date's format."""
+    try:
+        literals = [text[1:-1] for _, kind, text in Environment().lex(source) if kind == "string"]
+        # As jinja2 reads them itself.
+        read = {t.encode("ascii", "backslashreplace").decode("unicode-escape") for t in literals}
+    except (TemplateError, UnicodeDecodeError):  # it is refused when it is rendered
+        return []
+    return sorted(text for text in read if "%" in text and "\0" not in text)
 
 
 def _quoted(text: str) -> str:
