@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 
 import pipeline_runs
 from pipeline_runs import PLACES, THINGS
+from potstill.evaluate.calls import CallRow, score_calls
 from potstill.evaluate.evaluation import Evaluation
 from potstill.job import Job
 from potstill.models.loaded import LoadedModel
@@ -26,8 +27,8 @@ TEMPLATE = (
     "{% if tools %}<|im_start|>system\nTools:{% for tool in tools %} {{ tool.function.name }}"
     "{% endfor %}<|im_end|>\n{% endif %}"
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
-    "{% for call in message.tool_calls or [] %}{% if message['content'] or not loop.first %}\n"
-    "{% endif %}<call>\n"
+    "{% for call in message.tool_calls or [] %}{% if message['content'] or not loop.first %}"
+    "{{ '\\n' }}{% endif %}<call>\n"
     '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}'
     "\n</call>{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -50,7 +51,7 @@ def student(nano_llama: Path, tmp_path: Path) -> Path:
 def log(tmp_path: Path) -> Path:
     """Steps of agents: a call beside text, a call alone, an answer after a result."""
     draw, lines = random.Random(1), []
-    for number in range(90):
+    for number in range(48):
         thing, place = draw.choice(THINGS), draw.choice(PLACES)
         user = {"role": "user", "content": f"Where is {thing} {number} {draw.choice(THINGS)}?"}
         early = thing < "l"
@@ -67,19 +68,26 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def values(student: Path, log: Path) -> dict[str, Any]:
+def values(student: Path, log: Path, epochs: float = 1) -> dict[str, Any]:
     found = pipeline_runs.recipe_values(
         "some-model",
         "unused",
         student={"model": str(student)},
         collect={"calls": {"path": str(log), "source": "apache-2.0"}},
-        train={"cross_entropy": 1.0, "learning_rate": 3e-3, "epochs": 6},
-        evaluate={"max_tokens": 48},
+        prompts={"limit": 24, "held_out_count": 6, "validation_count": 2},
+        train={
+            "cross_entropy": 1.0,
+            "learning_rate": 3e-3,
+            "epochs": epochs,
+            "validate_every": 999,
+        },
+        evaluate={"max_tokens": 64, "sample_pairs": 1},
     )
     del found["shrink"]
     return found
 
 
+SETTINGS: dict[str, Any] = {"resamples": 20, "seed": 0}
 LAID_OUT = {
     "Let me look.": 'Let me look.\n<call>\n{"name": "find", "arguments": {"where": "here", '
     '"early": true}}\n</call><|im_end|>',
@@ -116,10 +124,20 @@ def test_calls_are_learnt_and_scored_and_what_tools_return_is_not(
     evaluation = Evaluation.model_validate_json(run.evaluation_path.read_text())
     scores = evaluation.tool_calls
     assert scores is not None and sum(scores.outcomes.values()) == scores.prompts
-    assert scores.prompts + scores.text_prompts == 12
-    assert scores.right.value > 0.5, scores
+    assert scores.prompts + scores.text_prompts == 6
     assert "How it calls tools" in run.report_path.read_text()
+    _what_is_trained_is_read_back(job, model)
     _too_long_is_said(job, model)
+
+
+def _what_is_trained_is_read_back(job: Job, model: LoadedModel) -> None:
+    """A student that writes what it was trained on is right."""
+    texts = [text for text in job.texts(job.store.read(), model) if text.exchange.calls]
+    for text in texts:
+        read = model.conversation.read(text.response_ids, tools=True)
+        assert read.text.strip() == text.exchange.response
+        scores = score_calls([CallRow((text.exchange.tool_calls,), read.tool_calls)], **SETTINGS)
+        assert scores is not None and scores.right.value == 1
 
 
 def _too_long_is_said(job: Job, model: LoadedModel) -> None:
@@ -130,4 +148,13 @@ def _too_long_is_said(job: Job, model: LoadedModel) -> None:
     scores = scored_calls(job, model, lambda ids: None)
     assert scores is not None and scores["outcomes"]["no_call"] == scores["prompts"]
     (note,) = [note for note in job.progress.notes if "longer than" in note]  # type: ignore[attr-defined]
-    assert note.startswith("1 of 13 held-out prompts with tools are longer than the 256 tokens")
+    assert note.startswith("1 of 7 held-out prompts with tools are longer than the 256 tokens")
+
+
+@pytest.mark.slow
+def test_a_student_that_is_trained_a_little_calls_as_its_teacher(
+    student: Path, log: Path, tmp_path: Path
+) -> None:
+    run, _ = pipeline_runs.run(values(student, log, epochs=40), tmp_path / "run")
+    scores = Evaluation.model_validate_json(run.evaluation_path.read_text()).tool_calls
+    assert scores is not None and scores.right.value >= 0.5, scores

@@ -118,6 +118,10 @@ class CallForm:
         return one
 
 
+# What may stand before a name where a call is JSON alone.
+_JSON_HEAD = re.compile(r"""[\s{}\[\]":,]|\b(?:name|type|function|id|tool_calls)\b""")
+
+
 def _number(n: int) -> str:
     return f"call{n:05d}"
 
@@ -233,18 +237,23 @@ def _followed(
 
 @dataclass(frozen=True)
 class CallReader:
-    """What stands around the name and the arguments of calls, where arguments are JSON."""
+    """What stands around the name and the arguments of calls, where arguments are JSON.
+
+    `marked`: a control token stands before a call. `tagged`: that, or words that JSON has none of
+    (`<tool_call>` in letters), so that a call is told from what is said before it.
+    """
 
     first: re.Pattern[str]
     between: re.Pattern[str]
     further: re.Pattern[str] | None
     last: re.Pattern[str]
     marked: bool
+    tagged: bool
 
     def apart(self, text: str) -> tuple[str, list[dict[str, Any]]]:
         """Return what is said before calls that end a text, and the calls; none where none do."""
         for start in self.first.finditer(text):
-            if not self.marked and text[: start.start()].strip():
+            if not self.tagged and text[: start.start()].strip():
                 break
             calls = self._calls(text, start.end())
             if calls:
@@ -301,6 +310,7 @@ def call_reader(
         further,
         _pattern(controls, last.strip(), loose=True),
         bool(controls.pattern.search(head)),
+        bool(_JSON_HEAD.sub("", head)),
     )
 
 
