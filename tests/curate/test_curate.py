@@ -80,7 +80,15 @@ def test_every_filter_drops_its_own_and_the_first_reason_stands() -> None:
         exchange("n", "perhaps so"),
     ]
     judge = judge_that(lambda r: f"Score: {1 if r.messages[0]['content'] == 'Bad?' else 5}", "j")
-    found = curate(rows, EVERYTHING, evaluation_texts=[evaluation], judge=judge, text_only=True)
+    rows += [exchange("o", "yes", prompt="Long?"), exchange("p", "yes", prompt="Odd?")]
+    found = curate(
+        rows,
+        EVERYTHING,
+        evaluation_texts=[evaluation],
+        judge=judge,
+        text_only=True,
+        unlearnable={"too_long": {"o": "9 tokens"}, "unrenderable": {"p": "no such role"}},
+    )
     first = {mark.exchange_id: mark.reason for mark in found.marks}
     assert first == {
         "a": "",
@@ -97,15 +105,17 @@ def test_every_filter_drops_its_own_and_the_first_reason_stands() -> None:
         "l": "near_duplicate: like k",
         "m": "judge: score 1 below 3",
         "n": "sample: longer than 1 other right answer",
+        "o": "too_long: 9 tokens",
+        "p": "unrenderable: no such role",
     }
     assert list(found.dropped) == list(FILTERS)
     assert set(found.dropped.values()) == {1}
-    assert found.examples == {name: (key,) for name, key in zip(FILTERS, "bcdefghijlmn")}  # noqa: B905
+    assert found.examples == {name: (key,) for name, key in zip(FILTERS, "bcpodefghijlmn")}  # noqa: B905
     # Alone: b was cut off too, and b to g and i are no labels.
     assert found.alone["truncated"] == 2
     assert found.alone["verify"] == 7
     assert found.alone["judge"] == 1
-    assert (found.train, found.train_kept, found.judge) == (14, 2, "j")
+    assert (found.train, found.train_kept, found.judge) == (16, 2, "j")
     assert found.kept == {"a", "k"}
 
 

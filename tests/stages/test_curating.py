@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,11 +42,20 @@ class Counted(Silent):
 
 
 @pytest.fixture
-def collected(nano_llama: Path, nano_qwen3: Path, nano_prompts: Path, tmp_path: Path) -> Any:
+def judge(nano_qwen3: Path, tmp_path: Path) -> Path:
+    """A nano model that reads what a judge is asked, which is longer than what nano models read."""
+    directory = tmp_path / "judge"
+    shutil.copytree(nano_qwen3, directory)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1024}))
+    return directory
+
+
+@pytest.fixture
+def collected(nano_llama: Path, judge: Path, nano_prompts: Path, tmp_path: Path) -> Any:
     """A run with answers that a nano model is to judge, and its recipe."""
-    judge = {"model": str(nano_qwen3)}
     values = pipeline_runs.recipe_values(
-        nano_llama, nano_prompts, curate={"judge": judge}, prompts={"limit": 20}
+        nano_llama, nano_prompts, curate={"judge": {"model": str(judge)}}, prompts={"limit": 20}
     )
     pipeline_runs.run(values, tmp_path / "run", until="collect")
     return values, tmp_path / "run"
@@ -58,11 +68,20 @@ def trained_rows(root: Path) -> list[Any]:
     return rows
 
 
+def reasons_of_training(root: Path) -> list[str]:
+    """Return why each training row was dropped, empty where it is kept."""
+    store = ExchangeStore(root)
+    train = {row.exchange_id for row in store.read("train")}
+    found = [mark.reason for mark in store.marks() if mark.exchange_id in train]
+    store.close()
+    return found
+
+
 def test_a_batch_says_what_each_row_alone_does(
-    collected: Any, nano_qwen3: Path, monkeypatch: pytest.MonkeyPatch
+    collected: Any, judge: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = trained_rows(collected[1])[:8]
-    model = load(str(nano_qwen3), precision="fp32")
+    model = load(str(judge), precision="fp32")
     longest = max(len(prompt_ids(model, question(r.messages, r.response, "?"))) for r in rows)
     monkeypatch.setattr(curating, "_BATCH_TOKENS", 3 * (longest + curating._JUDGE_TOKENS))
     progress = Counted()
@@ -102,8 +121,8 @@ def test_a_stopped_judge_goes_on_with_what_is_missing(
     run = pipeline.distill(recipe, root, until="curate", progress=progress)
     done = run.done("curate")
     assert done is not None and done["judge"] == str(values["curate"]["judge"]["model"])
-    # Only answers that something is said in are judged.
-    judged = done["train"] - done["dropped"]["empty"]
+    # Only answers that nothing before the judge drops are judged.
+    judged = sum(reason.partition(":")[0] in ("", "judge") for reason in reasons_of_training(root))
     assert 0 < before < judged == sum(asked)
     assert progress.steps["judge answers"] == (judged - before, judged - before)
     # The file is no stage's record.

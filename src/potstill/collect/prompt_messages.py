@@ -84,6 +84,8 @@ def _message(item: Any, column: str, place: str) -> Message:
         found = {k: _text(v, place) for k, v in named.items() if isinstance(v, str) and v}
         return {"role": role, "content": text, **found}
     message: Message = {"role": role, "content": text.strip()}
+    if role == "assistant" and given.get("weight") == 0:
+        message["weight"] = 0  # its words are no example: train.turns passes them over
     return message | {"tool_calls": calls} if calls else message
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 
-from potstill.models.chat import response_text
+from potstill.models.chat import reply_of
 from potstill.models.generate import Request, decode
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.progress import Step
+from potstill.text.tool_calls import with_calls
 
 # Responses that are decoded at the same time.
 _SLOTS = 96
@@ -27,12 +29,16 @@ def greedy_texts(
     max_tokens: int,
     step: Step | None = None,
 ) -> list[str]:
-    """Return the model's greedy response to each prompt (ids of its own tokenizer).
+    """Return the model's greedy answer to each prompt (ids of its own tokenizer), calls as JSON.
 
     `step` moves on by one for each response.
     """
     found = greedy_ids(model, prompts, max_tokens=max_tokens, step=step)
-    return [response_text(model, ids) for ids in found]
+    replies = [reply_of(model, ids) for ids in found]
+    return [
+        with_calls(reply.text, json.loads(reply.tool_calls)) if reply.tool_calls else reply.text
+        for reply in replies
+    ]
 
 
 def greedy_ids(

@@ -128,7 +128,7 @@ def earlier_answers(
     for text in texts:
         messages = text.exchange.messages
         for turn, message in enumerate(messages):
-            if message["role"] != "assistant":
+            if message["role"] != "assistant" or message.get("weight") == 0:
                 continue
             tools = text.exchange.tool_list
             key = prompt_id_of(messages[: turn + 1], text.exchange.tools)

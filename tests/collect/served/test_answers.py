@@ -395,14 +395,16 @@ def test_an_estimate_asks_nothing_and_bounds_the_cost(tmp_path: Path) -> None:
     assert estimate(free, "nano", asked, SAMPLING).money is None
 
 
-def test_an_estimate_counts_with_a_tokenizer(nano_llama: Path) -> None:
-    from potstill.models.load import load_tokenizer
+def test_an_estimate_counts_with_the_template(nano_llama: Path) -> None:
+    from potstill.models.load import load_conversation
 
     config = EndpointConfig(url="http://127.0.0.1:1/v1", provider="p")
-    tokenizer = load_tokenizer(nano_llama)
-    found = estimate(config, "nano", prompts(3), SAMPLING, tokenizer=tokenizer)
+    spoken = load_conversation(str(nano_llama))
+    found = estimate(config, "nano", prompts(3), SAMPLING, conversation=spoken)
     ids = [
-        tokenizer.apply_chat_template(list(p.messages), add_generation_prompt=True)["input_ids"]
+        spoken.tokenizer.apply_chat_template(list(p.messages), add_generation_prompt=True)[
+            "input_ids"
+        ]
         for p in prompts(3)
     ]
     assert found.prompt_tokens == sum(map(len, ids))

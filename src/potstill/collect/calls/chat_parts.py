@@ -146,6 +146,8 @@ def _prompt_message(item: Any) -> Message | Reason:
     if text is None:
         return Reason.NOT_TEXT
     found: Message = {"role": role, "content": text.strip()}
+    if role == "assistant" and message.get("weight") == 0:
+        found["weight"] = 0  # its words are no example: train.turns passes them over
     calls = _calls(message) if role == "assistant" else []
     if isinstance(calls, Reason):
         return calls

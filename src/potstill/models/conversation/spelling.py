@@ -88,7 +88,7 @@ class Controls:
     def encode(self, text: str, mark: str = _MARKS[0]) -> list[int]:
         """Return the ids of a rendered text; marked spellings become letters."""
         if mark not in text:
-            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         named = self.pattern.sub(lambda m: self._private[m[0]], text).replace(mark, "")
         encoded = self._renamed.encode(named, add_special_tokens=False)
         ids = [self._originals.get(i, i) for i in encoded.ids]

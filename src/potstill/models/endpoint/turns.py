@@ -17,7 +17,7 @@ def body_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     open_ids: list[str] = []
     number = 0
     for message in messages:
-        one = dict(message)
+        one = {key: value for key, value in message.items() if key != "weight"}
         if one.get("tool_calls"):
             calls = []
             for call in one["tool_calls"]:
