@@ -13,6 +13,9 @@ EXTRAS := dev,hf-datasets,curate,lora,gguf
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel
 
+# Nano models leave a second core idle: a file of tests on each, without threads of its own.
+EACH_CORE := -n auto --dist loadfile
+
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
 	bench-recipes bench-task-draw bench-task-sizes
@@ -30,7 +33,7 @@ demo-all: $(VENV)/.installed-dev ## Run every recipe in recipes/ and print one t
 	$(BIN)/python recipes/demo_all.py
 
 test: $(VENV)/.installed-dev ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(EACH_CORE)
 
 test-slow: $(VENV)/.installed-dev ## Run the tests that take long
 	$(BIN)/python -m pytest -m slow
