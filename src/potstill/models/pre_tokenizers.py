@@ -211,7 +211,7 @@ _QWEN2_NAMES = (
 NAMES: dict[str, Splitting] = {
     **_named(_of(_LLAMA3, whole_words=True, adds_bos=True), *_LLAMA3_NAMES),
     **_named(_of(_LLAMA3), "dbrx", "smaug-bpe", "chatglm-bpe"),
-    # The llama.cpp that tests run takes whole words here, an older one does not; it shows only where
+    # The llama.cpp that tests run takes whole words here, an older one does not; it shows where
     # no merges lead to a word.
     **_named(_of(_LLAMA3, whole_words=True), "glm4"),
     **_named(_of(_QWEN2), *_QWEN2_NAMES),
