@@ -10,6 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test depends on how fast a machine is.
+settings.register_profile("potstill", deadline=None)
+settings.load_profile("potstill")
 
 # Where several files of tests run at once, each has one core, and so have the commands it runs.
 if "PYTEST_XDIST_WORKER" in os.environ:

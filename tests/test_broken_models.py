@@ -112,7 +112,7 @@ def test_no_gguf_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(content)
     error = refused(["chat", str(tmp_path / "model.gguf"), "--once", "Hello"])
     assert "model.gguf" in error
-    assert "fetch it again" in error
+    assert "download it again" in error
 
 
 def test_a_converted_gguf_that_broke_in_the_cache_is_refused(

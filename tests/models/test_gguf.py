@@ -98,7 +98,8 @@ def special_file(path: Path, **fields: Any) -> Path:
         "tokenizer.ggml.eot_token_id": at + 2,
         "tokenizer.ggml.eom_token_id": at + 5,
         "tokenizer.ggml.padding_token_id": at + 4,
-        "tokenizer.chat_template": "{{ messages[0]['content'] }}<｜turn▁over｜>",
+        "tokenizer.chat_template": "{% for m in messages %}{{ m['content'] }}"
+        "{% if m['role'] == 'assistant' %}<｜turn▁over｜>{% endif %}{% endfor %}",
         **{f"tokenizer.ggml.{key}": value for key, value in fields.items()},
     }
     return nano(path, special=SPECIAL, types=types, fields=stated)
@@ -118,11 +119,12 @@ def test_special_tokens_ends_and_template_survive(begins: bool, ends: bool, tmp_
     assert model.tokenizer.decode(ids) == text
     shown = model.tokenizer.decode(ids, skip_special_tokens=True)
     assert "<think>" in shown and "turn" not in shown
-    assert model.eos_ids == (at + 1, at + 2, at + 5)
+    # What the template ends a turn with comes first; the others stop it too.
+    assert model.eos_ids == (at + 2, at + 1, at + 5)
     generation = json.loads((directory / "generation_config.json").read_text())
     assert generation["eos_token_id"] == [at + 1, at + 2, at + 5]
     assert (model.tokenizer.bos_token, model.tokenizer.pad_token) == ("<s>", "[PAD]")
-    assert model.tokenizer.chat_template.endswith("<｜turn▁over｜>")
+    assert "<｜turn▁over｜>{% endif %}" in model.tokenizer.chat_template
 
 
 @pytest.mark.parametrize(

@@ -243,11 +243,6 @@ def _state_ends(model: LoadedModel) -> None:
 
 
 def _converted(file: Path, ref: str) -> Path:
-    with file.open("rb") as opened:
-        if opened.read(4) != b"GGUF":
-            raise PotstillError(
-                f"the file {ref} is no GGUF file (it does not begin with GGUF); fetch it again"
-            )
     with one_sentence(f"the GGUF file {ref} cannot be read", "fetch it again"):
         return gguf.converted(file)
 
