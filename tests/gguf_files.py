@@ -51,7 +51,8 @@ def vocabulary() -> tuple[list[str], list[tuple[str, str]]]:
     """Return tokens and merges that let every way of splitting text show in the ids.
 
     The merges were learnt on text that nothing had split, so that they reach over blanks, digits
-    and signs; pairs of a probe and any byte follow, in a fixed random order.
+    and signs; runs of blanks follow, and pairs of a probe and any byte in a fixed
+    random order. No merge leads to the last token.
     """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -62,8 +63,10 @@ def vocabulary() -> tuple[list[str], list[tuple[str, str]]]:
     probes = b"aBs12 \n\r\t'.,!(|$<_-/"
     pairs = [pair for a in probes for b in range(256) for pair in ((a, b), (b, a))]
     random.Random(0).shuffle(pairs)
-    merges = list(dict.fromkeys([*learnt, *((letters[a], letters[b]) for a, b in pairs)]))
-    tokens = list(dict.fromkeys([*letters, *(a + b for a, b in merges)]))
+    blank = letters[ord(" ")]
+    runs = [(blank * 2, blank), (blank * 2, blank * 2), (blank * 4, blank * 4)]
+    merges = list(dict.fromkeys([*learnt, *runs, *((letters[a], letters[b]) for a, b in pairs)]))
+    tokens = list(dict.fromkeys([*letters, *(a + b for a, b in merges), f"{blank}Title"]))
     return tokens, merges
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,31 @@ def test_packing_rows_changes_nothing(frozen: int, nano_gemma: Path, tmp_path: P
     assert losses(packed[1]) == pytest.approx(losses(buckets[1]), rel=1e-3, abs=1e-5)
     for entry, other in zip(buckets[1], packed[1], strict=True):
         assert entry["grad_norm"] == pytest.approx(other["grad_norm"], rel=2e-3)
+
+
+def test_what_has_no_distribution_is_taught_by_cross_entropy_beside_what_has_one(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    """In one step the two kinds add up as if each were trained for itself."""
+    examples = examples_of(load(str(nano_llama), precision="fp32"))
+    half = [replace(e, by_text=i % 2 == 0) for i, e in enumerate(examples)]
+    settings = config(epochs=1, batch_tokens=10_000)
+
+    def first(kind: str, chosen: list[TrainingExample], **more: Any) -> tuple[float, int]:
+        _, logged, _ = run(
+            nano_llama, tmp_path / kind, settings.model_copy(update=more), examples=chosen
+        )
+        return logged[0]["loss"], sum(len(e.response_ids) for e in chosen)
+
+    mixed, tokens = first("mixed", half)
+    by_text, n = first("text", [e for e in half if e.by_text])
+    plain = [replace(e, by_text=False) for e in half if e.by_text]
+    certain, _ = first("certain", plain, cross_entropy=1.0)
+    learnt, m = first("learnt", [e for e in half if not e.by_text])
+    assert by_text == pytest.approx(certain, rel=1e-5)
+    assert n + m == tokens
+    assert mixed == pytest.approx((n * by_text + m * learnt) / tokens, rel=1e-5)
+    assert abs(by_text - learnt) > 0.1
 
 
 def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(

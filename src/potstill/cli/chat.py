@@ -22,11 +22,12 @@ _HELP = "Type a message; /new forgets the talk so far, /quit (or Ctrl-D) leaves.
 
 @dataclass
 class Talker:
-    """One model with its own memory of the talk."""
+    """One model with its own memory of the talk, and how it reasoned before its last answer."""
 
     name: str
     model: LoadedModel
     messages: list[dict[str, str]] = field(default_factory=list)
+    reasoning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def answer(talker: Talker, text: str, manner: Manner) -> str:
 
     Raises PotstillError where the talk has outgrown the model's context.
     """
-    from potstill.models.chat import prompt_ids, response_text
+    from potstill.models.chat import prompt_ids, reply_of
     from potstill.models.generate import Request, decode
     from potstill.models.load import context_length
     from potstill.models.sampling import Sampling
@@ -116,9 +117,10 @@ def answer(talker: Talker, text: str, manner: Manner) -> str:
     )
     request = Request(key=f"chat-{manner.seed}-{len(asked)}", prompt_ids=tuple(ids))
     done = [c for batch in decode(talker.model, [request], sampling, slots=1) for c in batch]
-    response = response_text(talker.model, done[0].token_ids)
-    talker.messages = [*asked, {"role": "assistant", "content": response}]
-    return response
+    reply = reply_of(talker.model, done[0].token_ids)
+    talker.messages = [*asked, {"role": "assistant", "content": reply.text}]
+    talker.reasoning = reply.reasoning
+    return reply.text
 
 
 def _exchange(talkers: list[Talker], text: str, manner: Manner) -> None:
@@ -130,7 +132,10 @@ def _exchange(talkers: list[Talker], text: str, manner: Manner) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for talker in talkers:
         response = clean(answer(talker, text, manner)).strip()
-        console.print(Text(f"{talker.name}: ", style="bold").append(Text(response, style="none")))
+        shown = Text(f"{talker.name}: ", style="bold")
+        if talker.reasoning:
+            shown.append(Text(f"({clean(talker.reasoning).strip()})\n", style="dim"))
+        console.print(shown.append(Text(response, style="none")))
 
 
 def _talkers(target: str, *, with_teacher: bool, quiet: bool) -> list[Talker]:
@@ -168,6 +173,7 @@ def _models_of(target: str, *, with_teacher: bool) -> list[tuple[str, Callable[[
             stated.model,
             revision=stated.revision,
             trust_remote_code=stated.trust_remote_code,
+            template_arguments=stated.template_arguments,
         )
         models.append(("teacher", loader))
     return models

@@ -21,12 +21,14 @@ TOO_LONG, UNRENDERABLE = "too_long", "unrenderable"
 
 
 def check_speaking(job: Job) -> None:
-    """Refuse templates that cannot be rendered, and a student that the teacher cannot teach.
+    """Refuse files and templates that cannot be read, and a student that cannot be taught.
 
     Says what a student takes over from its teacher. Nothing is loaded but tokenizers.
     """
     spoken = job.spoken
-    named = job.recipe.student.model
+    named, judge = job.recipe.student.model, job.recipe.curate.judge.model
+    if judge is not None and job.run.done("curate") is None:
+        load_conversation(judge, date=job.day)
     if named is None or not job.open:
         return
     student = load_conversation(named, date=job.day)

@@ -71,7 +71,7 @@ def prompts_from_calls(log: Log, prompts: PromptsConfig, *, seed: int) -> Calls:
     """Return what was asked alone, as a plan of prompts for another teacher.
 
     No terms are asked for, since no response is used. Earlier turns of a chat stay in its prompt,
-    the model's among them; training learns none of them.
+    the model's among them; training learns those with train.turns `all`.
     """
     plan = _plan(log, log.asks, prompts, seed)
     planned = {p.prompt_id for p in plan.prompts}
