@@ -81,7 +81,7 @@ def values(student: Path, log: Path, epochs: float = 1) -> dict[str, Any]:
             "epochs": epochs,
             "validate_every": 999,
         },
-        evaluate={"max_tokens": 64, "sample_pairs": 1},
+        evaluate={"max_tokens": 110, "sample_pairs": 1},
     )
     del found["shrink"]
     return found
@@ -152,9 +152,10 @@ def _too_long_is_said(job: Job, model: LoadedModel) -> None:
 
 
 @pytest.mark.slow
-def test_a_student_that_is_trained_a_little_calls_as_its_teacher(
+def test_a_student_that_is_trained_a_little_calls_what_its_teacher_calls(
     student: Path, log: Path, tmp_path: Path
 ) -> None:
-    run, _ = pipeline_runs.run(values(student, log, epochs=40), tmp_path / "run")
+    run, _ = pipeline_runs.run(values(student, log, epochs=15), tmp_path / "run")
     scores = Evaluation.model_validate_json(run.evaluation_path.read_text()).tool_calls
-    assert scores is not None and scores.right.value >= 0.5, scores
+    assert scores is not None
+    assert scores.outcomes["no_call"] + scores.outcomes["other_name"] == 0, scores
