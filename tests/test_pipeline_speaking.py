@@ -20,11 +20,16 @@ from potstill.cli.app import app
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.store import ExchangeStore
+from potstill.job import Job
 from potstill.models.chat import prompt_ids
+from potstill.models.conversation import Reply
 from potstill.models.generate import Request, decode
-from potstill.models.load import load
+from potstill.models.load import load, load_conversation
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
+from potstill.recipe import Recipe
+from potstill.rundir import RunDir
+from potstill.work.corpus import reply_of
 
 # Turns of another form, ended by another token than ChatML's.
 PLAIN_TURNS = (
@@ -419,3 +424,99 @@ def test_a_judge_whose_template_takes_no_system_message_is_asked_in_one(
     # A nano judge says no score: that it was asked, and not refused, is what is seen.
     with pytest.raises(PotstillError, match="gave no score from 1 to 5"):
         pipeline_runs.run(values, out, until="curate")
+
+
+def learnt_text(values: dict[str, Any], root: Path) -> dict[str, str]:
+    """Return the text that each answer is trained as."""
+    recipe = Recipe.model_validate(values)
+    with RunDir.open(root, recipe) as run:
+        job = Job(run, recipe, pipeline_runs.Noted())
+        model = job.load_student(job.untrained)
+        texts = job.texts(job.store.read("train"), model)
+        job.store.close()
+    return {t.exchange.response: model.tokenizer.decode(t.response_ids) for t in texts}
+
+
+@pytest.mark.parametrize("reasoning", ["keep", "leave_out"])
+def test_an_answer_that_speaks_of_marks_is_trained_as_it_is(
+    nano_llama: Path, tmp_path: Path, reasoning: str
+) -> None:
+    odd = [
+        "To end number 0 write </think> and go on.",
+        "<step>1</step><reasoning>because</reasoning><answer>yes</answer>",
+        "  indented\n",
+        "a <think> in the middle </think> of it",
+        "```\n</think>\n``` closes, <think> opens",
+    ]
+    calls = pipeline_runs.write_calls(tmp_path / "calls.jsonl")
+    lines = [json.loads(line) for line in calls.read_text().splitlines()]
+    for n, line in enumerate(lines):
+        line["messages"][-1]["content"] = odd[n % len(odd)]
+    calls.write_text("\n".join(map(json.dumps, lines)))
+    values = with_student(Path("calls"), calls, nano_llama, train={"cross_entropy": 1.0})
+    values["collect"] |= {"calls": {"path": str(calls), "source": "apache-2.0"}}
+    values["curate"] = {"reasoning": reasoning, "exact_duplicates": False}
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="shrink")
+    learnt = learnt_text(values, run.root)
+    assert set(learnt) >= set(odd)
+    assert {response: text for response, text in learnt.items() if response in odd} == {
+        response: response + "<|im_end|>" for response in odd
+    }
+
+
+@pytest.mark.parametrize(
+    ("response", "text"),
+    [
+        ("<think>why</think>\n\n  Yes. ", "<think>\nwhy\n</think>\n\n  Yes. <|im_end|>"),
+        ("why\n</think>\n\nYes.", "<think>\nwhy\n</think>\n\nYes.<|im_end|>"),
+        ("<think>\n\n</think>\n\nYes.", "Yes.<|im_end|>"),
+    ],
+)
+def test_reasoning_in_an_answer_is_laid_out_once(
+    nano_llama: Path, response: str, text: str
+) -> None:
+    spoken = load_conversation(str(nano_llama))
+    messages = ({"role": "user", "content": "Yes?"},)
+    found = reply_of({"role": "assistant", "content": response})
+    assert spoken.tokenizer.decode(spoken.reply_ids(messages, found)) == text
+
+
+ONLY_LAST = (
+    "<|im_start|>user\n{{ (messages | selectattr('role', 'equalto', 'user') | list)[-1].content }}"
+    "<|im_end|>\n<|im_start|>assistant\n{% if messages[-1].role == 'assistant' %}"
+    "{{ messages[-1].content }}<|im_end|>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "what"),
+    [
+        (ONLY_LAST, "leaves what a user says out"),
+        (
+            nano_models.CHATML.replace(
+                "{{ message['content'] }}", "{{ message['content'] | tojson }}"
+            ),
+            "escapes or changes what an assistant says",
+        ),
+        (
+            nano_models.CHATML.replace("assistant\n{% endif", 'assistant\n{"answer": {% endif'),
+            "begins an answer in another way",
+        ),
+    ],
+)
+def test_a_template_that_would_change_the_talk_is_refused(
+    nano_llama: Path, tmp_path: Path, template: str, what: str
+) -> None:
+    teacher = speaking(nano_llama, tmp_path / "teacher", template=template)
+    asked = [
+        {"role": "user", "content": "One?"},
+        {"role": "assistant", "content": "Two."},
+        {"role": "user", "content": "Three?"},
+    ]
+
+    def spoken() -> None:
+        found = load_conversation(str(teacher))
+        found.reply_ids(asked, Reply("Yes."))
+
+    with pytest.raises(PotstillError, match=what):
+        spoken()

@@ -128,6 +128,13 @@ def test_the_ids_are_the_tokenizers_own_for_the_rendering(
 @given(data=st.data())
 def test_spelled_tokens_are_said_and_never_meant(kind: Family, data: st.DataObject) -> None:
     messages, answer = data.draw(talks(kind, spelled=True, framed=True))
+    # Marks of reasoning in an earlier answer are the template's to take out.
+    added = tokenizer_of(kind).added_tokens_decoder.values()
+    marks = [token.content for token in added if not token.special]
+    for message in messages:
+        if message["role"] == "assistant":
+            for mark in marks:
+                message["content"] = message["content"].replace(mark, "x")
     talk = conversation(kind.name)
     prompt, reply = talk.prompt_ids(messages), talk.reply_ids(messages, Reply(answer))
     # What is rendered of words that spell nothing, with the words put in afterwards.

@@ -120,9 +120,13 @@ def load_conversation(
 def stated_ends(generation_config: Any) -> tuple[int, ...]:
     """Return the ids at which a generation config has a model stop."""
     stated = getattr(generation_config, "eos_token_id", None)
-    if stated is None:
-        return ()
-    return (stated,) if isinstance(stated, int) else tuple(stated)
+    ids = [] if stated is None else stated if isinstance(stated, list | tuple) else [stated]
+    if any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in ids):
+        raise PotstillError(
+            "generation_config.json states an eos_token_id that is no token id, nor a list of "
+            "some; write the ids of the tokens that end an answer"
+        )
+    return tuple(ids)
 
 
 def trainable_copy(model: LoadedModel) -> LoadedModel:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from potstill.recipe.section import Section
+from potstill.recipe.section import Section, TemplateArguments
 
 # What a request says by itself, so that `extra` cannot say otherwise.
 _OWN_KEYS = ("messages", "model", "n", "stream")
@@ -160,7 +160,7 @@ class TeacherConfig(Section):
         False, description="Run Python code that ships with the model. Recorded in the manifest."
     )
     terms: TermsConfig = Field(TermsConfig(), description="Permission to use the outputs.")
-    template_arguments: dict[str, Any] = Field(
+    template_arguments: TemplateArguments = Field(
         default_factory=dict,
         description="What the chat template is given beside the messages, for example "
         "`{enable_thinking: false}`: of a teacher that is loaded here, and of the student that is "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from potstill.recipe.section import Section
+from potstill.recipe.section import Section, TemplateArguments
 
 
 class StudentConfig(Section):
@@ -18,7 +18,7 @@ class StudentConfig(Section):
         "tokens have to be the teacher's, and it takes over the teacher's chat template and end "
         "tokens. Without it the student is made from the teacher as `shrink` says.",
     )
-    template_arguments: dict[str, Any] = Field(
+    template_arguments: TemplateArguments = Field(
         default_factory=dict,
         description="What the chat template of `student.model` is given beside the messages, where "
         "it learns from text and so speaks by a template of its own. The student that is saved "

@@ -59,6 +59,8 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
     spoken = job.spoken
     kept = {p.prompt_id for p in plan.prompts if _length(spoken, p) < room}
     left_out = [p for p in plan.prompts if p.prompt_id not in kept]
+    if job.open:
+        _tell_of_tools(job, sum(p.tools is not None for p in plan.prompts), "prompts")
     if not left_out:
         return plan
     shown = PromptPlan(
@@ -105,10 +107,20 @@ def unlearnable(job: Job, rows: Sequence[Exchange]) -> dict[str, dict[str, str]]
         if length > room:
             why = f"{length:,} tokens with its prompt, where the student reads {room:,}"
             found[TOO_LONG][row.exchange_id] = why
+    _tell_of_tools(job, sum(row.tools is not None for row in rows), "answers")
     train = [row.exchange_id for row in rows if row.split == "train"]
     if train and all(key in found[UNRENDERABLE] for key in train):
         raise PotstillError(found[UNRENDERABLE][train[0]])
     return found
+
+
+def _tell_of_tools(job: Job, count: int, what: str) -> None:
+    """Say for how many rows the tools on offer are not written."""
+    if count and not job.spoken.writes_tools:
+        job.progress.note(
+            f"of {count} {what} with tools on offer, the chat template of {job.spoken.name} does "
+            "not write which"
+        )
 
 
 @dataclass(frozen=True)

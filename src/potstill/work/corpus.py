@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,8 +12,14 @@ from potstill.exchanges.exchange import Exchange, Message
 from potstill.models.conversation import Conversation, Reply
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
-from potstill.text.reasoning import reasoning_of, split_trace
+from potstill.text.reasoning import split_trace
 from potstill.text.tool_calls import spelled
+
+# Reasoning that begins with its mark, or whose mark was opened in the prompt and closes a line.
+_REASONS = re.compile(
+    r"\s*<(think|thinking)>|(?s:(?!.*<(?:think|thinking)>).*?\n</(?:think|thinking)>\s*(?:\n|\Z))"
+)
+_LEAD = re.compile(r"\A(?:[ \t]*\n){0,2}")
 
 
 @dataclass(frozen=True)
@@ -40,18 +47,31 @@ def tokenised(row: Exchange, spoken: Conversation, reasoning: Literal["keep", "l
 
 def reply_in(row: Exchange) -> Reply:
     """Return what an exchange says, its reasoning apart wherever it stands."""
-    trace = split_trace(row.response)
-    text = trace.answer if trace.closed_at else row.response
-    return Reply(text, reasoning_of(row) or None, row.tool_calls)
+    thought, text = _apart(row.response)
+    reasoning = "\n".join(part for part in (row.reasoning or "", thought) if part)
+    return Reply(text, reasoning or None, row.tool_calls)
 
 
 def reply_of(message: Message) -> Reply:
     """Return what an assistant's message in a talk says."""
     content = str(message.get("content") or "")
-    trace = split_trace(content)
+    thought, text = _apart(content)
     calls = message.get("tool_calls")
-    text = trace.answer if trace.closed_at else content
-    return Reply(text, trace.reasoning or None, spelled(calls) if calls else None)
+    reasoning = str(message.get("reasoning_content") or "") or thought
+    return Reply(text, reasoning or None, spelled(calls) if calls else None)
+
+
+def _apart(response: str) -> tuple[str, str]:
+    """Return reasoning and answer of a response, the answer's characters as they are.
+
+    Only what stands between the marks of reasoning is laid out anew: an answer in tags of its own,
+    or one that speaks of a mark, is all answer.
+    """
+    trace = split_trace(response)
+    if not trace.closed_at or not _REASONS.match(response):
+        return "", response
+    answer = response[trace.closed_at :]
+    return trace.reasoning, _LEAD.sub("", answer, count=1)
 
 
 def fitting(texts: Sequence[Text], student: LoadedModel) -> tuple[list[Text], int]:

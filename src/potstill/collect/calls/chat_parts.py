@@ -93,10 +93,7 @@ def answer_of_message(message: Mapping[str, Any], finish_reason: Any = None) -> 
         return Reason.CALL_NOT_STORED
     if not text.strip() and not calls and message.get("refusal"):
         return Reason.REFUSED
-    reasoning = next(
-        (m for key in ("reasoning_content", "reasoning") if isinstance(m := message.get(key), str)),
-        None,
-    )
+    reasoning = _reasoning(message)
     called = spelled(calls)
     return answer_of_text(text, reasoning=reasoning, tool_calls=called, finish_reason=finish)
 
@@ -151,7 +148,16 @@ def _prompt_message(item: Any) -> Message | Reason:
     calls = _calls(message) if role == "assistant" else []
     if isinstance(calls, Reason):
         return calls
-    return _unusable(text) or (found | {"tool_calls": calls} if calls else found)
+    thought = _reasoning(message) if role == "assistant" else None
+    if thought:
+        found["reasoning_content"] = thought
+    return _unusable(text, thought or "") or (found | {"tool_calls": calls} if calls else found)
+
+
+def _reasoning(message: Mapping[str, Any]) -> str | None:
+    """Return the reasoning that a message holds in a field of its own."""
+    keys = ("reasoning_content", "reasoning")
+    return next((m for key in keys if isinstance(m := message.get(key), str)), None)
 
 
 def _result(message: Mapping[str, Any]) -> Message | Reason:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date as Date
 from functools import cached_property
 from typing import Any, Literal
 
 from potstill.errors import PotstillError
-from potstill.models.conversation import layout
+from potstill.models.conversation import layout, written
 from potstill.models.conversation.calls import (
     ANY_TOOLS,
     CallForm,
@@ -86,6 +86,7 @@ class Conversation:
         texts = [template.render(layout.PROBE, generate=True), template.render(probe[:2])]
         controls = Controls.of(tokenizer, [*texts, template.source()])
         end = layout.turns_end(template, controls, stops) or ""
+        written.require_as_given(template, layout.SAID, layout.PROBE)
         last = controls.last_in(end)
         if last is None:
             # Nothing that a model could stop at: the end token follows what the template writes.
@@ -127,11 +128,11 @@ class Conversation:
         """Return the text that precedes an answer."""
         if self.template is None:
             return "\n".join(map(message_text, messages)) + "\n"
-        if messages and messages[0].get("role") == "system" and not self._writes_system:
-            raise PotstillError(
-                f"the chat template of {self.name} leaves a system message out without a word; "
-                "take it out (prompts.system, or the row's own), or put it into the user's message"
-            )
+        shape = written.shape_of(messages, tools)
+        if shape not in self._whole:
+            talk = self._called(written.marked(messages), tools)
+            written.require_whole(self.template, talk, tools)
+            self._whole.add(shape)
         return self.template.render(self._called(messages, tools), tools=tools, generate=True)
 
     def prompt_ids(self, messages: Messages, tools: Tools | None = None) -> tuple[int, ...]:
@@ -252,14 +253,16 @@ class Conversation:
         return self.controls.bracketed(text.strip())
 
     @cached_property
-    def _writes_system(self) -> bool:
-        """Whether a system message is written; a template that refuses it says so itself."""
-        assert self.template is not None
-        try:
-            head = {"role": "system", "content": layout.NEXT}
-            return layout.NEXT in self.template.render([head, *layout.PROBE], generate=True)
-        except PotstillError:
-            return True
+    def writes_tools(self) -> bool:
+        """Whether the template writes which tools are on offer."""
+        return self.template is not None and written.writes_tools(
+            self.template, layout.PROBE, ANY_TOOLS
+        )
+
+    @cached_property
+    def _whole(self) -> set[Hashable]:
+        """The shapes of talks that the template was seen to write whole."""
+        return set()
 
     @cached_property
     def _plain(self) -> Frame:
@@ -336,7 +339,7 @@ class Conversation:
     def _call_reader(self) -> CallReader | None:
         if self.template is None:
             return None
-        prompt = self.prompt_text(layout.PROBE, ANY_TOOLS)
+        prompt = self.template.render(layout.PROBE, tools=ANY_TOOLS, generate=True)
         empty = {"text": "", "reasoning": ""}
         return call_reader(
             lambda calls: self._calling(layout.PROBE, prompt, {**empty, "calls": calls}, ANY_TOOLS),
@@ -349,7 +352,10 @@ class Conversation:
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
         """Return messages and tools in which spelled control tokens are marked, but for roles."""
         hide = self.controls.hidden
-        hidden = [{**hide(dict(m), mark), "role": m["role"]} for m in messages]
+        hidden = [
+            {**hide(dict(m), mark, spoken=m["role"] == "assistant"), "role": m["role"]}
+            for m in messages
+        ]
         hidden_tools = None if tools is None else [hide(dict(tool), mark) for tool in tools]
         return list(map(dict, self._called(hidden, hidden_tools))), hidden_tools
 

@@ -60,8 +60,11 @@ def plain_frame(
     """Return what stands before an answer without reasoning: the end of what the prompt opened."""
     head, _ = split(template, _answered(template, messages, {"content": SAID}, tools))
     opened, plain = apart(prompt, head)
-    if not opened.strip():
+    if not opened or not (opened + plain).strip():
         return Frame(plain)
+    if not any(pattern.search(opened) for pattern, _ in _PAIRS):
+        # Nothing of reasoning: what it opens, an answer of others would repeat.
+        raise _unlike(template)
     close = _closing_of(opened, template) or ""
     if not plain.strip():
         return Frame(close)

@@ -41,10 +41,15 @@ class Controls:
         return cls(tokenizer, frozenset(s for s in special | written if s.strip()))
 
     @cached_property
+    def _special(self) -> re.Pattern[str]:
+        """What finds a control token that is special."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        return _any_of({str(t.content) for t in added if t.special} & self.spelled)
+
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
         """What finds a control token, the longest first."""
-        longest = sorted(self.spelled, key=lambda s: (-len(s), s))
-        return re.compile("|".join(map(re.escape, longest)) or r"(?!)")
+        return _any_of(self.spelled)
 
     @cached_property
     def ids(self) -> Mapping[int, str]:
@@ -67,6 +72,11 @@ class Controls:
     def mark_for(self, *values: Any) -> str:
         """Return a mark that none of the texts in `values` holds."""
         texts = [text for value in values for text in _strings(value)]
+        if any(private in text for text in texts for private in (_OPEN, _CLOSE)):
+            raise PotstillError(
+                f"a text holds U+{ord(_OPEN):X} or U+{ord(_CLOSE):X}, which potstill marks control "
+                "tokens with; remove these private use characters from it"
+            )
         for mark in _MARKS:
             if not any(mark in text for text in texts):
                 return mark
@@ -75,14 +85,22 @@ class Controls:
             f"U+{ord(_MARKS[-1]):X} from it"
         )
 
-    def hidden(self, value: Any, mark: str) -> Any:
-        """Return a text (or the texts in lists and mappings) with every spelling marked."""
+    def hidden(self, value: Any, mark: str, *, spoken: bool = False) -> Any:
+        """Return a text (or the texts in lists and mappings) with every spelling marked.
+
+        What was `spoken` by an assistant before keeps the marks of its reasoning (added tokens that
+        are not special), since templates look for them.
+        """
+        pattern = self._special if spoken else self.pattern
         if isinstance(value, str):
-            return self.pattern.sub(lambda m: m[0][0] + mark + m[0][1:], value)
+            return pattern.sub(lambda m: m[0][0] + mark + m[0][1:], value)
         if isinstance(value, Mapping):
-            return {self.hidden(key, mark): self.hidden(item, mark) for key, item in value.items()}
+            return {
+                self.hidden(key, mark, spoken=spoken): self.hidden(item, mark, spoken=spoken)
+                for key, item in value.items()
+            }
         if isinstance(value, list | tuple):
-            return [self.hidden(item, mark) for item in value]
+            return [self.hidden(item, mark, spoken=spoken) for item in value]
         return value
 
     def encode(self, text: str, mark: str = _MARKS[0]) -> list[int]:
@@ -212,6 +230,11 @@ class Controls:
             if original is not None and original != i:
                 found[i] = int(original)
         return found
+
+
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    longest = sorted(tokens, key=lambda s: (-len(s), s))
+    return re.compile("|".join(map(re.escape, longest)) or r"(?!)")
 
 
 def _strings(value: Any) -> Iterable[str]:

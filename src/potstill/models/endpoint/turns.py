@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# What only training reads of a message: a server is sent none of it.
+_OWN = ("weight", "reasoning_content")
+
 
 def body_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return messages for a request's body: arguments as JSON text, every call with an id.
@@ -17,7 +20,7 @@ def body_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     open_ids: list[str] = []
     number = 0
     for message in messages:
-        one = {key: value for key, value in message.items() if key != "weight"}
+        one = {key: value for key, value in message.items() if key not in _OWN}
         if one.get("tool_calls"):
             calls = []
             for call in one["tool_calls"]:
