@@ -20,6 +20,7 @@ from potstill.durable import is_leftover
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.lineage import manifest
+from potstill.models.load import load_conversation
 from potstill.rundir import read_metrics
 from potstill.train import loop as loop_module
 
@@ -62,7 +63,12 @@ def test_a_malformed_line(nano_llama: Path, tmp_path: Path) -> None:
 
 
 def test_a_prompt_longer_than_the_context(nano_llama: Path, tmp_path: Path) -> None:
-    secret = "zebra " * 400
+    """A prompt that is read but leaves no room for what is asked is refused; a longer one is left
+    out (tests/test_pipeline_speaking.py)."""
+    spoken, secret = load_conversation(str(nano_llama)), ""
+    # 256 positions, of which 24 are for the answer.
+    while len(spoken.prompt_ids([{"role": "user", "content": secret}])) <= 256 - 24:
+        secret += " zebra"
     prompts = tmp_path / "long.jsonl"
     rows = [{"prompt": f"Tell me about number {i} and the cat {i}."} for i in range(40)]
     prompts.write_text("\n".join(json.dumps(r) for r in [*rows, {"prompt": secret}]))

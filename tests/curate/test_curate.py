@@ -184,8 +184,10 @@ def test_order_and_repetition_of_rows_change_nothing(
         for mark, row in zip(once.marks, sorted(rows, key=_key), strict=True)
         if row.split != "train"
     )
+    # What compares rows may drop more of those that are left than of all: another one stays.
+    compares = ("near_duplicate", "sample")
     assert all(
-        once.dropped[name] <= count for name, count in once.alone.items() if name != "sample"
+        once.dropped[name] <= count for name, count in once.alone.items() if name not in compares
     )
 
 
