@@ -13,8 +13,8 @@ EXTRAS := dev,hf-datasets,curate,lora,gguf
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel
 
-# Nano models leave a second core idle: a file of tests on each, without threads of its own.
-EACH_CORE := -n auto --dist loadfile
+# Nano models leave a second core idle: tests run on each, without threads of their own.
+EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \

@@ -18,7 +18,6 @@ import pipeline_runs
 from potstill.exchanges.store import ExchangeStore
 from potstill.lineage import manifest
 
-KILLS = 10
 SEED = 20_261_125
 
 
@@ -57,7 +56,10 @@ def stored_ids(root: Path) -> list[str]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_ten_kills_change_nothing(nano_llama: Path, nano_prompts: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_kills_change_nothing(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path, kills: int
+) -> None:
     values = pipeline_runs.recipe_values(
         nano_llama, nano_prompts, shrink={"blocks": [3]}, train={"epochs": 3}
     )
@@ -70,10 +72,10 @@ def test_ten_kills_change_nothing(nano_llama: Path, nano_prompts: Path, tmp_path
 
     moments = random.Random(SEED)
     killed = runs = 0
-    while killed < KILLS:
+    while killed < kills:
         out = tmp_path / f"killed-{runs}"
         runs += 1
-        while killed < KILLS:
+        while killed < kills:
             process = start(values, out)
             process.join(moments.uniform(0.05, 0.6) * whole_run)
             if process.exitcode is not None:
