@@ -107,6 +107,8 @@ def test_a_student_of_another_template_and_end_stops_where_its_teacher_does(
     network, tokenizer = nano_models.FAMILIES["llama"]()
     tokenizer.chat_template, tokenizer.eos_token = PLAIN_TURNS, "<|endoftext|>"
     nano_models._train(network, tokenizer, 100, seed=5)
+    for stated in (network.config, network.generation_config):
+        stated.eos_token_id = tokenizer.eos_token_id
     student = tmp_path / "student"
     network.save_pretrained(student)
     tokenizer.save_pretrained(student)
