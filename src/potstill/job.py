@@ -44,6 +44,9 @@ from potstill.text.reasoning import answer_of
 from potstill.work.corpus import Text, tokenised
 from potstill.work.spoken import spoken_since
 
+# The record of what was found before the first question.
+CHECKED = "checked"
+
 
 class Job:
     """A run directory, its recipe, and what was opened for it."""
@@ -232,6 +235,15 @@ class Job:
         if endpoint is None or not endpoint.scores_text or spec is None:
             return set()
         return self.store.target_ids(self.scorer_identity, spec)
+
+    def require_checked(self, field: str, identity: str) -> None:
+        """Raise PotstillError where a model is no longer the one that was checked at the start."""
+        known = (self.run.done(CHECKED) or {}).get("models", {}).get(field, identity)
+        if known != identity:
+            raise PotstillError(
+                f"{field} has changed since this run began (its weights, config or tokenizer); "
+                "bring it back, or start over with --fresh"
+            )
 
     def learnt_whole(self, row: Exchange) -> bool:
         """Tell whether nothing of an answer is left out (reasoning) of what is learnt."""
