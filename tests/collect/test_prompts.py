@@ -164,6 +164,28 @@ def test_prompts_may_hold_calls_and_end_with_a_tools_result(source):
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"source": "gone.jsonl"}, "prompts.source"),
+        ({"source": ("p.jsonl", "gone.jsonl")}, "prompts.source"),
+        ({"held_out": "gone.jsonl"}, "prompts.held_out"),
+        ({"held_out": ("h.jsonl", "gone.jsonl")}, "prompts.held_out"),
+        ({}, "curate.decontaminate.sources"),
+    ],
+)
+def test_a_missing_file_names_the_setting_that_names_it(settings, field):
+    with pytest.raises(PotstillError, match=f"gone.jsonl does not exist; check {field}$"):
+        read_prompts("gone.jsonl", PromptsConfig(**settings))
+
+
+@pytest.mark.parametrize("given", ["", [], ["p.jsonl", ""]])
+@pytest.mark.parametrize("field", ["source", "held_out"])
+def test_a_blank_source_is_refused(field, given):
+    with pytest.raises(ValueError, match="name at least one source, and none that is blank"):
+        PromptsConfig(**{field: given})
+
+
 def test_a_column_called_tools_may_be_what_is_asked(source):
     path = source({"tools": "a hammer"})
     assert messages_read(path, config(column="tools")) == [(user("a hammer"),)]

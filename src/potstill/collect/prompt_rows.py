@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from potstill.collect.row_files import Row
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Message, Turns
 from potstill.logs.conversations import (
@@ -23,6 +22,7 @@ from potstill.logs.conversations import (
     order_of,
     text_of,
 )
+from potstill.logs.rows import Row
 from potstill.recipe import PromptsConfig
 from potstill.text.tool_calls import Flaw, may_be_filled_in, spelled, tools_in
 

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from potstill.errors import PotstillError
 from potstill.logs.conversations import COLUMNS, like_message
+from potstill.logs.rows import Row
 
 _LINES = (".jsonl", ".ndjson")
 KINDS = (".jsonl", ".jsonl.gz", ".json", ".csv", ".tsv", ".parquet", ".txt")
@@ -29,18 +30,6 @@ KINDS = (".jsonl", ".jsonl.gz", ".json", ".csv", ".tsv", ".parquet", ".txt")
 _OTHER_SIGNS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _LONGEST_CELL = 64 << 20  # bytes; the module's own limit (128 KiB) is shorter than many prompts
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One record of a source; `place` says where it is, for example `prompts.jsonl, line 3`.
-
-    `structs`: the columns are typed, so that keys which a record lacks may be null.
-    """
-
-    values: dict[str, Any]
-    place: str
-    structs: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from potstill.collect.row_files import KINDS, Row, Rows, json_lines, kind_of, read_file
+from potstill.collect.row_files import KINDS, Rows, json_lines, kind_of, read_file
 from potstill.errors import PotstillError
+from potstill.logs.rows import Row as Row
 
 STARTER = "starter"
 STARTER_HELD_OUT = "starter-held-out"

@@ -8,10 +8,10 @@ from typing import Any, TypeGuard
 
 from potstill.collect.prompt_rows import is_blank, value_of
 from potstill.collect.prompts import Known, rows_and_prompts
-from potstill.collect.row_files import Row
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import prompt_id_of
 from potstill.logs.conversations import without_nulls
+from potstill.logs.rows import Row
 from potstill.recipe import PromptsConfig, TaskConfig
 from potstill.text.answers import AnswerForm
 

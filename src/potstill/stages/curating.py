@@ -82,9 +82,13 @@ def _elsewhere(rows: Sequence[Exchange], beyond: Mapping[str, Mapping[str, str]]
 
 def _evaluation_texts(sources: Sequence[str], job: Job) -> list[str]:
     wanted = PromptsConfig(column=job.recipe.curate.decontaminate.column)
-    return [
-        prompt_text(turns.messages) for source in sources for turns in read_prompts(source, wanted)
-    ]
+    texts = []
+    for source in sources:
+        found = read_prompts(source, wanted)
+        for note in found.notes:
+            job.progress.note(f"curate: {note}")
+        texts += [prompt_text(turns.messages) for turns in found]
+    return texts
 
 
 def _judge(job: Job) -> Judge | None:

@@ -9,7 +9,7 @@ import pytest
 
 from potstill.collect.calls import detect, read_calls
 from potstill.collect.calls.forms import columns_of
-from potstill.collect.row_files import Row
+from potstill.collect.sources import Row
 from potstill.errors import PotstillError
 from potstill.recipe import CallsConfig
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from potstill.collect.calls import lines
 from potstill.collect.calls.call import Reason
 from potstill.collect.calls.lines import BadRow, log_rows
-from potstill.collect.row_files import Row
+from potstill.collect.sources import Row
 
 FILES = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -12,7 +12,7 @@ from typing import Literal
 from potstill.collect.calls.call import Values
 from potstill.collect.calls.lines import BadRow, log_rows
 from potstill.collect.calls.values import as_dict
-from potstill.collect.row_files import Row
+from potstill.collect.sources import Row
 from potstill.errors import PotstillError
 
 Form = Literal["chat", "batch", "litellm", "table"]

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from potstill.collect.calls.call import Reason
-from potstill.collect.row_files import Row
+from potstill.collect.sources import Row
 from potstill.errors import PotstillError
 from potstill.text.tool_calls import may_be_filled_in
 
