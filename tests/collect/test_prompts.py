@@ -336,6 +336,17 @@ def test_blank_and_repeated_prompts_are_left_out_and_told():
     assert "2 repeated prompts of file:p.jsonl were left out" in plan.notes
 
 
+def test_of_prompts_that_differ_in_white_space_around_them_the_first_stands():
+    first = f" {WORDS[0]}\n"
+    plan = plan_prompts(
+        config(), seed=0, read=made([first, *WORDS, f"{WORDS[0]}\t", WORDS[1] + " "])
+    )
+    texts = [p.messages[0]["content"] for p in plan.prompts]
+    assert sorted(texts) == sorted([first, *WORDS[1:]])
+    assert "3 repeated prompts of file:p.jsonl were left out" in plan.notes
+    assert all(p.prompt_id == prompt_id_of(p.messages) for p in plan.prompts)
+
+
 def test_too_few_prompts_are_refused_with_numbers():
     with pytest.raises(PotstillError, match=r"leaves no prompt to train on, after 4 held out.*2 f"):
         plan_prompts(config(), seed=0, read=made(WORDS[:6]))

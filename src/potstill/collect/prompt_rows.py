@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Message, Turns
+from potstill.exchanges.exchange import Message, Turns, prompt_id_of
 from potstill.logs.conversations import (
     INSTRUCTION,
     SYSTEM_COLUMNS,
@@ -137,6 +137,15 @@ def is_blank(turns: Turns) -> bool:
     """Tell whether nothing is asked: the last message is the user's, and says nothing."""
     last = turns.messages[-1]
     return last["role"] == "user" and not last["content"].strip()
+
+
+def same_prompt(turns: Turns) -> str:
+    """Return what equals that of a prompt that differs in white space around it alone.
+
+    It is the prompt's own id where there is none.
+    """
+    bare = tuple(m | {"content": m["content"].strip()} for m in turns.messages)
+    return prompt_id_of(bare, turns.tools)
 
 
 def value_of(row: Row, column: str, field: str = "prompts.column or prompts.template") -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from potstill.collect.prompt_rows import Asked, RowReader, Said, form_words, is_blank
+from potstill.collect.prompt_rows import Asked, RowReader, Said, form_words, is_blank, same_prompt
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, Split, Turns, prompt_id_of
@@ -196,7 +196,10 @@ def _named(sources: Sequence[str]) -> str:
 def _distinct(
     sources: Sequence[str], config: PromptsConfig, read: Reader, notes: list[str]
 ) -> list[Prompt]:
-    """Return the prompts of sources that are neither blank nor repeated."""
+    """Return the prompts of sources that are neither blank nor repeated.
+
+    White space around them tells no two apart; the first one stands as it is.
+    """
     prompts: dict[str, Prompt] = {}
     for source in sources:
         found, name, blank, before = read(source, config), source_name(source), 0, len(prompts)
@@ -207,7 +210,7 @@ def _distinct(
                 continue
             key = prompt_id_of(turns.messages, turns.tools)
             prompt = Prompt(key, turns.messages, "train", name, tools=turns.tools)
-            prompts.setdefault(key, prompt)
+            prompts.setdefault(same_prompt(turns), prompt)
         repeated = len(found) - blank - (len(prompts) - before)
         if blank:
             notes.append(f"{blank} blank prompts of {name} were left out")
