@@ -15,6 +15,7 @@ from torch import Tensor
 
 from potstill.collect.calls.exchanges import require_terms
 from potstill.collect.calls.reading import Log, read_calls
+from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
 from potstill.errors import PotstillError
@@ -289,7 +290,27 @@ class Job:
         rows = [r for r in self.store.read(split) if r.exchange_id not in dropped]  # type: ignore[arg-type]
         if greedy is not None:
             rows = [r for r in rows if (r.sampling["temperature"] == 0) == greedy]
+        if split == "held_out" and not self.recipe.collect.answers_given:
+            rows = [r for r in rows if self._measured_on(r)]
         return rows
+
+    def _measured_on(self, row: Exchange) -> bool:
+        """Tell whether a held-out answer is one that the recipe asks for as it is now.
+
+        Answers that it asked for before it was changed stay in the store.
+        """
+        evaluate, stated = self.recipe.evaluate, self.recipe.teacher
+        if row.sampling.get("max_tokens", evaluate.max_tokens) != evaluate.max_tokens:
+            return False
+        all_count = stated.endpoint is not None and self.recipe.task is not None
+        if evaluate.fidelity_prompts is None or (all_count and row.sampling["temperature"] == 0):
+            return True
+        return row.prompt_id in self._fidelity_prompts
+
+    @cached_property
+    def _fidelity_prompts(self) -> frozenset[str]:
+        held_out = PromptPlan.from_record(self.run.done("prompts") or {}).held_out
+        return frozenset(p.prompt_id for p in held_out[: self.recipe.evaluate.fidelity_prompts])
 
     def texts(self, rows: Sequence[Exchange], student: LoadedModel) -> list[Text]:
         """Return exchanges in the student's ids.
