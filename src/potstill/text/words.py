@@ -20,7 +20,10 @@ _PIECES = re.compile(rf"{_WORD}|[^\w\s]")
 # Without one of these every mark in a text is punctuation: most texts have none.
 _MAY_BE_SIGN = re.compile(r"[^\w\s.,:;?!'\"“”‘’„…()\[\]—]|\d|![\w)\]]")
 
-_DASHES = dict.fromkeys(map(ord, "\N{MINUS SIGN}\N{FIGURE DASH}\N{EN DASH}"), "-")
+_DASHES: dict[int, str | None] = dict.fromkeys(
+    map(ord, "\N{MINUS SIGN}\N{FIGURE DASH}\N{EN DASH}"), "-"
+)
+_MARKS = _DASHES | {ord("`"): None}
 # Lines of Markdown that say nothing: rules, underlines of headings, those under a table's head.
 _RULE = re.compile(r"[-=*_~`:| ]{3,}")
 # What begins a line and is no part of its text: quotes, bullets, headings.
@@ -39,6 +42,8 @@ _CURRENCIES = "$€£¥"
 _OPERATORS = "+-*/^=<>×÷⋅·√±"
 _SYMBOLS = ("Sm", "Sc", "So")  # of Unicode's categories: mathematics, currencies, others
 _LONGEST_RUN = 4  # no sign is longer
+_AROUND = " *_~\"'“”‘’„"  # what may stand between an operand and its sign
+_FAR = 6
 
 
 def words_of(text: str) -> tuple[str, ...]:
@@ -67,10 +72,8 @@ def is_word(word: str) -> bool:
 def _in_one_line(text: str) -> str:
     """Return a text folded, without the Markdown that lines begin with, in one line."""
     lines: list[str] = []
-    for raw in text.splitlines():
-        line = (" ".join(raw.casefold().split()) if raw.isascii() else folded(raw)).translate(
-            _DASHES
-        )
+    for raw in text.translate(_MARKS).splitlines():
+        line = " ".join(raw.casefold().split()) if raw.isascii() else folded(raw)
         if not line or _RULE.fullmatch(line):
             continue
         below_number = bool(lines) and lines[-1][-1].isdigit()
@@ -95,12 +98,12 @@ def _is_sign(line: str, at: int) -> bool:
     if mark == ".":
         return after.isdigit() and before != "." and (before.isdigit() or not before.isalnum())
     if mark in _BETWEEN_NUMBERS:
-        return _at(line, _left(line, at)).isdigit() and _at(line, _right(line, at)).isdigit()
+        return all(_at(line, one).isdigit() for one in (_before(line, at), _behind(line, at)))
     if mark == "#":
         return before.isalnum() or (after.isalnum() and before != "#")
     if mark == "$":
-        near = _at(line, _left(line, at)), _at(line, _right(line, at))
-        return near[0].isdigit() or near[1].isdigit() or near[1] in ".-"
+        left, right = (_at(line, one) for one in (_before(line, at), _behind(line, at)))
+        return left.isdigit() or right.isdigit() or right in ".-"
     if mark == "~":
         return "~" not in (before, after)
     if mark == "!":
@@ -122,7 +125,7 @@ def _is_minus(line: str, at: int) -> bool:
         return True
     if end - start == 2 and before.isalpha() and not after.isalnum():
         return _alone(line, start - 1)  # i--
-    left, right = _left(line, start), _right(line, end - 1)
+    left, right = _before(line, start), _behind(line, end - 1)
     return _ends_operand(line, left) and _begins_operand(line, right)
 
 
@@ -182,6 +185,21 @@ def _run(line: str, at: int) -> tuple[int, int]:
 
 def _at(line: str, at: int) -> str:
     return line[at] if 0 <= at < len(line) else " "
+
+
+def _before(line: str, at: int) -> int:
+    """Return the place before one, passing over a space, quotes and emphasis."""
+    one = at - 1
+    while one > at - _FAR and _at(line, one) in _AROUND:
+        one -= 1
+    return one
+
+
+def _behind(line: str, at: int) -> int:
+    one = at + 1
+    while one < at + _FAR and _at(line, one) in _AROUND:
+        one += 1
+    return one
 
 
 def _left(line: str, at: int) -> int:
