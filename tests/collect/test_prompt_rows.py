@@ -176,9 +176,10 @@ def test_a_template_says_that_a_system_message_is_not_asked(write):
 def test_prompts_of_white_space_are_left_out_and_counted(write):
     rows = [{"prompt": f" word {n} of many\n"} for n in range(20)]
     blank = [{"prompt": text} for text in (" ", "\n\t", "\u3000", None, "[]", [])]
+    blank += [{"system": "a", "prompt": cell} for cell in ("", "[]", None, TALK[1:])]
     config = PromptsConfig(
         source=write([*rows, *blank], "jsonl"), held_out_count=2, validation_count=2
     )
     plan = plan_prompts(config, seed=0)
-    assert "6 blank prompts of file:p.jsonl were left out" in plan.notes
+    assert "10 blank prompts of file:p.jsonl were left out" in plan.notes
     assert all(p.messages[0]["content"].startswith(" word") for p in plan.prompts)

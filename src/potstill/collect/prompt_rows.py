@@ -88,7 +88,8 @@ class RowReader:
         said = [Said.ANSWERED] if len(messages) < len(every) else []
         if isinstance(cell, str) and chat.form in ("chat", "sharegpt"):
             said.append(Said.JSON_TEXT)
-        if messages:
+        beside = bool(chat.fields) and chat.fields[0] in SYSTEM_COLUMNS
+        if messages[beside:]:
             _fit(order_of(messages, column), row)
         else:
             messages = ({"role": "user", "content": ""},)
