@@ -15,12 +15,12 @@ from pydantic import Field, FiniteFloat
 
 from potstill.errors import PotstillError
 from potstill.evaluate.parts import Estimate, Part
-from potstill.exchanges.overlap import words_of
 from potstill.recipe import TaskConfig
 from potstill.stats import equivalence
 from potstill.stats.bootstrap import RESAMPLES, Floats, quotient_interval, ratio_interval
 from potstill.text.answers import Answer, AnswerForm
 from potstill.text.forms import plain
+from potstill.text.words import words_of
 
 # A slice with fewer rows is shown, but is never called the worst.
 SMALLEST_SLICE = 20

@@ -43,7 +43,7 @@ def curate_answers(job: Job) -> dict[str, Any]:
         rows,
         config,
         gold=gold or None,
-        evaluation_texts=evaluation_texts(config.decontaminate),
+        evaluation_texts=evaluation_texts(config.decontaminate, job.progress),
         judge=_judge(job),
         text_only=job.learns_text_alone,
         unlearnable=beyond,
@@ -75,14 +75,20 @@ def _elsewhere(rows: Sequence[Exchange], beyond: Mapping[str, Mapping[str, str]]
     return notes
 
 
-def evaluation_texts(config: DecontaminateConfig) -> list[str]:
-    """Return the texts of the evaluation sets that training must stay clear of."""
+def evaluation_texts(config: DecontaminateConfig, progress: Progress | None = None) -> list[str]:
+    """Return the texts of the evaluation sets that training must stay clear of.
+
+    How they were read is said where there is a `progress` to say it.
+    """
     wanted = PromptsConfig(column=config.column)
-    return [
-        prompt_text(turns.messages)
-        for source in config.sources
-        for turns in read_prompts(source, wanted)
-    ]
+    texts = []
+    for source in config.sources:
+        found = read_prompts(source, wanted)
+        if progress is not None:
+            for note in found.notes:
+                progress.note(f"curate: {note}")
+        texts += [prompt_text(turns.messages) for turns in found]
+    return texts
 
 
 def judge_of(named: str, job: Job) -> Judge:

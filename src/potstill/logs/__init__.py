@@ -1,0 +1,1 @@
+"""What people have in logs and files, as messages: one reader of every form."""
