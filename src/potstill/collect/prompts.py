@@ -14,7 +14,7 @@ from typing import Any
 from blake3 import blake3
 
 from potstill.collect.prompt_messages import messages_of, tools_of, user_message
-from potstill.collect.sources import STARTER, STARTER_HELD_OUT, Row, read_rows, source_name
+from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import (
     Message,
@@ -24,6 +24,7 @@ from potstill.exchanges.exchange import (
     prompt_id_of,
 )
 from potstill.exchanges.overlap import OverlapReport, overlap, prompt_text
+from potstill.logs.rows import Row
 from potstill.recipe import PromptsConfig
 from potstill.text.tool_calls import may_be_filled_in
 

@@ -10,15 +10,14 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from potstill.errors import PotstillError
+from potstill.logs.rows import Row
 
 STARTER = "starter"
 STARTER_HELD_OUT = "starter-held-out"
@@ -34,18 +33,6 @@ SHIPPED = {
     "orders-unlabelled": "tasks",
     "orders-held-out": "tasks",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One record of a source; `place` says where it is, for example `prompts.jsonl, line 3`.
-
-    `structs`: the columns are typed, so that keys which a record lacks may be null.
-    """
-
-    values: dict[str, Any]
-    place: str
-    structs: bool = False
 
 
 def read_rows(source: str) -> list[Row]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from potstill.collect.prompts import Known, is_blank, rows_and_prompts, value_of
-from potstill.collect.sources import Row
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import prompt_id_of
+from potstill.logs.rows import Row
 from potstill.recipe import PromptsConfig, TaskConfig
 from potstill.text.answers import AnswerForm
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from potstill.collect.calls.exchanges import prompts_from_calls
-from potstill.collect.calls.reading import read_calls
+from potstill.collect.calls import prompts_from_calls
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.collect.served.pending import Estimate, estimate, reading_estimate
 from potstill.collect.served.reading_log import PROBE
@@ -14,6 +13,7 @@ from potstill.durable import read_lines
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
+from potstill.logs.reading import read_calls
 from potstill.recipe import EndpointConfig, Recipe
 from potstill.rundir import readings_path
 from potstill.stages.collecting import asked_of_a_server, told

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from potstill.collect.calls.call import Answer, Ask, Reason
-from potstill.collect.calls.readers import read_chat
+from potstill.logs.call import Answer, Ask, Reason
+from potstill.logs.readers import read_chat
 
 NOTHING = {"temperature": None, "top_p": None, "top_k": None, "max_tokens": None, "seed": None}
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from potstill.collect.calls.lines import loads
 from potstill.exchanges.exchange import canonical_json
+from potstill.logs.lines import loads
 
 _NAME = re.compile(r"[^A-Za-z0-9._:/@+-]+")
 _LONGEST_NAME = 100

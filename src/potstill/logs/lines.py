@@ -19,9 +19,9 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from potstill.collect.calls.call import Reason
-from potstill.collect.sources import Row
 from potstill.errors import PotstillError
+from potstill.logs.call import Reason
+from potstill.logs.rows import Row
 from potstill.text.tool_calls import may_be_filled_in
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from potstill.collect.calls.call import Answer, Ask, Messages, Reason
-from potstill.collect.calls.tally import finish_word
-from potstill.collect.calls.values import as_dict, is_text, sampling_of
 from potstill.exchanges.exchange import Message
+from potstill.logs.call import Answer, Ask, Messages, Reason
+from potstill.logs.tally import finish_word
+from potstill.logs.values import as_dict, is_text, sampling_of
 from potstill.text.tool_calls import (
     Call,
     Flaw,

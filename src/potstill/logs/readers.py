@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from potstill.collect.calls.call import (
+from potstill.logs.call import (
     Answer,
     BatchRequest,
     Facts,
@@ -16,13 +16,13 @@ from potstill.collect.calls.call import (
     Record,
     Values,
 )
-from potstill.collect.calls.chat_parts import (
+from potstill.logs.chat_parts import (
     answer_of_message,
     answer_of_text,
     answers_of,
     ask_of,
 )
-from potstill.collect.calls.values import (
+from potstill.logs.values import (
     as_dict,
     name,
     number,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from potstill.collect.calls.call import BatchRequest, Facts, Reason, Record
-from potstill.collect.calls.lines import BadRow, log_rows
-from potstill.collect.calls.readers import read_batch_output, read_batch_request
 from potstill.errors import PotstillError
+from potstill.logs.call import BatchRequest, Facts, Reason, Record
+from potstill.logs.lines import BadRow, log_rows
+from potstill.logs.readers import read_batch_output, read_batch_request
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from potstill.collect.calls import exchanges_from_calls, read_calls
+from potstill.collect.calls import exchanges_from_calls
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import exchange_id_of, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
+from potstill.logs import read_calls
 from potstill.recipe import CallsConfig, PromptsConfig, TermsConfig
 from potstill.terms import decide
 from potstill.terms.calls import evidence_of_calls

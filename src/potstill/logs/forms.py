@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-from potstill.collect.calls.call import Values
-from potstill.collect.calls.lines import BadRow, log_rows
-from potstill.collect.calls.values import as_dict
-from potstill.collect.sources import Row
 from potstill.errors import PotstillError
+from potstill.logs.call import Values
+from potstill.logs.lines import BadRow, log_rows
+from potstill.logs.rows import Row
+from potstill.logs.values import as_dict
 
 Form = Literal["chat", "batch", "litellm", "table"]
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from potstill.collect.calls.call import Answer, Ask, Reason
-from potstill.collect.calls.readers import read_chat, read_litellm, read_table
 from potstill.exchanges.exchange import exchange_id_of, prompt_id_of
+from potstill.logs.call import Answer, Ask, Reason
+from potstill.logs.readers import read_chat, read_litellm, read_table
 
 ASKED = {"role": "user", "content": "Where is parcel 7?"}
 FUNCTION = {"name": "find", "description": "d", "parameters": {"type": "object", "properties": {}}}

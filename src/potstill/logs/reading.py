@@ -11,15 +11,15 @@ from typing import Any
 
 from blake3 import blake3
 
-from potstill.collect.calls.batch import batch_records
-from potstill.collect.calls.call import Answer, Ask, Call, Facts, Reason, Record
-from potstill.collect.calls.forms import Detected, Form, detect, first_rows, require_column
-from potstill.collect.calls.lines import BadRow, loads, log_rows
-from potstill.collect.calls.readers import read_chat, read_litellm, read_table
-from potstill.collect.calls.tally import Tally
-from potstill.collect.calls.values import name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, canonical_json, prompt_id_of, tool_list
+from potstill.logs.batch import batch_records
+from potstill.logs.call import Answer, Ask, Call, Facts, Reason, Record
+from potstill.logs.forms import Detected, Form, detect, first_rows, require_column
+from potstill.logs.lines import BadRow, loads, log_rows
+from potstill.logs.readers import read_chat, read_litellm, read_table
+from potstill.logs.tally import Tally
+from potstill.logs.values import name
 from potstill.recipe import CallsConfig
 from potstill.text.tool_calls import message_text
 

@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from potstill.collect.calls.call import Call, Reason
-from potstill.collect.calls.reading import Log
-from potstill.collect.calls.tally import CallsReport, finish_word
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import (
@@ -22,6 +19,9 @@ from potstill.exchanges.exchange import (
     prompt_id_of,
     tool_list,
 )
+from potstill.logs.call import Call, Reason
+from potstill.logs.reading import Log
+from potstill.logs.tally import CallsReport, finish_word
 from potstill.recipe import PromptsConfig
 from potstill.terms.gate import TermsDecision
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from potstill.collect.calls import lines
-from potstill.collect.calls.call import Reason
-from potstill.collect.calls.lines import BadRow, log_rows
-from potstill.collect.sources import Row
+from potstill.logs import lines
+from potstill.logs.call import Reason
+from potstill.logs.lines import BadRow, log_rows
+from potstill.logs.rows import Row
 
 FILES = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from potstill.collect.calls import read_calls
+from potstill.logs import read_calls
 from potstill.recipe import CallsConfig
 from potstill.recipe_io import dump_recipe, parse_recipe
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "stored-calls.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "stored-calls.md"
 EXAMPLES = dict(
     re.findall(r"`([a-z]+\.\w+)`\n\n```\w+\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 )

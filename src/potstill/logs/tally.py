@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from potstill.collect.calls.call import Call, Reason
+from potstill.logs.call import Call, Reason
 
 NOT_STATED = "not stated"
 NOT_KNOWN = "not known"

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from potstill.collect.calls import detect, read_calls
-from potstill.collect.calls.forms import columns_of
-from potstill.collect.sources import Row
 from potstill.errors import PotstillError
+from potstill.logs import detect, read_calls
+from potstill.logs.forms import columns_of
+from potstill.logs.rows import Row
 from potstill.recipe import CallsConfig
 
 USER = {"role": "user", "content": "private words"}

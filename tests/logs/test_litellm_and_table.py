@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from potstill.collect.calls.call import Answer, Ask, Reason
-from potstill.collect.calls.readers import read_litellm, read_table
+from potstill.logs.call import Answer, Ask, Reason
+from potstill.logs.readers import read_litellm, read_table
 
 BODY = {"model": "gpt-x", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0}
 RESPONSE = {
