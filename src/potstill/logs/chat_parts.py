@@ -1,33 +1,26 @@
-"""The parts of an OpenAI-style call: messages, a request's body, a completion's choices."""
+"""The parts of a call: messages, a request's body, a response's answers.
+
+OpenAI's chat is the form that everything is brought to; Anthropic's Messages and OpenAI's
+Responses are told from their bodies.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from potstill.exchanges.exchange import Message
+from potstill.logs import anthropic, responses_api
 from potstill.logs.call import Answer, Ask, Messages, Reason
-from potstill.logs.tally import finish_word
-from potstill.logs.values import as_dict, is_text, sampling_of
-from potstill.text.tool_calls import (
-    Call,
-    Flaw,
-    calls_in,
-    results_have_calls,
-    spelled,
-    strings_in,
-    tools_in,
-)
+from potstill.logs.content import other_than_text, unusable
+from potstill.logs.conversations import Chat, Trouble, Unfit, chat_of_row, message_of
+from potstill.logs.endings import NO_PLACE, flaw_of, stated_in, word_of
+from potstill.logs.values import sampling_of
+from potstill.text.finish import Ending, ending_of
+from potstill.text.tool_calls import Flaw, results_have_calls, spelled, strings_in, tools_in
 
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_TEXT_PARTS = ("text", "input_text", "output_text")
-# What LiteLLM's proxy writes in place of text, and into the middle of text that it shortens.
-_REDACTED = "redacted-by-litellm"
-_CUT = re.compile(r"\(litellm_truncated skipped \d+ chars")
 _THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
-_FILTERED = ("content_filter", "safety")
-_RESULTS = ("tool", "function")
 _FLAWS = {
     Flaw.KIND: Reason.TOOL_KIND,
     Flaw.NAME: Reason.CALL_NAME,
@@ -35,67 +28,126 @@ _FLAWS = {
     Flaw.TOOLS: Reason.TOOLS_UNREADABLE,
     Flaw.TEXT: Reason.NOT_TEXT,
 }
+_TROUBLES: dict[Trouble, Reason] = {
+    "form": Reason.NO_PROMPT,
+    "speaker": Reason.NO_PROMPT,
+    "content": Reason.NOT_TEXT,
+    "text": Reason.NOT_TEXT,
+    "system": Reason.SYSTEM_TWICE,
+    "preference": Reason.PREFERENCE,
+    "order": Reason.OPEN_PROMPT,
+}
 
 
-def prompt_of(value: Any) -> Messages | Reason:
-    """Return what was asked, from a list of messages; the last is the user's or a tool's result."""
-    if not isinstance(value, list | tuple) or not value:
-        return Reason.NO_PROMPT
+def reason_of(unfit: Unfit) -> Reason:
+    """Return the reason that what is no conversation is counted under."""
+    if unfit.flaw is not None:
+        return _FLAWS[unfit.flaw]
+    return _TROUBLES.get(unfit.trouble, Reason.NO_PROMPT)
+
+
+def prompt_of(turns: Iterable[Mapping[str, Any]]) -> Messages | Reason:
+    """Return what was asked, from turns; the last is the user's or a tool's result.
+
+    Texts keep the white space around them.
+    """
     messages: list[Message] = []
-    for item in value:
-        message = _prompt_message(item)
-        if isinstance(message, Reason):
-            return message
-        messages.append(message)
+    for turn in turns:
+        parts = anthropic.turns_of(turn)
+        for part in [parts] if isinstance(parts, Reason) else parts:
+            message = part if isinstance(part, Reason) else _message(part)
+            if isinstance(message, Reason):
+                return message
+            messages.append(message)
+    if not messages:
+        return Reason.NO_PROMPT
     if not results_have_calls(messages):
         return Reason.RESULT_WITHOUT_CALL
-    if messages[-1]["role"] not in ("user", "tool"):
+    last = messages[-1]
+    if last["role"] not in ("user", "tool"):
         return Reason.OPEN_PROMPT
-    asks = messages[-1]["content"] or messages[-1]["role"] == "tool"
+    asks = last["content"].strip() or last["role"] == "tool"
     return tuple(messages) if asks else Reason.NO_PROMPT
 
 
-def ask_of(request: Mapping[str, Any], messages: Any = None) -> Ask | Reason:
-    """Return what a request's body asks; `messages`, where given, stand for its own."""
-    prompt = prompt_of(request.get("messages") if messages is None else messages)
+def ask_of(request: Mapping[str, Any]) -> Ask | Reason:
+    """Return what a request's body asks: by `messages`, or by the Responses API's `input`."""
+    if responses_api.is_request(request):
+        chat = responses_api.chat_of(request)
+        if isinstance(chat, Reason):
+            return chat
+        request = chat
+    found = chat_of_row(request, "messages")
+    if isinstance(found, Unfit):
+        return reason_of(found)
+    return Reason.NO_PROMPT if found.form == "text" else ask_of_turns(found, request)
+
+
+def ask_of_turns(chat: Chat, request: Mapping[str, Any]) -> Ask | Reason:
+    """Return what the turns of a chat ask; tools and sampling are in the request's body."""
+    prompt = prompt_of(chat.turns)
     if isinstance(prompt, Reason):
         return prompt
-    given = request.get("tools") or request.get("functions")
-    unusable = _unusable(*strings_in(given))
-    if unusable is not None:
-        return unusable
-    tools = tools_in(given)
+    offered = request.get("tools") or request.get("functions") or chat.tools
+    wrong = unusable(*strings_in(offered))
+    if wrong is not None:
+        return wrong
+    tools = tools_in(offered)
     if isinstance(tools, Flaw):
         return _FLAWS[tools]
     return Ask(prompt, sampling_of(request), spelled(tools))
 
 
-def answers_of(completion: Mapping[str, Any]) -> tuple[Answer | Reason, ...]:
-    """Return the answers in a chat completion's body, one for each choice."""
-    if completion.get("error"):
+def answers_of(response: Mapping[str, Any]) -> tuple[Answer | Reason, ...]:
+    """Return the answers in a response's body; a chat completion has one for each choice."""
+    if response.get("error"):
         return (Reason.ERROR,)
-    choices = completion.get("choices")
-    if not isinstance(choices, list | tuple) or not choices:
-        return (Reason.NO_RESPONSE,)
-    return tuple(_choice(choice) for choice in choices)
+    choices = response.get("choices")
+    if isinstance(choices, list | tuple) and choices:
+        return tuple(_choice(choice) for choice in choices)
+    if responses_api.is_response(response):
+        message, stated = responses_api.answer_in(response)
+        if isinstance(message, Reason):
+            return (flaw_of(stated) or message,)
+        return (answer_of_message(message, stated),)
+    if anthropic.is_message(response):
+        return (answer_of_message(response, response.get("stop_reason")),)
+    return (Reason.NO_RESPONSE,)
 
 
-def answer_of_message(message: Mapping[str, Any], finish_reason: Any = None) -> Answer | Reason:
-    """Return the answer that an assistant's message is."""
-    finish = finish_reason if isinstance(finish_reason, str) else None
-    if finish in _FILTERED:
-        return Reason.FILTERED
-    calls = _calls(message)
-    text = _text(message.get("content"))
-    if isinstance(calls, Reason) or text is None:
-        return calls if isinstance(calls, Reason) else Reason.NOT_TEXT
-    if finish_word(finish) == "tool_calls" and not calls:
+def holds_answers(response: Mapping[str, Any]) -> bool:
+    """Tell whether a response's body is of a kind that `answers_of` reads."""
+    return (
+        bool(response.keys() & {"choices", "error"})
+        or responses_api.is_response(response)
+        or anthropic.is_message(response)
+    )
+
+
+def answer_of_message(message: Mapping[str, Any], stated: Any = NO_PLACE) -> Answer | Reason:
+    """Return the answer that an assistant's message is.
+
+    `stated` is what the log says of its end, `NO_PLACE` where its form says nothing of ends. What
+    is known to be neither whole nor cut at a length is no answer.
+    """
+    flaw = Reason.ERROR if message.get("error") else flaw_of(stated)
+    if flaw is not None:
+        return flaw
+    turns = anthropic.turns_of({**message, "role": "assistant"})
+    found = turns if isinstance(turns, Reason) else _message(turns[0])
+    if isinstance(found, Reason):
+        return found
+    calls = found.get("tool_calls")
+    if not calls and ending_of(None if stated is NO_PLACE else stated) is Ending.CALLS:
         return Reason.CALL_NOT_STORED
-    if not text.strip() and not calls and message.get("refusal"):
+    if message.get("refusal"):
         return Reason.REFUSED
-    reasoning = _reasoning(message)
-    called = spelled(calls)
-    return answer_of_text(text, reasoning=reasoning, tool_calls=called, finish_reason=finish)
+    return answer_of_text(
+        found["content"],
+        reasoning=found.get("reasoning_content"),
+        tool_calls=spelled(calls),
+        finish_reason=word_of(stated),
+    )
 
 
 def answer_of_text(
@@ -116,88 +168,36 @@ def answer_of_text(
         reasoning = reasoning or thought[1].strip()
     if not (text.strip() or tool_calls) or text.lstrip().startswith("<think>"):
         return Reason.NO_RESPONSE
-    unusable = _unusable(text, reasoning or "")
-    if unusable is not None:
-        return unusable
+    wrong = unusable(text, reasoning or "")
+    if wrong is not None:
+        return wrong
     return Answer(text, reasoning or None, tool_calls, finish_reason)
 
 
 def _choice(choice: Any) -> Answer | Reason:
     if not isinstance(choice, dict):
         return Reason.NO_RESPONSE
+    if choice.get("error"):
+        return Reason.ERROR
     message = choice.get("message")
     if not isinstance(message, dict):
         return Reason.NO_RESPONSE
-    return answer_of_message(message, choice.get("finish_reason"))
+    stated = stated_in(choice)
+    return answer_of_message(message, None if stated is NO_PLACE else stated)
 
 
-def _prompt_message(item: Any) -> Message | Reason:
-    message = as_dict(item)
-    stated = message.get("role")
-    if stated in _RESULTS:
-        return _result(message)
-    role = _ROLES.get(stated) if isinstance(stated, str) else None
-    if role is None:
-        return Reason.NO_PROMPT
-    text = _text(message.get("content"))
-    if text is None:
-        return Reason.NOT_TEXT
-    found: Message = {"role": role, "content": text.strip()}
-    if role == "assistant" and message.get("weight") == 0:
-        found["weight"] = 0  # its words are no example: train.turns passes them over
-    calls = _calls(message) if role == "assistant" else []
-    if isinstance(calls, Reason):
-        return calls
-    thought = _reasoning(message) if role == "assistant" else None
-    if thought:
-        found["reasoning_content"] = thought
-    return _unusable(text, thought or "") or (found | {"tool_calls": calls} if calls else found)
-
-
-def _reasoning(message: Mapping[str, Any]) -> str | None:
-    """Return the reasoning that a message holds in a field of its own."""
-    keys = ("reasoning_content", "reasoning")
-    return next((m for key in keys if isinstance(m := message.get(key), str)), None)
-
-
-def _result(message: Mapping[str, Any]) -> Message | Reason:
-    """Return a tool's result, its content as it was logged."""
-    text = _text(message.get("content"))
-    if text is None:
-        return Reason.NOT_TEXT
-    named = {key: message.get(key) for key in ("tool_call_id", "name")}
-    found = {key: value for key, value in named.items() if isinstance(value, str) and value}
-    return _unusable(text, *found.values()) or {"role": "tool", "content": text, **found}
-
-
-def _calls(message: Mapping[str, Any]) -> list[Call] | Reason:
-    """Return the calls that an assistant's message holds."""
-    given = message.get("tool_calls") or message.get("function_call")
-    unusable = _unusable(*strings_in(given))
-    if unusable is not None:
-        return unusable
-    calls = calls_in(given)
-    return _FLAWS[calls] if isinstance(calls, Flaw) else calls
-
-
-def _text(content: Any) -> str | None:
-    """Return content as text: blank where there is none, None where it is not only text."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, Sequence):
-        return None
-    texts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type") in _TEXT_PARTS]
-    if len(texts) != len(content) or not all(isinstance(t, str) for t in texts):
-        return None
-    return "".join(str(t) for t in texts)
-
-
-def _unusable(*texts: str) -> Reason | None:
-    for text in texts:
-        if not is_text(text):
-            return Reason.NOT_TEXT
-        if text.strip() == _REDACTED:
-            return Reason.REDACTED
-        if _CUT.search(text):
-            return Reason.CUT
-    return None
+def _message(turn: Mapping[str, Any]) -> Message | Reason:
+    """Return one turn as a message, its texts as they were logged."""
+    beside = other_than_text(turn.get("content"))
+    if beside is not None:
+        return beside
+    given = turn.get("tool_calls") or turn.get("function_call")
+    wrong = unusable(*strings_in(given))
+    if wrong is not None:
+        return wrong
+    content = turn.get("content")
+    found = message_of({**turn, "content": "" if content is None else content}, "messages")
+    if isinstance(found, Unfit):
+        return reason_of(found)
+    named = [found[key] for key in ("tool_call_id", "name") if key in found]
+    return unusable(found["content"], found.get("reasoning_content", ""), *named) or found

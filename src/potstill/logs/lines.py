@@ -21,12 +21,15 @@ import pyarrow.parquet as pq
 
 from potstill.errors import PotstillError
 from potstill.logs.call import Reason
+from potstill.logs.conversations import without_nulls
+from potstill.logs.endings import END_FIELDS
+from potstill.logs.files import SUFFIXES, kind_of
 from potstill.logs.rows import Row
 from potstill.text.tool_calls import may_be_filled_in
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
 _LONGEST_LINE = 64 << 20  # bytes; no call is that long, and it would fill the memory
 _PARQUET_ROWS = 256
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,7 @@ def log_rows(path: str) -> Iterator[Row | BadRow]:
     Raises PotstillError where the file is not there, of another kind, or damaged as a whole.
     """
     file = Path(path).expanduser()
-    kind = next((s for s in SUFFIXES if file.name.lower().endswith(s)), None)
-    if file.is_dir():
-        raise PotstillError(f"{path} is a directory; name the files in collect.calls.path")
+    kind = kind_of(file)
     if not file.is_file():
         raise PotstillError(f"the log of calls {path} does not exist; check collect.calls.path")
     if kind is None:
@@ -60,7 +61,7 @@ def log_rows(path: str) -> Iterator[Row | BadRow]:
             yield from _csv(file)
         else:
             with _opened(file) as lines:
-                yield from _jsonl(lines, file.name)
+                yield from (_jsonl if kind.startswith(".jsonl") else _json)(lines, file.name)
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise PotstillError(
             f"the log of calls {file.name} cannot be read ({type(error).__name__}); "
@@ -94,7 +95,35 @@ def _jsonl(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
                 pass
             yield BadRow(place, Reason.TOO_LONG)
         elif line.strip():
-            yield _json_row(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, place)
+            yield _json_row(line.removeprefix(_BOM) if number == 1 else line, place)
+
+
+def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
+    """Yield the rows of a JSON file: an array of them, one object, or one object a line.
+
+    What is not in lines is held as a whole. Raises PotstillError where it is no JSON.
+    """
+    head = file.readline(_LONGEST_LINE).removeprefix(_BOM).strip()
+    file.seek(0)
+    if head[:1] == b"{" and isinstance(_json_row(head, name), Row):
+        yield from _jsonl(file, name)
+        return
+    try:
+        found = loads(file.read().removeprefix(_BOM).decode())
+    except json.JSONDecodeError as error:
+        raise PotstillError(
+            f"the log of calls {name} is no valid JSON (line {error.lineno}, column "
+            f"{error.colno}: {error.msg}); correct it, or write one object a line as .jsonl"
+        ) from None
+    except ValueError as error:
+        problem = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise PotstillError(
+            f"the log of calls {name} cannot be read as JSON ({problem}); write it again"
+        ) from None
+    values = found if isinstance(found, list) else [found]
+    for number, value in enumerate(values, start=1):
+        place = f"{name}, row {number}"
+        yield Row(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
 
 
 def _json_row(line: bytes, place: str) -> Row | BadRow:
@@ -145,7 +174,16 @@ def _parquet(path: Path) -> Iterator[Row | BadRow]:
                 elif may_be_filled_in(row):
                     yield BadRow(place, Reason.FILLED_IN)
                 else:
-                    yield Row(row, place, structs=True)
+                    yield Row(_without_filled_in(row), place, structs=True)
+
+
+def _without_filled_in(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without the nulls that typed columns give to keys which are not there.
+
+    A null is only kept where it says that an end was left blank.
+    """
+    kept = {key: value for key, value in row.items() if key in END_FIELDS}
+    return {**without_nulls(row), **kept}
 
 
 def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:

@@ -5,193 +5,220 @@ Only what is named here is taken from a row: keys, headers, addresses and users 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from potstill.logs.call import (
-    Answer,
-    BatchRequest,
-    Facts,
-    Reason,
-    Record,
-    Values,
-)
+from potstill.logs import anthropic, responses_api
+from potstill.logs.call import Answer, BatchRequest, Facts, Reason, Record, Values
 from potstill.logs.chat_parts import (
     answer_of_message,
-    answer_of_text,
     answers_of,
     ask_of,
+    ask_of_turns,
+    holds_answers,
+    reason_of,
 )
-from potstill.logs.values import (
-    as_dict,
-    name,
-    number,
-    seconds_between,
-    stamp,
-    structured,
-    usage_of,
+from potstill.logs.conversations import (
+    SYSTEM_COLUMNS,
+    Chat,
+    Unfit,
+    chat_of_cell,
+    chat_of_row,
+    written_messages,
 )
+from potstill.logs.endings import stated_in
+from potstill.logs.facts import completion_facts, stated_facts
+from potstill.logs.template import filled_in, template_columns
+from potstill.logs.values import as_dict, name, number, structured
 
 _TOOLS = ("tools", "functions")  # may stand beside a request instead of in it
 _MESSAGE = {"content", "tool_calls", "function_call"}  # what shows a message by itself
-_CHAT_CALLS = ("", "completion", "acompletion")  # LiteLLM's call types that hold a chat
+# Ends of the addresses that a batch's requests for texts are sent to.
+_CHAT_URLS = ("/chat/completions", "/responses", "/messages")
+CONVERSATIONS = ("conversations", "conversation")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a table has its prompt, or the template that makes it, and its response."""
+
+    prompt: str = "prompt"
+    response: str = "response"
+    template: str | None = None
+
+    @property
+    def stated(self) -> bool:
+        """Whether the recipe names them, so that a table is meant."""
+        return self != Columns()
 
 
 def read_chat(row: Values) -> Record:
-    """Read `{"request", "response"}`, a stored completion, or a fine-tuning example.
+    """Read `{"request", "response"}`, a stored response, or a fine-tuning example.
 
-    A stored completion has `messages` and `choices`; a fine-tuning example has `messages` whose
-    last turn, the assistant's, is the response (or else text in `response`).
+    A stored response has what was asked beside it (`messages` and `choices`, `input` and
+    `output`); a fine-tuning example has `messages` whose last turn, the assistant's, is the
+    response (or else text in `response`).
     """
-    if "request" in row or isinstance(row.get("response"), dict):
+    if row.get("request") or isinstance(row.get("response"), dict):
         return _pair(row)
-    if "choices" in row:
-        return Record(ask_of(row), answers_of(row), _completion_facts(row, row))
-    return _example(row)
+    asked = responses_api.is_request(row) or "messages" in row
+    if "choices" in row or (
+        asked and (responses_api.is_response(row) or anthropic.is_message(row))
+    ):
+        return Record(ask_of(row), answers_of(row), completion_facts(row, row))
+    if not isinstance(structured(row.get("messages")), list | dict):
+        return Record(Reason.NO_CALL, (Reason.NO_CALL,))
+    return _example(row, "messages")
+
+
+def read_sharegpt(row: Values) -> Record:
+    """Read `conversations` of `from` and `value`; the last turn, the assistant's, is the
+    response."""
+    column = next((c for c in CONVERSATIONS if row.get(c)), CONVERSATIONS[0])
+    return _example(row, column)
+
+
+def read_alpaca(row: Values) -> Record:
+    """Read `instruction`, its `input` and its `output`."""
+    return _example(row, "instruction")
+
+
+def read_completion(row: Values) -> Record:
+    """Read a `prompt` and its `completion`, each text or a list of messages."""
+    return _example(row, "prompt")
+
+
+def read_table(row: Values, columns: Columns) -> Record:
+    """Read a prompt and a response from their columns.
+
+    A prompt that is a conversation holds its own response where there is no column of it. The
+    columns tools, tool_calls, model, finish_reason, reasoning, created_at and latency_s are used
+    where they are, and `system` beside a prompt without a system message.
+    """
+    facts = stated_facts(row)
+    chat = _asked(row, columns)
+    if isinstance(chat, Reason | Unfit):
+        return _unfit(chat, facts)
+    response = row.get(columns.response)
+    if columns.response not in row and _answered(chat):
+        return _whole(row, chat, facts)
+    ask = ask_of_turns(chat, {"tools": row.get("tools")})
+    return Record(ask, (_cell_answer(row, response, chat),), facts)
 
 
 def read_batch_request(row: Values) -> BatchRequest:
-    """Read a line of a batch's input."""
-    body = as_dict(row.get("body"))
+    """Read a line of a batch's input: OpenAI's `body`, or Anthropic's `params`."""
+    body = as_dict(row["body"] if "body" in row else row.get("params"))
+    url = row.get("url")
+    if isinstance(url, str) and not url.rstrip("/").endswith(_CHAT_URLS):
+        return BatchRequest(Reason.NO_CALL, name(body.get("model")))
     return BatchRequest(ask_of(body), name(body.get("model")))
 
 
 def read_batch_output(request: BatchRequest | None, row: Values) -> Record:
     """Read a line of a batch's output, with the request that has its custom_id."""
+    result = as_dict(row.get("result"))
     response = as_dict(row.get("response"))
-    completion = as_dict(response.get("body"))
+    body = as_dict(result.get("message") if result else response.get("body"))
     ask = Reason.NO_REQUEST if request is None else request.ask
-    facts = _completion_facts({"model": request.model if request else None}, completion)
+    facts = completion_facts({"model": request.model if request else None}, body)
     status = number(response.get("status_code"))
-    if row.get("error") or completion.get("error") or (status is not None and status >= 400):
+    failed = result and result.get("type") != "succeeded"
+    if row.get("error") or failed or (status is not None and status >= 400):
         return Record(ask, (Reason.ERROR,), facts)
-    return Record(ask, answers_of(completion), facts)
-
-
-def read_litellm(row: Values) -> Record:
-    """Read a row of LiteLLM's spend logs, or of its standard logging payload.
-
-    Recent versions leave `messages` empty and keep the request in `proxy_server_request`.
-    """
-    request = as_dict(row.get("proxy_server_request"))
-    request = {**as_dict(row.get("model_parameters")), **as_dict(request.get("body") or request)}
-    completion = structured(row.get("response"))
-    facts = _litellm_facts(row, completion if isinstance(completion, dict) else {})
-    if str(row.get("call_type") or "") not in _CHAT_CALLS:
-        return Record(Reason.NO_CALL, (Reason.NO_CALL,), facts)
-    messages = structured(row.get("messages")) or structured(request.get("messages"))
-    if isinstance(messages, dict):
-        messages = messages.get("messages")
-    ask = ask_of(request, messages) if messages else Reason.NOT_STORED
-    if str(row.get("status") or "").lower() in ("failure", "error"):
-        return Record(ask, (Reason.ERROR,), facts)
-    return Record(ask, _litellm_answers(row.get("response"), completion), facts)
-
-
-def read_table(row: Values, prompt_column: str, response_column: str) -> Record:
-    """Read a prompt and a response from their columns.
-
-    The columns tools, tool_calls, model, finish_reason, reasoning, created_at and latency_s are
-    used where they are.
-    """
-    prompt = row.get(prompt_column)
-    asked = (
-        [{"role": "user", "content": prompt or ""}] if isinstance(prompt, str | None) else prompt
-    )
-    ask = ask_of({"tools": row.get("tools")}, asked)
-    response, finish = row.get(response_column), row.get("finish_reason")
-    answer: Answer | Reason = Reason.NO_RESPONSE
-    if response is not None and not isinstance(response, str):
-        answer = Reason.NOT_TEXT
-    elif response is not None or row.get("tool_calls"):
-        parts = {key: row.get(key) for key in ("reasoning", "tool_calls")}
-        answer = answer_of_message({"content": response, **parts}, finish)
-    latency = number(row.get("latency_s"))
-    facts = Facts(
-        model=name(row.get("model")),
-        created_at=stamp(row.get("created_at")),
-        latency_s=float(latency) if latency is not None and latency >= 0 else None,
-    )
-    return Record(ask, (answer,), facts)
+    return Record(ask, answers_of(body), facts)
 
 
 def _pair(row: Values) -> Record:
-    request = as_dict(row["request"]) if "request" in row else row
+    given = structured(row.get("request")) or row
+    request = {"messages": given} if isinstance(given, list) else as_dict(given)
     request = as_dict(request.get("body") or request)
     request = {**{key: row[key] for key in _TOOLS if row.get(key)}, **request}
-    response = structured(row.get("response"))
-    ask = ask_of(request)
-    if not isinstance(response, dict):
-        text = row.get("response")
-        answer = answer_of_text(text) if isinstance(text, str) else Reason.NO_RESPONSE
-        return Record(ask, (answer,), _completion_facts(request, {}))
-    completion = as_dict(response.get("body") or response)
-    facts = _completion_facts({**row, **request}, completion)
+    raw = row.get("response")
+    response = as_dict(raw)
+    body = as_dict(response.get("body") or response)
+    ask, facts = ask_of(request), completion_facts({**row, **request}, body)
     if row.get("error"):
         return Record(ask, (Reason.ERROR,), facts)
-    if "choices" not in completion and completion.keys() & _MESSAGE:
-        return Record(ask, (answer_of_message(completion),), facts)
-    return Record(ask, answers_of(completion), facts)
+    if holds_answers(body):
+        return Record(ask, answers_of(body), facts)
+    if body.keys() & _MESSAGE and not (isinstance(raw, str) and "role" not in body):
+        return Record(ask, (answer_of_message(body, stated_in(body, row)),), facts)
+    # A response in plain text may be JSON that the model wrote.
+    content = raw if isinstance(raw, str | list) and raw else None
+    if content is None:
+        return Record(ask, (Reason.NO_RESPONSE,), facts)
+    return Record(ask, (answer_of_message({"content": content}, stated_in(row)),), facts)
 
 
-def _example(row: Values) -> Record:
-    messages = structured(row.get("messages"))
-    if not isinstance(messages, list):
-        return Record(Reason.NO_CALL, (Reason.NO_CALL,))
-    facts = Facts(name(row.get("model")))
-    last = as_dict(messages[-1]) if messages else {}
-    if last.get("role") != "assistant":
-        text = row.get("response")
-        answer = answer_of_text(text) if isinstance(text, str) else Reason.NO_RESPONSE
-        return Record(ask_of(row, messages), (answer,), facts)
-    ask = ask_of(row, messages[:-1])
+def _example(row: Values, column: str) -> Record:
+    """Read a conversation that holds its own response."""
+    facts = stated_facts(row)
+    chat = chat_of_row(row, column, answers=True)
+    if isinstance(chat, Unfit):
+        return _unfit(chat, facts)
+    if _answered(chat):
+        return _whole(row, chat, facts)
+    ask, text = ask_of_turns(chat, row), row.get("response")
+    beside = column == "messages" and isinstance(text, str)
+    answer = answer_of_message({"content": text}, stated_in(row)) if beside else None
+    return Record(ask, (answer or Reason.NO_RESPONSE,), facts)
+
+
+def _whole(row: Values, chat: Chat, facts: Facts) -> Record:
+    """Return a conversation as what was asked and its last turn, the assistant's."""
+    last = chat.turns[-1]
+    ask = ask_of_turns(replace(chat, turns=chat.turns[:-1], fields=chat.fields[:-1]), row)
+    if row.get("error"):
+        return Record(ask, (Reason.ERROR,), facts)
     if last.get("weight") == 0:
         return Record(ask, (Reason.WEIGHT_ZERO,), facts)
-    return Record(ask, (answer_of_message(last),), facts)
+    return Record(ask, (answer_of_message(last, stated_in(last, row)),), facts)
 
 
-def _completion_facts(request: Mapping[str, Any], completion: Mapping[str, Any]) -> Facts:
-    """Return what a request's and a completion's body say of the call.
-
-    Usage is of all choices together, so it is left out where there are several.
-    """
-    choices = completion.get("choices")
-    several = isinstance(choices, list) and len(choices) > 1
-    returned = name(completion.get("model"))
-    return Facts(
-        model=name(request.get("model")) or returned,
-        returned_model=returned,
-        system_fingerprint=name(completion.get("system_fingerprint")),
-        usage={} if several else usage_of(as_dict(completion.get("usage"))),
-        created_at=stamp(completion.get("created")),
-    )
+def _asked(row: Values, columns: Columns) -> Chat | Unfit | Reason:
+    """Return what a table's row asks."""
+    if columns.template is None:
+        return chat_of_row(row, columns.prompt)
+    text = filled_in(columns.template, row)
+    if text is None:
+        return Reason.NO_COLUMN
+    used = template_columns(columns.template)
+    beside = {key: row.get(key) for key in SYSTEM_COLUMNS if key not in used}
+    return chat_of_row({**beside, "template": text}, "template")
 
 
-def _litellm_facts(row: Values, completion: Mapping[str, Any]) -> Facts:
-    of_response = _completion_facts({}, completion)
-    latency = seconds_between(row.get("startTime"), row.get("endTime"))
-    milliseconds = number(row.get("request_duration_ms"))
-    if latency is None and milliseconds is not None and milliseconds >= 0:
-        latency = round(milliseconds / 1000, 4)
-    choices = completion.get("choices")
-    several = isinstance(choices, list) and len(choices) > 1
-    spend = number(row.get("spend") if row.get("spend") is not None else row.get("response_cost"))
-    return Facts(
-        model=name(row.get("model")) or name(row.get("model_group")) or of_response.model,
-        provider=name(row.get("custom_llm_provider")),
-        returned_model=of_response.returned_model,
-        system_fingerprint=of_response.system_fingerprint,
-        usage={} if several else {**usage_of(row), **of_response.usage},
-        created_at=stamp(row.get("startTime")) or of_response.created_at,
-        latency_s=latency,
-        spend=None if spend is None else float(spend),
-    )
+def _cell_answer(row: Values, response: Any, chat: Chat) -> Answer | Reason:
+    """Return the answer in a table's cell: text, or an assistant's message where all else is."""
+    stated = stated_in(row)
+    if row.get("error"):
+        return Reason.ERROR
+    if chat.form != "text" and isinstance(response, str):
+        found = written_messages(response, "response")
+        response = response if found is None or isinstance(found, Unfit) else found
+    if isinstance(response, list | dict):
+        given = chat_of_cell([response] if isinstance(response, dict) else response, "response")
+        if isinstance(given, Unfit):
+            return reason_of(given)
+        return answer_of_message(given.turns[0], stated) if _one(given) else Reason.NO_CALL
+    if response is None and not row.get("tool_calls"):
+        return Reason.NO_RESPONSE
+    if not isinstance(response, str | None):
+        return Reason.NOT_TEXT
+    parts = {key: row.get(key) for key in ("reasoning", "tool_calls")}
+    return answer_of_message({"content": response, **parts}, stated)
 
 
-def _litellm_answers(raw: Any, completion: Any) -> tuple[Answer | Reason, ...]:
-    if not completion:
-        return (Reason.NOT_STORED,)
-    if isinstance(completion, dict) and ("choices" in completion or "error" in completion):
-        return answers_of(completion)
-    # A response in plain text, which may be JSON that the model wrote.
-    return (answer_of_text(raw) if isinstance(raw, str) else Reason.NO_RESPONSE,)
+def _one(chat: Chat) -> bool:
+    return len(chat.turns) == 1 and _answered(chat)
+
+
+def _answered(chat: Chat) -> bool:
+    return bool(chat.turns) and chat.turns[-1]["role"] == "assistant"
+
+
+def _unfit(found: Unfit | Reason, facts: Facts) -> Record:
+    if isinstance(found, Reason):
+        return Record(found, (found,), facts)
+    reason = reason_of(found)
+    return Record(reason, (reason,), facts, detail=str(found))

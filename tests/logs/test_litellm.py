@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from potstill.logs.call import Answer, Ask, Reason
-from potstill.logs.readers import read_litellm, read_table
+from potstill.logs.litellm import read_litellm
+from potstill.logs.readers import Columns, read_table
 
 BODY = {"model": "gpt-x", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0}
 RESPONSE = {
@@ -164,7 +165,7 @@ def test_a_table_takes_the_columns_that_the_recipe_names() -> None:
         "latency_s": "0.5",
         "created_at": datetime(2026, 3, 1, 10),
     }
-    record = read_table(row, "q", "a")
+    record = read_table(row, Columns("q", "a"))
     assert isinstance(record.ask, Ask)
     assert record.answers == (Answer("Hi.", "So.", None, "length"),)
     assert (record.facts.model, record.facts.latency_s) == ("big", 0.5)
@@ -173,16 +174,12 @@ def test_a_table_takes_the_columns_that_the_recipe_names() -> None:
 
 def test_a_table_of_messages_and_bad_cells() -> None:
     turns = [{"role": "user", "content": "Hello"}]
-    record = read_table({"prompt": turns, "response": "Hi."}, "prompt", "response")
+    record = read_table({"prompt": turns, "response": "Hi."}, Columns())
     assert isinstance(record.ask, Ask)
-    assert (
-        read_table({"prompt": None, "response": "x"}, "prompt", "response").ask is Reason.NO_PROMPT
-    )
-    assert read_table({"prompt": 5, "response": "x"}, "prompt", "response").ask is Reason.NO_PROMPT
-    assert read_table({"prompt": "a"}, "prompt", "response").answers == (Reason.NO_RESPONSE,)
-    assert read_table({"prompt": "a", "response": 5}, "prompt", "response").answers == (
-        Reason.NOT_TEXT,
-    )
+    assert read_table({"prompt": None, "response": "x"}, Columns()).ask is Reason.NO_PROMPT
+    assert read_table({"prompt": 5, "response": "x"}, Columns()).ask is Reason.NO_PROMPT
+    assert read_table({"prompt": "a"}, Columns()).answers == (Reason.NO_RESPONSE,)
+    assert read_table({"prompt": "a", "response": 5}, Columns()).answers == (Reason.NOT_TEXT,)
 
 
 def test_parquet_with_times_in_nanoseconds_and_with_bytes_that_are_no_text(
