@@ -126,10 +126,10 @@ def _with_files(
 
 
 def _left_out(log: Log) -> str:
-    """Return what was left out, with a first place and a way out where the reason needs them."""
+    """Return what was left out, with the first place, and a way out where it is not plain."""
     words = []
     for reason, count in log.tally.left_out.items():
-        place, way = log.tally.detailed_place(Reason(reason)), WAYS_OUT.get(Reason(reason))
+        place, way = log.tally.first_place(Reason(reason)), WAYS_OUT.get(Reason(reason))
         more = "; ".join(text for text in (place, way) if text)
         words.append(f"{count} {reason}" + (f" ({more})" if more else ""))
     return ", ".join(words) or "nothing"

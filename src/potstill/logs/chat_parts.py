@@ -7,12 +7,12 @@ Responses are told from their bodies.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from potstill.exchanges.exchange import Message
 from potstill.logs import anthropic, responses_api
-from potstill.logs.call import Answer, Ask, Messages, Reason
+from potstill.logs.call import Answer, Ask, Facts, Messages, Reason, Record
 from potstill.logs.content import other_than_text, unusable
 from potstill.logs.conversations import Chat, Trouble, Unfit, chat_of_row, message_of
 from potstill.logs.endings import NO_PLACE, flaw_of, stated_in, word_of
@@ -46,17 +46,30 @@ def reason_of(unfit: Unfit) -> Reason:
     return _TROUBLES.get(unfit.trouble, Reason.NO_PROMPT)
 
 
-def prompt_of(turns: Iterable[Mapping[str, Any]]) -> Messages | Reason:
+def record_of(
+    ask: Ask | Unfit | Reason,
+    answers: tuple[Answer | Reason, ...],
+    facts: Facts,
+    *,
+    row_id: str | None = None,
+) -> Record:
+    """Return a row's record; what is no conversation is counted with the field that shows it."""
+    if isinstance(ask, Unfit):
+        return Record(reason_of(ask), answers, facts, str(ask), row_id)
+    return Record(ask, answers, facts, None, row_id)
+
+
+def prompt_of(chat: Chat) -> Messages | Unfit | Reason:
     """Return what was asked, from turns; the last is the user's or a tool's result.
 
     Texts keep the white space around them.
     """
     messages: list[Message] = []
-    for turn in turns:
+    for turn, field in zip(chat.turns, chat.fields, strict=True):
         parts = anthropic.turns_of(turn)
         for part in [parts] if isinstance(parts, Reason) else parts:
-            message = part if isinstance(part, Reason) else _message(part)
-            if isinstance(message, Reason):
+            message = part if isinstance(part, Reason) else _message(part, field)
+            if isinstance(message, Reason | Unfit):
                 return message
             messages.append(message)
     if not messages:
@@ -70,7 +83,7 @@ def prompt_of(turns: Iterable[Mapping[str, Any]]) -> Messages | Reason:
     return tuple(messages) if asks else Reason.NO_PROMPT
 
 
-def ask_of(request: Mapping[str, Any]) -> Ask | Reason:
+def ask_of(request: Mapping[str, Any]) -> Ask | Unfit | Reason:
     """Return what a request's body asks: by `messages`, or by the Responses API's `input`."""
     if responses_api.is_request(request):
         chat = responses_api.chat_of(request)
@@ -79,14 +92,14 @@ def ask_of(request: Mapping[str, Any]) -> Ask | Reason:
         request = chat
     found = chat_of_row(request, "messages")
     if isinstance(found, Unfit):
-        return reason_of(found)
+        return found
     return Reason.NO_PROMPT if found.form == "text" else ask_of_turns(found, request)
 
 
-def ask_of_turns(chat: Chat, request: Mapping[str, Any]) -> Ask | Reason:
+def ask_of_turns(chat: Chat, request: Mapping[str, Any]) -> Ask | Unfit | Reason:
     """Return what the turns of a chat ask; tools and sampling are in the request's body."""
-    prompt = prompt_of(chat.turns)
-    if isinstance(prompt, Reason):
+    prompt = prompt_of(chat)
+    if isinstance(prompt, Reason | Unfit):
         return prompt
     offered = request.get("tools") or request.get("functions") or chat.tools
     wrong = unusable(*strings_in(offered))
@@ -134,9 +147,9 @@ def answer_of_message(message: Mapping[str, Any], stated: Any = NO_PLACE) -> Ans
     if flaw is not None:
         return flaw
     turns = anthropic.turns_of({**message, "role": "assistant"})
-    found = turns if isinstance(turns, Reason) else _message(turns[0])
-    if isinstance(found, Reason):
-        return found
+    found = turns if isinstance(turns, Reason) else _message(turns[0], "message")
+    if isinstance(found, Reason | Unfit):
+        return reason_of(found) if isinstance(found, Unfit) else found
     calls = found.get("tool_calls")
     if not calls and ending_of(None if stated is NO_PLACE else stated) is Ending.CALLS:
         return Reason.CALL_NOT_STORED
@@ -186,7 +199,7 @@ def _choice(choice: Any) -> Answer | Reason:
     return answer_of_message(message, None if stated is NO_PLACE else stated)
 
 
-def _message(turn: Mapping[str, Any]) -> Message | Reason:
+def _message(turn: Mapping[str, Any], field: str) -> Message | Unfit | Reason:
     """Return one turn as a message, its texts as they were logged."""
     beside = other_than_text(turn.get("content"))
     if beside is not None:
@@ -196,8 +209,8 @@ def _message(turn: Mapping[str, Any]) -> Message | Reason:
     if wrong is not None:
         return wrong
     content = turn.get("content")
-    found = message_of({**turn, "content": "" if content is None else content}, "messages")
+    found = message_of({**turn, "content": "" if content is None else content}, field)
     if isinstance(found, Unfit):
-        return reason_of(found)
+        return found
     named = [found[key] for key in ("tool_call_id", "name") if key in found]
     return unusable(found["content"], found.get("reasoning_content", ""), *named) or found

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from potstill.logs.call import Reason
+from potstill.logs.values import number
 from potstill.text.finish import Ending, ending_of
 
 END_FIELDS = ("finish_reason", "stop_reason")
@@ -48,3 +49,11 @@ def word_of(stated: Any) -> str | None:
     if isinstance(stated, Mapping):
         stated = stated.get("type") or stated.get("reason")
     return stated if isinstance(stated, str) and stated else None
+
+
+def row_failed(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row, or the wrapping of a response, says that its call went wrong."""
+    codes = [number(row.get(key)) for key in ("status_code", "status")]
+    if row.get("error") or any(code is not None and code >= 400 for code in codes):
+        return True
+    return ending_of(row.get("status")) is Ending.FAILED

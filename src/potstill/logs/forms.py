@@ -102,7 +102,8 @@ def detect(path: str, settings: Settings = Settings()) -> Detected:
     for form, why in found.items():
         return Detected(form, why)
     raise PotstillError(
-        f"the log of calls {name} is of no known form; its columns are: {columns_of(rows)}. State "
+        f"the log of calls {rows[0].place}, is of no known form; its columns are: "
+        f"{columns_of(rows)}. State "
         "collect.calls.form, or name the columns with collect.calls.prompt_column (or template) "
         "and collect.calls.response_column"
     )
@@ -172,7 +173,7 @@ def _forms(row: Values, settings: Settings) -> dict[Form, str]:
         if why is None:
             continue
         if form in _ALONE or (form == "table" and settings.columns.stated):
-            return {form: why}  # a table whose columns the recipe names is meant
+            return {form: why}  # where the recipe names columns, a table is meant
         found[form] = why
     return found
 

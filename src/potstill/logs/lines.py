@@ -154,12 +154,23 @@ def _csv(path: Path) -> Iterator[Row | BadRow]:
             if not cells:
                 continue
             if header is None:
-                header = cells
+                header = _header(cells, path.name)
             elif len(cells) > len(header):
                 yield BadRow(place, Reason.UNREADABLE)
             else:
                 padded = [*cells, *[None] * (len(header) - len(cells))]
                 yield Row(dict(zip(header, padded, strict=True)), place)
+
+
+def _header(cells: list[str], name: str) -> list[str]:
+    """Return a table's header. Raises PotstillError where other signs than commas part it."""
+    for sign, words in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
+        if len(cells) == 1 and sign in cells[0]:
+            raise PotstillError(
+                f"the log of calls {name} has {words} between its cells, where commas are needed; "
+                "save it with commas"
+            )
+    return cells
 
 
 def _parquet(path: Path) -> Iterator[Row | BadRow]:

@@ -8,7 +8,9 @@ from typing import Any
 from blake3 import blake3
 
 from potstill.logs.call import Answer, Ask, Facts, Reason, Record, Values
-from potstill.logs.chat_parts import answer_of_message, answers_of, ask_of, holds_answers
+from potstill.logs.chat_parts import answer_of_message, answers_of, ask_of, holds_answers, record_of
+from potstill.logs.conversations import Unfit
+from potstill.logs.endings import row_failed
 from potstill.logs.facts import completion_facts, has_several
 from potstill.logs.values import as_dict, name, number, seconds_between, stamp, structured, usage_of
 
@@ -31,15 +33,15 @@ def read_litellm(row: Values, *, whole_requests: bool = False) -> Record:
     response = structured(row.get("response"))
     facts = _facts(row, response if isinstance(response, dict) else {})
 
-    def record(ask: Ask | Reason, answers: tuple[Answer | Reason, ...]) -> Record:
-        return Record(ask, answers, facts, row_id=_row_id(row))
+    def record(ask: Ask | Unfit | Reason, answers: tuple[Answer | Reason, ...]) -> Record:
+        return record_of(ask, answers, facts, row_id=_row_id(row))
 
     if str(row.get("call_type") or "") not in _CHAT_CALLS:
         return record(Reason.NO_CALL, (Reason.NO_CALL,))
     own = structured(row.get("messages"))
     if isinstance(own, dict):
         own = own.get("messages")
-    ask: Ask | Reason
+    ask: Ask | Unfit | Reason
     if own:
         ask = ask_of({**request, "messages": own})
     elif not (request.get("messages") or request.get("input")):
@@ -48,7 +50,7 @@ def read_litellm(row: Values, *, whole_requests: bool = False) -> Record:
         ask = Reason.LAST_TURN
     else:
         ask = ask_of(request)
-    if str(row.get("status") or "").lower() in ("failure", "error"):
+    if str(row.get("status") or "").lower() == "failure" or row_failed(row):
         return record(ask, (Reason.ERROR,))
     return record(ask, _answers(row.get("response"), response))
 

@@ -17,6 +17,7 @@ from potstill.logs.chat_parts import (
     ask_of_turns,
     holds_answers,
     reason_of,
+    record_of,
 )
 from potstill.logs.conversations import (
     SYSTEM_COLUMNS,
@@ -26,10 +27,10 @@ from potstill.logs.conversations import (
     chat_of_row,
     written_messages,
 )
-from potstill.logs.endings import stated_in
+from potstill.logs.endings import row_failed, stated_in
 from potstill.logs.facts import completion_facts, stated_facts
 from potstill.logs.template import filled_in, template_columns
-from potstill.logs.values import as_dict, name, number, structured
+from potstill.logs.values import as_dict, name, structured
 
 _TOOLS = ("tools", "functions")  # may stand beside a request instead of in it
 _MESSAGE = {"content", "tool_calls", "function_call"}  # what shows a message by itself
@@ -65,7 +66,7 @@ def read_chat(row: Values) -> Record:
     if "choices" in row or (
         asked and (responses_api.is_response(row) or anthropic.is_message(row))
     ):
-        return Record(ask_of(row), answers_of(row), completion_facts(row, row))
+        return record_of(ask_of(row), answers_of(row), completion_facts(row, row))
     if not isinstance(structured(row.get("messages")), list | dict):
         return Record(Reason.NO_CALL, (Reason.NO_CALL,))
     return _example(row, "messages")
@@ -103,7 +104,7 @@ def read_table(row: Values, columns: Columns) -> Record:
     if columns.response not in row and _answered(chat):
         return _whole(row, chat, facts)
     ask = ask_of_turns(chat, {"tools": row.get("tools")})
-    return Record(ask, (_cell_answer(row, response, chat),), facts)
+    return record_of(ask, (_cell_answer(row, response, chat),), facts)
 
 
 def read_batch_request(row: Values) -> BatchRequest:
@@ -112,7 +113,8 @@ def read_batch_request(row: Values) -> BatchRequest:
     url = row.get("url")
     if isinstance(url, str) and not url.rstrip("/").endswith(_CHAT_URLS):
         return BatchRequest(Reason.NO_CALL, name(body.get("model")))
-    return BatchRequest(ask_of(body), name(body.get("model")))
+    ask = ask_of(body)
+    return BatchRequest(reason_of(ask) if isinstance(ask, Unfit) else ask, name(body.get("model")))
 
 
 def read_batch_output(request: BatchRequest | None, row: Values) -> Record:
@@ -122,9 +124,7 @@ def read_batch_output(request: BatchRequest | None, row: Values) -> Record:
     body = as_dict(result.get("message") if result else response.get("body"))
     ask = Reason.NO_REQUEST if request is None else request.ask
     facts = completion_facts({"model": request.model if request else None}, body)
-    status = number(response.get("status_code"))
-    failed = result and result.get("type") != "succeeded"
-    if row.get("error") or failed or (status is not None and status >= 400):
+    if row_failed(row) or row_failed(response) or result.get("type", "succeeded") != "succeeded":
         return Record(ask, (Reason.ERROR,), facts)
     return Record(ask, answers_of(body), facts)
 
@@ -138,17 +138,17 @@ def _pair(row: Values) -> Record:
     response = as_dict(raw)
     body = as_dict(response.get("body") or response)
     ask, facts = ask_of(request), completion_facts({**row, **request}, body)
-    if row.get("error"):
-        return Record(ask, (Reason.ERROR,), facts)
+    if row_failed(row) or row_failed(response):
+        return record_of(ask, (Reason.ERROR,), facts)
     if holds_answers(body):
-        return Record(ask, answers_of(body), facts)
+        return record_of(ask, answers_of(body), facts)
     if body.keys() & _MESSAGE and not (isinstance(raw, str) and "role" not in body):
-        return Record(ask, (answer_of_message(body, stated_in(body, row)),), facts)
+        return record_of(ask, (answer_of_message(body, stated_in(body, row)),), facts)
     # A response in plain text may be JSON that the model wrote.
     content = raw if isinstance(raw, str | list) and raw else None
     if content is None:
-        return Record(ask, (Reason.NO_RESPONSE,), facts)
-    return Record(ask, (answer_of_message({"content": content}, stated_in(row)),), facts)
+        return record_of(ask, (Reason.NO_RESPONSE,), facts)
+    return record_of(ask, (answer_of_message({"content": content}, stated_in(row)),), facts)
 
 
 def _example(row: Values, column: str) -> Record:
@@ -162,18 +162,18 @@ def _example(row: Values, column: str) -> Record:
     ask, text = ask_of_turns(chat, row), row.get("response")
     beside = column == "messages" and isinstance(text, str)
     answer = answer_of_message({"content": text}, stated_in(row)) if beside else None
-    return Record(ask, (answer or Reason.NO_RESPONSE,), facts)
+    return record_of(ask, (answer or Reason.NO_RESPONSE,), facts)
 
 
 def _whole(row: Values, chat: Chat, facts: Facts) -> Record:
     """Return a conversation as what was asked and its last turn, the assistant's."""
     last = chat.turns[-1]
     ask = ask_of_turns(replace(chat, turns=chat.turns[:-1], fields=chat.fields[:-1]), row)
-    if row.get("error"):
-        return Record(ask, (Reason.ERROR,), facts)
+    if row_failed(row):
+        return record_of(ask, (Reason.ERROR,), facts)
     if last.get("weight") == 0:
-        return Record(ask, (Reason.WEIGHT_ZERO,), facts)
-    return Record(ask, (answer_of_message(last, stated_in(last, row)),), facts)
+        return record_of(ask, (Reason.WEIGHT_ZERO,), facts)
+    return record_of(ask, (answer_of_message(last, stated_in(last, row)),), facts)
 
 
 def _asked(row: Values, columns: Columns) -> Chat | Unfit | Reason:
@@ -191,7 +191,7 @@ def _asked(row: Values, columns: Columns) -> Chat | Unfit | Reason:
 def _cell_answer(row: Values, response: Any, chat: Chat) -> Answer | Reason:
     """Return the answer in a table's cell: text, or an assistant's message where all else is."""
     stated = stated_in(row)
-    if row.get("error"):
+    if row_failed(row):
         return Reason.ERROR
     if chat.form != "text" and isinstance(response, str):
         found = written_messages(response, "response")
@@ -218,7 +218,4 @@ def _answered(chat: Chat) -> bool:
 
 
 def _unfit(found: Unfit | Reason, facts: Facts) -> Record:
-    if isinstance(found, Reason):
-        return Record(found, (found,), facts)
-    reason = reason_of(found)
-    return Record(reason, (reason,), facts, detail=str(found))
+    return record_of(found, (Reason.NO_PROMPT,), facts)

@@ -90,7 +90,9 @@ def settings_of(config: CallsConfig) -> Settings:
 
 
 def _form(config: CallsConfig, paths: Sequence[str], settings: Settings) -> Detected:
-    if config.form == "auto":
+    if config.form == "auto" and settings.columns.stated:
+        found = Detected("table", "the recipe names its columns")
+    elif config.form == "auto":
         found = _one_form(paths, settings)
     else:
         found = Detected(config.form, "the recipe states it")

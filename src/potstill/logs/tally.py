@@ -112,9 +112,9 @@ class Tally:
         else:
             self._spend_of[row_id] = max(spend, self._spend_of.get(row_id, spend))
 
-    def detailed_place(self, reason: Reason) -> str | None:
-        """Return the first place of a reason that also names a field, None where none does."""
-        return next((place for place in self._places[reason] if ": " in place), None)
+    def first_place(self, reason: Reason) -> str | None:
+        """Return the first place of a reason, None where it has none."""
+        return next(iter(self._places.get(reason, ())), None)
 
     @property
     def models(self) -> dict[str, int]:

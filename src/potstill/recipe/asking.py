@@ -269,9 +269,34 @@ class CallsConfig(Section):
             raise ValueError("name at least one file of calls in path")
         return path
 
+    @model_validator(mode="after")
+    def _meant_for_the_form(self) -> CallsConfig:
+        """Refuse settings that the stated form has no use for."""
+        table = [
+            name
+            for name in ("template", "prompt_column", "response_column")
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if table and self.form not in ("auto", "table"):
+            raise ValueError(
+                f"{table[0]} and form {self.form} cannot be combined: it is for tables; take it "
+                "out, or set form to table"
+            )
+        if self.template is not None and "prompt_column" in table:
+            raise ValueError(
+                "template and prompt_column cannot be combined: each says where the prompt is; "
+                "take one out"
+            )
+        if self.whole_requests and self.form not in ("auto", "litellm"):
+            raise ValueError(
+                f"whole_requests and form {self.form} cannot be combined: it is for LiteLLM's "
+                "spend logs; take it out, or set form to litellm"
+            )
+        return self
+
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files, each once, in their order."""
+        """The files and folders, each once, in their order."""
         given = (self.path,) if isinstance(self.path, str) else self.path
         return tuple(dict.fromkeys(given))
 
