@@ -51,9 +51,18 @@ def source(tmp_path):
 # Messages
 
 
-def test_text_becomes_one_user_message(source):
-    path = source({"prompt": " hello \n"}, {"prompt": None})
-    assert messages_read(path, config()) == [(user("hello"),), (user(""),)]
+def test_text_becomes_one_user_message_as_it_stands(source):
+    texts = [" hello \n", "hello", "\thello\r\n", "\u3000hello\u00a0"]
+    path = source(*({"prompt": text} for text in texts), {"prompt": None})
+    assert messages_read(path, config()) == [(user(text),) for text in [*texts, ""]]
+    chats = [[{"role": "system", "content": " a\n"}, user(text)] for text in texts]
+    path = source(*({"prompt": chat} for chat in chats))
+    assert messages_read(path, config()) == [tuple(chat) for chat in chats]
+
+
+def test_ids_of_prompts_do_not_change_where_nothing_is_around_them(source):
+    ((asked,),) = messages_read(source({"prompt": "hello"}), config())
+    assert prompt_id_of((asked,)) == "913943507625143fb0fa58ffc8ac9ab1"
 
 
 def test_messages_are_kept_and_final_answers_cut_off(source):
@@ -80,7 +89,9 @@ def test_template_over_columns(source):
     path = source({"body": "Long {text}", "n": 2}, {"body": None, "n": 3})
     read = messages_read(path, config(template="Summarise in {n} words {{so}}: {body}"))
     assert read[0] == (user("Summarise in 2 words {so}: Long {text}"),)
-    assert read[1] == (user("Summarise in 3 words {so}:"),)
+    assert read[1] == (user("Summarise in 3 words {so}: "),)
+    around = messages_read(source({"body": " a\n"}), config(template="\n{body}\n"))
+    assert around == [(user(" a\n"),)]
 
 
 def test_another_column(source):
@@ -92,11 +103,15 @@ def test_another_column(source):
     [
         ({"q": "secret", "a": 1}, {}, "line 1, has no column prompt; the columns there are: a, q"),
         ({"q": "x"}, {"template": "{body}"}, "has no column body; the columns there are: q"),
-        ({"prompt": 5}, {}, "line 1: the column prompt holds int"),
-        ({"prompt": [{"role": "user"}]}, {}, "has a message without a role"),
-        ({"prompt": [{"role": "bot", "content": "secret"}]}, {}, "has a message without a role"),
-        ({"prompt": [{"role": "system", "content": "secret"}]}, {}, "do not end with one of the"),
-        ({"prompt": "secret \ud800"}, {}, "line 1, holds half a surrogate pair"),
+        ({"prompt": 5}, {}, "line 1: prompt holds int, where text"),
+        ({"prompt": [{"role": "user"}]}, {}, "line 1: prompt[0].content is missing"),
+        ({"prompt": [{"role": "bot", "content": "secret"}]}, {}, "line 1: prompt[0].role is bot,"),
+        (
+            {"prompt": [{"role": "system", "content": "secret"}]},
+            {},
+            "line 1: prompt does not end with",
+        ),
+        ({"prompt": "secret \ud800"}, {}, "line 1: prompt holds half a surrogate"),
         ({"q": "x"}, {"template": "no column"}, "names no column"),
         ({"q": "x"}, {"template": "{q"}, "prompts.template cannot be read"),
         ({"q": "x"}, {"template": "{q.__class__}"}, "plain column names"),
@@ -157,11 +172,11 @@ def test_a_column_called_tools_may_be_what_is_asked(source):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": [user("a"), RESULT]}, "hold a tool's result that follows no call"),
+        ({"prompt": [user("a"), RESULT]}, "holds a tool's result that follows no call"),
         ({"prompt": [user("a"), CALLING, {**RESULT, "tool_call_id": "z"}]}, "follows no call"),
         (
             {"prompt": [{"role": "assistant", "tool_calls": [{"type": "custom"}]}]},
-            "line 1: the column prompt has a kind of tool that is no function",
+            "line 1: prompt[0] has a kind of tool that is no function",
         ),
         (
             {
@@ -175,7 +190,10 @@ def test_a_column_called_tools_may_be_what_is_asked(source):
         ),
         ({"prompt": [user("a")], "tools": "secret"}, "line 1: the column tools holds tools that"),
         ({"prompt": [user("a")], "tools": [{"type": "web_search"}]}, "a kind of tool that is no"),
-        ({"prompt": [user("a"), CALLING, {"role": "tool", "content": 7}]}, "has a message without"),
+        (
+            {"prompt": [user("a"), CALLING, {"role": "tool", "content": 7}]},
+            "prompt[2].content holds int",
+        ),
         ({"prompt": [user("a"), CALLING, {**RESULT, "content": "\ud800"}]}, "half a surrogate"),
     ],
 )

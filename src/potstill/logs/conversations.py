@@ -86,7 +86,7 @@ def chat_of_row(
     turns; otherwise they are not looked at.
     """
     if column is None:
-        found = _showing(row)
+        found = column_showing(row)
         if isinstance(found, Unfit):
             return found
         column = found
@@ -139,10 +139,10 @@ def written_messages(text: str, field: str) -> list[Any] | dict[str, Any] | Unfi
     if text.lstrip()[:1] not in ("[", "{"):
         return None
     value = _read(text)
-    if isinstance(value, list) and (not value or any(map(_like_message, value))):
+    if isinstance(value, list) and (not value or any(map(like_message, value))):
         return value
     if isinstance(value, dict) and any(
-        isinstance(value.get(key), list) and any(map(_like_message, value[key])) for key in _CHATS
+        isinstance(value.get(key), list) and any(map(like_message, value[key])) for key in _CHATS
     ):
         return value
     if value is None and _BEGINS.match(text):
@@ -253,20 +253,8 @@ def order_of(messages: Sequence[Message], field: str) -> Unfit | None:
     return None
 
 
-def without_nulls(value: Any) -> Any:
-    """Return a value without the keys that are null, however deep.
-
-    A typed column (Arrow's, Parquet's) gives every object the keys of all others.
-    """
-    if isinstance(value, Mapping):
-        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list | tuple):
-        return [without_nulls(inner) for inner in value]
-    return value
-
-
-def _showing(row: Mapping[str, Any]) -> str | Unfit:
-    """Return the column that shows a row's form."""
+def column_showing(row: Mapping[str, Any]) -> str | Unfit:
+    """Return the column that shows a row's form: the one of `COLUMNS` that it has."""
     found = [name for name in COLUMNS if row.get(name) is not None]
     if len(found) == 1:
         return found[0]
@@ -279,6 +267,26 @@ def _showing(row: Mapping[str, Any]) -> str | Unfit:
             "preference",
         )
     return Unfit("the row", f"has none of the columns {', '.join(COLUMNS)}", "form")
+
+
+def like_message(item: Any) -> bool:
+    """Tell whether a value has the keys of a message, and is not just any object."""
+    if not isinstance(item, Mapping):
+        return False
+    said = item.keys() & {"content", "value", "tool_calls", "function_call"}
+    return bool(item.keys() & {"role", "from"} and said)
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a value without the keys that are null, however deep.
+
+    A typed column (Arrow's, Parquet's) gives every object the keys of all others.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [without_nulls(inner) for inner in value]
+    return value
 
 
 def _alpaca(row: Mapping[str, Any]) -> Chat | Unfit:
@@ -377,19 +385,15 @@ def _part(part: Any, field: str) -> str | Unfit:
     kind = part.get("type", "text") if isinstance(part, Mapping) else None
     if kind not in TEXT_PARTS:
         shown = f"is of the type {kind}" if _is_name(kind) else "is no part of text"
-        return Unfit(field, f"{shown}; only text can be asked and learned", "content")
+        return Unfit(
+            field,
+            f"{shown}; only text can be asked and learned, so remove the part or the row",
+            "content",
+        )
     text = part.get("text")
     if not isinstance(text, str):
         return Unfit(f"{field}.text", "is no text", "content")
     return text
-
-
-def _like_message(item: Any) -> bool:
-    """Tell whether a value has the keys of a message, and is not just any object."""
-    if not isinstance(item, Mapping):
-        return False
-    said = item.keys() & {"content", "value", "tool_calls", "function_call"}
-    return bool(item.keys() & {"role", "from"} and said)
 
 
 def _is_name(value: Any) -> bool:

@@ -25,7 +25,7 @@ from potstill.logs.conversations import without_nulls
 from potstill.logs.endings import END_FIELDS
 from potstill.logs.files import SUFFIXES, kind_of
 from potstill.logs.rows import Row
-from potstill.text.tool_calls import may_be_filled_in
+from potstill.text.tool_calls import may_be_filled_in, parsed
 
 _LONGEST_LINE = 64 << 20  # bytes; no call is that long, and it would fill the memory
 _PARQUET_ROWS = 256
@@ -69,18 +69,6 @@ def log_rows(path: str) -> Iterator[Row | BadRow]:
         ) from error
 
 
-def loads(text: str) -> Any:
-    """Return the value of JSON text. Raises ValueError, for NaN and too deep nesting too."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
 def _opened(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
@@ -109,7 +97,7 @@ def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
         yield from _jsonl(file, name)
         return
     try:
-        found = loads(file.read().removeprefix(_BOM).decode())
+        found = parsed(file.read().removeprefix(_BOM).decode())
     except json.JSONDecodeError as error:
         raise PotstillError(
             f"the log of calls {name} is no valid JSON (line {error.lineno}, column "
@@ -128,7 +116,7 @@ def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
 
 def _json_row(line: bytes, place: str) -> Row | BadRow:
     try:
-        value = loads(line.decode())
+        value = parsed(line.decode())
     except ValueError:
         return BadRow(place, Reason.UNREADABLE)
     return Row(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)

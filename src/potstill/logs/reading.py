@@ -25,12 +25,12 @@ from potstill.logs.forms import (
     first_rows,
     require_columns,
 )
-from potstill.logs.lines import BadRow, loads, log_rows
+from potstill.logs.lines import BadRow, log_rows
 from potstill.logs.readers import Columns
 from potstill.logs.tally import Tally
 from potstill.logs.values import name
 from potstill.recipe import CallsConfig
-from potstill.text.tool_calls import message_text
+from potstill.text.tool_calls import message_text, parsed
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class _Gathering:
 def _content_key(teacher: str, ask: Ask, answer: Answer) -> bytes:
     """Return 16 bytes that name what was asked of whom, and what came back."""
     asked = [teacher, list(ask.messages), tool_list(ask.tools), dict(ask.sampling)]
-    calls = None if answer.tool_calls is None else loads(answer.tool_calls)
+    calls = None if answer.tool_calls is None else parsed(answer.tool_calls)
     answered = [answer.response, answer.reasoning, calls]
     return blake3(canonical_json([asked, answered])).digest(length=16)
 

@@ -11,24 +11,27 @@ from potstill.errors import PotstillError
 _FIELD = "collect.calls.template"
 
 
-def template_columns(template: str) -> tuple[str, ...]:
-    """Return the columns that a template names. Raises PotstillError where it cannot be read."""
+def template_columns(template: str, field: str = _FIELD) -> tuple[str, ...]:
+    """Return the columns that a template names; `field` is its setting.
+
+    Raises PotstillError where it cannot be read.
+    """
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
         raise PotstillError(
-            f"{_FIELD} cannot be read ({error}); write columns as {{name}} and double the braces "
+            f"{field} cannot be read ({error}); write columns as {{name}} and double the braces "
             "that are meant as text"
         ) from None
     names = [(name, spec, conversion) for _, name, spec, conversion in parts if name is not None]
     # Plain names only: `{a.b}` and `{a[0]}` would reach into Python objects.
     if any(not name.isidentifier() or spec or conversion for name, spec, conversion in names):
         raise PotstillError(
-            f"{_FIELD} may only hold plain column names, like {{body}}; double the braces that "
+            f"{field} may only hold plain column names, like {{body}}; double the braces that "
             "are meant as text"
         )
     if not names:
-        raise PotstillError(f"{_FIELD} names no column; write columns as {{name}}")
+        raise PotstillError(f"{field} names no column; write columns as {{name}}")
     return tuple(dict.fromkeys(name for name, _, _ in names))
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from potstill.exchanges.exchange import canonical_json
-from potstill.logs.lines import loads
+from potstill.text.tool_calls import parsed
 
 _NAME = re.compile(r"[^A-Za-z0-9._:/@+-]+")
 _LONGEST_NAME = 100
@@ -105,7 +105,7 @@ def structured(value: Any) -> Any:
     """Return the JSON value that text holds, and anything else (plain text too) as it is."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
-            return loads(value)
+            return parsed(value)
         except ValueError:
             return value
     return value

@@ -185,21 +185,31 @@ class MagpieConfig(Section):
 class PromptsConfig(Section):
     """Where prompts come from, and which of them are held out."""
 
-    source: str = Field(
+    source: str | tuple[str, ...] = Field(
         "starter",
         description="`starter` (ships with potstill, as do the tasks `routing` and `orders` with "
         "their `-unlabelled` and `-held-out` rows), `magpie` (written by the teacher), a path "
-        "(.jsonl, .csv, .parquet, .txt), or `hf:NAME` with an optional `:SPLIT`.",
+        "(.jsonl, .jsonl.gz, .json, .csv, .tsv, .parquet, .txt), a folder of such files of one "
+        "kind, `hf:NAME` with an optional `:SPLIT`, or a list of these.",
     )
     column: str = Field(
-        "prompt", description="Column that holds the prompt: text, or a list of messages."
+        "prompt",
+        description="Column that holds the prompt: text, or a conversation (a list of `role` and "
+        "`content`, or of ShareGPT's `from` and `value`; also as JSON text), whose last answer is "
+        "left off. Rows without a column `prompt` are read by `messages`, `conversations`, "
+        "`conversation` or `instruction` (with `input`), whichever they have. Text in a column "
+        "`system` (or `system_prompt`) is the row's system message.",
     )
     template: str | None = Field(
-        None, description="Prompt text over columns, for example `Summarise: {body}`."
+        None,
+        description="Prompt text over columns, for example `Summarise: {body}`. Columns are put in "
+        "as they are; white space around the template itself is left off.",
     )
-    system: str | None = Field(None, description="System message put before every prompt.")
+    system: str | None = Field(
+        None, description="System message put before every prompt that has none of its own."
+    )
     limit: int | None = Field(None, ge=1, description="Use at most this many training prompts.")
-    held_out: str | None = Field(
+    held_out: str | tuple[str, ...] | None = Field(
         None,
         description="Source of the held-out prompts, same forms as `source`. Without it, "
         "`starter` uses its own held-out split and other sources are split by hash.",
@@ -209,6 +219,27 @@ class PromptsConfig(Section):
         32, ge=1, description="Training prompts set aside for choices during shrink and train."
     )
     magpie: MagpieConfig = Field(MagpieConfig(), description="Settings of `source: magpie`.")
+
+    @field_validator("source", "held_out")
+    @classmethod
+    def _some_source(cls, given: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if given is not None and not (given and all(given)):
+            raise ValueError("name at least one source, and none that is blank")
+        return given
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of `source`, each once, in their order."""
+        return _each_once(self.source)
+
+    @property
+    def held_out_sources(self) -> tuple[str, ...] | None:
+        """The sources of `held_out`, each once, in their order; None where there are none."""
+        return None if self.held_out is None else _each_once(self.held_out)
+
+
+def _each_once(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((given,) if isinstance(given, str) else given))
 
 
 class CallsConfig(Section):
@@ -296,9 +327,8 @@ class CallsConfig(Section):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files and folders, each once, in their order."""
-        given = (self.path,) if isinstance(self.path, str) else self.path
-        return tuple(dict.fromkeys(given))
+        """The files, each once, in their order."""
+        return _each_once(self.path)
 
 
 class CollectConfig(Section):

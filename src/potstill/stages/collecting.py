@@ -278,9 +278,10 @@ def _planned(job: Job) -> PromptPlan:
         plan = prompts_from_calls(job.calls, job.recipe.prompts, seed=job.recipe.seed).plan
     else:
         plan = plan_prompts(job.recipe.prompts, seed=job.recipe.seed, read=read)
+    plan = told(job.recipe, plan)
     for note in plan.notes:
         job.progress.note(note)
-    plan = askable(job, told(job.recipe, plan))
+    plan = askable(job, plan)
     job.run.finish("prompts", plan.record())
     return plan
 
@@ -292,10 +293,12 @@ def told(recipe: Recipe, plan: PromptPlan) -> PromptPlan:
         return plan
     # Only rows that are scored, or trained on as they are, need a right answer.
     unlabelled = prompts.held_out is not None and not recipe.collect.gold
-    known = dict(read_known(prompts.source, prompts, task, unlabelled=unlabelled))
-    if prompts.held_out is not None and prompts.held_out != prompts.source:
-        known |= read_known(prompts.held_out, prompts, task)
-    return plan.knowing(known)
+    found = [read_known(prompts.sources, prompts, task, unlabelled=unlabelled)]
+    others = prompts.held_out_sources
+    if others is not None and others != prompts.sources:
+        found.append(read_known(others, prompts, task))
+    known = {key: value for rows in found for key, value in rows.items()}
+    return plan.knowing(known, [note for rows in found for note in rows.notes])
 
 
 def _answers(
