@@ -159,7 +159,8 @@ def test_calls_of_several_models_are_several_teachers_unless_one_is_chosen(write
     }
     assert chosen.report.left_out == {"another model": 5}
     assert chosen.report.models == {"Other-Model": 5, "big": 5}
-    with pytest.raises(PotstillError, match=r"10 another model .*\. Its models are: Other-Model, big"):
+    models = r"10 another model .*\. Its models are: Other-Model, big"
+    with pytest.raises(PotstillError, match=models):
         take(path, model="small")
 
 

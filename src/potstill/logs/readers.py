@@ -162,7 +162,8 @@ def _example(row: Values, column: str) -> Record:
     ask, text = ask_of_turns(chat, row), row.get("response")
     beside = column == "messages" and isinstance(text, str)
     answer = answer_of_message({"content": text}, stated_in(row)) if beside else None
-    return record_of(ask, (answer or Reason.NO_RESPONSE,), facts)
+    failed = Reason.ERROR if row_failed(row) else None
+    return record_of(ask, (failed or answer or Reason.NO_RESPONSE,), facts)
 
 
 def _whole(row: Values, chat: Chat, facts: Facts) -> Record:
