@@ -96,8 +96,11 @@ def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
     if head[:1] == b"{" and isinstance(_json_row(head, name), Row):
         yield from _jsonl(file, name)
         return
+    raw = file.read().removeprefix(_BOM)
+    if not raw.strip():
+        return
     try:
-        found = parsed(file.read().removeprefix(_BOM).decode())
+        found = parsed(raw.decode())
     except json.JSONDecodeError as error:
         raise PotstillError(
             f"the log of calls {name} is no valid JSON (line {error.lineno}, column "
@@ -153,7 +156,8 @@ def _csv(path: Path) -> Iterator[Row | BadRow]:
 def _header(cells: list[str], name: str) -> list[str]:
     """Return a table's header. Raises PotstillError where other signs than commas part it."""
     for sign, words in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
-        if len(cells) == 1 and sign in cells[0]:
+        parts = cells[0].split(sign) if len(cells) == 1 else []
+        if len(parts) > 1 and all(part.strip() for part in parts):
             raise PotstillError(
                 f"the log of calls {name} has {words} between its cells, where commas are needed; "
                 "save it with commas"

@@ -86,6 +86,9 @@ def read_alpaca(row: Values) -> Record:
 
 def read_completion(row: Values) -> Record:
     """Read a `prompt` and its `completion`, each text or a list of messages."""
+    asked = chat_of_cell(row.get("prompt"), "prompt")
+    if isinstance(asked, Chat):
+        row = {**row, "completion": _as_messages(row.get("completion"), asked)}
     return _example(row, "prompt")
 
 
@@ -194,9 +197,7 @@ def _cell_answer(row: Values, response: Any, chat: Chat) -> Answer | Reason:
     stated = stated_in(row)
     if row_failed(row):
         return Reason.ERROR
-    if chat.form != "text" and isinstance(response, str):
-        found = written_messages(response, "response")
-        response = response if found is None or isinstance(found, Unfit) else found
+    response = _as_messages(response, chat)
     if isinstance(response, list | dict):
         given = chat_of_cell([response] if isinstance(response, dict) else response, "response")
         if isinstance(given, Unfit):
@@ -208,6 +209,17 @@ def _cell_answer(row: Values, response: Any, chat: Chat) -> Answer | Reason:
         return Reason.NOT_TEXT
     parts = {key: row.get(key) for key in ("reasoning", "tool_calls")}
     return answer_of_message({"content": response, **parts}, stated)
+
+
+def _as_messages(response: Any, asked: Chat) -> Any:
+    """Return the messages that a text spells, where what was asked was messages too.
+
+    Beside a prompt in plain text it may be JSON that the model wrote.
+    """
+    if asked.form == "text" or not isinstance(response, str):
+        return response
+    found = written_messages(response, "response")
+    return response if found is None or isinstance(found, Unfit) else found
 
 
 def _one(chat: Chat) -> bool:
