@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from potstill.cli.common import progress_for
 
 Budget = Annotated[
     float | None,
@@ -17,7 +20,10 @@ Budget = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Say what a server would be asked and charge; ask nothing."),
+    typer.Option(
+        "--dry-run",
+        help="Check what a run checks first, and say what a server would be asked and charge.",
+    ),
 ]
 
 
@@ -32,10 +38,14 @@ def print_estimates(path: Path, overrides: list[str], out: Path | None) -> None:
 
     recipe = read_recipe(path, overrides)
 
-    from potstill.stages.estimates import server_estimates
+    from potstill.pipeline import dry_run
 
-    found = server_estimates(recipe, out or Path("runs") / recipe.name)
-    currency = recipe.cost.currency
+    planned = dry_run(recipe, out, progress=progress_for(quiet=False))
+    typer.echo(f"checked: files, templates, models and sizes; {_prompts(planned.prompts)}")
+    found, currency = planned.asked, recipe.cost.currency
+    if not found:
+        typer.echo("no server is asked, and nothing was")
+        return
     for label, one in found:
         typer.echo(
             f"{label}: {one.responses} to {one.prompts} prompts, about {one.prompt_tokens} prompt "
@@ -45,6 +55,13 @@ def print_estimates(path: Path, overrides: list[str], out: Path | None) -> None:
     prices = [one.money for _, one in found]
     total = None if None in prices else sum(price for price in prices if price is not None)
     typer.echo(f"in all{_money(total, currency) or ': prices are not stated'}; nothing was asked")
+
+
+def _prompts(counts: Mapping[str, int] | None) -> str:
+    if counts is None:
+        return "the prompts are not known before the run"
+    named = {"train": "training", "validation": "validation", "held_out": "held-out"}
+    return ", ".join(f"{counts.get(key, 0):,} {word}" for key, word in named.items()) + " prompts"
 
 
 def _money(amount: float | None, currency: str) -> str:

@@ -107,7 +107,7 @@ def _plan(run: Path, engine: Engine | None, progress: Progress) -> _Plan:
     from potstill.cli.export import student_of
     from potstill.models import serving
     from potstill.recipe_io import read_recipe
-    from potstill.rundir import RECIPE_FILE
+    from potstill.run_recipe import RECIPE_FILE
 
     student, name = student_of(run), read_recipe(run / RECIPE_FILE).name
     chat = _has_chat_template(student)
