@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from potstill.collect.calls.exchanges import require_terms
-from potstill.collect.calls.reading import Log, read_calls
+from potstill.collect.calls import require_terms
 from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
@@ -24,6 +23,7 @@ from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
+from potstill.logs.reading import Log, read_calls
 from potstill.models.conversation import Conversation
 from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.head import Head
