@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.figures import amount
 from potstill.collect.served.reading_log import PROBE, Reading, ReadingLog
-from potstill.collect.served.targets import NoTargets, TeacherTokens, given_tokens
+from potstill.collect.served.targets import TeacherTokens, given_tokens
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore

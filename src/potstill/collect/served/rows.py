@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from potstill.collect.served.targets import NoTargets, TeacherTokens, likeliest_tokens
+from potstill.collect.served.distribution import NoTargets
+from potstill.collect.served.targets import TeacherTokens, likeliest_tokens
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore

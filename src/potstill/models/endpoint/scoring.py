@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from potstill.models.endpoint.labels import shown_label
 from potstill.models.endpoint.wire import (
     ScoredToken,
     UnreadableAnswer,
+    as_float,
+    is_id,
     is_number,
     json_object,
-    label_of,
     usage_of,
 )
 
@@ -84,8 +86,8 @@ def parse_scores(content: bytes, ids: Sequence[int]) -> ScoredText:
     return ScoredText(
         scores=_scores(first.get("prompt_logprobs"), ids),
         usage=usage_of(found.get("usage")),
-        model=label_of(found.get("model")),
-        fingerprint=label_of(found.get("system_fingerprint")),
+        model=shown_label(found.get("model")),
+        fingerprint=shown_label(found.get("system_fingerprint")),
     )
 
 
@@ -102,15 +104,15 @@ def _score(raw: Any, token_id: int) -> ScoredToken | None:
     """Return one position: the given token is always among those told, however unlikely it is."""
     if not isinstance(raw, Mapping):
         return None
-    told = {}
+    told: dict[int, tuple[str, float]] = {}
     for key, value in raw.items():
-        if not str(key).isdecimal() or not isinstance(value, Mapping):
+        if not is_id(str(key)) or int(key) in told or not isinstance(value, Mapping):
             return None
         text, logp = value.get("decoded_token"), value.get("logprob")
         if not is_number(logp):
             return None
-        told[int(key)] = (text if isinstance(text, str) else "", float(logp))
+        told[int(key)] = (text if isinstance(text, str) else "", as_float(logp))
     if token_id not in told:
         return None
     top = tuple((i, text, logp) for i, (text, logp) in told.items())
-    return ScoredToken(token_id, told[token_id][0], top)
+    return ScoredToken(token_id, told[token_id][0], top, told[token_id][1])
