@@ -191,7 +191,10 @@ def _together(found: Sequence[EndpointFigures]) -> dict[str, Any]:
         "money": sum(prices) if prices else None,
         "failed": dict(failed),
         "failures": [list(pair) for f in found for pair in f.failures],
-        "notes": [f"the server called its model {' and '.join(models)}"] if models else [],
+        "notes": [
+            *([f"the server called its model {' and '.join(models)}"] if models else []),
+            *(note for figures in found for note in figures.notes()),
+        ],
     }
 
 

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from potstill.collect.served.doubts import longest_response
 from potstill.collect.served.figures import EndpointFigures, Stopped, amount
+from potstill.collect.served.open_files import in_flight_allowed
 from potstill.collect.served.pending import (
     Wanted,
     identity_of_teacher,
@@ -83,10 +85,12 @@ def collect_from_endpoint(
     total = len({prompt.prompt_id for prompt in prompts}) * samples
     before = total - sum(len(w.samples) for w in wanted)
     key_of_sampling = sampling_key(sampling, config)
-    facts = RowFacts(identity, key_of_sampling, decision.record(), tokens, spec)
+    limit = longest_response(sampling, config)
+    facts = RowFacts(identity, key_of_sampling, decision.record(), tokens, spec, limit)
+    at_once = in_flight_allowed(config, progress) if wanted else None
     with progress.step(label, total=total, unit="responses") as step:
         step.advance(before)
-        client = EndpointClient(config, model, key=key, budget=budget)
+        client = EndpointClient(config, model, key=key, budget=budget, max_in_flight=at_once)
         work = _Collection(client, sampling, facts, store, progress, step, currency)
         if spec is not None:
             work.had_targets = bool(store.target_ids(identity, spec))
@@ -129,6 +133,9 @@ class _Collection:
         self.had_targets = False
         self._without_targets: Counter[str] = Counter()
         self._latencies: list[float] = []
+        self._charged: Counter[str] = Counter()
+        self._at_limit = 0
+        self._not_read: dict[str, int] = {}  # by prompt id, where it is known
 
     async def ask_all(self, wanted: Sequence[Wanted]) -> None:
         """Ask every prompt and store what comes; on an error too, what came is stored."""
@@ -140,15 +147,19 @@ class _Collection:
                     return
                 await self._ask(one)
 
-        async with self._client:
-            await self._client.check()
-            open_prompts = min(len(wanted), _OPEN_PER_SLOT * self._client.config.max_in_flight)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._writer.run())
-                try:
-                    await asyncio.wait([tasks.create_task(work()) for _ in range(open_prompts)])
-                finally:
-                    self._writer.finish()
+        try:
+            async with self._client:
+                await self._client.check()
+                open_prompts = min(len(wanted), _OPEN_PER_SLOT * self._client.max_in_flight)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._writer.run())
+                    try:
+                        await asyncio.wait([tasks.create_task(work()) for _ in range(open_prompts)])
+                    finally:
+                        self._writer.finish()
+        finally:
+            # No connection is open any more: what found no room for another file has it now.
+            self._writer.flush()
 
     async def _ask(self, wanted: Wanted) -> None:
         """Ask one prompt until every sample that is missing has come, or one cannot."""
@@ -169,17 +180,29 @@ class _Collection:
             if outcome.answer.unusable:
                 self._fail(prompt, outcome.answer.unusable[0])
                 return
-            if left and n > 1 and not self._one_by_one:
-                self._one_by_one = True
-                self._progress.note(
-                    f"the server gives {len(outcome.answer.choices)} of {n} samples at a time; "
-                    "they are asked for one by one"
-                )
+            if left and n > 1:
+                came = len(outcome.answer.choices)
+                self._ask_singly(f"the server gives {came} of {n} samples at a time")
+            elif n > 1 and outcome.basis == "estimated":
+                self._ask_singly(f"the server does not count the tokens of all {n} samples")
+
+    def _ask_singly(self, why: str) -> None:
+        if not self._one_by_one:
+            self._one_by_one = True
+            self._progress.note(f"{why}; they are asked for one by one")
 
     def _came(
         self, asked: Asked[Answer], prompt: Prompt, samples: Sequence[tuple[int, str]]
     ) -> None:
         answer = asked.answer
+        rows = rows_of(asked, prompt, samples, self._facts)
+        self._writer.put(rows.exchanges, rows.targets)
+        self._targets += len(rows.targets)
+        self._without_targets.update(rows.without_targets)
+        self._at_limit += rows.at_limit
+        if rows.not_read is not None:
+            self._not_read[prompt.prompt_id] = rows.not_read
+        self._charged[asked.basis] += 1
         change = self.served.observe(answer.model, answer.fingerprint)
         if change is not None:
             self._progress.note(change)
@@ -189,10 +212,6 @@ class _Collection:
         self._latencies.append(asked.latency_s)
         if answer.choices:
             self._failed_in_a_row = 0
-        rows = rows_of(asked, prompt, samples, self._facts)
-        self._targets += len(rows.targets)
-        self._without_targets.update(rows.without_targets)
-        self._writer.put(rows.exchanges, rows.targets)
         reasons = self._without_targets
         later = self._client.config.scores_text  # what has none now is read afterwards
         none = not (self._targets or self.had_targets or later)
@@ -251,6 +270,11 @@ class _Collection:
             fingerprints=dict(self._fingerprints),
             targets=self._targets,
             without_targets=dict(self._without_targets.most_common()),
+            charged=dict(self._charged),
+            at_limit=self._at_limit,
+            compared=len(self._not_read),
+            cut_prompts=sum(count > 0 for count in self._not_read.values()),
+            most_cut=max(self._not_read.values(), default=0),
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.figures import amount
+from potstill.collect.served.open_files import in_flight_allowed
 from potstill.collect.served.reading_log import PROBE, Reading, ReadingLog
 from potstill.collect.served.targets import TeacherTokens, given_tokens
 from potstill.errors import PotstillError
@@ -112,7 +113,8 @@ def score_by_endpoint(
     left = [text for text in texts if text.exchange_id not in settled]
     prices = Prices(config.price_in, config.price_out)
     if left:
-        client = _client(config, model, log, spent, environ)
+        at_once = in_flight_allowed(config, progress)
+        client = _client(config, model, log, spent, environ, at_once)
         with progress.step("read", total=len(texts), unit="texts") as step:
             step.advance(len(texts) - len(left))
             work = _Scoring(client, identity, tokens, spec, store, log, progress, step)
@@ -176,12 +178,13 @@ def _client(
     log: ReadingLog,
     spent: Tokens | None,
     environ: Mapping[str, str] | None,
+    at_once: int = 1,
 ) -> EndpointClient:
     """Return the server, with all that was read so far in its budget."""
     key = key_of(config, os.environ if environ is None else environ)
     prices, before = Prices(config.price_in, config.price_out), log.spent + (spent or Tokens())
     budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before)
-    return EndpointClient(config, model, key=key, budget=budget)
+    return EndpointClient(config, model, key=key, budget=budget, max_in_flight=at_once)
 
 
 def _told(answer: ScoredText) -> tuple[ScoredToken, ...]:
@@ -252,7 +255,7 @@ class _Scoring:
         try:
             async with self._client:
                 await self._client.check()
-                count = min(len(texts), self._client.config.max_in_flight)
+                count = min(len(texts), self._client.max_in_flight)
                 async with asyncio.TaskGroup() as tasks:
                     storing = tasks.create_task(self._store_as_it_comes())
                     await asyncio.wait([tasks.create_task(work()) for _ in range(count)])
@@ -327,8 +330,9 @@ class _Scoring:
 
     def _flush(self) -> None:
         """Store what came. Targets first: what the log calls read has them, or never will."""
-        targets, self._targets = self._targets, []
-        readings, self._readings = self._readings, {}
+        targets, readings = list(self._targets), dict(self._readings)
         if targets:
             self._store.append_targets(targets)
+            del self._targets[: len(targets)]
         self._log.add(readings)
+        self._readings.clear()

@@ -19,20 +19,7 @@ from potstill.models.endpoint.wire import (
     json_object,
     usage_of,
 )
-
-# What a recipe may add to requests for answers, and means nothing, or something else, here.
-_OF_ANSWERS = (
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "reasoning_effort",
-    "response_format",
-    "return_tokens_as_token_ids",
-    "stop",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-)
+from potstill.recipe.drawing import OF_ANSWERS
 
 
 @dataclass(frozen=True)
@@ -47,6 +34,10 @@ class ScoredText:
     usage: dict[str, int]
     model: str | None
     fingerprint: str | None
+
+    def says(self, word: str) -> bool:
+        """Tell whether a word stands in what it says of itself."""
+        return any(word in text for text in (self.model, self.fingerprint) if text)
 
 
 def scoring_body(
@@ -66,7 +57,7 @@ def scoring_body(
     body: dict[str, Any] = {"model": model, "temperature": 1.0, "top_p": 1.0}
     if spell_out:
         body |= {"top_k": -1, "min_p": 0.0}
-    body |= {name: value for name, value in (extra or {}).items() if name not in _OF_ANSWERS}
+    body |= {name: value for name, value in (extra or {}).items() if name not in OF_ANSWERS}
     body |= {"prompt": list(ids), "max_tokens": 1, "prompt_logprobs": count}
     return {name: value for name, value in body.items() if value is not None}
 

@@ -77,7 +77,8 @@ class Choice:
 class Answer:
     """What a response holds: choices that can be used, and for each other one the reason why not.
 
-    `model` and `fingerprint` are what the server says of itself.
+    `model` and `fingerprint` are what the server says of itself. `counts_one`: its usage is that
+    of one of the answers.
     """
 
     choices: tuple[Choice, ...]
@@ -85,6 +86,14 @@ class Answer:
     usage: dict[str, int]
     model: str | None
     fingerprint: str | None
+    counts_one: bool = False
+
+    def says(self, word: str) -> bool:
+        """Tell whether a word stands anywhere in it."""
+        texts = [self.model, self.fingerprint]
+        for choice in self.choices:
+            texts += [choice.text, choice.reasoning, choice.tool_calls]
+        return any(word in text for text in texts if text)
 
 
 class UnreadableAnswer(ValueError):
@@ -153,6 +162,7 @@ def parse_answer(content: bytes, n: int) -> Answer:
         usage=usage_of(found.get("usage")),
         model=shown_label(found.get("model")),
         fingerprint=shown_label(found.get("system_fingerprint")),
+        counts_one=_counts_one(found, len(read)),
     )
 
 
@@ -215,6 +225,18 @@ def json_value(content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         raise UnreadableAnswer("no JSON, or JSON cut short", billed=True) from None
+
+
+def _counts_one(body: Mapping[str, Any], choices: int) -> bool:
+    """Tell whether a response's usage is that of one of its answers, as llama.cpp's is.
+
+    It times one of them, and gives that one's length as the usage of all.
+    """
+    timings, usage = body.get("timings"), body.get("usage")
+    if choices < 2 or not isinstance(timings, dict) or not isinstance(usage, dict):
+        return False
+    one = timings.get("predicted_n")
+    return one is not None and one == usage.get("completion_tokens")
 
 
 def _choice(raw: Any) -> Choice | str:
