@@ -50,10 +50,11 @@ def check_served_targets(endpoint: EndpointConfig, collect: CollectConfig) -> No
         _check_reading(endpoint)
     if not collect.answers_given:
         _check_sampling(collect)
-    name = what_changes_draws(endpoint.extra, collect.max_tokens, given=collect.answers_given)
-    if name is not None:
+    given = collect.answers_given
+    changing = what_changes_draws(endpoint.extra, collect.max_tokens, given=given)
+    if changing is not None:
         raise ValueError(
-            f"{name} in teacher.endpoint.extra and collect.targets top-k cannot be combined: "
+            f"{changing} in teacher.endpoint.extra and collect.targets top-k cannot be combined: "
             "the server's log-probabilities might not be the teacher's own; take it out, or "
             "set collect.targets to none"
         )

@@ -120,7 +120,8 @@ class _Collection:
     ) -> None:
         self._client, self._sampling, self._facts = client, sampling, facts
         self._progress, self._step, self._currency = progress, step, currency
-        self._writer = RowWriter(store, self._on_disk)
+        self._writer = RowWriter(store, self._on_disk, self._give_up)
+        self._error: Exception | None = None
         self.served = Served()
         self._models: Counter[str] = Counter()
         self._fingerprints: Counter[str] = Counter()
@@ -138,14 +139,20 @@ class _Collection:
         self._not_read: dict[str, int] = {}  # by prompt id, where it is known
 
     async def ask_all(self, wanted: Sequence[Wanted]) -> None:
-        """Ask every prompt and store what comes; on an error too, what came is stored."""
+        """Ask every prompt and store what comes; on an error too, what came is stored.
+
+        An error ends the asking once the others that are in flight have come.
+        """
         left = iter(wanted)
 
         async def work() -> None:
             for one in left:
-                if self._stopped:
+                if self._stopped or self._error:
                     return
-                await self._ask(one)
+                try:
+                    await self._ask(one)
+                except Exception as error:
+                    self._give_up(error)
 
         try:
             async with self._client:
@@ -160,16 +167,32 @@ class _Collection:
         finally:
             # No connection is open any more: what found no room for another file has it now.
             self._writer.flush()
+        if self._error is not None:
+            raise self._error
+
+    def _give_up(self, error: Exception) -> None:
+        """Ask nothing more after an error; what others have in flight is paid for, and waited
+        for."""
+        if self._error is not None:
+            return
+        self._error = error
+        self._client.stop()
+        if self._client.slots.in_flight:
+            self._progress.note(
+                f"stopping: {self._client.slots.in_flight} requests in flight are waited for"
+            )
 
     async def _ask(self, wanted: Wanted) -> None:
         """Ask one prompt until every sample that is missing has come, or one cannot."""
         prompt, left = wanted.prompt, list(wanted.samples)
-        while left and not self._stopped:
+        while left and not (self._stopped or self._error):
             n = 1 if self._one_by_one else len(left)
             seed, tools = seed_of(left[0][1]), prompt.tool_list
             request = ChatRequest(prompt.messages, self._sampling, seed, n, tools)
             outcome = await self._client.ask(request)
             if not isinstance(outcome, Asked):
+                if self._error is not None:
+                    return
                 if outcome.kind == "budget":
                     self._stopped = self._stopped or "budget"
                 else:

@@ -240,6 +240,7 @@ class _Scoring:
         self._unread: Counter[str] = Counter()
         self._failed_in_a_row = 0
         self._over_budget = False
+        self._error: Exception | None = None
         self.had_targets = False
 
     async def score_all(self, texts: Sequence[GivenText]) -> None:
@@ -248,9 +249,12 @@ class _Scoring:
 
         async def work() -> None:
             for text in left:
-                if self._over_budget or self._failed_in_a_row >= _HOPELESS:
+                if self._over_budget or self._error or self._failed_in_a_row >= _HOPELESS:
                     return
-                await self._score(text)
+                try:
+                    await self._score(text)
+                except Exception as error:
+                    self._give_up(error)
 
         try:
             async with self._client:
@@ -262,6 +266,13 @@ class _Scoring:
                     storing.cancel()
         finally:
             self._flush()
+        if self._error is not None:
+            raise self._error
+
+    def _give_up(self, error: Exception) -> None:
+        """Ask nothing more after an error; what others have in flight is waited for."""
+        self._error = self._error or error
+        self._client.stop()
 
     def require_all(self) -> None:
         """Raise PotstillError where text is unread; what was in flight is stored by now."""
@@ -301,6 +312,8 @@ class _Scoring:
         return given_tokens(of_response, self._tokens, self._spec.count)
 
     def _failed(self, text: GivenText, outcome: Failure) -> None:
+        if self._error is not None:
+            return
         if outcome.kind == "budget":
             self._over_budget = True
         elif outcome.reason == TOO_LONG:
@@ -326,7 +339,11 @@ class _Scoring:
     async def _store_as_it_comes(self) -> None:
         while True:
             await asyncio.sleep(_GROUP_S)
-            self._flush()
+            try:
+                self._flush()
+            except Exception as error:
+                self._give_up(error)
+                return
 
     def _flush(self) -> None:
         """Store what came. Targets first: what the log calls read has them, or never will."""

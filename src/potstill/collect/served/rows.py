@@ -174,11 +174,16 @@ class RowWriter:
     """Stores rows in small groups while others are asked for.
 
     `stored` is called with the rows once they are on the disk: only then do they count. What an
-    error keeps from the disk stays here, for `flush`.
+    error keeps from the disk stays here, for `flush`; `failed` is told of it.
     """
 
-    def __init__(self, store: ExchangeStore, stored: Callable[[list[Exchange]], None]) -> None:
-        self._store, self._stored = store, stored
+    def __init__(
+        self,
+        store: ExchangeStore,
+        stored: Callable[[list[Exchange]], None],
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        self._store, self._stored, self._failed = store, stored, failed
         self._rows: list[Exchange] = []
         self._targets: list[ExchangeTargets] = []
         self._full = asyncio.Event()
@@ -197,7 +202,10 @@ class RowWriter:
         self._full.set()
 
     async def run(self) -> None:
-        """Store what is handed over until `finish`; raises PotstillError for a full disk."""
+        """Store what is handed over until `finish`, or until an error.
+
+        That is `failed`'s, where there is such, else raised: a PotstillError for a full disk.
+        """
         try:
             while not (self._last and not self._rows):
                 # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
@@ -213,6 +221,10 @@ class RowWriter:
             # Also what the thread may be storing at this moment: a row is stored once.
             self.flush()
             raise
+        except Exception as error:
+            if self._failed is None:
+                raise
+            self._failed(error)
 
     def flush(self) -> None:
         """Store what is left, whatever ended `run`; raises PotstillError for a full disk."""

@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
@@ -119,6 +120,7 @@ class EndpointClient:
         self._own = is_own_host(host_of(config.url))
         self._settled = asyncio.Condition()
         self._spent_up = False
+        self._stopping = asyncio.Event()
         self._http = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(config.timeout_s, connect=min(_CONNECT_S, config.timeout_s)),
@@ -135,6 +137,10 @@ class EndpointClient:
 
     async def __aexit__(self, *error: Any) -> None:
         await self._http.__aexit__(*error)
+
+    def stop(self) -> None:
+        """Start no further request; those in flight, which may be paid for, go on to their end."""
+        self._stopping.set()
 
     async def check(self) -> None:
         """Ask for the server's list of models, which costs nothing, before anything else.
@@ -217,13 +223,20 @@ class EndpointClient:
             limits += outcome.verdict == "rate_limit"
             if (
                 outcome.verdict == "final"
+                or self._stopping.is_set()
                 or faults >= self.config.tries
                 or limits >= self.config.tries * _RATE_LIMIT_PATIENCE
                 or (outcome.asked_wait_s or 0) > _LONGEST_WAIT_S
             ):
                 return Failure(outcome.reason, final=outcome.verdict == "final")
             self.retries += 1
-            await asyncio.sleep(wait_s(outcome.asked_wait_s, faults + limits, random.random()))
+            await self._pause(wait_s(outcome.asked_wait_s, faults + limits, random.random()))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before another try, no longer than there may be one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     def _worst(self, request: ChatRequest, body: Mapping[str, Any]) -> Tokens:
         """Return more tokens than the request can be charged with."""
@@ -258,6 +271,8 @@ class EndpointClient:
         used = Tokens()
         try:
             async with self.slots.slot() as episode:
+                if self._stopping.is_set():
+                    return Setback("stopped", "final")
                 self.requests += 1
                 started = time.perf_counter()
                 outcome = await self._send(call)
@@ -284,9 +299,9 @@ class EndpointClient:
         try:
             response = await self._http.post(url, content=call.content, headers=headers)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            if out_of_files(error):
-                raise complaints.too_many_files(None, None) from None
-            return Setback("no connection", "transient")
+            # Nothing was asked yet, and with fewer in flight it can be.
+            few = out_of_files(error)
+            return Setback("too many open files" if few else "no connection", "transient")
         except httpx2.TimeoutException:
             return Setback("timed out", "transient", billed=True)
         except httpx2.HTTPError:
