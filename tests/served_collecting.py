@@ -10,7 +10,9 @@ from typing import Any
 from fault_server import FaultServer
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
+from potstill.collect.served.targets import TeacherTokens
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
+from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent, Step
@@ -60,6 +62,8 @@ def collected(
     sampling: Sampling = SAMPLING,
     progress: Notes | None = None,
     model: str = "nano",
+    tokens: TeacherTokens | None = None,
+    spec: TargetSpec | None = None,
     **fields: Any,
 ) -> EndpointFigures:
     config = EndpointConfig(**{"url": server.url, "provider": "test", **fields})
@@ -73,6 +77,8 @@ def collected(
             store,
             decision,
             samples=samples,
+            tokens=tokens,
+            spec=spec,
             progress=progress or Notes(),
             environ={"THE_KEY": KEY},
         )
