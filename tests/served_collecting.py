@@ -79,6 +79,7 @@ def collected(
             samples=samples,
             tokens=tokens,
             spec=spec,
+            paid=root / "paid.jsonl",
             progress=progress or Notes(),
             environ={"THE_KEY": KEY},
         )

@@ -127,6 +127,7 @@ def _ask(job: Job, part: Asked) -> EndpointFigures:
         tokens=job.served_tokens if part.targets else None,
         spec=_served_spec(job) if part.targets else None,
         spent=spent_on_reading(job),
+        paid=job.run.readings_path.with_name("paid.jsonl"),
         progress=job.progress,
         currency=job.recipe.cost.currency,
         label=part.label,

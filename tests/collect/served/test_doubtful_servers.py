@@ -198,3 +198,28 @@ def test_an_error_that_is_named_by_a_key_is_not_quoted(tmp_path: Path, code: str
     with FaultServer(Behaviour(status=(400, error(code, f"bad {code}")))) as server:
         figures = collected(server, tmp_path, prompts(2), key_env="THE_KEY")
     assert figures.failed == {"status 400": 2}
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        Behaviour(text='" "'),
+        Behaviour(finish="content_filter"),
+        Behaviour(rate=1.0, faults=("dropped half-way",)),
+        Behaviour(rate=1.0, faults=("truncated JSON",)),
+    ],
+)
+def test_a_budget_counts_what_was_paid_for_nothing_in_later_calls_too(
+    tmp_path: Path, behaviour: Behaviour
+) -> None:
+    with FaultServer(behaviour) as server:
+        for _ in range(8):
+            figures = collected(server, tmp_path, prompts(9), budget_tokens=600, tries=1)
+        asked = server.requests
+        assert figures.stopped == "budget" and asked > 0
+        collected(server, tmp_path, prompts(9), budget_tokens=600, tries=1)
+        assert server.requests == asked
+    # An answer that the server counts took 12 tokens, one that it lost as many as it may have.
+    assert asked * 12 <= 600
+    lines = (tmp_path / "paid.jsonl").read_text(encoding="utf-8").splitlines()
+    assert 0 < len(lines) <= 8

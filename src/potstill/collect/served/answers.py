@@ -7,11 +7,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 from potstill.collect.served.doubts import longest_response
 from potstill.collect.served.figures import EndpointFigures, Stopped, amount
 from potstill.collect.served.open_files import in_flight_allowed
+from potstill.collect.served.paid import keep_paid, paid_for_nothing
 from potstill.collect.served.pending import (
     Wanted,
     identity_of_teacher,
@@ -58,6 +60,7 @@ def collect_from_endpoint(
     tokens: TeacherTokens | None = None,
     spec: TargetSpec | None = None,
     spent: Tokens | None = None,
+    paid: Path | None = None,
     progress: Progress,
     currency: str = "USD",
     label: str = "collect",
@@ -67,7 +70,8 @@ def collect_from_endpoint(
 
     `decision` is the terms gate's; it raises where the teacher's outputs may not be used. What
     stored responses of this teacher took, and what else was `spent` on it, counts towards the
-    budget. With the teacher's `tokens`
+    budget; so does what calls took without a response to store, which is kept in the file `paid`.
+    With the teacher's `tokens`
     and a `spec` of top-k, the server's log-probabilities are stored as targets, in one transaction
     with their responses. Raises PotstillError where no prompt could fare better: no server, a
     wrong key or model, a full disk, targets that no response has.
@@ -80,7 +84,7 @@ def collect_from_endpoint(
     stored = {row.exchange_id for row in own}
     wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
     prices = Prices(config.price_in, config.price_out)
-    before_now = spent_on(own) + (spent or Tokens())
+    before_now = spent_on(own) + (spent or Tokens()) + paid_for_nothing(paid, identity)
     budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before_now)
     total = len({prompt.prompt_id for prompt in prompts}) * samples
     before = total - sum(len(w.samples) for w in wanted)
@@ -97,8 +101,11 @@ def collect_from_endpoint(
         for row in own:
             work.served.observe(row.returned_model, row.system_fingerprint)
         started = time.perf_counter()
-        if wanted:
-            run_async(work.ask_all(wanted))
+        try:
+            if wanted:
+                run_async(work.ask_all(wanted))
+        finally:
+            keep_paid(paid, identity, work.for_nothing)
         figures = work.figures(total, before, time.perf_counter() - started)
     for line in figures.sentences(label, currency):
         progress.note(line)
@@ -129,7 +136,7 @@ class _Collection:
         self._failed_in_a_row = 0
         self._stopped: Stopped | None = None
         self._one_by_one = False
-        self._used = Tokens()
+        self._used = self._lost = Tokens()
         self._stored = self._targets = 0
         self.had_targets = False
         self._without_targets: Counter[str] = Counter()
@@ -169,6 +176,11 @@ class _Collection:
             self._writer.flush()
         if self._error is not None:
             raise self._error
+
+    @property
+    def for_nothing(self) -> Tokens:
+        """What was, or may have been, charged without a response to store."""
+        return self._lost + self._client.uncertain
 
     def _give_up(self, error: Exception) -> None:
         """Ask nothing more after an error; what others have in flight is paid for, and waited
@@ -232,6 +244,8 @@ class _Collection:
         self._models.update([answer.model] if answer.model else [])
         self._fingerprints.update([answer.fingerprint] if answer.fingerprint else [])
         self._used += asked.used
+        if not answer.choices:
+            self._lost += asked.used
         self._latencies.append(asked.latency_s)
         if answer.choices:
             self._failed_in_a_row = 0
