@@ -112,6 +112,16 @@ def test_a_charge_is_never_below_what_came_or_was_said(
     assert charge.used.response == max(stated, sum(lengths))
 
 
+def test_reasoning_that_is_counted_apart_is_charged() -> None:
+    choice = Choice("Paris", "stop", reasoning="well " * 70)
+    usage = {"prompt_tokens": 36, "completion_tokens": 2, "reasoning_tokens": 90}
+    charge = charge_of(answer(choice, usage=usage), WORST, 1)
+    assert (charge.used, charge.basis) == (Tokens(36, 92), "counted")
+    # Where it is counted in, it is not counted twice.
+    whole = charge_of(answer(choice, usage=usage | {"completion_tokens": 92}), WORST, 1)
+    assert (whole.used, whole.basis) == (Tokens(36, 92), "stated")
+
+
 def test_given_text_is_charged_as_the_server_says() -> None:
     scored = ScoredText(None, {"prompt_tokens": 9, "completion_tokens": 1}, "m", None)
     assert charge_of(scored, Tokens(9, 1), 1).basis == "stated"

@@ -67,6 +67,10 @@ def _came(answer: Answer, stated: int, limit: int) -> tuple[int, Basis]:
     at_least = sum(map(_least, answer.choices))
     if stated >= at_least and not answer.counts_one:
         return stated, "stated"
+    # Some services count reasoning apart, and charge for it.
+    apart = stated + answer.usage.get("reasoning_tokens", 0)
+    if apart >= at_least and not answer.counts_one:
+        return apart, "counted"
     most = sum(tokens_in(choice, limit) for choice in answer.choices)
     whole = all(choice.scores for choice in answer.choices) and not answer.unusable
     return most + limit * len(answer.unusable), "counted" if whole else "estimated"
