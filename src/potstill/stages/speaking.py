@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +60,7 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
     spoken = job.spoken
     kept = {p.prompt_id for p in plan.prompts if _length(spoken, p) < room}
     left_out = [p for p in plan.prompts if p.prompt_id not in kept]
+    splits = Counter(p.split for p in left_out)
     if job.open:
         _tell_of_tools(job, sum(p.tools is not None for p in plan.prompts), "prompts")
     if not left_out:
@@ -70,7 +72,8 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
         overlap=plan.overlap,
         notes=(
             *plan.notes,
-            f"{len(left_out)} of {len(plan.prompts)} prompts are left out: the student reads "
+            f"{len(left_out)} of {len(plan.prompts)} prompts are left out "
+            f"({in_splits(splits)}): the student reads "
             f"{room:,} tokens at once, and they leave no room for an answer (the first is from "
             f"{left_out[0].source})",
         ),
@@ -82,7 +85,16 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
             "once; shorten the prompts, or take a student with a longer context"
         )
     job.progress.note(shown.notes[-1])
+    job.run.finish("unasked", dict(splits))
     return shown
+
+
+def in_splits(counts: Mapping[str, int]) -> str:
+    """Return counts by split in words: `3 for training, 1 held out`."""
+    names = {"train": "for training", "validation": "for validation", "held_out": "held out"}
+    return ", ".join(
+        f"{counts[split]} {name}" for split, name in names.items() if counts.get(split)
+    )
 
 
 def unlearnable(job: Job, rows: Sequence[Exchange]) -> dict[str, dict[str, str]]:
