@@ -18,7 +18,7 @@ from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 from potstill.recipe_io import read_recipe
 from potstill.report import words
-from potstill.report.headline import headline
+from potstill.report.headline import by_gold, headline
 from potstill.report.tables import clean
 from potstill.rundir import RECIPE_FILE, RunDir
 from potstill.text.tool_calls import message_text
@@ -160,9 +160,10 @@ def _print_sample(console: Console, evaluation: Mapping[str, Any]) -> None:
         return
     pair = samples[0]
     prompt = " / ".join(message_text(m) for m in pair.get("messages", []))
+    theirs = "right" if by_gold(evaluation) else "teacher"
     for name, text in (
         ("prompt", prompt),
-        ("teacher", pair.get("teacher", "")),
+        (theirs, pair.get("teacher", "")),
         ("student", pair.get("student", "")),
     ):
         console.print(Text(f"{name:8} ", style="bold").append(Text(clean(str(text)), style="none")))
@@ -171,7 +172,8 @@ def _print_sample(console: Console, evaluation: Mapping[str, Any]) -> None:
 
 def _fidelity(evaluation: Mapping[str, Any]) -> Table:
     prompts = words.at(evaluation, "held_out.prompts")
-    title = f"Fidelity on {prompts} held-out prompts, with 95% intervals"
+    lacking = words.in_brackets(words.left_out(words.at(evaluation, "held_out.left_out")))
+    title = f"Fidelity on {prompts} held-out prompts{lacking}, with 95% intervals"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     heads = ("KL per token", "top-1 agreement", "perplexity", "parameters", "on disk", "tokens/s")
@@ -193,15 +195,11 @@ def _fidelity(evaluation: Mapping[str, Any]) -> Table:
 
 
 def _interval(figure: Any, *, percent: bool = False) -> str:
-    value, bounds = words.value_of(figure), words.bounds_of(figure)
+    value, spell = words.value_of(figure), words.percent if percent else words.significant
     if value is None:
         return words.NOTHING
-
-    def spell(number: float) -> str:
-        return words.percent(number) if percent else words.significant(number)
-
-    text = spell(value)
-    return f"{text}\n{spell(bounds[0])} to {spell(bounds[1])}" if bounds else text
+    span = words.span(figure, spell) if words.bounds_of(figure) else words.no_interval(figure)
+    return "\n".join(part for part in (spell(value), span) if part)
 
 
 def _cost(evaluation: Mapping[str, Any]) -> Table:
@@ -221,6 +219,10 @@ def _cost(evaluation: Mapping[str, Any]) -> Table:
                 words.energy(row.get("joules")),
                 words.money(row.get("money"), currency),
             )
+    parent = words.at(evaluation, "cost.parent")
+    if isinstance(parent, Mapping):
+        name = "the model it began as (estimated)"
+        table.add_row(name, words.scientific(parent.get("flops")), *[words.NOTHING] * 4)
     return table
 
 

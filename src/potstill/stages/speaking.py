@@ -60,7 +60,7 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
     spoken = job.spoken
     kept = {p.prompt_id for p in plan.prompts if _length(spoken, p) < room}
     left_out = [p for p in plan.prompts if p.prompt_id not in kept]
-    splits = Counter(p.split for p in left_out)
+    splits: Counter[str] = Counter(p.split for p in left_out)
     if job.open:
         _tell_of_tools(job, sum(p.tools is not None for p in plan.prompts), "prompts")
     if not left_out:

@@ -27,7 +27,7 @@ from potstill.models.memory import release_freed
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches, plan_steps
-from potstill.train.best import Best
+from potstill.train.best import Best, Choice
 from potstill.train.checkpoint import (
     Position,
     restore_latest,
@@ -328,10 +328,7 @@ class _Loop:
             first_loss=done.first_loss,
             last_loss=done.last_loss,
             kept_step=done.step if choice is None else choice.step,
-            validated_by=choice and choice.by,
-            validation_before=choice and choice.before,
-            validation_kept=choice and choice.value,
-            validation_last=choice and (self.last or {}).get(choice.by),
+            **({} if choice is None else _validation_figures(choice, self.last or {})),
         )
 
 
@@ -341,6 +338,15 @@ class _MicroBatch:
 
     rows: Rows
     targets: Targets | None
+
+
+def _validation_figures(choice: Choice, last: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "validated_by": choice.by,
+        "validation_before": choice.before,
+        "validation_kept": choice.value,
+        "validation_last": last.get(choice.by),
+    }
 
 
 def _pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> bool:
