@@ -383,9 +383,16 @@ class Evaluation(Part):
     def as_json(self) -> dict[str, Any]:
         """Return the file's content; absent models, differences, stages and calls are left out."""
         content = self.model_dump(mode="json", by_alias=True)
-        content["models"] = self.models.model_dump(mode="json", exclude_none=True)
-        content["differences"] = self.differences.model_dump(mode="json", exclude_none=True)
+        for name in ("models", "differences"):
+            content[name] = _measured(content[name])
         content["cost"] = {k: v for k, v in content["cost"].items() if v is not None}
         if self.tool_calls is None:
             del content["tool_calls"]
         return content
+
+
+def _measured(section: Any) -> Any:
+    """Return a section without what was not measured; that there is no interval is a finding."""
+    if not isinstance(section, dict):
+        return section
+    return {k: _measured(v) for k, v in section.items() if v is not None or k == "ci95"}
