@@ -255,6 +255,7 @@ def test_money_is_that_of_the_answers_of_every_split(
     expected = len(rows) * (7 * PRICE_IN + 5 * PRICE_OUT) / 1e6
     collection, cost = run.evaluation["collection"], run.evaluation["cost"]
     assert collection["money"] == pytest.approx(expected)
+    assert run.state("collect")["figures"]["money"] == pytest.approx(expected)
     assert collection["response_tokens"] == cost["collection"]["tokens"] == 5 * len(rows)
     machine = cost["collection"]["seconds"] / 3600 * 0.1
     assert cost["collection"]["money"] == pytest.approx(machine + expected, rel=0.05)

@@ -46,6 +46,7 @@ def write_report(job: Job) -> None:
         collection=_collection(job, figures),
         shrink=_shrink_section(done["shrink"]),
         training={k: v for k, v in trained.items() if k in Training.model_fields}
+        | {"cross_entropy_kept_step": (trained.get("cross_entropy") or {}).get("kept_step")}
         | {"left_out": trained.get("left_out") or None},
         cost=cost,
         curation={k: v for k, v in done["curate"].items() if k in Curation.model_fields} or None,

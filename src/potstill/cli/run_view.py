@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,8 +184,8 @@ def _fidelity(evaluation: Mapping[str, Any]) -> Table:
         if isinstance(model, Mapping):
             table.add_row(
                 name,
-                _interval(model.get("kl_per_token")),
-                _interval(model.get("top1_agreement"), percent=True),
+                _interval(model.get("kl_per_token"), words.nats),
+                _interval(model.get("top1_agreement"), words.percent),
                 _interval(model.get("perplexity")),
                 words.count(model.get("params")),
                 words.size(model.get("bytes")),
@@ -194,8 +194,8 @@ def _fidelity(evaluation: Mapping[str, Any]) -> Table:
     return table
 
 
-def _interval(figure: Any, *, percent: bool = False) -> str:
-    value, spell = words.value_of(figure), words.percent if percent else words.significant
+def _interval(figure: Any, spell: Callable[[float | None], str] = words.significant) -> str:
+    value = words.value_of(figure)
     if value is None:
         return words.NOTHING
     span = words.span(figure, spell) if words.bounds_of(figure) else words.no_interval(figure)

@@ -235,6 +235,9 @@ class Training(Part):
         description="The step after which the student was as it is kept: the best on validation "
         "prompts of those measured; 0 is the student before training.",
     )
+    cross_entropy_kept_step: int | None = Field(
+        None, description="The same of the student that was trained on text alone; null without."
+    )
     validated_by: Literal["kl", "nll"] | None = Field(
         None,
         description="What students were compared by on validation prompts: KL(teacher || student), "

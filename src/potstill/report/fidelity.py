@@ -18,6 +18,7 @@ def model_name(key: str, evaluation: Mapping[str, Any]) -> str:
     """Return what a model of evaluation.json is called on the page."""
     cut = "pruned" in (evaluation.get("models") or {})
     healed = words.at(evaluation, "shrink.heal") != "none"
+    text_step = words.at(evaluation, "training.cross_entropy_kept_step")
     names = {
         "teacher": "Teacher",
         "student": "Student",
@@ -25,7 +26,8 @@ def model_name(key: str, evaluation: Mapping[str, Any]) -> str:
         "untrained": ("Cut and healed, untrained" if healed else "Cut, untrained")
         if cut
         else "Before training",
-        "cross_entropy": "Trained on text alone",
+        "cross_entropy": "Trained on text alone"
+        + (", no better: as before" if text_step == 0 else ""),
     }
     return names.get(key, clean(key))
 

@@ -120,11 +120,12 @@ def cost(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cost table, its chart and the from-scratch estimate in words."""
     section = words.at(evaluation, "cost") or {}
     currency = clean(str(section.get("currency") or "USD"))
-    gold = by_gold(evaluation)
+    collected = {"collection": "Collection: the right answers"} if by_gold(evaluation) else {}
+    names = {**STAGE_NAMES, **collected}
     rows = [
         {
             "key": key,
-            "name": "Collection: the right answers" if gold and key == "collection" else name,
+            "name": name,
             "cells": [
                 words.scientific(words.at(section[key], "flops")),
                 words.count(words.at(section[key], "tokens")),
@@ -133,7 +134,7 @@ def cost(evaluation: Mapping[str, Any]) -> dict[str, Any]:
                 words.money(words.at(section[key], "money"), currency),
             ],
         }
-        for key, name in STAGE_NAMES.items()
+        for key, name in names.items()
         if section.get(key)
     ]
     scratch = section.get("from_scratch")
@@ -142,13 +143,13 @@ def cost(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         cells += [words.NOTHING, words.NOTHING, words.money(scratch.get("money"), currency)]
         rows.append({"key": "scratch", "name": "From scratch, estimated", "cells": cells})
     parent = section.get("parent")
-    if parent:
+    if isinstance(parent, Mapping):
         cells = [words.scientific(parent.get("flops")), *[words.NOTHING] * 4]
         rows.append({"key": "scratch", "name": PARENT, "cells": cells})
     return {
         "table": table(COST_HEADS, rows),
-        "chart": _cost_chart(section),
-        "parent": clean(str(parent.get("model"))) if parent else "",
+        "chart": _cost_chart(section, names),
+        "parent": clean(str(words.at(parent, "model") or "")),
         "formula": clean(str(words.at(scratch, "formula") or "")),
         "ratio": words.share_of(scratch_ratio(evaluation)),
         "here": _scratch_here(section),
@@ -165,10 +166,10 @@ def _scratch_here(section: Mapping[str, Any]) -> str | None:
     return words.duration(scratch / (flops / seconds))
 
 
-def _cost_chart(section: Mapping[str, Any]) -> Markup | None:
+def _cost_chart(section: Mapping[str, Any], names: Mapping[str, str]) -> Markup | None:
     rows = []
     others = {"parent": PARENT, "from_scratch": "From scratch, estimated"}
-    for key, name in {**STAGE_NAMES, **others}.items():
+    for key, name in {**names, **others}.items():
         flops = words.at(section, f"{key}.flops")
         if words.known(flops) and flops > 0:
             kind = "student" if key == "total" else "plain"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 NOTHING = "–"
+# Nats a token that equal models come apart by in fp32.
+_ROUNDING = 1e-7
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LARGE = (
     (1e12, "trillion", "T"),
@@ -135,9 +137,14 @@ def share_of(ratio: float | None) -> str:
 
 
 def nats(value: float | None) -> str:
-    """Return a divergence: three decimals where they say something, else three digits."""
+    """Return a divergence: three decimals where they say something, else three digits.
+
+    What sums are rounded by is 0.
+    """
     if value is None or not known(value):
         return NOTHING
+    if abs(value) < _ROUNDING:
+        return "0"
     return f"{value:.3f}" if 0.0095 <= abs(value) < 10 else significant(value)
 
 
