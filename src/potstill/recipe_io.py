@@ -166,9 +166,9 @@ def _require_sure(value: Any, path: Loc, places: Places) -> None:
             f"{given}, which versions of YAML read as different values; write a number in decimal "
             "digits, or put text in quotes"
         )
-    inner = value.items() if isinstance(value, dict) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
-    for name, item in inner:
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    for name, item in value.items() if isinstance(value, dict) else ():
         _require_sure(item, (*path, name), places)
 
 

@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from json.decoder import scanstring
 from typing import Any
 
 import yaml
@@ -39,6 +38,7 @@ _OCTAL = re.compile(r"0o[0-7]+")
 # Python reads no longer number from text.
 _MOST_DIGITS = 4000
 _ELEVEN = yaml.SafeLoader("")
+_STRING = json.JSONDecoder()
 _JSON_TOKEN = re.compile(r'[\s,:]*(["\[\]{}]|[^\s,:"\[\]{}]+)')
 
 
@@ -66,7 +66,7 @@ class _Loader(yaml.SafeLoader):
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         if kind is not yaml.ScalarNode or not implicit[0]:
-            return super().resolve(kind, value, implicit)
+            return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
         return _TAG + _kind_of(value)
 
 
@@ -101,7 +101,7 @@ def _kind_of(value: str) -> str:
         return "float"
     if value == "<<":
         return "merge"
-    elder = _ELEVEN.resolve(yaml.ScalarNode, value, (True, False))
+    elder = _ELEVEN.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
     # `=` is text to everyone; the elder version had plans for it.
     sure = elder in (f"{_TAG}str", f"{_TAG}value") and not _OCTAL.fullmatch(value)
     return "str" if sure else _UNSURE
@@ -162,7 +162,7 @@ class _JsonNodes:
         token = self._token()
         mark = self._mark()
         if token == '"':
-            content, self._at = scanstring(self._text, self._at)
+            content, self._at = _STRING.raw_decode(self._text, self._at - 1)
             return yaml.ScalarNode(f"{_TAG}str", content, mark, mark, style='"')
         if token == "[":
             return yaml.SequenceNode(f"{_TAG}seq", list(self._until("]")), mark, mark)
@@ -190,7 +190,7 @@ class _JsonNodes:
     def _mark(self) -> yaml.Mark:
         self._line += self._text.count("\n", self._counted, self._at)
         self._counted = self._at
-        return yaml.Mark("", self._at, self._line, 0, None, None)
+        return yaml.Mark("", self._at, self._line, 0, None, 0)
 
 
 class _Builder:
