@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from potstill.cli.common import checked_recipe
+
 Budget = Annotated[
     float | None,
     typer.Option(
@@ -28,9 +30,7 @@ def with_budget(overrides: list[str] | None, budget: float | None) -> list[str]:
 
 def print_estimates(path: Path, overrides: list[str], out: Path | None) -> None:
     """Print what is left to ask and what it takes at most."""
-    from potstill.recipe_io import read_recipe
-
-    recipe = read_recipe(path, overrides)
+    recipe = checked_recipe(path, overrides, out)
 
     from potstill.stages.estimates import server_estimates
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import PotstillError
+from potstill.models.files import check_gguf
 
 INSTEAD = "use the model's safetensors directory instead"
 ROPE_FACTORS = "rope_freqs.weight"
 
-_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_SHORTEST = 24  # bytes of a file that says how much it holds
 # What the reader raises at a file that ends early or points outside itself.
 _DAMAGE = (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
 # What a config cannot do without: transformers would take another model's values in silence.
@@ -59,12 +61,12 @@ def read(path: Path) -> GgufFile:
     """
     from gguf import GGUFReader
 
-    with path.open("rb") as file:
-        magic = file.read(len(_MAGIC))
-    if magic != _MAGIC:
+    check_gguf(path)
+    version = _version(path)
+    if version not in _VERSIONS and path.stat().st_size >= _SHORTEST:
         raise PotstillError(
-            f"{path.name} is no GGUF file (it does not begin with GGUF); check the path, or "
-            "download it again"
+            f"{path.name} is of version {version} of GGUF, which is not known "
+            f"({', '.join(map(str, _VERSIONS))} are); convert it again, or {INSTEAD}"
         )
     try:
         reader = GGUFReader(str(path))
@@ -73,11 +75,18 @@ def read(path: Path) -> GgufFile:
         rope = [t.data.tolist() for t in reader.tensors if t.name == ROPE_FACTORS]
     except _DAMAGE as error:
         raise PotstillError(
-            f"{path.name} is cut off or damaged, or of a version of GGUF that is not known "
-            f"({type(error).__name__}); download it again, or {INSTEAD}"
+            f"{path.name} is cut off or damaged; download it again, or {INSTEAD}"
         ) from error
     _check_fields(fields, path.name)
     return GgufFile(path.name, fields, sizes, tuple(rope[0]) if rope else None)
+
+
+def _version(path: Path) -> int:
+    """Return a file's version; of a file of the other byte order, too."""
+    with path.open("rb") as file:
+        stated = file.read(8)[4:]
+    big = int.from_bytes(stated, "big")
+    return big if big in _VERSIONS else int.from_bytes(stated, "little")
 
 
 def _check_fields(fields: Mapping[str, Any], name: str) -> None:

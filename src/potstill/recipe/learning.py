@@ -97,6 +97,11 @@ class ShrinkConfig(Section):
 
     @model_validator(mode="after")
     def _one_depth(self) -> ShrinkConfig:
+        if self.blocks is not None and self.drop_layers:
+            raise ValueError(
+                "shrink.blocks names the blocks to drop and shrink.drop_layers looks for some: "
+                "remove one"
+            )
         if self.parameters is not None and self.drop_layers:
             raise ValueError(
                 "shrink.parameters looks for the number of blocks to drop: remove "
