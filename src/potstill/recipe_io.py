@@ -18,6 +18,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from potstill.durable import no_file, os_reason
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe, Section
 from potstill.recipe.written import Unsure, dotted, read_written
@@ -34,16 +35,18 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises PotstillError that names the file, the line and the key of whatever is wrong.
     """
-    if path.is_dir():
-        raise PotstillError(f"{path} is a directory; give the recipe's YAML file")
+    fault = no_file(path)
+    if fault is not None:
+        way_out = "give the recipe's YAML file" if "directory" in fault else "check the path"
+        name = path if "directory" in fault else f"the recipe {path}"
+        raise PotstillError(f"{name} {fault}; {way_out}")
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise PotstillError(f"the recipe {path} does not exist; check the path") from error
     except UnicodeDecodeError as error:
         raise PotstillError(f"{path} is not UTF-8 text; save the recipe as UTF-8") from error
     except OSError as error:
-        raise PotstillError(f"{path} cannot be read ({error.strerror}); check it") from error
+        reason = os_reason(error) or "it does not open"
+        raise PotstillError(f"{path} cannot be read ({reason}); check it") from error
     return parse_recipe(text, str(path), overrides)
 
 
@@ -96,9 +99,10 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
         raise PotstillError(f"--set {_shown(text)}: {problem}") from error
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """Return the recipe as YAML with every default written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def dump_recipe(recipe: Recipe, *, escaped: bool = False) -> str:
+    """Return the recipe as YAML with every default written out; `escaped`: in ASCII alone."""
+    values = recipe.model_dump(mode="json")
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=not escaped)
 
 
 def section_of(annotation: Any) -> type[Section] | None:

@@ -161,8 +161,11 @@ def checked_recipe(
     from potstill.rundir import RunDir
     from potstill.work.named import check_named
 
-    run = RunDir(out or Path("runs") / recipe.name, recipe, None)
-    if fresh or run.done("collect") is None:
+    try:
+        answered = RunDir(out or Path("runs") / recipe.name, recipe, None).done("collect")
+    except OSError:  # no directory at all, which whoever opens it says
+        answered = None
+    if fresh or answered is None:
         check_named(recipe)
     return recipe
 

@@ -20,6 +20,8 @@ from potstill.models.files import integer_tensors, named
 _WORDS = 200
 # Parts of a model for more than text; where its text part alone is loaded, they are left out.
 _OTHER_SENSES = re.compile(r"vision|visual|image|audio|speech|projector|connector|merger|\bvq")
+# The class of another exception inside a message.
+_CLASS = re.compile(r"\b\w+(Error|Exception): ")
 _BLOCK = re.compile(r"^(?P<list>.*?)\.(?P<block>\d+)\.")
 # Values looked at in one go when the first that is not finite is searched.
 _ROWS_AT_ONCE = 4096
@@ -306,7 +308,7 @@ def first_words(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         return f"{error.args[0]!r} is not known or not there"[:_WORDS]
     reason = os_reason(error) if isinstance(error, OSError) else None
-    words = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+    words = _CLASS.sub("", " ".join(str(error).split())).split(". ")[0].rstrip(".")
     words = reason or words or "the library gives no reason"
     return words if len(words) <= _WORDS else f"{words[:_WORDS].rstrip()} ..."
 

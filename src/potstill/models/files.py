@@ -20,6 +20,8 @@ _JSON_FILES = (
     "special_tokens_map.json",
     "model.safetensors.index.json",
 )
+INSTEAD = "use the model's safetensors directory instead"
+_GGUF_VERSIONS = (2, 3)
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
 _SHARD = re.compile(r"-(\d{1,6})-of-(\d{1,6})\.safetensors$")
@@ -135,6 +137,7 @@ def check_gguf(file: Path) -> None:
             "check its permissions"
         ) from error
     if start[:4] == b"GGUF":
+        _check_version(start[4:8], file)
         return
     if not start:
         fault = "is empty"
@@ -146,6 +149,17 @@ def check_gguf(file: Path) -> None:
     else:
         fault = "is no GGUF file (it does not begin with GGUF)"
     raise PotstillError(f"{file.name} {fault}; check the path, or download it again")
+
+
+def _check_version(stated: bytes, file: Path) -> None:
+    """Raise PotstillError where a GGUF file is of a version that is not known."""
+    # Files of either byte order are read.
+    versions = [int.from_bytes(stated, "little"), int.from_bytes(stated, "big")]
+    if len(stated) == 4 and not set(versions) & set(_GGUF_VERSIONS):
+        raise PotstillError(
+            f"{file.name} is of version {min(versions)} of GGUF, which is not known "
+            f"({', '.join(map(str, _GGUF_VERSIONS))} are); convert it again, or {INSTEAD}"
+        )
 
 
 def check_json(file: Path, ref: str) -> None:

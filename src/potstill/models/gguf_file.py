@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import PotstillError
-from potstill.models.files import check_gguf
+from potstill.models.files import INSTEAD, check_gguf
 
-INSTEAD = "use the model's safetensors directory instead"
+__all__ = ["INSTEAD", "ROPE_FACTORS", "GgufFile", "read"]
+
 ROPE_FACTORS = "rope_freqs.weight"
 
-_VERSIONS = (2, 3)
-_SHORTEST = 24  # bytes of a file that says how much it holds
 # What the reader raises at a file that ends early or points outside itself.
 _DAMAGE = (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
 # What a config cannot do without: transformers would take another model's values in silence.
@@ -62,12 +61,6 @@ def read(path: Path) -> GgufFile:
     from gguf import GGUFReader
 
     check_gguf(path)
-    version = _version(path)
-    if version not in _VERSIONS and path.stat().st_size >= _SHORTEST:
-        raise PotstillError(
-            f"{path.name} is of version {version} of GGUF, which is not known "
-            f"({', '.join(map(str, _VERSIONS))} are); convert it again, or {INSTEAD}"
-        )
     try:
         reader = GGUFReader(str(path))
         fields = {key: field.contents() for key, field in reader.fields.items()}
@@ -79,14 +72,6 @@ def read(path: Path) -> GgufFile:
         ) from error
     _check_fields(fields, path.name)
     return GgufFile(path.name, fields, sizes, tuple(rope[0]) if rope else None)
-
-
-def _version(path: Path) -> int:
-    """Return a file's version; of a file of the other byte order, too."""
-    with path.open("rb") as file:
-        stated = file.read(8)[4:]
-    big = int.from_bytes(stated, "big")
-    return big if big in _VERSIONS else int.from_bytes(stated, "little")
 
 
 def _check_fields(fields: Mapping[str, Any], name: str) -> None:

@@ -74,7 +74,7 @@ def load(
     network = network.to(where).eval()
     conversation = Conversation.of(
         tokenizer,
-        stop_ids=stated_ends(network.generation_config),
+        stop_ids=stated_ends(network.generation_config, ref),
         arguments=template_arguments,
         date=date,
         name=ref,
@@ -111,21 +111,21 @@ def load_conversation(
     directory = locate(ref, revision=revision)
     return Conversation.of(
         load_tokenizer(directory, trust_remote_code=trust_remote_code),
-        stop_ids=stated_ends(_generation_config(directory)),
+        stop_ids=stated_ends(_generation_config(directory), ref),
         arguments=template_arguments,
         date=date,
         name=ref,
     )
 
 
-def stated_ends(generation_config: Any) -> tuple[int, ...]:
-    """Return the ids at which a generation config has a model stop."""
+def stated_ends(generation_config: Any, ref: str) -> tuple[int, ...]:
+    """Return the ids at which the generation config of the model `ref` has it stop."""
     stated = getattr(generation_config, "eos_token_id", None)
     ids = [] if stated is None else stated if isinstance(stated, list | tuple) else [stated]
     if any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in ids):
         raise PotstillError(
-            "generation_config.json states an eos_token_id that is no token id, nor a list of "
-            "some; write the ids of the tokens that end an answer"
+            f"the model {ref} has a generation_config.json whose eos_token_id is no token id, nor "
+            "a list of some; write the ids of the tokens that end an answer"
         )
     return tuple(ids)
 
@@ -243,7 +243,7 @@ def _state_ends(model: LoadedModel) -> None:
     if model.network.generation_config is None:
         model.network.generation_config = GenerationConfig()
     stops = model.conversation.stop_ids
-    if set(stated_ends(model.network.generation_config)) != set(stops):
+    if set(stated_ends(model.network.generation_config, model.source)) != set(stops):
         model.network.generation_config.eos_token_id = stops[0] if len(stops) == 1 else list(stops)
 
 

@@ -13,6 +13,7 @@ from potstill.durable import no_file
 from potstill.errors import PotstillError
 from potstill.models.reference import check_reference
 from potstill.recipe import Recipe
+from potstill.text.answers import AnswerForm
 
 # Folders of the rows that ship with potstill.
 _SHIPPED = ("prompts", "tasks")
@@ -31,6 +32,8 @@ def check_named(recipe: Recipe) -> None:
         # A folder of calls is for their reader to take or to refuse.
         if fault is not None and not (what == _LOG and fault == "is a directory"):
             raise PotstillError(f"the {what} {path} {fault}; check {field}")
+    if recipe.task is not None:
+        AnswerForm.of(recipe.task)  # reads the schema
     for field, ref in _models(recipe):
         try:
             check_reference(ref)
