@@ -69,7 +69,11 @@ RECIPES = [
         )
     ),
     _set("train.learning_rate=yes", "--set: train.learning_rate must be a number, but `yes`"),
-    _set("train.learning_rate='1e-4'", "train.learning_rate must be a number, but `1e-4`"),
+    _set(
+        "train.learning_rate='1e-4'",
+        "train.learning_rate must be a number, but `1e-4`",
+        "out of its quotes",
+    ),
     _set("train.epochs=1:30", "train.epochs must be a number", "write it in decimal digits"),
     _set("train.epochs=0", "train.epochs must be greater than 0, but 0"),
     _set("train.epochs=.nan", "train.epochs must be a finite number, but nan"),

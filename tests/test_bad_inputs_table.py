@@ -66,7 +66,6 @@ def refused(bad: Bad, place: Path, nano: Path, prompts: Path, more: tuple[str, .
         store = ExchangeStore(place / "run")
         assert store.ids() == set()
         store.close()
-    print("SAID", bad.name[:30], "=>", result.output, end="")
     return result.output
 
 

@@ -226,7 +226,12 @@ def _by_field(errors: Sequence[ErrorDetails]) -> list[tuple[Loc, list[ErrorDetai
     for error in errors:
         found.setdefault(_without_kind(error["loc"]), []).append(error)
     inside = {loc[:n] for loc in found for n in range(len(loc))}
-    several = {loc for loc in found if found[loc][0]["loc"] != loc}
+    # A list is too short, too, once its bad items are left out.
+    several = {
+        loc
+        for loc, those in found.items()
+        if those[0]["loc"] != loc or those[0]["type"] == "too_short"
+    }
     return [(loc, those) for loc, those in found.items() if loc not in inside & several]
 
 
@@ -268,7 +273,7 @@ def _way_out(kind: str, given: Any) -> str:
     if kind == "string_type" and not isinstance(given, dict | list | tuple | None):
         return "; put it in quotes"
     if kind in ("int_type", "float_type") and isinstance(given, str):
-        if re.fullmatch(r"[-+]?(0|[1-9]\d*)(\.\d+)?", given):
+        if re.fullmatch(r"[-+]?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", given):
             return "; take it out of its quotes"
         digits = re.fullmatch(r"[-+]?[\d.][\w.:+-]*", given)
         return "; write it in decimal digits" if digits else ""

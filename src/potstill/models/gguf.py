@@ -55,9 +55,9 @@ def converted(path: Path) -> Path:
     The result is kept under the user's cache directory by the file's content digest.
     """
     target = cache_directory() / "gguf" / f"{_digest(path)}-{_CONVERSION}"
-    if (target / "potstill-source.json").is_file():
-        return target
     with write_errors(target.parent, _OTHER_CACHE):
+        if (target / "potstill-source.json").is_file():
+            return target
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
         try:
