@@ -397,6 +397,20 @@ def test_text_stays_as_it_is_written() -> None:
     assert parse_recipe(dump_recipe(recipe), "r.yaml") == recipe
 
 
+def test_exponents_are_numbers_where_a_number_is_meant_and_text_where_text_is() -> None:
+    overrides = ["train.betas=[9e-1, 9.5e-1]", "train.epochs=2e0", "teacher.revision=1e10"]
+    task = "task: {kind: label, labels: [1e-4, 2e5]}\n"
+    free = "curate: {verify: {kind: json, json_schema: {maximum: 1e3, pattern: '1e3'}}}\n"
+    recipe = parse_recipe(BASE + task + free, "r.yaml", overrides)
+    assert (recipe.train.betas, recipe.train.epochs) == ((0.9, 0.95), 2.0)
+    assert recipe.task is not None
+    assert (recipe.task.labels, recipe.teacher.revision) == (("1e-4", "2e5"), "1e10")
+    assert recipe.curate.verify.json_schema == {"maximum": 1000.0, "pattern": "1e3"}
+    assert parse_recipe(dump_recipe(recipe), "r.yaml") == recipe
+    assert Recipe.model_validate(yaml.safe_load(dump_recipe(recipe))) == recipe
+    assert "seed must be a whole number, but 1000.0" in refusal(BASE, "seed=1e3")
+
+
 @pytest.mark.parametrize(("word", "truth"), [("yes", True), ("On", True), ("NO", False)])
 def test_a_truth_value_may_be_a_word(word: str, truth: bool) -> None:
     assert parse_recipe(BASE, "r.yaml", [f"evaluate.greedy={word}"]).evaluate.greedy is truth

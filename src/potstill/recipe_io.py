@@ -7,24 +7,23 @@ wherever it was made.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from potstill.durable import no_file, os_reason
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe, Section
-from potstill.recipe.written import Unsure, dotted, read_written
+from potstill.recipe.meant import Loc, Places, meant, place_of
+from potstill.recipe.section import section_of
+from potstill.recipe.written import dotted, dump_written, read_written
 
-Loc = tuple[str | int, ...]
-Places = Mapping[Loc, str]
 _LONGEST_VALUE = 60  # characters of a given value that an error quotes
 # Who writes a key into a recipe must not see it again in an error.
 _SECRET = re.compile("key|secret|token|password|auth", re.IGNORECASE)
@@ -73,7 +72,7 @@ def parse_recipe(text: str, source: str, overrides: Sequence[str] = ()) -> Recip
             del places[place]
         places[path] = "--set"
     try:
-        tree = _settled(tree, Recipe, (), places)
+        tree = meant(tree, Recipe, places)
         return Recipe.model_validate(_without_empty_sections(tree, Recipe))
     except ValidationError as error:
         raise PotstillError(_summary(error.errors(), source, places)) from None
@@ -101,16 +100,7 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
 
 def dump_recipe(recipe: Recipe, *, escaped: bool = False) -> str:
     """Return the recipe as YAML with every default written out; `escaped`: in ASCII alone."""
-    values = recipe.model_dump(mode="json")
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=not escaped)
-
-
-def section_of(annotation: Any) -> type[Section] | None:
-    """Return the section class that a field holds, or None for a plain value."""
-    for part in (annotation, *get_args(annotation)):
-        if isinstance(part, type) and issubclass(part, Section):
-            return part
-    return None
+    return dump_written(recipe.model_dump(mode="json"), allow_unicode=not escaped)
 
 
 def field_paths(section: type[Section] = Recipe) -> list[str]:
@@ -131,55 +121,6 @@ def _tree(text: str, source: str) -> tuple[dict[str, Any], Places]:
             "`potstill recipe` prints one to start from"
         )
     return tree, {path: f"{source}, line {line}" for path, line in written.lines.items()}
-
-
-def _settled(value: Any, annotation: Any, path: Loc, places: Places) -> Any:
-    """Return a value as its field means it, where YAML's versions read it differently.
-
-    `yes` is true where a truth value is meant and text where text is; where any value may stand
-    nobody knows, and PotstillError is raised. A number keeps its text, which no number takes.
-    """
-    forms = (annotation, *get_args(annotation))
-    inner = section_of(annotation)
-    if inner is not None and isinstance(value, dict):
-        fields = inner.model_fields
-        return {
-            name: _settled(v, fields[name].annotation, (*path, name), places)
-            if name in fields
-            else v
-            for name, v in value.items()
-        }
-    if isinstance(value, Unsure):
-        return value.truth if bool in forms and value.truth is not None else str(value)
-    if any(get_origin(form) is dict for form in forms) and isinstance(value, dict):
-        _require_sure(value, path, places)
-    return value
-
-
-def _require_sure(value: Any, path: Loc, places: Places) -> None:
-    if isinstance(value, Unsure):
-        given = f"{_place(places, path)}{dotted(path)} is {_shown(str(value))}"
-        if value.truth is not None:
-            raise PotstillError(
-                f"{given}, which one version of YAML reads as {str(value.truth).lower()} and "
-                "another as text; write true or false, or put it in quotes"
-            )
-        if "-" in value[1:]:
-            raise PotstillError(f"{given}, which YAML reads as a date; put it in quotes")
-        raise PotstillError(
-            f"{given}, which versions of YAML read as different values; write a number in decimal "
-            "digits, or put text in quotes"
-        )
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    for name, item in value.items() if isinstance(value, dict) else ():
-        _require_sure(item, (*path, name), places)
-
-
-def _place(places: Places, path: Loc) -> str:
-    found = (places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places)
-    place = next(found, None)
-    return "" if place is None else f"{place}: "
 
 
 def _with_value(tree: Any, path: tuple[str, ...], value: Any, override: str) -> dict[str, Any]:
@@ -249,7 +190,7 @@ def _without_kind(loc: Loc) -> Loc:
 
 
 def _sentence(loc: Loc, errors: Sequence[ErrorDetails], source: str, places: Places) -> str:
-    error, where = errors[0], _place(places, loc) or f"{source}: "
+    error, where = errors[0], place_of(places, loc) or f"{source}: "
     kind = error["type"]
     if kind == "extra_forbidden":
         return f"{where}{_unknown(loc, error['input'])}"

@@ -28,6 +28,7 @@ from potstill.durable import (
 )
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
+from potstill.recipe.written import dump_written
 
 try:
     import fcntl
@@ -257,7 +258,7 @@ def recipe_digest(recipe: Recipe) -> str:
 
 def _recipe_text(recipe: Recipe) -> str:
     values = recipe.model_dump(mode="json")
-    return _HEADER + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    return _HEADER + dump_written(values, allow_unicode=True, width=100)
 
 
 def _stored_recipe(root: Path) -> dict[str, Any]:

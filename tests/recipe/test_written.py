@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.errors import PotstillError
-from potstill.recipe.written import Unsure, read_written
+from potstill.recipe.written import Unsure, dump_written, read_written
 
 
 def refusal(text: str, source: str = "r.yaml") -> str:
@@ -24,8 +25,7 @@ def refusal(text: str, source: str = "r.yaml") -> str:
         ("0", 0),
         ("-7", -7),
         ("12", 12),
-        ("1e-4", 1e-4),
-        ("1.5e3", 1500.0),
+        ("1.5e+3", 1500.0),
         (".5", 0.5),
         ("3.", 3.0),
         ("-.inf", float("-inf")),
@@ -61,6 +61,37 @@ def test_what_versions_read_differently_is_kept_as_it_is_written(text: str) -> N
     assert found == {"a": [text]}
     assert isinstance(found["a"][0], Unsure)
     assert (found["a"][0].truth is not None) == (text in WORDS)
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E5", "1.5e3", "-2e+3", ".5e1"])
+def test_an_exponent_is_a_number_or_text(text: str) -> None:
+    """YAML 1.1 reads it as text, and everybody else as a number."""
+    (found,) = read_written(f"[{text}]", "r.yaml").value
+    assert (found, found.number, found.truth) == (text, float(text), None)
+    assert read_written(f"[!!float {text}]", "r.yaml").value == [float(text)]
+    (json_number,) = read_written(
+        f'{{"a": [{text.replace("-2", "2").replace(".5", "0.5")}]}}', "r.json"
+    ).value["a"]
+    assert type(json_number) is float
+
+
+TEXTS = [*WORDS, *NUMBERS, *DATES, "1e-4", "1E5", "true", "null", "~", "", "7", "1.5", "=", "<<"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*TEXTS, "a: b", "- a", "#", " a ", "a\nb", "\t", "é", "\x07", "\x85", "\u2028", "\ufeff"],
+)
+def test_text_that_is_dumped_is_text_to_every_version(text: str) -> None:
+    values = {text: text, "in": [text, {"b": text}]}
+    dumped = dump_written(values)
+    assert read_written(dumped, "r.yaml").value == values
+    assert yaml.safe_load(dumped) == values
+
+
+@given(value=st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False) | st.integers()))
+def test_whatever_is_dumped_reads_back(value: dict[str, object]) -> None:
+    assert read_written(dump_written(value, allow_unicode=True), "r.yaml").value == value
 
 
 @pytest.mark.parametrize(

@@ -46,3 +46,11 @@ def _named_values(values: dict[str, Any]) -> dict[str, Any]:
 
 TemplateArguments = Annotated[dict[str, Any], AfterValidator(_named_values)]
 """What a chat template is given beside the messages."""
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """Return the section class that a field holds, or None for a plain value."""
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, Section):
+            return part
+    return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,8 @@ _NOT_FINITE = {
 } | {f".{name}": float("nan") for name in ("nan", "NaN", "NAN")}
 # What YAML 1.2 alone takes for a number.
 _OCTAL = re.compile(r"0o[0-7]+")
+# Ends of lines to YAML, which are written as escapes or come back as blanks.
+_LINE_ENDS = frozenset("\x85\u2028\u2029\ufeff")
 # Python reads no longer number from text.
 _MOST_DIGITS = 4000
 _ELEVEN = yaml.SafeLoader("")
@@ -51,6 +53,11 @@ class Unsure(str):
     def truth(self) -> bool | None:
         """What YAML 1.1 reads the word as; None for what is no truth value there."""
         return yaml.SafeLoader.bool_values.get(self.lower())
+
+    @property
+    def number(self) -> float | None:
+        """What YAML 1.2, JSON and people read `1e-4` as; None for what is no decimal number."""
+        return float(self) if _DECIMAL.fullmatch(self) else None
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,20 @@ class _Loader(yaml.SafeLoader):
         return _TAG + _kind_of(value)
 
 
+class _Dumper(yaml.SafeDumper):
+    """A dumper that puts text in quotes which any version of YAML reads as something else."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = None if _kind_of(text) == "str" else "'"
+    if _LINE_ENDS.intersection(text):
+        style = '"'
+    return dumper.represent_scalar(f"{_TAG}str", text, style=style)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
 def read_written(text: str, source: str) -> Written:
     """Return what YAML or JSON text holds; None as the value where it is empty.
 
@@ -87,6 +108,11 @@ def read_written(text: str, source: str) -> Written:
         raise PotstillError(f"{source} is nested too deeply; write it flatter") from None
 
 
+def dump_written(values: Mapping[str, Any], **form: Any) -> str:
+    """Return values as YAML that every version of it reads alike; `form` as PyYAML's dump takes."""
+    return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, **form))
+
+
 def _kind_of(value: str) -> str:
     """Return which kind of value a plain scalar is."""
     if value in _NULL:
@@ -97,11 +123,13 @@ def _kind_of(value: str) -> str:
         return "str"
     if _WHOLE.fullmatch(value):
         return "int"
-    if _DECIMAL.fullmatch(value) or value in _NOT_FINITE:
+    if value in _NOT_FINITE:
         return "float"
     if value == "<<":
         return "merge"
     elder = _ELEVEN.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
+    if _DECIMAL.fullmatch(value):
+        return "float" if elder == f"{_TAG}float" else _UNSURE
     # `=` is text to everyone; the elder version had plans for it.
     sure = elder in (f"{_TAG}str", f"{_TAG}value") and not _OCTAL.fullmatch(value)
     return "str" if sure else _UNSURE
@@ -171,7 +199,8 @@ class _JsonNodes:
             pairs = list(zip(inner[::2], inner[1::2], strict=True))
             return yaml.MappingNode(f"{_TAG}map", pairs, mark, mark)
         value = {"Infinity": ".inf", "-Infinity": "-.inf", "NaN": ".nan"}.get(token, token)
-        return yaml.ScalarNode(_TAG + _kind_of(value), value, mark, mark)
+        kind = "float" if _DECIMAL.fullmatch(value) else _kind_of(value)
+        return yaml.ScalarNode(_TAG + kind, value, mark, mark)
 
     def _until(self, end: str) -> Iterator[yaml.Node]:
         while True:
@@ -225,7 +254,7 @@ class _Builder:
             if kind in (_UNSURE, "merge"):
                 return Unsure(text)
             # A tag may be written out, on a value that is of another kind.
-            if kind == "str" or kind == _kind_of(text):
+            if kind in ("str", _kind_of(text)) or (kind == "float" and _DECIMAL.fullmatch(text)):
                 return _scalar(kind, text)
         tag = node.tag if len(node.tag) < 60 else "that is there"
         raise self._error(node, path, f"has the tag {tag}, which recipes do not know; remove it")
