@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,7 @@ def test_an_answer_that_shows_nothing_is_shown_as_such(
         ("", "0 characters (no text)"),
     ):
         monkeypatch.setattr(serving, "ask", lambda *_, text=text, **__: text)
+        monkeypatch.setattr(serving, "llama_cpp", lambda *_: nullcontext())
         result = cli.invoke(app, ["serve", str(served), "--port", "0", "--check", "--quiet"])
         assert result.stdout == f"llama.cpp answered one question with {shown}\n"
 
