@@ -14,6 +14,7 @@ from typing import Any
 from blake3 import blake3
 
 from potstill.collect.prompt_messages import messages_of, tools_of, user_message
+from potstill.collect.small_files import way_out
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, Row, read_rows, source_name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import (
@@ -156,7 +157,7 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
     """
     notes: list[str] = []
     pool = _distinct(config.source, read(config.source, config), notes)
-    held_out_source = config.held_out
+    held_out_source, distinct = config.held_out, len(pool)
     if held_out_source is None and config.source == STARTER:
         held_out_source = STARTER_HELD_OUT
     if held_out_source is None:
@@ -179,8 +180,8 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
         raise PotstillError(
             f"the prompt source {config.source} leaves no prompt to train on, after "
             f"{len(held_out)} held out, {found.dropped_from_training} dropped as near-duplicates "
-            f"of those and {len(validation)} for validation; give more prompts, or lower "
-            "prompts.held_out_count or prompts.validation_count"
+            f"of those and {len(validation)} for validation; "
+            + way_out(distinct, own_held_out=held_out_source is not None)
         )
     train = _ordered(train, f"train:{seed}")[: config.limit]
     train, again = _without_overlap(train, held_out)
