@@ -62,8 +62,8 @@ def _say_in_older_words(model: Any) -> None:
     """Have the converter find what transformers 5 keeps in `rope_parameters` where it looks."""
     load = model.load_hparams
 
-    def loaded(*arguments: Any) -> Any:
-        facts = load(*arguments)
+    def loaded(*arguments: Any, **named: Any) -> Any:
+        facts = load(*arguments, **named)
         rotated = (facts.get("rope_parameters") or {}).get("partial_rotary_factor")
         if rotated is not None:
             facts.setdefault("rotary_pct", rotated)
