@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -24,6 +25,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 _TESTS = Path(__file__).parent
 _NANO = Path(__file__).parent / "nano"
 sys.path += [str(_TESTS), str(_NANO), str(_TESTS / "losses"), str(_TESTS / "shrink")]
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of every later search for garbage, each of which would walk it."""
+    gc.collect()
+    gc.freeze()
 
 
 def _digest() -> str:

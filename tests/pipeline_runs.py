@@ -39,7 +39,7 @@ def recipe_values(teacher: Path | str, source: Path | str, **sections: Any) -> d
             "held_out_count": 12,
             "validation_count": 6,
         },
-        "collect": {"max_tokens": 24, "slots": 8, "wave": 3},
+        "collect": {"max_tokens": 24, "slots": 24, "wave": 1},
         "shrink": {"drop_layers": 1, "candidates": 2, "calibration_tokens": 1500},
         "train": {
             "learning_rate": 3e-4,

@@ -13,11 +13,12 @@ import pytest
 import pipeline_runs
 from fault_server import FaultServer
 from pipeline_runs import PLACES, THINGS
+from potstill import pipeline
 from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.models.load import load
+from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.stages.estimates import server_estimates
 from reading_server import ReadingServer
 from scoring_server import COUNT, ScoringServer
 from served_runs import loss_by_hand, opened
@@ -26,6 +27,12 @@ from served_runs import loss_by_hand, opened
 @pytest.fixture
 def calls(tmp_path: Path) -> Path:
     return pipeline_runs.write_calls(tmp_path / "calls.jsonl")
+
+
+def asked(values: Any, root: Path) -> Any:
+    """Return what a dry run says is left to ask."""
+    recipe = Recipe.model_validate(values)
+    return pipeline.dry_run(recipe, root, progress=Silent()).asked
 
 
 def values_for(url: str, student: Path, calls: Path, **train: Any) -> dict[str, Any]:
@@ -105,7 +112,7 @@ def test_it_goes_on_where_the_budget_ended_it(
                 pipeline_runs.run(values, tmp_path / "run", until="train")
             charged = sum(len(body["prompt"]) + 1 for body in server.bodies)
             assert 0 < len(server.bodies) < 60 and charged <= 900
-        (estimate,) = server_estimates(Recipe.model_validate(values), tmp_path / "run")
+        (estimate,) = asked(values, tmp_path / "run")
         assert estimate[1].prompts == 60 - len(server.bodies)
         values["teacher"]["endpoint"]["budget_tokens"] = 10**6
         run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
@@ -169,7 +176,7 @@ def test_a_servers_own_answers_without_numbers_are_read_afterwards(
         values["collect"] |= {"calls": None, "max_tokens": 24}
         values["evaluate"]["greedy"] = False
         pipeline_runs.run(values, tmp_path / "run", until="collect")
-        estimated = dict(server_estimates(Recipe.model_validate(values), tmp_path / "run"))
+        estimated = dict(asked(values, tmp_path / "run"))
         assert estimated["answers to read"].prompts == 60  # the first look is none of them
         run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
         read = [body for body in server.bodies if "prompt" in body]
@@ -247,11 +254,11 @@ def test_the_terms_of_the_server_that_reads_are_asked_for_too(
 def test_a_dry_run_says_what_would_be_read(nano_llama: Path, calls: Path, tmp_path: Path) -> None:
     with FaultServer() as server:
         values = values_for(server.url, nano_llama, calls)
-        ((label, read),) = server_estimates(Recipe.model_validate(values), tmp_path / "run")
+        ((label, read),) = asked(values, tmp_path / "run")
         assert (label, read.prompts, read.most_response_tokens) == ("answers to read", 60, 60)
         assert read.prompt_tokens > 60 * 10 and read.money is not None and read.money > 0
         own = values | {"collect": values["collect"] | {"calls": None, "max_tokens": 24}}
         own["prompts"] = values["prompts"] | {"source": "starter"}
-        found = dict(server_estimates(Recipe.model_validate(own), tmp_path / "run"))
+        found = dict(asked(own, tmp_path / "run"))
         assert found["responses"].responses == 66 and found["answers to read"].prompts == 60
         assert server.requests == 0

@@ -16,7 +16,8 @@ from potstill import durable
 from potstill.durable import temporary_name
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir, is_run_directory, read_metrics, read_recipe, recipe_digest
+from potstill.run_recipe import is_run_directory, read_recipe, recipe_digest
+from potstill.rundir import RunDir, read_metrics
 
 
 def recipe(**changes: object) -> Recipe:
@@ -46,16 +47,100 @@ def test_the_same_recipe_goes_on_and_opening_writes_nothing(tmp_path: Path) -> N
 
 def test_another_recipe_is_refused_and_each_difference_named(tmp_path: Path) -> None:
     root = tmp_path / "run"
-    RunDir.open(root, recipe(train={"learning_rate": 1e-4}, seed=1)).close()
+    with RunDir.open(root, recipe(train={"learning_rate": 1e-4}, seed=1)) as run:
+        run.write_text("exchanges/journal", "an answer")
     with pytest.raises(PotstillError) as caught:
-        RunDir.open(root, recipe(train={"learning_rate": 3e-4}, shrink={"blocks": [1, 2]}, seed=1))
+        RunDir.open(root, recipe(train={"learning_rate": 3e-4}, prompts={"limit": 7}, seed=1))
     message = str(caught.value)
     assert "made by another recipe" in message
     assert "train.learning_rate is 0.0001 there and 0.0003 in this recipe" in message
-    assert "shrink.blocks is null there and [1, 2] in this recipe" in message
+    assert "prompts.limit is null there and 7 in this recipe" in message
     assert "seed" not in message
     assert "--out" in message and "--fresh" in message
     RunDir.open(root, recipe(seed=1, train={"learning_rate": 1e-4})).close()
+
+
+def test_a_run_that_holds_nothing_takes_a_corrected_recipe(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    with RunDir.open(root, recipe(seed=1)) as run:
+        run.finish("prompts", {"prompts": []})
+    with RunDir.open(root, recipe(seed=2)) as run:
+        assert "holds no answers yet" in run.changed and "seed is 1 there and 2" in run.changed
+        assert run.done("prompts") is None and read_recipe(root).seed == 2
+
+
+STAGES = ("collect", "curate", "shrink", "train", "evaluate")
+LEFT = ("untrained", "checkpoints", "student", "metrics.jsonl", "evaluation.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept_stages", "kept_files"),
+    [
+        ({"curate": {"refusals": "drop"}}, STAGES[:1], ()),
+        ({"student": {"model": "other"}}, STAGES[:1], ()),
+        ({"train": {"cross_entropy": 0.5}}, STAGES[:1], ()),
+        ({"shrink": {"drop_layers": 2}}, STAGES[:2], ()),
+        ({"train": {"learning_rate": 3e-4}}, STAGES[:3], LEFT[:1]),
+        ({"evaluate": {"cross_entropy_baseline": True}}, STAGES[:3], (*LEFT[:2], LEFT[3])),
+        ({"evaluate": {"sample_pairs": 9}}, STAGES[:4], LEFT[:4]),
+        ({"evaluate": {"greedy": False}}, (), ()),
+        ({"cost": {"machine_hour": 3.0}}, STAGES, LEFT[:4]),
+        ({"name": "another"}, STAGES, LEFT[:4]),
+    ],
+)
+def test_a_changed_field_undoes_its_own_stage_and_what_follows(
+    tmp_path: Path, changes: dict[str, object], kept_stages: tuple[str, ...], kept_files: tuple
+) -> None:
+    root = tmp_path / "run"
+    with RunDir.open(root, recipe()) as run:
+        run.write_text("exchanges/journal", "an answer")
+        for stage in STAGES:
+            run.finish(stage, {})
+        for name in LEFT:
+            run.write_text(f"{name}/x" if "." not in name else name, "{}")
+    with RunDir.open(root, recipe(**changes)) as run:
+        field = next(iter(changes))
+        assert field in run.changed
+        assert tuple(s for s in STAGES if run.done(s) is not None) == kept_stages
+        assert {n for n in LEFT if (root / n).exists()} == set(kept_files)
+        assert (root / "exchanges/journal").exists()
+    with RunDir.open(root, recipe(**changes)) as run:
+        assert run.changed == ""
+
+
+def test_a_finished_run_is_changed_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    with RunDir.open(root, recipe()) as run:
+        run.finish("train", {})
+        run.write_text("student/config.json", "{}")
+        run.write_text("manifest.json", "{}")
+    with pytest.raises(PotstillError, match=r"is finished.*--redo to do train and what follows"):
+        RunDir.open(root, recipe(train={"epochs": 2}))
+    assert (root / "student").exists()
+    with RunDir.open(root, recipe(train={"epochs": 2}), redo=True) as run:
+        assert run.done("train") is None and not run.manifest_path.exists()
+        assert not (root / "student").exists()
+
+
+@pytest.mark.parametrize("name", ["teacher", "precision", "conversation", "prompts", "files"])
+@pytest.mark.parametrize("content", ["", '{"identity": ', "[1]", "\x00\x00", "null"])
+def test_a_damaged_record_of_what_a_run_began_with_is_named(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    with RunDir.open(tmp_path / "run", recipe()) as run:
+        run.finish(name, {"identity": "x"})
+        (run.root / "state" / f"{name}.json").write_text(content)
+        with pytest.raises(PotstillError, match=f"{name}.json is damaged.*--fresh"):
+            run.done(name)
+
+
+def test_a_damaged_record_of_a_stage_counts_as_none_and_is_known(tmp_path: Path) -> None:
+    with RunDir.open(tmp_path / "run", recipe()) as run:
+        run.finish("collect", {})
+        run.finish("train", {})
+        (run.root / "state" / "train.json").write_bytes(b"\xff{")
+        assert run.done("train") is None and run.done("collect") == {}
+        assert run.damaged_records() == ["train"]
 
 
 def test_a_recipe_of_an_older_version_means_the_defaults(tmp_path: Path) -> None:
@@ -66,6 +151,7 @@ def test_a_recipe_of_an_older_version_means_the_defaults(tmp_path: Path) -> None
     path.write_text("".join(x for x in lines if "clip_norm" not in x), encoding="utf-8")
     RunDir.open(root, recipe()).close()
     path.write_text("".join([*lines, "gone: 1\n"]), encoding="utf-8")
+    (root / "exchanges").mkdir()
     with pytest.raises(PotstillError, match="gone is 1 there and not set in this recipe"):
         RunDir.open(root, recipe())
     with pytest.raises(PotstillError, match=r"does not fit this version of potstill \(gone\)"):
@@ -117,6 +203,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         RunDir.open(root, recipe())
     held.close()
     RunDir.open(root, recipe()).close()
+    (root / "exchanges").mkdir()
     with pytest.raises(PotstillError, match="another recipe"):
         RunDir.open(root, recipe(seed=9))
     RunDir.open(root, recipe()).close()  # a refusal does not keep the lock

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from potstill.collect.calls.exchanges import require_terms
-from potstill.collect.calls.reading import Log, read_calls
+from potstill.collect.calls import require_terms
+from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
 from potstill.errors import PotstillError
@@ -23,6 +23,7 @@ from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
+from potstill.logs.reading import Log, read_calls
 from potstill.models.conversation import Conversation
 from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.head import Head
@@ -42,6 +43,9 @@ from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.text.reasoning import answer_of
 from potstill.work.corpus import Text, tokenised
 from potstill.work.spoken import spoken_since
+
+# The record of what was found before the first question.
+CHECKED = "checked"
 
 
 class Job:
@@ -232,6 +236,15 @@ class Job:
             return set()
         return self.store.target_ids(self.scorer_identity, spec)
 
+    def require_checked(self, field: str, identity: str) -> None:
+        """Raise PotstillError where a model is no longer the one that was checked at the start."""
+        known = (self.run.done(CHECKED) or {}).get("models", {}).get(field, identity)
+        if known != identity:
+            raise PotstillError(
+                f"{field} has changed since this run began (its weights, config or tokenizer); "
+                "bring it back, or start over with --fresh"
+            )
+
     def learnt_whole(self, row: Exchange) -> bool:
         """Tell whether nothing of an answer is left out (reasoning) of what is learnt."""
         if row.reasoning:
@@ -289,7 +302,27 @@ class Job:
         rows = [r for r in self.store.read(split) if r.exchange_id not in dropped]  # type: ignore[arg-type]
         if greedy is not None:
             rows = [r for r in rows if (r.sampling["temperature"] == 0) == greedy]
+        if split == "held_out" and not self.recipe.collect.answers_given:
+            rows = [r for r in rows if self._measured_on(r)]
         return rows
+
+    def _measured_on(self, row: Exchange) -> bool:
+        """Tell whether a held-out answer is one that the recipe asks for as it is now.
+
+        Answers that it asked for before it was changed stay in the store.
+        """
+        evaluate, stated = self.recipe.evaluate, self.recipe.teacher
+        if row.sampling.get("max_tokens", evaluate.max_tokens) != evaluate.max_tokens:
+            return False
+        all_count = stated.endpoint is not None and self.recipe.task is not None
+        if evaluate.fidelity_prompts is None or (all_count and row.sampling["temperature"] == 0):
+            return True
+        return row.prompt_id in self._fidelity_prompts
+
+    @cached_property
+    def _fidelity_prompts(self) -> frozenset[str]:
+        held_out = PromptPlan.from_record(self.run.done("prompts") or {}).held_out
+        return frozenset(p.prompt_id for p in held_out[: self.recipe.evaluate.fidelity_prompts])
 
     def texts(self, rows: Sequence[Exchange], student: LoadedModel) -> list[Text]:
         """Return exchanges in the student's ids.

@@ -18,7 +18,7 @@ from potstill.job import Job
 from potstill.lineage import manifest
 from potstill.report.page import render
 from potstill.run_costs import cost_of
-from potstill.rundir import recipe_digest
+from potstill.run_recipe import recipe_digest
 from potstill.shrink.cut import Cut
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")

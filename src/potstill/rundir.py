@@ -9,15 +9,10 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import yaml
-from blake3 import blake3
-from pydantic import ValidationError
 
 from potstill.durable import (
     drop_half_line,
@@ -28,37 +23,50 @@ from potstill.durable import (
 )
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
+from potstill.recipe.stages import (
+    COLLECT,
+    ORDER,
+    REPORT,
+    SHRINK,
+    TRAIN,
+    Change,
+    first_stage,
+    from_stage,
+)
+from potstill.run_recipe import (
+    MANIFEST_FILE,
+    RECIPE_FILE,
+    STATE,
+    changes,
+    holds_nothing,
+    is_run_directory,
+    kept_by,
+    recipe_text,
+    refuse_changes,
+)
 
 try:
     import fcntl
 except ImportError:  # Windows: two processes in one run directory are not noticed there.
     fcntl = None  # type: ignore[assignment]
 
-RECIPE_FILE = "recipe.yaml"
-MANIFEST_FILE = "manifest.json"
-# How a server is asked decides nothing about its answers: a run goes on with another budget.
-_MAY_CHANGE = frozenset(
-    f"teacher.endpoint.{name}"
-    for name in (
-        "url",
-        "key_env",
-        "max_in_flight",
-        "timeout_s",
-        "tries",
-        "price_in",
-        "price_out",
-        "budget",
-        "budget_tokens",
-    )
-)
-# Only a file that starts like this makes a directory one that --fresh may empty.
-_HEADER = "# The resolved recipe of this potstill run directory. Do not edit.\n"
-_STATE = "state"
+# What a stage leaves beside its record, and what goes when it is done again.
+_LEFT_BEHIND = {
+    SHRINK: ("untrained", "vocabulary.safetensors"),
+    TRAIN: (
+        "checkpoints",
+        "checkpoints-cross-entropy",
+        "cross_entropy",
+        "student",
+        "metrics.jsonl",
+    ),
+    REPORT: ("evaluation.json", "report.html"),
+}
 
 
 def readings_path(root: Path) -> Path:
     """Return the file of what a run's server was given to read."""
-    return root / _STATE / "readings.jsonl"
+    return root / STATE / "readings.jsonl"
 
 
 class RunDir:
@@ -67,16 +75,20 @@ class RunDir:
     def __init__(self, root: Path, recipe: Recipe, lock: int | None) -> None:
         self.root = root
         self.recipe = recipe
+        self.changed = ""
         self._lock = lock
         self._metrics_checked = False
 
     @classmethod
-    def open(cls, root: Path, recipe: Recipe, *, fresh: bool = False) -> RunDir:
-        """Create a run directory, or go on in the one that the same recipe made.
+    def open(cls, root: Path, recipe: Recipe, *, fresh: bool = False, redo: bool = False) -> RunDir:
+        """Create a run directory, or go on in it.
 
-        `fresh` empties it first, if it is a run directory. Raises `PotstillError` where another
-        process holds it, where it holds something else, and where another recipe made it: then
-        each differing key is named with both values.
+        Where its recipe has changed, the stages that a changed field decides about are done again,
+        from what the stages before them left, and `changed` says so. `fresh` empties it first, if
+        it is a run directory; `redo` lets a finished run be changed too. Raises `PotstillError`
+        where another process holds it, where it holds something else, where it is finished, and
+        where it holds answers that the changed recipe would not have asked for: then each
+        differing key is named with both values.
         """
         root = Path(root)
         if root.exists() and not root.is_dir():
@@ -91,14 +103,71 @@ class RunDir:
             _refuse_foreign(root)
             if fresh:
                 _empty(root)
+            run = cls(root, recipe, lock)
             if (root / RECIPE_FILE).exists():
-                _refuse_other_recipe(root, recipe)
+                run._take_over(changes(root, recipe), redo=redo)
             else:
-                write_bytes(root / RECIPE_FILE, _recipe_text(recipe).encode())
+                write_bytes(root / RECIPE_FILE, recipe_text(recipe).encode())
         except BaseException:
             _unlock(lock)
             raise
-        return cls(root, recipe, lock)
+        return run
+
+    def _take_over(self, found: list[Change], *, redo: bool) -> None:
+        """Go on under a changed recipe; say in `changed` what is done again for its sake."""
+        if not found:
+            return
+        stage = first_stage(found)
+        refuse_changes(self.root, found, redo=redo)
+        named = "; ".join(map(str, found))
+        if stage == COLLECT and holds_nothing(self.root):
+            self.changed = (
+                f"{self.root} holds no answers yet, and takes the changed recipe: {named}"
+            )
+            self.begin_again()
+        else:
+            again = self.forget(stage, keep=kept_by(found))
+            done = f"; {' and '.join(again)} is done again" if again else ""
+            self.changed = f"{self.root} goes on with a changed recipe: {named}{done}"
+        write_bytes(self.root / RECIPE_FILE, recipe_text(self.recipe).encode())
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether no answer is stored, so that another recipe loses nothing."""
+        return holds_nothing(self.root)
+
+    def begin_again(self) -> None:
+        """Forget every record of a run that holds nothing."""
+        with write_errors(self.root):
+            shutil.rmtree(self.root / STATE, ignore_errors=True)
+
+    def begin_like(self, other: Path) -> None:
+        """Take over what another run directory says that it was begun with, if it is one.
+
+        Nothing where the other would begin anew, since it holds no answers and another recipe.
+        """
+        if not is_run_directory(other) or (changes(other, self.recipe) and holds_nothing(other)):
+            return
+        for path in sorted((other / STATE).glob("*.json")):
+            if path.stem not in ORDER:
+                write_bytes(self._state(path.stem), path.read_bytes())
+
+    def forget(self, stage: str, *, keep: Sequence[str] = ()) -> list[str]:
+        """Have a stage and those after it done again; return which of them had been done.
+
+        What the stages before it left stays, and so do the files `keep`. Records go first, so that
+        a kill in between leaves a run that knows of nothing done.
+        """
+        again = from_stage(stage)
+        done = [name for name in again if self._state(name).exists()]
+        with write_errors(self.root):
+            self.manifest_path.unlink(missing_ok=True)
+            for name in reversed(again):
+                self._state(name).unlink(missing_ok=True)
+            for left in (left for name in again for left in _LEFT_BEHIND.get(name, ())):
+                if left not in keep:
+                    _remove(self.root / left)
+        return done
 
     @property
     def student(self) -> Path:
@@ -131,16 +200,46 @@ class RunDir:
         return self.root / MANIFEST_FILE
 
     def done(self, stage: str) -> dict[str, Any] | None:
-        """Return what `finish` recorded for a stage, or None where it has not finished."""
+        """Return what `finish` recorded for a stage, or None where it has not finished.
+
+        A damaged record of a stage counts as none: it is done again from its own files. The other
+        records say what the run was begun with, which nothing else knows: raises `PotstillError`
+        where one is damaged.
+        """
+        try:
+            return self._record(stage)
+        except ValueError as error:
+            if stage in ORDER:
+                return None
+            raise PotstillError(
+                f"{self._state(stage)} is damaged, and only it says what this run was begun with; "
+                "bring it back from a copy, or start over with --fresh"
+            ) from error
+
+    def damaged_records(self) -> list[str]:
+        """Return the stages whose record is there and cannot be read, so that they run again."""
+        found = []
+        for stage in ORDER:
+            try:
+                self._record(stage)
+            except ValueError:
+                found.append(stage)
+        return found
+
+    def _record(self, stage: str) -> dict[str, Any] | None:
+        """Return a record, None where there is none; raises ValueError where it is damaged."""
         path = self._state(stage)
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (ValueError, UnicodeDecodeError):
-            # Not ours any more (writes are atomic); the stage resumes from its own files.
-            return None
-        return result if isinstance(result, dict) else None
+        except OSError as error:
+            raise PotstillError(
+                f"{path} cannot be read ({error.strerror}); see to its permissions"
+            ) from error
+        if not isinstance(result, dict):
+            raise ValueError("a record is one JSON object")
+        return result
 
     @property
     def readings_path(self) -> Path:
@@ -153,11 +252,11 @@ class RunDir:
 
         Not named as a stage's record is: it is none.
         """
-        return self.root / _STATE / "judge-scores.jsonl"
+        return self.root / STATE / "judge-scores.jsonl"
 
     def finish(self, stage: str, result: Mapping[str, Any]) -> None:
         """Record that a stage has finished, durable on return."""
-        self.write_json(f"{_STATE}/{stage}.json", dict(result))
+        self.write_json(f"{STATE}/{stage}.json", dict(result))
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record to metrics.jsonl; numbers that are not finite become null."""
@@ -210,33 +309,7 @@ class RunDir:
         self.close()
 
     def _state(self, stage: str) -> Path:
-        return self.root / _STATE / f"{stage}.json"
-
-
-def is_run_directory(root: Path) -> bool:
-    """Tell whether potstill made this directory."""
-    try:
-        with (root / RECIPE_FILE).open(encoding="utf-8") as file:
-            return file.read(len(_HEADER)) == _HEADER
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def read_recipe(root: Path) -> Recipe:
-    """Return the recipe of a run directory, for reading it without holding it.
-
-    Raises `PotstillError` where it is no run directory or its recipe cannot be read.
-    """
-    if not is_run_directory(root):
-        raise PotstillError(f"{root} is not a run directory of potstill; check the path")
-    try:
-        return Recipe.model_validate(_stored_recipe(root))
-    except ValidationError as error:
-        keys = ", ".join(".".join(map(str, e["loc"])) or "recipe" for e in error.errors())
-        raise PotstillError(
-            f"the recipe in {root} does not fit this version of potstill ({keys}); use the "
-            "version that made the run, or --fresh to start over"
-        ) from error
+        return self.root / STATE / f"{stage}.json"
 
 
 def read_metrics(root: Path) -> list[dict[str, Any]]:
@@ -249,28 +322,6 @@ def read_metrics(root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.split(b"\n") if line.strip()]
 
 
-def recipe_digest(recipe: Recipe) -> str:
-    """Return `blake3:` and 32 digits over all values of a recipe, defaults included."""
-    text = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    return f"blake3:{blake3(text.encode()).hexdigest(length=16)}"
-
-
-def _recipe_text(recipe: Recipe) -> str:
-    values = recipe.model_dump(mode="json")
-    return _HEADER + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
-
-
-def _stored_recipe(root: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load((root / RECIPE_FILE).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PotstillError(
-            f"{root / RECIPE_FILE} cannot be read as YAML; use --fresh to start over, or another "
-            "directory with --out"
-        ) from error
-    return values if isinstance(values, dict) else {}
-
-
 def _refuse_foreign(root: Path) -> None:
     """Refuse a directory that holds something other than a run."""
     if any(root.iterdir()) and not is_run_directory(root):
@@ -280,40 +331,11 @@ def _refuse_foreign(root: Path) -> None:
         )
 
 
-def _refuse_other_recipe(root: Path, recipe: Recipe) -> None:
-    stored = _stored_recipe(root)
-    # A recipe of an older version lacks newer keys: their defaults are what it meant.
-    with suppress(ValidationError):
-        stored = Recipe.model_validate(stored).model_dump(mode="json")
-    there, given = (
-        {key: value for key, value in _flat(values).items() if key not in _MAY_CHANGE}
-        for values in (stored, recipe.model_dump(mode="json"))
-    )
-    differing = [k for k in sorted({*there, *given}) if there.get(k) != given.get(k)]
-    if differing:
-        lines = "; ".join(
-            f"{key} is {_shown(there, key)} there and {_shown(given, key)} in this recipe"
-            for key in differing
-        )
-        raise PotstillError(
-            f"{root} was made by another recipe: {lines}. Choose another directory with --out, or "
-            "--fresh to start over in this one"
-        )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values under dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    return json.dumps(values[key], ensure_ascii=False) if key in values else "not set"
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _empty(root: Path) -> None:
@@ -321,13 +343,10 @@ def _empty(root: Path) -> None:
 
     So a kill in between leaves a run directory that knows of nothing done.
     """
-    order = {MANIFEST_FILE: 0, _STATE: 1, RECIPE_FILE: 3}
+    order = {MANIFEST_FILE: 0, STATE: 1, RECIPE_FILE: 3}
     with write_errors(root):
         for path in sorted(root.iterdir(), key=lambda p: (order.get(p.name, 2), p.name)):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            _remove(path)
         fsync_folder(root)
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, prompt_id_of
-from potstill.exchanges.overlap import overlap, prompt_text, words_of
+from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.recipe import PromptsConfig
+from potstill.text.words import words_of
 
 
 def user(text: str) -> dict[str, str]:
@@ -51,9 +52,18 @@ def source(tmp_path):
 # Messages
 
 
-def test_text_becomes_one_user_message(source):
-    path = source({"prompt": " hello \n"}, {"prompt": None})
-    assert messages_read(path, config()) == [(user("hello"),), (user(""),)]
+def test_text_becomes_one_user_message_as_it_stands(source):
+    texts = [" hello \n", "hello", "\thello\r\n", "\u3000hello\u00a0"]
+    path = source(*({"prompt": text} for text in texts), {"prompt": None})
+    assert messages_read(path, config()) == [(user(text),) for text in [*texts, ""]]
+    chats = [[{"role": "system", "content": " a\n"}, user(text)] for text in texts]
+    path = source(*({"prompt": chat} for chat in chats))
+    assert messages_read(path, config()) == [tuple(chat) for chat in chats]
+
+
+def test_ids_of_prompts_do_not_change_where_nothing_is_around_them(source):
+    ((asked,),) = messages_read(source({"prompt": "hello"}), config())
+    assert prompt_id_of((asked,)) == "913943507625143fb0fa58ffc8ac9ab1"
 
 
 def test_messages_are_kept_and_final_answers_cut_off(source):
@@ -80,7 +90,9 @@ def test_template_over_columns(source):
     path = source({"body": "Long {text}", "n": 2}, {"body": None, "n": 3})
     read = messages_read(path, config(template="Summarise in {n} words {{so}}: {body}"))
     assert read[0] == (user("Summarise in 2 words {so}: Long {text}"),)
-    assert read[1] == (user("Summarise in 3 words {so}:"),)
+    assert read[1] == (user("Summarise in 3 words {so}: "),)
+    around = messages_read(source({"body": " a\n"}), config(template="\n{body}\n"))
+    assert around == [(user(" a\n"),)]
 
 
 def test_another_column(source):
@@ -92,11 +104,15 @@ def test_another_column(source):
     [
         ({"q": "secret", "a": 1}, {}, "line 1, has no column prompt; the columns there are: a, q"),
         ({"q": "x"}, {"template": "{body}"}, "has no column body; the columns there are: q"),
-        ({"prompt": 5}, {}, "line 1: the column prompt holds int"),
-        ({"prompt": [{"role": "user"}]}, {}, "has a message without a role"),
-        ({"prompt": [{"role": "bot", "content": "secret"}]}, {}, "has a message without a role"),
-        ({"prompt": [{"role": "system", "content": "secret"}]}, {}, "do not end with one of the"),
-        ({"prompt": "secret \ud800"}, {}, "line 1, holds half a surrogate pair"),
+        ({"prompt": 5}, {}, "line 1: prompt holds int, where text"),
+        ({"prompt": [{"role": "user"}]}, {}, "line 1: prompt[0].content is missing"),
+        ({"prompt": [{"role": "bot", "content": "secret"}]}, {}, "line 1: prompt[0].role is bot,"),
+        (
+            {"prompt": [{"role": "system", "content": "secret"}]},
+            {},
+            "line 1: prompt does not end with",
+        ),
+        ({"prompt": "secret \ud800"}, {}, "line 1: prompt holds half a surrogate"),
         ({"q": "x"}, {"template": "no column"}, "names no column"),
         ({"q": "x"}, {"template": "{q"}, "prompts.template cannot be read"),
         ({"q": "x"}, {"template": "{q.__class__}"}, "plain column names"),
@@ -148,6 +164,28 @@ def test_prompts_may_hold_calls_and_end_with_a_tools_result(source):
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"source": "gone.jsonl"}, "prompts.source"),
+        ({"source": ("p.jsonl", "gone.jsonl")}, "prompts.source"),
+        ({"held_out": "gone.jsonl"}, "prompts.held_out"),
+        ({"held_out": ("h.jsonl", "gone.jsonl")}, "prompts.held_out"),
+        ({}, "curate.decontaminate.sources"),
+    ],
+)
+def test_a_missing_file_names_the_setting_that_names_it(settings, field):
+    with pytest.raises(PotstillError, match=f"gone.jsonl does not exist; check {field}$"):
+        read_prompts("gone.jsonl", PromptsConfig(**settings))
+
+
+@pytest.mark.parametrize("given", ["", [], ["p.jsonl", ""]])
+@pytest.mark.parametrize("field", ["source", "held_out"])
+def test_a_blank_source_is_refused(field, given):
+    with pytest.raises(ValueError, match="name at least one source, and none that is blank"):
+        PromptsConfig(**{field: given})
+
+
 def test_a_column_called_tools_may_be_what_is_asked(source):
     path = source({"tools": "a hammer"})
     assert messages_read(path, config(column="tools")) == [(user("a hammer"),)]
@@ -157,11 +195,11 @@ def test_a_column_called_tools_may_be_what_is_asked(source):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": [user("a"), RESULT]}, "hold a tool's result that follows no call"),
+        ({"prompt": [user("a"), RESULT]}, "holds a tool's result that follows no call"),
         ({"prompt": [user("a"), CALLING, {**RESULT, "tool_call_id": "z"}]}, "follows no call"),
         (
             {"prompt": [{"role": "assistant", "tool_calls": [{"type": "custom"}]}]},
-            "line 1: the column prompt has a kind of tool that is no function",
+            "line 1: prompt[0] has a kind of tool that is no function",
         ),
         (
             {
@@ -175,7 +213,10 @@ def test_a_column_called_tools_may_be_what_is_asked(source):
         ),
         ({"prompt": [user("a")], "tools": "secret"}, "line 1: the column tools holds tools that"),
         ({"prompt": [user("a")], "tools": [{"type": "web_search"}]}, "a kind of tool that is no"),
-        ({"prompt": [user("a"), CALLING, {"role": "tool", "content": 7}]}, "has a message without"),
+        (
+            {"prompt": [user("a"), CALLING, {"role": "tool", "content": 7}]},
+            "prompt[2].content holds int",
+        ),
         ({"prompt": [user("a"), CALLING, {**RESULT, "content": "\ud800"}]}, "half a surrogate"),
     ],
 )
@@ -293,6 +334,17 @@ def test_blank_and_repeated_prompts_are_left_out_and_told():
     assert len(plan.prompts) == len(WORDS)
     assert "2 blank prompts of file:p.jsonl were left out" in plan.notes
     assert "2 repeated prompts of file:p.jsonl were left out" in plan.notes
+
+
+def test_of_prompts_that_differ_in_white_space_around_them_the_first_stands():
+    first = f" {WORDS[0]}\n"
+    plan = plan_prompts(
+        config(), seed=0, read=made([first, *WORDS, f"{WORDS[0]}\t", WORDS[1] + " "])
+    )
+    texts = [p.messages[0]["content"] for p in plan.prompts]
+    assert sorted(texts) == sorted([first, *WORDS[1:]])
+    assert "3 repeated prompts of file:p.jsonl were left out" in plan.notes
+    assert all(p.prompt_id == prompt_id_of(p.messages) for p in plan.prompts)
 
 
 def test_too_few_prompts_are_refused_with_numbers():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from potstill.collect.prompts import Known, plan_prompts, read_prompts
@@ -68,6 +70,10 @@ def test_an_unlabelled_repetition_contradicts_nothing_but_a_wrong_label_still_do
         ([{"body": "secret", "s": 1}], "has no column g; the columns there are: body, s. Set task"),
         ([{"g": "yes", "s": 1}], "has no column body"),
         (
+            [{"body": "a", "g": "yes", "s": 1}, {"body": "a\n", "g": "no", "s": 1}],
+            "rows.jsonl, line 2, repeats an earlier prompt with another gold answer",
+        ),
+        (
             [{"body": "a", "g": "yes", "s": 1}, {"body": "b", "g": "maybe", "s": 1}],
             "rows.jsonl, line 2, has the gold label maybe, which task.labels does not allow",
         ),
@@ -82,6 +88,54 @@ def test_rows_that_do_not_fit_are_refused(source, rows, message):
         read_known(source(*rows), PROMPTS, TASK)
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+ORDERS = [{"item": "a", "size": "b"}, {"item": "a", "count": 1}, {"item": "c", "to": {"x": [1]}}]
+JSON = TaskConfig(kind="json", gold="g")
+
+
+def golds(known):
+    return [json.loads(one.gold) for one in known.values()]
+
+
+@pytest.mark.parametrize("rows", [ORDERS, ORDERS[:2], ORDERS[1:]])
+def test_right_answers_in_typed_columns_are_as_they_were_written(tmp_path, rows):
+    path = str(tmp_path / "rows.parquet")
+    table = [{"body": f"number {n}", "g": row} for n, row in enumerate(rows)]
+    pq.write_table(pa.Table.from_pylist(table), path)
+    found = read_known(path, PROMPTS, JSON)
+    assert golds(found) == rows
+    assert found.notes and found.notes[0].startswith(f"{len(rows)} right answers in g are objects")
+    texts = [{**row, "g": json.dumps({**row["g"], "why": None})} for row in table]
+    pq.write_table(pa.Table.from_pylist(texts), path)
+    found = read_known(path, PROMPTS, JSON)
+    assert golds(found) == [{**row, "why": None} for row in rows]
+    assert not found.notes
+
+
+def test_nulls_in_json_files_and_those_that_a_schema_asks_for_stay(source, tmp_path):
+    rows = [{"body": f"number {n}", "g": {"item": "a", "size": size}} for n, size in enumerate("b")]
+    rows.append({"body": "last", "g": {"item": "a", "size": None}})
+    assert golds(read_known(source(*rows), PROMPTS, JSON)) == [row["g"] for row in rows]
+    schema = {
+        "type": "object",
+        "required": ["item", "size"],
+        "properties": {"size": {"type": ["string", "null"]}},
+    }
+    path = str(tmp_path / "rows.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    task = JSON.model_copy(update={"json_schema": schema})
+    assert golds(read_known(path, PROMPTS, task)) == [row["g"] for row in rows]
+
+
+def test_right_answers_of_several_sources_are_read(tmp_path):
+    paths = []
+    for n in range(3):
+        path = tmp_path / f"{n}.json"
+        path.write_text(json.dumps([{"body": f"number {n}", "g": "yes", "s": n}]))
+        paths.append(str(path))
+    found = read_known(tuple(paths), PROMPTS, TASK)
+    assert [known.slice for known in found.values()] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(

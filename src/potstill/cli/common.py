@@ -45,6 +45,14 @@ Overrides = Annotated[
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Empty the run directory first instead of going on in it.")
 ]
+Redo = Annotated[
+    bool,
+    typer.Option(
+        "--redo",
+        help="Let a changed recipe change a finished run: what it decides about is done again, "
+        "with the answers that are stored.",
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress.")
 ]
@@ -97,7 +105,7 @@ def go_on(arguments: list[str]) -> str:
     """Return the sentence that says how to go on after a verb with these arguments."""
     if not arguments or arguments[0] not in _RESUMED:
         return "Nothing was lost."
-    again = [a for a in arguments if a != "--fresh"]
+    again = [a for a in arguments if a not in ("--fresh", "--redo")]
     return f"What is done is saved; go on with: potstill {shlex.join(again)}"
 
 
@@ -118,6 +126,7 @@ def distil(
     out: Path | None,
     *,
     fresh: bool,
+    redo: bool = False,
     until: str | None,
     quiet: bool,
 ) -> RunDir:
@@ -128,7 +137,7 @@ def distil(
 
     from potstill.pipeline import distill
 
-    return distill(recipe, out, fresh=fresh, until=until, progress=progress_for(quiet))
+    return distill(recipe, out, fresh=fresh, redo=redo, until=until, progress=progress_for(quiet))
 
 
 def _hush() -> None:

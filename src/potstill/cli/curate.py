@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from potstill.cli.common import Debug, Fresh, Out, Overrides, Quiet, RecipePath, distil, handled
+from potstill.cli.common import (
+    Debug,
+    Fresh,
+    Out,
+    Overrides,
+    Quiet,
+    RecipePath,
+    Redo,
+    distil,
+    handled,
+)
 
 
 @handled
@@ -11,11 +21,12 @@ def curate(
     out: Out = None,
     overrides: Overrides = None,
     fresh: Fresh = False,
+    redo: Redo = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Say which answers the student learns from: collect, then mark each as kept or dropped."""
-    run = distil(recipe, overrides, out, fresh=fresh, until="curate", quiet=quiet)
+    run = distil(recipe, overrides, out, fresh=fresh, redo=redo, until="curate", quiet=quiet)
 
     from potstill.cli.run_view import print_standing
 

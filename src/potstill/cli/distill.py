@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from potstill.cli.budget import Budget, DryRun, print_estimates, with_budget
-from potstill.cli.common import Debug, Fresh, Out, Overrides, Quiet, RecipePath, distil, handled
+from potstill.cli.common import (
+    Debug,
+    Fresh,
+    Out,
+    Overrides,
+    Quiet,
+    RecipePath,
+    Redo,
+    distil,
+    handled,
+)
 
 
 @handled
@@ -12,6 +22,7 @@ def distill(
     out: Out = None,
     overrides: Overrides = None,
     fresh: Fresh = False,
+    redo: Redo = False,
     budget: Budget = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -25,7 +36,7 @@ def distill(
     if dry_run:
         print_estimates(recipe, overrides, out)
         return
-    run = distil(recipe, overrides, out, fresh=fresh, until=None, quiet=quiet)
+    run = distil(recipe, overrides, out, fresh=fresh, redo=redo, until=None, quiet=quiet)
 
     from potstill.cli.run_view import print_outcome
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from potstill.cli.common import Debug, Fresh, Out, Overrides, Quiet, RecipePath, distil, handled
+from potstill.cli.common import (
+    Debug,
+    Fresh,
+    Out,
+    Overrides,
+    Quiet,
+    RecipePath,
+    Redo,
+    distil,
+    handled,
+)
 
 
 @handled
@@ -11,11 +21,12 @@ def evaluate(
     out: Out = None,
     overrides: Overrides = None,
     fresh: Fresh = False,
+    redo: Redo = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Run what is left up to the evaluation: fidelity, speed and cost."""
-    run = distil(recipe, overrides, out, fresh=fresh, until="evaluate", quiet=quiet)
+    run = distil(recipe, overrides, out, fresh=fresh, redo=redo, until="evaluate", quiet=quiet)
 
     from potstill.cli.run_view import print_run, read
 

@@ -21,7 +21,8 @@ from potstill.recipe_io import read_recipe
 from potstill.report import words
 from potstill.report.headline import headline
 from potstill.report.tables import clean
-from potstill.rundir import RECIPE_FILE, RunDir
+from potstill.run_recipe import RECIPE_FILE
+from potstill.rundir import RunDir
 from potstill.text.tool_calls import message_text
 
 _PLAIN_WIDTH = 100  # columns where the output is no terminal

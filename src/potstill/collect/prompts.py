@@ -6,32 +6,22 @@ side whenever and wherever the plan is made, and no training prompt equals or ne
 
 from __future__ import annotations
 
-import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from blake3 import blake3
 
-from potstill.collect.prompt_messages import messages_of, tools_of, user_message
+from potstill.collect.prompt_rows import Asked, RowReader, Said, form_words, is_blank, same_prompt
 from potstill.collect.small_files import way_out
-from potstill.collect.sources import STARTER, STARTER_HELD_OUT, Row, read_rows, source_name
+from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import (
-    Message,
-    Prompt,
-    Split,
-    Turns,
-    prompt_id_of,
-)
+from potstill.exchanges.exchange import Prompt, Split, Turns, prompt_id_of
 from potstill.exchanges.overlap import OverlapReport, overlap, prompt_text
 from potstill.recipe import PromptsConfig
-from potstill.text.tool_calls import may_be_filled_in
 
-Messages = tuple[Message, ...]
 Reader = Callable[[str, PromptsConfig], Sequence[Turns]]
-
-TOOLS_COLUMN = "tools"
 
 
 @dataclass(frozen=True)
@@ -61,8 +51,8 @@ class PromptPlan:
         """Every prompt: training, validation, held out."""
         return self.train + self.validation + self.held_out
 
-    def knowing(self, known: Mapping[str, Known]) -> PromptPlan:
-        """Return the plan with what its rows say of each prompt."""
+    def knowing(self, known: Mapping[str, Known], notes: Sequence[str] = ()) -> PromptPlan:
+        """Return the plan with what its rows say of each prompt, and with further notes."""
 
         def told(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
             return tuple(
@@ -77,6 +67,7 @@ class PromptPlan:
             train=told(self.train),
             validation=told(self.validation),
             held_out=told(self.held_out),
+            notes=(*self.notes, *notes),
         )
 
     def record(self) -> dict[str, Any]:
@@ -104,48 +95,51 @@ class PromptPlan:
         )
 
 
-def read_prompts(source: str, config: PromptsConfig) -> list[Turns]:
+class ReadPrompts(list[Turns]):
+    """What is asked, row by row, and in `notes` what is to be said of how it was read."""
+
+    def __init__(self, turns: Iterable[Turns] = (), notes: Iterable[str] = ()) -> None:
+        super().__init__(turns)
+        self.notes = tuple(notes)
+
+
+def read_prompts(source: str, config: PromptsConfig) -> ReadPrompts:
     """Return the messages of every row of a source with its tools, blank ones included.
 
-    The column holds text (one user message) or a list of messages; assistant turns at its end
-    are answers, not prompts, and are cut off. `config.template` makes text from columns. The
-    column `tools` holds the tools on offer, where there are any: as a list, or as its JSON text.
-    `config.system` goes before every prompt that has no system message of its own. The two
-    starter files and .txt files always have the column `prompt`. Raises PotstillError, with
-    the line, where a row does not fit.
+    The column holds text (one user message) or a conversation in any form that
+    `potstill.logs.conversations` knows, also as JSON text; assistant turns at its end are answers,
+    not prompts, and are cut off. Where no row has the default column, the one that shows the
+    row's form counts. `config.template` makes text from columns. Text stays as it is, outer
+    white space too. The column `tools` holds the tools on offer, where there are any: as a list,
+    or as its JSON text. A column `system` beside a conversation or text is its system message;
+    `config.system` goes before every prompt that has none of its own. The two starter files and
+    .txt files always have the column `prompt`. Raises PotstillError, with the line, where a row
+    does not fit.
     """
-    return [turns for _, turns in rows_and_prompts(source, config)]
+    notes, each = rows_and_prompts(source, config)
+    return ReadPrompts((one.turns for one in each), notes)
 
 
-def rows_and_prompts(source: str, config: PromptsConfig) -> Iterator[tuple[Row, Turns]]:
-    """Yield every row of a source with what is asked, as `read_prompts` makes it."""
-    plain = source in (STARTER, STARTER_HELD_OUT) or source.lower().endswith(".txt")
-    column = "prompt" if plain else config.column
-    fields = _template_fields(config.template) if config.template is not None else None
-    for row in read_rows(source):
-        if config.template is not None and fields is not None:
-            values = {field: _text_value(row, field) for field in fields}
-            messages: Messages = (user_message(config.template.format(**values), row.place),)
-            tools = None if TOOLS_COLUMN in fields else _tools(row, stated=False)
-        else:
-            cell = value_of(row, column)
-            if row.structs and may_be_filled_in([cell, row.values.get(TOOLS_COLUMN)]):
-                raise PotstillError(
-                    f"{row.place}: calls or tools stand in struct columns, which fill absent keys "
-                    f"in with null; write {column} and {TOOLS_COLUMN} as .jsonl, or tools and "
-                    "arguments as JSON text"
-                )
-            messages = messages_of(cell, column, row.place)
-            tools = None if column == TOOLS_COLUMN else _tools(row, stated=isinstance(cell, list))
-        if config.system is not None and messages[0]["role"] != "system":
-            messages = ({"role": "system", "content": config.system}, *messages)
-        yield row, Turns(messages, tools)
+def rows_and_prompts(source: str, config: PromptsConfig) -> tuple[tuple[str, ...], list[Asked]]:
+    """Return notes on a source, and its rows with what is asked, as `read_prompts` makes it."""
+    rows = read_rows(source, _field_of(source, config))
+    reader = RowReader.of(config, rows.column)
+    each = [reader.read(row) for row in rows]
+    name, notes = source_name(source), list(rows.notes)
+    columns = Counter(one.column for one in each if one.column is not None)
+    said = Counter(word for one in each for word in one.said)
+    notes += [f"{n} rows of {name} are read by {form_words(c)}" for c, n in columns.items()]
+    notes += [f"{said[word]} prompts of {name} {word}" for word in Said if said[word]]
+    return tuple(notes), each
 
 
-def is_blank(turns: Turns) -> bool:
-    """Tell whether nothing is asked: the last message is the user's, and says nothing."""
-    last = turns.messages[-1]
-    return last["role"] == "user" and not last["content"]
+def _field_of(source: str, config: PromptsConfig) -> str:
+    """Return the setting that names a source, for errors."""
+    if source in config.sources:
+        return "prompts.source"
+    if source in (config.held_out_sources or ()):
+        return "prompts.held_out"
+    return "curate.decontaminate.sources"
 
 
 def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompts) -> PromptPlan:
@@ -156,14 +150,14 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
     where too few prompts are left to train on.
     """
     notes: list[str] = []
-    pool = _distinct(config.source, read(config.source, config), notes)
-    held_out_source, distinct = config.held_out, len(pool)
-    if held_out_source is None and config.source == STARTER:
-        held_out_source = STARTER_HELD_OUT
-    if held_out_source is None:
+    pool = _distinct(config.sources, config, read, notes)
+    held_out_sources, distinct = config.held_out_sources, len(pool)
+    if held_out_sources is None and config.sources == (STARTER,):
+        held_out_sources = (STARTER_HELD_OUT,)
+    if held_out_sources is None:
         held_out, pool = _split(pool, config.held_out_count, "held_out")
     else:
-        others = _distinct(held_out_source, read(held_out_source, config), notes)
+        others = _distinct(held_out_sources, config, read, notes)
         held_out, _ = _split(others, config.held_out_count, "held_out")
     if len(held_out) < config.held_out_count:
         notes.append(
@@ -178,10 +172,10 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
     validation, train = _split(pool, config.validation_count, "validation")
     if not train:
         raise PotstillError(
-            f"the prompt source {config.source} leaves no prompt to train on, after "
+            f"the prompt source {_named(config.sources)} leaves no prompt to train on, after "
             f"{len(held_out)} held out, {found.dropped_from_training} dropped as near-duplicates "
             f"of those and {len(validation)} for validation; "
-            + way_out(distinct, own_held_out=held_out_source is not None)
+            + way_out(distinct, own_held_out=held_out_sources is not None)
         )
     train = _ordered(train, f"train:{seed}")[: config.limit]
     train, again = _without_overlap(train, held_out)
@@ -194,68 +188,39 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
     )
 
 
-def value_of(row: Row, column: str, field: str = "prompts.column or prompts.template") -> Any:
-    if column not in row.values:
-        there = ", ".join(sorted(str(name) for name in row.values)) or "none"
-        raise PotstillError(
-            f"{row.place}, has no column {column}; the columns there are: {there}. Set {field}"
-        )
-    return row.values[column]
+def _named(sources: Sequence[str]) -> str:
+    return (
+        " and ".join(sources) if len(sources) < 3 else f"{sources[0]} and {len(sources) - 1} more"
+    )
 
 
-def _tools(row: Row, *, stated: bool) -> str | None:
-    """Return the tools that a row's column `tools` offers, as JSON text.
+def _distinct(
+    sources: Sequence[str], config: PromptsConfig, read: Reader, notes: list[str]
+) -> list[Prompt]:
+    """Return the prompts of sources that are neither blank nor repeated.
 
-    Beside messages (`stated`) it must hold tools; beside text another thing of that name may
-    stand there, as any other column.
+    White space around them tells no two apart; the first one stands as it is.
     """
-    return tools_of(row.values.get(TOOLS_COLUMN), TOOLS_COLUMN, row.place, must_be=stated)
-
-
-def _text_value(row: Row, column: str) -> str:
-    value = value_of(row, column)
-    return "" if value is None else str(value)
-
-
-def _template_fields(template: str) -> tuple[str, ...]:
-    """Return the columns that a template names."""
-    try:
-        parts = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise PotstillError(
-            f"prompts.template cannot be read ({error}); write columns as {{name}} and double "
-            "the braces that are meant as text"
-        ) from None
-    fields = [field for _, field, _, _ in parts if field is not None]
-    # Plain names only: `{a.b}` and `{a[0]}` would reach into Python objects.
-    if any(not f.isidentifier() or spec or conv for _, f, spec, conv in parts if f is not None):
-        raise PotstillError(
-            "prompts.template may only hold plain column names, like {body}; double the braces "
-            "that are meant as text"
-        )
-    if not fields:
-        raise PotstillError("prompts.template names no column; write columns as {name}")
-    return tuple(dict.fromkeys(fields))
-
-
-def _distinct(source: str, read: Sequence[Turns], notes: list[str]) -> list[Prompt]:
-    """Return the prompts of a source that are neither blank nor repeated."""
     prompts: dict[str, Prompt] = {}
-    blank = 0
-    for turns in read:
-        if is_blank(turns):
-            blank += 1
-            continue
-        key = prompt_id_of(turns.messages, turns.tools)
-        prompt = Prompt(key, turns.messages, "train", source_name(source), tools=turns.tools)
-        prompts.setdefault(key, prompt)
-    repeated = len(read) - blank - len(prompts)
-    if blank:
-        notes.append(f"{blank} blank prompts of {source_name(source)} were left out")
-    if repeated:
-        notes.append(f"{repeated} repeated prompts of {source_name(source)} were left out")
+    for source in sources:
+        found, name, blank, before = read(source, config), source_name(source), 0, len(prompts)
+        notes += [note for note in getattr(found, "notes", ()) if note not in notes]
+        for turns in found:
+            if is_blank(turns):
+                blank += 1
+                continue
+            key = prompt_id_of(turns.messages, turns.tools)
+            prompt = Prompt(key, turns.messages, "train", name, tools=turns.tools)
+            prompts.setdefault(same_prompt(turns), prompt)
+        repeated = len(found) - blank - (len(prompts) - before)
+        if blank:
+            notes.append(f"{blank} blank prompts of {name} were left out")
+        if repeated:
+            notes.append(f"{repeated} repeated prompts of {name} were left out")
     if not prompts:
-        raise PotstillError(f"the prompt source {source} has no prompt that is not blank")
+        raise PotstillError(f"the prompt source {_named(sources)} has no prompt that is not blank")
+    if len(sources) > 1:
+        notes.append(f"{len(prompts)} prompts were read from {len(sources)} sources")
     return list(prompts.values())
 
 

@@ -1,24 +1,14 @@
-"""Rows of prompts, wherever they are: files, Hugging Face data sets, the starter set.
-
-Every source becomes a list of rows (column -> value), each with the place it came from, so
-that an error can name the line. Errors never quote a row's text.
-"""
+"""Rows of prompts, wherever they are: files, folders, Hugging Face data sets, the starter set."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import os
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from potstill.collect.row_files import KINDS, Rows, json_lines, kind_of, read_file
 from potstill.errors import PotstillError
+from potstill.logs.rows import Row as Row
 
 STARTER = "starter"
 STARTER_HELD_OUT = "starter-held-out"
@@ -34,30 +24,22 @@ SHIPPED = {
     "orders-unlabelled": "tasks",
     "orders-held-out": "tasks",
 }
+_KINDS = ", ".join(KINDS)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One record of a source; `place` says where it is, for example `prompts.jsonl, line 3`.
-
-    `structs`: the columns are typed, so that keys which a record lacks may be null.
-    """
-
-    values: dict[str, Any]
-    place: str
-    structs: bool = False
-
-
-def read_rows(source: str) -> list[Row]:
+def read_rows(source: str, field: str = "prompts.source") -> Rows:
     """Return the rows of a source, in its order.
 
-    `source` is a name in `SHIPPED`, a path (.jsonl, .csv, .parquet, .txt; the latter has one
-    prompt a line, in the column `prompt`) or `hf:NAME` with an optional `:SPLIT` (`train` if left
-    out). Raises PotstillError where it cannot be read, or has no rows.
+    `source` is a name in `SHIPPED`, a path (one of `KINDS`; .txt has one prompt a line, in the
+    column `prompt`), a folder of files of one kind, or `hf:NAME` with an optional `:SPLIT`
+    (`train` if left out). `field` names the setting in errors. Raises PotstillError where it
+    cannot be read, or has no rows.
     """
     if source in SHIPPED:
         path = resources.files("potstill").joinpath("data", SHIPPED[source], f"{source}.jsonl")
-        rows = list(_jsonl(path.read_text(encoding="utf-8"), f"{source}.jsonl"))
+        column = "prompt" if source in (STARTER, STARTER_HELD_OUT) else None
+        text = path.read_text(encoding="utf-8")
+        rows = Rows(tuple(json_lines(text, f"{source}.jsonl")), column=column)
     elif source == MAGPIE:
         raise PotstillError(
             "prompts of the source magpie are written by the teacher, so they cannot be read "
@@ -66,10 +48,44 @@ def read_rows(source: str) -> list[Row]:
     elif source.startswith("hf:"):
         rows = _hugging_face(source)
     else:
-        rows = _file(source)
-    if not rows:
+        rows = _files(source, field)
+    if not rows.rows:
         raise PotstillError(f"the prompt source {source} is empty; give it at least one prompt")
     return rows
+
+
+def files_of(source: str, field: str = "prompts.source") -> tuple[Path, ...]:
+    """Return the files that a source reads, in their order: none where it is no path.
+
+    Raises PotstillError where there is nothing at the path, or nothing that can be read.
+    """
+    if source in (*SHIPPED, MAGPIE) or source.startswith("hf:"):
+        return ()
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
+        return _in_folder(path, source, field)
+    if not os.path.exists(path):
+        if os.path.islink(path):
+            raise PotstillError(
+                f"the prompt file {source} is a link to nothing that is there; check {field}"
+            )
+        if kind_of(path.name) is None:
+            raise PotstillError(
+                f"the prompt source {source} does not exist and is none of the known kinds; give "
+                f"{STARTER}, {MAGPIE}, a path that ends in {_KINDS}, a folder of such files, or "
+                "hf:NAME"
+            )
+        raise PotstillError(f"the prompt file {source} does not exist; check {field}")
+    if not os.path.isfile(path):
+        raise PotstillError(
+            f"the prompt source {source} is neither a file nor a folder; check {field}"
+        )
+    if kind_of(path.name) is None:
+        raise PotstillError(
+            f"the prompt source {source} is none of the known kinds; give {STARTER}, {MAGPIE}, "
+            f"a path that ends in {_KINDS}, a folder of such files, or hf:NAME"
+        )
+    return (path,)
 
 
 def source_name(source: str) -> str:
@@ -79,96 +95,46 @@ def source_name(source: str) -> str:
     return f"file:{Path(source).name}"
 
 
-def _file(source: str) -> list[Row]:
-    path = Path(source).expanduser()
-    suffix = path.suffix.lower()
-    if suffix not in (*_TEXT_READERS, ".parquet"):
-        raise PotstillError(
-            f"the prompt source {source} is none of the known kinds; give {STARTER}, {MAGPIE}, "
-            "a path that ends in .jsonl, .csv, .parquet or .txt, or hf:NAME"
-        )
-    if not path.is_file():
-        raise PotstillError(f"the prompt file {source} does not exist; check prompts.source")
-    if suffix == ".parquet":
-        return _parquet(path)
+def _files(source: str, field: str) -> Rows:
+    read = [read_file(path) for path in files_of(source, field)]
+    notes = tuple(note for rows in read for note in rows.notes)
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
+        kind = kind_of(files_of(source, field)[0].name)
+        others = len(_visible(path)) - len(read)
+        left = f"; {others} other files in it were not" if others else ""
+        notes = (f"{len(read)} {kind} files of {source_name(source)} were read{left}", *notes)
+    return Rows(tuple(row for rows in read for row in rows), notes, read[0].column)
+
+
+def _in_folder(path: Path, source: str, field: str) -> tuple[Path, ...]:
+    """Return the files of rows in a folder, sorted by name; they have to be of one kind."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+        usable = [file for file in _visible(path) if kind_of(file.name) is not None]
+    except OSError as error:
         raise PotstillError(
-            f"the prompt file {path.name} is not UTF-8 (byte {error.start}); save it as UTF-8"
-        ) from None
-    return list(_TEXT_READERS[suffix](text, path.name))
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (number, line) of lines that are not blank; only line feeds end a line."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line.removesuffix("\r")
-
-
-def _jsonl(text: str, name: str) -> Iterator[Row]:
-    for number, line in _lines(text):
-        place = f"{name}, line {number}"
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise PotstillError(
-                f"{place}, is not valid JSON ({error.msg}, column {error.colno}); "
-                "every line must be one JSON object"
-            ) from None
-        except RecursionError:
-            raise PotstillError(f"{place}, is nested too deeply to be read as JSON") from None
-        if not isinstance(value, dict):
-            raise PotstillError(
-                f"{place}, is valid JSON but no object; write it as "
-                '{"prompt": "..."} or name its column with prompts.column'
-            )
-        yield Row(value, place)
-
-
-def _text(text: str, name: str) -> Iterator[Row]:
-    for number, line in _lines(text):
-        yield Row({"prompt": line}, f"{name}, line {number}")
-
-
-def _csv(text: str, name: str) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for values in reader:
-            place = f"{name}, line {reader.line_num}"
-            if None in values:
-                raise PotstillError(
-                    f"{place}, has more cells than the header; put text that contains commas "
-                    "in double quotes"
-                )
-            yield Row(dict(values), place)
-    except csv.Error as error:
-        raise PotstillError(
-            f"{name}, line {reader.line_num}, is not valid CSV ({error}); "
-            "check the quotes, or save it as .jsonl"
-        ) from None
-
-
-_TEXT_READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
-    ".jsonl": _jsonl,
-    ".csv": _csv,
-    ".txt": _text,
-}
-
-
-def _parquet(path: Path) -> list[Row]:
-    try:
-        records = pq.read_table(path).to_pylist()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise PotstillError(
-            f"the prompt file {path.name} cannot be read as Parquet ({type(error).__name__}); "
-            "write it again, or convert it to .jsonl"
+            f"the prompt source {source} is a directory that cannot be read "
+            f"({type(error).__name__}); give yourself the right to read it, or check {field}"
         ) from error
-    return [Row(values, f"{path.name}, row {i}", True) for i, values in enumerate(records, start=1)]
+    if not usable:
+        raise PotstillError(
+            f"the prompt source {source} is a directory without files that end in {_KINDS}; name "
+            f"a file, or the folder that holds them, in {field}"
+        )
+    kinds = sorted({str(kind_of(file.name)) for file in usable})
+    if len(kinds) > 1:
+        raise PotstillError(
+            f"the prompt source {source} is a directory with files of several kinds "
+            f"({', '.join(kinds)}); list the files that are meant in {field}"
+        )
+    return tuple(usable)
 
 
-def _hugging_face(source: str) -> list[Row]:
+def _visible(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+
+
+def _hugging_face(source: str) -> Rows:
     """Read `hf:NAME[:SPLIT]`; data sets that need their own code are not run."""
     name, _, split = source.removeprefix("hf:").partition(":")
     if not name:
@@ -183,7 +149,9 @@ def _hugging_face(source: str) -> list[Row]:
     split = split or "train"
     try:
         records = load_dataset(name, split=split)
-        return [Row(dict(v), f"{source}, row {i}", True) for i, v in enumerate(records, 1)]
+        return Rows(
+            tuple(Row(dict(v), f"{source}, row {i}", True) for i, v in enumerate(records, 1))
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise PotstillError(
             f"the data set {name} (split {split}) cannot be loaded ({type(error).__name__}); "

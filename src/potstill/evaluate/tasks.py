@@ -15,12 +15,12 @@ from pydantic import Field, FiniteFloat
 
 from potstill.errors import PotstillError
 from potstill.evaluate.parts import Estimate, Part
-from potstill.exchanges.overlap import words_of
 from potstill.recipe import TaskConfig
 from potstill.stats import equivalence
 from potstill.stats.bootstrap import RESAMPLES, Floats, quotient_interval, ratio_interval
 from potstill.text.answers import Answer, AnswerForm
 from potstill.text.forms import plain
+from potstill.text.words import words_of
 
 # A slice with fewer rows is shown, but is never called the worst.
 SMALLEST_SLICE = 20
@@ -168,17 +168,21 @@ def score_task(
 
 def _counting(task: TaskConfig, rows: Sequence[TaskRow]) -> list[TaskRow]:
     """Return the rows that are not scored apart; raises PotstillError where there are none."""
-    there = {row.slice for row in rows}
+    check_apart(task, [row.slice for row in rows])
+    return [row for row in rows if row.slice not in task.apart]
+
+
+def check_apart(task: TaskConfig, slices: Sequence[str | None]) -> None:
+    """Raise PotstillError where the slices apart do not fit those of the held-out rows."""
+    there = set(slices)
     for name in task.apart:
         if name not in there:
             raise PotstillError(
                 f"task.apart names {name}, which no held-out row has in its column {task.slice}; "
                 "correct it, or raise prompts.held_out_count"
             )
-    counting = [row for row in rows if row.slice not in task.apart]
-    if not counting:
+    if there <= set(task.apart):
         raise PotstillError("task.apart names every slice there is; leave one out of it")
-    return counting
 
 
 def score_answer(answer: Answer | None, gold: Answer) -> AnswerScore:

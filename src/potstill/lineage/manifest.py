@@ -19,7 +19,8 @@ from blake3 import blake3
 
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
-from potstill.rundir import MANIFEST_FILE, RunDir, recipe_digest
+from potstill.run_recipe import MANIFEST_FILE, recipe_digest
+from potstill.rundir import RunDir
 
 SCHEMA = "potstill/manifest/1"
 SIGNATURE_FILE = "manifest.json.sig"

@@ -50,7 +50,8 @@ class EndpointConfig(Section):
         64,
         ge=1,
         description="Most requests that are open at once. How many really are adapts to the "
-        "server: fewer where it answers 429 or slows down.",
+        "server: fewer where it answers 429 or slows down, and where the limit of open files "
+        "(`ulimit -n`) leaves room for fewer.",
     )
     timeout_s: float = Field(
         300.0, gt=0, description="Longest wait for a response, in seconds, queueing included."
@@ -90,7 +91,7 @@ class EndpointConfig(Section):
         {},
         description="More keys for the body of every request, for example "
         "`{chat_template_kwargs: {enable_thinking: false}}`; null takes a key out. Part of an "
-        "exchange's identity.",
+        "exchange's identity. With `collect.targets: top-k` it must not change what is drawn.",
     )
 
     @field_validator("url")
@@ -185,21 +186,31 @@ class MagpieConfig(Section):
 class PromptsConfig(Section):
     """Where prompts come from, and which of them are held out."""
 
-    source: str = Field(
+    source: str | tuple[str, ...] = Field(
         "starter",
         description="`starter` (ships with potstill, as do the tasks `routing` and `orders` with "
         "their `-unlabelled` and `-held-out` rows), `magpie` (written by the teacher), a path "
-        "(.jsonl, .csv, .parquet, .txt), or `hf:NAME` with an optional `:SPLIT`.",
+        "(.jsonl, .jsonl.gz, .json, .csv, .tsv, .parquet, .txt), a folder of such files of one "
+        "kind, `hf:NAME` with an optional `:SPLIT`, or a list of these.",
     )
     column: str = Field(
-        "prompt", description="Column that holds the prompt: text, or a list of messages."
+        "prompt",
+        description="Column that holds the prompt: text, or a conversation (a list of `role` and "
+        "`content`, or of ShareGPT's `from` and `value`; also as JSON text), whose last answer is "
+        "left off. Rows without a column `prompt` are read by `messages`, `conversations`, "
+        "`conversation` or `instruction` (with `input`), whichever they have. Text in a column "
+        "`system` (or `system_prompt`) is the row's system message.",
     )
     template: str | None = Field(
-        None, description="Prompt text over columns, for example `Summarise: {body}`."
+        None,
+        description="Prompt text over columns, for example `Summarise: {body}`. Columns are put in "
+        "as they are; white space around the template itself is left off.",
     )
-    system: str | None = Field(None, description="System message put before every prompt.")
+    system: str | None = Field(
+        None, description="System message put before every prompt that has none of its own."
+    )
     limit: int | None = Field(None, ge=1, description="Use at most this many training prompts.")
-    held_out: str | None = Field(
+    held_out: str | tuple[str, ...] | None = Field(
         None,
         description="Source of the held-out prompts, same forms as `source`. Without it, "
         "`starter` uses its own held-out split and other sources are split by hash.",
@@ -210,19 +221,46 @@ class PromptsConfig(Section):
     )
     magpie: MagpieConfig = Field(MagpieConfig(), description="Settings of `source: magpie`.")
 
+    @field_validator("source", "held_out")
+    @classmethod
+    def _some_source(cls, given: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if given is not None and not (given and all(given)):
+            raise ValueError("name at least one source, and none that is blank")
+        return given
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of `source`, each once, in their order."""
+        return _each_once(self.source)
+
+    @property
+    def held_out_sources(self) -> tuple[str, ...] | None:
+        """The sources of `held_out`, each once, in their order; None where there are none."""
+        return None if self.held_out is None else _each_once(self.held_out)
+
+
+def _each_once(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((given,) if isinstance(given, str) else given))
+
 
 class CallsConfig(Section):
     """Stored calls of a large model, read in place of asking it; leave it out to ask a teacher."""
 
     path: str | tuple[str, ...] = Field(
-        description="File of calls (.jsonl, .jsonl.gz, .parquet, .csv), or a list of files of one "
-        "form. A batch is its input file and its output file."
+        description="File of calls (.jsonl, .json, each also .gz, .parquet, .csv), a folder of "
+        "such files, or a list of either, all of one form. A batch is its input file and its "
+        "output file."
     )
-    form: Literal["auto", "chat", "batch", "litellm", "table"] = Field(
+    form: Literal[
+        "auto", "chat", "batch", "litellm", "sharegpt", "alpaca", "completion", "table"
+    ] = Field(
         "auto",
         description="What the files hold. `chat`: `messages`, `request` and `response`, or stored "
-        "completions; `batch`: an OpenAI batch's input and output; `litellm`: LiteLLM's spend "
-        "logs; `table`: a prompt and a response in columns; `auto`: told from the first rows.",
+        "responses, each as OpenAI's chat, its Responses or Anthropic's Messages; `batch`: a "
+        "batch's input and output (OpenAI's, or Anthropic's Message Batches); `litellm`: LiteLLM's "
+        "spend logs; `sharegpt`: `conversations`; `alpaca`: `instruction`, `input` and `output`; "
+        "`completion`: `prompt` and `completion`, text or messages; `table`: a prompt and a "
+        "response in columns; `auto`: told from the first rows.",
     )
     use: Literal["exchanges", "prompts"] = Field(
         "exchanges",
@@ -233,6 +271,16 @@ class CallsConfig(Section):
         "prompt", description="Column of the prompt (text, or a list of messages) in a `table`."
     )
     response_column: str = Field("response", description="Column of the response in a `table`.")
+    template: str | None = Field(
+        None,
+        description="Prompt text over columns of a `table`, for example `Summarise: {body}`; in "
+        "place of `prompt_column`.",
+    )
+    whole_requests: bool = Field(
+        False,
+        description="State that LiteLLM's proxy stored whole requests: what holds a model and one "
+        "user's turn alone may come from its setting `latest_turn`, and is left out otherwise.",
+    )
     model: str | None = Field(
         None, description="Use only calls of this model, as the log names it. All, if left out."
     )
@@ -253,11 +301,35 @@ class CallsConfig(Section):
             raise ValueError("name at least one file of calls in path")
         return path
 
+    @model_validator(mode="after")
+    def _meant_for_the_form(self) -> CallsConfig:
+        """Refuse settings that the stated form has no use for."""
+        table = [
+            name
+            for name in ("template", "prompt_column", "response_column")
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if table and self.form not in ("auto", "table"):
+            raise ValueError(
+                f"{table[0]} and form {self.form} cannot be combined: it is for tables; take it "
+                "out, or set form to table"
+            )
+        if self.template is not None and "prompt_column" in table:
+            raise ValueError(
+                "template and prompt_column cannot be combined: each says where the prompt is; "
+                "take one out"
+            )
+        if self.whole_requests and self.form not in ("auto", "litellm"):
+            raise ValueError(
+                f"whole_requests and form {self.form} cannot be combined: it is for LiteLLM's "
+                "spend logs; take it out, or set form to litellm"
+            )
+        return self
+
     @property
     def paths(self) -> tuple[str, ...]:
         """The files, each once, in their order."""
-        given = (self.path,) if isinstance(self.path, str) else self.path
-        return tuple(dict.fromkeys(given))
+        return _each_once(self.path)
 
 
 class CollectConfig(Section):

@@ -158,7 +158,7 @@ class Recipe(Section):
                 "server would read text for nothing; lower train.cross_entropy, or take "
                 "scores_text out"
             )
-        if "magpie" in (self.prompts.source, self.prompts.held_out):
+        if "magpie" in (*self.prompts.sources, *(self.prompts.held_out_sources or ())):
             raise ValueError(
                 "prompts from magpie and teacher.endpoint cannot be combined: a chat server does "
                 "not write the user's turn; take prompts from a file, or from starter"

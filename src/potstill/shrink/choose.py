@@ -125,13 +125,33 @@ def trims_tokens(config: ShrinkConfig, tokenizer: Any) -> bool:
     return "vocabulary" in searched_axes(config) and is_bpe(tokenizer)
 
 
+def asked_widths(network: Any, config: ShrinkConfig) -> tuple[bool, bool]:
+    """Return whether the recipe numbers channels, and heads.
+
+    Raises PotstillError where it asks for more of these, or of tokens, than there are, or the
+    network has none to cut.
+    """
+    tokens = network.get_input_embeddings().weight.shape[0]
+    if config.vocabulary is not None and config.vocabulary > tokens:
+        raise PotstillError(
+            f"shrink.vocabulary is {config.vocabulary}, but there are only {tokens} tokens; ask "
+            "for fewer, or remove shrink.vocabulary"
+        )
+    channels, heads = config.ffn_channels is not None, config.kv_heads is not None
+    if config.ffn_channels is not None:
+        _check("ffn_channels", config.ffn_channels, feed_forwards(network)[0].channels)
+    if config.kv_heads is not None:
+        _check("kv_heads", config.kv_heads, attentions(network)[0].kv_heads)
+    return channels, heads
+
+
 def _given(
     teacher: LoadedModel, config: ShrinkConfig, ranking: Ranking, weight_V: Tensor | None
 ) -> Cut:
     """Return what the recipe numbers."""
     kept_tokens = None
     if config.vocabulary is not None and weight_V is not None:
-        kept_tokens = _Tokens(teacher, weight_V).kept(config.vocabulary)
+        kept_tokens = Tokens(teacher, weight_V).kept(config.vocabulary)
     return Cut(
         blocks=tuple(sorted(config.blocks or ())),
         kept_tokens=kept_tokens,
@@ -152,13 +172,7 @@ def _ranking(
     architecture does not have is left out with a notice.
     """
     searched = searched_axes(config)
-    channels = heads = False
-    if config.ffn_channels is not None:
-        _check("ffn_channels", config.ffn_channels, feed_forwards(teacher.network)[0].channels)
-        channels = True
-    if config.kv_heads is not None:
-        _check("kv_heads", config.kv_heads, attentions(teacher.network)[0].kv_heads)
-        heads = True
+    channels, heads = asked_widths(teacher.network, config)
     sizes = sizes_of(teacher.network)
     channels = channels or _has("ffn", "ffn" in searched, sizes.channel > 0, progress)
     heads = heads or _has("heads", "heads" in searched, bool(sizes.possible_kv_heads), progress)
@@ -195,12 +209,12 @@ def _axes(
         axes = replace(axes, blocks=tuple(inner))
     if _has("vocabulary", "vocabulary" in searched, weight_V is not None, progress):
         assert weight_V is not None
-        tokens = _Tokens(teacher, weight_V)
+        tokens = Tokens(teacher, weight_V)
         axes = replace(axes, tokens=tokens.kept, least_tokens=max(1, tokens.least))
     return axes
 
 
-class _Tokens:
+class Tokens:
     """Which tokens stay, for any number of them."""
 
     def __init__(self, teacher: LoadedModel, weight_V: Tensor) -> None:

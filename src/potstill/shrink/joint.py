@@ -65,7 +65,7 @@ def search_cut(
     the axes cannot reach the target.
     """
     sizes = axes.sizes
-    _check_target(start, target, axes)
+    check_target(start, target, axes)
     cut, lost = start, 0.0
     loss = foretelling(loss, _about_trials(start, target, axes, step, candidates), progress)
     if start != Cut():
@@ -148,7 +148,7 @@ def _filled(cut: Cut, start: Cut, target: int, axes: Axes) -> Cut:
     return cut
 
 
-def _check_target(start: Cut, target: int, axes: Axes) -> None:
+def check_target(start: Cut, target: int, axes: Axes) -> None:
     """Raise PotstillError where everything that may go is too little."""
     sizes, everywhere = axes.sizes, len(axes.sizes.block)
     least = replace(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from potstill.collect.answers import Question, collect, gold_exchanges, plan_waves, questions
-from potstill.collect.calls.exchanges import exchanges_from_calls, prompts_from_calls
+from potstill.collect.calls import exchanges_from_calls, prompts_from_calls
 from potstill.collect.magpie import written_prompts
-from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_prompts
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
 from potstill.collect.sources import MAGPIE
@@ -22,7 +23,7 @@ from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job, held_out_sampling, record, train_sampling
 from potstill.models.sampling import Sampling
-from potstill.recipe import Recipe
+from potstill.recipe import PromptsConfig, Recipe
 from potstill.stages.reading import check_reading, spent_on_reading
 from potstill.stages.speaking import askable
 
@@ -127,6 +128,7 @@ def _ask(job: Job, part: Asked) -> EndpointFigures:
         tokens=job.served_tokens if part.targets else None,
         spec=_served_spec(job) if part.targets else None,
         spent=spent_on_reading(job),
+        paid=job.run.readings_path.with_name("paid.jsonl"),
         progress=job.progress,
         currency=job.recipe.cost.currency,
         label=part.label,
@@ -191,7 +193,10 @@ def _together(found: Sequence[EndpointFigures]) -> dict[str, Any]:
         "money": sum(prices) if prices else None,
         "failed": dict(failed),
         "failures": [list(pair) for f in found for pair in f.failures],
-        "notes": [f"the server called its model {' and '.join(models)}"] if models else [],
+        "notes": [
+            *([f"the server called its model {' and '.join(models)}"] if models else []),
+            *(note for figures in found for note in figures.notes()),
+        ],
     }
 
 
@@ -253,36 +258,74 @@ def _from_teacher(job: Job) -> dict[str, Any]:
     }
 
 
+def planned_prompts(job: Job) -> PromptPlan | None:
+    """Return the run's prompts, planned by its first call and then read back.
+
+    None where nobody is asked anything that could be planned before: prompts that the teacher has
+    to write first, and calls that come with their answers.
+    """
+    stored = job.run.done("prompts")
+    if stored is not None:
+        return PromptPlan.from_record(stored)
+    if job.recipe.collect.answers_given and not job.recipe.collect.gold:
+        return None
+    prompts = job.recipe.prompts
+    if MAGPIE in (*prompts.sources, *(prompts.held_out_sources or ())):
+        return None
+    return _planned(job)
+
+
+def retold(job: Job, plan: PromptPlan) -> PromptPlan:
+    """Return a stored plan with the right answers that the recipe names now; stores it again."""
+    wanted = _columns(job.recipe)
+    if (job.run.done("prompts") or {}).get("columns", wanted) == wanted:
+        return plan
+    plan = told(job.recipe, plan.knowing({p.prompt_id: Known(None, None) for p in plan.prompts}))
+    _keep(job, plan)
+    return plan
+
+
 def _planned(job: Job) -> PromptPlan:
     """Return the run's prompts: planned by its first call, then read back."""
-
-    def read(source: str, config: Any) -> Sequence[Turns]:
-        if source != MAGPIE:
-            return read_prompts(source, config)
-        head = [{"role": "system", "content": config.system}] if config.system else []
-        written = written_prompts(
-            job.teacher,
-            config.magpie,
-            job.decision,
-            seed=job.recipe.seed,
-            slots=job.recipe.collect.slots,
-            system=config.system,
-            progress=job.progress,
-        )
-        return [Turns((*head, {"role": "user", "content": text})) for text in written]
-
     stored = job.run.done("prompts")
     if stored is not None:
         return PromptPlan.from_record(stored)
     if job.recipe.collect.calls is not None:
         plan = prompts_from_calls(job.calls, job.recipe.prompts, seed=job.recipe.seed).plan
     else:
-        plan = plan_prompts(job.recipe.prompts, seed=job.recipe.seed, read=read)
+        plan = plan_prompts(job.recipe.prompts, seed=job.recipe.seed, read=partial(_read, job))
+    plan = told(job.recipe, plan)
     for note in plan.notes:
         job.progress.note(note)
-    plan = askable(job, told(job.recipe, plan))
-    job.run.finish("prompts", plan.record())
+    plan = askable(job, plan)
+    _keep(job, plan)
     return plan
+
+
+def _read(job: Job, source: str, config: PromptsConfig) -> Sequence[Turns]:
+    """Return the prompts of a source; a teacher is asked to write those of magpie."""
+    if source != MAGPIE:
+        return read_prompts(source, config)
+    head = [{"role": "system", "content": config.system}] if config.system else []
+    written = written_prompts(
+        job.teacher,
+        config.magpie,
+        job.decision,
+        seed=job.recipe.seed,
+        slots=job.recipe.collect.slots,
+        system=config.system,
+        progress=job.progress,
+    )
+    return [Turns((*head, {"role": "user", "content": text})) for text in written]
+
+
+def _keep(job: Job, plan: PromptPlan) -> None:
+    job.run.finish("prompts", {**plan.record(), "columns": _columns(job.recipe)})
+
+
+def _columns(recipe: Recipe) -> list[str | None]:
+    """Return the columns that a plan's right answers and slices are from."""
+    return [] if recipe.task is None else [recipe.task.gold, recipe.task.slice]
 
 
 def told(recipe: Recipe, plan: PromptPlan) -> PromptPlan:
@@ -292,10 +335,12 @@ def told(recipe: Recipe, plan: PromptPlan) -> PromptPlan:
         return plan
     # Only rows that are scored, or trained on as they are, need a right answer.
     unlabelled = prompts.held_out is not None and not recipe.collect.gold
-    known = dict(read_known(prompts.source, prompts, task, unlabelled=unlabelled))
-    if prompts.held_out is not None and prompts.held_out != prompts.source:
-        known |= read_known(prompts.held_out, prompts, task)
-    return plan.knowing(known)
+    found = [read_known(prompts.sources, prompts, task, unlabelled=unlabelled)]
+    others = prompts.held_out_sources
+    if others is not None and others != prompts.sources:
+        found.append(read_known(others, prompts, task))
+    known = {key: value for rows in found for key, value in rows.items()}
+    return plan.knowing(known, [note for rows in found for note in rows.notes])
 
 
 def _answers(

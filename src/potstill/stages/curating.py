@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from potstill.collect.prompts import PromptPlan, read_prompts
-from potstill.curate.curate import check, curate, write_marks
+from potstill.curate.curate import curate, write_marks
 from potstill.curate.judge import Judge, question
 from potstill.errors import PotstillError
 from potstill.evaluate.samples import greedy_texts
@@ -19,7 +19,7 @@ from potstill.models.load import context_length, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches
 from potstill.progress import Progress
-from potstill.recipe import PromptsConfig
+from potstill.recipe import DecontaminateConfig, PromptsConfig
 from potstill.stages.reading import read_answers
 from potstill.stages.speaking import unlearnable
 
@@ -27,11 +27,6 @@ from potstill.stages.speaking import unlearnable
 _JUDGE_TOKENS = 48
 # Tokens of a batch, answers included: the most that a kill loses, and what memory has to hold.
 _BATCH_TOKENS = 16_384
-
-
-def check_curation(job: Job) -> None:
-    """Refuse what curating would refuse, before a teacher is asked anything."""
-    check(job.recipe.curate)
 
 
 def curate_answers(job: Job) -> dict[str, Any]:
@@ -48,7 +43,7 @@ def curate_answers(job: Job) -> dict[str, Any]:
         rows,
         config,
         gold=gold or None,
-        evaluation_texts=_evaluation_texts(config.decontaminate.sources, job),
+        evaluation_texts=evaluation_texts(config.decontaminate, job.progress),
         judge=_judge(job),
         text_only=job.learns_text_alone,
         unlearnable=beyond,
@@ -80,22 +75,38 @@ def _elsewhere(rows: Sequence[Exchange], beyond: Mapping[str, Mapping[str, str]]
     return notes
 
 
-def _evaluation_texts(sources: Sequence[str], job: Job) -> list[str]:
-    wanted = PromptsConfig(column=job.recipe.curate.decontaminate.column)
-    return [
-        prompt_text(turns.messages) for source in sources for turns in read_prompts(source, wanted)
-    ]
+def evaluation_texts(config: DecontaminateConfig, progress: Progress | None = None) -> list[str]:
+    """Return the texts of the evaluation sets that training must stay clear of.
+
+    How they were read is said where there is a `progress` to say it.
+    """
+    wanted = PromptsConfig(column=config.column)
+    texts = []
+    for source in config.sources:
+        found = read_prompts(source, wanted)
+        if progress is not None:
+            for note in found.notes:
+                progress.note(f"curate: {note}")
+        texts += [prompt_text(turns.messages) for turns in found]
+    return texts
+
+
+def judge_of(named: str, job: Job) -> Judge:
+    """Return the judge of that name, loaded, which asks in batches."""
+    model = load(named, device=job.recipe.device, precision=job.precision, date=job.day)
+    ask = partial(_asked_in_batches, model, job.progress)
+    return Judge(named, model.identity, ask, kept=job.run.judge_scores_path)
 
 
 def _judge(job: Job) -> Judge | None:
-    """Return the judge that the recipe names, loaded, which asks in batches."""
+    """Return the judge that the recipe names, if it names one."""
     named = job.recipe.curate.judge.model
     if named is None:
         return None
     with job.progress.step("load judge"):
-        model = load(named, device=job.recipe.device, precision=job.precision, date=job.day)
-    ask = partial(_asked_in_batches, model, job.progress)
-    return Judge(named, model.identity, ask, kept=job.run.judge_scores_path)
+        judge = judge_of(named, job)
+    job.require_checked("curate.judge.model", judge.identity)
+    return judge
 
 
 def _asked_in_batches(

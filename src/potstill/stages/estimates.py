@@ -5,33 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from potstill.collect.calls.exchanges import prompts_from_calls
-from potstill.collect.calls.reading import read_calls
-from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.collect.calls import prompts_from_calls
+from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.pending import Estimate, estimate, reading_estimate
 from potstill.collect.served.reading_log import PROBE
 from potstill.durable import read_lines
-from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
+from potstill.job import Job
 from potstill.recipe import EndpointConfig, Recipe
 from potstill.rundir import readings_path
-from potstill.stages.collecting import asked_of_a_server, told
+from potstill.stages.collecting import asked_of_a_server, planned_prompts
 
 
-def server_estimates(recipe: Recipe, run: Path) -> list[tuple[str, Estimate]]:
+def server_estimates(job: Job, run: Path) -> list[tuple[str, Estimate]]:
     """Return what is left to ask a server and what it takes at most.
 
-    `run` is the run's directory, whose stored responses are not asked again. Raises PotstillError
-    where the teacher is no server's.
+    `run` is the run's directory, whose stored responses are not asked again. Empty where the
+    teacher is no server's.
     """
-    endpoint = recipe.teacher.endpoint
+    recipe, endpoint = job.recipe, job.recipe.teacher.endpoint
     if endpoint is None:
-        raise PotstillError(
-            "--dry-run estimates what a server would charge, and this teacher is none; name one in "
-            "teacher.endpoint"
-        )
-    plan, given = _plan_and_given(recipe)
+        return []
+    plan, given = _plan_and_given(job)
     found = [] if recipe.collect.answers_given else _asked(recipe, endpoint, plan, run)
     if endpoint.scores_text:
         # Of a server's own answers nobody knows which will come without log-probabilities.
@@ -72,17 +68,15 @@ def _asked(
     ]
 
 
-def _plan_and_given(recipe: Recipe) -> tuple[PromptPlan, Sequence[tuple[Turns, str]]]:
+def _plan_and_given(job: Job) -> tuple[PromptPlan, Sequence[tuple[Turns, str]]]:
     """Return the prompts, and the training answers that come in files with theirs."""
-    calls = recipe.collect.calls
-    if calls is None:
-        plan = plan_prompts(recipe.prompts, seed=recipe.seed, read=read_prompts)
-        if not recipe.collect.gold:
-            return plan, ()
-        rows = told(recipe, plan).train
-        return plan, [(p.turns, p.gold) for p in rows if p.gold is not None]
-    log = read_calls(calls)
-    plan = prompts_from_calls(log, recipe.prompts, seed=recipe.seed).plan
+    recipe = job.recipe
+    if recipe.collect.gold or not recipe.collect.answers_given:
+        planned = planned_prompts(job)
+        assert planned is not None  # a server writes no prompts
+        rows = planned.train if recipe.collect.gold else ()
+        return planned, [(p.turns, p.gold) for p in rows if p.gold is not None]
+    plan = prompts_from_calls(job.calls, recipe.prompts, seed=recipe.seed).plan
     train = {p.prompt_id for p in plan.train}
-    used = [c for c in log.calls if prompt_id_of(c.ask.messages, c.ask.tools) in train]
+    used = [c for c in job.calls.calls if prompt_id_of(c.ask.messages, c.ask.tools) in train]
     return plan, [(call.ask.turns, call.answer.response) for call in used]

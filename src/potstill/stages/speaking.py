@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +11,14 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
 from potstill.job import Job
 from potstill.models.adopt import differences, require_same_tokens
-from potstill.models.conversation import Conversation
+from potstill.models.conversation import Conversation, Reply
 from potstill.models.load import load_conversation, stated_context
+from potstill.recipe import Recipe
 from potstill.train.examples import TrainingExample
 from potstill.work.corpus import Text, reply_of, tokenised
 
 # Where a student made from the teacher, or learning from text, has nothing to take over.
+_PROBE = Reply("Yes.")
 TOO_LONG, UNRENDERABLE = "too_long", "unrenderable"
 
 
@@ -57,10 +59,12 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
     """
     room = student_context(job)
     spoken = job.spoken
-    kept = {p.prompt_id for p in plan.prompts if _length(spoken, p) < room}
+    lengths = {p.prompt_id: _length(spoken, p) for p in plan.prompts}
+    kept = {key for key, length in lengths.items() if length < room}
     left_out = [p for p in plan.prompts if p.prompt_id not in kept]
     if job.open:
         _tell_of_tools(job, sum(p.tools is not None for p in plan.prompts), "prompts")
+        _require_room(job.recipe, [p for p in plan.prompts if p.prompt_id in kept], lengths)
     if not left_out:
         return plan
     shown = PromptPlan(
@@ -83,6 +87,41 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
         )
     job.progress.note(shown.notes[-1])
     return shown
+
+
+def _require_room(recipe: Recipe, prompts: Sequence[Prompt], lengths: Mapping[str, int]) -> None:
+    """Refuse prompts that leave the teacher no room for an answer, before it gives the first."""
+    stated, task = recipe.teacher, recipe.task
+    context = stated_context(stated.model, revision=stated.revision)
+    asked = {"collect.max_tokens": recipe.collect.max_tokens}
+    held_out = {"evaluate.max_tokens": recipe.evaluate.max_tokens}
+    if task is not None:
+        held_out["task.max_tokens"] = task.max_tokens
+    for prompt in prompts:
+        longest = held_out if prompt.split == "held_out" else asked
+        field, tokens = max(longest.items(), key=lambda item: item[1])
+        length = lengths[prompt.prompt_id]
+        if length + tokens > context:
+            raise PotstillError(
+                f"prompt {prompt.prompt_id} from {prompt.source} has {length} tokens, but the "
+                f"teacher reads {context} and {tokens} are kept for the response: shorten it, or "
+                f"lower {field}"
+            )
+
+
+def check_written(job: Job, plan: PromptPlan) -> None:
+    """Refuse a student that learns from text and whose template writes none of its answers."""
+    if job.open:
+        return
+    errors: list[PotstillError] = []
+    for prompt in plan.train:
+        try:
+            job.spoken.reply_ids(prompt.messages, _PROBE, prompt.tool_list)
+            return
+        except PotstillError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def unlearnable(job: Job, rows: Sequence[Exchange]) -> dict[str, dict[str, str]]:

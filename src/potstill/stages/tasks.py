@@ -99,11 +99,14 @@ def _teacher_answers(
         endpoint = None  # it answered nothing
     rows = job.exchanges("held_out", greedy=None if endpoint is None else True)
     found = {row.prompt_id: row.response for row in rows}
-    if endpoint is None or endpoint.price_in is None or endpoint.price_out is None or not rows:
+    if endpoint is None or endpoint.price_in is None or endpoint.price_out is None:
+        return found, None
+    asked, written = _mean(rows, "prompt_tokens"), _mean(rows, "completion_tokens")
+    if asked is None or written is None:
         return found, None
     return found, TokenPrice(
-        prompt_tokens=_mean(rows, "prompt_tokens"),
-        response_tokens=_mean(rows, "completion_tokens"),
+        prompt_tokens=asked,
+        response_tokens=written,
         prompt_million=endpoint.price_in,
         response_million=endpoint.price_out,
     )
@@ -142,5 +145,7 @@ def _asked(
     return {p.prompt_id: text for p, text in zip(prompts, texts, strict=True)}
 
 
-def _mean(rows: Sequence[Exchange], key: str) -> float:
-    return sum(row.usage.get(key, 0) for row in rows) / len(rows)
+def _mean(rows: Sequence[Exchange], key: str) -> float | None:
+    """Return the mean of the server's figures, None where it did not give them for every row."""
+    known = [row.usage[key] for row in rows if key in row.usage]
+    return sum(known) / len(rows) if rows and len(known) == len(rows) else None

@@ -1,0 +1,416 @@
+"""A row or a cell, in the forms that people have, as one list of messages.
+
+Known are OpenAI's messages, ShareGPT (`conversations` of `from` and `value`), Alpaca
+(`instruction`, `input`, `output`), TRL (`prompt` and `completion`) and each of them as JSON text
+in a cell. Everything here is pure: what fits no form comes back as `Unfit`, with the field, and
+never quotes a text. Text is kept byte for byte.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from potstill.exchanges.exchange import Message
+from potstill.text.tool_calls import Flaw, calls_in, parsed, results_have_calls
+
+Form = Literal["text", "chat", "sharegpt", "alpaca"]
+Trouble = Literal["form", "speaker", "content", "text", "calls", "system", "preference", "order"]
+
+INSTRUCTION = "instruction"
+# Columns that hold one conversation or prompt each, and so show the form of a row.
+COLUMNS = ("messages", "conversations", "conversation", "prompt", INSTRUCTION)
+SYSTEM_COLUMNS = ("system", "system_prompt")
+ANSWER_COLUMNS = {"prompt": "completion", INSTRUCTION: "output"}
+# Who speaks, in the words of every form.
+SPEAKERS = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+TEXT_PARTS = ("text", "input_text", "output_text")
+_CHATS = ("messages", "conversations", "conversation")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,29}")
+# How text begins that was a list of messages once.
+_BEGINS = re.compile(r"""\s*\[\s*\{\s*(["'])(?:role|from|content|value)\1\s*:""")
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Why a value is no conversation: `field` says where, and `problem` goes on after it.
+
+    `flaw` is what is wrong with the calls of a message, where the trouble is `calls`.
+    """
+
+    field: str
+    problem: str
+    trouble: Trouble
+    flaw: Flaw | None = None
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Every turn of a conversation, answers included, as OpenAI writes messages.
+
+    A turn's `role` is one of system, user, assistant and tool; the rest is as it stands in the
+    row, not checked yet. `fields` says where the text of each turn stands. `tools` is what the
+    object around the messages offers, where a cell holds one.
+    """
+
+    turns: tuple[dict[str, Any], ...]
+    fields: tuple[str, ...]
+    form: Form
+    tools: Any = None
+
+
+def chat_of_row(
+    row: Mapping[str, Any], column: str | None = None, *, answers: bool = False
+) -> Chat | Unfit:
+    """Return the conversation that a row holds in a column, or in the one that shows its form.
+
+    Text in `system` (or `system_prompt`) beside it is its first message, and Alpaca's `input`
+    goes with `instruction`. With `answers`, what `completion` and `output` hold are its last
+    turns; otherwise they are not looked at.
+    """
+    if column is None:
+        found = column_showing(row)
+        if isinstance(found, Unfit):
+            return found
+        column = found
+    if answers and row.get("chosen") is not None:
+        return Unfit(
+            "chosen",
+            "and rejected are answers to choose between, not one that a model gave; name the "
+            "column of the answer that is meant, or write it as completion",
+            "preference",
+        )
+    cell = row.get(column)
+    chat = _alpaca(row) if column == INSTRUCTION else chat_of_cell(cell, column)
+    if isinstance(chat, Unfit):
+        return chat
+    if answers and row.get(ANSWER_COLUMNS.get(column, "")) is not None:
+        chat = _answered(chat, row[ANSWER_COLUMNS[column]], ANSWER_COLUMNS[column])
+    return chat if isinstance(chat, Unfit) else _with_system(chat, row, but=column)
+
+
+def chat_of_cell(cell: Any, field: str) -> Chat | Unfit:
+    """Return the conversation that a cell is: text is the user's message, null a blank one.
+
+    JSON text (or Python's spelling of it) of a list of messages is that list, and an object with
+    `messages` is what is in it.
+    """
+    if isinstance(cell, str):
+        found = written_messages(cell, field)
+        if isinstance(found, Unfit):
+            return found
+        cell = cell if found is None else found
+    if cell is None or isinstance(cell, str):
+        return Chat(({"role": "user", "content": cell or ""},), (field,), "text")
+    if isinstance(cell, Mapping):
+        return _in_object(cell, field)
+    if not isinstance(cell, list | tuple):
+        return Unfit(
+            field,
+            f"holds {type(cell).__name__}, where text or a list of messages is needed",
+            "form",
+        )
+    return _turns(cell, field)
+
+
+def written_messages(text: str, field: str) -> list[Any] | dict[str, Any] | Unfit | None:
+    """Return the messages, or the object with messages, that text spells; None for other text.
+
+    Text that begins as messages do and cannot be read is unfit, for asked as it stands it would
+    hold its own answer.
+    """
+    if text.lstrip()[:1] not in ("[", "{"):
+        return None
+    value = _read(text)
+    if isinstance(value, list) and (not value or any(map(like_message, value))):
+        return value
+    if isinstance(value, dict) and any(
+        isinstance(value.get(key), list) and any(map(like_message, value[key])) for key in _CHATS
+    ):
+        return value
+    if value is None and _BEGINS.match(text):
+        return Unfit(
+            field,
+            "begins like a list of messages, but cannot be read as JSON; write the list as JSON",
+            "form",
+        )
+    return None
+
+
+def messages_of(chat: Chat) -> tuple[Message, ...] | Unfit:
+    """Return the turns of a chat as messages: texts joined, calls in one form, all else left out.
+
+    An assistant's message may have `tool_calls`, `reasoning_content` and `weight` 0; a tool's
+    result `tool_call_id` and `name`.
+    """
+    messages: list[Message] = []
+    for turn, field in zip(chat.turns, chat.fields, strict=True):
+        message = message_of(turn, field)
+        if isinstance(message, Unfit):
+            return message
+        messages.append(message)
+    return tuple(messages)
+
+
+def message_of(turn: Mapping[str, Any], field: str) -> Message | Unfit:
+    """Return one turn, whose text stands in `field`, as a message."""
+    role = turn["role"]
+    at = field.removesuffix(".content").removesuffix(".value")
+    calls = calls_in(turn.get("tool_calls") or turn.get("function_call"))
+    if role != "assistant":
+        calls = []
+    if isinstance(calls, Flaw):
+        return Unfit(at, f"has {calls}; correct it, or remove the row", "calls", calls)
+    content = turn.get("content")
+    if content is None and not calls:
+        return Unfit(field, "is missing; correct it, or remove the row", "content")
+    text = text_of("" if content is None else content, field)
+    if isinstance(text, Unfit):
+        return text
+    message: Message = {"role": role, "content": text}
+    if role == "tool":
+        keys: tuple[str, ...] = ("tool_call_id", "name")
+    else:
+        keys = ("reasoning_content",) if role == "assistant" else ()
+    values = {**turn, "reasoning_content": turn.get("reasoning_content") or turn.get("reasoning")}
+    for key in keys:
+        value = values.get(key)
+        if isinstance(value, str) and value:
+            checked = text_of(value, f"{at}.{key}")
+            if isinstance(checked, Unfit):
+                return checked
+            message[key] = checked
+    if role == "assistant" and turn.get("weight") == 0:
+        message["weight"] = 0  # its words are no example: train.turns passes them over
+    return message | {"tool_calls": calls} if calls else message
+
+
+def text_of(content: Any, field: str) -> str | Unfit:
+    """Return content as text: as it is, or its parts of text joined."""
+    if isinstance(content, list | tuple):
+        parts = []
+        for number, part in enumerate(content):
+            text = _part(part, f"{field}[{number}]")
+            if isinstance(text, Unfit):
+                return text
+            parts.append(text)
+        content = "".join(parts)
+    if not isinstance(content, str):
+        return Unfit(field, f"holds {type(content).__name__}, where text is needed", "content")
+    try:
+        content.encode()
+    except UnicodeEncodeError:
+        return Unfit(
+            field,
+            "holds half a surrogate pair (\\ud800 to \\udfff), which is no text; remove the "
+            "escape or the row",
+            "text",
+        )
+    return content
+
+
+def asked(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the messages without the assistant's at the end, which are answers."""
+    end = len(messages)
+    while end and messages[end - 1]["role"] == "assistant":
+        end -= 1
+    return tuple(messages[:end])
+
+
+def order_of(messages: Sequence[Message], field: str) -> Unfit | None:
+    """Return what keeps messages from being asked: how they end, or a result without its call."""
+    if not messages or messages[-1]["role"] not in ("user", "tool"):
+        return Unfit(
+            field,
+            "does not end with a message of the user or of a tool; add what is "
+            "asked, or remove the row",
+            "order",
+        )
+    if not results_have_calls(messages):
+        return Unfit(
+            field,
+            "holds a tool's result that follows no call of it; put the assistant's message with "
+            "its tool_calls before it, or remove the row",
+            "order",
+        )
+    return None
+
+
+def column_showing(row: Mapping[str, Any]) -> str | Unfit:
+    """Return the column that shows a row's form: the one of `COLUMNS` that it has."""
+    found = [name for name in COLUMNS if row.get(name) is not None]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        return Unfit(" and ".join(found), "stand in one row; name the column that is meant", "form")
+    if row.get("chosen") is not None:
+        return Unfit(
+            "chosen",
+            "and rejected answers stand there without their prompt; put it into a column prompt",
+            "preference",
+        )
+    return Unfit("the row", f"has none of the columns {', '.join(COLUMNS)}", "form")
+
+
+def like_message(item: Any) -> bool:
+    """Tell whether a value has the keys of a message, and is not just any object."""
+    if not isinstance(item, Mapping):
+        return False
+    said = item.keys() & {"content", "value", "tool_calls", "function_call"}
+    return bool(item.keys() & {"role", "from"} and said)
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a value without the keys that are null, however deep.
+
+    A typed column (Arrow's, Parquet's) gives every object the keys of all others.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [without_nulls(inner) for inner in value]
+    return value
+
+
+def _alpaca(row: Mapping[str, Any]) -> Chat | Unfit:
+    texts = []
+    for key in (INSTRUCTION, "input"):
+        text = text_of(row.get(key) if row.get(key) is not None else "", key)
+        if isinstance(text, Unfit):
+            return text
+        if text.strip():
+            texts.append(text)
+    if row.get("history"):
+        return Unfit("history", "holds earlier turns; write the row as messages", "form")
+    prompt = {"role": "user", "content": "\n\n".join(texts)}
+    return Chat((prompt,), (INSTRUCTION,), "alpaca")
+
+
+def _answered(chat: Chat, answer: Any, field: str) -> Chat | Unfit:
+    """Return a chat with the answer of another column as its last turns."""
+    end = Chat(({"role": "assistant", "content": answer},), (field,), chat.form)
+    given = _turns(answer, field) if isinstance(answer, list | tuple) else end
+    if isinstance(given, Unfit):
+        return given
+    return replace(chat, turns=chat.turns + given.turns, fields=chat.fields + given.fields)
+
+
+def _with_system(chat: Chat, row: Mapping[str, Any], *, but: str, field: str = "") -> Chat | Unfit:
+    """Return a chat with the system message that stands beside it as its first turn."""
+    stated: dict[str, str] = {}
+    for key in SYSTEM_COLUMNS:
+        if key == but or row.get(key) is None:
+            continue
+        text = text_of(row[key], field + key)
+        if isinstance(text, Unfit):
+            return replace(text, problem=f"{text.problem}; rename it if it is no system message")
+        if text.strip():
+            stated[field + key] = text
+    if not stated:
+        return chat
+    key, text = next(iter(stated.items()))
+    if len(set(stated.values())) > 1:
+        return Unfit(" and ".join(stated), "differ; keep one system message", "system")
+    own = [turn for turn in chat.turns if turn["role"] == "system"]
+    if not own:
+        turn = {"role": "system", "content": text}
+        return replace(chat, turns=(turn, *chat.turns), fields=(key, *chat.fields))
+    if len(own) == 1 and text_of(own[0].get("content"), key) == text:
+        return chat
+    return Unfit(
+        key, "stands beside messages that have a system message of their own; keep one", "system"
+    )
+
+
+def _in_object(cell: Mapping[str, Any], field: str) -> Chat | Unfit:
+    """Return the conversation that an object holds, with its system message and its tools."""
+    keys = [key for key in _CHATS if isinstance(cell.get(key), list | tuple)]
+    if len(keys) != 1:
+        return Unfit(field, "holds an object, where text or a list of messages is needed", "form")
+    chat = _turns(cell[keys[0]], f"{field}.{keys[0]}")
+    if isinstance(chat, Unfit):
+        return chat
+    chat = replace(chat, tools=cell.get("tools") or cell.get("functions"))
+    return _with_system(chat, cell, but=keys[0], field=f"{field}.")
+
+
+def _turns(items: Sequence[Any], field: str) -> Chat | Unfit:
+    """Return the turns of a list of messages, in OpenAI's form or in ShareGPT's."""
+    turns, fields = [], []
+    form: Form = "chat"
+    for number, item in enumerate(items):
+        at = f"{field}[{number}]"
+        if not isinstance(item, Mapping):
+            return Unfit(at, "is no message with a role and content", "form")
+        given = {key: value for key, value in item.items() if value is not None}
+        speaker = given.get("role", given.get("from"))
+        named = "role" if "role" in given else "from"
+        if named == "from" and "from" in given:
+            form = "sharegpt"
+        if speaker is None:
+            return Unfit(at, "is a message without a role", "speaker")
+        role = SPEAKERS.get(speaker.strip().lower()) if isinstance(speaker, str) else None
+        if role is None:
+            shown = f"is {speaker}, which" if _is_name(speaker) else "holds what"
+            return Unfit(
+                f"{at}.{named}", f"{shown} is none of {', '.join(SPEAKERS)}; rename it", "speaker"
+            )
+        turn = {k: v for k, v in given.items() if k not in ("from", "value")} | {"role": role}
+        said = "value" if "value" in given and "content" not in given else "content"
+        if said in given:
+            turn["content"] = given[said]
+        turns.append(turn)
+        fields.append(f"{at}.{said}")
+    return Chat(tuple(turns), tuple(fields), form)
+
+
+def _part(part: Any, field: str) -> str | Unfit:
+    kind = part.get("type", "text") if isinstance(part, Mapping) else None
+    if kind not in TEXT_PARTS:
+        shown = f"is of the type {kind}" if _is_name(kind) else "is no part of text"
+        return Unfit(
+            field,
+            f"{shown}; only text can be asked and learned, so remove the part or the row",
+            "content",
+        )
+    text = part.get("text")
+    if not isinstance(text, str):
+        return Unfit(f"{field}.text", "is no text", "content")
+    return text
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _read(text: str) -> Any:
+    """Return the value of JSON text, or of Python's spelling of it where it is a list of objects;
+    None where there is none."""
+    try:
+        return parsed(text)
+    except ValueError:
+        if not _BEGINS.match(text):
+            return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they would quote the text
+            return ast.literal_eval(text.strip())  # as a table of Python objects is saved to CSV
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None

@@ -1,0 +1,137 @@
+"""Which stage of a run each field of its recipe decides about first.
+
+A changed field leaves the stages before that one as they are: what a teacher was paid for is not
+asked again because training is to be another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from potstill.recipe.whole import Recipe
+
+COLLECT, CURATE, SHRINK, TRAIN, EVALUATE, REPORT = (
+    "collect",
+    "curate",
+    "shrink",
+    "train",
+    "evaluate",
+    "report",
+)
+ORDER = (COLLECT, CURATE, SHRINK, TRAIN, EVALUATE, REPORT)
+# What is asked of the teacher for measuring: another value asks for more, and leaves what is
+# stored of use.
+ASKS_MORE = frozenset(
+    {"evaluate.fidelity_prompts", "evaluate.max_tokens", "evaluate.greedy", "task"}
+)
+# How a server is reached, and what it may cost, decides nothing about its answers.
+DECIDES_NOTHING = frozenset(
+    f"teacher.endpoint.{name}"
+    for name in (
+        "url",
+        "key_env",
+        "max_in_flight",
+        "timeout_s",
+        "tries",
+        "price_in",
+        "price_out",
+        "budget",
+        "budget_tokens",
+    )
+)
+_BY_SECTION = {
+    "name": REPORT,
+    "cost": REPORT,
+    "evaluate": EVALUATE,
+    "task": EVALUATE,
+    "train": TRAIN,
+    "shrink": SHRINK,
+    # What a student cannot read is left out by curation.
+    "student": CURATE,
+    "curate": CURATE,
+}
+_BY_FIELD = {
+    "evaluate.cross_entropy_baseline": TRAIN,
+    # Text alone is curated in another way than distributions.
+    "train.cross_entropy": CURATE,
+    # A plan of prompts knows the right answers that its rows came with.
+    "task.gold": CURATE,
+    "task.slice": EVALUATE,
+}
+
+
+def stage_of(field: str, recipe: Recipe) -> str:
+    """Return the first stage that a field, written with dots, decides about in a recipe.
+
+    Fields that belong to no later stage (`seed`, `teacher`, `prompts`, ...) are those of collect.
+    """
+    if field in ASKS_MORE or _decides_targets(field, recipe):
+        return COLLECT
+    section = field.partition(".")[0]
+    return _BY_FIELD.get(field) or _BY_SECTION.get(section, COLLECT)
+
+
+def _decides_targets(field: str, recipe: Recipe) -> bool:
+    """Tell whether what is stored of the answers would be another thing with another value."""
+    if field == "train.temperature":
+        return recipe.collect.targets in ("sampled", "top-k")
+    if field.startswith("student.model"):
+        # Its tokenizer reads a server's likeliest tokens.
+        return recipe.served_targets
+    return field == "task.gold" and recipe.collect.gold
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field that two recipes set differently, in JSON, and the first stage that it touches.
+
+    `asks_more` tells that what was asked before stays of use.
+    """
+
+    field: str
+    there: str
+    here: str
+    stage: str
+    asks_more: bool
+
+    def __str__(self) -> str:
+        return f"{self.field} is {self.there} there and {self.here} in this recipe"
+
+
+def changes_between(stored: Mapping[str, Any], recipe: Recipe) -> list[Change]:
+    """Return where a recipe differs from stored values, but for what decides nothing."""
+    there, here = _flat(stored), _flat(recipe.model_dump(mode="json"))
+    differing = [k for k in sorted({*there, *here}) if there.get(k) != here.get(k)]
+    return [
+        Change(k, _shown(there, k), _shown(here, k), stage_of(k, recipe), k in ASKS_MORE)
+        for k in differing
+        if k not in DECIDES_NOTHING
+    ]
+
+
+def first_stage(changes: Sequence[Change]) -> str:
+    """Return the first stage that any of the changes touches."""
+    return min((change.stage for change in changes), key=ORDER.index)
+
+
+def from_stage(stage: str) -> tuple[str, ...]:
+    """Return a stage and those that follow it."""
+    return ORDER[ORDER.index(stage) :]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values under dotted keys; a mapping that holds nothing is a value."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found.update(_flat(value, f"{prefix}{key}."))
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key], ensure_ascii=False) if key in values else "not set"

@@ -1,0 +1,33 @@
+"""What training asks of a student, tried before there is anything to train on."""
+
+from __future__ import annotations
+
+from potstill.models.loaded import LoadedModel
+from potstill.recipe import TrainConfig
+from potstill.train.compute import ComputeBody
+from potstill.train.lora import adapted
+from potstill.train.packing import row_shape
+
+_LONGEST = 32  # tokens of the rows that are tried
+
+
+def rehearse(student: LoadedModel, config: TrainConfig) -> None:
+    """Put adapters, frozen blocks, packing and checkpointing on a student, and take them off.
+
+    `student` is one in fp32 that nobody needs afterwards: frozen weights stay frozen. Raises
+    PotstillError where a field of `train` does not fit it, as training would at its start.
+    """
+    with adapted(student.network, config.lora, frozen_blocks=config.frozen_blocks):
+        body = ComputeBody(
+            student.network,
+            student.compute_dtype,
+            _LONGEST,
+            config.frozen_blocks,
+            checkpointing=config.gradient_checkpointing,
+        )
+        row_shape(
+            config.packing,
+            body,
+            longest=_LONGEST,
+            micro_batch_tokens=min(config.micro_batch_tokens, _LONGEST),
+        )

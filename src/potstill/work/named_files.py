@@ -1,0 +1,91 @@
+"""The files that a recipe names, by digest: what is in them may change while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from potstill.recipe import Recipe
+from potstill.recipe.stages import stage_of
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file, the field of the recipe that names it, and the first stage that reads it."""
+
+    path: Path
+    field: str
+    stage: str
+
+
+def named_files(recipe: Recipe) -> list[NamedFile]:
+    """Return the local files of rows, calls and schemas that a recipe names and that are there.
+
+    A folder stands for the files in it. Models have identities of their own.
+    """
+    prompts, calls, task = recipe.prompts, recipe.collect.calls, recipe.task
+    fields: dict[str, object] = {
+        "prompts.source": prompts.source,
+        "prompts.held_out": prompts.held_out,
+        "collect.calls.path": None if calls is None else calls.path,
+        "curate.decontaminate.sources": recipe.curate.decontaminate.sources,
+        "task.json_schema": None if task is None else task.json_schema,
+    }
+    return [
+        NamedFile(path, field, stage_of(field, recipe))
+        for field, stated in fields.items()
+        for path in _paths(stated)
+    ]
+
+
+def digests(files: Iterable[NamedFile]) -> dict[str, dict[str, str]]:
+    """Return the digest of every file's bytes, by field and path."""
+    found: dict[str, dict[str, str]] = {}
+    for file in files:
+        found.setdefault(file.field, {})[str(file.path)] = digest_of(file.path)
+    return found
+
+
+def changed_fields(
+    then: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    """Return the fields whose files are no longer those of `then`, and in words what is new."""
+    found = {}
+    for field, before in then.items():
+        after = now.get(field, {})
+        gone = [p for p in before if p not in after]
+        new = [p for p in after if p not in before]
+        other = [p for p in before if p in after and before[p] != after[p]]
+        parts = [
+            f"{' and '.join(Path(p).name for p in paths)} {what}"
+            for paths, what in ((other, "has changed"), (gone, "is gone"), (new, "is new"))
+            if paths
+        ]
+        if parts:
+            found[field] = ", ".join(parts)
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """Return `blake3:` and 32 digits over a file's bytes."""
+    hasher = blake3()
+    hasher.update_mmap(path)
+    return f"blake3:{hasher.hexdigest(length=16)}"
+
+
+def _paths(stated: object) -> list[Path]:
+    """Return the files that a field stands for; a name that is no path has none."""
+    values = [stated] if isinstance(stated, str) else stated
+    if not isinstance(values, list | tuple):
+        return []
+    found: list[Path] = []
+    for value in values:
+        path = Path(str(value)).expanduser()
+        if path.is_dir():
+            found += sorted(p for p in path.iterdir() if p.is_file())
+        elif path.is_file():
+            found.append(path)
+    return found

@@ -1,0 +1,149 @@
+"""Which form a log has, and what bad files say."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from potstill.errors import PotstillError
+from potstill.logs import detect, read_calls
+from potstill.logs.forms import Settings, columns_of
+from potstill.logs.readers import Columns
+from potstill.logs.rows import Row
+from potstill.recipe import CallsConfig
+
+USER = {"role": "user", "content": "private words"}
+CHAT = {"messages": [USER, {"role": "assistant", "content": "more private words"}]}
+SPEND = {"request_id": "x", "call_type": "completion", "spend": 0, "startTime": "", "messages": []}
+
+
+@pytest.mark.parametrize(
+    ("row", "form", "why"),
+    [
+        (CHAT, "chat", "rows have messages"),
+        ({"request": CHAT, "response": {}}, "chat", "rows have request and response"),
+        ({"id": "c", "object": "chat.completion", "choices": []}, "chat", "rows have choices"),
+        ({**CHAT, "response": "x"}, "chat", "rows have messages"),
+        ({"custom_id": "a", "body": {}}, "batch", "rows have custom_id and body"),
+        (
+            {"custom_id": "a", "response": None, "error": {}},
+            "batch",
+            "rows have custom_id and resp",
+        ),
+        (SPEND, "litellm", "rows have call_type, spend, startTime"),
+        ({"prompt": "a", "response": "b"}, "table", "rows have prompt and response"),
+    ],
+)
+def test_the_first_rows_show_the_form(write, row, form, why) -> None:
+    found = detect(write("log.jsonl", "garbage", row, row))
+    assert found.form == form
+    assert found.why.startswith(why)
+
+
+def test_columns_that_the_recipe_names_decide(write) -> None:
+    both = write("log.jsonl", {"messages": [USER], "answer": "x", "request": "a", "response": "b"})
+    assert detect(both, Settings(Columns("messages", "answer"))).form == "table"
+    assert detect(both, Settings(Columns("request", "response"))).form == "table"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (
+            [{**CHAT, "prompt": "private", "response": "private"}],
+            "could be of several forms: chat (rows have messages); table (rows have prompt and",
+        ),
+        (
+            [CHAT, {"custom_id": "a", "body": {}}],
+            "could be of several forms: batch (rows have cust",
+        ),
+        ([{"question": "private", "answer": "private"}], "its columns are: answer, question."),
+        ([{"request": "private", "response": "private"}], "its columns are: request, response."),
+        ([{"private words here": 1, "b": 2, "": 3}], "its columns are: b and 2 more."),
+        ([], "log.jsonl is empty; give a file"),
+        (["", "  "], "log.jsonl is empty; give a file"),
+        (
+            ["private", "[1]"],
+            "has no readable row among its first 2 (log.jsonl, line 1, is no JSON",
+        ),
+    ],
+)
+def test_what_is_not_clear_is_asked_and_never_quoted(write, rows, words) -> None:
+    with pytest.raises(PotstillError) as caught:
+        detect(write("log.jsonl", *rows))
+    assert words in str(caught.value)
+    assert "private" not in str(caught.value)
+
+
+def test_stating_the_form_settles_what_is_not_clear(write, take) -> None:
+    rows = [
+        {
+            "messages": [{"role": "user", "content": f"m {w} {w}x"}, CHAT["messages"][1]],
+            "prompt": f"p {w} {w}x",
+            "response": "r",
+        }
+        for w in ("aa", "bb", "cc", "dd")
+    ]
+    path = write("log.jsonl", *rows)
+    assert {e.response for e in take(path, form="table").exchanges} == {"r"}
+    asked = {e.messages[-1]["content"][0] for e in take(path, form="table").exchanges}
+    assert asked == {"p"}
+    asked = {e.messages[-1]["content"][0] for e in take(path, form="chat").exchanges}
+    assert asked == {"m"}
+
+
+def test_files_of_different_forms_are_refused(write) -> None:
+    paths = (write("a.jsonl", CHAT), write("b.jsonl", SPEND))
+    with pytest.raises(PotstillError, match=r"\(a\.jsonl is chat, b\.jsonl is litellm\)"):
+        read_calls(CallsConfig(path=paths))
+
+
+def test_a_column_that_is_not_there_is_named_with_its_setting(write) -> None:
+    path = write("t.csv", "q,a", "private,private")
+    for fields, words in (
+        (
+            {"prompt_column": "Q", "response_column": "a"},
+            "no column Q; the columns there are: a, q",
+        ),
+        (
+            {"prompt_column": "q", "response_column": "A"},
+            "no column A; the columns there are: a, q",
+        ),
+    ):
+        with pytest.raises(PotstillError) as caught:
+            read_calls(CallsConfig(path=path, form="table", **fields))
+        assert words in str(caught.value)
+        assert "private" not in str(caught.value)
+    only_asked = CallsConfig(path=path, use="prompts", prompt_column="q", response_column="A")
+    assert len(read_calls(only_asked).asks) == 1
+
+
+def test_files_that_are_not_there_or_not_of_a_known_kind(write, tmp_path) -> None:
+    cases = {
+        str(tmp_path / "none.jsonl"): "does not exist; check collect.calls.path",
+        write(
+            "log.txt", "x"
+        ): "log.txt is none of the known kinds; give a file that ends in .jsonl,",
+        write("log.parquet", "x"): "log.parquet cannot be read (ArrowInvalid)",
+        write("log.jsonl.gz", "x"): "log.jsonl.gz cannot be read (BadGzipFile)",
+        write("empty.csv"): "empty.csv is empty",
+        write("header.csv", "prompt,response"): "header.csv is empty",
+    }
+    whole = gzip.compress(b"\n".join(json.dumps({**CHAT, "n": n}).encode() for n in range(999)))
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    cases[str(cut)] = "cut.jsonl.gz cannot be read (EOFError); it may be damaged or cut off"
+    for path, words in cases.items():
+        with pytest.raises(PotstillError) as caught:
+            read_calls(CallsConfig(path=path))
+        assert words in str(caught.value)
+
+
+def test_columns_without_a_plain_name_are_only_counted() -> None:
+    assert columns_of([Row({"a": 1, "A sentence.": 2}, "x"), Row({"a": 1, "b": 2}, "x")]) == (
+        "a, b and 1 more"
+    )
+    assert columns_of([Row({"A sentence.": 2}, "x")]) == "1 more"
+    assert columns_of([Row({}, "x")]) == "none"

@@ -1,0 +1,48 @@
+"""Training's demands on a student are tried without any text, and leave no trace on its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from potstill.errors import PotstillError
+from potstill.models.load import load
+from potstill.recipe import TrainConfig
+from potstill.train.rehearsal import rehearse
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"lora": {"rank": 2}},
+        {"frozen_blocks": 2, "packing": "packed"},
+        {"gradient_checkpointing": "blocks"},
+        {"lora": {"rank": 2, "targets": ["q_proj"]}, "frozen_blocks": 1},
+    ],
+)
+def test_what_fits_changes_no_weight(nano_llama: Path, fields: dict[str, Any]) -> None:
+    student = load(str(nano_llama), device="cpu", precision="fp32", trainable=True)
+    before = {k: v.clone() for k, v in student.network.state_dict().items()}
+    rehearse(student, TrainConfig(**fields))
+    after = student.network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"frozen_blocks": 6}, "train.frozen_blocks is 6"),
+        ({"frozen_blocks": 60, "lora": {"rank": 2}}, "train.frozen_blocks is 60"),
+        ({"lora": {"targets": ["query"]}}, "train.lora.targets is query"),
+        ({"lora": {"targets": ["q_proj", "lm_head"]}}, "train.lora.targets is q_proj, lm_head"),
+    ],
+)
+def test_what_does_not_fit_is_refused(nano_llama: Path, fields: dict[str, Any], match: str) -> None:
+    student = load(str(nano_llama), device="cpu", precision="fp32", trainable=True)
+    with pytest.raises(PotstillError, match=match):
+        rehearse(student, TrainConfig(**fields))
