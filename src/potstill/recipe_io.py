@@ -50,7 +50,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def packaged_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Return a recipe that ships with potstill (`demo`, `demo-quick`)."""
+    """Return a recipe that ships with potstill (`demo`, `demo-quick`, `start`)."""
     return parse_recipe(packaged_text(name), f"{name}.yaml", overrides)
 
 

@@ -119,6 +119,16 @@ def shows_all_letters() -> bool:
     return encoding.lower().replace("-", "").replace("_", "").startswith("utf")
 
 
+def nothing_said(text: str) -> str:
+    """Return what to show of an answer that shows nothing: that it is empty, or its white space.
+
+    An answer that has something to see gives "".
+    """
+    if text.strip():
+        return ""
+    return f"(white space alone: {json.dumps(text, ensure_ascii=True)})" if text else "(no text)"
+
+
 def go_on(arguments: list[str]) -> str:
     """Return the sentence that says how to go on after a verb with these arguments."""
     if not arguments or arguments[0] not in _RESUMED:
