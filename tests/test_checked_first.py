@@ -336,6 +336,20 @@ def test_a_gold_column_can_be_named_later(nano_llama: Path, tmp_path: Path) -> N
     assert stored(run.root) == before
 
 
+def test_a_student_that_changes_on_the_way_is_named(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(nano_llama, tmp_path / "other"))
+    student = {"student": {"model": str(other)}, "shrink": {"drop_layers": 0}}
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, **student)
+    pipeline_runs.run(values, tmp_path / "run", until="curate")
+    tensors = load_file(other / "model.safetensors")
+    tensors["model.norm.weight"] *= 2
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PotstillError, match=r"student.model has changed since this run began"):
+        pipeline_runs.run(values, tmp_path / "run")
+
+
 def test_damaged_records_are_said_and_their_stages_done_again(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:

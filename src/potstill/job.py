@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from potstill.collect.calls.exchanges import require_terms
-from potstill.collect.calls.reading import Log, read_calls
+from potstill.collect.calls import require_terms
 from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
@@ -24,6 +23,7 @@ from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
+from potstill.logs.reading import Log, read_calls
 from potstill.models.conversation import Conversation
 from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.head import Head
@@ -43,6 +43,9 @@ from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.text.reasoning import answer_of
 from potstill.work.corpus import Text, tokenised
 from potstill.work.spoken import spoken_since
+
+# The record of what was found before the first question.
+CHECKED = "checked"
 
 
 class Job:
@@ -232,6 +235,15 @@ class Job:
         if endpoint is None or not endpoint.scores_text or spec is None:
             return set()
         return self.store.target_ids(self.scorer_identity, spec)
+
+    def require_checked(self, field: str, identity: str) -> None:
+        """Raise PotstillError where a model is no longer the one that was checked at the start."""
+        known = (self.run.done(CHECKED) or {}).get("models", {}).get(field, identity)
+        if known != identity:
+            raise PotstillError(
+                f"{field} has changed since this run began (its weights, config or tokenizer); "
+                "bring it back, or start over with --fresh"
+            )
 
     def learnt_whole(self, row: Exchange) -> bool:
         """Tell whether nothing of an answer is left out (reasoning) of what is learnt."""

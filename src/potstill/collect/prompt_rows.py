@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import string
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from potstill.logs.conversations import (
     text_of,
 )
 from potstill.logs.rows import Row
+from potstill.logs.template import template_columns
 from potstill.recipe import PromptsConfig
 from potstill.text.tool_calls import Flaw, may_be_filled_in, spelled, tools_in
 
@@ -65,7 +65,9 @@ class RowReader:
     @classmethod
     def of(cls, config: PromptsConfig, column: str | None) -> RowReader:
         """Return the reader that a recipe asks for. Raises PotstillError for a broken template."""
-        fields = () if config.template is None else _template_fields(config.template)
+        fields = (
+            () if config.template is None else template_columns(config.template, "prompts.template")
+        )
         return cls(config, column or config.column, fields)
 
     def read(self, row: Row) -> Asked:
@@ -210,24 +212,3 @@ def _text_value(row: Row, column: str) -> str:
             "it in prompts.column, or write it as text"
         )
     return "" if value is None else str(value)
-
-
-def _template_fields(template: str) -> tuple[str, ...]:
-    """Return the columns that a template names."""
-    try:
-        parts = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise PotstillError(
-            f"prompts.template cannot be read ({error}); write columns as {{name}} and double "
-            "the braces that are meant as text"
-        ) from None
-    fields = [field for _, field, _, _ in parts if field is not None]
-    # Plain names only: `{a.b}` and `{a[0]}` would reach into Python objects.
-    if any(not f.isidentifier() or spec or conv for _, f, spec, conv in parts if f is not None):
-        raise PotstillError(
-            "prompts.template may only hold plain column names, like {body}; double the braces "
-            "that are meant as text"
-        )
-    if not fields:
-        raise PotstillError("prompts.template names no column; write columns as {name}")
-    return tuple(dict.fromkeys(fields))

@@ -246,14 +246,20 @@ class CallsConfig(Section):
     """Stored calls of a large model, read in place of asking it; leave it out to ask a teacher."""
 
     path: str | tuple[str, ...] = Field(
-        description="File of calls (.jsonl, .jsonl.gz, .parquet, .csv), or a list of files of one "
-        "form. A batch is its input file and its output file."
+        description="File of calls (.jsonl, .json, each also .gz, .parquet, .csv), a folder of "
+        "such files, or a list of either, all of one form. A batch is its input file and its "
+        "output file."
     )
-    form: Literal["auto", "chat", "batch", "litellm", "table"] = Field(
+    form: Literal[
+        "auto", "chat", "batch", "litellm", "sharegpt", "alpaca", "completion", "table"
+    ] = Field(
         "auto",
         description="What the files hold. `chat`: `messages`, `request` and `response`, or stored "
-        "completions; `batch`: an OpenAI batch's input and output; `litellm`: LiteLLM's spend "
-        "logs; `table`: a prompt and a response in columns; `auto`: told from the first rows.",
+        "responses, each as OpenAI's chat, its Responses or Anthropic's Messages; `batch`: a "
+        "batch's input and output (OpenAI's, or Anthropic's Message Batches); `litellm`: LiteLLM's "
+        "spend logs; `sharegpt`: `conversations`; `alpaca`: `instruction`, `input` and `output`; "
+        "`completion`: `prompt` and `completion`, text or messages; `table`: a prompt and a "
+        "response in columns; `auto`: told from the first rows.",
     )
     use: Literal["exchanges", "prompts"] = Field(
         "exchanges",
@@ -264,6 +270,16 @@ class CallsConfig(Section):
         "prompt", description="Column of the prompt (text, or a list of messages) in a `table`."
     )
     response_column: str = Field("response", description="Column of the response in a `table`.")
+    template: str | None = Field(
+        None,
+        description="Prompt text over columns of a `table`, for example `Summarise: {body}`; in "
+        "place of `prompt_column`.",
+    )
+    whole_requests: bool = Field(
+        False,
+        description="State that LiteLLM's proxy stored whole requests: what holds a model and one "
+        "user's turn alone may come from its setting `latest_turn`, and is left out otherwise.",
+    )
     model: str | None = Field(
         None, description="Use only calls of this model, as the log names it. All, if left out."
     )
@@ -283,6 +299,31 @@ class CallsConfig(Section):
         if not path or not all(path):
             raise ValueError("name at least one file of calls in path")
         return path
+
+    @model_validator(mode="after")
+    def _meant_for_the_form(self) -> CallsConfig:
+        """Refuse settings that the stated form has no use for."""
+        table = [
+            name
+            for name in ("template", "prompt_column", "response_column")
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if table and self.form not in ("auto", "table"):
+            raise ValueError(
+                f"{table[0]} and form {self.form} cannot be combined: it is for tables; take it "
+                "out, or set form to table"
+            )
+        if self.template is not None and "prompt_column" in table:
+            raise ValueError(
+                "template and prompt_column cannot be combined: each says where the prompt is; "
+                "take one out"
+            )
+        if self.whole_requests and self.form not in ("auto", "litellm"):
+            raise ValueError(
+                f"whole_requests and form {self.form} cannot be combined: it is for LiteLLM's "
+                "spend logs; take it out, or set form to litellm"
+            )
+        return self
 
     @property
     def paths(self) -> tuple[str, ...]:

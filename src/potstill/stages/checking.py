@@ -10,7 +10,7 @@ from potstill.collect.prompts import PromptPlan
 from potstill.curate.curate import check
 from potstill.errors import PotstillError
 from potstill.evaluate.tasks import check_apart
-from potstill.job import Job
+from potstill.job import CHECKED, Job
 from potstill.models.adopt import adopted
 from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
@@ -25,7 +25,7 @@ from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
 from potstill.work.named_files import changed_fields, digests, named_files
 
-_CHECKED, _FILES = "checked", "files"
+_FILES = "files"
 
 
 def check_all(job: Job) -> None:
@@ -33,7 +33,7 @@ def check_all(job: Job) -> None:
 
     Nobody is asked anything, and nothing is written but the plan of prompts and what was checked.
     """
-    checked = (job.run.done(_CHECKED) or {}).get("recipe")
+    checked = (job.run.done(CHECKED) or {}).get("recipe")
     digest = recipe_digest(job.recipe)
     if checked == digest:
         return
@@ -42,9 +42,8 @@ def check_all(job: Job) -> None:
     plan = planned_prompts(job)
     if plan is not None:
         _check_plan(job, retold(job, plan))
-    if job.run.done("train") is None:
-        _check_models(job)
-    job.run.finish(_CHECKED, {"recipe": digest})
+    models = _check_models(job) if job.run.done("train") is None else {}
+    job.run.finish(CHECKED, {"recipe": digest, "models": models})
 
 
 def note_changed_files(job: Job) -> None:
@@ -104,19 +103,24 @@ def _check_plan(job: Job, plan: PromptPlan) -> None:
     check_written(job, plan)
 
 
-def _check_models(job: Job) -> None:
-    """Load what the recipe names, cut and prepare the student as it says, and put it away."""
-    recipe = job.recipe
+def _check_models(job: Job) -> dict[str, str]:
+    """Load what the recipe names, cut and prepare the student as it says, and put it away.
+
+    Returns the identities of the models that later stages load again, by their fields.
+    """
+    recipe, found = job.recipe, dict[str, str]()
     if recipe.curate.judge.model is not None and job.run.done("curate") is None:
         with job.progress.step("check judge"):
-            judge_of(recipe.curate.judge.model, job)
-            release_freed()
+            found["curate.judge.model"] = judge_of(recipe.curate.judge.model, job).identity
     if job.run.done("shrink") is not None:
         with job.progress.step("check student"):
             rehearse(job.load_student(job.untrained, trainable=True), recipe.train)
     elif recipe.student.model is not None and not recipe.cuts:
         with job.progress.step("check student"):
-            rehearse(_given_student(job), recipe.train)
+            student = _given_student(job)
+            found["student.model"] = student.identity
+            rehearse(student, recipe.train)
+            del student
     elif recipe.cuts or _asks_much(recipe):
         parent = job.parent
         with job.progress.step("check student"):
@@ -124,6 +128,7 @@ def _check_models(job: Job) -> None:
     if not job.open:
         job.release_teacher()
     release_freed()
+    return found
 
 
 def _given_student(job: Job) -> LoadedModel:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from potstill.collect.answers import Question, collect, gold_exchanges, plan_waves, questions
-from potstill.collect.calls.exchanges import exchanges_from_calls, prompts_from_calls
+from potstill.collect.calls import exchanges_from_calls, prompts_from_calls
 from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_prompts
 from potstill.collect.served.answers import collect_from_endpoint

@@ -104,7 +104,9 @@ def _judge(job: Job) -> Judge | None:
     if named is None:
         return None
     with job.progress.step("load judge"):
-        return judge_of(named, job)
+        judge = judge_of(named, job)
+    job.require_checked("curate.judge.model", judge.identity)
+    return judge
 
 
 def _asked_in_batches(

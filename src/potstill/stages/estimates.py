@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from potstill.collect.calls.exchanges import prompts_from_calls
+from potstill.collect.calls import prompts_from_calls
 from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.pending import Estimate, estimate, reading_estimate
 from potstill.collect.served.reading_log import PROBE

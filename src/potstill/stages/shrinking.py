@@ -25,6 +25,7 @@ def make_student(job: Job) -> dict[str, Any]:
             template_arguments=recipe.student.template_arguments,
             date=job.day,
         )
+        job.require_checked("student.model", student.identity)
         if job.open:
             student = adopted(student, job.teacher)
         with replaced_directory(job.untrained) as directory:

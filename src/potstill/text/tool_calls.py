@@ -18,6 +18,10 @@ Tool = dict[str, Any]
 """`{"type": "function", "function": {"name", ...}}`."""
 
 
+# What a call or a definition holds under keys of its own choice (Anthropic's too).
+_OPEN_KEYS = ("arguments", "parameters", "input_schema")
+
+
 class Flaw(StrEnum):
     """Why calls or tools cannot be used."""
 
@@ -128,7 +132,9 @@ def may_be_filled_in(value: Any) -> bool:
             return True
         if isinstance(one, Mapping):
             # With a name it is a call, or a definition: others may have parameters, too.
-            keys = ("arguments", "parameters") if "name" in one else ()
+            keys = _OPEN_KEYS if "name" in one else ()
+            if one.get("type") == "tool_use":
+                keys = (*keys, "input")
             left += [(v, inside or (k in keys and v is not None)) for k, v in one.items()]
         elif isinstance(one, list | tuple):
             left += [(v, inside) for v in one]
@@ -200,6 +206,9 @@ def _tool(item: Any) -> Tool | Flaw:
     item = _structured(item)
     if not isinstance(item, Mapping):
         return Flaw.TOOLS
+    if "input_schema" in item and item.get("type") in (None, "custom"):  # as Anthropic writes it
+        kept = {key: item[key] for key in ("name", "description") if key in item}
+        item = {**kept, "parameters": item["input_schema"]}
     if item.get("type") not in (None, "function"):
         return Flaw.KIND
     if "function" in item:

@@ -24,10 +24,13 @@ class Reason(StrEnum):
     NO_REQUEST = "a response without its request"
     SAME_ID = "a custom_id that several requests share"
     ERROR = "error"
-    FILTERED = "stopped by a content filter"
+    FILTERED = "refused, or stopped by a content filter"
     REFUSED = "refused by the service"
+    END_BLANK = "how it ended is left blank where this form states it"
+    END_UNKNOWN = "ended in a way that is not known"
     REDACTED = "redacted"
     NOT_STORED = "messages that the log does not hold"
+    LAST_TURN = "a request that may hold no more than its last turn"
     CUT = "cut short by the log"
     TOOL_KIND = "a kind of tool that is no function"
     CALL_NAME = "a tool call that names no function"
@@ -37,6 +40,10 @@ class Reason(StrEnum):
     FILLED_IN = "calls or tools in struct columns, which fill absent keys in with null"
     RESULT_WITHOUT_CALL = "a tool's result without its call"
     NOT_TEXT = "not text"
+    MEDIA = "images, sounds or files, which are not read"
+    SYSTEM_TWICE = "two system messages that differ, one beside the messages and one in them"
+    PREFERENCE = "answers to choose between, none of which was given"
+    NO_COLUMN = "no text in a column that the template names"
     TOO_LONG = "too long"
     WEIGHT_ZERO = "marked with weight 0"
     OTHER_MODEL = "another model"
@@ -96,12 +103,16 @@ class Facts:
 class Record:
     """One row of a log: what was asked, what came back, and what else is known.
 
-    `answers` is never empty: a row without an answer holds the reason.
+    `answers` is never empty: a row without an answer holds the reason. `detail` names the field
+    that is not as it should be, where the reason alone would leave it to be looked for. `row_id` is
+    the log's own name of the row: a row that comes twice was paid for once.
     """
 
     ask: Ask | Reason
     answers: tuple[Answer | Reason, ...]
     facts: Facts = Facts()
+    detail: str | None = None
+    row_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from potstill.collect.calls import read_calls
+from potstill.logs import read_calls
 from potstill.recipe import CallsConfig
 from potstill.recipe_io import dump_recipe, parse_recipe
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "stored-calls.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "stored-calls.md"
 EXAMPLES = dict(
     re.findall(r"`([a-z]+\.\w+)`\n\n```\w+\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 )
@@ -23,6 +23,10 @@ EXAMPLES = dict(
         (["chat.jsonl"], "chat", {"Yes.", "No: 3 times 3.", "Teal."}),
         (["input.jsonl", "output.jsonl"], "batch", {"Yes."}),
         (["spend.jsonl"], "litellm", {"Yes."}),
+        (["interfaces.jsonl"], "chat", {"No: 3 times 7.", "Yes."}),
+        (["sharegpt.jsonl"], "sharegpt", {"No: 5 times 5."}),
+        (["alpaca.jsonl"], "alpaca", {"5"}),
+        (["completion.jsonl"], "completion", {"No: 3 times 9."}),
         (["table.csv"], "table", {"No: 3 times 5."}),
         (["tools.jsonl"], "chat", {"Let me look.", "It is on its way, in Rome."}),
     ],

@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from potstill.collect.calls.call import Answer, Ask, Reason
-from potstill.collect.calls.readers import read_litellm, read_table
+from potstill.errors import PotstillError
+from potstill.logs.call import Answer, Ask, Reason
+from potstill.logs.litellm import read_litellm
+from potstill.logs.readers import Columns, read_table
 
 BODY = {"model": "gpt-x", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0}
 RESPONSE = {
@@ -154,6 +156,113 @@ def test_a_csv_of_spend_logs_says_what_is_missing(tmp_path: Path, take) -> None:
     assert "secret" not in whole
 
 
+# Spend
+
+
+def paid(key: str, spend: float = 0.01, word: str | None = None, **changes) -> dict:
+    asked = f"{word or key} {word or key}x {word or key}y"
+    body = {**BODY, "messages": [{"role": "user", "content": asked}]}
+    return spend_row(request_id=key, spend=spend, proxy_server_request=body, **changes)
+
+
+OTHERS = [paid(word, 0.0) for word in ("bb", "cc", "dd")]
+UNNAMED = {**paid("aa"), "request_id": None}
+
+
+@pytest.mark.parametrize(
+    ("rows", "spend"),
+    [
+        ([paid("aa"), paid("aa")], 0.01),
+        ([paid("aa"), paid("aa"), paid("aa")], 0.01),
+        ([paid("a1", word="aa"), paid("a2", word="aa")], 0.02),
+        ([paid("aa"), paid("aa", 0.03)], 0.03),
+        ([paid("aa", status="failure"), paid("aa", status="failure")], 0.01),
+        ([paid("aa", response={}), paid("aa", response={})], 0.01),
+        ([UNNAMED, UNNAMED], 0.01),
+        ([UNNAMED, {**UNNAMED, "startTime": "2026-03-01T09:00:00Z"}], 0.02),
+    ],
+)
+def test_a_row_that_comes_twice_was_paid_for_once(write, take, rows, spend) -> None:
+    for order in (rows, rows[::-1]):
+        report = take(write("spend.jsonl", *OTHERS, *order)).report
+        assert report.spend == pytest.approx(spend)
+    halves = (write("a.jsonl", *OTHERS, rows[0]), write("b.jsonl", *rows[1:]))
+    assert take(*halves, form="litellm").report.spend == pytest.approx(spend)
+
+
+# LiteLLM's latest_turn
+
+
+def kept_by_latest_turn(body: dict) -> dict:
+    """Return what `spend_logs_prompt_storage: latest_turn` leaves of a request (LiteLLM 1.110)."""
+    kept = {key: value for key, value in body.items() if key == "model"}
+    name = "messages" if "messages" in body else "input"
+    last = body[name][-1]
+    if last["role"] != "user" or not isinstance(last["content"], str):
+        return kept
+    return {**kept, name: [{"role": "user", "content": last["content"]}]}
+
+
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Is 7 prime?"},
+    {"role": "assistant", "content": "Yes."},
+    {"role": "user", "content": "And 8?"},
+]
+PARTS = [{"type": "text", "text": "And 8?"}]
+CUT_DOWN = [
+    kept_by_latest_turn({"model": "gpt-x", "messages": TALK, "temperature": 0}),
+    kept_by_latest_turn({"model": "gpt-x", "messages": TALK[-1:]}),
+    kept_by_latest_turn({"model": "gpt-x", "input": TALK, "instructions": "Be brief."}),
+    {
+        **kept_by_latest_turn({"model": "gpt-x", "messages": TALK}),
+        "originating_request_masked": {"messages": TALK[-1:]},
+    },
+    json.dumps(kept_by_latest_turn({"model": "gpt-x", "messages": TALK})),
+]
+
+
+@pytest.mark.parametrize("body", CUT_DOWN)
+def test_what_may_be_a_last_turn_alone_is_no_whole_call(write, take, body) -> None:
+    row = spend_row(request_id="cut", proxy_server_request=body)
+    for use in ("exchanges", "prompts"):
+        calls = take(write("spend.jsonl", *OTHERS, row), use=use)
+        assert calls.report.left_out == {str(Reason.LAST_TURN): 1}
+        assert calls.report.places == {str(Reason.LAST_TURN): ("spend.jsonl, line 4",)}
+        notes = " ".join(calls.report.notes())
+        assert "set collect.calls.whole_requests to true" in notes
+    whole = take(write("spend.jsonl", *OTHERS, row), whole_requests=True)
+    assert not whole.report.left_out
+    with pytest.raises(PotstillError, match=r"set collect\.calls\.whole_requests to true"):
+        take(write("spend.jsonl", row))
+
+
+def test_a_request_of_which_such_a_row_keeps_no_turn_is_counted_too(write, take) -> None:
+    ended_by_a_tool = [*TALK, {"role": "tool", "content": "x"}]
+    body = kept_by_latest_turn({"model": "gpt-x", "messages": ended_by_a_tool})
+    assert body == {"model": "gpt-x"}
+    calls = take(write("spend.jsonl", *OTHERS, spend_row(proxy_server_request=body)))
+    assert calls.report.left_out == {str(Reason.NOT_STORED): 1}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": "gpt-x", "messages": TALK[-1:], "temperature": 0},
+        {"model": "gpt-x", "messages": TALK},
+        {"model": "gpt-x", "messages": [{**TALK[-1], "name": "ann"}]},
+        {"model": "gpt-x", "messages": [{"role": "user", "content": PARTS}]},
+        {"model": "gpt-x", "input": "And 8?"},
+        {"messages": TALK[-1:]},
+    ],
+)
+def test_a_request_that_such_a_row_could_not_hold_is_whole(body) -> None:
+    assert isinstance(read_litellm(spend_row(proxy_server_request=body)).ask, Ask)
+
+
+# Tables
+
+
 def test_a_table_takes_the_columns_that_the_recipe_names() -> None:
     row = {
         "q": "Hello",
@@ -164,7 +273,7 @@ def test_a_table_takes_the_columns_that_the_recipe_names() -> None:
         "latency_s": "0.5",
         "created_at": datetime(2026, 3, 1, 10),
     }
-    record = read_table(row, "q", "a")
+    record = read_table(row, Columns("q", "a"))
     assert isinstance(record.ask, Ask)
     assert record.answers == (Answer("Hi.", "So.", None, "length"),)
     assert (record.facts.model, record.facts.latency_s) == ("big", 0.5)
@@ -173,16 +282,12 @@ def test_a_table_takes_the_columns_that_the_recipe_names() -> None:
 
 def test_a_table_of_messages_and_bad_cells() -> None:
     turns = [{"role": "user", "content": "Hello"}]
-    record = read_table({"prompt": turns, "response": "Hi."}, "prompt", "response")
+    record = read_table({"prompt": turns, "response": "Hi."}, Columns())
     assert isinstance(record.ask, Ask)
-    assert (
-        read_table({"prompt": None, "response": "x"}, "prompt", "response").ask is Reason.NO_PROMPT
-    )
-    assert read_table({"prompt": 5, "response": "x"}, "prompt", "response").ask is Reason.NO_PROMPT
-    assert read_table({"prompt": "a"}, "prompt", "response").answers == (Reason.NO_RESPONSE,)
-    assert read_table({"prompt": "a", "response": 5}, "prompt", "response").answers == (
-        Reason.NOT_TEXT,
-    )
+    assert read_table({"prompt": None, "response": "x"}, Columns()).ask is Reason.NO_PROMPT
+    assert read_table({"prompt": 5, "response": "x"}, Columns()).ask is Reason.NO_PROMPT
+    assert read_table({"prompt": "a"}, Columns()).answers == (Reason.NO_RESPONSE,)
+    assert read_table({"prompt": "a", "response": 5}, Columns()).answers == (Reason.NOT_TEXT,)
 
 
 def test_parquet_with_times_in_nanoseconds_and_with_bytes_that_are_no_text(

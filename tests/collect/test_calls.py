@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from potstill.collect.calls import exchanges_from_calls, read_calls
+from potstill.collect.calls import exchanges_from_calls
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import exchange_id_of, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
+from potstill.logs import Reason, read_calls
 from potstill.recipe import CallsConfig, PromptsConfig, TermsConfig
 from potstill.terms import decide
 from potstill.terms.calls import evidence_of_calls
@@ -140,11 +141,11 @@ def test_what_the_log_says_is_kept_and_what_it_does_not_is_said(write, take) -> 
     assert row.sampling["temperature"] is None
     assert row.terms_decision.startswith("allow: apache-2.0")
     report = calls.report
-    assert report.missing["created_at"] == report.missing["usage"] == 5
-    assert report.missing["sampling.temperature"] == report.missing["latency_s"] == 6
+    assert report.missing["created_at"] == report.missing["usage"] == 4
+    assert report.missing["sampling.temperature"] == report.missing["latency_s"] == 5
     assert "model" not in report.missing
-    assert report.finish_reasons == {"stop": 4, "length": 1, "not known": 1}
-    assert "how 1 of 6 responses ended is not known; they are taken as whole" in report.notes()
+    assert report.finish_reasons == {"whole": 4, "cut off": 1}
+    assert report.left_out == {str(Reason.END_UNKNOWN): 1}
     assert "weird" not in json.dumps(report.record())
 
 
@@ -158,7 +159,8 @@ def test_calls_of_several_models_are_several_teachers_unless_one_is_chosen(write
     }
     assert chosen.report.left_out == {"another model": 5}
     assert chosen.report.models == {"Other-Model": 5, "big": 5}
-    with pytest.raises(PotstillError, match=r"10 another model\. Its models are: Other-Model, big"):
+    models = r"10 another model .*\. Its models are: Other-Model, big"
+    with pytest.raises(PotstillError, match=models):
         take(path, model="small")
 
 
@@ -226,7 +228,8 @@ def test_a_log_without_a_usable_call_says_why(write, take) -> None:
     with pytest.raises(PotstillError) as caught:
         take(write("log.jsonl", redacted, redacted, failed, "private"))
     words = (
-        "has no call that can be used, read as chat; left out: 2 redacted, 1 error, 1 unreadable"
+        "has no call that can be used, read as chat; left out: 2 redacted (log.jsonl, line 1), "
+        "1 error (log.jsonl, line 3), 1 unreadable (log.jsonl, line 4)"
     )
     assert words in str(caught.value)
     assert "private" not in str(caught.value)
@@ -265,6 +268,22 @@ KEYS = [
     "reasoning_content",
     "model_parameters",
     "completion_tokens_details",
+    "conversations",
+    "from",
+    "value",
+    "instruction",
+    "instructions",
+    "input",
+    "output",
+    "completion",
+    "system",
+    "result",
+    "params",
+    "stop_reason",
+    "incomplete_details",
+    "thinking",
+    "call_id",
+    "name",
 ]
 LEAVES = (
     st.none()
@@ -272,7 +291,21 @@ LEAVES = (
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5)
-    | st.sampled_from(["user", "assistant", "text", "{}", '[{"role":"user"}]', "\ud800", "\0"])
+    | st.sampled_from(
+        [
+            "user",
+            "assistant",
+            "text",
+            "tool_use",
+            "tool_result",
+            "message",
+            "reasoning",
+            "{}",
+            '[{"role":"user"}]',
+            "\ud800",
+            "\0",
+        ]
+    )
 )
 JSON = st.recursive(
     LEAVES,
@@ -285,13 +318,21 @@ ROWS = st.lists(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8), max_si
 
 
 @settings(FILES, max_examples=150)
-@given(ROWS, st.sampled_from(["chat", "batch", "litellm", "table"]))
+@given(
+    ROWS, st.sampled_from(["chat", "batch", "litellm", "table", "sharegpt", "alpaca", "completion"])
+)
 def test_rows_of_any_shape_never_crash_and_are_counted(write, take, rows, form) -> None:
     good = {
         "chat": some(5),
         "litellm": [
             {"messages": r["request"]["messages"], "response": r["response"]} for r in some(5)
         ],
+        "sharegpt": [
+            {"conversations": [{"from": "human", "value": w}, {"from": "gpt", "value": "Yes."}]}
+            for w in WORDS[:5]
+        ],
+        "alpaca": [{"instruction": w, "output": "Yes."} for w in WORDS[:5]],
+        "completion": [{"prompt": w, "completion": "Yes."} for w in WORDS[:5]],
         "table": [{"prompt": f"{w} {w}x {w}y", "response": "Yes."} for w in WORDS[:5]],
         "batch": [
             part

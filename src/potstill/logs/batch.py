@@ -1,14 +1,21 @@
-"""An OpenAI batch: its input and its output, joined on custom_id."""
+"""A batch: its input and its output, joined on custom_id.
+
+OpenAI's lines have `body` and `response`, those of Anthropic's Message Batches `params` and
+`result`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from potstill.collect.calls.call import BatchRequest, Facts, Reason, Record
-from potstill.collect.calls.lines import BadRow, log_rows
-from potstill.collect.calls.readers import read_batch_output, read_batch_request
 from potstill.errors import PotstillError
+from potstill.logs.call import BatchRequest, Facts, Reason, Record, Values
+from potstill.logs.lines import BadRow, log_rows
+from potstill.logs.readers import read_batch_output, read_batch_request
+
+_REQUEST = {"body", "params"}
+_ANSWER = {"response", "result", "error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +41,25 @@ def batch_records(
                 yield row.reason, row.place
                 continue
             key = row.values.get("custom_id")
-            if not isinstance(key, str) or not row.values.keys() & {"body", "response", "error"}:
+            if not isinstance(key, str) or not row.values.keys() & (_REQUEST | _ANSWER):
                 yield Reason.NO_CALL, row.place
-            elif "body" in row.values:
+            elif _asks(row.values):
                 _note(asked, key, read_batch_request(row.values), row.place)
             else:
                 outputs += 1
     _require_both(paths, inputs=len(asked), outputs=outputs, answers=answers)
     yield from _joined(paths, asked)
+
+
+def part_of_a_batch(row: Values) -> str | None:
+    """Return the column beside custom_id that shows a line of a batch, None where none does."""
+    if not isinstance(row.get("custom_id"), str):
+        return None
+    return next((k for k in ("body", "params", "response", "result", "error") if k in row), None)
+
+
+def _asks(row: Values) -> bool:
+    return bool(row.keys() & _REQUEST)
 
 
 def _note(asked: dict[str, _Asked], key: str, request: BatchRequest, place: str) -> None:
@@ -69,10 +87,10 @@ def _joined(paths: Sequence[str], asked: dict[str, _Asked]) -> Iterator[tuple[Re
     answered = set()
     for path in paths:
         for row in log_rows(path):
-            if isinstance(row, BadRow) or "body" in row.values:
+            if isinstance(row, BadRow) or _asks(row.values):
                 continue
             key = row.values.get("custom_id")
-            if isinstance(key, str) and row.values.keys() & {"response", "error"}:
+            if isinstance(key, str) and row.values.keys() & _ANSWER:
                 found = asked.get(key)
                 answered.add(key)
                 yield read_batch_output(found.request if found else None, row.values), row.place

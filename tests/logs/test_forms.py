@@ -7,10 +7,11 @@ import json
 
 import pytest
 
-from potstill.collect.calls import detect, read_calls
-from potstill.collect.calls.forms import columns_of
-from potstill.collect.sources import Row
 from potstill.errors import PotstillError
+from potstill.logs import detect, read_calls
+from potstill.logs.forms import Settings, columns_of
+from potstill.logs.readers import Columns
+from potstill.logs.rows import Row
 from potstill.recipe import CallsConfig
 
 USER = {"role": "user", "content": "private words"}
@@ -43,8 +44,8 @@ def test_the_first_rows_show_the_form(write, row, form, why) -> None:
 
 def test_columns_that_the_recipe_names_decide(write) -> None:
     both = write("log.jsonl", {"messages": [USER], "answer": "x", "request": "a", "response": "b"})
-    assert detect(both, "messages", "answer").form == "table"
-    assert detect(both, "request", "response").form == "table"
+    assert detect(both, Settings(Columns("messages", "answer"))).form == "table"
+    assert detect(both, Settings(Columns("request", "response"))).form == "table"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,6 @@ def test_a_column_that_is_not_there_is_named_with_its_setting(write) -> None:
 def test_files_that_are_not_there_or_not_of_a_known_kind(write, tmp_path) -> None:
     cases = {
         str(tmp_path / "none.jsonl"): "does not exist; check collect.calls.path",
-        str(tmp_path): "is a directory; name the files",
         write(
             "log.txt", "x"
         ): "log.txt is none of the known kinds; give a file that ends in .jsonl,",

@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from potstill.collect.calls.lines import loads
 from potstill.exchanges.exchange import canonical_json
+from potstill.text.tool_calls import parsed
 
 _NAME = re.compile(r"[^A-Za-z0-9._:/@+-]+")
 _LONGEST_NAME = 100
 _LARGEST = 2**53
 _SECONDS = 1e11  # the year 5138; larger numbers are milliseconds
 _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
+# Anthropic counts what its cache holds apart from the rest of the input.
+_INPUTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _SAMPLING = {"temperature": float, "top_p": float, "top_k": int, "max_tokens": int, "seed": int}
 
 
@@ -103,7 +105,7 @@ def structured(value: Any) -> Any:
     """Return the JSON value that text holds, and anything else (plain text too) as it is."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
-            return loads(value)
+            return parsed(value)
         except ValueError:
             return value
     return value
@@ -118,8 +120,8 @@ def as_dict(value: Any) -> dict[str, Any]:
 def sampling_of(request: Mapping[str, Any]) -> dict[str, float | int | None]:
     """Return how an answer was to be drawn; None where the request does not say."""
     stated = dict(request)
-    if stated.get("max_tokens") is None:
-        stated["max_tokens"] = stated.get("max_completion_tokens")
+    names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+    stated["max_tokens"] = next((stated[n] for n in names if stated.get(n) is not None), None)
     found: dict[str, float | int | None] = {}
     for key, kind in _SAMPLING.items():
         value = number(stated.get(key))
@@ -128,8 +130,19 @@ def sampling_of(request: Mapping[str, Any]) -> dict[str, float | int | None]:
 
 
 def usage_of(values: Mapping[str, Any]) -> dict[str, int]:
-    """Return the token counts that a log states, reasoning tokens among them."""
+    """Return the token counts that a log states, reasoning tokens among them.
+
+    Where input and output are counted, what was written to or read from a cache is part of what
+    was asked.
+    """
     found = {key: count(values.get(key)) for key in _USAGE}
-    details = as_dict(values.get("completion_tokens_details"))
-    found["reasoning_tokens"] = count(details.get("reasoning_tokens"))
+    asked = [count(values.get(key)) for key in _INPUTS]
+    if found["prompt_tokens"] is None and asked[0] is not None:
+        found["prompt_tokens"] = sum(n for n in asked if n is not None)
+    if found["completion_tokens"] is None:
+        found["completion_tokens"] = count(values.get("output_tokens"))
+    for key in ("completion_tokens_details", "output_tokens_details"):
+        details = as_dict(values.get(key))
+        if details:
+            found["reasoning_tokens"] = count(details.get("reasoning_tokens"))
     return {key: value for key, value in found.items() if value is not None}

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from potstill.collect.calls.call import Answer, Ask, Reason
-from potstill.collect.calls.readers import read_chat, read_litellm, read_table
 from potstill.exchanges.exchange import exchange_id_of, prompt_id_of
+from potstill.logs.call import Answer, Ask, Reason
+from potstill.logs.litellm import read_litellm
+from potstill.logs.readers import Columns, read_chat, read_table
 
 ASKED = {"role": "user", "content": "Where is parcel 7?"}
 FUNCTION = {"name": "find", "description": "d", "parameters": {"type": "object", "properties": {}}}
@@ -65,7 +66,7 @@ def only(row: dict[str, Any]) -> Answer | Reason:
         ({"role": "assistant", "tool_calls": [written(id="c1")]}, ""),
     ],
 )
-@pytest.mark.parametrize("finish", ["tool_calls", "stop", "function_call", "TOOL_USE", None])
+@pytest.mark.parametrize("finish", ["tool_calls", "stop", "function_call", "TOOL_USE"])
 def test_an_answer_that_calls_is_whole_with_its_text_and_its_call(message, text, finish) -> None:
     record = read_chat(chat(message, finish))
     assert record.ask == Ask((ASKED,), record.ask.sampling, TOOLS_TEXT)  # type: ignore[union-attr]
@@ -96,7 +97,7 @@ def test_parallel_calls_stay_in_order() -> None:
         (says(None, written('{"a": "\\ud800"}')), Reason.NOT_TEXT),
         (says(None, written("redacted-by-litellm")), Reason.REDACTED),
         (says(None, written('{"a": "b (litellm_truncated skipped 9 chars) c"}')), Reason.CUT),
-        (says([{"type": "tool_use", "name": "find", "input": {}}]), Reason.NOT_TEXT),
+        (says([{"type": "server_tool_use", "name": "find", "input": {}}]), Reason.TOOL_KIND),
     ],
 )
 def test_calls_that_cannot_be_trained_have_a_reason(message, reason) -> None:
@@ -127,7 +128,7 @@ def test_a_text_that_ended_otherwise_needs_no_call() -> None:
 TURNS = [ASKED, says(" Let me look. ", written(id="c1")), result(" in Rome\n", tool_call_id="c1")]
 STORED = (
     ASKED,
-    {"role": "assistant", "content": "Let me look.", "tool_calls": [kept(id="c1")]},
+    {"role": "assistant", "content": " Let me look. ", "tool_calls": [kept(id="c1")]},
     {"role": "tool", "content": " in Rome\n", "tool_call_id": "c1"},
 )
 
@@ -194,7 +195,7 @@ def test_a_fine_tuning_example_with_tools_ends_with_a_call() -> None:
         ([ASKED, says(None, written("{")), result()], Reason.CALL_ARGUMENTS),
         ([ASKED, says(None, {"type": "computer"}), result()], Reason.TOOL_KIND),
         ([ASKED, says(None, written()), result({"city": "Rome"})], Reason.NOT_TEXT),
-        ([ASKED, says(None, written()), result([{"type": "image_url"}])], Reason.NOT_TEXT),
+        ([ASKED, says(None, written()), result([{"type": "image_url"}])], Reason.MEDIA),
         ([ASKED, says(None, written()), result("a\0")], Reason.NOT_TEXT),
         ([ASKED, says(None, written()), result("redacted-by-litellm")], Reason.REDACTED),
     ],
@@ -245,17 +246,19 @@ def test_a_table_has_columns_for_tools_and_calls() -> None:
     calls = [written(id="c2")]
     row = {"q": TURNS, "a": None, "tools": json.dumps(TOOLS), "tool_calls": json.dumps(calls)}
     for cells in (row, {**row, "tools": TOOLS, "tool_calls": calls, "a": ""}):
-        record = read_table(cells, "q", "a")
+        record = read_table(cells, Columns("q", "a"))
         assert isinstance(record.ask, Ask)
         assert (record.ask.messages, record.ask.tools) == (STORED, TOOLS_TEXT)
         (answer,) = record.answers
         assert isinstance(answer, Answer) and answer.response == ""
         assert json.loads(answer.tool_calls or "") == [kept(id="c2")]
-    plain = read_table({"q": "Hello", "a": "Hi.", "tools": "", "tool_calls": None}, "q", "a")
+    plain = read_table(
+        {"q": "Hello", "a": "Hi.", "tools": "", "tool_calls": None}, Columns("q", "a")
+    )
     assert plain.answers == (Answer("Hi."),)
-    assert read_table({"q": "Hello", "a": None}, "q", "a").answers == (Reason.NO_RESPONSE,)
+    assert read_table({"q": "Hello", "a": None}, Columns("q", "a")).answers == (Reason.NO_RESPONSE,)
     broken = {"q": "Hello", "a": "Hi.", "tools": "not tools"}
-    assert read_table(broken, "q", "a").ask is Reason.TOOLS_UNREADABLE
+    assert read_table(broken, Columns("q", "a")).ask is Reason.TOOLS_UNREADABLE
 
 
 def test_structs_of_parquet_that_hold_nulls_are_left_out_and_text_is_read(tmp_path, take) -> None:
@@ -297,7 +300,7 @@ def test_exchanges_carry_tools_and_calls_and_their_ids_cover_them(write, take) -
     planned = next(p for p in calls.plan.prompts if p.prompt_id == found.prompt_id)
     assert planned.tools == TOOLS_TEXT
     assert not calls.report.left_out
-    assert calls.report.finish_reasons == {"stop": 6, "tool_calls": 1}
+    assert calls.report.finish_reasons == {"whole": 6, "calls of tools": 1}
 
 
 def test_a_batch_keeps_tools_and_calls(write, take) -> None:

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from potstill.collect.calls.call import Call, Reason
+from potstill.logs.call import Call, Reason
+from potstill.text.finish import Ending, ending_of
 
-NOT_STATED = "not stated"
-NOT_KNOWN = "not known"
 _MOST_PLACES = 5
-
-_FINISH = {
-    "stop": ("stop", "eos", "eos_token", "end_turn", "stop_sequence"),
-    "length": ("length", "max_tokens", "max_output_tokens"),
-    "tool_calls": ("tool_calls", "function_call", "tool_use"),
+# What can be done about rows that are left out, where it is not plain.
+WAYS_OUT = {
+    Reason.LAST_TURN: "LiteLLM's setting latest_turn leaves such rows: if the proxy stored whole "
+    "requests, set collect.calls.whole_requests to true",
 }
-_FINISH_WORDS = {spelling: word for word, spellings in _FINISH.items() for spelling in spellings}
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,8 @@ class CallsReport:
     not counted; `used` of these became exchanges (or prompts). `left_out` counts rows and answers
     by reason, `places` names the first of each. `missing` counts, of what is used, how many lack
     a field; `finish_reasons` counts them by how they ended. `models` counts rows by name, of
-    models not wanted too, `returned_models` what is used; `spend` is the sum the log states.
+    models not wanted too, `returned_models` what is used; `spend` is the sum the log states, a row
+    that comes twice counted once. `passed_over` are files of a folder that are no logs.
     """
 
     form: str
@@ -45,6 +43,7 @@ class CallsReport:
     models: dict[str, int]
     returned_models: dict[str, int]
     spend: float | None
+    passed_over: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -54,17 +53,24 @@ class CallsReport:
         """Return in sentences what was left out, merged and missing, for the run's report."""
         notes = [f"the log is read as {self.form} ({self.why})"]
         for reason, count in self.left_out.items():
-            notes.append(f"{count} left out: {reason}{_places(self.places[reason], count)}")
+            way = WAYS_OUT.get(Reason(reason))
+            more = f"; {way}" if way else ""
+            notes.append(f"{count} left out: {reason}{_places(self.places[reason], count)}{more}")
         if self.repeats:
             notes.append(f"{self.repeats} exact repeats count once")
         lacking = [f"{name} ({count})" for name, count in self.missing.items()]
         if lacking:
             notes.append(f"of {self.used} used, the log does not state {', '.join(lacking)}")
-        unknown = sum(self.finish_reasons.get(name, 0) for name in (NOT_STATED, NOT_KNOWN))
+        unknown = self.finish_reasons.get(Ending.UNSTATED, 0)
         if unknown:
             notes.append(
-                f"how {unknown} of {self.used} responses ended is not known; "
-                "they are taken as whole"
+                f"how {unknown} of {self.used} responses ended is not known, since nothing in "
+                "this form says so; they are taken as whole"
+            )
+        if self.passed_over:
+            notes.append(
+                f"{len(self.passed_over)} other files in the folder are no logs and were passed "
+                f"over: {', '.join(self.passed_over[:_MOST_PLACES])}"
             )
         if len(self.returned_models) > 1:
             notes.append(
@@ -83,6 +89,8 @@ class Tally:
         self._places: defaultdict[Reason, list[str]] = defaultdict(list)
         self._models: Counter[str] = Counter()
         self._spend: list[float] = []
+        self._spend_of: dict[str, float] = {}
+        self.passed_over: tuple[str, ...] = ()
 
     def leave_out(self, reason: Reason, place: str | None = None, count: int = 1) -> None:
         """Count rows or answers that are not used."""
@@ -95,10 +103,18 @@ class Tally:
         if model is not None:
             self._models[model] += 1
 
-    def spent(self, spend: float | None) -> None:
-        """Add what a row of a wanted model cost, where the log says."""
-        if spend is not None:
+    def spent(self, spend: float | None, row_id: str | None = None) -> None:
+        """Add what a row of a wanted model cost, where the log says; equal ids count once."""
+        if spend is None:
+            return
+        if row_id is None:
             self._spend.append(spend)
+        else:
+            self._spend_of[row_id] = max(spend, self._spend_of.get(row_id, spend))
+
+    def first_place(self, reason: Reason) -> str | None:
+        """Return the first place of a reason, None where it has none."""
+        return next(iter(self._places.get(reason, ())), None)
 
     @property
     def models(self) -> dict[str, int]:
@@ -114,6 +130,8 @@ class Tally:
         self, form: str, why: str, calls: int, used: Sequence[Call], *, prompts: int | None = None
     ) -> CallsReport:
         """Return the report, when `used` of `calls` became exchanges (or `prompts` prompts)."""
+        spend = [*self._spend, *self._spend_of.values()]
+        endings = Counter(str(ending_of(c.answer.finish_reason)) for c in used)
         returned = Counter(c.facts.returned_model for c in used if c.facts.returned_model)
         return CallsReport(
             form=form,
@@ -125,18 +143,12 @@ class Tally:
             left_out=self.left_out,
             places={str(k): tuple(self._places.get(k, ())) for k in self._left_out},
             missing=_missing(used),
-            finish_reasons=_by_count(Counter(finish_word(c.answer.finish_reason) for c in used)),
+            finish_reasons=_by_count(endings),
             models=self.models,
             returned_models=_by_count(returned),
-            spend=round(sum(sorted(self._spend)), 6) if self._spend else None,
+            spend=round(sum(sorted(spend)), 6) if spend else None,
+            passed_over=self.passed_over,
         )
-
-
-def finish_word(logged: str | None) -> str:
-    """Return how a response ended in one spelling; what is not known is not quoted."""
-    if logged is None:
-        return NOT_STATED
-    return _FINISH_WORDS.get(logged.strip().lower(), NOT_KNOWN)
 
 
 def _missing(used: Sequence[Call]) -> dict[str, int]:

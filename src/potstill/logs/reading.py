@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
 
-from potstill.collect.calls.batch import batch_records
-from potstill.collect.calls.call import Answer, Ask, Call, Facts, Reason, Record
-from potstill.collect.calls.forms import Detected, Form, detect, first_rows, require_column
-from potstill.collect.calls.lines import BadRow, loads, log_rows
-from potstill.collect.calls.readers import read_chat, read_litellm, read_table
-from potstill.collect.calls.tally import Tally
-from potstill.collect.calls.values import name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, canonical_json, prompt_id_of, tool_list
+from potstill.logs.batch import batch_records
+from potstill.logs.call import Answer, Ask, Call, Facts, Reason, Record
+from potstill.logs.files import files_in
+from potstill.logs.forms import (
+    FORMS,
+    Detected,
+    Form,
+    Settings,
+    detect,
+    first_rows,
+    require_columns,
+)
+from potstill.logs.lines import BadRow, log_rows
+from potstill.logs.readers import Columns
+from potstill.logs.tally import Tally
+from potstill.logs.values import name
 from potstill.recipe import CallsConfig
-from potstill.text.tool_calls import message_text
+from potstill.text.tool_calls import message_text, parsed
 
 
 @dataclass(frozen=True)
@@ -48,12 +57,15 @@ def read_calls(config: CallsConfig) -> Log:
     Raises PotstillError where a file cannot be read, the files are of several forms, a column is
     not there, or a batch lacks its input or its output.
     """
-    detected = form_of(config)
+    files = files_in(config.paths)
+    settings = settings_of(config)
+    detected = _form(config, files.paths, settings)
     gathered = _Gathering(config)
-    for found, place in _records(config, detected.form):
+    for found, place in _records(files.paths, detected.form, settings):
         gathered.add(found, place)
+    gathered.tally.passed_over = files.passed_over
     return Log(
-        name=_log_name(config.paths),
+        name=_log_name(files.paths),
         detected=detected,
         calls=tuple(gathered.calls[key] for key in sorted(gathered.calls)),
         asks=dict(sorted(gathered.asks.items())),
@@ -65,25 +77,33 @@ def read_calls(config: CallsConfig) -> Log:
 
 def form_of(config: CallsConfig) -> Detected:
     """Return the one form of all files, stated or told from their first rows."""
-    if config.form == "auto":
-        found = _one_form(config)
+    return _form(config, files_in(config.paths).paths, settings_of(config))
+
+
+def settings_of(config: CallsConfig) -> Settings:
+    """Return how a recipe wants rows to be read."""
+    return Settings(
+        Columns(config.prompt_column, config.response_column, config.template),
+        answers=config.use == "exchanges",
+        whole_requests=config.whole_requests,
+    )
+
+
+def _form(config: CallsConfig, paths: Sequence[str], settings: Settings) -> Detected:
+    if config.form == "auto" and settings.columns.stated:
+        found = Detected("table", "the recipe names its columns")
+    elif config.form == "auto":
+        found = _one_form(paths, settings)
     else:
         found = Detected(config.form, "the recipe states it")
-    first = [row for path in config.paths for row in first_rows(path)]
+    first = [row for path in paths for row in first_rows(path)]
     if found.form == "table":
-        require_column(first, config.prompt_column, "prompt_column")
-        if config.use == "exchanges":
-            require_column(first, config.response_column, "response_column")
+        require_columns(first, settings)
     return found
 
 
-def _one_form(config: CallsConfig) -> Detected:
-    each = {
-        path: detect(
-            path, config.prompt_column, config.response_column, responses=config.use == "exchanges"
-        )
-        for path in config.paths
-    }
+def _one_form(paths: Sequence[str], settings: Settings) -> Detected:
+    each = {path: detect(path, settings) for path in paths}
     if len({found.form for found in each.values()}) > 1:
         ways = ", ".join(f"{Path(path).name} is {found.form}" for path, found in each.items())
         raise PotstillError(
@@ -93,22 +113,20 @@ def _one_form(config: CallsConfig) -> Detected:
     return next(iter(each.values()))
 
 
-def _records(config: CallsConfig, form: Form) -> Iterator[tuple[Record | Reason, str]]:
+def _records(
+    paths: Sequence[str], form: Form, settings: Settings
+) -> Iterator[tuple[Record | Reason, str]]:
     """Yield a record, or why there is none, and its place, for every row."""
     if form == "batch":
-        yield from batch_records(config.paths, answers=config.use == "exchanges")
+        yield from batch_records(paths, answers=settings.answers)
         return
-    for path in config.paths:
+    read = FORMS[form].read
+    for path in paths:
         for row in log_rows(path):
             if isinstance(row, BadRow):
                 yield row.reason, row.place
-            elif form == "chat":
-                yield read_chat(row.values), row.place
-            elif form == "litellm":
-                yield read_litellm(row.values), row.place
             else:
-                columns = (config.prompt_column, config.response_column)
-                yield read_table(row.values, *columns), row.place
+                yield read(row.values, settings), row.place
 
 
 class _Gathering:
@@ -132,9 +150,10 @@ class _Gathering:
         if wanted is not None and wanted not in (facts.model, facts.returned_model):
             self.tally.leave_out(Reason.OTHER_MODEL, place)
             return
-        self.tally.spent(facts.spend)
+        self.tally.spent(facts.spend, found.row_id)
         if isinstance(found.ask, Reason):
             failed = Reason.ERROR in found.answers
+            place = f"{place}: {found.detail}" if found.detail else place
             self.tally.leave_out(Reason.ERROR if failed else found.ask, place)
             return
         file = place.rpartition(", ")[0]
@@ -188,7 +207,7 @@ class _Gathering:
 def _content_key(teacher: str, ask: Ask, answer: Answer) -> bytes:
     """Return 16 bytes that name what was asked of whom, and what came back."""
     asked = [teacher, list(ask.messages), tool_list(ask.tools), dict(ask.sampling)]
-    calls = None if answer.tool_calls is None else loads(answer.tool_calls)
+    calls = None if answer.tool_calls is None else parsed(answer.tool_calls)
     answered = [answer.response, answer.reasoning, calls]
     return blake3(canonical_json([asked, answered])).digest(length=16)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from potstill.errors import PotstillError
+from potstill.logs.call import Reason
 
 
 def asked(key: str, prompt: str | None = None, **body: Any) -> dict[str, Any]:
@@ -93,3 +94,70 @@ def test_an_output_without_its_input_is_refused_and_the_other_way_round(write, t
     with pytest.raises(PotstillError, match=r"batch in\.jsonl has requests but no answers"):
         take(requests)
     assert len(take(requests, use="prompts").plan.prompts) == 4
+
+
+# Anthropic's Message Batches
+
+
+def params(key: str, **more: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": f"{key} {key}x {key}y"}]
+    body = {"model": "big", "max_tokens": 9, "system": "S", "messages": messages, **more}
+    return {"custom_id": key, "params": body}
+
+
+def result(key: str, kind: str = "succeeded", stop: str = "end_turn") -> dict[str, Any]:
+    message = {
+        "type": "message",
+        "role": "assistant",
+        "model": "big-1",
+        "content": [{"type": "text", "text": f"To {key}."}],
+        "stop_reason": stop,
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+    }
+    found: dict[str, Any] = {"type": kind}
+    if kind == "succeeded":
+        found["message"] = message
+    if kind == "errored":
+        found["error"] = {"type": "error", "error": {"type": "invalid_request_error"}}
+    return {"custom_id": key, "result": found}
+
+
+def test_message_batches_are_joined_with_their_results(write, take) -> None:
+    requests = write("in.jsonl", *(params(key) for key in (*KEYS, "ee", "ff", "gg", "hh")))
+    failed = [result("ee", "errored"), result("ff", "canceled"), result("gg", "expired")]
+    results = write("out.jsonl", *map(result, KEYS), *failed, result("hh", stop="refusal"))
+    calls = take(results, requests)
+    assert {e.response for e in calls.exchanges} == {f"To {key}." for key in KEYS}
+    assert {e.messages[0]["content"] for e in calls.exchanges} == {"S"}
+    assert calls.exchanges[0].usage == {"prompt_tokens": 3, "completion_tokens": 2}
+    assert calls.report.left_out == {str(Reason.ERROR): 3, str(Reason.FILTERED): 1}
+    assert calls.report.form == "batch"
+    with pytest.raises(PotstillError, match="has answers but not what was asked"):
+        take(results)
+
+
+def test_batches_of_the_responses_interface_have_their_input(write, take) -> None:
+    def asks(key: str) -> dict[str, Any]:
+        body = {"model": "big", "input": f"{key} {key}x {key}y", "instructions": "S"}
+        return {"custom_id": key, "method": "POST", "url": "/v1/responses", "body": body}
+
+    def answers(key: str, status: str = "completed") -> dict[str, Any]:
+        parts = [{"type": "output_text", "text": f"To {key}."}]
+        item = {"type": "message", "role": "assistant", "content": parts}
+        body = {"object": "response", "status": status, "output": [item]}
+        return {"custom_id": key, "response": {"status_code": 200, "body": body}, "error": None}
+
+    requests = write("in.jsonl", *(asks(key) for key in (*KEYS, "ee")))
+    calls = take(requests, write("out.jsonl", *map(answers, KEYS), answers("ee", "failed")))
+    assert {e.response for e in calls.exchanges} == {f"To {key}." for key in KEYS}
+    assert {e.messages[0]["content"] for e in calls.exchanges} == {"S"}
+    assert calls.report.left_out == {str(Reason.ERROR): 1}
+
+
+@pytest.mark.parametrize("url", ["/v1/embeddings", "/v1/moderations", "/v1/images/generations"])
+def test_what_a_batch_asks_of_other_addresses_is_no_prompt(write, take, url: str) -> None:
+    body = {"model": "e", "input": "private words"}
+    other = {"custom_id": "x", "method": "POST", "url": url, "body": body}
+    calls = take(write("in.jsonl", *(asked(key) for key in KEYS), other), use="prompts")
+    assert len(calls.plan.prompts) == 4
+    assert calls.report.left_out == {str(Reason.NO_CALL): 1}

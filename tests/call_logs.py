@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from potstill.collect.calls import Calls, exchanges_from_calls, prompts_from_calls, read_calls
+from potstill.collect.calls import Calls, exchanges_from_calls, prompts_from_calls
+from potstill.logs import read_calls
 from potstill.recipe import CallsConfig, PromptsConfig, TermsConfig
 from potstill.terms import decide
 from potstill.terms.calls import evidence_of_calls

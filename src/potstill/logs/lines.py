@@ -19,14 +19,17 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from potstill.collect.calls.call import Reason
-from potstill.collect.sources import Row
 from potstill.errors import PotstillError
-from potstill.text.tool_calls import may_be_filled_in
+from potstill.logs.call import Reason
+from potstill.logs.conversations import without_nulls
+from potstill.logs.endings import END_FIELDS
+from potstill.logs.files import SUFFIXES, kind_of
+from potstill.logs.rows import Row
+from potstill.text.tool_calls import may_be_filled_in, parsed
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
 _LONGEST_LINE = 64 << 20  # bytes; no call is that long, and it would fill the memory
 _PARQUET_ROWS = 256
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,7 @@ def log_rows(path: str) -> Iterator[Row | BadRow]:
     Raises PotstillError where the file is not there, of another kind, or damaged as a whole.
     """
     file = Path(path).expanduser()
-    kind = next((s for s in SUFFIXES if file.name.lower().endswith(s)), None)
-    if file.is_dir():
-        raise PotstillError(f"{path} is a directory; name the files in collect.calls.path")
+    kind = kind_of(file)
     if not file.is_file():
         raise PotstillError(f"the log of calls {path} does not exist; check collect.calls.path")
     if kind is None:
@@ -60,24 +61,12 @@ def log_rows(path: str) -> Iterator[Row | BadRow]:
             yield from _csv(file)
         else:
             with _opened(file) as lines:
-                yield from _jsonl(lines, file.name)
+                yield from (_jsonl if kind.startswith(".jsonl") else _json)(lines, file.name)
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise PotstillError(
             f"the log of calls {file.name} cannot be read ({type(error).__name__}); "
             "it may be damaged or cut off: write it again"
         ) from error
-
-
-def loads(text: str) -> Any:
-    """Return the value of JSON text. Raises ValueError, for NaN and too deep nesting too."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -94,12 +83,43 @@ def _jsonl(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
                 pass
             yield BadRow(place, Reason.TOO_LONG)
         elif line.strip():
-            yield _json_row(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, place)
+            yield _json_row(line.removeprefix(_BOM) if number == 1 else line, place)
+
+
+def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
+    """Yield the rows of a JSON file: an array of them, one object, or one object a line.
+
+    What is not in lines is held as a whole. Raises PotstillError where it is no JSON.
+    """
+    head = file.readline(_LONGEST_LINE).removeprefix(_BOM).strip()
+    file.seek(0)
+    if head[:1] == b"{" and isinstance(_json_row(head, name), Row):
+        yield from _jsonl(file, name)
+        return
+    raw = file.read().removeprefix(_BOM)
+    if not raw.strip():
+        return
+    try:
+        found = parsed(raw.decode())
+    except json.JSONDecodeError as error:
+        raise PotstillError(
+            f"the log of calls {name} is no valid JSON (line {error.lineno}, column "
+            f"{error.colno}: {error.msg}); correct it, or write one object a line as .jsonl"
+        ) from None
+    except ValueError as error:
+        problem = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise PotstillError(
+            f"the log of calls {name} cannot be read as JSON ({problem}); write it again"
+        ) from None
+    values = found if isinstance(found, list) else [found]
+    for number, value in enumerate(values, start=1):
+        place = f"{name}, row {number}"
+        yield Row(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
 
 
 def _json_row(line: bytes, place: str) -> Row | BadRow:
     try:
-        value = loads(line.decode())
+        value = parsed(line.decode())
     except ValueError:
         return BadRow(place, Reason.UNREADABLE)
     return Row(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
@@ -125,12 +145,24 @@ def _csv(path: Path) -> Iterator[Row | BadRow]:
             if not cells:
                 continue
             if header is None:
-                header = cells
+                header = _header(cells, path.name)
             elif len(cells) > len(header):
                 yield BadRow(place, Reason.UNREADABLE)
             else:
                 padded = [*cells, *[None] * (len(header) - len(cells))]
                 yield Row(dict(zip(header, padded, strict=True)), place)
+
+
+def _header(cells: list[str], name: str) -> list[str]:
+    """Return a table's header. Raises PotstillError where other signs than commas part it."""
+    for sign, words in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
+        parts = cells[0].split(sign) if len(cells) == 1 else []
+        if len(parts) > 1 and all(part.strip() for part in parts):
+            raise PotstillError(
+                f"the log of calls {name} has {words} between its cells, where commas are needed; "
+                "save it with commas"
+            )
+    return cells
 
 
 def _parquet(path: Path) -> Iterator[Row | BadRow]:
@@ -145,7 +177,16 @@ def _parquet(path: Path) -> Iterator[Row | BadRow]:
                 elif may_be_filled_in(row):
                     yield BadRow(place, Reason.FILLED_IN)
                 else:
-                    yield Row(row, place, structs=True)
+                    yield Row(_without_filled_in(row), place, structs=True)
+
+
+def _without_filled_in(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without the nulls that typed columns give to keys which are not there.
+
+    A null is only kept where it says that an end was left blank.
+    """
+    kept = {key: value for key, value in row.items() if key in END_FIELDS}
+    return {**without_nulls(row), **kept}
 
 
 def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from potstill.collect.calls.call import Answer, Ask, Reason
-from potstill.collect.calls.readers import read_chat
+from potstill.logs.call import Answer, Ask, Reason
+from potstill.logs.readers import read_chat
 
 NOTHING = {"temperature": None, "top_p": None, "top_k": None, "max_tokens": None, "seed": None}
 
@@ -35,7 +35,7 @@ def test_the_last_assistant_turn_is_the_response() -> None:
     system = {"role": "developer", "content": "Be brief. "}
     chat = [system, user("Hello"), assistant("Hi."), user("How are you?"), assistant(" Well. ")]
     record = read_chat({"messages": chat})
-    asked = ({"role": "system", "content": "Be brief."}, *chat[1:4])
+    asked = ({"role": "system", "content": "Be brief. "}, *chat[1:4])
     assert record.ask == Ask(asked, NOTHING)
     assert record.answers == (Answer(" Well. "),)
 
@@ -128,7 +128,8 @@ def test_numbers_beyond_all_bounds_do_not_reach_the_store(write, take) -> None:
     good = [{"messages": [user(f"{w} {w}x {w}y"), assistant("b")]} for w in ("aa", "bb", "cc")]
     raw = (
         '{"request": {"temperature": 1e400, "seed": 1e300, "messages": [{"role": "user", '
-        '"content": "dd"}]}, "response": {"choices": [{"message": {"content": "big"}}], '
+        '"content": "dd"}]}, "response": {"choices": [{"message": {"content": "big"}, '
+        '"finish_reason": "stop"}], '
         '"created": 1e400, "usage": {"prompt_tokens": 1e400, "total_tokens": -1}}}'
     )
     calls = take(write("log.jsonl", *good, raw))
@@ -155,7 +156,7 @@ def test_a_leading_thought_is_kept_apart() -> None:
         (assistant("a\ud800b"), "stop", Reason.NOT_TEXT),
         (assistant("a\0b"), "stop", Reason.NOT_TEXT),
         (assistant("a", reasoning="\udfff"), "stop", Reason.NOT_TEXT),
-        (assistant([{"type": "image_url", "image_url": {}}]), "stop", Reason.NOT_TEXT),
+        (assistant([{"type": "image_url", "image_url": {}}]), "stop", Reason.MEDIA),
         (assistant(7), "stop", Reason.NOT_TEXT),
         (assistant("redacted-by-litellm"), "stop", Reason.REDACTED),
         (assistant("One ... (litellm_truncated skipped 9 chars) ... ten"), "stop", Reason.CUT),
@@ -179,7 +180,7 @@ def test_answers_that_cannot_be_used_have_a_reason(message, finish, reason) -> N
         ([assistant(None, tool_calls=[{"id": "x"}]), user("c")], Reason.CALL_NAME),
         ([user("a\ud800")], Reason.NOT_TEXT),
         ([user("a\0")], Reason.NOT_TEXT),
-        ([user([{"type": "input_audio"}])], Reason.NOT_TEXT),
+        ([user([{"type": "input_audio"}])], Reason.MEDIA),
         ([user("redacted-by-litellm")], Reason.REDACTED),
     ],
 )

@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from potstill.collect.calls.call import Call, Reason
-from potstill.collect.calls.reading import Log
-from potstill.collect.calls.tally import CallsReport, finish_word
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import (
@@ -22,10 +19,14 @@ from potstill.exchanges.exchange import (
     prompt_id_of,
     tool_list,
 )
+from potstill.logs.call import Call, Reason
+from potstill.logs.reading import Log
+from potstill.logs.tally import WAYS_OUT, CallsReport
 from potstill.recipe import PromptsConfig
 from potstill.terms.gate import TermsDecision
+from potstill.text.finish import ending_of, finish_of
 
-# What `Exchange.finish_reason` is where the log does not say; the report counts them apart.
+# What `Exchange.finish_reason` is where a form says nothing of ends; the report counts them apart.
 _UNKNOWN_FINISH: Literal["stop", "length"] = "stop"
 
 
@@ -70,13 +71,15 @@ def exchanges_from_calls(
 def prompts_from_calls(log: Log, prompts: PromptsConfig, *, seed: int) -> Calls:
     """Return what was asked alone, as a plan of prompts for another teacher.
 
-    No terms are asked for, since no response is used. Earlier turns of a chat stay in its prompt,
+    No terms are asked for, since no response is used. The plan's notes say what was left out.
+    Earlier turns of a chat stay in its prompt,
     the model's among them; training learns those with train.turns `all`.
     """
     plan = _plan(log, log.asks, prompts, seed)
     planned = {p.prompt_id for p in plan.prompts}
     missing = sum(key not in planned for key in log.asks)
-    return Calls((), plan, _report(log, missing, (), prompts=len(log.asks) - missing))
+    report = _report(log, missing, (), prompts=len(log.asks) - missing)
+    return Calls((), replace(plan, notes=(*report.notes(), *plan.notes)), report)
 
 
 def require_terms(decision: TermsDecision) -> None:
@@ -123,8 +126,13 @@ def _with_files(
 
 
 def _left_out(log: Log) -> str:
-    counts = log.tally.left_out
-    return ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "nothing"
+    """Return what was left out, with the first place, and a way out where it is not plain."""
+    words = []
+    for reason, count in log.tally.left_out.items():
+        place, way = log.tally.first_place(Reason(reason)), WAYS_OUT.get(Reason(reason))
+        more = "; ".join(text for text in (place, way) if text)
+        words.append(f"{count} {reason}" + (f" ({more})" if more else ""))
+    return ", ".join(words) or "nothing"
 
 
 def _named(log: Log) -> str:
@@ -189,7 +197,7 @@ def _exchange(
         prompt_token_ids=None,
         response_token_ids=None,
         tokenizer=None,
-        finish_reason=_finish(answer.finish_reason),
+        finish_reason=finish_of(ending_of(answer.finish_reason)) or _UNKNOWN_FINISH,
         teacher=teacher,
         sampling=sampling,
         sample_index=sample_index,
@@ -207,11 +215,3 @@ def _exchange(
         returned_model=facts.returned_model,
         system_fingerprint=facts.system_fingerprint,
     )
-
-
-def _finish(logged: str | None) -> Literal["stop", "length"]:
-    """Return how a response ended; one that also called tools is whole."""
-    word = finish_word(logged)
-    if word == "length":
-        return "length"
-    return "stop" if word in ("stop", "tool_calls") else _UNKNOWN_FINISH

@@ -1,0 +1,59 @@
+"""The files that a log is in: one, several, or those of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from potstill.errors import PotstillError
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class LogFiles:
+    """The files of a log, each once; `passed_over` are the names of others in its folders."""
+
+    paths: tuple[str, ...]
+    passed_over: tuple[str, ...] = ()
+
+
+def files_in(paths: Sequence[str]) -> LogFiles:
+    """Return the files that paths name; a folder stands for the logs that lie in it.
+
+    Files of a folder that are of no known kind are passed over, hidden ones (`.x`, `_x`) without a
+    word. Raises PotstillError for a folder without a log, and for what is no file.
+    """
+    found: list[str] = []
+    others: list[str] = []
+    for path in paths:
+        folder = Path(path).expanduser()
+        if not folder.is_dir():
+            found.append(path)
+            continue
+        inside = _inside(path, folder)
+        logs = [p for p in inside if kind_of(p) is not None]
+        if not logs:
+            raise PotstillError(
+                f"the folder {path} holds no log of calls; put files that end in "
+                f"{', '.join(SUFFIXES)} there, or name another one in collect.calls.path"
+            )
+        found += [str(p) for p in logs]
+        others += [p.name for p in inside if kind_of(p) is None]
+    return LogFiles(tuple(dict.fromkeys(found)), tuple(others))
+
+
+def kind_of(path: Path) -> str | None:
+    """Return the suffix that says how a file is read, None where it is of no known kind."""
+    name = path.name.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+
+
+def _inside(path: str, folder: Path) -> list[Path]:
+    try:
+        return sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] not in "._")
+    except OSError as error:
+        raise PotstillError(
+            f"the folder {path} cannot be read ({type(error).__name__}); check collect.calls.path"
+        ) from None

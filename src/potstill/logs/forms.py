@@ -1,0 +1,266 @@
+"""The registry of forms: which one a log has, told from its first rows, and how it is read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from potstill.errors import PotstillError
+from potstill.logs.batch import part_of_a_batch
+from potstill.logs.call import Record, Values
+from potstill.logs.conversations import Chat, chat_of_cell
+from potstill.logs.lines import BadRow, log_rows
+from potstill.logs.litellm import read_litellm
+from potstill.logs.readers import (
+    CONVERSATIONS,
+    Columns,
+    read_alpaca,
+    read_chat,
+    read_completion,
+    read_sharegpt,
+    read_table,
+)
+from potstill.logs.rows import Row
+from potstill.logs.template import template_columns
+from potstill.logs.values import structured
+
+Form = Literal["chat", "batch", "litellm", "sharegpt", "alpaca", "completion", "table"]
+
+_FIRST_ROWS = 200
+_LITELLM = {
+    "call_type",
+    "startTime",
+    "endTime",
+    "spend",
+    "response_cost",
+    "custom_llm_provider",
+    "proxy_server_request",
+    "model_group",
+    "cache_hit",
+    "api_base",
+}
+_LITELLM_LEAST = 3  # of these columns, beside an id
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
+_MOST_NAMED = 12
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a recipe says of how rows are read.
+
+    Where no `answers` are wanted, only what was asked has to be there. `whole_requests`: LiteLLM's
+    proxy is known to have stored whole requests.
+    """
+
+    columns: Columns = Columns()
+    answers: bool = True
+    whole_requests: bool = False
+
+
+@dataclass(frozen=True)
+class FormReader:
+    """One form of a log: what shows it in a row, and how a row is read.
+
+    `shown` returns the words for what shows it, None where nothing does.
+    """
+
+    shown: Callable[[Values, Settings], str | None]
+    read: Callable[[Values, Settings], Record]
+
+
+@dataclass(frozen=True)
+class Detected:
+    """The form of a log, and the words that say what shows it."""
+
+    form: Form
+    why: str
+
+
+def detect(path: str, settings: Settings = Settings()) -> Detected:
+    """Return which form a log has, and why, from its first rows.
+
+    A table needs both columns, or only the prompt's where no answers are wanted.
+
+    Raises PotstillError where it cannot be read, has no readable row, or could be several forms
+    or none; the way out is to state `collect.calls.form`.
+    """
+    rows = first_rows(path)
+    found: dict[Form, str] = {}
+    for row in rows:
+        found = {**_forms(row.values, settings), **found}
+    name = _name(rows)
+    if len(found) > 1:
+        ways = "; ".join(f"{form} ({why})" for form, why in sorted(found.items()))
+        raise PotstillError(
+            f"the log of calls {name} could be of several forms: {ways}; state one with "
+            "collect.calls.form"
+        )
+    for form, why in found.items():
+        return Detected(form, why)
+    raise PotstillError(
+        f"the log of calls {rows[0].place}, is of no known form; its columns are: "
+        f"{columns_of(rows)}. State "
+        "collect.calls.form, or name the columns with collect.calls.prompt_column (or template) "
+        "and collect.calls.response_column"
+    )
+
+
+def first_rows(path: str) -> list[Row]:
+    """Return the readable rows among the first of a log. Raises PotstillError if there are none."""
+    first = list(islice(log_rows(path), _FIRST_ROWS))
+    readable = [row for row in first if isinstance(row, Row)]
+    if readable:
+        return readable
+    name = path.rpartition("/")[2]
+    if not first:
+        raise PotstillError(f"the log of calls {name} is empty; give a file with calls in it")
+    place = next(row.place for row in first if isinstance(row, BadRow))
+    raise PotstillError(
+        f"the log of calls {name} has no readable row among its first {len(first)} "
+        f"({place}, is no JSON object or valid row); every row must be one call"
+    )
+
+
+def require_columns(rows: Sequence[Row], settings: Settings) -> None:
+    """Raise PotstillError unless some of a table's rows have the columns that a recipe names."""
+    columns = settings.columns
+    if columns.template is None:
+        _require(rows, columns.prompt, "prompt_column")
+    else:
+        for column in template_columns(columns.template):
+            _require(rows, column, "template")
+    if settings.answers and not any(_holds_its_answer(row.values, columns) for row in rows):
+        _require(rows, columns.response, "response_column")
+
+
+def _require(rows: Sequence[Row], column: str, field: str) -> None:
+    if not any(column in row.values for row in rows):
+        raise PotstillError(
+            f"the log of calls {_name(rows)} has no column {column}; the columns there are: "
+            f"{columns_of(rows)}. Set collect.calls.{field}"
+        )
+
+
+def columns_of(rows: Sequence[Row]) -> str:
+    """Return the columns of rows in words, the most frequent first.
+
+    Names that do not look like a column's are only counted: a table without a header has text
+    in their place.
+    """
+    counts = Counter(str(name) for row in rows for name in row.values)
+    ordered = sorted(counts, key=lambda name: (-counts[name], name))
+    plain = [name for name in ordered if _PLAIN_NAME.fullmatch(name)][:_MOST_NAMED]
+    others = len(ordered) - len(plain)
+    words = ", ".join(plain)
+    if others:
+        words += f"{' and ' if plain else ''}{others} more"
+    return words or "none"
+
+
+def _name(rows: Sequence[Row]) -> str:
+    return re.sub(r", (line|row) \d+$", "", rows[0].place)
+
+
+def _forms(row: Values, settings: Settings) -> dict[Form, str]:
+    """Return every form that one row could have, with the columns that show it."""
+    found: dict[Form, str] = {}
+    for form, reader in FORMS.items():
+        why = reader.shown(row, settings)
+        if why is None:
+            continue
+        if form in _ALONE or (form == "table" and settings.columns.stated):
+            return {form: why}  # where the recipe names columns, a table is meant
+        found[form] = why
+    return found
+
+
+def _batch(row: Values, settings: Settings) -> str | None:
+    part = part_of_a_batch(row)
+    return None if part is None else f"rows have custom_id and {part}"
+
+
+def _litellm(row: Values, settings: Settings) -> str | None:
+    markers = sorted(row.keys() & _LITELLM)
+    if not row.keys() & {"request_id", "id"} or len(markers) < _LITELLM_LEAST:
+        return None
+    return f"rows have {', '.join(markers[:_LITELLM_LEAST])}"
+
+
+def _table(row: Values, settings: Settings) -> str | None:
+    columns = settings.columns
+    if columns.template is not None:
+        asked, shown = template_columns(columns.template), "the template's columns"
+    else:
+        asked, shown = (columns.prompt,), columns.prompt
+        if not columns.stated and row.get("completion") is not None:
+            return None
+    if not row.keys() >= set(asked):
+        return None
+    if not settings.answers:
+        return f"rows have {shown}"
+    if columns.response in row:
+        return f"rows have {shown} and {columns.response}"
+    return f"rows have conversations in {shown}" if _holds_its_answer(row, columns) else None
+
+
+def _holds_its_answer(row: Values, columns: Columns) -> bool:
+    """Tell whether the prompt's cell is a conversation that the assistant ends."""
+    if columns.template is not None or columns.prompt not in row or columns.response in row:
+        return False
+    chat = chat_of_cell(row[columns.prompt], columns.prompt)
+    return isinstance(chat, Chat) and bool(chat.turns) and chat.turns[-1]["role"] == "assistant"
+
+
+def _chat(row: Values, settings: Settings) -> str | None:
+    there = {key for key, value in row.items() if value is not None}
+    for keys in (("messages",), ("request", "response"), ("choices",), ("input", "output")):
+        if not there >= set(keys):
+            continue
+        if keys[0] == "request" and not isinstance(structured(row["request"]), dict | list):
+            continue
+        if keys[0] == "input" and not isinstance(row["output"], list):
+            continue
+        return f"rows have {' and '.join(keys)}"
+    return None
+
+
+def _sharegpt(row: Values, settings: Settings) -> str | None:
+    column = next((c for c in CONVERSATIONS if structured(row.get(c)) not in (None, "")), None)
+    return None if column is None else f"rows have {column}"
+
+
+def _alpaca(row: Values, settings: Settings) -> str | None:
+    rest = ("output",) if settings.answers else ("output", "input")
+    beside = next((key for key in rest if key in row), None)
+    if not isinstance(row.get("instruction"), str) or beside is None:
+        return None
+    return f"rows have instruction and {beside}"
+
+
+def _completion(row: Values, settings: Settings) -> str | None:
+    if row.get("prompt") is None or row.get("completion") is None:
+        return None
+    return None if settings.columns.response in row else "rows have prompt and completion"
+
+
+def _no_row(row: Values, settings: Settings) -> Record:
+    raise AssertionError("the lines of a batch are read together")
+
+
+# Every form that is read; the first two are told by columns that nothing else has.
+FORMS: dict[Form, FormReader] = {
+    "batch": FormReader(_batch, _no_row),
+    "litellm": FormReader(
+        _litellm, lambda row, s: read_litellm(row, whole_requests=s.whole_requests)
+    ),
+    "table": FormReader(_table, lambda row, s: read_table(row, s.columns)),
+    "chat": FormReader(_chat, lambda row, s: read_chat(row)),
+    "sharegpt": FormReader(_sharegpt, lambda row, s: read_sharegpt(row)),
+    "alpaca": FormReader(_alpaca, lambda row, s: read_alpaca(row)),
+    "completion": FormReader(_completion, lambda row, s: read_completion(row)),
+}
+_ALONE: tuple[Form, ...] = ("batch", "litellm")
