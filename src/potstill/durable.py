@@ -45,12 +45,34 @@ def write_errors(where: Path) -> Iterator[None]:
     except Exception as error:
         if _is_full(error):
             raise disk_full(where) from error
+        if out_of_files(error):
+            raise too_many_open(where) from error
         if isinstance(error, OSError) and error.errno in _REFUSED:
             raise PotstillError(
                 f"cannot write to {where}: permission denied; choose another directory with --out "
                 "or change its permissions"
             ) from error
         raise
+
+
+def out_of_files(error: BaseException | None) -> bool:
+    """Tell whether an exception comes of too many open files, however a library has wrapped it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def too_many_open(where: Path) -> PotstillError:
+    """Return the error that a used-up number of open files is reported with."""
+    return PotstillError(
+        f"cannot write to {where}: too many files are open; raise the limit of open files "
+        "(ulimit -n), or lower teacher.endpoint.max_in_flight where a server is asked, and run "
+        "the same command again"
+    )
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -109,8 +109,8 @@ def _is_sign(line: str, at: int) -> bool:
     if mark == "!":
         return _is_exclaimed(line, at)
     if mark in _CLOSING:
-        right = _right(line, at)
-        return _at(line, right) in _OPERATORS and _is_sign(line, right)
+        operator = _right(line, at)
+        return _at(line, operator) in _OPERATORS and _is_sign(line, operator)
     return mark in _ALWAYS or (not mark.isascii() and unicodedata.category(mark) in _SYMBOLS)
 
 
