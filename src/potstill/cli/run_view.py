@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from potstill.cli.common import nothing_said
 from potstill.cli.progress_view import figure
 from potstill.durable import read_object
 from potstill.errors import PotstillError
@@ -167,7 +168,8 @@ def _print_sample(console: Console, evaluation: Mapping[str, Any]) -> None:
         (theirs, pair.get("teacher", "")),
         ("student", pair.get("student", "")),
     ):
-        console.print(Text(f"{name:8} ", style="bold").append(Text(clean(str(text)), style="none")))
+        shown = nothing_said(str(text)) or clean(str(text))
+        console.print(Text(f"{name:8} ", style="bold").append(Text(shown, style="none")))
     console.print()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from blake3 import blake3
 
 from potstill.collect.prompt_rows import Asked, RowReader, Said, form_words, is_blank, same_prompt
+from potstill.collect.small_files import way_out
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, Split, Turns, prompt_id_of
@@ -150,7 +151,7 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
     """
     notes: list[str] = []
     pool = _distinct(config.sources, config, read, notes)
-    held_out_sources = config.held_out_sources
+    held_out_sources, distinct = config.held_out_sources, len(pool)
     if held_out_sources is None and config.sources == (STARTER,):
         held_out_sources = (STARTER_HELD_OUT,)
     if held_out_sources is None:
@@ -173,8 +174,8 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
         raise PotstillError(
             f"the prompt source {_named(config.sources)} leaves no prompt to train on, after "
             f"{len(held_out)} held out, {found.dropped_from_training} dropped as near-duplicates "
-            f"of those and {len(validation)} for validation; give more prompts, or lower "
-            "prompts.held_out_count or prompts.validation_count"
+            f"of those and {len(validation)} for validation; "
+            + way_out(distinct, own_held_out=held_out_sources is not None)
         )
     train = _ordered(train, f"train:{seed}")[: config.limit]
     train, again = _without_overlap(train, held_out)
