@@ -8,7 +8,7 @@ from pathlib import Path
 
 from potstill.collect.row_files import KINDS, Rows, json_lines, kind_of, read_file
 from potstill.errors import PotstillError
-from potstill.logs.rows import Row as Row
+from potstill.logs.rows import Row
 
 STARTER = "starter"
 STARTER_HELD_OUT = "starter-held-out"

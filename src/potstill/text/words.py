@@ -102,8 +102,8 @@ def _is_sign(line: str, at: int) -> bool:
     if mark == "#":
         return before.isalnum() or (after.isalnum() and before != "#")
     if mark == "$":
-        left, right = (_at(line, one) for one in (_before(line, at), _behind(line, at)))
-        return left.isdigit() or right.isdigit() or right in ".-"
+        behind = _at(line, _behind(line, at))
+        return _at(line, _before(line, at)).isdigit() or behind.isdigit() or behind in ".-"
     if mark == "~":
         return "~" not in (before, after)
     if mark == "!":
