@@ -112,9 +112,9 @@ def test_a_run_directory_of_another_recipe(
 ) -> None:
     values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
     pipeline_runs.run(values, tmp_path / "run", until="collect")
-    values["train"]["epochs"] = 7
+    values["collect"]["temperature"] = 0.5
     error = refused(values, tmp_path)
-    assert "train.epochs is 1.0 there and 7.0 in this recipe" in error
+    assert "collect.temperature is 1.0 there and 0.5 in this recipe" in error
     assert "--fresh" in error
 
 

@@ -85,7 +85,8 @@ def _paths(stated: object) -> list[Path]:
     for value in values:
         path = Path(str(value)).expanduser()
         if path.is_dir():
-            found += sorted(p for p in path.iterdir() if p.is_file())
+            visible = (p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+            found += sorted(visible)
         elif path.is_file():
             found.append(path)
     return found
