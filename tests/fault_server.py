@@ -61,6 +61,8 @@ class Behaviour:
     page: bool = False
     """Be no OpenAI server at all: a web page for everything."""
     more: dict[str, Any] = field(default_factory=dict)
+    models: Any = None
+    """The body of the list of models, in place of one that holds `model`."""
 
 
 class FaultServer:
@@ -131,6 +133,8 @@ class FaultServer:
         if head[0].startswith("GET"):
             if not self.behaviour.lists_models:
                 return await send(writer, 404, error("not_found", "no such path"))
+            if self.behaviour.models is not None:
+                return await send(writer, 200, self.behaviour.models)
             listed = {"object": "list", "data": [{"id": self.behaviour.model}, {"id": "other"}]}
             return await send(writer, 200, listed)
         self.in_flight += 1
@@ -225,7 +229,7 @@ def error(code: str, message: str) -> dict[str, Any]:
 async def send(
     writer: asyncio.StreamWriter,
     status: int,
-    body: dict[str, Any] | str,
+    body: Any,
     headers: dict[str, str] | None = None,
     *,
     kind: str = "application/json",

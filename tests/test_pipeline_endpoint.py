@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,35 @@ def test_a_budget_stops_the_run_and_the_next_one_goes_on(
         rich = values_for(server, nano_llama, nano_prompts, budget_tokens=10**6)
         pipeline_runs.run(rich, tmp_path / "run", until="collect")
         assert server.requests == 78
+
+
+@pytest.mark.slow
+def test_a_run_goes_the_whole_way_with_few_open_files(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    limit = pytest.importorskip("resource", reason="needs a limit of open files")
+    with FaultServer(behaviour(latency_s=0.05)) as server:
+        values = values_for(server, nano_llama, nano_prompts, max_in_flight=256)
+        path = tmp_path / "recipe.yaml"
+        path.write_text(dump_recipe(Recipe.model_validate(values)), encoding="utf-8")
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "potstill",
+                "distill",
+                str(path),
+                "--out",
+                str(tmp_path / "run"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: limit.setrlimit(limit.RLIMIT_NOFILE, (64, 64)),
+        )
+        assert done.returncode == 0, done.stderr
+        assert "requests in flight in place of 256: this process may have 64" in done.stderr
+        assert server.requests == 78 and server.most_in_flight < 64
 
 
 def test_prompts_that_failed_are_said_and_asked_again(

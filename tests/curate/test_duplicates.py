@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingled
 from potstill.exchanges.exchange import Exchange
-from potstill.exchanges.overlap import TEMPLATE_COUNT, jaccard, shingles_of, words_of
+from potstill.exchanges.overlap import TEMPLATE_COUNT, jaccard, shingles_of
+from potstill.text.words import words_of
 
 STORY = (
     "The harbour lies in a wide bay that opens to the west. Fishing boats leave before dawn and "

@@ -14,8 +14,8 @@ from potstill.exchanges.overlap import (
     overlap,
     prompt_text,
     shingles_of,
-    words_of,
 )
+from potstill.text.words import words_of
 
 texts = st.lists(
     st.lists(st.sampled_from(list("abcdef")), min_size=1, max_size=8).map(" ".join), max_size=12
@@ -63,6 +63,22 @@ def test_a_text_overlaps_itself(text):
 )
 def test_case_punctuation_and_spacing_make_no_difference(train, held_out):
     assert overlap([train], [held_out]).exact == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out"),
+    [
+        ("What is 17 - 25?", "What is 17 + 25?"),
+        ("What is -5 times 3?", "What is 5 times 3?"),
+        ("Is 3 < 4?", "Is 3 > 4?"),
+        ("What is C?", "What is C++?"),
+        ("What is C#?", "What is C++?"),
+        ("Is $5 much?", "Is 5% much?"),
+        ("What is 6 * 2?", "What is 6 / 2?"),
+    ],
+)
+def test_another_sign_is_another_prompt(train, held_out):
+    assert overlap([train], [held_out]).train_indices == ()
 
 
 def test_one_changed_word_in_a_long_prompt_is_near():

@@ -397,10 +397,10 @@ def edited(source: Path, target: Path, file: str, **values: Any) -> Path:
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            "neox",
+            "llama",
             "config.json",
-            {},
-            r"converter failed on GPTNeoXForCausalLM \(KeyError",
+            {"rms_norm_eps": "small"},
+            r"converter failed on LlamaForCausalLM \(.*\); serve its safetensors",
             marks=pytest.mark.slow,
         ),
     ],

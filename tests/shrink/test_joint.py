@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from potstill.shrink.cut import Cut
 from potstill.shrink.importance import Ranking
 from potstill.shrink.joint import Axes, Loss, search_cut
 from potstill.shrink.sizes import Sizes
+from potstill.shrink.trials import foretelling
 
 SIZES = Sizes(
     rest=1000,
@@ -163,3 +165,49 @@ def test_widths_that_are_searched_for_fit_q8_0(channels: int, share: float, step
         return
     widths = [t.get("ffn_channels") for t in trials] + [cut.widths.get("ffn_channels")]
     assert all(width is None or width % 32 == 0 for width in widths)
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize(
+    ("trials", "seconds", "said"),
+    [
+        (32, 1.5, "a trial takes 1.5 s, so the search about 45 s more"),
+        (3, 0.25, "a trial takes 0.25 s, so the search about 1 s more"),
+        (122, 3.0, "a trial takes 3 s, so the search about 6 minutes more"),
+        (2_402, 9.0, "a trial takes 9 s, so the search about 6.0 hours more"),
+        (2, 9.0, None),
+    ],
+)
+def test_a_search_says_first_how_long_it_takes(
+    trials: int, seconds: float, said: str | None
+) -> None:
+    """The clock is the test's: the first trial takes longer, and does not count."""
+    progress, times = Said(), iter([0.0, 100.0, 100.0 + seconds, 0.0])
+    loss = foretelling(lambda cut: float(cut), trials, progress, clock=lambda: next(times))
+    assert progress.notes == [f"shrink: the search makes about {trials:,} trials"]
+    assert [loss(n) for n in range(3)] == [0.0, 1.0, 2.0]
+    assert progress.notes[1:] == ([] if said is None else [f"shrink: {said}"])
+
+
+@pytest.mark.parametrize(("share", "step"), [(0.7, 0.05), (0.5, 0.1), (0.3, 0.2)])
+def test_the_number_of_trials_is_foretold(share: float, step: float) -> None:
+    progress = Said()
+    _, trials = search_cut(
+        Cut(),
+        int(share * SIZES.whole),
+        AXES,
+        step=int(step * SIZES.whole),
+        candidates=4,
+        loss=lost((1.0, 1.0, 1.0, 1.0)),
+        progress=progress,
+    )
+    foretold = int(re.findall(r"about ([\d,]+) trials", progress.notes[0])[0].replace(",", ""))
+    assert len(trials) <= 1.5 * foretold
+    assert foretold <= 4 * len(trials)

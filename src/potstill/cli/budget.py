@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.common import progress_for
+from potstill.cli.common import checked_recipe, progress_for
+
+if TYPE_CHECKING:
+    from potstill.collect.served.pending import Estimate
 
 Budget = Annotated[
     float | None,
@@ -34,27 +39,53 @@ def with_budget(overrides: list[str] | None, budget: float | None) -> list[str]:
 
 def print_estimates(path: Path, overrides: list[str], out: Path | None) -> None:
     """Print what is left to ask and what it takes at most."""
-    from potstill.recipe_io import read_recipe
-
-    recipe = read_recipe(path, overrides)
+    recipe = checked_recipe(path, overrides, out)
 
     from potstill.pipeline import dry_run
 
     planned = dry_run(recipe, out, progress=progress_for(quiet=False))
     typer.echo(f"checked: files, templates, models and sizes; {_prompts(planned.prompts)}")
-    found, currency = planned.asked, recipe.cost.currency
+    found = planned.asked
     if not found:
         typer.echo("no server is asked, and nothing was")
         return
-    for label, one in found:
-        typer.echo(
-            f"{label}: {one.responses} to {one.prompts} prompts, about {one.prompt_tokens} prompt "
-            f"tokens, at most {one.most_response_tokens} response tokens"
-            + _money(one.money, currency)
-        )
-    prices = [one.money for _, one in found]
-    total = None if None in prices else sum(price for price in prices if price is not None)
-    typer.echo(f"in all{_money(total, currency) or ': prices are not stated'}; nothing was asked")
+    for line in estimate_lines(found, recipe.cost.currency):
+        typer.echo(line)
+
+
+def estimate_lines(found: Sequence[tuple[str, Estimate]], currency: str) -> list[str]:
+    """Return a line for each part and one for all, whose figures are the sums of those above."""
+    costs = _rounded_up([one.money for _, one in found])
+    lines = [
+        f"{label}: {one.responses:,} responses to {one.prompts:,} prompts, {_tokens([one])}"
+        + ("" if cost is None else f": at most {cost} {currency}")
+        for (label, one), cost in zip(found, costs, strict=True)
+    ]
+    every = [one for _, one in found]
+    known = [cost for cost in costs if cost is not None]
+    money = f"at most {sum(known)} {currency}" if len(known) == len(every) else "no prices stated"
+    responses = sum(one.responses for one in every)
+    return [
+        *lines,
+        f"in all: {responses:,} responses, {_tokens(every)}: {money}; nothing was asked",
+    ]
+
+
+def _tokens(estimates: Sequence[Estimate]) -> str:
+    prompt = sum(one.prompt_tokens for one in estimates)
+    response = sum(one.most_response_tokens for one in estimates)
+    return f"about {prompt:,} prompt tokens, at most {response:,} response tokens"
+
+
+def _rounded_up(amounts: Sequence[float | None]) -> list[Decimal | None]:
+    """Return amounts as they are shown: rounded up to as many decimals as the sum of them needs."""
+    total = sum(amount for amount in amounts if amount is not None)
+    decimals = 2 if total <= 0 else min(8, max(2, 2 - math.floor(math.log10(total))))
+    unit = Decimal(1).scaleb(-decimals)
+    return [
+        None if amount is None else Decimal(repr(amount)).quantize(unit, rounding=ROUND_CEILING)
+        for amount in amounts
+    ]
 
 
 def _prompts(counts: Mapping[str, int] | None) -> str:
@@ -62,9 +93,3 @@ def _prompts(counts: Mapping[str, int] | None) -> str:
         return "the prompts are not known before the run"
     named = {"train": "training", "validation": "validation", "held_out": "held-out"}
     return ", ".join(f"{counts.get(key, 0):,} {word}" for key, word in named.items()) + " prompts"
-
-
-def _money(amount: float | None, currency: str) -> str:
-    from potstill.report.words import money
-
-    return "" if amount is None else f": at most {money(amount, currency)}"

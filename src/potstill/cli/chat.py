@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.common import Debug, Quiet, handled, progress_for
+from potstill.cli.common import Debug, Quiet, handled, nothing_said, progress_for
 from potstill.errors import PotstillError
 
 if TYPE_CHECKING:
@@ -131,11 +131,13 @@ def _exchange(talkers: list[Talker], text: str, manner: Manner) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for talker in talkers:
-        response = clean(answer(talker, text, manner)).strip()
+        response = answer(talker, text, manner)
+        silent = nothing_said(response)
         shown = Text(f"{talker.name}: ", style="bold")
         if talker.reasoning:
             shown.append(Text(f"({clean(talker.reasoning).strip()})\n", style="dim"))
-        console.print(shown.append(Text(response, style="none")))
+        said = Text(silent, style="dim") if silent else Text(clean(response).strip(), style="none")
+        console.print(shown.append(said))
 
 
 def _talkers(target: str, *, with_teacher: bool, quiet: bool) -> list[Talker]:

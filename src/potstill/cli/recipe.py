@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from potstill.cli.common import Debug, Overrides, handled
+from potstill.cli.common import Debug, Overrides, echo_json, handled, shows_all_letters
 from potstill.errors import PotstillError
+
+_EXPLAINED_WIDTH = 100  # columns
 
 
 @handled
@@ -28,39 +30,41 @@ def recipe(
     if schema and explain:
         raise PotstillError("--schema and --explain print different things; choose one")
     if schema:
-        import json
-
         from potstill.recipe_docs import schema as json_schema
 
-        typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+        echo_json(json_schema())
     elif explain:
         _explain()
     elif path is None and not overrides:
         from potstill.recipe_io import packaged_text
 
-        typer.echo(packaged_text("demo"), nl=False)
+        typer.echo(packaged_text("start"), nl=False)
     else:
         from potstill.recipe_io import dump_recipe, packaged_recipe, read_recipe
 
         changes = overrides or []
-        read = packaged_recipe("demo", changes) if path is None else read_recipe(path, changes)
-        typer.echo(dump_recipe(read), nl=False)
+        read = packaged_recipe("start", changes) if path is None else read_recipe(path, changes)
+        typer.echo(dump_recipe(read, escaped=not shows_all_letters()), nl=False)
 
 
 def _explain() -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print every field, its meaning under it, in at most 100 columns."""
+    import shutil
+    import textwrap
 
     from potstill.recipe_docs import rows
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("Field", no_wrap=True, style="cyan")
-    for head in ("Type", "Default", "What it does"):
-        table.add_column(head)
+    columns = min(shutil.get_terminal_size((_EXPLAINED_WIDTH, 24)).columns, _EXPLAINED_WIDTH)
     for row in rows():
-        table.add_row(*(Text(t) for t in (row.path, row.kind, row.default, row.description)))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
-    console.print(table)
+        default = "required" if row.default == "required" else f"default {row.default or 'none'}"
+        typer.secho(row.path, bold=True)
+        for text, indent in ((f"{row.kind}; {default}", "  "), (row.description, "    ")):
+            lines = textwrap.wrap(
+                text,
+                max(20, columns),
+                initial_indent=indent,
+                subsequent_indent=indent,
+                break_on_hyphens=False,
+            )
+            typer.echo("\n".join(lines))
+        typer.echo("")

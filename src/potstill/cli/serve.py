@@ -1,17 +1,18 @@
-"""`potstill serve`: hand a run's student over to an existing server."""
+"""`potstill serve`: hand a run's student, or another model, over to an existing server."""
 
 from __future__ import annotations
 
 import os
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.common import Debug, Quiet, RunPath, handled, progress_for
+from potstill.cli.common import Debug, Quiet, handled, nothing_said, progress_for
+from potstill.cli.servable import Servable, servable
 from potstill.errors import PotstillError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _PATIENCE_S = 600.0
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is served with what; `weights` is a GGUF file or the student's directory."""
+    """What is served with what; `weights` is a GGUF file or a model's directory."""
 
     engine: Engine
     weights: Path
@@ -36,7 +37,14 @@ class _Plan:
 
 @handled
 def serve(
-    path: RunPath,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_MODEL",
+            help="A run directory or its name in runs/; or a model: a directory, a .gguf file, "
+            "package:NAME.",
+        ),
+    ],
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes any free one.")
     ] = 8080,
@@ -48,12 +56,21 @@ def serve(
             "a password.",
         ),
     ] = "127.0.0.1",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="What clients call the model; without it the run's name, or the file's.",
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
             "--with",
-            metavar="llama.cpp|transformers|vllm",
-            help="The server. Without it the first of these that is installed and can.",
+            metavar="ENGINE",
+            help="The server: llama.cpp, transformers or vllm. Without it the first of these that "
+            "is installed and can.",
         ),
     ] = None,
     check: Annotated[
@@ -62,24 +79,31 @@ def serve(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Serve a run's student over OpenAI's protocol, with a server that exists.
+    """Serve a run's student, or any model, over OpenAI's protocol, with a server that exists.
 
-    llama.cpp serves RUN/student.gguf, which is made (f16) where it is missing.
+    llama.cpp serves a GGUF file: RUN/student.gguf, which is made (f16) where it is missing.
     """
-    from potstill.cli.run_view import find
     from potstill.models import serving
 
-    run = find(path)
+    with_engine, model = _engine(engine), servable(target, name)
     address = serving.free_address(host, port)
-    plan = _plan(run, _engine(engine), progress_for(quiet))
+    with ExitStack() as kept:
+        _serve(_plan(model, with_engine, progress_for(quiet), kept), address, check=check)
+
+
+def _serve(plan: _Plan, address: Address, *, check: bool) -> None:
+    """Serve until Ctrl-C; with `check`, ask one question and stop."""
+    from potstill.models import serving
+
     model = serving.served_name(plan.engine, plan.weights, plan.name)
     if check:
         with _running(plan, address):
             text = serving.ask(address, model, _QUESTION, chat=plan.chat, max_tokens=_CHECK_TOKENS)
-        typer.echo(f"{plan.engine} answered one question with {len(text)} characters")
+        shown = " ".join(filter(None, (f"{len(text)} characters", nothing_said(text))))
+        typer.echo(f"{plan.engine} answered one question with {shown}")
         return
     if not address.is_local:
-        typer.echo(f"other machines that reach {host} can ask this server", err=True)
+        typer.echo(f"other machines that reach {address.host} can ask this server", err=True)
     if plan.engine == "llama.cpp":
         with _running(plan, address):
             _announce(plan, address, model)
@@ -102,20 +126,18 @@ def _engine(given: str | None) -> Engine | None:
     return None
 
 
-def _plan(run: Path, engine: Engine | None, progress: Progress) -> _Plan:
+def _plan(model: Servable, engine: Engine | None, progress: Progress, kept: ExitStack) -> _Plan:
     """Return what to serve with what; without an engine the first that is there and can."""
-    from potstill.cli.export import student_of
     from potstill.models import serving
-    from potstill.recipe_io import read_recipe
-    from potstill.run_recipe import RECIPE_FILE
 
-    student, name = student_of(run), read_recipe(run / RECIPE_FILE).name
-    chat = _has_chat_template(student)
+    chat = model.chat
     if engine is not None:
         serving.require(engine)
-        weights = _gguf(run, progress) if engine == "llama.cpp" else student
-        return _Plan(engine, weights, name, chat)
-    there = [known for known in serving.ENGINES if serving.is_installed(known)]
+        return _Plan(engine, _weights(model, engine, progress, kept), model.name, chat)
+    can: tuple[Engine, ...] = ("llama.cpp",) if model.directory is None else serving.ENGINES
+    there = [known for known in can if serving.is_installed(known)]
+    if model.directory is None:
+        serving.require("llama.cpp")
     if not there:
         raise PotstillError(
             'no server is installed; run: pip install "potstill[gguf]" (llama.cpp), or '
@@ -123,31 +145,24 @@ def _plan(run: Path, engine: Engine | None, progress: Progress) -> _Plan:
         )
     if there[0] == "llama.cpp":
         try:
-            return _Plan("llama.cpp", _gguf(run, progress), name, chat)
+            return _Plan("llama.cpp", model.as_gguf(progress, kept), model.name, chat)
         except PotstillError as error:
             if len(there) == 1:
                 raise
             typer.echo(f"no GGUF file: {error}; serving with {there[1]}", err=True)
             there = there[1:]
-    return _Plan(there[0], student, name, chat)
+    return _Plan(there[0], _weights(model, there[0], progress, kept), model.name, chat)
 
 
-def _gguf(run: Path, progress: Progress) -> Path:
-    """Return the run's GGUF file; it is made where it is missing or older than the student."""
-    from potstill.cli.export import GGUF_FILE, student_of, to_gguf_of
-
-    path = run / GGUF_FILE
-    newest = max(file.stat().st_mtime_ns for file in student_of(run).iterdir())
-    if path.is_file() and path.stat().st_mtime_ns >= newest:
-        return path
-    return to_gguf_of(run, "f16", None, progress)
-
-
-def _has_chat_template(student: Path) -> bool:
-    if (student / "chat_template.jinja").is_file():
-        return True
-    settings = student / "tokenizer_config.json"
-    return settings.is_file() and '"chat_template"' in settings.read_text(encoding="utf-8")
+def _weights(model: Servable, engine: Engine, progress: Progress, kept: ExitStack) -> Path:
+    if engine == "llama.cpp":
+        return model.as_gguf(progress, kept)
+    if model.directory is None:
+        raise PotstillError(
+            f"{model.gguf} is a GGUF file, which --with {engine} does not serve here; leave --with "
+            "out for llama.cpp"
+        )
+    return model.directory
 
 
 def _running(plan: _Plan, address: Address) -> AbstractContextManager[None]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Message, Turns
+from potstill.exchanges.exchange import Message, Turns, prompt_id_of
 from potstill.logs.conversations import (
     INSTRUCTION,
     SYSTEM_COLUMNS,
@@ -29,6 +30,8 @@ from potstill.text.tool_calls import Flaw, may_be_filled_in, spelled, tools_in
 T = TypeVar("T")
 
 TOOLS_COLUMN = "tools"
+_PLAIN_NAME = re.compile(r"\w[\w.-]*(?: [\w.-]+)?")
+_MOST_NAMED = 12
 _DEFAULT_COLUMN = PromptsConfig().column
 
 
@@ -87,7 +90,8 @@ class RowReader:
         said = [Said.ANSWERED] if len(messages) < len(every) else []
         if isinstance(cell, str) and chat.form in ("chat", "sharegpt"):
             said.append(Said.JSON_TEXT)
-        if messages:
+        beside = bool(chat.fields) and chat.fields[0] in SYSTEM_COLUMNS
+        if messages[beside:]:
             _fit(order_of(messages, column), row)
         else:
             messages = ({"role": "user", "content": ""},)
@@ -141,14 +145,33 @@ def is_blank(turns: Turns) -> bool:
     return last["role"] == "user" and not last["content"].strip()
 
 
+def same_prompt(turns: Turns) -> str:
+    """Return what equals that of a prompt that differs in white space around it alone.
+
+    It is the prompt's own id where there is none.
+    """
+    bare = tuple(m | {"content": m["content"].strip()} for m in turns.messages)
+    return prompt_id_of(bare, turns.tools)
+
+
 def value_of(row: Row, column: str, field: str = "prompts.column or prompts.template") -> Any:
     """Return a cell. Raises PotstillError, which says to set `field`, where there is none."""
     if column not in row.values:
-        there = ", ".join(sorted(str(name) for name in row.values)) or "none"
         raise PotstillError(
-            f"{row.place}, has no column {column}; the columns there are: {there}. Set {field}"
+            f"{row.place}, has no column {column}; the columns there are: {_columns(row)}. "
+            f"Set {field}"
         )
     return row.values[column]
+
+
+def _columns(row: Row) -> str:
+    """Return the columns of a row in words; a table without a header has text in their place."""
+    plain = [name for name in sorted(map(str, row.values)) if _PLAIN_NAME.fullmatch(name)]
+    shown, others = plain[:_MOST_NAMED], len(row.values) - len(plain[:_MOST_NAMED])
+    if not others:
+        return ", ".join(shown) or "none"
+    named = f"{', '.join(shown)} and " if shown else ""
+    return f"{named}{others} more" + ("" if plain else " (is the first line a header?)")
 
 
 def tools_of(row: Row, *, must_be: bool) -> str | None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from blake3 import blake3
 
-from potstill.collect.prompt_rows import Asked, RowReader, Said, form_words, is_blank
+from potstill.collect.prompt_rows import Asked, RowReader, Said, form_words, is_blank, same_prompt
+from potstill.collect.small_files import way_out
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, Split, Turns, prompt_id_of
@@ -150,7 +151,7 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
     """
     notes: list[str] = []
     pool = _distinct(config.sources, config, read, notes)
-    held_out_sources = config.held_out_sources
+    held_out_sources, distinct = config.held_out_sources, len(pool)
     if held_out_sources is None and config.sources == (STARTER,):
         held_out_sources = (STARTER_HELD_OUT,)
     if held_out_sources is None:
@@ -173,8 +174,8 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
         raise PotstillError(
             f"the prompt source {_named(config.sources)} leaves no prompt to train on, after "
             f"{len(held_out)} held out, {found.dropped_from_training} dropped as near-duplicates "
-            f"of those and {len(validation)} for validation; give more prompts, or lower "
-            "prompts.held_out_count or prompts.validation_count"
+            f"of those and {len(validation)} for validation; "
+            + way_out(distinct, own_held_out=held_out_sources is not None)
         )
     train = _ordered(train, f"train:{seed}")[: config.limit]
     train, again = _without_overlap(train, held_out)
@@ -196,7 +197,10 @@ def _named(sources: Sequence[str]) -> str:
 def _distinct(
     sources: Sequence[str], config: PromptsConfig, read: Reader, notes: list[str]
 ) -> list[Prompt]:
-    """Return the prompts of sources that are neither blank nor repeated."""
+    """Return the prompts of sources that are neither blank nor repeated.
+
+    White space around them tells no two apart; the first one stands as it is.
+    """
     prompts: dict[str, Prompt] = {}
     for source in sources:
         found, name, blank, before = read(source, config), source_name(source), 0, len(prompts)
@@ -207,7 +211,7 @@ def _distinct(
                 continue
             key = prompt_id_of(turns.messages, turns.tools)
             prompt = Prompt(key, turns.messages, "train", name, tools=turns.tools)
-            prompts.setdefault(key, prompt)
+            prompts.setdefault(same_prompt(turns), prompt)
         repeated = len(found) - blank - (len(prompts) - before)
         if blank:
             notes.append(f"{blank} blank prompts of {name} were left out")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from potstill.collect.prompt_rows import is_blank, value_of
+from potstill.collect.prompt_rows import is_blank, same_prompt, value_of
 from potstill.collect.prompts import Known, rows_and_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import prompt_id_of
@@ -39,6 +39,7 @@ def read_known(
     a right answer that the task does not allow, and where one prompt has two.
     """
     form, found, filled = AnswerForm.of(task), KnownRows(), 0
+    firsts: dict[str, Known] = {}
     every = (sources,) if isinstance(sources, str) else sources
     for one in (one for source in every for one in rows_and_prompts(source, prompts)[1]):
         row, turns = one.row, one.turns
@@ -52,7 +53,8 @@ def read_known(
             gold = str(allowed) if task.kind == "label" else _spelled(cell)
         if _wanted(task.slice, row, unlabelled):
             slice_ = str(value_of(row, task.slice, "task.slice"))
-        first = found.setdefault(prompt_id_of(turns.messages, turns.tools), Known(gold, slice_))
+        first = firsts.setdefault(same_prompt(turns), Known(gold, slice_))
+        found.setdefault(prompt_id_of(turns.messages, turns.tools), first)
         if None not in (first.gold, gold) and first.gold != gold:
             raise PotstillError(
                 f"{row.place}, repeats an earlier prompt with another gold answer; correct one "

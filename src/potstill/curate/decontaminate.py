@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from potstill.exchanges.exchange import Exchange
-from potstill.exchanges.overlap import words_of
 from potstill.text.tool_calls import strings_in
+from potstill.text.words import is_word, words_of
 
 LEAST_WORDS = 5
 Run = tuple[str, ...]
@@ -20,14 +20,15 @@ Run = tuple[str, ...]
 def evaluation_runs(texts: Sequence[str], words: int = 13) -> frozenset[Run]:
     """Return the runs of words to look for: all of that length, and whole shorter texts.
 
-    Texts of fewer than 5 words give none: they would be found everywhere.
+    Signs stand among the words, but texts of fewer than 5 words proper give none: they would be
+    found everywhere.
     """
     runs: set[Run] = set()
     for text in texts:
         found = words_of(text)
         if len(found) >= words:
             runs.update(_runs(found, words))
-        elif len(found) >= LEAST_WORDS:
+        elif sum(map(is_word, found)) >= LEAST_WORDS:
             runs.add(found)
     return frozenset(runs)
 

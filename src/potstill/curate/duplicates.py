@@ -23,11 +23,11 @@ from potstill.exchanges.overlap import (
     TEMPLATE_SHARE,
     prompt_text,
     shingles_of,
-    words_of,
 )
 from potstill.text.forms import same_spacing
 from potstill.text.reasoning import answer_of
 from potstill.text.tool_calls import Call, calls_text, with_calls
+from potstill.text.words import words_of
 
 Hashes = NDArray[np.uint64]
 

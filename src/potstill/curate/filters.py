@@ -12,6 +12,7 @@ from potstill.curate.language import identified
 from potstill.curate.refusal import refuses
 from potstill.curate.repetition import repetition
 from potstill.exchanges.exchange import Exchange
+from potstill.text.forms import says_something
 from potstill.text.reasoning import answer_of
 from potstill.text.tool_calls import Flaw, calls_in, strings_in
 
@@ -35,9 +36,9 @@ def invalid(exchange: Exchange) -> str | None:
 
 def empty(exchange: Exchange) -> str | None:
     """Drop an exchange without an answer; a call of a tool is one."""
-    if exchange.calls or _says_something(answer_of(exchange)):
+    if exchange.calls or says_something(answer_of(exchange)):
         return None
-    said = _says_something(exchange.response) or _says_something(exchange.reasoning or "")
+    said = says_something(exchange.response) or says_something(exchange.reasoning or "")
     return "reasoning without an answer" if said else "no answer"
 
 
@@ -69,8 +70,3 @@ def wrong_language(
     if found is None or found.language in languages or found.probability < confidence:
         return None
     return f"in {found.language}"
-
-
-def _says_something(text: str) -> bool:
-    # Formats that Unicode calls invisible (zero-width space, byte-order mark) say nothing.
-    return any(not c.isspace() and c not in "\u200b\u200c\u200d\u2060\ufeff\0" for c in text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from potstill.exchanges.overlap import words_of
+from potstill.text.words import is_word, words_of
 
 # n-gram length: largest share of characters in the most frequent n-gram.
 TOP_SHARES = {2: 0.20, 3: 0.18, 4: 0.16}
@@ -27,7 +27,8 @@ _LEAST_CHARACTER_ROUNDS = 10
 
 def repetition(text: str) -> str | None:
     """Return in words how a text repeats itself, or None where it does not."""
-    words = words_of(text)
+    # Signs repeat in any sum or table.
+    words = tuple(filter(is_word, words_of(text)))
     if loops(words) or _loops_within_words(text.rstrip()):
         return "ends in a loop"
     if len(words) < LEAST_WORDS:

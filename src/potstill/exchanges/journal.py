@@ -8,6 +8,7 @@ compaction, so that a stale write-ahead log can never be paired with another dat
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from potstill.durable import disk_full, fsync_folder, write_errors
+from potstill.durable import (
+    disk_full,
+    fsync_folder,
+    out_of_files,
+    too_many_open,
+    write_errors,
+)
 from potstill.errors import PotstillError
 from potstill.exchanges.rows import (
     SCHEMA_VERSION,
@@ -203,6 +210,15 @@ def set_aside_journal(path: Path) -> Path:
     return aside
 
 
+def _none_can_be_opened(path: Path) -> bool:
+    """Tell whether no file at all can be opened now: SQLite does not say why it could not."""
+    try:
+        os.close(os.open(path.parent, os.O_RDONLY))
+    except OSError as error:
+        return out_of_files(error)
+    return False
+
+
 @contextmanager
 def _sqlite_errors(path: Path) -> Iterator[None]:
     """Turn a full disk and a damaged file into a `PotstillError`; anything else is a bug."""
@@ -218,6 +234,8 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
                 f"the journal {path.parent.name}/{path.name} is damaged; run the same command "
                 "again, it is set aside and its rows are collected again"
             ) from error
+        if primary == sqlite3.SQLITE_CANTOPEN and _none_can_be_opened(path):
+            raise too_many_open(path.parent) from error
         if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise PotstillError(
                 f"cannot write to {path.parent}: permission denied; choose another directory with "

@@ -2,15 +2,13 @@
 
 Near-duplicates are found by the Jaccard similarity of word shingles (Broder 1997, "On the
 resemblance and containment of documents"), here of three words, after case, accents' encoding,
-punctuation and spacing are put aside. Shingles that a large share of all texts has in common
-come from a template, not from the prompt: they are left out, since otherwise every pair of
-prompts under a long template would count as near.
+Markdown, punctuation and spacing are put aside; signs, as of a sum, are words (`text.words`).
+Shingles that a large share of all texts has in common come from a template, not from the prompt:
+they are left out, since otherwise every pair of prompts under a long template would count as near.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -21,6 +19,7 @@ import numpy as np
 from potstill.exchanges.exchange import Message
 from potstill.exchanges.shared_shingles import ShingleSets, numbered, shingle_sets, similar
 from potstill.text.tool_calls import message_text
+from potstill.text.words import words_of
 
 Shingle = tuple[str, ...]
 
@@ -31,13 +30,9 @@ TEMPLATE_SHARE = 0.05
 TEMPLATE_COUNT = 20
 
 METHOD = (
-    f"Jaccard similarity of {SHINGLE_WORDS}-word shingles, case and punctuation ignored, "
-    f"shingles found in over {TEMPLATE_SHARE:.0%} of all prompts left out"
+    f"Jaccard similarity of {SHINGLE_WORDS}-word shingles; case, Markdown and punctuation ignored, "
+    f"signs kept, shingles found in over {TEMPLATE_SHARE:.0%} of all prompts left out"
 )
-
-# Scripts written without spaces: every character is a word.
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 
 
 @dataclass(frozen=True)
@@ -68,12 +63,6 @@ class OverlapReport:
 def prompt_text(messages: Iterable[Message]) -> str:
     """Return what tells one prompt from another: everything but system messages and tools."""
     return "\n".join(message_text(m) for m in messages if m["role"] != "system")
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a text, lower case, without punctuation."""
-    normal = unicodedata.normalize("NFKC", text).casefold()
-    return tuple(_WORD.findall(normal)) or (normal.strip(),)
 
 
 def shingles_of(words: Sequence[str], size: int = SHINGLE_WORDS) -> frozenset[Shingle]:

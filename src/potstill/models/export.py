@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from potstill.durable import publish, read_object, staged
 from potstill.errors import PotstillError
 from potstill.models import llama_cpp_converter as converter
@@ -59,6 +61,7 @@ def to_gguf(directory: Path, out: Path, kind: GgufKind, *, name: str = "student"
         if done.returncode or not temporary.is_file():
             raise _failure(done, source, config)
         _check_attention(temporary, config)
+        _check_widths(temporary, config)
         publish(temporary, out)
     return out
 
@@ -167,6 +170,26 @@ def _check_attention(path: Path, config: dict[str, Any]) -> None:
         )
 
 
+def _check_widths(path: Path, config: dict[str, Any]) -> None:
+    """Refuse a file that states feed-forward parts of another width than it holds.
+
+    For some architectures the converter writes the original model's, which narrowed parts do not
+    have: llama.cpp would not load it.
+    """
+    from gguf import GGUFReader
+
+    reader = GGUFReader(str(path))
+    fields = [f for key, f in reader.fields.items() if key.endswith(".feed_forward_length")]
+    stated = {int(width) for field in fields for width in np.atleast_1d(field.contents())}
+    down = re.compile(r"blk\.\d+\.ffn_down\.weight")
+    held = {int(t.shape[0]) for t in reader.tensors if down.fullmatch(t.name)}
+    if stated and held - stated:
+        raise PotstillError(
+            f"llama.cpp takes the feed-forward parts of {_architecture(config)} to be "
+            f"{max(stated)} wide and the student's are {max(held)}; {_SERVE_OTHERWISE}"
+        )
+
+
 def _architecture(config: dict[str, Any]) -> str:
     return str((config.get("architectures") or ["model of no stated architecture"])[0])
 
@@ -186,6 +209,11 @@ def _failure(
         return PotstillError(
             f"converting the tokenizer.model in {source} needs the package sentencepiece; run: "
             "pip install sentencepiece"
+        )
+    if done.returncode == converter.NO_TOKENIZER_MODEL:
+        return PotstillError(
+            f"llama.cpp's converter reads the tokenizer of {architecture} from a tokenizer.model "
+            f"(SentencePiece), which {source} does not have; {instead}"
         )
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     reason = lines[-1].strip() if lines else f"exit status {done.returncode}"

@@ -19,6 +19,7 @@ from typing import Any
 UNKNOWN_ARCHITECTURE = 3
 UNKNOWN_PRE_TOKENIZER = 4
 NO_SENTENCEPIECE = 5
+NO_TOKENIZER_MODEL = 6
 
 
 def main() -> int:
@@ -32,6 +33,7 @@ def main() -> int:
     converter = importlib.import_module("convert_hf_to_gguf")
     base = importlib.import_module("conversion.base")
     source = Path(given.source)
+    _say_in_older_words(base.ModelBase)
     if not _knows(converter, base, source):
         return UNKNOWN_ARCHITECTURE
     _name_pre_tokenizer(base.TextModel, given.pre)
@@ -43,11 +45,31 @@ def main() -> int:
         converter.main()
     except _UnknownPreTokenizer:
         return UNKNOWN_PRE_TOKENIZER
-    except ModuleNotFoundError as error:
-        if error.name != "sentencepiece":
-            raise
-        return NO_SENTENCEPIECE
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        return _tokenizer_failure(error, source)
     return 0
+
+
+def _tokenizer_failure(error: Exception, source: Path) -> int:
+    """Return the exit status where a SentencePiece tokenizer cannot be read; raise others again."""
+    module = isinstance(error, ModuleNotFoundError) and error.name == "sentencepiece"
+    if not module and "tokenizer.model" not in str(error):
+        raise error
+    return NO_SENTENCEPIECE if (source / "tokenizer.model").is_file() else NO_TOKENIZER_MODEL
+
+
+def _say_in_older_words(model: Any) -> None:
+    """Have the converter find what transformers 5 keeps in `rope_parameters` where it looks."""
+    load = model.load_hparams
+
+    def loaded(*arguments: Any, **named: Any) -> Any:
+        facts = load(*arguments, **named)
+        rotated = (facts.get("rope_parameters") or {}).get("partial_rotary_factor")
+        if rotated is not None:
+            facts.setdefault("rotary_pct", rotated)
+        return facts
+
+    model.load_hparams = staticmethod(loaded)
 
 
 class _UnknownPreTokenizer(Exception):

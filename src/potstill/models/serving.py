@@ -132,6 +132,8 @@ def llama_cpp(gguf: Path, name: str, address: Address) -> Iterator[None]:
             "for another program on that port"
         ) from error
     try:
+        # One that goes before it has answered anything may never end.
+        _wait(lambda: _answers(address))
         yield
     finally:
         # It stops when the last reference goes.
@@ -210,6 +212,13 @@ def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], patience
         if time.monotonic() > until:
             raise PotstillError(f"the server has not answered within {patience_s:.0f} seconds")
         time.sleep(0.2)
+
+
+def _wait(ready: Callable[[], bool], patience_s: float = 20.0) -> None:
+    """Return when `ready` says so, or after some time: what is asked then tells what is wrong."""
+    until = time.monotonic() + patience_s
+    while not ready() and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def _answers(address: Address) -> bool:

@@ -50,7 +50,8 @@ class EndpointConfig(Section):
         64,
         ge=1,
         description="Most requests that are open at once. How many really are adapts to the "
-        "server: fewer where it answers 429 or slows down.",
+        "server: fewer where it answers 429 or slows down, and where the limit of open files "
+        "(`ulimit -n`) leaves room for fewer.",
     )
     timeout_s: float = Field(
         300.0, gt=0, description="Longest wait for a response, in seconds, queueing included."
@@ -90,7 +91,7 @@ class EndpointConfig(Section):
         {},
         description="More keys for the body of every request, for example "
         "`{chat_template_kwargs: {enable_thinking: false}}`; null takes a key out. Part of an "
-        "exchange's identity.",
+        "exchange's identity. With `collect.targets: top-k` it must not change what is drawn.",
     )
 
     @field_validator("url")

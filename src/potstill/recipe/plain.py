@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 # Spellings of one character: full and half width, ligatures, fonts. What only looks alike when it
 # is flattened (x² and x2, ½ and 1/2) stays apart.
@@ -64,6 +65,7 @@ def labels_problem(labels: Sequence[str]) -> str | None:
     return None
 
 
+@lru_cache(maxsize=8192)
 def _flat(character: str) -> str:
     if unicodedata.decomposition(character).startswith(_APART):
         return character

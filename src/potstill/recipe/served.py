@@ -3,23 +3,7 @@
 from __future__ import annotations
 
 from potstill.recipe.asking import CollectConfig, EndpointConfig
-
-# Fields of a request that change the distribution tokens are drawn from, or what is told of it, and
-# the values at which they do not.
-_NEUTRAL: dict[str, tuple[object, ...]] = {
-    "frequency_penalty": (0,),
-    "logit_bias": (),
-    "logprobs": (True,),
-    "min_p": (0,),
-    "post_sampling_probs": (False,),
-    "presence_penalty": (0,),
-    "repeat_penalty": (1,),
-    "repetition_penalty": (1,),
-    "temperature": (1,),
-    "top_k": (-1, 0),
-    "top_logprobs": (),
-    "top_p": (1,),
-}
+from potstill.recipe.drawing import what_changes_draws
 
 
 def check_served_targets(endpoint: EndpointConfig, collect: CollectConfig) -> None:
@@ -65,7 +49,15 @@ def check_served_targets(endpoint: EndpointConfig, collect: CollectConfig) -> No
     if endpoint.scores_text:
         _check_reading(endpoint)
     if not collect.answers_given:
-        _check_sampling(endpoint, collect)
+        _check_sampling(collect)
+    given = collect.answers_given
+    changing = what_changes_draws(endpoint.extra, collect.max_tokens, given=given)
+    if changing is not None:
+        raise ValueError(
+            f"{changing} in teacher.endpoint.extra and collect.targets top-k cannot be combined: "
+            "the server's log-probabilities might not be the teacher's own; take it out, or "
+            "set collect.targets to none"
+        )
 
 
 def _check_reading(endpoint: EndpointConfig) -> None:
@@ -79,7 +71,7 @@ def _check_reading(endpoint: EndpointConfig) -> None:
             )
 
 
-def _check_sampling(endpoint: EndpointConfig, collect: CollectConfig) -> None:
+def _check_sampling(collect: CollectConfig) -> None:
     """Refuse draws from anything but the teacher's own distribution.
 
     Some servers report log-probabilities before temperature and truncation, others after, and
@@ -92,12 +84,4 @@ def _check_sampling(endpoint: EndpointConfig, collect: CollectConfig) -> None:
                 f"collect.{name} {given:g} and collect.targets top-k cannot be combined with "
                 "teacher.endpoint: servers differ in whether their log-probabilities are those "
                 f"before or after it; set collect.{name} to {neutral}, or collect.targets to none"
-            )
-    for name, harmless in _NEUTRAL.items():
-        given = endpoint.extra.get(name)
-        if given is not None and given not in harmless:
-            raise ValueError(
-                f"{name} in teacher.endpoint.extra and collect.targets top-k cannot be combined: "
-                "the server's log-probabilities might not be the teacher's own; take it out, or "
-                "set collect.targets to none"
             )

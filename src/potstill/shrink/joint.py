@@ -17,7 +17,7 @@ from potstill.progress import Progress
 from potstill.shrink.cut import Cut
 from potstill.shrink.importance import Ranking
 from potstill.shrink.sizes import Sizes
-from potstill.shrink.trials import record
+from potstill.shrink.trials import foretelling, record
 
 Loss = Callable[[Cut], float]
 
@@ -67,6 +67,7 @@ def search_cut(
     sizes = axes.sizes
     check_target(start, target, axes)
     cut, lost = start, 0.0
+    loss = foretelling(loss, _about_trials(start, target, axes, step, candidates), progress)
     if start != Cut():
         lost = loss(start)
     scanned: dict[tuple[int, ...], list[int]] = {}
@@ -89,6 +90,17 @@ def search_cut(
             shown.advance(sizes.of(cut) - sizes.of(best), kl=round(losses[best], 3))
             cut, lost = best, losses[best]
     return _filled(cut, start, target, axes), trials
+
+
+def _about_trials(start: Cut, target: int, axes: Axes, step: int, candidates: int) -> int:
+    """Return how many trials a search makes about: every axis and all blocks, in each round."""
+    sizes = axes.sizes
+    a_block = (sizes.whole - sizes.rest - sizes.token * sizes.tokens) // len(sizes.block)
+    # A round that drops a block saves what that has, where it has less than a step.
+    saved = max(1, min(step, a_block) if axes.blocks else step)
+    rounds = -(-max(0, sizes.of(start) - target) // saved)
+    widths = [axes.ranking.channels, axes.ranking.kv_heads, axes.tokens]
+    return rounds * (min(candidates, len(axes.blocks)) + sum(axis is not None for axis in widths))
 
 
 def _proposals(cut: Cut, axes: Axes, amount: int, blocks: Sequence[int]) -> list[Cut]:

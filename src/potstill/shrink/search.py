@@ -9,6 +9,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress
 from potstill.shrink.influence import block_influence
 from potstill.shrink.streams import Batch
+from potstill.shrink.trials import foretelling
 
 # Returns the loss (KL to the teacher) of the teacher without the given blocks, after healing.
 HealedLoss = Callable[[Sequence[int]], float]
@@ -45,6 +46,7 @@ def search_blocks(
     trials: list[Trial] = []
     # Two sets may lead to the same one, which is tried once: this many trials at most.
     total = candidates + (count - 1) * beam * candidates
+    tried = foretelling(healed_loss, total, progress)
     with progress.step("choose blocks", total=total, unit="trials") as step:
         for _ in range(count):
             found: dict[tuple[int, ...], Trial] = {}
@@ -52,7 +54,7 @@ def search_blocks(
                 for block in [b for b in inner if b not in dropped][:candidates]:
                     blocks = tuple(sorted((*dropped, block)))
                     if blocks not in found:
-                        found[blocks] = Trial(blocks, healed_loss(blocks))
+                        found[blocks] = Trial(blocks, tried(blocks))
                     step.advance(1, kl=round(found[blocks].kl, 3))
             trials += found.values()
             best = [t.blocks for t in sorted(found.values(), key=lambda t: t.kl)[:beam]]

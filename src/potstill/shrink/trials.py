@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import Recoder, VocabularyMap
+from potstill.progress import Progress
 from potstill.recipe import ShrinkConfig
 from potstill.shrink.blocks import drop_blocks
 from potstill.shrink.cut import Cut
@@ -19,6 +21,8 @@ from potstill.shrink.width import narrow
 
 # KL per token and agreement of a student on text that is neither trained on nor held out.
 Measure = Callable[[LoadedModel, VocabularyMap | None], dict[str, float]]
+
+T = TypeVar("T")
 
 # Vocabularies whose teacher states are held at a time: the present one and the one proposed.
 _HELD = 2
@@ -99,6 +103,42 @@ class Trials:
             sum(map(len, rows)) / sum(map(len, self._rows)),
         )
         return self._starts[kept_tokens]
+
+
+def foretelling(
+    loss: Callable[[T], float],
+    trials: int,
+    progress: Progress,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Callable[[T], float]:
+    """Return `loss`, which tells first how many trials a search makes about, then how long.
+
+    How long is told after the second, since the first also reads the teacher's states.
+    """
+    made = 0
+    progress.note(f"shrink: the search makes about {trials:,} trials")
+
+    def timed(cut: T) -> float:
+        nonlocal made
+        start = clock()
+        found = loss(cut)
+        made += 1
+        if made == 2 and trials > 2:
+            took = clock() - start
+            progress.note(
+                f"shrink: a trial takes {took:.2g} s, so the search about "
+                f"{_roughly(took * (trials - 2))} more"
+            )
+        return found
+
+    return timed
+
+
+def _roughly(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
 
 
 def as_student_reads(

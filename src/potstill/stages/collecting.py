@@ -128,6 +128,7 @@ def _ask(job: Job, part: Asked) -> EndpointFigures:
         tokens=job.served_tokens if part.targets else None,
         spec=_served_spec(job) if part.targets else None,
         spent=spent_on_reading(job),
+        paid=job.run.readings_path.with_name("paid.jsonl"),
         progress=job.progress,
         currency=job.recipe.cost.currency,
         label=part.label,
@@ -192,7 +193,10 @@ def _together(found: Sequence[EndpointFigures]) -> dict[str, Any]:
         "money": sum(prices) if prices else None,
         "failed": dict(failed),
         "failures": [list(pair) for f in found for pair in f.failures],
-        "notes": [f"the server called its model {' and '.join(models)}"] if models else [],
+        "notes": [
+            *([f"the server called its model {' and '.join(models)}"] if models else []),
+            *(note for figures in found for note in figures.notes()),
+        ],
     }
 
 
@@ -265,7 +269,8 @@ def planned_prompts(job: Job) -> PromptPlan | None:
         return PromptPlan.from_record(stored)
     if job.recipe.collect.answers_given and not job.recipe.collect.gold:
         return None
-    if MAGPIE in (job.recipe.prompts.source, job.recipe.prompts.held_out):
+    prompts = job.recipe.prompts
+    if MAGPIE in (*prompts.sources, *(prompts.held_out_sources or ())):
         return None
     return _planned(job)
 

@@ -11,7 +11,7 @@ import unicodedata
 
 from potstill.recipe.plain import folded, plain
 
-__all__ = ["folded", "plain", "same_spacing", "short_answer"]
+__all__ = ["folded", "plain", "same_spacing", "says_something", "short_answer"]
 
 _WHAT = (
     "answer|label|category|class|classification|queue|topic|intent|type|output|result|prediction|"
@@ -30,6 +30,12 @@ def same_spacing(text: str) -> str:
     Punctuation and compatibility characters stay, so that `x + 1`, `x - 1` and `x²` differ.
     """
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def says_something(text: str) -> bool:
+    """Tell whether a text is more than white space and what Unicode calls invisible."""
+    # Zero-width spaces and joiners, a byte-order mark.
+    return any(not c.isspace() and c not in "\u200b\u200c\u200d\u2060\ufeff\0" for c in text)
 
 
 def short_answer(text: str) -> str:

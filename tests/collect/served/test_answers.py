@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,87 +13,15 @@ import pytest
 
 from fault_server import HARMLESS, Behaviour, FaultServer, error
 from potstill.collect.served import answers as endpoint
-from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
 from potstill.collect.served.pending import estimate, wanted_of
 from potstill.curate.filters import invalid
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
+from potstill.exchanges.exchange import Prompt, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
-from potstill.models.sampling import Sampling
-from potstill.progress import Silent, Step
 from potstill.recipe import EndpointConfig, TermsConfig
-from potstill.terms import Evidence, TermsDecision, decide
-
-KEY = "sk-very-secret-0123456789"
-ALLOWED = decide("nano", (Evidence("mit", "test", "mit"),), TermsConfig())
-SAMPLING = Sampling(max_tokens=16, seed=4)
-
-
-class Notes(Silent):
-    """Keeps what is said, and the last figures shown."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.done = 0.0
-        self.shown: dict[str, Any] = {}
-
-    @contextmanager
-    def step(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Step]:
-        yield self
-
-    def advance(self, amount: float = 1.0, **figures: float | int | str) -> None:
-        self.done += amount
-        self.shown |= figures
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-
-def prompts(count: int, text: str = "Question {}") -> list[Prompt]:
-    made = []
-    for i in range(count):
-        messages = ({"role": "user", "content": text.format(i)},)
-        made.append(Prompt(prompt_id_of(messages), messages, "train", "test"))
-    return made
-
-
-def collected(
-    server: FaultServer,
-    root: Path,
-    asked: list[Prompt],
-    *,
-    decision: TermsDecision = ALLOWED,
-    samples: int = 1,
-    sampling: Sampling = SAMPLING,
-    progress: Notes | None = None,
-    model: str = "nano",
-    **fields: Any,
-) -> EndpointFigures:
-    config = EndpointConfig(**{"url": server.url, "provider": "test", **fields})
-    store = ExchangeStore(root)
-    try:
-        return collect_from_endpoint(
-            config,
-            model,
-            asked,
-            sampling,
-            store,
-            decision,
-            samples=samples,
-            progress=progress or Notes(),
-            environ={"THE_KEY": KEY},
-        )
-    finally:
-        store.close()
-
-
-def rows(root: Path) -> list[Exchange]:
-    store = ExchangeStore(root)
-    found = store.read()
-    store.close()
-    return found
-
+from potstill.terms import Evidence, decide
+from served_collecting import KEY, SAMPLING, Notes, collected, prompts, rows
 
 TOOLS = '[{"type":"function","function":{"name":"find","parameters":{"type":"object"}}}]'
 
@@ -370,8 +298,64 @@ def test_an_error_keeps_what_had_come(tmp_path: Path) -> None:
     revoked = FaultServer(Behaviour(revoked_after=200))
     with revoked as server, pytest.raises(PotstillError, match="asks for a key"):
         collected(server, tmp_path, prompts(1_000), max_in_flight=4)
-    # What was in flight at that moment is given up.
-    assert 190 <= len(rows(tmp_path)) <= sum(server.seen.values()) <= 200
+    # What was in flight at that moment is paid for, and waited for.
+    assert len(rows(tmp_path)) == sum(server.seen.values()) == 200
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("odd"), PotstillError("full"), OSError(24, "x")])
+def test_whatever_stops_the_store_for_once_what_came_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    plain, calls = ExchangeStore.append, iter([None, fault])
+
+    def once(self: ExchangeStore, *given: Any) -> None:
+        error = next(calls, None)
+        if error is not None:
+            raise error
+        plain(self, *given)
+
+    monkeypatch.setattr(ExchangeStore, "append", once)
+    progress = Notes()
+    with FaultServer(Behaviour(latency_s=0.3)) as server, pytest.raises(type(fault)):
+        collected(server, tmp_path, prompts(400), max_in_flight=8, progress=progress)
+    assert 0 < server.requests < 400
+    assert len(rows(tmp_path)) == sum(server.seen.values())
+
+
+@pytest.mark.parametrize("moment", [1, 20])
+def test_an_interruption_keeps_what_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Ctrl-C, as the system sends it, while answers come."""
+    plain, seen = endpoint.rows_of, []
+
+    def interrupted(*given: Any) -> Any:
+        seen.append(plain(*given))
+        if len(seen) == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+        return seen[-1]
+
+    monkeypatch.setattr(endpoint, "rows_of", interrupted)
+    with FaultServer() as server, pytest.raises(KeyboardInterrupt):
+        collected(server, tmp_path, prompts(400), max_in_flight=4)
+    assert len(rows(tmp_path)) == len(seen) < 400
+
+
+def test_what_cannot_be_read_of_one_answer_keeps_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, seen = endpoint.rows_of, []
+
+    def odd(*given: Any) -> Any:
+        if len(seen) == 30:
+            raise ZeroDivisionError
+        seen.append(plain(*given))
+        return seen[-1]
+
+    monkeypatch.setattr(endpoint, "rows_of", odd)
+    with FaultServer() as server, pytest.raises(ZeroDivisionError):
+        collected(server, tmp_path, prompts(400), max_in_flight=4)
+    assert len(rows(tmp_path)) == len(seen) == 30
 
 
 def test_it_works_where_a_loop_is_running(tmp_path: Path) -> None:

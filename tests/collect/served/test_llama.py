@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from httpx2 import Client
 
 from llama_server import MODEL, PACKAGE
 from potstill.collect.served.answers import collect_from_endpoint
@@ -68,7 +69,12 @@ def test_samples_of_a_real_model_are_stored(llama_url: str, tmp_path: Path) -> N
     assert figures.returned_models == {MODEL: 4}
     assert {row.finish_reason for row in rows} <= {"stop", "length"}
     assert len({row.response for row in rows}) > 6  # seeds differ, and so do samples
-    assert all(row.usage["completion_tokens"] >= 0 for row in rows)
+    # It counts one of three answers: all of them are charged.
+    with Client(base_url=llama_url.removesuffix("/v1"), timeout=60) as client:
+        ids = [client.post("/tokenize", json={"content": r.response}).json() for r in rows]
+    assert figures.response_tokens >= sum(len(one["tokens"]) for one in ids)
+    assert figures.response_tokens == sum(row.usage["completion_tokens"] for row in rows)
+    assert figures.charged == {"estimated": 4}
     assert all(row.terms_decision.startswith("allow: apache-2.0") for row in rows)
 
 

@@ -145,6 +145,47 @@ class _Picky(ReadingServer):
         return super()._read(ids, 1 if len(ids) in self._few else count)
 
 
+class _Odd(ReadingServer):
+    """Tells numbers that are no distribution of some texts, by the length of what it is given."""
+
+    def __init__(self, reader: LoadedModel, odd: set[int], logp: float) -> None:
+        super().__init__(reader)
+        self._odd, self._logp = odd, logp
+
+    def _read(self, ids: list[int], count: int) -> list[dict[str, dict[str, Any]]]:
+        told = super()._read(ids, count)
+        if len(ids) in self._odd:
+            for entries in told:
+                for entry in entries.values():
+                    entry["logprob"] = self._logp
+        return told
+
+
+@pytest.mark.parametrize(
+    ("logp", "reason"),
+    [
+        (0.0, "log-probabilities whose probabilities add up to more than 1"),
+        (float("nan"), "a log-probability that is none"),
+        (0.5, "a log-probability that is none"),
+        (-9999.0, "a mark in place of a log-probability (-9999 or the like)"),
+    ],
+)
+def test_numbers_of_given_text_are_a_distribution_or_nothing(
+    reader: LoadedModel,
+    tokens: TeacherTokens,
+    texts: list[GivenText],
+    tmp_path: Path,
+    logp: float,
+    reason: str,
+) -> None:
+    odd = {size(texts[3]), size(texts[9])}
+    lacking = {t.exchange_id for t in texts if size(t) in odd}
+    with _Odd(reader, odd, logp) as server:
+        figures, having = scored(server, texts, tokens, tmp_path)
+    assert having == {t.exchange_id for t in texts} - lacking
+    assert figures.without_targets == {reason: len(lacking)}
+
+
 def test_targets_are_the_models_own_likeliest_tokens(
     reader: LoadedModel, tokens: TeacherTokens, texts: list[GivenText], tmp_path: Path
 ) -> None:

@@ -164,7 +164,7 @@ def test_no_server_there() -> None:
 
 def test_what_is_wrong_for_every_prompt_stops_the_run_in_one_sentence() -> None:
     assert refusal(Behaviour(page=True)) == (
-        "the server at HOST is no OpenAI-compatible one (models gave no list); check "
+        "the server at HOST is no OpenAI-compatible one (models gave no list of names); check "
         "teacher.endpoint.url, which usually ends in /v1"
     )
     assert refusal(Behaviour(), model="giant") == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -112,9 +113,21 @@ def test_no_more_choices_than_were_asked_for() -> None:
         ),
         (choice("a\ud800b"), "a lone surrogate in the response"),
         (choice("fine", reasoning_content="\udfff"), "a lone surrogate in the response"),
-        (choice("x", "content_filter"), "withheld by the server's content filter"),
-        (choice("x", None), "no known finish reason"),
-        (choice("x", "abort"), "no known finish reason"),
+        (choice("x", "content_filter"), "refused, or withheld by the server's content filter"),
+        (choice("x", "SAFETY"), "refused, or withheld by the server's content filter"),
+        (choice(None, refusal="I cannot."), "refused, or withheld by the server's content filter"),
+        (choice("x", None), "no finish reason"),
+        (choice("x", "abort"), "the server gave the response up"),
+        (choice("x", "error"), "the server gave the response up"),
+        (choice("x", "insufficient_system_resource"), "the server gave the response up"),
+        (choice("x", "unheard-of"), "no known finish reason"),
+        (choice("x", 3), "no known finish reason"),
+        (choice("half") | {"error": {"code": 502}}, "an error in place of the response"),
+        (choice("half", "length") | {"error": "gone"}, "an error in place of the response"),
+        (choice(""), "white space alone, no answer"),
+        (choice(" \n\t"), "white space alone, no answer"),
+        (choice("\u200b\u3000", "length"), "white space alone, no answer"),
+        (choice(None), "white space alone, no answer"),
         (choice([{"type": "text"}]), "a response that is no text"),
         ({"finish_reason": "stop"}, "no message in the response"),
         ("text", "no message in the response"),
@@ -184,6 +197,15 @@ def test_log_probabilities_are_named_by_id_or_by_text() -> None:
     assert scores is not None
     assert scores[0].token_id == 7
     assert scores[0].top == ((7, "A", -0.1), (9, "token_id:9", -2.0))
+    assert scores[0].logp == -0.1
+
+
+def test_figures_are_kept_as_they_are_told_for_who_judges_them() -> None:
+    top = [{"token": "A", "logprob": math.nan}, {"token": "B", "logprob": 10**400}]
+    rows = [{"token": "token_id:" + "9" * 5_000, "logprob": -math.inf, "top_logprobs": top}]
+    scores = parsed(choice() | {"logprobs": {"content": rows}}).choices[0].scores
+    assert scores is not None and scores[0].token_id == -1 and scores[0].logp == -math.inf
+    assert all(math.isnan(logp) for _, _, logp in scores[0].top)
 
 
 @pytest.mark.parametrize("raw", [None, {}, {"content": None}, {"content": [{"token": "a"}]}, 3])
@@ -193,10 +215,14 @@ def test_missing_log_probabilities_are_none(raw: Any) -> None:
 
 def test_a_list_of_models_is_read_with_aliases() -> None:
     listed = {"data": [{"id": "a", "aliases": ["b"]}, {"id": "a"}, {"id": 3}, "x"]}
-    assert offered_models(json.dumps(listed).encode()) == ["a", "b"]
+    assert offered_models(json.dumps(listed).encode()) == ["a", "b", "x"]
     assert offered_models(b'{"data": []}') == []
+    assert offered_models(b'[{"id": "a"}, {"id": "b"}]') == ["a", "b"]
+    assert offered_models(b'{"data": ["a", "b"]}') == ["a", "b"]
     assert offered_models(b"<html>") is None
     assert offered_models(b'{"status": "ok"}') is None
+    for odd in ({"data": [{"name": "a"}]}, {"data": {"id": "a"}}, [[]], [{"id": 3}], "a", 3, None):
+        assert offered_models(json.dumps(odd).encode()) is None
 
 
 def test_errors_are_found_in_every_spelling() -> None:

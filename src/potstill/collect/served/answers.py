@@ -7,9 +7,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
+from potstill.collect.served.doubts import longest_response
 from potstill.collect.served.figures import EndpointFigures, Stopped, amount
+from potstill.collect.served.open_files import in_flight_allowed
+from potstill.collect.served.paid import keep_paid, paid_for_nothing
 from potstill.collect.served.pending import (
     Wanted,
     identity_of_teacher,
@@ -56,6 +60,7 @@ def collect_from_endpoint(
     tokens: TeacherTokens | None = None,
     spec: TargetSpec | None = None,
     spent: Tokens | None = None,
+    paid: Path | None = None,
     progress: Progress,
     currency: str = "USD",
     label: str = "collect",
@@ -65,7 +70,8 @@ def collect_from_endpoint(
 
     `decision` is the terms gate's; it raises where the teacher's outputs may not be used. What
     stored responses of this teacher took, and what else was `spent` on it, counts towards the
-    budget. With the teacher's `tokens`
+    budget; so does what calls took without a response to store, which is kept in the file `paid`.
+    With the teacher's `tokens`
     and a `spec` of top-k, the server's log-probabilities are stored as targets, in one transaction
     with their responses. Raises PotstillError where no prompt could fare better: no server, a
     wrong key or model, a full disk, targets that no response has.
@@ -78,23 +84,28 @@ def collect_from_endpoint(
     stored = {row.exchange_id for row in own}
     wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
     prices = Prices(config.price_in, config.price_out)
-    before_now = spent_on(own) + (spent or Tokens())
+    before_now = spent_on(own) + (spent or Tokens()) + paid_for_nothing(paid, identity)
     budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before_now)
     total = len({prompt.prompt_id for prompt in prompts}) * samples
     before = total - sum(len(w.samples) for w in wanted)
     key_of_sampling = sampling_key(sampling, config)
-    facts = RowFacts(identity, key_of_sampling, decision.record(), tokens, spec)
+    limit = longest_response(sampling, config)
+    facts = RowFacts(identity, key_of_sampling, decision.record(), tokens, spec, limit)
+    at_once = in_flight_allowed(config, progress) if wanted else None
     with progress.step(label, total=total, unit="responses") as step:
         step.advance(before)
-        client = EndpointClient(config, model, key=key, budget=budget)
+        client = EndpointClient(config, model, key=key, budget=budget, max_in_flight=at_once)
         work = _Collection(client, sampling, facts, store, progress, step, currency)
         if spec is not None:
             work.had_targets = bool(store.target_ids(identity, spec))
         for row in own:
             work.served.observe(row.returned_model, row.system_fingerprint)
         started = time.perf_counter()
-        if wanted:
-            run_async(work.ask_all(wanted))
+        try:
+            if wanted:
+                run_async(work.ask_all(wanted))
+        finally:
+            keep_paid(paid, identity, work.for_nothing)
         figures = work.figures(total, before, time.perf_counter() - started)
     for line in figures.sentences(label, currency):
         progress.note(line)
@@ -116,7 +127,8 @@ class _Collection:
     ) -> None:
         self._client, self._sampling, self._facts = client, sampling, facts
         self._progress, self._step, self._currency = progress, step, currency
-        self._writer = RowWriter(store, self._on_disk)
+        self._writer = RowWriter(store, self._on_disk, self._give_up)
+        self._error: Exception | None = None
         self.served = Served()
         self._models: Counter[str] = Counter()
         self._fingerprints: Counter[str] = Counter()
@@ -124,41 +136,75 @@ class _Collection:
         self._failed_in_a_row = 0
         self._stopped: Stopped | None = None
         self._one_by_one = False
-        self._used = Tokens()
+        self._used = self._lost = Tokens()
         self._stored = self._targets = 0
         self.had_targets = False
         self._without_targets: Counter[str] = Counter()
         self._latencies: list[float] = []
+        self._charged: Counter[str] = Counter()
+        self._at_limit = 0
+        self._not_read: dict[str, int] = {}  # by prompt id, where it is known
 
     async def ask_all(self, wanted: Sequence[Wanted]) -> None:
-        """Ask every prompt and store what comes; on an error too, what came is stored."""
+        """Ask every prompt and store what comes; on an error too, what came is stored.
+
+        An error ends the asking once the others that are in flight have come.
+        """
         left = iter(wanted)
 
         async def work() -> None:
             for one in left:
-                if self._stopped:
+                if self._stopped or self._error:
                     return
-                await self._ask(one)
-
-        async with self._client:
-            await self._client.check()
-            open_prompts = min(len(wanted), _OPEN_PER_SLOT * self._client.config.max_in_flight)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._writer.run())
                 try:
-                    await asyncio.wait([tasks.create_task(work()) for _ in range(open_prompts)])
-                finally:
-                    self._writer.finish()
+                    await self._ask(one)
+                except Exception as error:
+                    self._give_up(error)
+
+        try:
+            async with self._client:
+                await self._client.check()
+                open_prompts = min(len(wanted), _OPEN_PER_SLOT * self._client.max_in_flight)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._writer.run())
+                    try:
+                        await asyncio.wait([tasks.create_task(work()) for _ in range(open_prompts)])
+                    finally:
+                        self._writer.finish()
+        finally:
+            # No connection is open any more: what found no room for another file has it now.
+            self._writer.flush()
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def for_nothing(self) -> Tokens:
+        """What was, or may have been, charged without a response to store."""
+        return self._lost + self._client.uncertain
+
+    def _give_up(self, error: Exception) -> None:
+        """Ask nothing more after an error; what others have in flight is paid for, and waited
+        for."""
+        if self._error is not None:
+            return
+        self._error = error
+        self._client.stop()
+        if self._client.slots.in_flight:
+            self._progress.note(
+                f"stopping: {self._client.slots.in_flight} requests in flight are waited for"
+            )
 
     async def _ask(self, wanted: Wanted) -> None:
         """Ask one prompt until every sample that is missing has come, or one cannot."""
         prompt, left = wanted.prompt, list(wanted.samples)
-        while left and not self._stopped:
+        while left and not (self._stopped or self._error):
             n = 1 if self._one_by_one else len(left)
             seed, tools = seed_of(left[0][1]), prompt.tool_list
             request = ChatRequest(prompt.messages, self._sampling, seed, n, tools)
             outcome = await self._client.ask(request)
             if not isinstance(outcome, Asked):
+                if self._error is not None:
+                    return
                 if outcome.kind == "budget":
                     self._stopped = self._stopped or "budget"
                 else:
@@ -169,30 +215,40 @@ class _Collection:
             if outcome.answer.unusable:
                 self._fail(prompt, outcome.answer.unusable[0])
                 return
-            if left and n > 1 and not self._one_by_one:
-                self._one_by_one = True
-                self._progress.note(
-                    f"the server gives {len(outcome.answer.choices)} of {n} samples at a time; "
-                    "they are asked for one by one"
-                )
+            if left and n > 1:
+                came = len(outcome.answer.choices)
+                self._ask_singly(f"the server gives {came} of {n} samples at a time")
+            elif n > 1 and outcome.basis == "estimated":
+                self._ask_singly(f"the server does not count the tokens of all {n} samples")
+
+    def _ask_singly(self, why: str) -> None:
+        if not self._one_by_one:
+            self._one_by_one = True
+            self._progress.note(f"{why}; they are asked for one by one")
 
     def _came(
         self, asked: Asked[Answer], prompt: Prompt, samples: Sequence[tuple[int, str]]
     ) -> None:
         answer = asked.answer
+        rows = rows_of(asked, prompt, samples, self._facts)
+        self._writer.put(rows.exchanges, rows.targets)
+        self._targets += len(rows.targets)
+        self._without_targets.update(rows.without_targets)
+        self._at_limit += rows.at_limit
+        if rows.not_read is not None:
+            self._not_read[prompt.prompt_id] = rows.not_read
+        self._charged[asked.basis] += 1
         change = self.served.observe(answer.model, answer.fingerprint)
         if change is not None:
             self._progress.note(change)
         self._models.update([answer.model] if answer.model else [])
         self._fingerprints.update([answer.fingerprint] if answer.fingerprint else [])
         self._used += asked.used
+        if not answer.choices:
+            self._lost += asked.used
         self._latencies.append(asked.latency_s)
         if answer.choices:
             self._failed_in_a_row = 0
-        rows = rows_of(asked, prompt, samples, self._facts)
-        self._targets += len(rows.targets)
-        self._without_targets.update(rows.without_targets)
-        self._writer.put(rows.exchanges, rows.targets)
         reasons = self._without_targets
         later = self._client.config.scores_text  # what has none now is read afterwards
         none = not (self._targets or self.had_targets or later)
@@ -251,6 +307,11 @@ class _Collection:
             fingerprints=dict(self._fingerprints),
             targets=self._targets,
             without_targets=dict(self._without_targets.most_common()),
+            charged=dict(self._charged),
+            at_limit=self._at_limit,
+            compared=len(self._not_read),
+            cut_prompts=sum(count > 0 for count in self._not_read.values()),
+            most_cut=max(self._not_read.values(), default=0),
         )
 
 

@@ -19,7 +19,9 @@ class EndpointFigures:
     this call's; those of tries that brought nothing but may have been charged for are in
     `uncertain_*`, at their most. Money is None without prices, latency without an answer.
     `targets` responses have targets, `without_targets` counts the others by reason, where any
-    were wanted.
+    were wanted. `charged` counts answers by where their tokens' number comes from (`Basis`).
+    `at_limit` responses are called whole and are as long as one may be. Of `compared` prompts
+    with a known number of tokens the server read fewer of `cut_prompts`, by up to `most_cut`.
     """
 
     wanted: int
@@ -41,6 +43,11 @@ class EndpointFigures:
     fingerprints: dict[str, int]
     targets: int = 0
     without_targets: dict[str, int] = field(default_factory=dict)
+    charged: dict[str, int] = field(default_factory=dict)
+    at_limit: int = 0
+    compared: int = 0
+    cut_prompts: int = 0
+    most_cut: int = 0
 
     @property
     def failed(self) -> dict[str, int]:
@@ -62,9 +69,10 @@ class EndpointFigures:
         """Return what a person wants to know at the end, a line each."""
         if not self.requests:
             return []
-        cost = "" if self.money is None else f", {amount(self.money, currency)}"
+        most = "at most " if self.charged.get("unknown") or self.charged.get("estimated") else ""
+        cost = "" if self.money is None else f", {most}{amount(self.money, currency)}"
         lines = [
-            f"{label}: {self.stored} responses, {self.response_tokens} tokens, "
+            f"{label}: {self.stored} responses, {most}{self.response_tokens} tokens, "
             f"{self.tokens_per_s:.0f} tokens/s, at most {self.most_in_flight} in flight, "
             f"{self.retries} retries{cost}"
         ]
@@ -79,6 +87,7 @@ class EndpointFigures:
             lines.append(
                 f"{label}: {self.targets} responses have targets, the others none: {reasons}"
             )
+        lines += [f"{label}: {note}" for note in self.notes()]
         left = self.wanted - self.before - self.stored
         if self.stopped == "budget":
             lines.append(
@@ -91,6 +100,37 @@ class EndpointFigures:
                 "after the server and run the same command again"
             )
         return lines
+
+    def notes(self) -> list[str]:
+        """Return what is in doubt of what came, for the run's report."""
+        notes = []
+        if unknown := self.charged.get("unknown"):
+            notes.append(
+                f"the server did not say what {unknown} answers took: their tokens are not known, "
+                "and count as the most that they can be"
+            )
+        if counted := self.charged.get("counted"):
+            notes.append(
+                f"the server's figures were not all of {counted} answers' tokens: those that came "
+                "are counted"
+            )
+        if estimated := self.charged.get("estimated"):
+            notes.append(
+                f"the server's figures were not all of {estimated} answers' tokens: they are "
+                "estimated from the text, upwards"
+            )
+        if self.at_limit:
+            notes.append(
+                f"{self.at_limit} responses are as long as they may be, and the server calls them "
+                "whole: some may be cut off; raise collect.max_tokens"
+            )
+        if self.cut_prompts:
+            notes.append(
+                f"of {self.cut_prompts} of {self.compared} prompts the server read fewer tokens "
+                f"than they have by the tokenizer's template, up to {self.most_cut} fewer: it cuts "
+                "them, or has another template"
+            )
+        return notes
 
 
 def amount(money: float, currency: str) -> str:

@@ -141,7 +141,8 @@ def spent_on(rows: Iterable[Exchange]) -> Tokens:
     for row in rows:
         most = most_prompt_tokens(row.messages, row.tool_list)
         prompt += row.usage.get("prompt_tokens", most)
-        response += row.usage.get("completion_tokens", len(row.answer.encode()) + 1)
+        written = len(row.answer.encode()) + len((row.reasoning or "").encode()) + 1
+        response += row.usage.get("completion_tokens", written)
     return Tokens(prompt, response)
 
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.figures import amount
+from potstill.collect.served.open_files import in_flight_allowed
 from potstill.collect.served.reading_log import PROBE, Reading, ReadingLog
-from potstill.collect.served.targets import NoTargets, TeacherTokens, given_tokens
+from potstill.collect.served.targets import TeacherTokens, given_tokens
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
@@ -111,7 +113,8 @@ def score_by_endpoint(
     left = [text for text in texts if text.exchange_id not in settled]
     prices = Prices(config.price_in, config.price_out)
     if left:
-        client = _client(config, model, log, spent, environ)
+        at_once = in_flight_allowed(config, progress)
+        client = _client(config, model, log, spent, environ, at_once)
         with progress.step("read", total=len(texts), unit="texts") as step:
             step.advance(len(texts) - len(left))
             work = _Scoring(client, identity, tokens, spec, store, log, progress, step)
@@ -175,12 +178,13 @@ def _client(
     log: ReadingLog,
     spent: Tokens | None,
     environ: Mapping[str, str] | None,
+    at_once: int = 1,
 ) -> EndpointClient:
     """Return the server, with all that was read so far in its budget."""
     key = key_of(config, os.environ if environ is None else environ)
     prices, before = Prices(config.price_in, config.price_out), log.spent + (spent or Tokens())
     budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before)
-    return EndpointClient(config, model, key=key, budget=budget)
+    return EndpointClient(config, model, key=key, budget=budget, max_in_flight=at_once)
 
 
 def _told(answer: ScoredText) -> tuple[ScoredToken, ...]:
@@ -236,6 +240,7 @@ class _Scoring:
         self._unread: Counter[str] = Counter()
         self._failed_in_a_row = 0
         self._over_budget = False
+        self._error: Exception | None = None
         self.had_targets = False
 
     async def score_all(self, texts: Sequence[GivenText]) -> None:
@@ -244,20 +249,30 @@ class _Scoring:
 
         async def work() -> None:
             for text in left:
-                if self._over_budget or self._failed_in_a_row >= _HOPELESS:
+                if self._over_budget or self._error or self._failed_in_a_row >= _HOPELESS:
                     return
-                await self._score(text)
+                try:
+                    await self._score(text)
+                except Exception as error:
+                    self._give_up(error)
 
         try:
             async with self._client:
                 await self._client.check()
-                count = min(len(texts), self._client.config.max_in_flight)
+                count = min(len(texts), self._client.max_in_flight)
                 async with asyncio.TaskGroup() as tasks:
                     storing = tasks.create_task(self._store_as_it_comes())
                     await asyncio.wait([tasks.create_task(work()) for _ in range(count)])
                     storing.cancel()
         finally:
             self._flush()
+        if self._error is not None:
+            raise self._error
+
+    def _give_up(self, error: Exception) -> None:
+        """Ask nothing more after an error; what others have in flight is waited for."""
+        self._error = self._error or error
+        self._client.stop()
 
     def require_all(self) -> None:
         """Raise PotstillError where text is unread; what was in flight is stored by now."""
@@ -297,6 +312,8 @@ class _Scoring:
         return given_tokens(of_response, self._tokens, self._spec.count)
 
     def _failed(self, text: GivenText, outcome: Failure) -> None:
+        if self._error is not None:
+            return
         if outcome.kind == "budget":
             self._over_budget = True
         elif outcome.reason == TOO_LONG:
@@ -322,12 +339,17 @@ class _Scoring:
     async def _store_as_it_comes(self) -> None:
         while True:
             await asyncio.sleep(_GROUP_S)
-            self._flush()
+            try:
+                self._flush()
+            except Exception as error:
+                self._give_up(error)
+                return
 
     def _flush(self) -> None:
         """Store what came. Targets first: what the log calls read has them, or never will."""
-        targets, self._targets = self._targets, []
-        readings, self._readings = self._readings, {}
+        targets, readings = list(self._targets), dict(self._readings)
         if targets:
             self._store.append_targets(targets)
+            del self._targets[: len(targets)]
         self._log.add(readings)
+        self._readings.clear()

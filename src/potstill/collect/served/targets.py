@@ -6,15 +6,15 @@ exactly one id has that text. An answer of which any token is left in doubt gets
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from potstill.collect.served.distribution import NoTargets, check_told, likeliest_row
 from potstill.exchanges.exchange import Message
 from potstill.exchanges.targets import LikeliestTokens, with_rest
 from potstill.models.conversation import Conversation
@@ -27,12 +27,6 @@ _PARTIAL = "\ufffd"  # what stands for a part of a character
 # Servers tell no mass of the rest. Half of fp32's step at logits of 16 to 32 is how far a
 # log-probability may be off, and so what the likeliest tokens leave of 1.
 _SUM_ERROR = 2.0**-20
-# Figures rounded to bf16 add up to 1 within this.
-_SUM_LIMIT = 1.01
-
-
-class NoTargets(ValueError):
-    """Why an answer has no targets, in fixed words."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,8 @@ def likeliest_tokens(
 ) -> tuple[tuple[int, ...], LikeliestTokens]:
     """Return the ids of an answer and the `count` likeliest tokens at each of its positions.
 
-    Raises NoTargets where the server gave too little, or it is not certain which ids it means.
+    Raises NoTargets where the server gave too little, it is not certain which ids it means, or its
+    figures are no distribution's.
     """
     if choice.scores is None:
         raise NoTargets("the server gave no log-probabilities")
@@ -107,7 +102,8 @@ def given_tokens(
 ) -> LikeliestTokens:
     """Return the `count` likeliest tokens at each position of text that a server was given by ids.
 
-    Raises NoTargets where the server gave too few, or its ids have other texts.
+    Raises NoTargets where the server gave too few, its ids have other texts, or its figures are no
+    distribution's.
     """
     for score in scores:
         _id(score.token_id, score.text, tokens)
@@ -117,25 +113,14 @@ def given_tokens(
 def _likeliest(scores: Sequence[ScoredToken], tokens: TeacherTokens, count: int) -> LikeliestTokens:
     """Return them with the rest's mass, which is what they leave of 1, and no less than rounding
     hides of it."""
-    rows = [_row(score, tokens, count) for score in scores]
+    id_of = partial(_id, tokens=tokens)
+    rows = [likeliest_row(score, id_of, count, tokens.width) for score in scores]
+    check_told(rows)
     told_RK = torch.tensor([[logp for _, logp in row] for row in rows], dtype=torch.float64)
     error_R = torch.full((len(rows),), _SUM_ERROR)
     logp_RK, rest_R = with_rest(told_RK, error_R, tokens.width)
     ids_RK = torch.tensor([[i for i, _ in row] for row in rows])
     return LikeliestTokens(ids_RK, logp_RK, rest_R, tokens.width)
-
-
-def _row(score: ScoredToken, tokens: TeacherTokens, count: int) -> list[tuple[int, float]]:
-    """Return the likeliest `count` as (id, log-probability), ids ascending."""
-    best = sorted(score.top, key=lambda entry: -entry[2])[:count]
-    row = sorted((_id(token_id, text, tokens), logp) for token_id, text, logp in best)
-    if len({i for i, _ in row}) < count:
-        raise NoTargets("the server gave fewer likeliest tokens than were asked for")
-    if not all(-6e4 < logp <= 1e-3 for _, logp in row):
-        raise NoTargets("a log-probability that is none")
-    if sum(math.exp(logp) for _, logp in row) > _SUM_LIMIT:
-        raise NoTargets("log-probabilities whose probabilities add up to more than 1")
-    return row
 
 
 def _id(token_id: int, text: str, tokens: TeacherTokens) -> int:

@@ -7,16 +7,20 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import httpx2
 
+from potstill.durable import out_of_files
 from potstill.models.endpoint import complaints
 from potstill.models.endpoint.address import host_of, is_own_host
 from potstill.models.endpoint.budget import Budget, Tokens, most_prompt_tokens
+from potstill.models.endpoint.charging import Basis, charge_of
 from potstill.models.endpoint.concurrency import InFlightLimit, Slots
+from potstill.models.endpoint.labels import shown
 from potstill.models.endpoint.refusals import Setback, setback_of
 from potstill.models.endpoint.retry import wait_s
 from potstill.models.endpoint.scoring import ScoredText, parse_scores, scoring_body
@@ -41,11 +45,15 @@ _A = TypeVar("_A", Answer, ScoredText)
 
 @dataclass(frozen=True)
 class Asked(Generic[_A]):
-    """An answer, the tokens it is charged with, and how long its request was open, in seconds."""
+    """An answer, the tokens it is charged with, and how long its request was open, in seconds.
+
+    `basis` says where the number of tokens comes from.
+    """
 
     answer: _A
     used: Tokens
     latency_s: float
+    basis: Basis = "stated"
 
 
 @dataclass(frozen=True)
@@ -89,15 +97,22 @@ def key_of(config: EndpointConfig, environ: Mapping[str, str]) -> str | None:
 class EndpointClient:
     """A server that is asked for one model's answers; use it as an async context manager.
 
-    It holds the key, which nothing that it returns, raises or prints contains. `budget`, `slots`
-    and the counts are for reading.
+    It holds the key, which nothing that it returns, raises or prints contains. `max_in_flight`
+    may be fewer than the recipe's. `budget`, `slots` and the counts are for reading.
     """
 
     def __init__(
-        self, config: EndpointConfig, model: str, *, key: str | None = None, budget: Budget
+        self,
+        config: EndpointConfig,
+        model: str,
+        *,
+        key: str | None = None,
+        budget: Budget,
+        max_in_flight: int | None = None,
     ) -> None:
         self.config, self.model, self.budget = config, model, budget
-        self.slots = Slots(InFlightLimit(config.max_in_flight))
+        self.max_in_flight = max_in_flight or config.max_in_flight
+        self.slots = Slots(InFlightLimit(self.max_in_flight))
         self.requests = self.retries = self.answers = 0
         self.uncertain = Tokens()  # of tries that brought nothing but may have been charged
         self._key = key
@@ -105,12 +120,13 @@ class EndpointClient:
         self._own = is_own_host(host_of(config.url))
         self._settled = asyncio.Condition()
         self._spent_up = False
+        self._stopping = asyncio.Event()
         self._http = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(config.timeout_s, connect=min(_CONNECT_S, config.timeout_s)),
             limits=httpx2.Limits(
-                max_connections=config.max_in_flight,
-                max_keepalive_connections=config.max_in_flight,
+                max_connections=self.max_in_flight,
+                max_keepalive_connections=self.max_in_flight,
             ),
             trust_env=not self._own,  # a proxy is not on the way to one's own network
         )
@@ -122,6 +138,10 @@ class EndpointClient:
     async def __aexit__(self, *error: Any) -> None:
         await self._http.__aexit__(*error)
 
+    def stop(self) -> None:
+        """Start no further request; those in flight, which may be paid for, go on to their end."""
+        self._stopping.set()
+
     async def check(self) -> None:
         """Ask for the server's list of models, which costs nothing, before anything else.
 
@@ -131,16 +151,18 @@ class EndpointClient:
         for failures in range(1, self.config.tries + 1):
             try:
                 response = await self._http.get(f"{self.config.url}/models")
-            except httpx2.ConnectError:
+            except httpx2.ConnectError as error:
+                if out_of_files(error):
+                    raise complaints.too_many_files(None, None) from None
                 raise complaints.no_server(self.config) from None
             except httpx2.HTTPError:
                 response = None
             if response is not None and response.status_code == 200:
                 self._offered = offered_models(response.content)
                 if self._offered is None:
-                    raise complaints.no_openai_server(self.config, "models gave no list")
+                    raise complaints.no_openai_server(self.config, "models gave no list of names")
                 if self._offered and not _serves(self._offered, self.model):
-                    raise complaints.unknown_model(self.config, self.model, self._offered)
+                    raise complaints.unknown_model(self.config, self.model, self._names())
                 return
             if response is not None and response.status_code in (400, 404, 405, 501):
                 return
@@ -201,13 +223,20 @@ class EndpointClient:
             limits += outcome.verdict == "rate_limit"
             if (
                 outcome.verdict == "final"
+                or self._stopping.is_set()
                 or faults >= self.config.tries
                 or limits >= self.config.tries * _RATE_LIMIT_PATIENCE
                 or (outcome.asked_wait_s or 0) > _LONGEST_WAIT_S
             ):
                 return Failure(outcome.reason, final=outcome.verdict == "final")
             self.retries += 1
-            await asyncio.sleep(wait_s(outcome.asked_wait_s, faults + limits, random.random()))
+            await self._pause(wait_s(outcome.asked_wait_s, faults + limits, random.random()))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before another try, no longer than there may be one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     def _worst(self, request: ChatRequest, body: Mapping[str, Any]) -> Tokens:
         """Return more tokens than the request can be charged with."""
@@ -242,6 +271,8 @@ class EndpointClient:
         used = Tokens()
         try:
             async with self.slots.slot() as episode:
+                if self._stopping.is_set():
+                    return Setback("stopped", "final")
                 self.requests += 1
                 started = time.perf_counter()
                 outcome = await self._send(call)
@@ -252,8 +283,9 @@ class EndpointClient:
                 elif outcome.verdict != "final":
                     self.slots.congested(episode)
             if not isinstance(outcome, Setback):
-                used = _used(outcome, call.worst, call.n)
-                return Asked(outcome, used, latency)
+                charge = charge_of(outcome, call.worst, call.n)
+                used = charge.used
+                return Asked(outcome, used, latency, charge.basis)
             if outcome.billed:
                 used = call.worst
                 self.uncertain += call.worst
@@ -266,8 +298,10 @@ class EndpointClient:
         url = f"{self.config.url}/{call.path}"
         try:
             response = await self._http.post(url, content=call.content, headers=headers)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout):
-            return Setback("no connection", "transient")
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            # Nothing was asked yet, and with fewer in flight it can be.
+            few = out_of_files(error)
+            return Setback("too many open files" if few else "no connection", "transient")
         except httpx2.TimeoutException:
             return Setback("timed out", "transient", billed=True)
         except httpx2.HTTPError:
@@ -277,9 +311,12 @@ class EndpointClient:
         if self._key and self._key.encode() in response.content:
             return Setback("the response holds the key", "final", billed=True)
         try:
-            return call.read(response.content)
+            answer = call.read(response.content)
         except UnreadableAnswer as error:
             return Setback(error.reason, "transient", billed=error.billed)
+        if self._key and answer.says(self._key):  # in an escaped spelling
+            return Setback("the response holds the key", "final", billed=True)
+        return answer
 
     def _setback(self, response: httpx2.Response, path: str) -> Setback:
         return setback_of(
@@ -289,23 +326,18 @@ class EndpointClient:
             response.content,
             config=self.config,
             model=self.model,
-            offered=self._offered,
+            offered=self._names(),
             key=self._key,
             answered_before=self.answers > 0,
         )
+
+    def _names(self) -> list[str] | None:
+        """Return the server's models as they may be printed."""
+        if self._offered is None:
+            return None
+        return list(dict.fromkeys(shown(name, self._key) for name in self._offered))
 
 
 def _serves(offered: list[str], model: str) -> bool:
     """Tell whether a list has the model: by its name, with Ollama's tag, without a route."""
     return bool({model, f"{model}:latest", model.partition(":")[0]}.intersection(offered))
-
-
-def _used(answer: Answer | ScoredText, worst: Tokens, n: int) -> Tokens:
-    """Return what an answer is charged with: its usage, the worst case where that is missing."""
-    prompt = answer.usage.get("prompt_tokens", worst.prompt)
-    response = answer.usage.get("completion_tokens", worst.response)
-    if n > 1 and isinstance(answer, Answer):
-        # llama.cpp counts one of the answers only; those that were cut off have a known length.
-        cut = sum(choice.finish == "length" for choice in answer.choices)
-        response = max(response, cut * worst.response // n)
-    return Tokens(prompt, response)

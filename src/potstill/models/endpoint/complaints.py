@@ -93,6 +93,16 @@ def redirected(config: EndpointConfig, status: int) -> PotstillError:
     )
 
 
+def too_many_files(most_open: int | None, needed: int | None) -> PotstillError:
+    """This process may open no further file, and so no connection."""
+    limit = "the limit of open files" + ("" if most_open is None else f" ({most_open}, ulimit -n)")
+    raised = "" if needed is None else f" to {needed} or more"
+    return PotstillError(
+        f"{limit} leaves no room for requests; raise it{raised}, or lower "
+        "teacher.endpoint.max_in_flight, and run the same command again: what came is stored"
+    )
+
+
 def unbounded(config: EndpointConfig) -> PotstillError:
     """A budget cannot hold where a response may be of any length."""
     return PotstillError(

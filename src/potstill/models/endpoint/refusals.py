@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from potstill.models.endpoint import complaints
+from potstill.models.endpoint.labels import tells_a_key
 from potstill.models.endpoint.retry import Verdict, retry_after_s, verdict_of
 from potstill.models.endpoint.wire import error_fields
 from potstill.recipe import EndpointConfig
@@ -89,6 +90,6 @@ def _named(status: int, error: Mapping[str, object], key: str | None) -> str:
     """Return a status with the server's own word for the trouble, where it is a mere word."""
     for name in ("param", "code", "type"):
         word = error.get(name)
-        if isinstance(word, str) and _WORD.fullmatch(word) and not (key and key in word):
+        if isinstance(word, str) and _WORD.fullmatch(word) and not tells_a_key(word, key):
             return f"status {status} ({word})"
     return f"status {status}"

@@ -9,28 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from potstill.models.endpoint.labels import shown_label
 from potstill.models.endpoint.wire import (
     ScoredToken,
     UnreadableAnswer,
+    as_float,
+    is_id,
     is_number,
     json_object,
-    label_of,
     usage_of,
 )
-
-# What a recipe may add to requests for answers, and means nothing, or something else, here.
-_OF_ANSWERS = (
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "reasoning_effort",
-    "response_format",
-    "return_tokens_as_token_ids",
-    "stop",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-)
+from potstill.recipe.drawing import OF_ANSWERS
 
 
 @dataclass(frozen=True)
@@ -45,6 +34,10 @@ class ScoredText:
     usage: dict[str, int]
     model: str | None
     fingerprint: str | None
+
+    def says(self, word: str) -> bool:
+        """Tell whether a word stands in what it says of itself."""
+        return any(word in text for text in (self.model, self.fingerprint) if text)
 
 
 def scoring_body(
@@ -64,7 +57,7 @@ def scoring_body(
     body: dict[str, Any] = {"model": model, "temperature": 1.0, "top_p": 1.0}
     if spell_out:
         body |= {"top_k": -1, "min_p": 0.0}
-    body |= {name: value for name, value in (extra or {}).items() if name not in _OF_ANSWERS}
+    body |= {name: value for name, value in (extra or {}).items() if name not in OF_ANSWERS}
     body |= {"prompt": list(ids), "max_tokens": 1, "prompt_logprobs": count}
     return {name: value for name, value in body.items() if value is not None}
 
@@ -84,8 +77,8 @@ def parse_scores(content: bytes, ids: Sequence[int]) -> ScoredText:
     return ScoredText(
         scores=_scores(first.get("prompt_logprobs"), ids),
         usage=usage_of(found.get("usage")),
-        model=label_of(found.get("model")),
-        fingerprint=label_of(found.get("system_fingerprint")),
+        model=shown_label(found.get("model")),
+        fingerprint=shown_label(found.get("system_fingerprint")),
     )
 
 
@@ -102,15 +95,15 @@ def _score(raw: Any, token_id: int) -> ScoredToken | None:
     """Return one position: the given token is always among those told, however unlikely it is."""
     if not isinstance(raw, Mapping):
         return None
-    told = {}
+    told: dict[int, tuple[str, float]] = {}
     for key, value in raw.items():
-        if not str(key).isdecimal() or not isinstance(value, Mapping):
+        if not is_id(str(key)) or int(key) in told or not isinstance(value, Mapping):
             return None
         text, logp = value.get("decoded_token"), value.get("logprob")
         if not is_number(logp):
             return None
-        told[int(key)] = (text if isinstance(text, str) else "", float(logp))
+        told[int(key)] = (text if isinstance(text, str) else "", as_float(logp))
     if token_id not in told:
         return None
     top = tuple((i, text, logp) for i, (text, logp) in told.items())
-    return ScoredToken(token_id, told[token_id][0], top)
+    return ScoredToken(token_id, told[token_id][0], top, told[token_id][1])

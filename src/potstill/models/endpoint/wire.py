@@ -6,35 +6,30 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
+from potstill.models.endpoint.labels import label_of, shown_label
 from potstill.models.endpoint.turns import body_messages
 from potstill.models.sampling import Sampling
+from potstill.text.finish import Ending, Finish, ending_of, finish_of
+from potstill.text.forms import says_something
 from potstill.text.tool_calls import Flaw, calls_in, spelled
 
-Finish = Literal["stop", "length"]
-
-_FINISHES: dict[str, Finish] = {
-    "stop": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "stop_sequence": "stop",
-    "end_turn": "stop",
-    "tool_calls": "stop",
-    "function_call": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
+# Why an answer that is neither whole nor cut off is not used.
+_NOT_USED = {
+    Ending.REFUSED: "refused, or withheld by the server's content filter",
+    Ending.FAILED: "the server gave the response up",
+    Ending.UNSTATED: "no finish reason",
+    Ending.UNKNOWN: "no known finish reason",
 }
 _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 _USAGE_DETAILS = (
     ("completion_tokens_details", "reasoning_tokens"),
     ("prompt_tokens_details", "cached_tokens"),
 )
-_CALLING = ("tool_calls", "function_call")
+_ID_DIGITS = 9
 _NUL = "a NUL byte in the response"
 _NO_CALL = {Flaw.TEXT: "a NUL byte or a lone surrogate in a tool call"}
-_LONGEST_LABEL = 200  # characters of a model name or fingerprint that are kept
 
 
 @dataclass(frozen=True)
@@ -53,12 +48,14 @@ class ScoredToken:
     """One position of a response: its token, and the likeliest ones with their log-probabilities.
 
     Each is named by its id where the server tells it (-1 elsewhere) and by its text. `top` holds
-    (id, text, log-probability in nats).
+    (id, text, log-probability in nats), `logp` is the token's own, None where it is not told
+    apart. Figures are as the server gives them, NaN included.
     """
 
     token_id: int
     text: str
     top: tuple[tuple[int, str, float], ...]
+    logp: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,8 @@ class Choice:
 class Answer:
     """What a response holds: choices that can be used, and for each other one the reason why not.
 
-    `model` and `fingerprint` are what the server says of itself.
+    `model` and `fingerprint` are what the server says of itself. `counts_one`: its usage is that
+    of one of the answers.
     """
 
     choices: tuple[Choice, ...]
@@ -88,6 +86,14 @@ class Answer:
     usage: dict[str, int]
     model: str | None
     fingerprint: str | None
+    counts_one: bool = False
+
+    def says(self, word: str) -> bool:
+        """Tell whether a word stands anywhere in it."""
+        texts = [self.model, self.fingerprint]
+        for choice in self.choices:
+            texts += [choice.text, choice.reasoning, choice.tool_calls]
+        return any(word in text for text in texts if text)
 
 
 class UnreadableAnswer(ValueError):
@@ -154,26 +160,31 @@ def parse_answer(content: bytes, n: int) -> Answer:
         choices=tuple(choice for choice in read if isinstance(choice, Choice)),
         unusable=tuple(reason for reason in read if isinstance(reason, str)),
         usage=usage_of(found.get("usage")),
-        model=label_of(found.get("model")),
-        fingerprint=label_of(found.get("system_fingerprint")),
+        model=shown_label(found.get("model")),
+        fingerprint=shown_label(found.get("system_fingerprint")),
+        counts_one=_counts_one(found, len(read)),
     )
 
 
 def offered_models(content: bytes) -> list[str] | None:
-    """Return the names in a list of models, aliases included; None where it is no such list."""
+    """Return the names in a list of models, aliases included; None where it is no such list.
+
+    The list may stand by itself, and hold bare names. One of which nothing can be read is None.
+    """
     try:
-        rows = json_object(content).get("data")
+        found = json_value(content)
     except UnreadableAnswer:
         return None
+    rows = found.get("data") if isinstance(found, dict) else found
     if not isinstance(rows, list):
         return None
-    names: list[str] = []
+    named: list[Any] = []
     for row in rows:
-        if isinstance(row, dict):
-            aliases = row.get("aliases")
-            found = [row.get("id"), *(aliases if isinstance(aliases, list) else [])]
-            names += [name for name in map(label_of, found) if name]
-    return list(dict.fromkeys(names))
+        aliases = row.get("aliases") if isinstance(row, dict) else None
+        named += [row.get("id") if isinstance(row, dict) else row]
+        named += aliases if isinstance(aliases, list) else []
+    names = [name for name in map(label_of, named) if name]
+    return list(dict.fromkeys(names)) if names or not rows else None
 
 
 def error_fields(content: bytes) -> dict[str, Any]:
@@ -199,16 +210,33 @@ def shares(total: int, weights: Sequence[int]) -> list[int]:
 
 def json_object(content: bytes) -> dict[str, Any]:
     """Return the object that a body holds; raises UnreadableAnswer where it holds none."""
+    found = json_value(content)
+    if not isinstance(found, dict):
+        raise UnreadableAnswer("no choices in the response")
+    return found
+
+
+def json_value(content: bytes) -> Any:
+    """Return what a body says in JSON; raises UnreadableAnswer where that is not what it is."""
     start = content[:256].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
         raise UnreadableAnswer("an HTML page")
     try:
-        found = json.loads(content)
+        return json.loads(content)
     except (ValueError, RecursionError):
         raise UnreadableAnswer("no JSON, or JSON cut short", billed=True) from None
-    if not isinstance(found, dict):
-        raise UnreadableAnswer("no choices in the response")
-    return found
+
+
+def _counts_one(body: Mapping[str, Any], choices: int) -> bool:
+    """Tell whether a response's usage is that of one of its answers, as llama.cpp's is.
+
+    It times one of them, and gives that one's length as the usage of all.
+    """
+    timings, usage = body.get("timings"), body.get("usage")
+    if choices < 2 or not isinstance(timings, dict) or not isinstance(usage, dict):
+        return False
+    one = timings.get("predicted_n")
+    return one is not None and one == usage.get("completion_tokens")
 
 
 def _choice(raw: Any) -> Choice | str:
@@ -216,15 +244,16 @@ def _choice(raw: Any) -> Choice | str:
     message = raw.get("message") if isinstance(raw, dict) else None
     if not isinstance(message, dict):
         return "no message in the response"
-    finish = raw.get("finish_reason")
-    if finish == "content_filter":
-        return "withheld by the server's content filter"
-    if not isinstance(finish, str) or finish not in _FINISHES:
-        return "no known finish reason"
+    if raw.get("error"):
+        return "an error in place of the response"
+    ending = ending_of(raw.get("finish_reason"))
+    finish = finish_of(ending)
+    if finish is None:
+        return _NOT_USED[ending]
     calls = calls_in(message.get("tool_calls") or message.get("function_call"), keep_text=True)
     if isinstance(calls, Flaw):
         return _NO_CALL.get(calls, str(calls))
-    if finish in _CALLING and not calls:
+    if ending is Ending.CALLS and not calls:
         return "a response that ended to call a tool, without the call"
     reasoning = message.get("reasoning_content") or message.get("reasoning") or None
     content = message.get("content")
@@ -232,13 +261,21 @@ def _choice(raw: Any) -> Choice | str:
         return "a response that is no text"
     choice = Choice(
         text=content or "",
-        finish=_FINISHES[finish],
+        finish=finish,
         reasoning=reasoning if isinstance(reasoning, str) else None,
         tool_calls=spelled(calls),
         scores=_scores(raw.get("logprobs")),
     )
     parts = (choice.text, choice.reasoning)
-    return next((bad for part in parts if part and (bad := _flaw(part))), choice)
+    flaw = next((bad for part in parts if part and (bad := _flaw(part))), None)
+    return flaw or _nothing_in(choice, message) or choice
+
+
+def _nothing_in(choice: Choice, message: Mapping[str, Any]) -> str | None:
+    """Return why a choice is no answer: curating judges reasoning that led to none."""
+    if says_something(choice.text) or choice.reasoning or choice.tool_calls:
+        return None
+    return _NOT_USED[Ending.REFUSED] if message.get("refusal") else "white space alone, no answer"
 
 
 def _flaw(text: str) -> str | None:
@@ -263,7 +300,8 @@ def _scores(raw: Any) -> tuple[ScoredToken, ...] | None:
         own = _entry(row)
         if own is None or not entries or None in entries:
             return None
-        scored.append(ScoredToken(own[0], own[1], tuple(e for e in entries if e is not None)))
+        told = tuple(entry for entry in entries if entry is not None)
+        scored.append(ScoredToken(own[0], own[1], told, own[2]))
     return tuple(scored)
 
 
@@ -272,14 +310,14 @@ def _entry(raw: Any) -> tuple[int, str, float] | None:
     if not isinstance(raw, dict):
         return None
     text, logp, token_id = raw.get("token"), raw.get("logprob"), raw.get("id")
-    if not isinstance(text, str) or not is_number(logp) or math.isnan(float(logp)):
+    if not isinstance(text, str) or not is_number(logp):
         return None
     named = text.removeprefix("token_id:")
-    if named != text and named.isdecimal():  # vLLM's return_tokens_as_token_ids
+    if named != text and is_id(named):  # vLLM's return_tokens_as_token_ids
         token_id = int(named)
     if not isinstance(token_id, int) or isinstance(token_id, bool):
         token_id = -1
-    return max(-1, token_id), text, float(logp)
+    return max(-1, token_id), text, as_float(logp)
 
 
 def usage_of(raw: Any) -> dict[str, int]:
@@ -297,14 +335,19 @@ def usage_of(raw: Any) -> dict[str, int]:
     }
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text is a token's id in digits."""
+    return text.isdecimal() and len(text) <= _ID_DIGITS
+
+
+def as_float(number: float) -> float:
+    """Return a JSON number as a float, NaN where it is too long to be one."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.nan
+
+
 def is_number(value: Any) -> TypeGuard[int | float]:
     """Tell whether a JSON value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def label_of(value: Any) -> str | None:
-    """Return a name that the server gives, cut and cleaned, None where it gives none."""
-    if not isinstance(value, str):
-        return None
-    clean = value.encode("utf-8", "replace").decode().replace("\0", "")
-    return clean[:_LONGEST_LABEL] or None

@@ -1,0 +1,71 @@
+"""A file of few prompts: what is said, what fits, and what the how-to's table says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nano_text
+import pytest
+
+from potstill.collect.prompts import plan_prompts
+from potstill.collect.small_files import fitting_counts, way_out
+from potstill.errors import PotstillError
+from potstill.recipe import PromptsConfig
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "prompts.md"
+ROWS = re.findall(
+    r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+def write(path: Path, count: int) -> Path:
+    lines = [json.dumps({"prompt": text}) for text in nano_text.prompts()[:count]]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_the_pages_table_adds_up_and_is_what_the_message_says(row: tuple[str, ...]) -> None:
+    prompts, held_out, validation, left = map(int, row)
+    assert held_out + validation + left == prompts
+    standard = PromptsConfig()
+    if prompts > standard.held_out_count + standard.validation_count:
+        assert (held_out, validation) == (standard.held_out_count, standard.validation_count)
+    else:
+        assert (held_out, validation) == fitting_counts(prompts)
+
+
+def test_the_page_has_the_rows_that_people_ask_for() -> None:
+    assert [int(row[0]) for row in ROWS] == [10, 40, 100, 200, 500]
+    standard = PromptsConfig()
+    least = standard.held_out_count + standard.validation_count + 1
+    assert f"fewer\nthan {least} prompts" in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("count", [3, 4, 10, 40, 100, 230])
+def test_counts_that_are_named_leave_prompts_to_train_on(count: int, tmp_path: Path) -> None:
+    source = str(write(tmp_path / "p.jsonl", count))
+    with pytest.raises(PotstillError, match=rf"which fit {count} prompts$") as refused:
+        plan_prompts(PromptsConfig(source=source), seed=0)
+    named = dict(re.findall(r"prompts\.(\w+) to (\d+)", str(refused.value)))
+    plan = plan_prompts(PromptsConfig.model_validate({"source": source, **named}), seed=0)
+    assert plan.train and plan.validation and plan.held_out
+
+
+@pytest.mark.parametrize(("count", "own"), [(1, False), (2, False), (1, True)])
+def test_too_few_for_any_counts_says_how_many_are_needed(
+    count: int, own: bool, tmp_path: Path
+) -> None:
+    values = {"source": str(write(tmp_path / "p.jsonl", count))}
+    if own:
+        values["held_out"] = "starter-held-out"
+    with pytest.raises(PotstillError, match=rf"give at least {2 if own else 3} prompts"):
+        plan_prompts(PromptsConfig.model_validate(values), seed=0)
+
+
+def test_with_a_held_out_file_only_validation_is_lowered() -> None:
+    assert way_out(24, own_held_out=True) == (
+        "give more prompts, or set prompts.validation_count to 2, which fit 24 prompts"
+    )
