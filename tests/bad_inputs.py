@@ -203,7 +203,7 @@ CALLS = [
     _calls("a.txt", _CHAT, "a.txt", "known kinds"),
     _calls("a.jsonl", "", "a.jsonl is empty; give a file with calls in it"),
     _calls("a.jsonl", "nothing\n", "a.jsonl", "line 1"),
-    _calls("a.jsonl", '{"x": 1}\n', "a.jsonl is of no known form", "collect.calls.form"),
+    _calls("a.jsonl", '{"x": 1}\n', "a.jsonl, line 1, is of no known form", "collect.calls.form"),
     _calls("a.parquet", "PAR1", "a.parquet", "write it again"),
     _calls("a.jsonl.gz", "no gzip", "a.jsonl.gz", "write it again"),
     _calls("a.csv", "q,a\n1,2\n", "a.csv", "collect.calls.prompt_column"),

@@ -43,7 +43,8 @@ def the_call(path: str, **fields: Any) -> Call:
 
 def csv_file(path: Path, *rows: dict[str, Any]) -> str:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        sign = "\t" if path.suffix == ".tsv" else ","
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=sign)
         writer.writeheader()
         for row in rows:
             writer.writerow(
@@ -77,12 +78,12 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("form", "row"), FORMS)
-@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet"])
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "tsv", "parquet"])
 def test_one_call_is_the_same_in_every_form_and_file(
     form: str, row: dict[str, Any], kind: str, tmp_path: Path
 ) -> None:
     path = tmp_path / f"log.{kind}"
-    if kind == "csv":
+    if kind in ("csv", "tsv"):
         csv_file(path, row)
     elif kind == "parquet":
         pq.write_table(pa.Table.from_pylist([row]), path)

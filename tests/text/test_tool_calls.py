@@ -103,6 +103,16 @@ FUNCTION = {"name": "find", "description": "d", "parameters": {"type": "object",
         [FUNCTION],
         [{"type": "function", **FUNCTION}],
         json.dumps([FUNCTION]),
+        [{"name": "find", "description": "d", "input_schema": FUNCTION["parameters"]}],
+        [
+            {
+                "type": "custom",
+                "name": "find",
+                "description": "d",
+                "input_schema": FUNCTION["parameters"],
+                "cache_control": {"type": "ephemeral"},
+            }
+        ],
     ],
 )
 def test_every_form_of_a_tool_becomes_one(written) -> None:
@@ -114,6 +124,8 @@ def test_every_form_of_a_tool_becomes_one(written) -> None:
     [
         ([{"type": "web_search"}], Flaw.KIND),
         ([{"type": "file_search", "name": "x"}], Flaw.KIND),
+        ([{"type": "custom", "name": "x"}], Flaw.KIND),
+        ([{"type": "web_search_20250305", "name": "web_search"}], Flaw.KIND),
         ([{"type": "function"}], Flaw.TOOLS),
         ([{"function": {"name": ""}}], Flaw.TOOLS),
         ("a hammer", Flaw.TOOLS),
@@ -140,6 +152,10 @@ def test_what_is_no_tool_says_why(written, flaw) -> None:
             True,
         ),
         ([{"function": {"name": "f", "parameters": {"properties": {"x": None}}}}], True),
+        ([{"type": "tool_use", "name": "f", "input": {"a": 1, "b": None}}], True),
+        ([{"name": "f", "input_schema": {"properties": {"x": None}}}], True),
+        ([{"type": "tool_use", "name": "f", "input": None}], False),
+        ({"name": "a row", "input": {"a": None}}, False),
         ([{"name": "f", "arguments": '{"a": null}'}], False),
         ([{"name": "f", "arguments": None, "parameters": None, "id": None}], False),
         ({"parameters": {"temperature": None}, "usage": None}, False),

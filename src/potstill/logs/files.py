@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from potstill.errors import PotstillError
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet", ".csv")
+_LINES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+_WHOLE = (".json", ".json.gz")
+SUFFIXES = (*_LINES, *_WHOLE, ".parquet", ".csv", ".tsv")
+Kind = Literal["lines", "json", "parquet", "csv", "tsv"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,17 @@ def files_in(paths: Sequence[str]) -> LogFiles:
     return LogFiles(tuple(dict.fromkeys(found)), tuple(others))
 
 
-def kind_of(path: Path) -> str | None:
-    """Return the suffix that says how a file is read, None where it is of no known kind."""
+def kind_of(path: Path) -> Kind | None:
+    """Return how a file is read, as the end of its name says; None for other files."""
     name = path.name.lower()
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+    kinds: dict[Kind, tuple[str, ...]] = {
+        "lines": _LINES,
+        "json": _WHOLE,
+        "parquet": (".parquet",),
+        "csv": (".csv",),
+        "tsv": (".tsv",),
+    }
+    return next((kind for kind, ends in kinds.items() if name.endswith(ends)), None)
 
 
 def _inside(path: str, folder: Path) -> list[Path]:

@@ -65,11 +65,12 @@ class Settings:
 class FormReader:
     """One form of a log: what shows it in a row, and how a row is read.
 
-    `shown` returns the words for what shows it, None where nothing does.
+    `shown` returns the words for what shows it, None where nothing does. `read` is None where rows
+    are no calls by themselves: a batch's are joined.
     """
 
     shown: Callable[[Values, Settings], str | None]
-    read: Callable[[Values, Settings], Record]
+    read: Callable[[Values, Settings], Record] | None = None
 
 
 @dataclass(frozen=True)
@@ -247,13 +248,9 @@ def _completion(row: Values, settings: Settings) -> str | None:
     return None if settings.columns.response in row else "rows have prompt and completion"
 
 
-def _no_row(row: Values, settings: Settings) -> Record:
-    raise AssertionError("the lines of a batch are read together")
-
-
 # Every form that is read; the first two are told by columns that nothing else has.
 FORMS: dict[Form, FormReader] = {
-    "batch": FormReader(_batch, _no_row),
+    "batch": FormReader(_batch),
     "litellm": FormReader(
         _litellm, lambda row, s: read_litellm(row, whole_requests=s.whole_requests)
     ),

@@ -55,13 +55,13 @@ def log_rows(path: str) -> Iterator[Row | BadRow]:
             f"{', '.join(SUFFIXES)}"
         )
     try:
-        if kind == ".parquet":
+        if kind == "parquet":
             yield from _parquet(file)
-        elif kind == ".csv":
-            yield from _csv(file)
+        elif kind in ("csv", "tsv"):
+            yield from _csv(file, "," if kind == "csv" else "\t")
         else:
             with _opened(file) as lines:
-                yield from (_jsonl if kind.startswith(".jsonl") else _json)(lines, file.name)
+                yield from (_jsonl if kind == "lines" else _json)(lines, file.name)
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise PotstillError(
             f"the log of calls {file.name} cannot be read ({type(error).__name__}); "
@@ -125,13 +125,13 @@ def _json_row(line: bytes, place: str) -> Row | BadRow:
     return Row(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
 
 
-def _csv(path: Path) -> Iterator[Row | BadRow]:
+def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
     # The module's own limit (128 KiB a cell) is shorter than many prompts.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))
     with path.open("rb") as raw:
         # Bytes that are not UTF-8 become lone surrogates, and so a row that is not text.
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        reader = csv.reader(text, strict=True)
+        reader = csv.reader(text, strict=True, delimiter=delimiter)
         header: list[str] | None = None
         while True:
             try:
@@ -154,12 +154,12 @@ def _csv(path: Path) -> Iterator[Row | BadRow]:
 
 
 def _header(cells: list[str], name: str) -> list[str]:
-    """Return a table's header. Raises PotstillError where other signs than commas part it."""
+    """Return a table's header. Raises PotstillError where other signs part it than should."""
     for sign, words in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
         parts = cells[0].split(sign) if len(cells) == 1 else []
         if len(parts) > 1 and all(part.strip() for part in parts):
             raise PotstillError(
-                f"the log of calls {name} has {words} between its cells, where commas are needed; "
+                f"the log of calls {name} has {words} between its cells, where a .csv has commas; "
                 "save it with commas"
             )
     return cells

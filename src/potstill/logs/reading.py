@@ -117,10 +117,10 @@ def _records(
     paths: Sequence[str], form: Form, settings: Settings
 ) -> Iterator[tuple[Record | Reason, str]]:
     """Yield a record, or why there is none, and its place, for every row."""
-    if form == "batch":
+    read = FORMS[form].read
+    if read is None:
         yield from batch_records(paths, answers=settings.answers)
         return
-    read = FORMS[form].read
     for path in paths:
         for row in log_rows(path):
             if isinstance(row, BadRow):

@@ -61,6 +61,8 @@ class CallsReport:
         lacking = [f"{name} ({count})" for name, count in self.missing.items()]
         if lacking:
             notes.append(f"of {self.used} used, the log does not state {', '.join(lacking)}")
+        if self.spend is not None:
+            notes.append(f"the log states a spend of {self.spend:g}, each of its rows counted once")
         unknown = self.finish_reasons.get(Ending.UNSTATED, 0)
         if unknown:
             notes.append(

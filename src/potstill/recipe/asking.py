@@ -247,9 +247,9 @@ class CallsConfig(Section):
     """Stored calls of a large model, read in place of asking it; leave it out to ask a teacher."""
 
     path: str | tuple[str, ...] = Field(
-        description="File of calls (.jsonl, .json, each also .gz, .parquet, .csv), a folder of "
-        "such files, or a list of either, all of one form. A batch is its input file and its "
-        "output file."
+        description="File of calls (.jsonl, .ndjson, .json, each also .gz, .parquet, .csv, .tsv), "
+        "a folder of such files, or a list of either, all of one form. A batch is its input file "
+        "and its output file."
     )
     form: Literal[
         "auto", "chat", "batch", "litellm", "sharegpt", "alpaca", "completion", "table"
