@@ -437,3 +437,43 @@ def intervals(value: Any) -> list[tuple[float, float]]:
         return []
     own = [tuple(value[key]) for key in ("ci95", "interval") if value.get(key)]
     return own + [pair for inner in value.values() for pair in intervals(inner)]
+
+
+# What a server does not say
+
+
+def test_unknown_counts_of_tokens_are_unknown_and_not_none(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    with FaultServer(Behaviour(model="smollm2-nano", usage=False)) as server:
+        values = pipeline_runs.recipe_values(
+            "smollm2-nano",
+            nano_prompts,
+            student={"model": str(nano_llama)},
+            prompts={"limit": 20},
+            collect={"targets": "none"},
+            train={"cross_entropy": 1.0},
+            evaluate={"greedy": False},
+            task={"kind": "text", "max_tokens": 8},
+        )
+        values["shrink"] = {}
+        values["teacher"]["endpoint"] = {
+            "url": server.url, "provider": "test", "price_in": PRICE_IN, "price_out": PRICE_OUT
+        }  # fmt: skip
+        recipe = written(values, tmp_path / "recipe.yaml")
+        output = command("distill", str(recipe), "--out", str(tmp_path / "run"))
+    run = Told.of(tmp_path / "run", output)
+    collection, cost = run.evaluation["collection"], run.evaluation["cost"]
+    rows = len(run.rows())
+    assert collection["response_tokens"] is None and collection["tokens_per_s"] is None
+    assert cost["collection"]["tokens"] is None and cost["total"]["tokens"] is None
+    assert f"{rows} of {rows} answers came without their number of tokens" in flat(run.page)
+    assert "what they cost is put at its most" in flat(run.page)
+    assert collection["money"] > 0 and collection["length_unit"] == "characters"
+    # What 1,000 calls cost the teacher is not known, so when the student pays is not, either.
+    assert run.evaluation["payback"] is None
+    assert "0 response tokens" not in run.shown and "– response tokens" in run.shown
+    # All the student's answers are alike in this: an exact interval, or none.
+    assert all(low < high for low, high in intervals(run.evaluation))
+    readable = run.evaluation["task"]["teacher"]["readable"]
+    assert readable["value"] == 1.0 and readable["ci95"][0] == pytest.approx(0.025 ** (1 / 12))
