@@ -71,10 +71,12 @@ def rates(
             )
             values, counts = np.unique(data_PT[:, t], return_counts=True)
             low, high = _score_interval(tuple(values.tolist()), tuple(counts.tolist()))
-            low, high = min(low, boot.lo), max(high, boot.hi)
+            # All differences equal: there is no bootstrap interval.
+            ends = boot.ends or (boot.value, boot.value)
+            low, high = min(low, ends[0]), max(high, ends[1])
             words[equivalence.word_for(low, high, MARGIN)] += 1
             covered += low <= truth <= high
-            alone += equivalence.word_for(boot.lo, boot.hi, MARGIN) in ("better", "not worse")
+            alone += equivalence.word_for(*ends, MARGIN) in ("better", "not worse")
     return {
         "population": population,
         "prompts": prompts,

@@ -128,10 +128,12 @@ def demo(results: Path) -> str:
 
 
 def _interval(estimate: dict[str, Any], *, percent: bool = False) -> str:
-    low, high = estimate["ci95"]
-    if percent:
-        return f"{estimate['value']:.1%} ({low:.1%} to {high:.1%})"
-    return f"{estimate['value']:.3f} ({low:.3f} to {high:.3f})"
+    spell = "{:.1%}" if percent else "{:.3f}"
+    text = spell.format(estimate["value"])
+    if estimate["ci95"] is None:
+        return f"{text} (no interval)"
+    low, high = map(spell.format, estimate["ci95"])
+    return f"{text} ({low} to {high})"
 
 
 def _share(claims: dict[str, float]) -> str:

@@ -53,6 +53,9 @@ def recipe_values(teacher: Path | str, source: Path | str, **sections: Any) -> d
     for name, section in sections.items():
         merged = {**values.get(name, {}), **section} if isinstance(section, dict) else section
         values[name] = merged
+    if "blocks" in values["shrink"]:
+        # Named blocks are not looked for.
+        values["shrink"].pop("drop_layers", None)
     return values
 
 

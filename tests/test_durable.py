@@ -140,3 +140,57 @@ def test_a_full_disk_leaves_the_lines_before(
     with pytest.raises(PotstillError, match="disk is full"):
         durable.append_line(path, b"two")
     assert path.read_bytes().startswith(b"one\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EROFS, "permission denied; choose another directory with --out or change its"),
+        (errno.ENOTDIR, "a part of its path is a file and no folder; choose another directory"),
+        (errno.ENAMETOOLONG, "its name is longer than the file system takes; choose another"),
+        (errno.ELOOP, "its path is a link to itself; choose another directory with --out"),
+        (errno.EMFILE, r"the limit of open files is reached; raise it \(ulimit -n\)$"),
+        (errno.ENFILE, r"the limit of open files is reached; raise it \(ulimit -n\)$"),
+    ],
+)
+def test_what_the_system_refuses_is_said_in_words(
+    number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable.os, "replace", fail_with(number))
+    with pytest.raises(PotstillError, match=words):
+        durable.write_bytes(tmp_path / "file", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_keeps_a_path_from_being_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_text("text")
+    (tmp_path / "own").symlink_to(tmp_path / "own")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    (tmp_path / "good").symlink_to(file)
+    found = {
+        file: None,
+        tmp_path / "good": None,
+        Path(os.devnull): None,
+        tmp_path: "is a directory",
+        tmp_path / "none": "does not exist",
+        tmp_path / "no" / "file": "does not exist",
+        tmp_path / "dangling": "is a link to what is not there",
+        tmp_path / "own": "cannot be read (its path is a link to itself)",
+        file / "inside": "cannot be read (a part of its path is a file and no folder)",
+        tmp_path / ("x" * 300): "cannot be read (its name is longer than the file system takes)",
+        Path("a\0b"): "has a null character in its name",
+    }
+    for path, words in found.items():
+        assert durable.no_file(path) == words
+    monkeypatch.setattr(durable.os, "access", lambda *_: False)
+    assert durable.no_file(file) == "cannot be read (permission denied)"
+
+
+def test_a_temporary_folder_is_gone_afterwards() -> None:
+    with durable.temporary_folder() as folder:
+        (folder / "file").write_text("text")
+    assert not folder.exists()
+    with pytest.raises(PotstillError, match="mine"), durable.temporary_folder() as folder:
+        raise PotstillError("mine")
+    assert not folder.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,23 @@ def test_a_model_is_trained_on_the_right_answers_that_rows_hold(
     assert below is not None and below.value < 0
     assert evaluation.curation is not None and evaluation.curation.train_kept == 60
     assert evaluation.task is not None and evaluation.task.n == 12
-    # Gold answers are right by definition; the report says how far the student is from them.
-    assert evaluation.task.teacher.exact is not None and evaluation.task.teacher.exact.value == 1
+    # Right answers are nobody's: there is no teacher to score or to compare with.
+    assert evaluation.answers == "gold" and evaluation.task.teacher is None
+    assert evaluation.task.comparison is None and evaluation.task.retention is None
+    assert evaluation.task.agreement is None and evaluation.task.student.exact is not None
     assert evaluation.task.slices and evaluation.payback is None
+    assert all(one.teacher is one.agreement is None for one in evaluation.task.slices)
     AutoModelForCausalLM.from_pretrained(run.student)
     page = run.report_path.read_text()
-    assert "weights were not at hand" in page
+    shown = page[page.index("<main") : page.index("<summary>Package versions")]
+    assert not re.findall(r"[^.>]*teacher[^.<]*", shown, re.IGNORECASE)
+    assert "Right answer" in shown and "right answers a perplexity of" in shown
+    # The student began as a trained model, whose training counts against one from scratch.
+    cost = evaluation.cost
+    assert cost.parent is not None and cost.parent.model == str(nano_llama)
+    assert cost.parent.parameters == evaluation.models.student.params
+    assert cost.ratio_flops_with_parent == pytest.approx(1 + cost.ratio_flops)
+    assert "with the training of" in page
 
 
 def test_a_student_is_cut_from_the_model_that_the_recipe_names(
@@ -92,6 +104,7 @@ def test_a_student_is_cut_from_the_model_that_the_recipe_names(
     evaluation = Evaluation.model_validate_json(run.evaluation_path.read_text())
     whole = AutoModelForCausalLM.from_pretrained(nano_llama).num_parameters()
     assert evaluation.models.student.params < whole
+    assert evaluation.cost.parent is not None and evaluation.cost.parent.parameters == whole
     assert evaluation.shrink is not None and len(evaluation.shrink.blocks) == 1
 
 

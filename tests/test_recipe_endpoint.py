@@ -142,8 +142,8 @@ def test_without_one_the_teacher_has_weights() -> None:
         ),
         (
             ["teacher.endpoint.extra={since: 2026-01-01}"],
-            "teacher.endpoint.extra must hold JSON values: text, numbers, true, false, null, "
-            "lists and mappings; put dates in quotes",
+            "teacher.endpoint.extra.since is `2026-01-01`, which YAML reads as a date; put it in "
+            "quotes",
         ),
     ],
 )

@@ -325,3 +325,127 @@ def test_text_alone_needs_no_targets() -> None:
         BASE, "r.yaml", ["collect.targets=top-k", "train.temperature=2", "train.cross_entropy=1"]
     )
     assert recipe.train.cross_entropy == 1
+
+
+NOT_WHOLE = ["yes", "On", "true", "010", "0o10", "0x1F", "0b1", "1_000", "1:30", "2026-01-01"]
+NOT_WHOLE += ["5.0", "1e3", "'5'", "five", "[5]", "{a: 5}", ".inf", ".nan", "9" * 5000]
+NOT_NUMBERS = ["yes", "off", "false", "010.5", "0x1", "1_0.5", "1:30.5", "2026-01-01", "'0.5'"]
+NOT_NUMBERS += ["half", "[1]", "{a: 1}", ".inf", "-.inf", ".nan", "1e999"]
+NOT_TRUTHS = ["1", "0", "1.0", "'true'", "'yes'", "t", "010", "[true]"]
+
+
+@pytest.mark.parametrize("where", ["file", "set"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("seed", value) for value in NOT_WHOLE),
+        *(("prompts.limit", value) for value in NOT_WHOLE),
+        *(("train.learning_rate", value) for value in NOT_NUMBERS),
+        *(("teacher.endpoint.timeout_s", value) for value in NOT_NUMBERS),
+        *(("evaluate.greedy", value) for value in NOT_TRUTHS),
+    ],
+)
+def test_nothing_is_made_of_what_looks_like_a_number(field: str, value: str, where: str) -> None:
+    *sections, name = field.split(".")
+    if where == "set":
+        said, place = refusal(BASE, f"{field}={value}"), "--set"
+    elif sections[:1] == ["teacher"]:
+        said, place = refusal(f"{BASE}  endpoint:\n    {name}: {value}\n"), "r.yaml, line 5"
+    else:
+        indents = "".join(f"{'  ' * n}{s}:\n" for n, s in enumerate(sections))
+        said = refusal(f"{BASE}{indents}{'  ' * len(sections)}{name}: {value}\n")
+        place = f"r.yaml, line {4 + len(sections)}"
+    assert f"{place}: {field} must be " in said
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seed=010", "`010` was given; write it in decimal digits"),
+        ("seed=5.0", "5.0 was given; write 5"),
+        ("seed='5'", "`5` was given; take it out of its quotes"),
+        ("train.epochs='0.5'", "`0.5` was given; take it out of its quotes"),
+        ("evaluate.greedy='True'", "`True` was given; take it out of its quotes"),
+        ("prompts.limit=yes", "must be a whole number, but `yes` was given"),
+        ("shrink.blocks=[1, yes]", "shrink.blocks[1] must be a whole number"),
+        ("train.betas=[0.9, on]", "train.betas[1] must be a number"),
+        ("teacher.template_arguments={a: no}", "a is `no`, which one version of YAML reads as"),
+        ("teacher.template_arguments={a: [{b: off}]}", "a[0].b is `off`"),
+        ("teacher.template_arguments.a=010", "a is `010`, which versions of YAML read as"),
+        ("teacher.endpoint.extra={a: {b: 1:30}}", "extra.a.b is `1:30`, which versions"),
+        ("teacher.endpoint.extra={a: 2026-01-01}", "a date; put it in quotes"),
+        ("curate.verify.json_schema={enum: [yes, no]}", "json_schema.enum[0] is `yes`"),
+        ("task.json_schema={enum: [Off]}", "task.json_schema.enum[0] is `Off`"),
+        ("collect.calls.path=7", "collect.calls.path must be text or a list, but 7 was given"),
+        ("collect.calls.path=[a, 7]", "collect.calls.path[1] must be text, but 7 was given"),
+        ("train.lora.targets=7", "train.lora.targets must be all-linear or a list"),
+        ("train.lora.targets=[7]", "train.lora.targets[0] must be text"),
+        ("task.json_schema=7", "task.json_schema must be a mapping (key: value) or text"),
+        ("teacher.endpoint.extra={a: 1, a: 2}", "a is given twice (first on line 1); remove one"),
+    ],
+)
+def test_values_say_how_they_are_meant(override: str, words: str) -> None:
+    assert words in refusal(BASE, override)
+
+
+def test_text_stays_as_it_is_written() -> None:
+    task = "task: {kind: label, labels: [yes, no, 010, 1:30, 2026-01-01]}\n"
+    recipe = parse_recipe(BASE + task, "r.yaml", ["student.model=off", "teacher.revision=0x10"])
+    assert recipe.task is not None
+    assert recipe.task.labels == ("yes", "no", "010", "1:30", "2026-01-01")
+    assert (recipe.student.model, recipe.teacher.revision) == ("off", "0x10")
+    assert parse_recipe(dump_recipe(recipe), "r.yaml") == recipe
+
+
+def test_exponents_are_numbers_where_a_number_is_meant_and_text_where_text_is() -> None:
+    overrides = ["train.betas=[9e-1, 9.5e-1]", "train.epochs=2e0", "teacher.revision=1e10"]
+    task = "task: {kind: label, labels: [1e-4, 2e5]}\n"
+    free = "curate: {verify: {kind: json, json_schema: {maximum: 1e3, pattern: '1e3'}}}\n"
+    recipe = parse_recipe(BASE + task + free, "r.yaml", overrides)
+    assert (recipe.train.betas, recipe.train.epochs) == ((0.9, 0.95), 2.0)
+    assert recipe.task is not None
+    assert (recipe.task.labels, recipe.teacher.revision) == (("1e-4", "2e5"), "1e10")
+    assert recipe.curate.verify.json_schema == {"maximum": 1000.0, "pattern": "1e3"}
+    assert parse_recipe(dump_recipe(recipe), "r.yaml") == recipe
+    assert Recipe.model_validate(yaml.safe_load(dump_recipe(recipe))) == recipe
+    assert "seed must be a whole number, but 1000.0" in refusal(BASE, "seed=1e3")
+
+
+@pytest.mark.parametrize(("word", "truth"), [("yes", True), ("On", True), ("NO", False)])
+def test_a_truth_value_may_be_a_word(word: str, truth: bool) -> None:
+    assert parse_recipe(BASE, "r.yaml", [f"evaluate.greedy={word}"]).evaluate.greedy is truth
+
+
+def test_keys_of_free_mappings_stay_as_they_are_written() -> None:
+    keys = ["on", "yes", "no", "off", "null", "true", "1", "010", "1.50", "2026-01-01"]
+    extra = "".join(f"      {key}: 1e-4\n" for key in keys)
+    recipe = parse_recipe(
+        f"{BASE}  template_arguments: {{on: true, yes: 1}}\n"
+        "task:\n  kind: json\n  json_schema: {properties: {on: {type: string}, 1: {}}}\n"
+        "curate: {verify: {kind: json, json_schema: {properties: {no: {}, 1.0: {}}}}}\n",
+        "r.yaml",
+    )
+    assert recipe.teacher.template_arguments == {"on": True, "yes": 1}
+    assert recipe.task is not None
+    assert recipe.task.json_schema == {"properties": {"on": {"type": "string"}, "1": {}}}
+    assert recipe.curate.verify.json_schema == {"properties": {"no": {}, "1.0": {}}}
+    served = "  endpoint:\n    url: http://h/v1\n    provider: me\n    extra:\n" + extra
+    text = f"{BASE}{served}student: {{model: s}}\ntrain: {{cross_entropy: 1}}\n"
+    endpoint = parse_recipe(text, "r.yaml", ["collect.targets=none"]).teacher.endpoint
+    assert endpoint is not None
+    assert endpoint.extra == dict.fromkeys(keys, 1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_a_recipe_in_json_keeps_its_characters(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"recipe.{suffix}"
+    path.write_text(
+        '{"name": "mine", "teacher": {"model": "a/b", "template_arguments": {"e": 1E-4}},\n'
+        '"prompts": {"system": "\\ud83d\\ude00 \\u00e9 a\\/b \\ttab"}}'
+    )
+    recipe = read_recipe(path, ["train.learning_rate=2e-5"])
+    assert (
+        recipe.prompts.system == "\N{GRINNING FACE} \N{LATIN SMALL LETTER E WITH ACUTE} a/b \ttab"
+    )
+    assert recipe.teacher.template_arguments == {"e": 1e-4}
+    assert recipe.train.learning_rate == 2e-5

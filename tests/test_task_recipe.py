@@ -23,7 +23,7 @@ def refusal(task: str) -> str:
         ("{kind: label, labels: [a]}", "at least two labels"),
         ("{kind: label, labels: [a, b, ' A. ']}", "holds a and  A. , which are one label"),
         ("{kind: label, labels: [a, '--']}", "a label without a letter or digit"),
-        ("{kind: label, labels: [yes, no]}", "must be text, but true was given; put it in quotes"),
+        ("{kind: label, labels: [true, no]}", "must be text, but true was given; put it in quotes"),
         ("{kind: text, labels: [a, b]}", "task.labels and task.kind text cannot be combined"),
         ("{kind: text, json_schema: {}}", "task.json_schema and task.kind text cannot be combined"),
         (

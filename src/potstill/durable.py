@@ -12,6 +12,8 @@ import json
 import os
 import re
 import shutil
+import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,17 @@ from potstill.errors import PotstillError
 # EFBIG is what a file-size limit gives; to the user it is the same as a full disk.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
+# What else is wrong with a place and not with the program.
+_PLACE = {
+    errno.ENOTDIR: "a part of its path is a file and no folder",
+    errno.EISDIR: "it is a directory",
+    errno.EEXIST: "something else of that name is there",
+    errno.ENOENT: "a part of its path is not there",
+    errno.ELOOP: "its path is a link to itself",
+    errno.ENAMETOOLONG: "its name is longer than the file system takes",
+}
+_ELSEWHERE = "choose another directory with --out"
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _SUFFIX = ".tmp"
 
@@ -36,30 +49,55 @@ def disk_full(where: Path) -> PotstillError:
 
 
 @contextmanager
-def write_errors(where: Path) -> Iterator[None]:
-    """Turn a full disk or a missing permission into a `PotstillError` that names `where`."""
+def write_errors(where: Path, way_out: str = _ELSEWHERE) -> Iterator[None]:
+    """Turn what the system refuses into a `PotstillError` that names `where` and the way out."""
     try:
         yield
     except PotstillError:
         raise
     except Exception as error:
-        if _is_full(error):
+        if is_full(error):
             raise disk_full(where) from error
         if out_of_files(error):
             raise too_many_open(where) from error
-        if isinstance(error, OSError) and error.errno in _REFUSED:
-            raise PotstillError(
-                f"cannot write to {where}: permission denied; choose another directory with --out "
-                "or change its permissions"
-            ) from error
-        raise
+        reason = os_reason(error) if isinstance(error, OSError) else None
+        if reason is None:
+            raise
+        more = " or change its permissions" if "permission" in reason else ""
+        raise PotstillError(f"cannot write to {where}: {reason}; {way_out}{more}") from error
+
+
+def os_reason(error: OSError) -> str | None:
+    """Return why the system refused something, in words; None where that may be a bug of ours."""
+    if error.errno in _FULL:
+        return "the disk is full or a size limit is reached"
+    if error.errno in _REFUSED:
+        return "permission denied"
+    if error.errno in _MANY_OPEN:
+        return "the limit of open files is reached"
+    return _PLACE.get(error.errno or 0)
+
+
+def no_file(path: Path) -> str | None:
+    """Return what keeps a path from being read as a file, in words; None if nothing does."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "is a link to what is not there" if path.is_symlink() else "does not exist"
+    except ValueError:
+        return "has a null character in its name"
+    except OSError as error:
+        return f"cannot be read ({os_reason(error) or str(error.strerror).lower()})"
+    if stat.S_ISDIR(mode):
+        return "is a directory"
+    return None if os.access(path, os.R_OK) else "cannot be read (permission denied)"
 
 
 def out_of_files(error: BaseException | None) -> bool:
     """Tell whether an exception comes of too many open files, however a library has wrapped it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        if isinstance(error, OSError) and error.errno in _MANY_OPEN:
             return True
         seen.add(id(error))
         error = error.__cause__ or error.__context__
@@ -75,7 +113,7 @@ def too_many_open(where: Path) -> PotstillError:
     )
 
 
-def _is_full(error: BaseException | None) -> bool:
+def is_full(error: BaseException | None) -> bool:
     """Tell whether a full disk is behind an exception, however a library has wrapped it.
 
     safetensors and tokenizers leave the system's number in their text only, torch leaves the
@@ -190,6 +228,25 @@ def drop_half_line(path: Path) -> None:
             return
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give an empty folder that is gone when the block ends.
+
+    Raises `PotstillError` where there is no place for temporary files, or where it is full.
+    """
+    try:
+        where = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise PotstillError(
+            "no folder for temporary files can be written; set TMPDIR to one that can"
+        ) from error
+    with (
+        write_errors(where, "set TMPDIR to a folder that you may write"),
+        tempfile.TemporaryDirectory() as name,
+    ):
+        yield Path(name)
 
 
 @contextmanager

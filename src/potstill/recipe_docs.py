@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from potstill.recipe import Recipe, Section
-from potstill.recipe_io import section_of
+from potstill.recipe.section import section_of
 
 _HEAD = """# Recipe reference
 
@@ -19,9 +19,10 @@ _HEAD = """# Recipe reference
 
 A recipe is one YAML file that holds every choice of one distillation. Only `name` and
 `teacher.model` are required. Change a single field on the command line with
-`--set section.field=value`; the value is read as YAML. `potstill recipe` prints a recipe to
-start from, `potstill recipe FILE` checks one and prints it with all defaults, and
-`potstill recipe --schema` prints the JSON schema.
+`--set section.field=value`; the value is read as YAML. Numbers are decimal (`yes`, `010` and `1:30`
+are none), keys and text stay as they are written, and a recipe may be JSON. `potstill recipe`
+prints a recipe to start from, `potstill recipe FILE` checks one and prints it with all defaults,
+and `potstill recipe --schema` prints the JSON schema.
 """
 
 

@@ -7,20 +7,23 @@ wherever it was made.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from potstill.durable import no_file, os_reason
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe, Section
+from potstill.recipe.meant import Loc, Places, meant, place_of
+from potstill.recipe.section import section_of
+from potstill.recipe.written import dotted, dump_written, read_written
 
-Places = Mapping[tuple[str | int, ...], str]
 _LONGEST_VALUE = 60  # characters of a given value that an error quotes
 # Who writes a key into a recipe must not see it again in an error.
 _SECRET = re.compile("key|secret|token|password|auth", re.IGNORECASE)
@@ -31,16 +34,18 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises PotstillError that names the file, the line and the key of whatever is wrong.
     """
-    if path.is_dir():
-        raise PotstillError(f"{path} is a directory; give the recipe's YAML file")
+    fault = no_file(path)
+    if fault is not None:
+        way_out = "give the recipe's YAML file" if "directory" in fault else "check the path"
+        name = path if "directory" in fault else f"the recipe {path}"
+        raise PotstillError(f"{name} {fault}; {way_out}")
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise PotstillError(f"the recipe {path} does not exist; check the path") from error
     except UnicodeDecodeError as error:
         raise PotstillError(f"{path} is not UTF-8 text; save the recipe as UTF-8") from error
     except OSError as error:
-        raise PotstillError(f"{path} cannot be read ({error.strerror}); check it") from error
+        reason = os_reason(error) or "it does not open"
+        raise PotstillError(f"{path} cannot be read ({reason}); check it") from error
     return parse_recipe(text, str(path), overrides)
 
 
@@ -57,7 +62,7 @@ def packaged_text(name: str) -> str:
 
 def parse_recipe(text: str, source: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return the recipe in YAML text; `source` names it in errors. Raises PotstillError."""
-    tree, places = _parse_yaml(text, source)
+    tree, places = _tree(text, source)
     places = dict(places)
     for override in overrides:
         path, value = parse_override(override)
@@ -67,6 +72,7 @@ def parse_recipe(text: str, source: str, overrides: Sequence[str] = ()) -> Recip
             del places[place]
         places[path] = "--set"
     try:
+        tree = meant(tree, Recipe, places)
         return Recipe.model_validate(_without_empty_sections(tree, Recipe))
     except ValidationError as error:
         raise PotstillError(_summary(error.errors(), source, places)) from None
@@ -82,24 +88,19 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
             "write for example --set train.learning_rate=1e-4"
         )
     try:
-        return path, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise PotstillError(
-            f"the value in --set {_shown(text)} is not valid YAML; put it in quotes"
-        ) from error
+        return path, read_written(value, "the value").value
+    except PotstillError as error:
+        if "not valid YAML" in str(error):
+            raise PotstillError(
+                f"the value in --set {_shown(text)} is not valid YAML; put it in quotes"
+            ) from error
+        problem = re.sub(r"^the value(, line \d+)?:? ", "", str(error))
+        raise PotstillError(f"--set {_shown(text)}: {problem}") from error
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """Return the recipe as YAML with every default written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def section_of(annotation: Any) -> type[Section] | None:
-    """Return the section class that a field holds, or None for a plain value."""
-    for part in (annotation, *get_args(annotation)):
-        if isinstance(part, type) and issubclass(part, Section):
-            return part
-    return None
+def dump_recipe(recipe: Recipe, *, escaped: bool = False) -> str:
+    """Return the recipe as YAML with every default written out; `escaped`: in ASCII alone."""
+    return dump_written(recipe.model_dump(mode="json"), allow_unicode=not escaped)
 
 
 def field_paths(section: type[Section] = Recipe) -> list[str]:
@@ -111,55 +112,15 @@ def field_paths(section: type[Section] = Recipe) -> list[str]:
     return paths
 
 
-def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], Places]:
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        places = dict(_places(root, source)) if root is not None else {}
-        tree = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        raise PotstillError(_syntax(error, source)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PotstillError(
-            f"{source} is not valid YAML ({type(error).__name__}); check its characters"
-        ) from None
-    if tree is None:
-        tree = {}
+def _tree(text: str, source: str) -> tuple[dict[str, Any], Places]:
+    written = read_written(text, source)
+    tree = {} if written.value is None else written.value
     if not isinstance(tree, dict):
         raise PotstillError(
             f"{source} holds {_kind(tree)}, not sections; "
             "`potstill recipe` prints one to start from"
         )
-    return tree, places
-
-
-def _syntax(error: yaml.MarkedYAMLError, source: str) -> str:
-    mark = error.problem_mark or error.context_mark
-    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    problem = error.problem or error.context or "cannot be parsed"
-    return f"{source}{where}: not valid YAML ({problem}); check indentation, colons and quotes"
-
-
-def _places(
-    node: yaml.Node, source: str, path: tuple[str | int, ...] = ()
-) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield the file and line of every key; refuse a key that is given twice."""
-    if len(path) > 8:  # deeper than any recipe; also where an alias holds itself
-        return
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in seen:
-                raise PotstillError(
-                    f"{source}, line {line}: {_dotted((*path, name))} is given twice "
-                    f"(first on line {seen[name]}); remove one"
-                )
-            seen[name] = line
-            yield (*path, name), f"{source}, line {line}"
-            yield from _places(value, source, (*path, name))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield (*path, index), f"{source}, line {item.start_mark.line + 1}"
+    return tree, {path: f"{source}, line {line}" for path, line in written.lines.items()}
 
 
 def _with_value(tree: Any, path: tuple[str, ...], value: Any, override: str) -> dict[str, Any]:
@@ -191,29 +152,77 @@ def _without_empty_sections(tree: dict[str, Any], section: type[Section]) -> dic
 
 
 def _summary(errors: Sequence[ErrorDetails], source: str, places: Places) -> str:
-    lines = [_sentence(error, source, places) for error in errors]
+    lines = [_sentence(loc, found, source, places) for loc, found in _by_field(errors)]
     if len(lines) == 1:
         return lines[0]
     return f"{source} has {len(lines)} problems:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _sentence(error: ErrorDetails, source: str, places: Places) -> str:
-    loc = error["loc"]
-    where = next((places[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in places), source)
+def _by_field(errors: Sequence[ErrorDetails]) -> list[tuple[Loc, list[ErrorDetails]]]:
+    """Return the errors by their field: one that takes several kinds of value has one for each.
+
+    Where one of them says what is wrong inside a list, it alone stands.
+    """
+    found: dict[Loc, list[ErrorDetails]] = {}
+    for error in errors:
+        found.setdefault(_without_kind(error["loc"]), []).append(error)
+    inside = {loc[:n] for loc in found for n in range(len(loc))}
+    # A list is too short, too, once its bad items are left out.
+    several = {
+        loc
+        for loc, those in found.items()
+        if those[0]["loc"] != loc or those[0]["type"] == "too_short"
+    }
+    return [(loc, those) for loc, those in found.items() if loc not in inside & several]
+
+
+def _without_kind(loc: Loc) -> Loc:
+    """Return the place of an error without pydantic's name of the kind that was tried there."""
+    for n in range(1, len(loc)):
+        section = _section_at(loc[: n - 1])
+        field = section.model_fields.get(str(loc[n - 1])) if section else None
+        if field is None or section_of(field.annotation) is not None:
+            continue
+        kinds = [form for form in get_args(field.annotation) if form is not type(None)]
+        union = get_origin(field.annotation) in (Union, UnionType)
+        return (*loc[:n], *loc[n + 1 :]) if union and len(kinds) > 1 else loc
+    return loc
+
+
+def _sentence(loc: Loc, errors: Sequence[ErrorDetails], source: str, places: Places) -> str:
+    error, where = errors[0], place_of(places, loc) or f"{source}: "
     kind = error["type"]
     if kind == "extra_forbidden":
-        return f"{where}: {_unknown(loc, error['input'])}"
+        return f"{where}{_unknown(loc, error['input'])}"
     if kind == "missing":
         inner = _section_at(loc)
         if inner is not None:
             loc = (*loc, *(n for n, f in inner.model_fields.items() if f.is_required()))
         what = _description(loc)
-        return f"{where}: {_dotted(loc)} is missing ({what.rstrip('.')}); add it"
+        return f"{where}{dotted(loc)} is missing ({what.rstrip('.')}); add it"
     if kind in ("value_error", "assertion_error"):
         message = error["msg"].partition(", ")[2]
-        return f"{where}: {message}"
-    text = f"{where}: {_dotted(loc)} {_complaint(error)}, but {_shown(error['input'])} was given"
-    return f"{text}; put it in quotes" if kind == "string_type" else text
+        return f"{where}{message}"
+    complaints = dict.fromkeys(_complaint(e).removeprefix("must be ") for e in errors)
+    complaint = _complaint(error) if len(errors) == 1 else f"must be {' or '.join(complaints)}"
+    given = error["input"]
+    return f"{where}{dotted(loc)} {complaint}, but {_shown(given)} was given{_way_out(kind, given)}"
+
+
+def _way_out(kind: str, given: Any) -> str:
+    """Return how a value is written as what it was meant as, where that can be told."""
+    if kind == "string_type" and not isinstance(given, dict | list | tuple | None):
+        return "; put it in quotes"
+    if kind in ("int_type", "float_type") and isinstance(given, str):
+        if re.fullmatch(r"[-+]?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", given):
+            return "; take it out of its quotes"
+        digits = re.fullmatch(r"[-+]?[\d.][\w.:+-]*", given)
+        return "; write it in decimal digits" if digits else ""
+    if kind == "int_type" and isinstance(given, float) and given.is_integer():
+        return f"; write {given:.0f}" if abs(given) < 1e15 else ""
+    if kind == "bool_type" and isinstance(given, str) and given.lower() in ("true", "false"):
+        return "; take it out of its quotes"
+    return ""
 
 
 def _complaint(error: ErrorDetails) -> str:
@@ -254,11 +263,11 @@ def _complaint(error: ErrorDetails) -> str:
     return words.get(kind, plain[0].lower() + plain[1:])
 
 
-def _unknown(loc: tuple[int | str, ...], given: Any) -> str:
+def _unknown(loc: Loc, given: Any) -> str:
     """Return the complaint about an unknown key, with the nearest valid name."""
     parent, name = loc[:-1], str(loc[-1])
     section = _section_at(parent) or Recipe
-    text = f"unknown key {_dotted(loc)}"
+    text = f"unknown key {dotted(loc)}"
     secret = isinstance(given, str) and _SECRET.search(name)
     if not isinstance(given, dict | list) and not secret:
         text += f" (given {_shown(given)})"
@@ -267,14 +276,14 @@ def _unknown(loc: tuple[int | str, ...], given: Any) -> str:
         return f"{text}; did you mean {_either(elsewhere)}?"
     near = get_close_matches(name, section.model_fields, 1, cutoff=0.6)
     if near:
-        return f"{text}; did you mean {_dotted((*parent, near[0]))}?"
+        return f"{text}; did you mean {dotted((*parent, near[0]))}?"
     far = get_close_matches(name, [p.rpartition(".")[2] for p in _all_paths()], 1, cutoff=0.75)
     if far:
         return (
             f"{text}; did you mean "
             f"{_either([p for p in _all_paths() if p.rpartition('.')[2] == far[0]])}?"
         )
-    owner = _dotted(parent) or "a recipe"
+    owner = dotted(parent) or "a recipe"
     return f"{text}; {owner} knows: {', '.join(section.model_fields)}"
 
 
@@ -290,7 +299,7 @@ def _either(names: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _section_at(loc: tuple[int | str, ...]) -> type[Section] | None:
+def _section_at(loc: Loc) -> type[Section] | None:
     section: type[Section] | None = Recipe
     for part in loc:
         field = section.model_fields.get(str(part)) if section else None
@@ -298,17 +307,10 @@ def _section_at(loc: tuple[int | str, ...]) -> type[Section] | None:
     return section
 
 
-def _description(loc: tuple[int | str, ...]) -> str:
+def _description(loc: Loc) -> str:
     section = _section_at(loc[:-1])
     field = section.model_fields.get(str(loc[-1])) if section else None
     return (field.description or "required") if field is not None else "required"
-
-
-def _dotted(loc: Iterable[int | str]) -> str:
-    text = ""
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 def _number(value: Any) -> str:
@@ -322,8 +324,8 @@ def _kind(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     """Return a given value as YAML would spell it, cut where it is long."""
-    if isinstance(value, dict | list):
-        return _kind(value) if isinstance(value, list) else "a section"
+    if isinstance(value, dict | list | tuple):
+        return "a section" if isinstance(value, dict) else "a list"
     if value is None:
         return "nothing"
     if isinstance(value, bool):

@@ -6,19 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from potstill.collect.served.pending import spent_on
 from potstill.collect.targets import training_spec
 from potstill.evaluate.cost import (
     ModelShape,
+    Parent,
     StageCost,
     cost_section,
     forward_flops,
     generation_flops,
     model_shape,
     stage_cost,
+    sum_of_known,
     training_flops,
 )
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job
+from potstill.models.endpoint.budget import Prices
 from potstill.train.lora import adapter_weights
 
 Lengths = Sequence[Sequence[int]]
@@ -42,7 +46,24 @@ def cost_of(job: Job, student: Any) -> dict[str, Any]:
         "evaluation": _stage(job, "evaluate", _evaluation(job, teacher_shape, student_shape)),
     }
     evaluation = job.run.done("evaluate") or {}
-    return cost_section(stages, student_parameters=evaluation["student_params"], prices=prices)
+    return cost_section(
+        stages,
+        student_parameters=evaluation["student_params"],
+        prices=prices,
+        parent=_parent(job, teacher_shape, evaluation["student_params"]),
+    )
+
+
+def _parent(job: Job, taken_from: ModelShape, student_parameters: int) -> Parent | None:
+    """Return the trained model that the recipe has the student begin as; None without one.
+
+    Where the student was not cut it has as many parameters as the student.
+    """
+    named = job.recipe.student.model
+    if named is None:
+        return None
+    cut = (job.run.done("shrink") or {}).get("blocks") is not None
+    return Parent(named, taken_from.parameters if cut else student_parameters)
 
 
 def _stage(job: Job, name: str, work: tuple[float, int]) -> StageCost:
@@ -52,16 +73,44 @@ def _stage(job: Job, name: str, work: tuple[float, int]) -> StageCost:
 
 
 def _collection_cost(job: Job, teacher: ModelShape) -> StageCost:
-    """Return the answers' cost; a server's is what its tokens are sold for, read ones too."""
+    """Return the answers' cost; a server's is what its tokens are sold for, read ones too.
+
+    Its tokens are those that it says it wrote: None where it did not say; its money is None where
+    the recipe states no prices.
+    """
     if job.open:
         return _stage(job, "collect", _collection(job, teacher))
     spent = job.run.done("collect") or {}
-    figures, reading = spent["figures"], (job.run.done("curate") or {}).get("reading") or {}
-    seconds = spent["seconds"] + reading.get("seconds", 0.0)
-    tokens = int(figures["response_tokens"])
-    stage = stage_cost(0.0, tokens, seconds, job.recipe.cost, spent.get("joules"))
-    charged = (figures.get("money") or 0.0) + (reading.get("money") or 0.0)
-    return replace(stage, money=stage.money + charged)
+    reading = (job.run.done("curate") or {}).get("reading")
+    seconds = spent["seconds"] + (reading or {}).get("seconds", 0.0)
+    stage = stage_cost(0.0, written_tokens(job), seconds, job.recipe.cost, spent.get("joules"))
+    bills = [] if job.recipe.collect.answers_given else [charged(job)]
+    bills += [reading["money"]] if reading else []
+    return replace(stage, money=sum_of_known([stage.money, *bills]))
+
+
+def charged(job: Job) -> float | None:
+    """Return what a server charged for all the answers that are stored, whichever call asked them.
+
+    At most, where it did not say how many tokens an answer took; None without prices.
+    """
+    endpoint = job.recipe.teacher.endpoint
+    if endpoint is None or job.recipe.collect.answers_given:
+        return None
+    rows = [row for row in job.store.read() if row.teacher == job.scorer_identity]
+    return Prices(endpoint.price_in, endpoint.price_out).of(spent_on(rows))
+
+
+def written_tokens(job: Job) -> int | None:
+    """Return how many tokens the teacher wrote; None where any answer's number is not known.
+
+    Answers that came in files count as the student's parent reads them.
+    """
+    figures = (job.run.done("collect") or {})["figures"]
+    if job.open or job.recipe.collect.answers_given:
+        return int(figures["response_tokens"])
+    counts = [row.usage.get("completion_tokens") for row in job.store.read()]
+    return sum_of_known(counts)
 
 
 def _collection(job: Job, teacher: ModelShape) -> tuple[float, int]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 from potstill.recipe.stages import COLLECT, ORDER, TRAIN, Change, changes_between, first_stage
+from potstill.recipe.written import dump_written
 
 RECIPE_FILE = "recipe.yaml"
 MANIFEST_FILE = "manifest.json"
@@ -60,7 +61,7 @@ def recipe_digest(recipe: Recipe) -> str:
 
 def recipe_text(recipe: Recipe) -> str:
     values = recipe.model_dump(mode="json")
-    return _HEADER + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    return _HEADER + dump_written(values, allow_unicode=True, width=100)
 
 
 def _stored_recipe(root: Path) -> dict[str, Any]:

@@ -10,21 +10,24 @@ from typing import Any
 
 from potstill.collect.prompts import PromptPlan
 from potstill.curate.language import identified
-from potstill.evaluate.evaluation import Collection, Curation, Evaluation
+from potstill.evaluate.evaluation import Collection, Curation, Evaluation, Training
 from potstill.evaluate.machine import machine_facts, peak_memory_bytes
 from potstill.evaluate.payback import payback, price_of
 from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.job import Job
 from potstill.lineage import manifest
 from potstill.report.page import render
-from potstill.run_costs import cost_of
+from potstill.run_costs import charged, cost_of, written_tokens
 from potstill.run_recipe import recipe_digest
 from potstill.shrink.cut import Cut
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 # Texts whose language is told: enough to show which there are.
 _MOST_TEXTS = 2000
-_TRAINING_KEYS = ("steps", "tokens", "seconds", "tokens_per_s", "first_loss", "last_loss")
+# Texts whose language is told: enough to show which there are.
+_MOST_TEXTS = 2000
+# What training's record holds for the stages and the cost alone.
+_NOT_SHOWN = ("left_out", "response_tokens", "lengths", "scored_again", "cross_entropy", "joules")
 
 
 def write_report(job: Job) -> None:
@@ -36,12 +39,14 @@ def write_report(job: Job) -> None:
     evaluation = Evaluation(
         run=job.recipe.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        answers="gold" if job.recipe.collect.gold else "teacher",
         machine=machine_facts(job.device, job.compute_dtype),
         **done["evaluate"]["sections"],
         overlap=_overlap(job, done["collect"]["overlap"]),
         collection=_collection(job, figures),
         shrink=_shrink_section(done["shrink"]),
-        training={k: trained[k] for k in _TRAINING_KEYS}
+        training={k: v for k, v in trained.items() if k in Training.model_fields}
+        | {"cross_entropy_kept_step": (trained.get("cross_entropy") or {}).get("kept_step")}
         | {"left_out": trained.get("left_out") or None},
         cost=cost,
         curation={k: v for k, v in done["curate"].items() if k in Curation.model_fields} or None,
@@ -66,19 +71,34 @@ def write_report(job: Job) -> None:
 
 def _collection(job: Job, figures: dict[str, Any]) -> dict[str, Any]:
     rows = job.store.read("train")
-    tokens = [len(r.ids[1]) or r.usage.get("completion_tokens", 0) for r in rows]
-    known = all(tokens)
-    sizes = tokens if known else [len(row.answer) for row in rows]
+    tokens = [len(r.ids[1]) or r.usage.get("completion_tokens") for r in rows]
+    counted = [count for count in tokens if count is not None]
+    known = len(counted) == len(rows)
+    sizes = counted if known else [len(row.answer) for row in rows]
     bins = Counter((max(size, 1) - 1).bit_length() for size in sizes)
     reading = (job.run.done("curate") or {}).get("reading") or {}
     notes = [*figures.get("notes", ()), *([reading["note"]] if reading else [])]
+    written = written_tokens(job)
+    if written is None:
+        notes.append(_uncounted(job))
     return {
         **{k: v for k, v in figures.items() if k in Collection.model_fields},
+        "response_tokens": written,
+        "money": charged(job),
+        "tokens_per_s": None if written is None else figures["tokens_per_s"],
         "notes": notes,
         "lengths": {_bin(power): bins[power] for power in range(max(bins, default=-1) + 1)},
         "length_unit": "tokens" if known else "characters",
         "languages": _languages([row.response for row in rows if row.response or not row.calls]),
     }
+
+
+def _uncounted(job: Job) -> str:
+    """Say how many answers came without their number of tokens, and what their price is."""
+    every = job.store.read()
+    count = sum("completion_tokens" not in row.usage for row in every)
+    at_most = "" if charged(job) is None else "; what they cost is put at its most"
+    return f"{count} of {len(every)} answers came without their number of tokens{at_most}"
 
 
 def _bin(power: int) -> str:
@@ -96,9 +116,9 @@ def _languages(texts: Sequence[str]) -> dict[str, int]:
     return dict(named.most_common(12))
 
 
-def _payback(task: dict[str, Any] | None, spent: float) -> dict[str, Any] | None:
+def _payback(task: dict[str, Any] | None, spent: float | None) -> dict[str, Any] | None:
     """Return what calls cost, where what the teacher's cost is known."""
-    if task is None or "teacher" not in task["prices"]:
+    if task is None or spent is None or "teacher" not in task["prices"]:
         return None
     teacher, student = (price_of(task["prices"][name]) for name in ("teacher", "student"))
     return payback(teacher, student, spent=spent).record()
@@ -119,10 +139,13 @@ def _overlap(job: Job, planned: dict[str, Any]) -> dict[str, Any]:
 def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
     if done.get("blocks") is None:
         return None
-    keys = ("blocks", "heal", "calibration_tokens", "plain", "healed")
+    keys = ("blocks", "calibration_tokens", "plain")
+    refitted = bool(done.get("refitted"))
     widths = Cut.from_record(done).widths
     return {
         **{k: done[k] for k in keys},
+        "heal": done["heal"] if refitted else "none",
+        "healed": done["healed"] if refitted else None,
         "rejected": [
             {k: v for k, v in trial.items() if k != "taken"}
             for trial in done["trials"]
@@ -152,11 +175,15 @@ def _terms(job: Job) -> dict[str, Any]:
 
 
 def _provenance(job: Job) -> dict[str, Any]:
-    return {
+    who = {
         "teacher": {
             **_teacher(job),
             **({"tokenizer": job.teacher.tokenizer_id} if job.open else {}),
-        },
+        }
+    }
+    return {
+        # Right answers are nobody's: the name that the recipe gives them is no teacher's.
+        **({"answers": "the right ones that the rows hold"} if job.recipe.collect.gold else who),
         **_terms(job),
         "recipe": {"digest": recipe_digest(job.recipe), "seed": job.recipe.seed},
     }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from potstill.cli.app import app
 from potstill.cli.common import nothing_said
+from potstill.models import chat as chat_messages
 from potstill.models.chat import prompt_ids, reply_of
 from potstill.models.generate import Request, decode
 from potstill.models.load import load
@@ -106,6 +110,53 @@ def test_a_talk_that_outgrows_the_context_says_so_and_goes_on(cli: CliRunner, ru
     )
     assert "no longer fits into the student's context" in result.stderr
     assert "student: " in result.stdout
+
+
+def room(run: Path) -> int:
+    """Return how many words, a token each at least, take more than half of the student's room."""
+    config = json.loads((run / "student" / "config.json").read_text(encoding="utf-8"))
+    tokenizer = AutoTokenizer.from_pretrained(run / "student")
+    each = len(tokenizer(" cat" * 100)["input_ids"]) / 100
+    return int(0.6 * config["max_position_embeddings"] / each)
+
+
+@pytest.mark.parametrize("between", ["", "/new"])
+def test_a_message_stays_in_the_talk_until_new(cli: CliRunner, run: Path, between: str) -> None:
+    """Each of two long messages fits the student; both together do not."""
+    message = ("cat " * room(run)).strip()
+    result = cli.invoke(
+        app,
+        ["chat", str(run), "--no-teacher", "--max-tokens", "2", "--quiet"],
+        input=f"{message}\n{between}\n{message}\n",
+    )
+    assert result.exit_code == 0, result.output
+    answers = [line for line in result.stdout.splitlines() if line.startswith("student:")]
+    full = "no longer fits into the student's context" in result.stderr
+    assert (len(answers), full) == ((2, False) if between else (1, True))
+
+
+def test_answers_stay_in_the_talk_as_messages_do(
+    cli: CliRunner, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the student is asked next holds everything that was said before."""
+    asked: list[list[dict[str, str]]] = []
+    plain = chat_messages.prompt_ids
+
+    def noted(model: Any, messages: Any, *more: Any) -> list[int]:
+        asked.append([dict(message) for message in messages])
+        return plain(model, messages, *more)
+
+    monkeypatch.setattr(chat_messages, "prompt_ids", noted)
+    cli.invoke(
+        app,
+        ["chat", str(run), "--no-teacher", "--max-tokens", "3", "--quiet"],
+        input="One.\nTwo.\n/new\nThree.\n",
+    )
+    first, second, third = asked
+    assert first == [{"role": "user", "content": "One."}]
+    assert [m["role"] for m in second] == ["user", "assistant", "user"]
+    assert (second[0], second[2]["content"]) == (first[0], "Two.")
+    assert third == [{"role": "user", "content": "Three."}]
 
 
 def test_a_run_without_a_student_and_an_empty_message_are_refused(

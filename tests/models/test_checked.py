@@ -121,7 +121,7 @@ DISAGREEING: dict[str, tuple[str, list[b.Break], list[str]]] = {
 # What is done to nano Llama's files, and words of the refusal.
 DAMAGED: dict[str, tuple[list[b.Break], list[str]]] = {
     "weights, halved": ([b.cut_off()], ["model.safetensors that is cut off or damaged"]),
-    "weights, empty": ([b.written("model.safetensors", b"")], ["model.safetensors", "cut off"]),
+    "weights, empty": ([b.written("model.safetensors", b"")], ["model.safetensors that is empty"]),
     "weights, other bytes": (
         [b.written("model.safetensors", b"\xff" * 64)],
         ["model.safetensors", "damaged"],
@@ -132,7 +132,7 @@ DAMAGED: dict[str, tuple[list[b.Break], list[str]]] = {
     ),
     "a shard gone": (
         [b.in_shards, b.without_second_shard],
-        ["lacks model-00002-of-", "model.safetensors.index.json names for model.layers.0."],
+        ["lacks its shard 2 of ", "(model-00002-of-", "index.json names for model.layers.0."],
     ),
     "a shard halved": ([b.in_shards, b.cut_second_shard], ["model-00002-of-", "is cut off"]),
     "an index of nothing": (
@@ -140,7 +140,10 @@ DAMAGED: dict[str, tuple[list[b.Break], list[str]]] = {
         ["model.safetensors.index.json without a weight_map"],
     ),
     "config.json": ([b.cut_off("config.json")], ["a config.json that is not valid JSON (line "]),
-    "config.json, a list": ([b.written("config.json", "[]")], ["config.json that holds no JSON"]),
+    "config.json, a list": (
+        [b.written("config.json", "[]")],
+        ["config.json that holds a list and no JSON object"],
+    ),
     "tokenizer.json": ([b.cut_off("tokenizer.json")], ["tokenizer.json that is not valid JSON"]),
     "tokenizer.json, another's": (
         [b.written("tokenizer.json", '{"a": 1}')],
@@ -160,7 +163,10 @@ DAMAGED: dict[str, tuple[list[b.Break], list[str]]] = {
     "no number": ([b.stated(hidden_size="64")], ["config.json", "hidden_size"]),
     "no head": ([b.stated(num_attention_heads=0)], ["the config.json of the model"]),
     "odd heads": ([b.stated(num_attention_heads=3)], ["attention heads (3)"]),
-    "an unknown activation": ([b.stated(hidden_act="sillu")], ["KeyError: 'sillu'", "config.json"]),
+    "an unknown activation": (
+        [b.stated(hidden_act="sillu")],
+        ["'sillu' is not known", "config.json"],
+    ),
     "quantised": (
         [b.stated(quantization_config={"quant_method": "awq", "bits": 4, "group_size": 128})],
         ["cannot be loaded", "AWQ"],

@@ -12,10 +12,10 @@ from potstill.recipe import ShrinkConfig
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"blocks": [1], "drop_layers": 1}, "remove one of them"),
-        ({"blocks": [1, 2], "drop_layers": 4}, "remove one of them"),
-        ({"blocks": [], "drop_layers": 2}, "remove one of them"),
-        ({"blocks": [3], "drop_layers": 1, "vocabulary": 400}, "remove one of them"),
+        ({"blocks": [1], "drop_layers": 1}, "remove one"),
+        ({"blocks": [1, 2], "drop_layers": 4}, "remove one"),
+        ({"blocks": [], "drop_layers": 2}, "remove one"),
+        ({"blocks": [3], "drop_layers": 1, "vocabulary": 400}, "remove one"),
         ({"parameters": 0.5, "drop_layers": 2}, "remove shrink.drop_layers"),
     ],
 )

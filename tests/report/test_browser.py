@@ -34,6 +34,43 @@ def test_page_is_whole_and_asks_nothing(
     assert shot.stat().st_size > 50_000
 
 
+OVERLAPS = """
+[...document.querySelectorAll('main svg')].flatMap(svg => {
+  const texts = [...svg.querySelectorAll('text')]
+  const boxes = texts.map(t => [t.textContent, t.getBoundingClientRect()])
+  const frame = svg.getBoundingClientRect()
+  const out = boxes.filter(([, b]) => b.left < frame.left - 1 || b.right > frame.right + 1)
+  const hit = (a, b) => a.left < b.right - 1 && b.left < a.right - 1
+    && a.top < b.bottom - 1 && b.top < a.bottom - 1
+  const pairs = boxes.flatMap(([s, a], i) =>
+    boxes.slice(i + 1).filter(([, b]) => hit(a, b)).map(([t]) => s + ' | ' + t))
+  return [...pairs, ...out.map(([s]) => s + ' is cut off')]
+})
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_text_of_a_chart_lies_on_another(
+    browser: Any, run_dir: Path, evaluation: dict[str, Any], width: int
+) -> None:
+    evaluation["cost"] |= {
+        "parent": {"model": "maker/small", "parameters": 107_060_544, "flops": 1.375e18},
+        "ratio_flops_with_parent": 1.0,
+    }
+    evaluation["training"] |= {"kept_step": 0, "validated_by": "kl"}
+    evaluation["held_out"]["left_out"] = {"no_answer": 3}
+    figure = evaluation["models"]["student"]["top1_agreement"]
+    figure |= {"value": 1.0, "ci95": None}
+    (run_dir / "evaluation.json").write_text(json.dumps(evaluation))
+    metrics = [{"step": 0, "kl": 0.31}, {"step": 1, "loss": 0.4}, {"step": 2, "loss": 0.4, "kl": 9}]
+    lines = "".join(json.dumps(record) + "\n" for record in metrics)
+    (run_dir / "metrics.jsonl").write_text(lines)
+    seen = browser.open(render(run_dir), width=width)
+    assert "Training of the model that it began as, estimated" in seen.text
+    assert "KL on validation prompts" in seen.text
+    assert browser.evaluate(OVERLAPS) == []
+
+
 def test_style_sheet_passes_the_pages_own_policy(browser: Any, run_dir: Path) -> None:
     browser.open(render(run_dir))
     assert browser.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "960px"

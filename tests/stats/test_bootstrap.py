@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potstill.stats import bootstrap
 from potstill.stats.bootstrap import (
     Interval,
+    bounds_of_equal_scores,
     difference_interval,
+    mean_score_interval,
     perplexity_interval,
     quotient_interval,
     ratio_interval,
@@ -100,20 +103,59 @@ def test_pairing_takes_out_what_models_share():
     assert paired.hi < 0
     assert paired.hi - paired.lo < alone.hi - alone.lo
     same = difference_interval(kl, tokens, kl, tokens)
-    assert (same.value, same.lo, same.hi) == (0, 0, 0)
+    assert (same.value, same.ends) == (0, None)
 
 
-def test_a_constant_multiple_has_a_quotient_without_width():
+def test_a_constant_multiple_has_a_quotient_without_an_interval():
     kl, tokens = skewed(80)
     quotient = quotient_interval(0.5 * kl, tokens, kl, tokens)
-    assert (quotient.value, quotient.lo, quotient.hi) == pytest.approx((0.5, 0.5, 0.5))
+    assert quotient.value == pytest.approx(0.5)
+    assert quotient.ends is None
 
 
 @pytest.mark.parametrize("method", ["expanded", "percentile", "bca"])
-def test_a_constant_has_no_width_and_one_prompt_no_interval(method):
-    constant = ratio_interval([2.0] * 10, [4.0] * 10, method=method)
-    assert (constant.value, constant.lo, constant.hi) == (0.5, 0.5, 0.5)
-    assert ratio_interval([3.0], [4.0], method=method) == Interval(0.75, 0.75, 0.75, 1)
+def test_neither_a_constant_nor_one_prompt_has_an_interval(method):
+    assert ratio_interval([2.0] * 10, [4.0] * 10, method=method) == Interval(0.5, None, None, 10)
+    # Shares of unequal length, alike but for rounding.
+    thirds = ratio_interval([0.1, 0.2, 0.3, 7.1], [0.3, 0.6, 0.9, 21.3], method=method)
+    assert thirds.value == pytest.approx(1 / 3)
+    assert thirds.ends is None
+    assert ratio_interval([3.0], [4.0], method=method) == Interval(0.75, None, None, 1)
+    assert ratio_interval([9.0, 4.0], [9.0, 4.0], method=method).as_dict()["ci95"] is None
+
+
+@pytest.mark.parametrize("n", [1, 2, 20, 500])
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_scores_that_are_all_right_or_all_wrong_have_the_exact_interval(n, score):
+    found = mean_score_interval([score] * n, resamples=50)
+    exact = scipy.stats.binomtest(int(score * n), n).proportion_ci(0.95, method="exact")
+    assert found.value == score
+    assert found.ends == pytest.approx((exact.low, exact.high))
+
+
+@pytest.mark.parametrize("scores", [[0.5] * 9, [1 / 3] * 4, [0.25]])
+def test_other_scores_that_are_all_equal_have_no_interval(scores):
+    assert mean_score_interval(scores).ends is None
+    with pytest.raises(ValueError, match="at 0 and 1 alone"):
+        bounds_of_equal_scores(scores[0], len(scores))
+
+
+def test_one_score_that_differs_has_an_interval_again_and_none_lies_outside():
+    assert mean_score_interval([1.0] * 19 + [0.0]).ends is not None
+    with pytest.raises(ValueError, match="lie in"):
+        mean_score_interval([1.0, 1.5])
+
+
+@pytest.mark.parametrize("mean", [0.6, 0.9, 0.97])
+def test_the_exact_interval_is_left_by_no_more_than_its_level_however_scores_are_spread(mean):
+    """Graded scores too: the chance of all ones is largest where scores are right or wrong."""
+    for prompts in (1, 5, 20, 60):
+        low, _ = bounds_of_equal_scores(1.0, prompts)
+        # Of those that are not 1, the spread changes nothing but the chance of a 1.
+        for rest in (0.0, 0.3, 0.5):
+            ones = (mean - rest) / (1 - rest)
+            misses = ones**prompts if low > mean else 0.0
+            assert misses <= 0.025 + 1e-12
 
 
 def test_same_seed_same_interval_and_blocks_change_nothing(monkeypatch):
@@ -141,7 +183,7 @@ def test_impossible_input_is_refused(columns, message):
 def test_resamples_without_a_value_are_left_out():
     # Half of these prompts have no tokens: some resamples of two divide by zero.
     interval = ratio_interval([0.0, 1.0], [0.0, 2.0], resamples=200)
-    assert (interval.value, interval.lo, interval.hi) == (0.5, 0.5, 0.5)
+    assert (interval.value, interval.ends) == (0.5, None)
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():

@@ -184,7 +184,7 @@ def test_a_long_gold_label_is_not_quoted_whole():
         ('{"type": "objekt"}', "the schema s.json is no JSON schema: type breaks the rule"),
         ('{"$ref": "#/$defs/x"}', "leads nowhere"),
         ('{"$ref": "https://example.org/s.json"}', "leads out of it"),
-        (b"\xff", "cannot be read (UnicodeDecodeError)"),
+        (b"\xff", "the schema s.json is not UTF-8 text; check the file"),
     ],
 )
 def test_a_schema_file_that_is_none_is_refused(tmp_path, content, message):

@@ -279,9 +279,9 @@ def test_validation_is_logged_and_leaves_training_mode(nano_llama: Path, tmp_pat
         return {"kl": 0.5, "agreement": 0.9}
 
     _, logged, _ = run(nano_llama, tmp_path, config(validate_every=3), validate=measure)
-    assert [e["step"] for e in logged if "kl" in e] == [
-        n for n in range(1, len(logged) + 1) if n % 3 == 0 or n == len(logged)
-    ]
+    # Before the first step, on the way, and at the end.
+    assert [e["step"] for e in logged if "kl" in e] == [0, 3, 6, 8]
+    assert logged[0] == {"step": 0, "kl": 0.5, "agreement": 0.9}
     assert modes
     assert not any(modes)
 

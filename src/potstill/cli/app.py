@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -22,6 +23,7 @@ from potstill.cli import (
     store,
     train,
 )
+from potstill.errors import PotstillError
 
 app = typer.Typer(
     name="potstill",
@@ -71,9 +73,39 @@ def root(
 
 def run() -> None:
     """Run the command line and exit."""
+    show_any_letter()
     try:
-        app()
+        try:
+            app()
+        finally:
+            # What is left to write fails here, where it can be said, and not after the last line.
+            _flush()
     except BrokenPipeError:
         # Whoever read our output (`| head`) has gone; Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         sys.exit(141)
+    except OSError as error:
+        from potstill.durable import os_reason
+
+        reason = os_reason(error)
+        if reason is None:
+            raise
+        _silence()
+        print(f"error: cannot write the output: {reason}; send it elsewhere", file=sys.stderr)
+        sys.exit(PotstillError.exit_code)
+
+
+def show_any_letter() -> None:
+    """Have output that cannot show a letter show its escape in place of stopping."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def _silence() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.common import progress_for
+from potstill.cli.common import checked_recipe, progress_for
 
 if TYPE_CHECKING:
     from potstill.collect.served.pending import Estimate
@@ -39,9 +39,7 @@ def with_budget(overrides: list[str] | None, budget: float | None) -> list[str]:
 
 def print_estimates(path: Path, overrides: list[str], out: Path | None) -> None:
     """Print what is left to ask and what it takes at most."""
-    from potstill.recipe_io import read_recipe
-
-    recipe = read_recipe(path, overrides)
+    recipe = checked_recipe(path, overrides, out)
 
     from potstill.pipeline import dry_run
 

@@ -9,7 +9,7 @@ import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
@@ -19,6 +19,7 @@ from potstill.errors import PotstillError
 from potstill.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from potstill.recipe import Recipe
     from potstill.rundir import RunDir
 
 P = ParamSpec("P")
@@ -77,6 +78,18 @@ def handled(command: Callable[P, None]) -> Callable[P, None]:
                 traceback.print_exc()
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            from potstill.durable import os_reason
+
+            reason = os_reason(error)
+            if reason is None:
+                raise
+            if debug:
+                traceback.print_exc()
+            typer.echo(f"error: {_refused(error, reason)}", err=True)
+            raise typer.Exit(PotstillError.exit_code) from None
         except KeyboardInterrupt:
             if debug:
                 traceback.print_exc()
@@ -86,9 +99,24 @@ def handled(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+def _refused(error: OSError, reason: str) -> str:
+    """Return in a sentence what the system refused, where nobody closer to it has said it."""
+    if error.filename is None:
+        what = "the system refused to read or write"
+    else:
+        what = f"{error.filename} cannot be used"
+    return f"{what}: {reason}; mend that and run the same command again (--debug shows where)"
+
+
 def echo_json(value: Any) -> None:
-    """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as JSON, in letters that the output can show."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=not shows_all_letters()))
+
+
+def shows_all_letters() -> bool:
+    """Tell whether what is printed may hold any character."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return encoding.lower().replace("-", "").replace("_", "").startswith("utf")
 
 
 def nothing_said(text: str) -> str:
@@ -131,13 +159,34 @@ def distil(
     quiet: bool,
 ) -> RunDir:
     """Read a recipe and run it, all of it or until a stage; return the run directory."""
-    from potstill.recipe_io import read_recipe
-
-    recipe = read_recipe(path, overrides or [])
+    recipe = checked_recipe(path, overrides or [], out, fresh=fresh)
 
     from potstill.pipeline import distill
 
     return distill(recipe, out, fresh=fresh, redo=redo, until=until, progress=progress_for(quiet))
+
+
+def checked_recipe(
+    path: Path, overrides: Sequence[str], out: Path | None, *, fresh: bool = False
+) -> Recipe:
+    """Return a recipe whose files and models are there; one that has its answers needs them less.
+
+    Raises PotstillError before anything heavy is imported.
+    """
+    from potstill.recipe_io import read_recipe
+
+    recipe = read_recipe(path, overrides)
+
+    from potstill.rundir import RunDir
+    from potstill.work.named import check_named
+
+    try:
+        answered = RunDir(out or Path("runs") / recipe.name, recipe, None).done("collect")
+    except OSError:  # no directory at all, which whoever opens it says
+        answered = None
+    if fresh or answered is None:
+        check_named(recipe)
+    return recipe
 
 
 def _hush() -> None:

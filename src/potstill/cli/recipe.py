@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from potstill.cli.common import Debug, Overrides, handled
+from potstill.cli.common import Debug, Overrides, echo_json, handled, shows_all_letters
 from potstill.errors import PotstillError
 
 _EXPLAINED_WIDTH = 100  # columns
@@ -30,11 +30,9 @@ def recipe(
     if schema and explain:
         raise PotstillError("--schema and --explain print different things; choose one")
     if schema:
-        import json
-
         from potstill.recipe_docs import schema as json_schema
 
-        typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+        echo_json(json_schema())
     elif explain:
         _explain()
     elif path is None and not overrides:
@@ -46,7 +44,7 @@ def recipe(
 
         changes = overrides or []
         read = packaged_recipe("start", changes) if path is None else read_recipe(path, changes)
-        typer.echo(dump_recipe(read), nl=False)
+        typer.echo(dump_recipe(read, escaped=not shows_all_letters()), nl=False)
 
 
 def _explain() -> None:

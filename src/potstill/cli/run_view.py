@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 from potstill.recipe_io import read_recipe
 from potstill.report import words
-from potstill.report.headline import headline
+from potstill.report.headline import by_gold, headline
 from potstill.report.tables import clean
 from potstill.run_recipe import RECIPE_FILE
 from potstill.rundir import RunDir
@@ -162,9 +162,10 @@ def _print_sample(console: Console, evaluation: Mapping[str, Any]) -> None:
         return
     pair = samples[0]
     prompt = " / ".join(message_text(m) for m in pair.get("messages", []))
+    theirs = "right" if by_gold(evaluation) else "teacher"
     for name, text in (
         ("prompt", prompt),
-        ("teacher", pair.get("teacher", "")),
+        (theirs, pair.get("teacher", "")),
         ("student", pair.get("student", "")),
     ):
         shown = nothing_said(str(text)) or clean(str(text))
@@ -174,7 +175,8 @@ def _print_sample(console: Console, evaluation: Mapping[str, Any]) -> None:
 
 def _fidelity(evaluation: Mapping[str, Any]) -> Table:
     prompts = words.at(evaluation, "held_out.prompts")
-    title = f"Fidelity on {prompts} held-out prompts, with 95% intervals"
+    lacking = words.in_brackets(words.left_out(words.at(evaluation, "held_out.left_out")))
+    title = f"Fidelity on {prompts} held-out prompts{lacking}, with 95% intervals"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     heads = ("KL per token", "top-1 agreement", "perplexity", "parameters", "on disk", "tokens/s")
@@ -185,8 +187,8 @@ def _fidelity(evaluation: Mapping[str, Any]) -> Table:
         if isinstance(model, Mapping):
             table.add_row(
                 name,
-                _interval(model.get("kl_per_token")),
-                _interval(model.get("top1_agreement"), percent=True),
+                _interval(model.get("kl_per_token"), words.nats),
+                _interval(model.get("top1_agreement"), words.percent),
                 _interval(model.get("perplexity")),
                 words.count(model.get("params")),
                 words.size(model.get("bytes")),
@@ -195,16 +197,12 @@ def _fidelity(evaluation: Mapping[str, Any]) -> Table:
     return table
 
 
-def _interval(figure: Any, *, percent: bool = False) -> str:
-    value, bounds = words.value_of(figure), words.bounds_of(figure)
+def _interval(figure: Any, spell: Callable[[float | None], str] = words.significant) -> str:
+    value = words.value_of(figure)
     if value is None:
         return words.NOTHING
-
-    def spell(number: float) -> str:
-        return words.percent(number) if percent else words.significant(number)
-
-    text = spell(value)
-    return f"{text}\n{spell(bounds[0])} to {spell(bounds[1])}" if bounds else text
+    span = words.span(figure, spell) if words.bounds_of(figure) else words.no_interval(figure)
+    return "\n".join(part for part in (spell(value), span) if part)
 
 
 def _cost(evaluation: Mapping[str, Any]) -> Table:
@@ -224,6 +222,10 @@ def _cost(evaluation: Mapping[str, Any]) -> Table:
                 words.energy(row.get("joules")),
                 words.money(row.get("money"), currency),
             )
+    parent = words.at(evaluation, "cost.parent")
+    if isinstance(parent, Mapping):
+        name = "the model it began as (estimated)"
+        table.add_row(name, words.scientific(parent.get("flops")), *[words.NOTHING] * 4)
     return table
 
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from potstill.curate import filters
 from potstill.curate.choose import not_shortest
-from potstill.curate.curation import FILTERS, Curation, Verified
+from potstill.curate.curation import FILTERS, SPLITS, Curation, Verified
 from potstill.curate.decontaminate import contaminated, evaluation_runs
 from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingled
 from potstill.curate.extras import extra_package
@@ -95,15 +95,16 @@ def curate(
         by_itself = find(left if name == "judge" else scope)
         found = find(left) if name in _COMPARES else by_itself
         found = {key: why for key, why in found.items() if key not in reasons}
-        alone[name] = len(by_itself)
+        alone[name] = sum(row.exchange_id in by_itself for row in train)
         reasons |= {key: f"{name}: {why}" for key, why in found.items()}
-    by_filter = Counter(_filter_of(reason) for reason in reasons.values())
+    by_split = {split: _by_filter(ordered, reasons, split) for split in SPLITS}
     kept = [row for row in train if row.exchange_id not in reasons]
     return Curation(
         marks=tuple(_mark(row, reasons) for row in ordered),
         train=len(train),
         train_kept=len(kept),
-        dropped={name: by_filter[name] for name in FILTERS if name in alone},
+        dropped={name: by_split["train"][name] for name in FILTERS if name in alone},
+        elsewhere={s: dict(found) for s, found in by_split.items() if s != "train" and found},
         alone=alone,
         examples=_examples(reasons, config.examples),
         verified=_verified(train, verdicts) if right is not None else None,
@@ -255,6 +256,12 @@ def _verified(rows: Sequence[Exchange], verdicts: Mapping[str, Verdict]) -> Veri
 def _mark(row: Exchange, reasons: Reasons) -> Mark:
     why = reasons.get(row.exchange_id)
     return Mark(row.exchange_id, MARKER, why is None, why or "")
+
+
+def _by_filter(rows: Sequence[Exchange], reasons: Reasons, split: str) -> Counter[str]:
+    """Return how many rows of a split each filter drops."""
+    ids = [row.exchange_id for row in rows if row.split == split]
+    return Counter(_filter_of(reasons[key]) for key in ids if key in reasons)
 
 
 def _filter_of(reason: str) -> str:

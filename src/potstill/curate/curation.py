@@ -24,6 +24,7 @@ FILTERS = (
     "judge",
     "sample",
 )
+SPLITS = ("train", "validation", "held_out")
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ class Curation:
     """The judgement on every row.
 
     `marks` has one mark a row, sorted by exchange_id; the reason of a dropped one is
-    `FILTER: why`. `dropped` counts rows by the first filter that drops them, `alone` what each
-    filter that ran would drop by itself (a judge: of the rows that it was asked about).
-    `examples` holds ids for each filter, `notes` sentences for people.
+    `FILTER: why`. `dropped` counts training rows by the first filter that drops them, `alone` what
+    each filter that ran would drop of them by itself (a judge: of the rows it was asked about),
+    `elsewhere` the rows that are dropped of the other splits. `examples` holds ids for each
+    filter, `notes` sentences for people.
     """
 
     marks: tuple[Mark, ...]
@@ -69,6 +71,7 @@ class Curation:
     judge: str | None = None
     scores: dict[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    elsewhere: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def kept(self) -> frozenset[str]:
@@ -96,6 +99,7 @@ class Curation:
             "train_kept": self.train_kept,
             "dropped": self.dropped,
             "alone": self.alone,
+            "elsewhere": self.elsewhere,
             "examples": {name: list(ids) for name, ids in self.examples.items()},
             "verified": None if self.verified is None else self.verified.record(),
             "judge": self.judge,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from potstill.evaluate.evaluation import CallScores
 from potstill.evaluate.parts import Estimate
-from potstill.stats.bootstrap import ratio_interval
+from potstill.stats.bootstrap import mean_score_interval
 from potstill.text.same_json import same_json
 from potstill.text.tool_calls import Flaw, bare, calls_in
 
@@ -44,10 +44,8 @@ def score_calls(rows: Sequence[CallRow], *, resamples: int, seed: int) -> CallSc
     counts = Counter(found)
 
     def share(hits: Sequence[bool]) -> Estimate:
-        ones = [1.0] * len(hits)
-        return Estimate.of(
-            ratio_interval([float(hit) for hit in hits], ones, resamples=resamples, seed=seed)
-        )
+        scores = [float(hit) for hit in hits]
+        return Estimate.of(mean_score_interval(scores, resamples=resamples, seed=seed))
 
     return CallScores(
         prompts=len(calling),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -18,6 +18,7 @@ from potstill.recipe import CostConfig
 STAGES = ("collection", "shrink", "training", "evaluation")
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022, arXiv 2203.15556, table 3
 SCRATCH_FORMULA = "6 N D with D = 20 N (Hoffmann et al. 2022)"
+N = TypeVar("N", int, float)
 POWERCAP = Path("/sys/class/powercap")
 
 
@@ -124,33 +125,50 @@ def generation_flops(shape: ModelShape, exchanges: Iterable[tuple[int, int]]) ->
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage's cost. `joules` is None where the machine does not say; money in `currency`."""
+    """One stage's cost; money in `currency`.
+
+    `joules` is None where the machine does not say, `tokens` and `money` where a server does not.
+    """
 
     flops: float
-    tokens: int
+    tokens: int | None
     seconds: float
     joules: float | None
-    money: float
+    money: float | None
 
 
 def stage_cost(
-    flops: float, tokens: int, seconds: float, prices: CostConfig, joules: float | None = None
+    flops: float,
+    tokens: int | None,
+    seconds: float,
+    prices: CostConfig,
+    joules: float | None = None,
 ) -> StageCost:
     """Return a stage's cost; money is the machine's time at `prices.machine_hour`."""
     return StageCost(flops, tokens, seconds, joules, seconds / 3600 * prices.machine_hour)
 
 
 def total_cost(stages: Iterable[StageCost]) -> StageCost:
-    """Return the sum; its energy is known only where every stage's is."""
+    """Return the sum; its energy, tokens and money are known only where every stage's are."""
     costs = list(stages)
-    energies = [cost.joules for cost in costs if cost.joules is not None]
     return StageCost(
         flops=sum(cost.flops for cost in costs),
-        tokens=sum(cost.tokens for cost in costs),
+        tokens=sum_of_known([cost.tokens for cost in costs]),
         seconds=sum(cost.seconds for cost in costs),
-        joules=sum(energies) if costs and len(energies) == len(costs) else None,
-        money=sum(cost.money for cost in costs),
+        joules=sum_of_known([cost.joules for cost in costs]) if costs else None,
+        money=sum_of_known([cost.money for cost in costs]),
     )
+
+
+def sum_of_known(values: Sequence[N | None]) -> N | None:
+    """Return the sum; None where any value is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def scratch_flops(parameters: int) -> float:
+    """Return the operations of compute-optimal training of a model of this size, estimated."""
+    return 6.0 * parameters * TOKENS_PER_PARAMETER * parameters
 
 
 def from_scratch(parameters: int, prices: CostConfig) -> dict[str, Any]:
@@ -161,7 +179,7 @@ def from_scratch(parameters: int, prices: CostConfig) -> dict[str, Any]:
     `prices.accelerator_flops` at `prices.accelerator_hour`.
     """
     tokens = TOKENS_PER_PARAMETER * parameters
-    flops = 6.0 * parameters * tokens
+    flops = scratch_flops(parameters)
     hours = flops / prices.accelerator_flops / 3600
     return {
         "tokens": tokens,
@@ -171,13 +189,31 @@ def from_scratch(parameters: int, prices: CostConfig) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Parent:
+    """A trained model that a student began as: its name, and how many parameters it has."""
+
+    model: str
+    parameters: int
+
+    @property
+    def flops(self) -> float:
+        """What training it took, by the formula that training from scratch is estimated by."""
+        return scratch_flops(self.parameters)
+
+
 def cost_section(
-    stages: Mapping[str, StageCost], *, student_parameters: int, prices: CostConfig
+    stages: Mapping[str, StageCost],
+    *,
+    student_parameters: int,
+    prices: CostConfig,
+    parent: Parent | None = None,
 ) -> dict[str, Any]:
     """Return `cost` of evaluation.json: each stage, their total and the estimate from scratch.
 
     `ratio_flops` is the run's total over the estimate: 0.001 means a thousandth of the
-    arithmetic. Unknown stage names are a bug and raise ValueError.
+    arithmetic; `ratio_flops_with_parent` counts the training of the `parent` in. Unknown stage
+    names are a bug and raise ValueError.
     """
     unknown = sorted(set(stages) - set(STAGES))
     if unknown:
@@ -190,6 +226,14 @@ def cost_section(
         "from_scratch": scratch,
         "ratio_flops": total.flops / scratch["flops"],
         "currency": prices.currency,
+        **({} if parent is None else _parent(parent, total, scratch["flops"])),
+    }
+
+
+def _parent(parent: Parent, total: StageCost, scratch: float) -> dict[str, Any]:
+    return {
+        "parent": {**asdict(parent), "flops": parent.flops},
+        "ratio_flops_with_parent": (total.flops + parent.flops) / scratch,
     }
 
 

@@ -34,6 +34,11 @@ class HeldOutText(Part):
     tokens: int = Field(description="Response tokens, end of sequence included.")
     max_tokens: int = Field(description="Longest response.")
     sampling: dict[str, float] = Field(description="How the teacher's responses were drawn.")
+    left_out: dict[str, int] = Field(
+        {},
+        description="Held-out prompts that these figures lack, by reason: `no_answer`, `too_long` "
+        "for the student, or a filter of curation.",
+    )
 
 
 class GreedyFidelity(Part):
@@ -137,9 +142,11 @@ class Collection(Part):
     """How the teacher's answers were collected."""
 
     exchanges: int = Field(description="Exchanges stored.")
-    response_tokens: int = Field(description="Tokens the teacher wrote.")
+    response_tokens: int | None = Field(
+        description="Tokens the teacher wrote; null where a server did not say how many."
+    )
     seconds: FiniteFloat = Field(description="Time it took.")
-    tokens_per_s: FiniteFloat = Field(description="Response tokens a second.")
+    tokens_per_s: FiniteFloat | None = Field(description="Response tokens a second.")
     slots_busy: FiniteFloat | None = Field(
         None, description="Share of decoding slots that did work; null where a server decodes."
     )
@@ -162,12 +169,15 @@ class Collection(Part):
 
 
 class Curation(Part):
-    """Which answers the student learnt from."""
+    """Which answers the student learnt from; all counts but `elsewhere` are of training answers."""
 
     train: int = Field(description="Answers to training prompts.")
     train_kept: int = Field(description="Those that were learnt from.")
     dropped: dict[str, int] = Field(description="The others, by the first filter that drops them.")
     alone: dict[str, int] = Field(description="What each filter would drop by itself.")
+    elsewhere: dict[str, dict[str, int]] = Field(
+        {}, description="Answers left out of the other splits, by split and filter."
+    )
     verified: dict[str, float | None] | None = Field(
         None, description="How many could be checked, and were right; null without a verifier."
     )
@@ -186,10 +196,12 @@ class Shrink(Part):
     """How the student was cut from the teacher."""
 
     blocks: list[int] = Field(description="Blocks that were dropped, as the teacher counts them.")
-    heal: str = Field(description="The closed-form repair.")
+    heal: str = Field(description="The closed-form repair; `none` where no block was refitted.")
     calibration_tokens: int = Field(description="Teacher tokens that it was fitted on.")
     plain: Closeness | None = Field(description="Before healing.")
-    healed: Closeness | None = Field(description="After healing, before any training.")
+    healed: Closeness | None = Field(
+        description="After healing, before any training; null where nothing was healed."
+    )
     rejected: list[Any] = Field(description="Other choices that were measured and not taken.")
     ids_dropped: dict[str, int] = Field(
         {},
@@ -218,6 +230,25 @@ class Training(Part):
         description="A server's answers that have no likeliest tokens, where the objective cannot "
         "be had from their text; null where none was left out.",
     )
+    kept_step: int | None = Field(
+        None,
+        description="The step after which the student was as it is kept: the best on validation "
+        "prompts of those measured; 0 is the student before training.",
+    )
+    cross_entropy_kept_step: int | None = Field(
+        None, description="The same of the student that was trained on text alone; null without."
+    )
+    validated_by: Literal["kl", "nll"] | None = Field(
+        None,
+        description="What students were compared by on validation prompts: KL(teacher || student), "
+        "or the negative log-likelihood of the answers, nats a token; null without any.",
+    )
+    validation_before: FiniteFloat | None = Field(None, description="That, before training.")
+    validation_kept: FiniteFloat | None = Field(None, description="Of the student that is kept.")
+    validation_last: FiniteFloat | None = Field(None, description="After the last step.")
+    validation_left_out: dict[str, int] = Field(
+        {}, description="Validation prompts that were not measured on, by reason."
+    )
 
 
 class Stage(Part):
@@ -226,10 +257,13 @@ class Stage(Part):
     flops: FiniteFloat = Field(
         description="Floating-point operations here, counted from shapes; a server's are not known."
     )
-    tokens: int = Field(description="Tokens.")
+    tokens: int | None = Field(description="Tokens; null where a server did not say how many.")
     seconds: FiniteFloat = Field(description="Seconds.")
     joules: FiniteFloat | None = Field(description="Energy; null where the machine does not say.")
-    money: FiniteFloat = Field(description="The machine's time at the recipe's price.")
+    money: FiniteFloat | None = Field(
+        description="The machine's time at the recipe's price, and what a server charged; null "
+        "where the recipe states no prices of the server."
+    )
 
 
 class FromScratch(Part):
@@ -239,6 +273,16 @@ class FromScratch(Part):
     flops: FiniteFloat = Field(description="Floating-point operations.")
     money: FiniteFloat = Field(description="At the recipe's accelerator price.")
     formula: str = Field(description="The formula and its source.")
+
+
+class ParentModel(Part):
+    """The trained model that the student began as, which somebody paid for before this run."""
+
+    model: str = Field(description="Its name in the recipe.")
+    parameters: int = Field(description="Its parameters.")
+    flops: FiniteFloat = Field(
+        description="Its training, estimated by the formula for training from scratch."
+    )
 
 
 class Cost(Part):
@@ -251,6 +295,12 @@ class Cost(Part):
     total: Stage = Field(description="All stages.")
     from_scratch: FromScratch = Field(description="The estimate to compare with.")
     ratio_flops: FiniteFloat = Field(description="Total operations over the estimate's.")
+    parent: ParentModel | None = Field(
+        None, description="What the student began as, where `student.model` names a trained model."
+    )
+    ratio_flops_with_parent: FiniteFloat | None = Field(
+        None, description="The ratio with the parent's training in the total; null without one."
+    )
     currency: str = Field(description="Currency of the prices.")
 
 
@@ -282,6 +332,9 @@ class CallScores(Part):
     text_prompts: int = Field(
         ge=0, description="Held-out prompts with tools on offer that it answered in text alone."
     )
+    left_out: int = Field(
+        0, ge=0, description="Held-out prompts of either kind that are longer than it reads."
+    )
     text_kept: Estimate | None = Field(
         description="Share of these that the student answered without a call, too."
     )
@@ -305,6 +358,11 @@ class Evaluation(Part):
     )
     run: str = Field(description="Name of the run.")
     created_at: str = Field(description="When it was written (ISO 8601, UTC).")
+    answers: Literal["teacher", "gold"] = Field(
+        "teacher",
+        description="Whose answers the student learnt and is measured on: a teacher's, or `gold`: "
+        "the right ones that the rows hold, so that there is no teacher to compare with.",
+    )
     machine: Machine = Field(description="What everything ran on.")
     held_out: HeldOutText = Field(description="The text that fidelity is measured on.")
     models: Models = Field(description="The figures of each model.")
@@ -328,9 +386,16 @@ class Evaluation(Part):
     def as_json(self) -> dict[str, Any]:
         """Return the file's content; absent models, differences, stages and calls are left out."""
         content = self.model_dump(mode="json", by_alias=True)
-        content["models"] = self.models.model_dump(mode="json", exclude_none=True)
-        content["differences"] = self.differences.model_dump(mode="json", exclude_none=True)
+        for name in ("models", "differences"):
+            content[name] = _measured(content[name])
         content["cost"] = {k: v for k, v in content["cost"].items() if v is not None}
         if self.tool_calls is None:
             del content["tool_calls"]
         return content
+
+
+def _measured(section: Any) -> Any:
+    """Return a section without what was not measured; that there is no interval is a finding."""
+    if not isinstance(section, dict):
+        return section
+    return {k: _measured(v) for k, v in section.items() if v is not None or k == "ci95"}

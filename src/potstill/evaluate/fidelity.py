@@ -31,6 +31,7 @@ from potstill.stats.bootstrap import (
     quotient_interval,
     ratio_interval,
 )
+from potstill.stats.rounding import SMALLEST_KL
 
 Floats = NDArray[np.float64]
 
@@ -182,8 +183,8 @@ def kl_differences(
 ) -> dict[str, Interval]:
     """Return the student's KL against each baseline's, paired over prompts.
 
-    Keys are student_minus_NAME_kl and student_over_NAME_kl. A baseline whose KL is zero has no
-    quotient.
+    Keys are student_minus_NAME_kl and student_over_NAME_kl. A baseline whose KL is zero, or no more
+    than rounding, has no quotient.
     """
     settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
     student = sums["student"]
@@ -193,7 +194,7 @@ def kl_differences(
             continue
         pair = (student.kl, student.tokens, other.kl, other.tokens)
         found[f"student_minus_{name}_kl"] = difference_interval(*pair, **settings)
-        if other.kl.sum() > 0:
+        if other.kl.sum() >= SMALLEST_KL * other.tokens.sum():
             found[f"student_over_{name}_kl"] = quotient_interval(*pair, **settings)
     return found
 

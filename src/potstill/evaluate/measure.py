@@ -44,7 +44,8 @@ class Measured:
     """What `evaluate` found, as sections of evaluation.json.
 
     `read` holds, by model, (prompt tokens, response tokens) of every sequence that it read:
-    what the evaluation's cost is counted from (speed and samples are left out).
+    what the evaluation's cost is counted from (speed and samples are left out). `prompt_ids` are
+    the held-out prompts that were read.
     """
 
     held_out: HeldOutText
@@ -54,6 +55,7 @@ class Measured:
     samples: list[SamplePair]
     seconds: float
     read: Mapping[str, Sequence[Lengths]]
+    prompt_ids: frozenset[str]
 
 
 def evaluate(
@@ -111,6 +113,7 @@ def evaluate(
         vocabulary=_vocabulary(vocabulary, column, settings),
         samples=samples,
         seconds=time.perf_counter() - start,
+        prompt_ids=frozenset(row.prompt_id for row in sampled),
         read={k: [n for f in figures.values() for n in f.read.get(k, ())] for k in named},
     )
 

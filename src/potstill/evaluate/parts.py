@@ -16,10 +16,12 @@ class Part(BaseModel):
 
 
 class Estimate(Part):
-    """A measured value with its 95% bootstrap interval over prompts (docs/methods/intervals.md)."""
+    """A measured value with its 95% interval over prompts (docs/methods/intervals.md)."""
 
     value: FiniteFloat = Field(description="The estimate, over all prompts.")
-    ci95: tuple[FiniteFloat, FiniteFloat] = Field(description="Ends of the 95% interval.")
+    ci95: tuple[FiniteFloat, FiniteFloat] | None = Field(
+        description="Ends of the 95% interval; null where prompts do not differ, or there is one."
+    )
     n: int = Field(ge=1, description="Prompts that it was measured on.")
 
     @classmethod
@@ -29,6 +31,6 @@ class Estimate(Part):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.ci95[0] > self.ci95[1]:
-            raise ValueError("the ends of an interval are in order: low, high")
+        if self.ci95 is not None and not self.ci95[0] < self.ci95[1]:
+            raise ValueError("the ends of an interval differ and are in order: low, high")
         return self

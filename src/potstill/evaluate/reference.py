@@ -95,7 +95,8 @@ written. Later versions may add fields under this name; a field that changes its
 the name.
 
 An *estimate* is `{{"value": ..., "ci95": [low, high], "n": prompts}}`: the value with its 95%
-bootstrap interval over prompts (see [intervals](../methods/intervals.md)).
+interval over prompts (see [intervals](../methods/intervals.md)). `ci95` is null where there is no
+interval: with one prompt, or where all prompts give the same.
 
 Fidelity is measured on what the teacher answers to held-out prompts, sampled at temperature 1
 without truncation, response positions only, end of sequence included, over the whole

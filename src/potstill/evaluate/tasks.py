@@ -17,20 +17,25 @@ from potstill.errors import PotstillError
 from potstill.evaluate.parts import Estimate, Part
 from potstill.recipe import TaskConfig
 from potstill.stats import equivalence
-from potstill.stats.bootstrap import RESAMPLES, Floats, quotient_interval, ratio_interval
+from potstill.stats.bootstrap import RESAMPLES, Floats, mean_score_interval, quotient_interval
 from potstill.text.answers import Answer, AnswerForm
 from potstill.text.forms import plain
 from potstill.text.words import words_of
 
 # A slice with fewer rows is shown, but is never called the worst.
 SMALLEST_SLICE = 20
+# What a student's answers are held against.
+_COMPARED_WITH = ("gold", "teacher")
 
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One held-out row, answered by both. `gold` is what `AnswerForm.gold` read, or None."""
+    """One held-out row, answered by both. `gold` is what `AnswerForm.gold` read, or None.
 
-    teacher: str
+    `teacher` is None, in all rows, where the right answers are all that there is.
+    """
+
+    teacher: str | None
     student: str
     gold: Answer | None = None
     slice: str | None = None
@@ -100,7 +105,9 @@ class SliceScores(Part):
     n: int = Field(ge=1, description="Rows.")
     teacher: Estimate | None = Field(None, description="The teacher's score, with gold answers.")
     student: Estimate | None = Field(None, description="The student's score, with gold answers.")
-    agreement: Estimate = Field(description="Share of rows in which both give the same answer.")
+    agreement: Estimate | None = Field(
+        None, description="Share of rows in which both give the same answer."
+    )
     comparison: Compared | None = Field(
         None, description="Student against teacher, for a slice that is scored apart."
     )
@@ -112,16 +119,22 @@ class TaskScores(Part):
     kind: Literal["label", "json", "text"] = Field(description="What an answer is.")
     n: int = Field(ge=1, description="Held-out rows, without those that are scored apart.")
     apart: int = Field(0, ge=0, description="Rows of slices that are scored apart.")
+    left_out: dict[str, int] = Field(
+        {}, description="Held-out rows that are not scored, by reason, as in `held_out.left_out`."
+    )
     score: Literal["exact", "f1"] | None = Field(
         description="The score that is compared: `f1` for text, else `exact`; null without gold."
     )
-    teacher: ModelScores = Field(description="The teacher's answers.")
+    teacher: ModelScores | None = Field(
+        None, description="The teacher's answers; null where right answers are all there is."
+    )
     student: ModelScores = Field(description="The student's answers.")
-    agreement: Estimate = Field(
-        description="Share of rows in which both give the same answer; none is the same as none."
+    agreement: Estimate | None = Field(
+        None,
+        description="Share of rows in which both give the same answer; none is the same as none.",
     )
     comparison: Compared | None = Field(
-        None, description="Student against teacher; null without gold answers."
+        None, description="Student against teacher; null without gold answers, or a teacher's."
     )
     retention: Estimate | None = Field(
         None, description="The student's score over the teacher's; null where that is 0."
@@ -140,11 +153,14 @@ def score_task(
     Gold answers count only where every row has one. The comparison takes at least 2,000
     resamples whatever is asked. Rows of the slices in `task.apart` count for their own slice
     alone. Raises PotstillError for a broken schema and for slices apart that do not fit the rows,
-    and ValueError for no rows or gold answers in some rows only.
+    and ValueError for no rows, for gold or a teacher's answers in some rows only, or for neither.
     """
-    golds = [row.gold for row in rows]
-    if not rows or (None in golds and any(gold is not None for gold in golds)):
-        raise ValueError("a task is scored on at least one row, and gold is in all rows or none")
+    golds, taught = ({getattr(row, name) is not None for row in rows} for name in _COMPARED_WITH)
+    if not len(golds) == len(taught) == 1 or not (golds | taught) >= {True}:
+        raise ValueError(
+            "a task is scored on at least one row, and gold and the teacher's answers are each in "
+            "all rows or none"
+        )
     form = AnswerForm.of(task)
     settings = _Settings(task, resamples, seed, "f1" if task.kind == "text" else "exact")
     counting = _counting(task, rows)
@@ -156,9 +172,9 @@ def score_task(
         n=len(counting),
         apart=len(rows) - len(counting),
         score=settings.score if both.scored else None,
-        teacher=both.teacher.scores(settings.estimate),
+        teacher=both.teacher and both.teacher.scores(settings.estimate),
         student=both.student.scores(settings.estimate),
-        agreement=settings.estimate(both.agree),
+        agreement=None if both.agree is None else settings.estimate(both.agree),
         comparison=compared,
         retention=settings.retention(both),
         slices=slices,
@@ -270,24 +286,30 @@ class _Answers:
 
 @dataclass(frozen=True)
 class _Both:
-    """Both models' answers to the same rows; `agree` is 1 where they are the same."""
+    """Both models' answers to the same rows; `agree` is 1 where they are the same.
 
-    teacher: _Answers
+    Without a teacher there is the student alone.
+    """
+
+    teacher: _Answers | None
     student: _Answers
-    agree: Floats
+    agree: Floats | None
 
     @classmethod
     def of(cls, form: AnswerForm, rows: Sequence[TaskRow]) -> _Both:
         golds = [row.gold for row in rows]
-        teacher = _Answers.of(form, [row.teacher for row in rows], golds)
         student = _Answers.of(form, [row.student for row in rows], golds)
+        taught = [row.teacher for row in rows if row.teacher is not None]
+        if not taught:
+            return cls(None, student, None)
+        teacher = _Answers.of(form, taught, golds)
         pairs = zip(teacher.answers, student.answers, strict=True)
         return cls(teacher, student, np.array([same_answer(*p) for p in pairs], dtype=np.float64))
 
     @property
     def scored(self) -> bool:
         """Whether there are gold answers."""
-        return bool(self.teacher.each)
+        return bool(self.student.each)
 
 
 @dataclass(frozen=True)
@@ -300,11 +322,10 @@ class _Settings:
     score: Literal["exact", "f1"]
 
     def estimate(self, values: Sequence[float] | Floats) -> Estimate:
-        one = np.ones(len(values))
-        return Estimate.of(ratio_interval(values, one, resamples=self.resamples, seed=self.seed))
+        return Estimate.of(mean_score_interval(values, resamples=self.resamples, seed=self.seed))
 
     def compare(self, both: _Both) -> Compared | None:
-        if not both.scored:
+        if not both.scored or both.teacher is None:
             return None
         found = equivalence.compare(
             both.student.column(self.score),
@@ -317,8 +338,10 @@ class _Settings:
         return Compared.of(found)
 
     def retention(self, both: _Both) -> Estimate | None:
+        if not both.scored or both.teacher is None:
+            return None
         theirs, ours = both.teacher.column(self.score), both.student.column(self.score)
-        if not both.scored or not theirs.sum():
+        if not theirs.sum():
             return None
         one = np.ones(len(theirs))
         return Estimate.of(
@@ -336,19 +359,27 @@ def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Settings) -> l
         _slice(name, _Both.of(form, at), settings, apart=name in settings.task.apart)
         for name, at in members.items()
     ]
-    return sorted(found, key=lambda s: ((s.student or s.agreement).value, -s.n, s.name))
+
+    def order(one: SliceScores) -> tuple[float, int, str]:
+        shown = one.student or one.agreement
+        assert shown is not None  # there are gold answers, or a teacher's
+        return shown.value, -one.n, one.name
+
+    return sorted(found, key=order)
 
 
 def _slice(name: str, both: _Both, settings: _Settings, *, apart: bool) -> SliceScores:
-    def score(answers: _Answers) -> Estimate | None:
-        return settings.estimate(answers.column(settings.score)) if both.scored else None
+    def score(answers: _Answers | None) -> Estimate | None:
+        if answers is None or not both.scored:
+            return None
+        return settings.estimate(answers.column(settings.score))
 
     return SliceScores(
         name=name,
-        n=len(both.agree),
+        n=len(both.student.answers),
         teacher=score(both.teacher),
         student=score(both.student),
-        agreement=settings.estimate(both.agree),
+        agreement=None if both.agree is None else settings.estimate(both.agree),
         comparison=settings.compare(both) if apart else None,
     )
 

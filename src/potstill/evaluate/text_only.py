@@ -72,6 +72,7 @@ def evaluate_on_text(
         vocabulary=None,
         samples=samples,
         seconds=time.perf_counter() - start,
+        prompt_ids=frozenset(row.prompt_id for row in some),
         read=read,
     )
 

@@ -11,7 +11,6 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,13 @@ from blake3 import blake3
 
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
+from potstill.lineage.packages import package_versions
 from potstill.run_recipe import MANIFEST_FILE, recipe_digest
 from potstill.rundir import RunDir
 
 SCHEMA = "potstill/manifest/1"
 SIGNATURE_FILE = "manifest.json.sig"
 _NOT_LISTED = {MANIFEST_FILE, SIGNATURE_FILE}
-_PACKAGES = (
-    "potstill",
-    "torch",
-    "transformers",
-    "accelerate",
-    "safetensors",
-    "tokenizers",
-    "gguf",
-    "numpy",
-    "scipy",
-    "pyarrow",
-    "pydantic",
-    "blake3",
-)
 # The user:password@ part of an address.
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -64,7 +50,7 @@ def write(run: RunDir, facts: Mapping[str, Any]) -> Path:
         "run": run.recipe.name,
         "recipe": recipe_digest(run.recipe),
         **_without_credentials(dict(facts)),
-        "packages": package_versions(),
+        "packages": package_versions(run.recipe),
         "hardware": hardware(),
         "files": {name: _entry(path) for name, path in entries},
     }
@@ -119,17 +105,6 @@ def verify(root: Path) -> list[str]:
         elif _entry(found[name]) != listed[name]:
             problems.append(f"{name} has changed")
     return problems
-
-
-def package_versions() -> dict[str, str]:
-    """Return the installed versions of the packages that results depend on."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {"python": platform.python_version(), **found}
 
 
 def hardware() -> dict[str, Any]:

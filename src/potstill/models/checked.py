@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from potstill.durable import os_reason
 from potstill.errors import PotstillError
 from potstill.models.files import integer_tensors, named
 
@@ -19,6 +20,8 @@ from potstill.models.files import integer_tensors, named
 _WORDS = 200
 # Parts of a model for more than text; where its text part alone is loaded, they are left out.
 _OTHER_SENSES = re.compile(r"vision|visual|image|audio|speech|projector|connector|merger|\bvq")
+# The class of another exception inside a message.
+_CLASS = re.compile(r"\b\w+(Error|Exception): ")
 _BLOCK = re.compile(r"^(?P<list>.*?)\.(?P<block>\d+)\.")
 # Values looked at in one go when the first that is not finite is searched.
 _ROWS_AT_ONCE = 4096
@@ -28,6 +31,7 @@ def checked_tokenizer(directory: Path, ref: str, *, trust_remote_code: bool = Fa
     """Return the tokenizer of a directory; raises PotstillError where no library can read it."""
     from transformers import AutoConfig, AutoTokenizer
 
+    _check_architecture(_config_of(directory), ref, trust_remote_code=trust_remote_code)
     # A tokenizer's class follows from the config, so that a fault in it is none of the tokenizer.
     with one_sentence(
         f"the config.json of the model {ref} cannot be read by transformers",
@@ -56,6 +60,7 @@ def checked_network(
     """
     from transformers import AutoModelForCausalLM
 
+    _check_architecture(_config_of(directory), ref, trust_remote_code=trust_remote_code)
     with (
         one_sentence(
             f"the model {ref} cannot be loaded by transformers", "check its config.json and weights"
@@ -242,6 +247,39 @@ def _shape(extents: Any) -> str:
     return " x ".join(str(int(n)) for n in extents) or "one number"
 
 
+def _check_architecture(config: Mapping[str, Any], ref: str, *, trust_remote_code: bool) -> None:
+    """Raise PotstillError where transformers knows no language model of a config's kind."""
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    kind, own_code = config.get("model_type"), "auto_map" in config
+    if own_code and (trust_remote_code or kind in CONFIG_MAPPING):
+        return
+    if own_code:
+        raise PotstillError(
+            f"the model {ref} brings Python code of its own (auto_map in its config.json); set "
+            "teacher.trust_remote_code to true where it is the teacher and you trust the code, or "
+            "take another model"
+        )
+    if not isinstance(kind, str) or not kind:
+        raise PotstillError(
+            f"the config.json of the model {ref} names no model_type, which says what it is; "
+            "fetch that file again"
+        )
+    if kind not in CONFIG_MAPPING:
+        raise PotstillError(
+            f"the config.json of the model {ref} names the model_type `{kind}`, an architecture "
+            f"that transformers {transformers.__version__} does not know; correct it, update "
+            "transformers, or take another model"
+        )
+    if CONFIG_MAPPING[kind] not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise PotstillError(
+            f"the config.json of the model {ref} names the model_type `{kind}`, which is no causal "
+            "language model: it does not write text token by token; take another model"
+        )
+
+
 def _config_of(directory: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     return content
@@ -259,13 +297,19 @@ def one_sentence(fault: str, way_out: str) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError, PotstillError):
         raise
     except Exception as error:
-        words = f"{type(error).__name__}: {_first_words(error)}".removesuffix(": ")
-        raise PotstillError(f"{fault} ({words}); {way_out}") from error
+        raise PotstillError(f"{fault} ({first_words(error)}); {way_out}") from error
 
 
-def _first_words(error: BaseException) -> str:
-    """Return the first sentence of a library's message, on one line and not too long."""
-    words = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+def first_words(error: BaseException) -> str:
+    """Return the first sentence of a library's message, on one line and not too long.
+
+    An exception's class says nothing to a user: where there is no message, nothing is known.
+    """
+    if isinstance(error, KeyError) and error.args:
+        return f"{error.args[0]!r} is not known or not there"[:_WORDS]
+    reason = os_reason(error) if isinstance(error, OSError) else None
+    words = _CLASS.sub("", " ".join(str(error).split())).split(". ")[0].rstrip(".")
+    words = reason or words or "the library gives no reason"
     return words if len(words) <= _WORDS else f"{words[:_WORDS].rstrip()} ..."
 
 

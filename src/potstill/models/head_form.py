@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from potstill.errors import PotstillError
+from potstill.models.checked import first_words
 from potstill.models.head import HeadForm
 
 # Largest difference from the network's own logits, as a share of their range.
@@ -62,7 +63,7 @@ def learnt_form(network: Any, tokenizer: Any, device: torch.device, ref: str) ->
     except (MemoryError, torch.OutOfMemoryError, PotstillError):
         raise
     except Exception as error:
-        why = f"reading a few tokens raises {type(error).__name__}"
+        why = f"a few tokens cannot be read ({first_words(error)})"
         raise _refusal(network, ref, why) from error
     if not bool(torch.isfinite(hidden_TD).all()) or bool(theirs_TV.isnan().any()):
         raise PotstillError(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from potstill.durable import write_errors
 from potstill.errors import PotstillError
 from potstill.models import gguf
 from potstill.models.checked import checked_network, checked_tokenizer, one_sentence
@@ -21,6 +22,7 @@ from potstill.models.head_form import learnt_form, stated_form
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.precision import resolve_device, resolve_dtype
+from potstill.models.reference import local_path
 from potstill.models.saved_form import make_readable
 
 
@@ -30,15 +32,14 @@ def locate(ref: str, *, revision: str | None = None) -> Path:
     `ref` is a directory, a `.gguf` file, `package:NAME`, or a hub id (downloaded, safetensors
     only). Raises PotstillError where nothing usable is there.
     """
-    path = Path(ref).expanduser()
-    if ref.startswith("package:"):
-        directory = _converted(gguf.package_file(ref.removeprefix("package:")), ref)
-    elif path.suffix == ".gguf" and not path.is_dir():
-        if not path.is_file():
-            raise PotstillError(f"the GGUF file {ref} does not exist; check its path")
-        directory = _converted(path, ref)
+    path = local_path(ref)
+    if path is None:
+        directory = _downloaded(ref, revision)
+    elif path.is_dir():
+        directory = path
     else:
-        directory = path if path.is_dir() else _downloaded(ref, revision)
+        package = ref.removeprefix("package:") if ref.startswith("package:") else None
+        directory = _converted(gguf.package_file(package) if package else path, ref)
     check_directory(directory, ref)
     return directory
 
@@ -73,7 +74,7 @@ def load(
     network = network.to(where).eval()
     conversation = Conversation.of(
         tokenizer,
-        stop_ids=stated_ends(network.generation_config),
+        stop_ids=stated_ends(network.generation_config, ref),
         arguments=template_arguments,
         date=date,
         name=ref,
@@ -110,21 +111,21 @@ def load_conversation(
     directory = locate(ref, revision=revision)
     return Conversation.of(
         load_tokenizer(directory, trust_remote_code=trust_remote_code),
-        stop_ids=stated_ends(_generation_config(directory)),
+        stop_ids=stated_ends(_generation_config(directory), ref),
         arguments=template_arguments,
         date=date,
         name=ref,
     )
 
 
-def stated_ends(generation_config: Any) -> tuple[int, ...]:
-    """Return the ids at which a generation config has a model stop."""
+def stated_ends(generation_config: Any, ref: str) -> tuple[int, ...]:
+    """Return the ids at which the generation config of the model `ref` has it stop."""
     stated = getattr(generation_config, "eos_token_id", None)
     ids = [] if stated is None else stated if isinstance(stated, list | tuple) else [stated]
     if any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in ids):
         raise PotstillError(
-            "generation_config.json states an eos_token_id that is no token id, nor a list of "
-            "some; write the ids of the tokens that end an answer"
+            f"the model {ref} has a generation_config.json whose eos_token_id is no token id, nor "
+            "a list of some; write the ids of the tokens that end an answer"
         )
     return tuple(ids)
 
@@ -242,7 +243,7 @@ def _state_ends(model: LoadedModel) -> None:
     if model.network.generation_config is None:
         model.network.generation_config = GenerationConfig()
     stops = model.conversation.stop_ids
-    if set(stated_ends(model.network.generation_config)) != set(stops):
+    if set(stated_ends(model.network.generation_config, model.source)) != set(stops):
         model.network.generation_config.eos_token_id = stops[0] if len(stops) == 1 else list(stops)
 
 
@@ -252,19 +253,35 @@ def _converted(file: Path, ref: str) -> Path:
 
 
 def _downloaded(ref: str, revision: str | None) -> Path:
-    if ref.count("/") != 1 or ref.startswith(("/", ".", "~")):
-        raise PotstillError(
-            f"the model {ref} does not exist; give a Hugging Face directory, a hub id "
-            "(owner/name), a .gguf file or package:NAME"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import constants, snapshot_download
 
     patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "LICENSE*", "README.md", "*.txt"]
+    cache = Path(constants.HF_HUB_CACHE)
     try:
-        return Path(snapshot_download(ref, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise PotstillError(
-            f"the model {ref} is neither a local directory nor to be had from the hub "
-            f"({type(error).__name__}); check the name and the network"
-        ) from error
+        with write_errors(cache, "set HF_HOME to a folder that you may write"):
+            return Path(snapshot_download(ref, revision=revision, allow_patterns=patterns))
+    except PotstillError:
+        raise
+    except Exception as error:
+        raise PotstillError(f"the model {ref} {_not_downloaded(error, revision)}") from error
+
+
+def _not_downloaded(error: Exception, revision: str | None) -> str:
+    """Return why the hub gave nothing, and the way out."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "is gated on the hub; accept its terms there and log in (hf auth login)"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"has no revision {revision or 'main'} on the hub; name a branch, tag or commit"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
+            "is neither a local directory nor a model on the hub; check the name, or log in (hf "
+            "auth login) where it is private"
+        )
+    if isinstance(error, errors.HFValidationError):
+        return "is neither a local directory nor a hub id (owner/name); check the name"
+    return (
+        "is neither a local directory nor to be had from the hub (it cannot be reached); check "
+        "the name and the network"
+    )

@@ -31,7 +31,9 @@ class ShrinkConfig(Section):
 
     drop_layers: int = Field(0, ge=0, description="How many transformer blocks to drop.")
     blocks: tuple[int, ...] | None = Field(
-        None, description="Drop exactly these blocks instead of searching for them."
+        None,
+        description="Drop exactly these blocks instead of searching for them: in the place of "
+        "`drop_layers`, not beside it.",
     )
     vocabulary: int | None = Field(
         None, ge=256, description="Keep this many tokens of the teacher's vocabulary."
@@ -97,15 +99,15 @@ class ShrinkConfig(Section):
 
     @model_validator(mode="after")
     def _one_depth(self) -> ShrinkConfig:
+        if self.blocks is not None and self.drop_layers:
+            raise ValueError(
+                "shrink.blocks names the blocks to drop and shrink.drop_layers looks for some: "
+                "remove one"
+            )
         if self.parameters is not None and self.drop_layers:
             raise ValueError(
                 "shrink.parameters looks for the number of blocks to drop: remove "
                 "shrink.drop_layers, or name the blocks in shrink.blocks"
-            )
-        if self.blocks is not None and self.drop_layers:
-            raise ValueError(
-                "shrink.blocks says which blocks to drop and shrink.drop_layers how many to search "
-                "for: remove one of them"
             )
         return self
 

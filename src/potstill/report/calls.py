@@ -39,7 +39,15 @@ def _lead(section: Mapping[str, Any]) -> str:
     return (
         f"The student's greedy answer holds the teacher's calls on {_figure(section.get('right'))} "
         "of these prompts: the same functions, with arguments that are equal as JSON."
+        + _left_out(section)
     )
+
+
+def _left_out(section: Mapping[str, Any]) -> str:
+    count = section.get("left_out")
+    if not words.known(count) or not count:
+        return ""
+    return f" {words.left_out({'too_long': count})}.".replace("more left out", "more are left out")
 
 
 def _text(section: Mapping[str, Any]) -> str | None:
@@ -60,5 +68,5 @@ def _figure(figure: Any) -> str:
     value = words.value_of(figure)
     if value is None:
         return words.NOTHING
-    span = f" ({words.span(figure, words.percent)})" if words.bounds_of(figure) else ""
-    return words.percent(value) + span
+    span = words.span(figure, words.percent) if words.bounds_of(figure) else ""
+    return words.percent(value) + words.in_brackets(span or words.no_interval(figure))

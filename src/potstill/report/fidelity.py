@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from potstill.report import charts, words
-from potstill.report.headline import kl_over, share_of_teacher
+from potstill.report.headline import kl_over, scratch_ratio, share_of_teacher, signed
 from potstill.report.tables import clean, table
 
 FIDELITY_HEADS = ("Model", "KL per token", "Top-1 agreement", "Perplexity", "Bits per byte")
@@ -18,6 +18,7 @@ def model_name(key: str, evaluation: Mapping[str, Any]) -> str:
     """Return what a model of evaluation.json is called on the page."""
     cut = "pruned" in (evaluation.get("models") or {})
     healed = words.at(evaluation, "shrink.heal") != "none"
+    text_step = words.at(evaluation, "training.cross_entropy_kept_step")
     names = {
         "teacher": "Teacher",
         "student": "Student",
@@ -25,7 +26,8 @@ def model_name(key: str, evaluation: Mapping[str, Any]) -> str:
         "untrained": ("Cut and healed, untrained" if healed else "Cut, untrained")
         if cut
         else "Before training",
-        "cross_entropy": "Trained on text alone",
+        "cross_entropy": "Trained on text alone"
+        + (", no better: as before" if text_step == 0 else ""),
     }
     return names.get(key, clean(key))
 
@@ -49,18 +51,20 @@ def tiles(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
             {
                 "value": words.percent(words.value_of(agreement)),
                 "label": "same likeliest token as the teacher",
-                "note": f"95% interval {words.span(agreement, words.percent)}",
+                "note": words.interval(agreement, words.percent),
             }
         )
     found += _kl_tile(evaluation)
-    ratio = words.at(evaluation, "cost.ratio_flops")
-    if words.known(ratio):
+    ratio = scratch_ratio(evaluation)
+    if ratio is not None:
+        parent = words.at(evaluation, "cost.parent")
         found.append(
             {
                 "value": words.fraction(ratio),
                 "label": ("of " if ratio < 0.1 else "times ")
                 + "the arithmetic of training from scratch",
-                "note": "estimated, 20 tokens a parameter",
+                "note": "estimated, 20 tokens a parameter"
+                + (", with the training of the model that it began as" if parent else ""),
             }
         )
     return found
@@ -127,7 +131,7 @@ def _fidelity_rows(
                     "value": spell(words.value_of(words.at(figures, column))),
                     "span": words.span(words.at(figures, column), spell)
                     if words.bounds_of(words.at(figures, column))
-                    else "",
+                    else words.no_interval(words.at(figures, column)),
                 }
                 for column, spell in columns
             ],
@@ -193,28 +197,35 @@ def speed(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def differences(evaluation: Mapping[str, Any]) -> list[str]:
     """Return the paired comparisons as sentences."""
-    texts = []
+    if words.at(evaluation, "training.kept_step") == 0:
+        same = ["The student is the untrained one: training did not make it better."]
+    else:
+        same = []
+    texts = [*same]
     for key, name in (("untrained", "the untrained student"), ("pruned", "plain cutting")):
         interval = words.at(evaluation, f"differences.student_minus_{key}_kl")
         value, bounds = words.value_of(interval), words.bounds_of(interval)
-        if value is None or bounds is None:
+        if value is None or (same and key == "untrained"):
             continue
         verdict = (
-            "the student is closer to the teacher"
+            "no difference that these prompts show"
+            if bounds is None
+            else "the student is closer to the teacher"
             if bounds[1] < 0
             else "the student is further from the teacher"
             if bounds[0] > 0
             else "no difference beyond chance"
         )
         texts.append(
-            f"KL against {name}: {_signed(value)} nats a token "
-            f"(95% interval {_signed(bounds[0])} to {_signed(bounds[1])}): {verdict}."
+            f"KL against {name}: {signed(value)} nats a token"
+            f"{words.in_brackets(words.interval(interval, signed))}: {verdict}."
         )
     ratio = words.at(evaluation, "differences.student_over_pruned_kl")
     if words.value_of(ratio) is not None:
         texts.append(
             f"Ratio of the student's KL to that of plain cutting: "
-            f"{words.significant(words.value_of(ratio))} (95% interval {words.span(ratio)})."
+            f"{words.significant(words.value_of(ratio))}"
+            f"{words.in_brackets(words.interval(ratio))}."
         )
     removed = words.at(evaluation, "vocabulary.teacher_mass_removed")
     if words.value_of(removed) is not None:
@@ -224,7 +235,3 @@ def differences(evaluation: Mapping[str, Any]) -> list[str]:
             "new spelling."
         )
     return texts
-
-
-def _signed(value: float) -> str:
-    return f"{'+' if value > 0 else '−' if value < 0 else ''}{words.nats(abs(value))}"

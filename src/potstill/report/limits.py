@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from potstill.report import words
-from potstill.report.headline import caution
+from potstill.report.headline import by_gold, caution
 
 
 def limits(evaluation: Mapping[str, Any]) -> list[str]:
@@ -29,6 +29,11 @@ def limits(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def _fidelity(evaluation: Mapping[str, Any]) -> str:
+    if by_gold(evaluation):
+        return (
+            "Measured is how likely the student finds the right answers that the rows hold, and "
+            "how often it gives them. No other fact and no safety behaviour was tested."
+        )
     untested = "No fact" if words.at(evaluation, "task") else "No task, no fact"
     return (
         "Fidelity says how closely the student follows its teacher, not whether either of them "
@@ -40,6 +45,11 @@ def _fidelity(evaluation: Mapping[str, Any]) -> str:
 def _teacher(evaluation: Mapping[str, Any]) -> str | None:
     if words.at(evaluation, "models.teacher") or not words.at(evaluation, "models.student"):
         return None
+    if by_gold(evaluation):
+        return (
+            "The answers are the right ones that the rows hold: no larger model gave them, so "
+            "there is none to compare the student with."
+        )
     return (
         "The teacher's weights were not at hand: how far the student's probabilities are from the "
         "teacher's was not measured, only how likely its answers are."
@@ -99,6 +109,12 @@ def _cost(evaluation: Mapping[str, Any]) -> str | None:
         "things: a student cut from its teacher starts from weights that somebody already paid "
         "for."
     )
+    if words.at(evaluation, "cost.parent"):
+        text = (
+            "The from-scratch figure is a formula, not a measurement. So is the training of the "
+            "model that the student began as, which is counted in; how long that one really was "
+            "trained is not known here."
+        )
     if words.at(evaluation, "cost.total.joules") is None:
         return text + " Energy was not measured: this machine does not report it."
     return text + " Energy is that of the CPU packages only, with whatever else was running."

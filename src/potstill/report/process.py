@@ -9,9 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from potstill.report import charts, words
+from potstill.report.headline import by_gold, scratch_ratio
 from potstill.report.tables import Facts, clean, facts_of, table
 
 COST_HEADS = ("Stage", "Operations", "Tokens", "Time", "Energy", "Money")
+PARENT = "Training of the model that it began as, estimated"
 STAGE_NAMES = {
     "collection": "Collection: the teacher answers",
     "shrink": "Shrink: cut and heal",
@@ -35,6 +37,7 @@ def training(evaluation: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]
             ("left_out", "Answers left out for want of likeliest tokens", words.whole),
         ),
     )
+    facts += _kept(words.at(evaluation, "training") or {})
     found = []
     losses = charts.thin(curve(metrics, ("loss",)))
     if len(losses) > 1:
@@ -42,14 +45,37 @@ def training(evaluation: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]
         found.append(
             _curve_chart("Training loss", "each step faint, running mean bold", smoothed, losses)
         )
-    measured = charts.thin(curve(metrics, ("kl", "kl_per_token", "validation_kl")), 120)
-    if len(measured) > 1:
-        found.append(
-            _curve_chart(
-                "KL on validation prompts", "nats a token, prompts kept out of training", measured
-            )
-        )
+    lacking = words.left_out(words.at(evaluation, "training.validation_left_out"))
+    for names, title in (
+        (("kl", "kl_per_token", "validation_kl"), "KL on validation prompts"),
+        (("nll",), "Negative log-likelihood on validation prompts"),
+    ):
+        measured = charts.thin(curve(metrics, names), 120)
+        if len(measured) > 1:
+            note = "nats a token, prompts kept out of training"
+            found.append(_curve_chart(title, note + words.in_brackets(lacking), measured))
     return {"facts": facts, "charts": found}
+
+
+def _kept(section: Mapping[str, Any]) -> Facts:
+    """Return which student was kept, and by what."""
+    kept, steps = section.get("kept_step"), section.get("steps")
+    if not words.known(kept):
+        return []
+    after = (
+        "before training, step 0"
+        if kept == 0
+        else f"after step {words.whole(kept)} of {words.whole(steps)}"
+    )
+    by = {"kl": "KL", "nll": "negative log-likelihood"}.get(str(section.get("validated_by")))
+    if by is None:
+        return [("Student that is kept", f"{after}; nothing was measured to choose by")]
+    facts = [("Student that is kept", f"{after}, the best on validation prompts")]
+    for key, when in (("before", "before training"), ("kept", "as kept"), ("last", "at the end")):
+        value = section.get(f"validation_{key}")
+        if words.known(value):
+            facts.append((f"Validation {by} a token, {when}", words.significant(value)))
+    return facts
 
 
 def curve(metrics: Iterable[Mapping[str, Any]], names: Sequence[str]) -> list[charts.Point]:
@@ -94,6 +120,8 @@ def cost(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cost table, its chart and the from-scratch estimate in words."""
     section = words.at(evaluation, "cost") or {}
     currency = clean(str(section.get("currency") or "USD"))
+    collected = {"collection": "Collection: the right answers"} if by_gold(evaluation) else {}
+    names = {**STAGE_NAMES, **collected}
     rows = [
         {
             "key": key,
@@ -106,7 +134,7 @@ def cost(evaluation: Mapping[str, Any]) -> dict[str, Any]:
                 words.money(words.at(section[key], "money"), currency),
             ],
         }
-        for key, name in STAGE_NAMES.items()
+        for key, name in names.items()
         if section.get(key)
     ]
     scratch = section.get("from_scratch")
@@ -114,11 +142,16 @@ def cost(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         cells = [words.scientific(scratch.get("flops")), words.count(scratch.get("tokens"))]
         cells += [words.NOTHING, words.NOTHING, words.money(scratch.get("money"), currency)]
         rows.append({"key": "scratch", "name": "From scratch, estimated", "cells": cells})
+    parent = section.get("parent")
+    if isinstance(parent, Mapping):
+        cells = [words.scientific(parent.get("flops")), *[words.NOTHING] * 4]
+        rows.append({"key": "scratch", "name": PARENT, "cells": cells})
     return {
         "table": table(COST_HEADS, rows),
-        "chart": _cost_chart(section),
+        "chart": _cost_chart(section, names),
+        "parent": clean(str(words.at(parent, "model") or "")),
         "formula": clean(str(words.at(scratch, "formula") or "")),
-        "ratio": words.share_of(section.get("ratio_flops")),
+        "ratio": words.share_of(scratch_ratio(evaluation)),
         "here": _scratch_here(section),
         "energy": words.known(words.at(section, "total.joules")),
     }
@@ -133,9 +166,10 @@ def _scratch_here(section: Mapping[str, Any]) -> str | None:
     return words.duration(scratch / (flops / seconds))
 
 
-def _cost_chart(section: Mapping[str, Any]) -> Markup | None:
+def _cost_chart(section: Mapping[str, Any], names: Mapping[str, str]) -> Markup | None:
     rows = []
-    for key, name in {**STAGE_NAMES, "from_scratch": "From scratch, estimated"}.items():
+    others = {"parent": PARENT, "from_scratch": "From scratch, estimated"}
+    for key, name in {**names, **others}.items():
         flops = words.at(section, f"{key}.flops")
         if words.known(flops) and flops > 0:
             kind = "student" if key == "total" else "plain"

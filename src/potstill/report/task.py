@@ -42,13 +42,18 @@ def curation(evaluation: Mapping[str, Any]) -> Facts:
         return []
     facts: Facts = [
         (
-            "Answers learnt from",
+            "Training answers learnt from",
             f"{words.whole(section.get('train_kept'))} of {words.whole(section.get('train'))}",
         )
     ]
     for name, count in (section.get("dropped") or {}).items():
         if count:
             facts.append((f"Dropped: {clean(name.replace('_', ' '))}", words.whole(count)))
+    names = {"validation": "validation", "held_out": "held-out"}
+    for split, dropped in (section.get("elsewhere") or {}).items():
+        for name, count in dropped.items():
+            label = f"Left out of {names.get(split, clean(split))} answers"
+            facts.append((f"{label}: {clean(name.replace('_', ' '))}", words.whole(count)))
     checked = section.get("verified")
     if checked:
         facts.append(
@@ -70,6 +75,7 @@ def _rows(section: Mapping[str, Any]) -> list[dict[str, Any]]:
             "cells": [_share(words.at(section, f"{key}.{field}")) for field in _FIELDS],
         }
         for key, name in (("teacher", "Teacher"), ("student", "Student"))
+        if section.get(key)
     ]
 
 
@@ -80,8 +86,8 @@ def _share(figure: Any) -> str:
     value = words.value_of(figure)
     if value is None:
         return words.NOTHING
-    span = f" ({words.span(figure, words.percent)})" if words.bounds_of(figure) else ""
-    return words.percent(value) + span
+    span = words.span(figure, words.percent) if words.bounds_of(figure) else ""
+    return words.percent(value) + words.in_brackets(span or words.no_interval(figure))
 
 
 def _slice(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,9 +107,11 @@ def _chart(section: Mapping[str, Any]) -> dict[str, Any] | None:
         figure = words.at(section, f"{key}.{score}")
         value = words.value_of(figure)
         if value is None:
-            return None
+            continue
         low, high = words.bounds_of(figure) or (None, None)
         rows.append(charts.Row(name, value, words.percent(value), low, high, kind))
+    if not rows:
+        return None
     lowest = min(row.value if row.low is None else row.low for row in rows)
     title = "Right answers" if score == "exact" else "F1 of words with the right answer"
     return {

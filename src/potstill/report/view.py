@@ -14,7 +14,7 @@ from markupsafe import escape
 from potstill.report import words
 from potstill.report.calls import tool_calls
 from potstill.report.fidelity import differences, fidelity, greedy, speed, tiles
-from potstill.report.headline import caution, sentences
+from potstill.report.headline import by_gold, caution, sentences
 from potstill.report.limits import limits
 from potstill.report.process import collection, collection_charts, cost, notes_of, shrink, training
 from potstill.report.tables import Facts, clean, flatten, moment
@@ -42,7 +42,8 @@ def context(
         "task": task(evaluation),
         "tool_calls": tool_calls(evaluation),
         "curation": curation(evaluation),
-        "text_only": not words.at(evaluation, "models.teacher"),
+        "fidelity_text": fidelity_text(evaluation),
+        "authors": ("Right answer" if by_gold(evaluation) else "Teacher", "Student"),
         "fidelity": fidelity(evaluation),
         "greedy": greedy(evaluation),
         "speed": speed(evaluation),
@@ -66,6 +67,28 @@ def headline_parts(evaluation: Mapping[str, Any]) -> list[str]:
     """Return the headline's sentences without the caution, which has a box of its own."""
     warning = caution(evaluation)
     return [clean(sentence) for sentence in sentences(evaluation) if sentence != warning]
+
+
+def fidelity_text(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """Return the heading of the fidelity section, and what its figures are measured on."""
+    gold, open_teacher = by_gold(evaluation), words.at(evaluation, "models.teacher")
+    text = (
+        "the right answers"
+        if gold
+        else "the teacher's own sampled responses"
+        if open_teacher
+        else "the teacher's own answers"
+    )
+    prompts, lacking = (
+        words.at(evaluation, "held_out.prompts"),
+        words.left_out(words.at(evaluation, "held_out.left_out")),
+    )
+    count = f"{prompts:,} " if words.known(prompts) else ""
+    return {
+        "heading": "How likely it finds the right answers" if gold else "How close to the teacher",
+        "lead": f"Measured on {text} to {count}held-out prompts{words.in_brackets(lacking)}, at "
+        "every response position. The small figures are 95% intervals over prompts.",
+    }
 
 
 def samples(evaluation: Mapping[str, Any]) -> dict[str, Any]:

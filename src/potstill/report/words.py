@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 NOTHING = "–"
+# Nats a token that equal models come apart by in fp32.
+_ROUNDING = 1e-7
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LARGE = (
     (1e12, "trillion", "T"),
@@ -135,9 +137,14 @@ def share_of(ratio: float | None) -> str:
 
 
 def nats(value: float | None) -> str:
-    """Return a divergence: three decimals where they say something, else three digits."""
+    """Return a divergence: three decimals where they say something, else three digits.
+
+    What sums are rounded by is 0.
+    """
     if value is None or not known(value):
         return NOTHING
+    if abs(value) < _ROUNDING:
+        return "0"
     return f"{value:.3f}" if 0.0095 <= abs(value) < 10 else significant(value)
 
 
@@ -157,17 +164,71 @@ def value_of(interval: Any) -> float | None:
 
 
 def bounds_of(interval: Any) -> tuple[float, float] | None:
-    """Return (lo, hi) of `{value, ci95, n}`, None where they are not there."""
+    """Return (lo, hi) of `{value, ci95, n}`, None where they are not there, or do not differ."""
     bounds = at(interval, "ci95")
     if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(map(known, bounds)):
         return None
-    return float(bounds[0]), float(bounds[1])
+    low, high = float(bounds[0]), float(bounds[1])
+    return (low, high) if low < high else None
 
 
 def span(interval: Any, spell: Callable[[float | None], str] = significant) -> str:
-    """Return the interval's bounds in words: `0.305 to 0.323`."""
+    """Return the interval's bounds in words: `0.305 to 0.323`, with places enough to differ."""
     bounds = bounds_of(interval)
-    return NOTHING if bounds is None else f"{spell(bounds[0])} to {spell(bounds[1])}"
+    if bounds is None:
+        return NOTHING
+    low, high = map(spell, bounds)
+    for places in range(2, 9):
+        if low != high or spell not in (percent, significant):
+            break
+        exact = percent if spell is percent else significant
+        low, high = (exact(end, places + (exact is significant)) for end in bounds)
+    return f"{low} to {high}"
+
+
+def interval(figure: Any, spell: Callable[[float | None], str] = significant) -> str:
+    """Return what is said of a figure's interval: `95% interval 0.305 to 0.323`, or why none is.
+
+    Empty where nothing is known of it.
+    """
+    if bounds_of(figure) is not None:
+        return f"95% interval {span(figure, spell)}"
+    return no_interval(figure)
+
+
+def no_interval(figure: Any) -> str:
+    """Return why a figure that was measured has no interval; empty where it is not known."""
+    count = at(figure, "n")
+    if value_of(figure) is None or "ci95" not in figure or not known(count):
+        return ""
+    return "no interval: one prompt" if count == 1 else f"no interval: all {count:,} prompts alike"
+
+
+def in_brackets(text: str) -> str:
+    """Return ` (text)`, nothing for nothing."""
+    return f" ({text})" if text else ""
+
+
+_LEFT_OUT = {
+    "no_answer": "without an answer",
+    "too_long": "longer than the student reads",
+    "unrenderable": "that its chat template cannot lay out",
+    "empty": "with an empty answer",
+    "invalid": "with broken characters or calls",
+}
+
+
+def left_out(counts: Any) -> str:
+    """Return what a figure lacks: `3 more left out: 2 without an answer, 1 ...`, or nothing."""
+    if not isinstance(counts, Mapping):
+        return ""
+    found = {str(name): count for name, count in counts.items() if known(count) and count > 0}
+    if not found:
+        return ""
+    parts = ", ".join(
+        f"{count:,} {_LEFT_OUT.get(name, name.replace('_', ' '))}" for name, count in found.items()
+    )
+    return f"{sum(found.values()):,} more left out: {parts}"
 
 
 def _counted(value: float | None, spelling: int) -> str:

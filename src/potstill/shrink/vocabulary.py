@@ -10,15 +10,14 @@ because tokens that no merge makes (bytes, characters, special tokens) are alway
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from potstill.durable import temporary_folder
 from potstill.errors import PotstillError
 from potstill.models.saved_form import tokenizer_form
 from potstill.models.vocabulary import VocabularyMap, pieces_of
@@ -165,8 +164,7 @@ def trimmed_tokenizer(tokenizer: Any, kept: Sequence[int]) -> Any:
     from transformers import AutoTokenizer
 
     new_ids = {old: new for new, old in enumerate(kept)}
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
+    with temporary_folder() as directory:
         tokenizer.save_pretrained(directory)
         file = directory / "tokenizer.json"
         description = json.loads(file.read_text(encoding="utf-8"))

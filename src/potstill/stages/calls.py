@@ -35,7 +35,7 @@ def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, A
             "their arguments as JSON, so that they cannot be read back"
         )
         return None
-    asked, ids = _fitting(job, student, list(answers.values()))
+    asked, ids, unread = _fitting(job, student, list(answers.values()))
     if not ids:
         return None
     config = job.recipe.evaluate
@@ -46,13 +46,18 @@ def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, A
         for found, written in zip(asked, given, strict=True)
     ]
     scores = score_calls(rows, resamples=config.resamples, seed=job.recipe.seed)
-    return None if scores is None else scores.model_dump(mode="json")
+    if scores is None:
+        return None
+    return scores.model_dump(mode="json") | {"left_out": unread}
 
 
 def _fitting(
     job: Job, student: LoadedModel, answers: Sequence[list[Exchange]]
-) -> tuple[list[list[Exchange]], list[list[int]]]:
-    """Return those answers whose prompt has calls or tools and fits the student, with its ids."""
+) -> tuple[list[list[Exchange]], list[list[int]], int]:
+    """Return those answers whose prompt has calls or tools and fits the student, with its ids.
+
+    And how many of such prompts do not fit.
+    """
     asked = [rows for rows in answers if any(row.calls or row.tools for row in rows)]
     ids = [prompt_ids(student, rows[0].messages, rows[0].tool_list) for rows in asked]
     room = context_length(student)
@@ -62,4 +67,4 @@ def _fitting(
             f"{len(asked) - len(fits)} of {len(asked)} held-out prompts with tools are longer than "
             f"the {room:,} tokens that the student reads: its calls are not scored on them"
         )
-    return [asked[i] for i in fits], [ids[i] for i in fits]
+    return [asked[i] for i in fits], [ids[i] for i in fits], len(asked) - len(fits)

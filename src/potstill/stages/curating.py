@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from potstill.collect.prompts import PromptPlan, read_prompts
 from potstill.curate.curate import curate, write_marks
+from potstill.curate.curation import Curation
 from potstill.curate.judge import Judge, question
 from potstill.errors import PotstillError
 from potstill.evaluate.samples import greedy_texts
@@ -20,6 +21,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches
 from potstill.progress import Progress
 from potstill.recipe import DecontaminateConfig, PromptsConfig
+from potstill.stages.left_out import WHY
 from potstill.stages.reading import read_answers
 from potstill.stages.speaking import unlearnable
 
@@ -48,7 +50,7 @@ def curate_answers(job: Job) -> dict[str, Any]:
         text_only=job.learns_text_alone,
         unlearnable=beyond,
     )
-    for note in _elsewhere(rows, beyond):
+    for note in _elsewhere(found):
         job.progress.note(note)
     found.require_training_rows()
     write_marks(job.store, found)
@@ -63,16 +65,13 @@ def curate_answers(job: Job) -> dict[str, Any]:
     return {**found.record(), **({} if reading is None else {"reading": reading})}
 
 
-def _elsewhere(rows: Sequence[Exchange], beyond: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return in sentences which rows that nothing is trained on are left out, and why."""
-    notes = []
-    for name, why in beyond.items():
-        for split in ("validation", "held_out"):
-            count = sum(r.split == split and r.exchange_id in why for r in rows)
-            if count:
-                words = {"too_long": "longer than the student reads"}.get(name, name)
-                notes.append(f"curate: {count} {split.replace('_', '-')} answers left out: {words}")
-    return notes
+def _elsewhere(found: Curation) -> list[str]:
+    """Return in sentences how many rows that nothing is trained on are left out, and why."""
+    return [
+        f"curate: {count} {split.replace('_', '-')} answers left out: {WHY.get(name, name)}"
+        for split, dropped in found.elsewhere.items()
+        for name, count in dropped.items()
+    ]
 
 
 def evaluation_texts(config: DecontaminateConfig, progress: Progress | None = None) -> list[str]:

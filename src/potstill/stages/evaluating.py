@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from potstill.collect.prompts import PromptPlan
 from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.text_only import evaluate_on_text
@@ -14,6 +15,7 @@ from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.stages.calls import ReadCalls, scored_calls
 from potstill.stages.inputs import held_out, held_out_answers
+from potstill.stages.left_out import left_out
 from potstill.stages.tasks import scored_task
 
 
@@ -33,6 +35,7 @@ def evaluate_student(job: Job) -> dict[str, Any]:
         name: _plain(getattr(measured, name))
         for name in ("held_out", "models", "differences", "vocabulary", "samples")
     }
+    sections["held_out"]["left_out"] = _left_out(job, measured)
     return {
         "task": scored_task(job, students["student"]),
         "tool_calls": scored_calls(job, students["student"], _reader(students["student"])),
@@ -40,6 +43,17 @@ def evaluate_student(job: Job) -> dict[str, Any]:
         "read": {name: list(lengths) for name, lengths in measured.read.items()},
         "student_params": parameter_count(students["student"].network),
     }
+
+
+def _left_out(job: Job, measured: Measured) -> dict[str, int]:
+    """Return how many held-out prompts the figures lack, by reason."""
+    plan, given = (
+        PromptPlan.from_record(job.run.done("prompts") or {}),
+        job.recipe.collect.answers_given,
+    )
+    wanted = plan.held_out if given else plan.held_out[: job.recipe.evaluate.fidelity_prompts]
+    greedy = None if given else False
+    return left_out(job, "held_out", wanted, measured.prompt_ids, greedy=greedy)
 
 
 def _reader(student: LoadedModel) -> ReadCalls:

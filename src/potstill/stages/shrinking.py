@@ -44,8 +44,13 @@ def make_student(job: Job) -> dict[str, Any]:
     with replaced_directory(job.untrained) as directory:
         save(shrunk.student, directory)
     plain, healed = shrunk.figures["plain"], shrunk.figures["healed"]
+    after = (
+        f", {healed['kl']:.3f} and {healed['agreement']:.3f} healed"
+        if shrunk.figures["refitted"]
+        else " and not healed"
+    )
     job.progress.note(
-        f"shrink: KL {plain['kl']:.3f} and agreement {plain['agreement']:.3f} cut, "
-        f"{healed['kl']:.3f} and {healed['agreement']:.3f} healed, on validation prompts"
+        f"shrink: KL {plain['kl']:.3f} and agreement {plain['agreement']:.3f} cut{after}, on "
+        "validation prompts"
     )
     return {**shrunk.figures, **shrunk.cut.record()}

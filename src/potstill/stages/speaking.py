@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -62,6 +63,7 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
     lengths = {p.prompt_id: _length(spoken, p) for p in plan.prompts}
     kept = {key for key, length in lengths.items() if length < room}
     left_out = [p for p in plan.prompts if p.prompt_id not in kept]
+    splits: Counter[str] = Counter(p.split for p in left_out)
     if job.open:
         _tell_of_tools(job, sum(p.tools is not None for p in plan.prompts), "prompts")
         _require_room(job.recipe, [p for p in plan.prompts if p.prompt_id in kept], lengths)
@@ -74,7 +76,8 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
         overlap=plan.overlap,
         notes=(
             *plan.notes,
-            f"{len(left_out)} of {len(plan.prompts)} prompts are left out: the student reads "
+            f"{len(left_out)} of {len(plan.prompts)} prompts are left out "
+            f"({in_splits(splits)}): the student reads "
             f"{room:,} tokens at once, and they leave no room for an answer (the first is from "
             f"{left_out[0].source})",
         ),
@@ -86,6 +89,7 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
             "once; shorten the prompts, or take a student with a longer context"
         )
     job.progress.note(shown.notes[-1])
+    job.run.finish("unasked", dict(splits))
     return shown
 
 
@@ -122,6 +126,14 @@ def check_written(job: Job, plan: PromptPlan) -> None:
             errors.append(error)
     if errors:
         raise errors[0]
+
+
+def in_splits(counts: Mapping[str, int]) -> str:
+    """Return counts by split in words: `3 for training, 1 held out`."""
+    names = {"train": "for training", "validation": "for validation", "held_out": "held out"}
+    return ", ".join(
+        f"{counts[split]} {name}" for split, name in names.items() if counts.get(split)
+    )
 
 
 def unlearnable(job: Job, rows: Sequence[Exchange]) -> dict[str, dict[str, str]]:

@@ -18,6 +18,7 @@ from potstill.job import Job
 from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
+from potstill.stages.left_out import left_out
 from potstill.text.answers import AnswerForm
 
 # Rows that a call's price is measured on where the others need no asking: as many as are decoded
@@ -31,6 +32,8 @@ def scored_task(job: Job, student: LoadedModel) -> dict[str, Any] | None:
     if task is None:
         return None
     asked = PromptPlan.from_record(job.run.done("prompts") or {}).held_out
+    if job.recipe.collect.gold:
+        return _without_teacher(job, student, asked)
     stored = _stored_answers(job, asked)
     # Both models are priced on the same rows: what a call takes depends on how many share it.
     priced = _priced(asked, few=bool(stored), seed=job.recipe.seed)
@@ -43,22 +46,45 @@ def scored_task(job: Job, student: LoadedModel) -> dict[str, Any] | None:
         )
     with job.progress.step("student does the task", total=len(shown), unit="rows") as step:
         ours, price = _answers(job, student, shown, priced, step)
+    prices = {"student": price} | ({} if teacher_price is None else {"teacher": teacher_price})
+    return _scored(job, asked, teacher, ours, prices)
+
+
+def _without_teacher(job: Job, student: LoadedModel, asked: Sequence[Prompt]) -> dict[str, Any]:
+    """Return the student's scores against right answers, which are nobody's to compare with."""
+    priced = {p.prompt_id for p in asked}
+    with job.progress.step("student does the task", total=len(asked), unit="rows") as step:
+        ours, price = _answers(job, student, asked, priced, step)
+    return _scored(job, asked, None, ours, {"student": price})
+
+
+def _scored(
+    job: Job,
+    asked: Sequence[Prompt],
+    teacher: Mapping[str, str] | None,
+    ours: Mapping[str, str],
+    prices: Mapping[str, Price],
+) -> dict[str, Any]:
+    """Return the scores of the prompts that the student answered, and what calls cost."""
+    task = job.recipe.task
+    assert task is not None
     form = AnswerForm.of(task)
     rows = [
         TaskRow(
-            teacher=teacher[p.prompt_id],
+            teacher=None if teacher is None else teacher[p.prompt_id],
             student=ours[p.prompt_id],
             gold=None if p.gold is None else form.gold(p.gold, f"prompt {p.prompt_id}"),
             slice=p.slice,
         )
-        for p in shown
+        for p in asked
+        if p.prompt_id in ours
     ]
     scores = score_task(task, rows, resamples=job.recipe.evaluate.resamples, seed=job.recipe.seed)
-    prices = {"student": price} | ({} if teacher_price is None else {"teacher": teacher_price})
+    greedy = None if job.recipe.collect.answers_given else True
+    unread = left_out(job, "held_out", asked, ours, greedy=greedy)
     return {
-        "scores": scores.model_dump(mode="json"),
+        "scores": scores.model_dump(mode="json") | {"left_out": unread},
         "prices": {name: asdict(one) for name, one in prices.items()},
-        "unanswered": len(asked) - len(shown),
     }
 
 
@@ -101,12 +127,16 @@ def _teacher_answers(
     found = {row.prompt_id: row.response for row in rows}
     if endpoint is None or endpoint.price_in is None or endpoint.price_out is None:
         return found, None
-    asked, written = _mean(rows, "prompt_tokens"), _mean(rows, "completion_tokens")
-    if asked is None or written is None:
+    prompt, response = _mean(rows, "prompt_tokens"), _mean(rows, "completion_tokens")
+    if prompt is None or response is None:
+        job.progress.note(
+            "evaluate: the server did not say how many tokens some of its answers took, so what "
+            "its calls cost is not known"
+        )
         return found, None
     return found, TokenPrice(
-        prompt_tokens=asked,
-        response_tokens=written,
+        prompt_tokens=prompt,
+        response_tokens=response,
         prompt_million=endpoint.price_in,
         response_million=endpoint.price_out,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from potstill.collect.prompts import PromptPlan
 from potstill.collect.targets import training_spec
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
@@ -18,11 +19,12 @@ from potstill.models.load import context_length, locate, save
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
 from potstill.stages.inputs import text_validation, validation
+from potstill.stages.left_out import left_out
 from potstill.stages.speaking import earlier_answers
 from potstill.terms.gate import decide, stricter
 from potstill.terms.licences import licence_of
 from potstill.train.examples import TrainingExample
-from potstill.train.loop import train
+from potstill.train.loop import TrainResult, Validate, train
 from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Text, fitting
 
@@ -63,8 +65,7 @@ def train_student(
     ]
     if config.turns == "all":
         examples += _earlier_answers(job, texts, student)
-    measure = validation(job) if job.open else text_validation(job)
-    vocabulary = job.vocabulary
+    validate, unread = _validation(job, student)
     targets = None
     scores = job.open and len(stored) < len(texts)
     if len(stored) == len(texts):
@@ -83,10 +84,13 @@ def train_student(
         seed=job.recipe.seed,
         targets=targets,
         checkpoints=job.run.root / checkpoints,
-        validate=lambda model: measure(model, vocabulary),
+        validate=validate,
         log=log,
         progress=job.progress,
     )
+    name = "train" if log_as is None else f"train: {log_as.replace('_', ' ')}"
+    if result.validated_by is not None and result.kept_step < result.steps:
+        job.progress.note(f"{name}: {_kept(result)}")
     with replaced_directory(directory) as partial:
         save(student, partial)
         _state_licence(job, partial)
@@ -95,7 +99,46 @@ def train_student(
         "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
         "scored_again": len(texts) - len(stored) if scores and not only_text else 0,
         "left_out": answers - len(texts),
+        "validation_left_out": unread,
     }
+
+
+def _validation(job: Job, student: LoadedModel) -> tuple[Validate | None, dict[str, int]]:
+    """Return what measures the student on validation prompts, and which it leaves out, and why.
+
+    Without any such answer nothing is measured, and the student of the last step is kept; says so.
+    """
+    plan = PromptPlan.from_record(job.run.done("prompts") or {})
+    rows = job.exchanges("validation")
+    texts, _ = fitting(job.texts(rows, student), student)
+    read = {text.exchange.prompt_id for text in texts}
+    unread = left_out(job, "validation", plan.validation, read, greedy=None)
+    if not rows:
+        job.progress.note(
+            "train: there is no answer to a validation prompt, so that whether training makes the "
+            "student better is not watched, and the student of the last step is kept"
+        )
+        return None, unread
+    measure = validation(job) if job.open else text_validation(job)
+    vocabulary = job.vocabulary
+    return lambda model: measure(model, vocabulary), unread
+
+
+def _kept(result: TrainResult) -> str:
+    """Say which student is kept where it is not that of the last step."""
+    names = {"kl": "KL a token from the teacher", "nll": "negative log-likelihood a token"}
+    which = (
+        "the untrained student is kept, since training did not make it better"
+        if result.kept_step == 0
+        else f"the student of step {result.kept_step} of {result.steps} is kept"
+    )
+    points = {
+        "before training": result.validation_before,
+        "as kept": result.validation_kept,
+        "after the last step": result.validation_last,
+    }
+    said = ", ".join(f"{value:.4g} {when}" for when, value in points.items() if value is not None)
+    return f"{which}; {names[str(result.validated_by)]} on validation prompts is {said}"
 
 
 def _earlier_answers(
@@ -109,14 +152,14 @@ def _earlier_answers(
     found = earlier_answers(texts, student.conversation, job.recipe.curate.reasoning)
     room = context_length(student)
     kept = {e.exchange_id: e for e in found.examples if e.length <= room}
-    left_out = {
+    others = {
         "cannot be rendered": found.refused,
         _LONGER: len({e.exchange_id for e in found.examples}) - len(kept),
     }
-    others = "".join(f"; {count} left out: {why}" for why, count in left_out.items() if count)
+    said = "".join(f"; {count} left out: {why}" for why, count in others.items() if count)
     job.progress.note(
         f"train: {len(kept)} earlier answers of talks are learnt by cross-entropy, since there are "
-        f"no distributions of them{others}"
+        f"no distributions of them{said}"
     )
     return list(kept.values())
 

@@ -25,20 +25,31 @@ LEVEL = 0.95
 METHOD: Method = "expanded"
 # Numbers in one block of multinomial weights, so that memory does not grow with prompts.
 _BLOCK = 4_000_000
+# Figures that differ by less, as a share of their size, differ by rounding of sums.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its bootstrap interval (95% unless asked otherwise) over `n` prompts."""
+    """An estimate with its interval (95% unless asked otherwise) over `n` prompts.
+
+    `lo` and `hi` are None where there is no interval: prompts that do not differ, or a single one,
+    say nothing of how far others may.
+    """
 
     value: float
-    lo: float
-    hi: float
+    lo: float | None
+    hi: float | None
     n: int
 
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Both ends; None without an interval."""
+        return None if self.lo is None or self.hi is None else (self.lo, self.hi)
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the form it has in evaluation.json: {value, ci95: [lo, hi], n}."""
-        return {"value": self.value, "ci95": [self.lo, self.hi], "n": self.n}
+        """Return the form it has in evaluation.json: {value, ci95: [lo, hi] or None, n}."""
+        return {"value": self.value, "ci95": self.ends and list(self.ends), "n": self.n}
 
 
 def ratio_interval(
@@ -56,6 +67,38 @@ def ratio_interval(
     return statistic_interval(
         _ratio, [numerator_P, denominator_P], resamples=resamples, seed=seed, method=method
     )
+
+
+def mean_score_interval(
+    score_P: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0, method: Method = METHOD
+) -> Interval:
+    """Return the mean of scores in [0, 1], one a prompt; exact where all are 0, or all are 1.
+
+    Raises ValueError for scores outside [0, 1].
+    """
+    scores = np.asarray(score_P, dtype=np.float64)
+    if np.any((scores < 0) | (scores > 1)):
+        raise ValueError("scores must lie in [0, 1]")
+    ones = np.ones_like(scores)
+    found = ratio_interval(scores, ones, resamples=resamples, seed=seed, method=method)
+    if np.all(scores == 0) or np.all(scores == 1):
+        return Interval(found.value, *bounds_of_equal_scores(found.value, found.n), found.n)
+    return found
+
+
+def bounds_of_equal_scores(
+    value: float, prompts: int, *, level: float = LEVEL
+) -> tuple[float, float]:
+    """Return the exact interval of a mean score in [0, 1] where all prompts scored 0, or all 1.
+
+    It is that of Clopper and Pearson (1934): whatever the scores' distribution, n of them are all
+    1 with a chance of at most mean^n, so a mean below (alpha / 2)^(1 / n) is refuted. Raises
+    ValueError for another value.
+    """
+    if value not in (0.0, 1.0):
+        raise ValueError("scores that are all equal have exact bounds at 0 and 1 alone")
+    furthest = ((1 - level) / 2) ** (1 / prompts)
+    return (furthest, 1.0) if value == 1.0 else (0.0, 1 - furthest)
 
 
 def perplexity_interval(
@@ -131,7 +174,8 @@ def statistic_interval(
     values[...]. `percentile` takes the resamples' quantiles as they are; `expanded` widens them
     to what Student's t needs at this many prompts (Hesterberg 2015, expanded percentile); `bca`
     corrects bias and skewness (Efron and Tibshirani 1993, equations 14.9 to 14.15, the
-    acceleration by jackknife). With one prompt there is no interval: both ends are the value.
+    acceleration by jackknife). There is no interval with one prompt, nor where no resample gives
+    another value: prompts that are all alike hide how far others may lie.
 
     Raises ValueError for columns of different lengths, no prompts, or a value that is not
     finite.
@@ -157,15 +201,23 @@ def interval_from_sums(
         raise ValueError("the statistic is not finite on the data as given")
     draws_B = statistic(sums_BK)
     draws_B = draws_B[np.isfinite(draws_B)]
-    if prompts == 1 or not len(draws_B):
-        return Interval(value, value, value, prompts)
+    if prompts == 1 or not len(draws_B) or _alike(draws_B):
+        return Interval(value, None, None, prompts)
     levels = np.array([(1 - level) / 2, (1 + level) / 2])
     if method == "expanded":
         levels = _expanded_levels(levels, prompts)
     elif method == "bca":
         levels = _bca_levels(value, draws_B, statistic(total_K - values_PK), levels)
     lo, hi = np.quantile(draws_B, levels)
+    if hi - lo <= _ROUNDING * max(abs(lo), abs(hi)):
+        return Interval(value, None, None, prompts)
     return Interval(value, float(lo), float(hi), prompts)
+
+
+def _alike(draws_B: Floats) -> bool:
+    """Tell whether draws differ by rounding at most."""
+    least, most = float(draws_B.min()), float(draws_B.max())
+    return most - least <= _ROUNDING * max(abs(least), abs(most))
 
 
 def resampled_sums(values_PK: Floats, *, resamples: int, seed: int) -> Floats:

@@ -90,7 +90,9 @@ def judged(
 ) -> Comparison:
     """Return the comparison whose bootstrap interval is known."""
     score_lo, score_hi = score_interval(difference_P, confidence)
-    lo, hi = min(bootstrap.lo, score_lo), max(bootstrap.hi, score_hi)
+    lo, hi = score_lo, score_hi
+    if bootstrap.ends is not None:
+        lo, hi = min(bootstrap.ends[0], lo), max(bootstrap.ends[1], hi)
     word = word_for(lo, hi, margin)
     needed = None
     if word == "inconclusive":

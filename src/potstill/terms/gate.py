@@ -13,6 +13,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from potstill.durable import no_file
 from potstill.errors import PotstillError
 from potstill.recipe import TermsConfig
 from potstill.terms.facts import Facts, Outcome, packaged_facts
@@ -156,7 +157,7 @@ def _authorisation(path: str | None) -> str | None:
         content = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise PotstillError(
-            f"the authorisation {path} cannot be read ({error.strerror}); "
+            f"the authorisation {path} {no_file(Path(path).expanduser()) or 'cannot be read'}; "
             "check teacher.terms.authorisation"
         ) from error
     if not content.strip():

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from potstill.durable import no_file
 from potstill.errors import PotstillError
 from potstill.recipe import TaskConfig
 from potstill.recipe.json_schema import mismatch_of, schema_problem
@@ -134,9 +135,9 @@ def _schema_of(task: TaskConfig) -> Mapping[str, Any] | None:
         raise PotstillError(
             f"the schema {task.json_schema} does not exist; check task.json_schema"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError):
         raise PotstillError(
-            f"the schema {path.name} cannot be read ({type(error).__name__}); check the file"
+            f"the schema {path.name} {no_file(path) or 'is not UTF-8 text'}; check the file"
         ) from None
     except (ValueError, RecursionError):
         raise PotstillError(

@@ -23,7 +23,8 @@ from potstill.errors import PotstillError
 
 _KEEP = 2
 _PREFIX = "step-"
-_UNREADABLE = (
+# What reading a damaged file may raise.
+UNREADABLE = (
     OSError,
     ValueError,
     TypeError,
@@ -86,9 +87,9 @@ def restore_latest(
     path = found[-1]
     try:
         position = Position(**json.loads((path / "position.json").read_text(encoding="utf-8")))
-        _load_trained(network, path / "model.safetensors")
+        load_trained(network, path / "model.safetensors")
         state = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise PotstillError(
             f"the checkpoint {path.name} cannot be read ({type(error).__name__}); delete it to go "
             "on from the one before"
@@ -103,8 +104,11 @@ def restore_latest(
 
 
 @torch.no_grad()
-def _load_trained(network: Any, path: Path) -> None:
-    """Put stored weights in place; raises ValueError where they are not those that are trained."""
+def load_trained(network: Any, path: Path) -> None:
+    """Put stored weights in place.
+
+    Raises one of `UNREADABLE` where the file is broken or holds others than those that are trained.
+    """
     stored, trained = load_file(path), trained_parameters(network)
     if stored.keys() != trained.keys():
         raise ValueError("the checkpoint holds other weights than those that are trained")

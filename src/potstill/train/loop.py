@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import chain, islice
@@ -28,6 +27,7 @@ from potstill.models.memory import release_freed
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches, plan_steps
+from potstill.train.best import Best, Choice
 from potstill.train.checkpoint import (
     Position,
     restore_latest,
@@ -39,6 +39,7 @@ from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
 from potstill.train.lora import adapted
 from potstill.train.packing import Rows, laid_out, row_shape
+from potstill.train.prefetch import Prefetch
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
 
@@ -57,7 +58,13 @@ Part = Sequence[Sequence[int]]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training did: `tokens` read (prompts included, padding not), losses of two steps."""
+    """What training did: `tokens` read (prompts included, padding not), losses of two steps.
+
+    `kept_step` is the step after which the student was as it is kept, 0 for the untrained one.
+    `validated_by` names what students were compared by on validation prompts, less being better;
+    the `validation_` figures are that measure before the first step, of the student that is kept,
+    and after the last step. All are None where nothing was measured.
+    """
 
     steps: int
     tokens: int
@@ -66,6 +73,11 @@ class TrainResult:
     tokens_per_s: float
     first_loss: float
     last_loss: float
+    kept_step: int
+    validated_by: str | None = None
+    validation_before: float | None = None
+    validation_kept: float | None = None
+    validation_last: float | None = None
 
 
 def train(
@@ -82,6 +94,8 @@ def train(
 ) -> TrainResult:
     """Train the student in place and return the figures; goes on from the last checkpoint.
 
+    `validate` is asked before the first step, every `validate_every` steps and at the end, and the
+    student is left as it was where that was best (by `kl`, else by `nll`; less is better).
     The loss of a step is the sum over its response tokens divided by their number, however the
     step is cut into micro-batches or shared out to processes. Without `targets` it is
     cross-entropy on the teacher's text. Raises PotstillError where the loss is not finite; the
@@ -136,8 +150,13 @@ class _Loop:
         self.workspace = Workspace()
         self.updating = False
         self.position = Position(0, 0, 0, 0.0, math.nan, math.nan, self.plan)
+        self.best = Best(folder, self.network, self.plan)
+        self.last: Mapping[str, float] | None = None
 
     def run(self, validate: Validate | None, log: Log, progress: Progress) -> TrainResult:
+        if validate is not None and self.best.choice is None:
+            # Before anything is restored: these are the weights of the untrained student.
+            log({"step": 0, **self._validated(validate)})
         torch.manual_seed(0)
         restored = restore_latest(self.folder, self.network, self.optimizer, self.plan)
         self.position = restored or self.position
@@ -147,12 +166,17 @@ class _Loop:
         try:
             with (
                 progress.step("train", total=len(self.steps), unit="steps") as shown,
-                _Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
+                Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
                 shown.advance(self.position.step)
                 coming = prefetch.through(chain.from_iterable(self.parts[self.position.step :]))
                 while self.position.step < len(self.steps):
                     self._one_step(coming, validate, log, shown)
+            if validate is not None and self.last is None:
+                # Stopped by hand after the last step, and saved there.
+                log({"step": self.position.step, **self._validated(validate)})
+            self.accelerator.wait_for_everyone()
+            self.best.restore()
         except KeyboardInterrupt:
             # In the middle of an update the weights are neither old nor new.
             if not self.updating and self.position.step:
@@ -193,15 +217,24 @@ class _Loop:
         if validate is not None and (
             done % self.config.validate_every == 0 or done == len(self.steps)
         ):
-            self.network.eval()
-            entry |= validate(self.student)
-            self.network.train()
+            entry |= self._validated(validate)
         if done % _RELEASE_EVERY == 0:
             release_freed()
         log(entry)
         shown.advance(1, **{k: entry[k] for k in ("loss", "kl") if k in entry})
         if done % self.config.checkpoint_every == 0 and done < len(self.steps):
             self._save()
+
+    def _validated(self, validate: Validate) -> dict[str, float]:
+        """Measure the student as it is now, and keep it where it is the best so far."""
+        self.network.eval()
+        found = validate(self.student)
+        self.network.train()
+        step = self.position.step
+        last = step == len(self.steps)
+        self.last = found if last else None
+        self.best.offer(step, found, last=last, write=self.accelerator.is_main_process)
+        return found
 
     def _parts(self, step: Sequence[int]) -> Sequence[Part]:
         """Return the micro-batches of a step that are this process's."""
@@ -285,7 +318,7 @@ class _Loop:
             save_checkpoint(self.folder, self.network, self.optimizer, self.position)
 
     def _result(self) -> TrainResult:
-        done = self.position
+        done, choice = self.position, self.best.choice
         return TrainResult(
             steps=done.step,
             tokens=done.tokens,
@@ -294,6 +327,8 @@ class _Loop:
             tokens_per_s=done.tokens / max(done.seconds, 1e-9),
             first_loss=done.first_loss,
             last_loss=done.last_loss,
+            kept_step=done.step if choice is None else choice.step,
+            **({} if choice is None else _validation_figures(choice, self.last or {})),
         )
 
 
@@ -305,36 +340,13 @@ class _MicroBatch:
     targets: Targets | None
 
 
-class _Prefetch:
-    """Reads the next micro-batch in a thread while the current one trains on an accelerator.
-
-    On a CPU it reads in turn: the arithmetic of a second thread brings a second pool of OpenMP
-    workers, and with more workers than cores every parallel operation of the first gets slower
-    (measured: a training step took half as long again).
-    """
-
-    def __init__(self, read: Callable[[Part], _MicroBatch], ahead: bool) -> None:
-        self._read, self._ahead = read, ahead
-        self._pool = ThreadPoolExecutor(max_workers=1)
-
-    def __enter__(self) -> _Prefetch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def through(self, parts: Iterable[Part]) -> Iterator[_MicroBatch]:
-        """Yield the micro-batches in order, the next one being read while one is worked on."""
-        if not self._ahead:
-            yield from map(self._read, parts)
-            return
-        coming: Future[_MicroBatch] | None = None
-        for part in parts:
-            current, coming = coming, self._pool.submit(self._read, part)
-            if current is not None:
-                yield current.result()
-        if coming is not None:
-            yield coming.result()
+def _validation_figures(choice: Choice, last: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "validated_by": choice.by,
+        "validation_before": choice.before,
+        "validation_kept": choice.value,
+        "validation_last": last.get(choice.by),
+    }
 
 
 def _pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> bool:

