@@ -29,7 +29,7 @@ demo: $(VENV)/.installed ## Distil SmolLM2-135M-Instruct into a smaller model, w
 demo-quick: $(VENV)/.installed ## The same way in a few minutes, with small numbers
 	$(BIN)/potstill demo --quick
 
-demo-all: $(VENV)/.installed-dev ## Run every recipe in recipes/ and print one table (about an hour)
+demo-all: $(VENV)/.installed-dev ## Run every recipe in recipes/ and print one table (about 35 minutes)
 	$(BIN)/python recipes/demo_all.py
 
 test: $(VENV)/.installed-dev ## Run the tests
@@ -77,7 +77,7 @@ bench-packing: $(VENV)/.installed-dev ## Packed rows and gradient checkpointing 
 bench-endpoint: $(VENV)/.installed-dev ## Faults, kills and how busy a server is kept (about 30 minutes)
 	$(BIN)/python benchmarks/endpoint.py
 
-bench-recipes: $(VENV)/.installed-dev ## Every recipe in recipes/, with results written (about an hour)
+bench-recipes: $(VENV)/.installed-dev ## Every recipe in recipes/, with results written (about 35 minutes)
 	$(BIN)/python benchmarks/recipes.py
 
 bench-task-draw: $(VENV)/.installed-dev ## The routing student on freshly drawn messages, after bench-recipes (about 4 minutes)

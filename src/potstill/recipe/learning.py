@@ -109,11 +109,6 @@ class ShrinkConfig(Section):
                 "shrink.parameters looks for the number of blocks to drop: remove "
                 "shrink.drop_layers, or name the blocks in shrink.blocks"
             )
-        if self.blocks is not None and self.drop_layers:
-            raise ValueError(
-                "shrink.blocks says which blocks to drop and shrink.drop_layers how many to search "
-                "for: remove one of them"
-            )
         return self
 
 
