@@ -138,9 +138,9 @@ def _ask_again(job: Job, until: str | None) -> bool:
     """Tell whether prompts that a server gave no answer to are asked again, and say if not.
 
     Once training has begun they are only where collecting is all that is wanted: it would have
-    to begin anew with other answers.
+    to begin anew with other answers. So are those whose answers were blank or refused.
     """
-    if not some_failed(job):
+    if not some_failed(job, in_vain=until == "collect"):
         return False
     begun = job.run.checkpoints.is_dir() or job.run.done("train") is not None
     if until == "collect" or not begun:

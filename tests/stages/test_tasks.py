@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,3 +105,19 @@ def test_fidelity_may_take_fewer_prompts_than_the_task(
     student = evaluation["models"]["student"]
     assert student["kl_per_token"]["n"] == student["greedy"]["kl_per_token"]["n"] == 5
     assert evaluation["task"]["n"] == evaluation["overlap"]["held_out"] == HELD_OUT
+
+
+@pytest.mark.parametrize(
+    ("usages", "mean"),
+    [
+        ([{"completion_tokens": 4}, {"completion_tokens": 8}], 6.0),
+        ([{"completion_tokens": 4}, {}], None),
+        ([{}, {"prompt_tokens": 9}], None),
+        ([], None),
+    ],
+)
+def test_usage_that_a_server_did_not_state_is_no_0(
+    usages: list[dict[str, int]], mean: float | None
+) -> None:
+    rows: Any = [SimpleNamespace(usage=usage) for usage in usages]
+    assert tasks._mean(rows, "completion_tokens") == mean

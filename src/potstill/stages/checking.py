@@ -7,6 +7,7 @@ knows what it was checked with.
 from __future__ import annotations
 
 from potstill.collect.prompts import PromptPlan
+from potstill.collect.served.open_files import in_flight_allowed
 from potstill.curate.curate import check
 from potstill.errors import PotstillError
 from potstill.evaluate.tasks import check_apart
@@ -15,6 +16,7 @@ from potstill.models.adopt import adopted
 from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
+from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.run_recipe import recipe_digest
 from potstill.shrink.rehearsal import rehearsed
@@ -91,6 +93,9 @@ def _check_words(job: Job) -> None:
     if recipe.task is not None:
         AnswerForm.of(recipe.task)
     evaluation_texts(recipe.curate.decontaminate)
+    endpoint = recipe.teacher.endpoint
+    if endpoint is not None:
+        in_flight_allowed(endpoint, Silent())  # asking says so where it is fewer
 
 
 def _check_plan(job: Job, plan: PromptPlan) -> None:

@@ -22,6 +22,7 @@ from potstill.exchanges.exchange import Prompt, Turns
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job, held_out_sampling, record, train_sampling
+from potstill.models.endpoint.wire import ANSWERED_IN_VAIN
 from potstill.models.sampling import Sampling
 from potstill.recipe import PromptsConfig, Recipe
 from potstill.stages.reading import check_reading, spent_on_reading
@@ -80,9 +81,13 @@ def _for_fidelity(recipe: Recipe, plan: PromptPlan) -> Sequence[Prompt]:
     return plan.held_out[: recipe.evaluate.fidelity_prompts]
 
 
-def some_failed(job: Job) -> bool:
-    """Tell whether prompts are without an answer that asking again may give."""
-    return bool(((job.run.done("collect") or {}).get("figures") or {}).get("failures"))
+def some_failed(job: Job, *, in_vain: bool = True) -> bool:
+    """Tell whether prompts are without an answer that asking again may give.
+
+    Without `in_vain`, blank and refused answers are none: the same question would get them again.
+    """
+    failures = ((job.run.done("collect") or {}).get("figures") or {}).get("failures") or ()
+    return any(in_vain or reason not in ANSWERED_IN_VAIN for _, reason in failures)
 
 
 def _from_endpoint(job: Job) -> dict[str, Any]:

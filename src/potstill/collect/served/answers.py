@@ -71,10 +71,9 @@ def collect_from_endpoint(
     `decision` is the terms gate's; it raises where the teacher's outputs may not be used. What
     stored responses of this teacher took, and what else was `spent` on it, counts towards the
     budget; so does what calls took without a response to store, which is kept in the file `paid`.
-    With the teacher's `tokens`
-    and a `spec` of top-k, the server's log-probabilities are stored as targets, in one transaction
-    with their responses. Raises PotstillError where no prompt could fare better: no server, a
-    wrong key or model, a full disk, targets that no response has.
+    With the teacher's `tokens` and a `spec` of top-k, the server's log-probabilities are stored as
+    targets, in one transaction with their responses. Raises PotstillError where no prompt could
+    fare better: no server, a wrong key or model, a full disk, targets that no response has.
     """
     decision.require()
     key = key_of(config, os.environ if environ is None else environ)

@@ -22,6 +22,9 @@ _NOT_USED = {
     Ending.UNSTATED: "no finish reason",
     Ending.UNKNOWN: "no known finish reason",
 }
+_BLANK = "white space alone, no answer"
+# Answers of a kind that the same question would get again, and be charged for again.
+ANSWERED_IN_VAIN = frozenset({_NOT_USED[Ending.REFUSED], _BLANK})
 _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 _USAGE_DETAILS = (
     ("completion_tokens_details", "reasoning_tokens"),
@@ -275,7 +278,7 @@ def _nothing_in(choice: Choice, message: Mapping[str, Any]) -> str | None:
     """Return why a choice is no answer: curating judges reasoning that led to none."""
     if says_something(choice.text) or choice.reasoning or choice.tool_calls:
         return None
-    return _NOT_USED[Ending.REFUSED] if message.get("refusal") else "white space alone, no answer"
+    return _NOT_USED[Ending.REFUSED] if message.get("refusal") else _BLANK
 
 
 def _flaw(text: str) -> str | None:
