@@ -177,7 +177,8 @@ def checked_recipe(
 
     recipe = read_recipe(path, overrides)
 
-    from potstill.rundir import RunDir, is_run_directory
+    from potstill.run_recipe import is_run_directory
+    from potstill.rundir import RunDir
     from potstill.work.named import check_named
 
     root = out or Path("runs") / recipe.name
