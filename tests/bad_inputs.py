@@ -151,7 +151,7 @@ PROMPTS = [
     _prompts("a.jsonl", _ROWS + '{"prompt": "tw\n', "a.jsonl, line 41, is not valid JSON"),
     _prompts("a.jsonl", _ROWS + "[1]\n", "a.jsonl, line 41"),
     _prompts("a.jsonl", _ROWS + '{"text": "x"}\n', "a.jsonl, line 41", "prompts.column"),
-    _prompts("a.jsonl", '{"prompt": 7}\n', "a.jsonl, line 1", "column prompt"),
+    _prompts("a.jsonl", '{"prompt": 7}\n', "a.jsonl, line 1", "prompt holds"),
     _prompts("a.jsonl", '{"prompt": [{"role": "x", "content": "y"}]}\n', "a.jsonl, line 1"),
     _prompts("a.jsonl", '{"prompt": "\\ud800"}\n', "a.jsonl, line 1", "half a surrogate"),
     _prompts("a.jsonl", '{"prompt": " "}\n', "a.jsonl", "no prompt that is not blank"),
@@ -161,6 +161,14 @@ PROMPTS = [
     _prompts("a.csv", 'prompt\n"a\n', "a.csv, line"),
     _prompts("a.csv", "body\na\n", "a.csv, line 2", "prompts.column"),
     _prompts("a.txt", "", "a.txt is empty"),
+    _prompts("a.json", '{"prompt": "a"', "a.json"),
+    _prompts("a.jsonl.gz", "no gzip", "a.jsonl.gz", "write it again"),
+    Bad(
+        "a folder of no prompts",
+        ("is a directory without files that end in", "prompts.source"),
+        ("prompts.source={place}/folder",),
+        prepare=lambda place: (place / "folder").mkdir(),
+    ),
     _prompts("a.parquet", "PAR1", "a.parquet"),
     _prompts("a.xlsx", "x", "a.xlsx", "jsonl"),
     _prompts("a.jsonl", _ROWS, "prompts.template", "column", more=("prompts.template=no",)),
@@ -206,6 +214,14 @@ CALLS = [
     _calls("a.jsonl", '{"x": 1}\n', "a.jsonl, line 1, is of no known form", "collect.calls.form"),
     _calls("a.parquet", "PAR1", "a.parquet", "write it again"),
     _calls("a.jsonl.gz", "no gzip", "a.jsonl.gz", "write it again"),
+    _calls("b.csv", "prompt;response\na, b;c\n", "b.csv", "semicolons"),
+    _calls("a.json", '[{"messages": ', "a.json"),
+    Bad(
+        "a folder of no calls",
+        ("folder", "collect.calls.path"),
+        ("collect.calls.path={place}/folder", *_FROM_TEXT),
+        prepare=lambda place: (place / "folder").mkdir(),
+    ),
     _calls("a.csv", "q,a\n1,2\n", "a.csv", "collect.calls.prompt_column"),
     _calls(
         "a.jsonl", _CHAT, "no column prompt", "prompt_column", more=("collect.calls.form=table",)

@@ -5,6 +5,7 @@ The table itself is tests/bad_inputs.py.
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import bad_inputs
 import pipeline_runs
+import potstill
 from bad_inputs import Bad
 from potstill.cli.app import app
 from potstill.exchanges.store import ExchangeStore
@@ -104,6 +106,14 @@ def test_a_name_that_is_no_model_says_what_is_there(
     said = refused(case, tmp_path, nano_llama, nano_prompts, ("shrink.drop_layers=0",))
     # What only the library that reads it can tell is told by the file's name.
     assert field in said or "m.gguf is cut off or damaged" in said
+
+
+def test_no_message_is_made_of_the_name_of_an_exception() -> None:
+    source = Path(potstill.__file__).parent
+    named = re.compile(r"type\((error|fault|e|exc|exception)\)\.__name__")
+    files = sorted(source.rglob("*.py"))
+    assert len(files) > 200
+    assert [f.name for f in files if named.search(f.read_text(encoding="utf-8"))] == []
 
 
 def test_the_table_is_long() -> None:

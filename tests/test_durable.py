@@ -149,8 +149,8 @@ def test_a_full_disk_leaves_the_lines_before(
         (errno.ENOTDIR, "a part of its path is a file and no folder; choose another directory"),
         (errno.ENAMETOOLONG, "its name is longer than the file system takes; choose another"),
         (errno.ELOOP, "its path is a link to itself; choose another directory with --out"),
-        (errno.EMFILE, r"the limit of open files is reached; raise it \(ulimit -n\)$"),
-        (errno.ENFILE, r"the limit of open files is reached; raise it \(ulimit -n\)$"),
+        (errno.EMFILE, "too many files are open; raise the limit of open files"),
+        (errno.ENFILE, "too many files are open; raise the limit of open files"),
     ],
 )
 def test_what_the_system_refuses_is_said_in_words(

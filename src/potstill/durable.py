@@ -78,6 +78,14 @@ def os_reason(error: OSError) -> str | None:
     return _PLACE.get(error.errno or 0)
 
 
+def damage(error: Exception) -> str:
+    """Return why a library could not read a file, in words; its own may quote what is in it."""
+    if isinstance(error, EOFError):
+        return "it ends early"
+    reason = os_reason(error) if isinstance(error, OSError) else None
+    return reason or "its content is not of the kind that its name says"
+
+
 def no_file(path: Path) -> str | None:
     """Return what keeps a path from being read as a file, in words; None if nothing does."""
     try:

@@ -167,3 +167,10 @@ def test_a_run_without_a_student_and_an_empty_message_are_refused(
     result = cli.invoke(app, ["chat", str(run), "--once", "x"])
     assert result.exit_code == 2
     assert "has no finished student yet" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["\udcff", "Hi \ud83d", "\udc80\udc81"])
+def test_bytes_that_are_no_text_are_refused(cli: CliRunner, nano_llama: Path, text: str) -> None:
+    result = cli.invoke(app, ["chat", str(nano_llama), "--once", text])
+    assert result.exit_code == 2
+    assert "bytes that are no text in the terminal's encoding" in result.output

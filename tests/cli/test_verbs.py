@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,13 +45,6 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     verbs = ("demo", "distill", "collect", "train", "evaluate", "chat", "show", "recipe")
     for verb in (*verbs, "export", "serve"):
         assert verb in done.stdout
-    # The best of three, since other work may share the machine.
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        assert potstill("--help").returncode == 0
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.5
 
 
 def test_version(cli: CliRunner) -> None:

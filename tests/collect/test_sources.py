@@ -93,8 +93,16 @@ def test_text_has_one_prompt_a_line(write):
         ("p.json", '[{"role": "user", "content": "secret"}]', "is a list of messages, where a"),
         ("p.json", '{"a": [{"b": 1}], "c": [{"b": 1}]}', "holds several lists of objects (a, c)"),
         ("p.json", '{"prompt": {"0": "secret", "1": "b"}}', "holds columns of cells, where a"),
-        ("p.jsonl.gz", b"secret", "the prompt file p.jsonl.gz cannot be read (BadGzipFile)"),
-        ("p.jsonl.gz", gzip.compress(b'{"prompt": "a"}')[:-9], "p.jsonl.gz cannot be read (EOF"),
+        (
+            "p.jsonl.gz",
+            b"secret",
+            "the prompt file p.jsonl.gz cannot be read (its content is not of the kind",
+        ),
+        (
+            "p.jsonl.gz",
+            gzip.compress(b'{"prompt": "a"}')[:-9],
+            "p.jsonl.gz cannot be read (it ends early",
+        ),
         ("p.csv", "prompt;n\nsecret\n", "p.csv, line 2, has fewer cells than the header, which"),
         ("p.csv", "prompt;n\na;1;secret\n", "put text that contains semicolons in double"),
         ("p.csv", "prompt;n\tm\na;1\t2\n", "p.csv has semicolons and tabs in its header"),

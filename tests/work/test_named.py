@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +66,16 @@ def test_a_home_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     check_named(recipe(prompts={"source": "~/p.txt"}))
     with pytest.raises(PotstillError, match="lies in a home directory that is not"):
         check_named(recipe(prompts={"source": "~nobody-9/p.txt"}))
+
+
+@pytest.mark.parametrize("shrink", [{"vocabulary": 400}, {"parameters": 0.5}])
+def test_a_place_for_temporary_files_is_looked_for_early(
+    shrink: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    check_named(recipe())
+    with pytest.raises(PotstillError, match="the disk is full or a size limit is reached"):
+        check_named(recipe(shrink=shrink))

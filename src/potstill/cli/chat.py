@@ -96,8 +96,14 @@ def chat(
 def answer(talker: Talker, text: str, manner: Manner) -> str:
     """Return a model's answer to one more message, and remember both.
 
-    Raises PotstillError where the talk has outgrown the model's context.
+    Raises PotstillError where the talk has outgrown the model's context, and for bytes that are
+    no text.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise PotstillError(
+            "the message holds bytes that are no text in the terminal's encoding; write it again, "
+            "or set PYTHONIOENCODING to the encoding that it has"
+        )
     from potstill.models.chat import prompt_ids, reply_of
     from potstill.models.generate import Request, decode
     from potstill.models.load import context_length

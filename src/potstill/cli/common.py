@@ -177,14 +177,14 @@ def checked_recipe(
 
     recipe = read_recipe(path, overrides)
 
+    from potstill.run_recipe import is_run_directory
     from potstill.rundir import RunDir
     from potstill.work.named import check_named
 
-    try:
-        answered = RunDir(out or Path("runs") / recipe.name, recipe, None).done("collect")
-    except OSError:  # no directory at all, which whoever opens it says
-        answered = None
-    if fresh or answered is None:
+    root = out or Path("runs") / recipe.name
+    # What is no run directory is said by whoever opens it.
+    known = not fresh and is_run_directory(root)
+    if not known or RunDir(root, recipe, None).done("collect") is None:
         check_named(recipe)
     return recipe
 

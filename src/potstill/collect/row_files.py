@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from potstill.durable import damage
 from potstill.errors import PotstillError
 from potstill.logs.conversations import COLUMNS, like_message
 from potstill.logs.rows import Row
@@ -98,8 +99,8 @@ def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"the prompt file {path.name} may not be read; give yourself the right to read it"
     return (
-        f"the prompt file {path.name} cannot be read ({type(error).__name__}); it may be damaged "
-        "or cut off: write it again"
+        f"the prompt file {path.name} cannot be read ({damage(error)}); it may be damaged or "
+        "cut off: write it again"
     )
 
 
@@ -270,7 +271,7 @@ def _parquet(path: Path) -> tuple[Row, ...]:
         if isinstance(error, PermissionError):
             raise PotstillError(_unreadable(path, error)) from error
         raise PotstillError(
-            f"the prompt file {path.name} cannot be read as Parquet ({type(error).__name__}); "
+            f"the prompt file {path.name} cannot be read as Parquet ({damage(error)}); "
             "write it again, or convert it to .jsonl"
         ) from error
     named = enumerate(records, start=1)

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from potstill.collect.row_files import KINDS, Rows, json_lines, kind_of, read_file
+from potstill.durable import os_reason
 from potstill.errors import PotstillError
 from potstill.logs.rows import Row
 
@@ -114,7 +115,8 @@ def _in_folder(path: Path, source: str, field: str) -> tuple[Path, ...]:
     except OSError as error:
         raise PotstillError(
             f"the prompt source {source} is a directory that cannot be read "
-            f"({type(error).__name__}); give yourself the right to read it, or check {field}"
+            f"({os_reason(error) or 'it does not open'}); give yourself the right to read it, or "
+            f"check {field}"
         ) from error
     if not usable:
         raise PotstillError(
@@ -154,6 +156,6 @@ def _hugging_face(source: str) -> Rows:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise PotstillError(
-            f"the data set {name} (split {split}) cannot be loaded ({type(error).__name__}); "
+            f"the data set {name} (split {split}) cannot be loaded; "
             "check its name, its split (hf:NAME:SPLIT) and the network"
         ) from error

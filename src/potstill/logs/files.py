@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from potstill.durable import os_reason
 from potstill.errors import PotstillError
 
 _LINES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
@@ -66,5 +67,6 @@ def _inside(path: str, folder: Path) -> list[Path]:
         return sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] not in "._")
     except OSError as error:
         raise PotstillError(
-            f"the folder {path} cannot be read ({type(error).__name__}); check collect.calls.path"
+            f"the folder {path} cannot be read ({os_reason(error) or 'it does not open'}); "
+            "check collect.calls.path"
         ) from None

@@ -19,6 +19,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from potstill.durable import damage
 from potstill.errors import PotstillError
 from potstill.logs.call import Reason
 from potstill.logs.conversations import without_nulls
@@ -64,7 +65,7 @@ def log_rows(path: str) -> Iterator[Row | BadRow]:
                 yield from (_jsonl if kind == "lines" else _json)(lines, file.name)
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise PotstillError(
-            f"the log of calls {file.name} cannot be read ({type(error).__name__}); "
+            f"the log of calls {file.name} cannot be read ({damage(error)}); "
             "it may be damaged or cut off: write it again"
         ) from error
 

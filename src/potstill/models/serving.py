@@ -183,7 +183,8 @@ def ask(address: Address, model: str, text: str, *, chat: bool, max_tokens: int)
     except (openai.OpenAIError, IndexError, AttributeError, TypeError) as error:
         raise PotstillError(
             f"the server at {address.url} did not answer as an OpenAI server does "
-            f"({type(error).__name__})"
+            f"({' '.join(str(error).split())[:200] or 'an answer without a choice'}); look at what "
+            "it wrote"
         ) from error
 
 

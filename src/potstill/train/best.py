@@ -94,8 +94,8 @@ class Best:
 
     def _unreadable(self, error: BaseException) -> PotstillError:
         return PotstillError(
-            f"the best student so far, in {self._path}, cannot be read "
-            f"({type(error).__name__}); delete the folder {self._path.parent} to train again"
+            f"the best student so far, in {self._path}, is damaged or cut "
+            f"off; delete the folder {self._path.parent} to train again"
         )
 
 

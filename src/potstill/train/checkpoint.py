@@ -91,8 +91,8 @@ def restore_latest(
         state = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
     except UNREADABLE as error:
         raise PotstillError(
-            f"the checkpoint {path.name} cannot be read ({type(error).__name__}); delete it to go "
-            "on from the one before"
+            f"the checkpoint {path.name} is damaged or cut off; delete it to go on from the one "
+            "before"
         ) from error
     if position.plan != plan:
         raise PotstillError(

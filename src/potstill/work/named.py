@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from potstill.durable import no_file
+from potstill.durable import no_file, temporary_folder
 from potstill.errors import PotstillError
 from potstill.models.reference import check_reference
 from potstill.recipe import Recipe
@@ -32,6 +32,9 @@ def check_named(recipe: Recipe) -> None:
         # A folder of calls is for their reader to take or to refuse.
         if fault is not None and not (what == _LOG and fault == "is a directory"):
             raise PotstillError(f"the {what} {path} {fault}; check {field}")
+    if recipe.shrink.vocabulary is not None or recipe.shrink.parameters is not None:
+        with temporary_folder():  # a smaller tokenizer is made in one, long after
+            pass
     if recipe.task is not None:
         AnswerForm.of(recipe.task)  # reads the schema
     for field, ref in _models(recipe):

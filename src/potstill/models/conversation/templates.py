@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date as Date
 from typing import Any
 
-from jinja2 import Environment, TemplateError, UndefinedError
+from jinja2 import Environment, TemplateError, TemplateSyntaxError, UndefinedError
 
 from potstill.errors import PotstillError
 
@@ -105,8 +105,8 @@ class ChatTemplate:
         ) as error:
             raise PotstillError(
                 f"the chat template of {self.name} cannot be rendered with the roles "
-                f"{_roles(messages)} ({type(error).__name__}); mend its chat_template.jinja, or "
-                "leave out what it cannot take"
+                f"{_roles(messages)} ({_fault(error)}); mend its chat_template.jinja, or leave out "
+                "what it cannot take"
             ) from error
         return str(text)
 
@@ -122,8 +122,8 @@ class ChatTemplate:
         quoted = f' ("{said[:_LONGEST_QUOTE]}")' if said and own else ""
         if line is not None:
             return (
-                f"the chat template of {self.name} is broken: {type(error).__name__} in its line "
-                f"{line}; mend its chat_template.jinja (or the field chat_template of its "
+                f"the chat template of {self.name} is broken: {_fault(error)} in its line {line}; "
+                "mend its chat_template.jinja (or the field chat_template of its "
                 "tokenizer_config.json)"
             )
         first = messages[0].get("role") if messages else None
@@ -135,6 +135,18 @@ class ChatTemplate:
             f"the chat template of {self.name} refuses a conversation of the roles "
             f"{_roles(messages)}{quoted}; {way}, or take a model whose template renders it"
         )
+
+
+def _fault(error: Exception) -> str:
+    """Return what kind of fault stopped a template; its own words may quote a message."""
+    kinds: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+        ((TemplateSyntaxError,), "a fault of syntax, or a filter or test that is not known,"),
+        ((KeyError, IndexError, AttributeError), "it reads a value that is not there"),
+        ((ArithmeticError,), "it computes what cannot be computed"),
+        ((TypeError,), "a value has another type than it expects"),
+    )
+    found = (words for those, words in kinds if isinstance(error, those))
+    return next(found, "a value is not what it expects")
 
 
 def with_defaults(source: str, arguments: Mapping[str, Any]) -> str:
