@@ -134,3 +134,12 @@ def test_a_cell_that_spells_no_error_is_none(written) -> None:
     (answer,) = read_table({**row, "error": written}, Columns()).answers
     assert isinstance(answer, Answer)
     assert read_table({**row, "error": "timeout"}, Columns()).answers == (Reason.ERROR,)
+
+
+@pytest.mark.parametrize("blank", [None, ""])
+def test_a_place_that_is_blank_leaves_the_word_to_another(blank) -> None:
+    row = {"messages": [USER, HALF], "finish_reason": blank, "stop_reason": "max_tokens"}
+    answer = only(row)
+    assert isinstance(answer, Answer)
+    assert answer.finish_reason == "max_tokens"
+    assert only({**row, "stop_reason": blank}) is Reason.END_BLANK

@@ -32,12 +32,13 @@ NO_PLACE = NoPlace()
 def stated_in(*found: Mapping[str, Any]) -> Any:
     """Return what the first of some objects with a place for it states of the end.
 
-    None where the place is blank, `NO_PLACE` where none of them has one.
+    One may have several places, as a table of several forms. None where all are blank, `NO_PLACE`
+    where none of them has one.
     """
     for values in found:
-        for field in END_FIELDS:
-            if field in values:
-                return values[field]
+        stated = [values[field] for field in END_FIELDS if field in values]
+        if stated:
+            return next((one for one in stated if one not in (None, "")), None)
     return NO_PLACE
 
 
