@@ -104,7 +104,10 @@ def test_the_column_that_shows_a_form_is_said_and_others_are_asked_for(write):
     assert asked(path) == [[HI], [HI]]
     notes = read_prompts(path, PromptsConfig()).notes
     assert "1 rows of file:p.jsonl are read by the conversation in conversations" in notes
-    assert "1 rows of file:p.jsonl are read by instruction and input, as one prompt" in notes
+    assert (
+        "1 rows of file:p.jsonl are read by instruction and input (or context), as one prompt"
+        in notes
+    )
     with pytest.raises(PotstillError, match="has no column question; the columns there are"):
         asked(path, column="question")
     both = write([{"messages": TALK, "conversations": GPT}], "jsonl")
@@ -183,3 +186,35 @@ def test_prompts_of_white_space_are_left_out_and_counted(write):
     plan = plan_prompts(config, seed=0)
     assert "10 blank prompts of file:p.jsonl were left out" in plan.notes
     assert all(p.messages[0]["content"].startswith(" word") for p in plan.prompts)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_dolly_rows_are_asked_with_their_context(write, kind):
+    rows = [
+        {"instruction": "Who won?", "context": "Bob won.", "response": "Bob"},
+        {"instruction": "Who lost?", "context": "", "response": "Ann"},
+        {"instruction": "Who drew?", "context": None, "response": "Eve"},
+    ]
+    found = [messages[-1]["content"] for messages in asked(write(rows, kind))]
+    assert found == ["Who won?\n\nBob won.", "Who lost?", "Who drew?"]
+
+
+def test_input_and_context_in_one_row_are_refused(write):
+    path = write([{"instruction": "Who won?", "input": "secret", "context": "secret"}], "jsonl")
+    with pytest.raises(PotstillError, match=r"line 1: input and context stand in one row") as error:
+        asked(path)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "row",
+    [{"messages": [HI]}, {"instruction": "Hi"}, {"conversations": [GPT[0]]}],
+)
+def test_a_null_prompt_beside_a_conversation_is_read_as_that(write, kind, row):
+    rows = [{"prompt": None, **row}, {"prompt": "Who?", **dict.fromkeys(row)}]
+    assert asked(write(rows, kind)) == [[HI], [{"role": "user", "content": "Who?"}]]
+
+
+def test_a_null_prompt_alone_stays_blank(write):
+    assert asked(write([{"prompt": None}, {"prompt": "Who?"}], "jsonl"))[0][0]["content"] == ""

@@ -102,3 +102,44 @@ def test_where_a_form_says_nothing_of_ends_an_answer_counts_as_whole_and_it_is_s
     assert report.finish_reasons == {"not stated": 3}
     notes = " ".join(report.notes())
     assert "how 3 of 3 responses ended is not known, since nothing in this form says so" in notes
+
+
+@pytest.mark.parametrize("field", ["done_reason", "stop_type", "finishReason", "stopReason"])
+@pytest.mark.parametrize(
+    ("stated", "kept"), [("length", "length"), ("MAX_TOKENS", "MAX_TOKENS"), ("stop", "stop")]
+)
+def test_an_end_is_read_by_the_names_of_other_servers(field, stated, kept) -> None:
+    asked = {"messages": [USER]}
+    table = {"prompt": "Is 7 prime?", "response": "Yes, sev", field: stated}
+    rows = [
+        only({"request": asked, "response": {**HALF, field: stated}}),
+        only({"request": asked, "response": {"content": "Yes, sev", field: stated}}),
+        only({"messages": [USER, HALF], field: stated}),
+        only({"request": asked, "response": {"message": HALF, "done": True, field: stated}}),
+        *read_table(table, Columns()).answers,
+    ]
+    assert all(isinstance(row, Answer) and row.finish_reason == kept for row in rows)
+    failed = read_table({**table, field: "error"}, Columns())
+    assert failed.answers == (Reason.ERROR,)
+
+
+def test_a_message_in_a_body_that_states_no_end_is_left_out() -> None:
+    row = {"request": {"messages": [USER]}, "response": {"message": HALF, "done": False}}
+    assert only(row) is Reason.END_BLANK
+
+
+@pytest.mark.parametrize("written", ["", "null", "None", "{}", "NaN", "[]"])
+def test_a_cell_that_spells_no_error_is_none(written) -> None:
+    row = {"prompt": "Is 7 prime?", "response": "Yes.", "finish_reason": "stop"}
+    (answer,) = read_table({**row, "error": written}, Columns()).answers
+    assert isinstance(answer, Answer)
+    assert read_table({**row, "error": "timeout"}, Columns()).answers == (Reason.ERROR,)
+
+
+@pytest.mark.parametrize("blank", [None, ""])
+def test_a_place_that_is_blank_leaves_the_word_to_another(blank) -> None:
+    row = {"messages": [USER, HALF], "finish_reason": blank, "stop_reason": "max_tokens"}
+    answer = only(row)
+    assert isinstance(answer, Answer)
+    assert answer.finish_reason == "max_tokens"
+    assert only({**row, "stop_reason": blank}) is Reason.END_BLANK

@@ -409,3 +409,12 @@ def test_litellm_keeps_both_interfaces(call_type, request_, given) -> None:
     assert isinstance(record.ask, Ask)
     assert record.ask.messages == (user("a"),)
     assert answer(record).response == "b"
+
+
+@pytest.mark.parametrize("own", ["a", [user("a")], json.dumps([user("a")])])
+@pytest.mark.parametrize("place", ["proxy_server_request", "model_parameters"])
+def test_litellm_keeps_the_instructions_beside_stored_messages(own, place) -> None:
+    row = {"call_type": "aresponses", "messages": own, "response": response([says("b")])}
+    record = read_litellm({**row, place: {"model": "m", "instructions": "Be brief."}})
+    assert isinstance(record.ask, Ask)
+    assert record.ask.messages == ({"role": "system", "content": "Be brief."}, user("a"))

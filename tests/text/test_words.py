@@ -49,6 +49,15 @@ def same(one: str, other: str) -> bool:
         ["17 − 25", "17 + 25"],
         ["7-3", "7 3", "73"],
         ["$.5", ".5", "$5"],
+        ["दिन क्या है?", "दान क्या है?", "दीन क्या है?", "दन क्या है?"],
+        ["কি কর?", "কা কর?", "ক কর?"],
+        ["கடல்", "கடலை", "கடல"],
+        ["လူ", "လေ", "လ"],
+        ["What is f'(2)?", "What is f(2)?", "What is f''(2)?"],
+        ["Find f’(x).", "Find f(x)."],
+        ["What does {} do?", "What does [] do?", "What does () do?", "What does do?"],
+        ["What does `;` do in C?", "What does `,` do in C?", "What does `:` do in C?"],
+        ['Say "?" aloud', 'Say "." aloud', "Say “!” aloud", "Say aloud"],
     ],
 )
 def test_signs_tell_texts_apart(texts):
@@ -98,6 +107,9 @@ def test_signs_tell_texts_apart(texts):
         ("＋５ ＝ ５", "+5 = 5"),
         ("It's 3. 5 came.", "its 3 5 came".replace("its", "it s")),
         ("I have 5!", "I have 5."),
+        ('["a","b"]', '["a", "b"]'),
+        ("Call print() now", "call print now"),
+        ("Don't (ever) say 'x' (once)", "Don't ever say x once"),
     ],
 )
 def test_case_spacing_markdown_and_final_punctuation_do_not(one, other):

@@ -75,7 +75,7 @@ class RowReader:
         if self.config.template is not None:
             return self._by_template(row, self.config.template.strip())
         column, found = self.column, None
-        if column not in row.values:
+        if column not in row.values or self._is_elsewhere(row):
             column = found = self._showing(row)
         cell = row.values[column]
         if row.structs and may_be_filled_in([cell, row.values.get(TOOLS_COLUMN)]):
@@ -121,6 +121,11 @@ class RowReader:
             elif messages[0]["content"] != system:
                 said.append(Said.OWN_SYSTEM)
         return Asked(row, Turns(messages, tools), tuple(said), column)
+
+    def _is_elsewhere(self, row: Row) -> bool:
+        """Tell whether a row's null comes from other rows' columns, as in a table of two kinds."""
+        empty = self.column == _DEFAULT_COLUMN and row.values[self.column] is None
+        return empty and isinstance(column_showing(row.values), str)
 
     def _showing(self, row: Row) -> str:
         """Return the column of a row that lacks the recipe's, where it can be only one."""
@@ -194,7 +199,7 @@ def tools_of(row: Row, *, must_be: bool) -> str | None:
 def form_words(column: str) -> str:
     """Return what a column that the recipe does not name is read as."""
     if column == INSTRUCTION:
-        return f"{INSTRUCTION} and input, as one prompt"
+        return f"{INSTRUCTION} and input (or context), as one prompt"
     return f"the conversation in {column}"
 
 

@@ -1,9 +1,10 @@
 """A row or a cell, in the forms that people have, as one list of messages.
 
 Known are OpenAI's messages, ShareGPT (`conversations` of `from` and `value`), Alpaca
-(`instruction`, `input`, `output`), TRL (`prompt` and `completion`) and each of them as JSON text
-in a cell. Everything here is pure: what fits no form comes back as `Unfit`, with the field, and
-never quotes a text. Text is kept byte for byte.
+(`instruction`, `input`, `output`), Dolly (`context` in place of `input`), TRL
+(`prompt` and `completion`) and each of them as JSON text in a cell. Everything here is pure: what
+fits no form comes back as `Unfit`, with the field, and never quotes a text. Text is kept byte for
+byte.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ Form = Literal["text", "chat", "sharegpt", "alpaca"]
 Trouble = Literal["form", "speaker", "content", "text", "calls", "system", "preference", "order"]
 
 INSTRUCTION = "instruction"
+_INPUTS = ("input", "context")  # of Alpaca and of Dolly: what an instruction is about
 # Columns that hold one conversation or prompt each, and so show the form of a row.
 COLUMNS = ("messages", "conversations", "conversation", "prompt", INSTRUCTION)
 SYSTEM_COLUMNS = ("system", "system_prompt")
@@ -82,8 +84,8 @@ def chat_of_row(
     """Return the conversation that a row holds in a column, or in the one that shows its form.
 
     Text in `system` (or `system_prompt`) beside it is its first message, and Alpaca's `input`
-    goes with `instruction`. With `answers`, what `completion` and `output` hold are its last
-    turns; otherwise they are not looked at.
+    (Dolly's `context`) goes with `instruction`. With `answers`, what `completion` and `output` hold
+    are its last turns; otherwise they are not looked at.
     """
     if column is None:
         found = column_showing(row)
@@ -291,12 +293,18 @@ def without_nulls(value: Any) -> Any:
 
 def _alpaca(row: Mapping[str, Any]) -> Chat | Unfit:
     texts = []
-    for key in (INSTRUCTION, "input"):
+    for key in (INSTRUCTION, *_INPUTS):
         text = text_of(row.get(key) if row.get(key) is not None else "", key)
         if isinstance(text, Unfit):
             return text
         if text.strip():
             texts.append(text)
+    if all(row.get(key) for key in _INPUTS):
+        return Unfit(
+            " and ".join(_INPUTS),
+            f"stand in one row beside {INSTRUCTION}; write what is asked with a template",
+            "form",
+        )
     if row.get("history"):
         return Unfit("history", "holds earlier turns; write the row as messages", "form")
     prompt = {"role": "user", "content": "\n\n".join(texts)}

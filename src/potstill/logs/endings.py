@@ -9,7 +9,12 @@ from potstill.logs.call import Reason
 from potstill.logs.values import number
 from potstill.text.finish import Ending, ending_of
 
-END_FIELDS = ("finish_reason", "stop_reason")
+# OpenAI's, Anthropic's, Ollama's, llama.cpp's, and the spellings of Gemini and Bedrock.
+END_FIELDS = (
+    *("finish_reason", "stop_reason", "done_reason", "stop_type", "finishReason", "stopReason"),
+)
+# What a table or a proxy may write where there is no error.
+_NO_ERROR = ("", "null", "none", "nan", "{}", "[]", "false")
 _FLAWS = {
     Ending.REFUSED: Reason.FILTERED,
     Ending.FAILED: Reason.ERROR,
@@ -27,12 +32,13 @@ NO_PLACE = NoPlace()
 def stated_in(*found: Mapping[str, Any]) -> Any:
     """Return what the first of some objects with a place for it states of the end.
 
-    None where the place is blank, `NO_PLACE` where none of them has one.
+    One may have several places, as a table of several forms. None where all are blank, `NO_PLACE`
+    where none of them has one.
     """
     for values in found:
-        for field in END_FIELDS:
-            if field in values:
-                return values[field]
+        stated = [values[field] for field in END_FIELDS if field in values]
+        if stated:
+            return next((one for one in stated if one not in (None, "")), None)
     return NO_PLACE
 
 
@@ -54,6 +60,9 @@ def word_of(stated: Any) -> str | None:
 def row_failed(row: Mapping[str, Any]) -> bool:
     """Tell whether a row, or the wrapping of a response, says that its call went wrong."""
     codes = [number(row.get(key)) for key in ("status_code", "status")]
-    if row.get("error") or any(code is not None and code >= 400 for code in codes):
+    error = row.get("error")
+    if isinstance(error, str) and error.strip().lower() in _NO_ERROR:
+        error = None
+    if error or any(code is not None and code >= 400 for code in codes):
         return True
     return ending_of(row.get("status")) is Ending.FAILED

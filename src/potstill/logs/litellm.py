@@ -42,7 +42,10 @@ def read_litellm(row: Values, *, whole_requests: bool = False) -> Record:
     if isinstance(own, dict):
         own = own.get("messages")
     ask: Ask | Unfit | Reason
-    if own:
+    if own and request.get("instructions"):  # of Responses: the system message, apart from input
+        rest = {key: value for key, value in request.items() if key != "messages"}
+        ask = ask_of({**rest, "input": own})
+    elif own:
         ask = ask_of({**request, "messages": own})
     elif not (request.get("messages") or request.get("input")):
         ask = Reason.NOT_STORED

@@ -27,7 +27,7 @@ from potstill.logs.conversations import (
     chat_of_row,
     written_messages,
 )
-from potstill.logs.endings import row_failed, stated_in
+from potstill.logs.endings import NO_PLACE, row_failed, stated_in
 from potstill.logs.facts import completion_facts, stated_facts
 from potstill.logs.template import filled_in, template_columns
 from potstill.logs.values import as_dict, name, structured
@@ -147,6 +147,11 @@ def _pair(row: Values) -> Record:
         return record_of(ask, answers_of(body), facts)
     if body.keys() & _MESSAGE and not (isinstance(raw, str) and "role" not in body):
         return record_of(ask, (answer_of_message(body, stated_in(body, row)),), facts)
+    inner = body.get("message")  # Ollama's own form, and Cohere's
+    if isinstance(inner, dict) and inner.get("role") == "assistant":
+        stated = stated_in(body)
+        ended = None if stated is NO_PLACE else stated
+        return record_of(ask, (answer_of_message(inner, ended),), facts)
     # A response in plain text may be JSON that the model wrote.
     content = raw if isinstance(raw, str | list) and raw else None
     if content is None:

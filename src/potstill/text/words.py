@@ -14,16 +14,24 @@ from potstill.recipe.plain import folded
 
 # Scripts written without spaces: every character is a word.
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
-_WORD = rf"[{UNSPACED}]|[^\W_{UNSPACED}]+"
+# Marks that go with the letter before them: without its vowel signs a word of Hindi is another.
+_JOINED = "".join(
+    c for c in map(chr, range(0x300, 0xFB1F)) if unicodedata.category(c) in ("Mn", "Mc")
+)
+_LETTER = rf"[^\W_{UNSPACED}]"
+_WORD = rf"[{UNSPACED}]|{_LETTER}+(?:[{_JOINED}]{_LETTER}*)*"
 _WORDS = re.compile(_WORD)
 _PIECES = re.compile(rf"{_WORD}|[^\w\s]")
 # Without one of these every mark in a text is punctuation: most texts have none.
-_MAY_BE_SIGN = re.compile(r"[^\w\s.,:;?!'\"“”‘’„…()\[\]—]|\d|![\w)\]]")
+_MAY_BE_SIGN = re.compile(
+    r"[^\w\s.,:;?!'\"“”‘’„…()\[\]—]|\d|![\w)\]]|['’]\(|\[\]|\(\)|[\"'“‘„][^\w\s][\"'”’“]"
+)
 
 _DASHES: dict[int, str | None] = dict.fromkeys(
     map(ord, "\N{MINUS SIGN}\N{FIGURE DASH}\N{EN DASH}"), "-"
 )
 _MARKS = _DASHES | {ord("`"): None}
+_MARK_AS_CODE = re.compile(r"(?<!`)`([^\w\s`])`(?!`)")
 # Lines of Markdown that say nothing: rules, underlines of headings, those under a table's head.
 _RULE = re.compile(r"[-=*_~`:| ]{3,}")
 # What begins a line and is no part of its text: quotes, bullets, headings.
@@ -42,7 +50,8 @@ _CURRENCIES = "$€£¥"
 _OPERATORS = "+-*/^=<>×÷⋅·√±"
 _SYMBOLS = ("Sm", "Sc", "So")  # of Unicode's categories: mathematics, currencies, others
 _LONGEST_RUN = 4  # no sign is longer
-_AROUND = " *_~\"'“”‘’„"  # what may stand between an operand and its sign
+_QUOTES = "\"'“”‘’„"
+_AROUND = f" *_~{_QUOTES}"  # what may stand between an operand and its sign
 _FAR = 6
 
 
@@ -72,7 +81,7 @@ def is_word(word: str) -> bool:
 def _in_one_line(text: str) -> str:
     """Return a text folded, without the Markdown that lines begin with, in one line."""
     lines: list[str] = []
-    for raw in text.translate(_MARKS).splitlines():
+    for raw in _MARK_AS_CODE.sub(r'"\1"', text).translate(_MARKS).splitlines():
         line = " ".join(raw.casefold().split()) if raw.isascii() else folded(raw)
         if not line or _RULE.fullmatch(line):
             continue
@@ -90,6 +99,8 @@ def _in_one_line(text: str) -> str:
 def _is_sign(line: str, at: int) -> bool:
     """Tell whether the mark at a place is part of what a text says."""
     mark = line[at]
+    if _is_quoted(line, at):
+        return True
     if mark == "-":
         return _is_minus(line, at)
     if mark == "*":
@@ -108,6 +119,10 @@ def _is_sign(line: str, at: int) -> bool:
         return "~" not in (before, after)
     if mark == "!":
         return _is_exclaimed(line, at)
+    if mark in "'’′":
+        return _is_prime(line, at)
+    if mark in _OPENING:  # a pair with nothing in it, and not that of a call
+        return after == _CLOSING[_OPENING.index(mark)] and not before.isalnum()
     if mark in _CLOSING:
         operator = _right(line, at)
         return _at(line, operator) in _OPERATORS and _is_sign(line, operator)
@@ -145,6 +160,25 @@ def _is_times(line: str, at: int) -> bool:
         return True
     near = _at(line, _left(line, start)), _at(line, _right(line, end - 1))
     return all(one.isdigit() for one in near)
+
+
+def _is_quoted(line: str, at: int) -> bool:
+    """Tell whether a mark stands alone in quotes, and so is what is spoken of."""
+    if line[at] in _QUOTES or not (_at(line, at - 1) in _QUOTES and _at(line, at + 1) in _QUOTES):
+        return False
+    return not any(
+        one.isalnum() or one in _QUOTES for one in (_at(line, at - 2), _at(line, at + 2))
+    )
+
+
+def _is_prime(line: str, at: int) -> bool:
+    """Tell the prime of a function's derivative from a quote or an apostrophe."""
+    start = at
+    while start > at - _LONGEST_RUN and _at(line, start - 1) == line[at]:
+        start -= 1
+    name, before = _at(line, start - 1), _at(line, start - 2)
+    alone = name.isalpha() and not before.isalpha() and before not in _QUOTES
+    return alone and _at(line, _run(line, at)[1]) == "("
 
 
 def _is_exclaimed(line: str, at: int) -> bool:
