@@ -59,6 +59,8 @@ NOT_RUN = {
 }
 # These take the real model and minutes: a slow test runs them.
 SLOW = ("potstill demo", "potstill demo --quick")
+# Pages that start servers or train several students.
+LONG = ("docs/how-to/endpoints.md", "docs/how-to/serve.md", "docs/how-to/tasks.md")
 # What a page leaves to the reader, and the nano model in the place of a large one.
 WORDS = {
     "RUN": "runs/mine",
@@ -135,7 +137,9 @@ def _reads_given_text(values: Mapping[str, Any]) -> bool:
     return bool((values["teacher"].get("endpoint") or {}).get("scores_text"))
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=pytest.mark.slow) if p in LONG else p for p in PAGES]
+)
 def test_a_page_does_what_it_says(page: str, folder: Path, nano_llama: Path) -> None:
     if "gguf" in (ROOT / page).read_text(encoding="utf-8").lower():
         pytest.importorskip("xllamacpp", reason="needs the extra gguf (xllamacpp)")

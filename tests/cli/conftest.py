@@ -103,10 +103,11 @@ def pretended(
         out: Path | None,
         *,
         fresh: bool = False,
+        redo: bool = False,
         until: str | None = None,
         progress: Progress,
     ) -> RunDir:
-        calls.append({"recipe": recipe, "out": out, "fresh": fresh, "until": until})
+        calls.append({"recipe": recipe, "out": out, "fresh": fresh, "redo": redo, "until": until})
         root = make_run(evaluated=until in (None, "evaluate"))
         return RunDir(root, recipe, None)
 

@@ -60,10 +60,11 @@ def test_stages_pass_everything_on(
     cli: CliRunner, recipe_file: Path, pretended: list[dict[str, Any]], verb: str, until: str | None
 ) -> None:
     arguments = [verb, str(recipe_file), "--out", "there", "--set", "train.epochs=2", "--fresh"]
-    result = cli.invoke(app, [*arguments, "--set", "seed=3", "--quiet"])
+    result = cli.invoke(app, [*arguments, "--set", "seed=3", "--redo", "--quiet"])
     assert result.exit_code == 0, result.output
     (call,) = pretended
-    assert (call["out"], call["fresh"], call["until"]) == (Path("there"), True, until)
+    assert (call["out"], call["until"]) == (Path("there"), until)
+    assert call["fresh"] and call["redo"]
     assert (call["recipe"].train.epochs, call["recipe"].seed) == (2, 3)
 
 
