@@ -177,13 +177,12 @@ def checked_recipe(
 
     recipe = read_recipe(path, overrides)
 
-    from potstill.rundir import RunDir
+    from potstill.rundir import RunDir, refuse_foreign
     from potstill.work.named import check_named
 
-    try:
-        answered = RunDir(out or Path("runs") / recipe.name, recipe, None).done("collect")
-    except OSError:  # no directory at all, which whoever opens it says
-        answered = None
+    root = out or Path("runs") / recipe.name
+    refuse_foreign(root)
+    answered = RunDir(root, recipe, None).done("collect")
     if fresh or answered is None:
         check_named(recipe)
     return recipe
