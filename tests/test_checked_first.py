@@ -425,11 +425,16 @@ def test_a_dry_run_says_what_redo_and_fresh_would_do(
     pipeline_runs.run(values, run.root)
     before = pipeline_runs.fingerprint(run.root)
     assert asked() == 0
+    assert asked(redo=True) == again
     values["train"]["epochs"] = 2
     with pytest.raises(PotstillError, match="--redo"):
         asked()
-    assert asked(redo=True) == 0
+    # Training begins anew, so that what failed is asked for before.
+    assert asked(redo=True) == again
     assert pipeline_runs.fingerprint(run.root) == before
+    server.behaviour, sent = Behaviour(model=NAME), server.requests
+    pipeline_runs.run(values, run.root, redo=True, until="collect")
+    assert server.requests == sent + again
 
 
 def test_a_dry_run_plans_from_what_the_run_has_read(
@@ -593,3 +598,19 @@ def test_a_run_without_anything_to_measure_stops_before_training_and_asks_again(
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
     assert run.done("curate")["train"] == TRAINED
     assert not run.done("collect")["figures"]["failures"]
+
+
+def test_prices_that_are_stated_later_are_counted(
+    nano_llama: Path, prompts: Path, tmp_path: Path, server: FaultServer
+) -> None:
+    values = values_for(server, nano_llama, prompts, shrink={"drop_layers": 0})
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    asked = server.requests
+    values["teacher"]["endpoint"].update(price_in=1.0, price_out=2.0)
+    with pytest.raises(PotstillError, match=r"price_in is null there and 1.0.*--redo"):
+        pipeline_runs.run(values, run.root)
+    run, _ = pipeline_runs.run(values, run.root, redo=True)
+    evaluation = Evaluation.model_validate_json(run.evaluation_path.read_text(encoding="utf-8"))
+    # The server states 7 tokens of each prompt and 5 of each answer.
+    assert evaluation.collection.money == pytest.approx(ALL * (7 * 1.0 + 5 * 2.0) / 1e6)
+    assert server.requests == asked

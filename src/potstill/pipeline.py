@@ -20,6 +20,7 @@ from potstill.job import Job
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
+from potstill.recipe.stages import TRAIN, first_stage, from_stage
 from potstill.run_recipe import (
     MANIFEST_FILE,
     STATE,
@@ -72,9 +73,10 @@ def distill(
             progress.note(run.changed)
         job = Job(run, recipe, progress)
         try:
-            if run.manifest_path.is_file() and not _reopened(job, redo=redo):
+            finished = run.manifest_path.is_file()
+            if finished and not _reopened(job, redo=redo):
                 return run
-            _run_stages(job, until, redo=redo)
+            _run_stages(job, until, reopened=finished)
         finally:
             job.store.close()
     return run
@@ -125,15 +127,22 @@ def dry_run(
         refuse_changes(root, changes(root, recipe), redo=redo)
     with _checked_apart(recipe, None if fresh else root, progress) as job:
         plan = planned_prompts(job)
-        all_of_them = redo or until == "collect"
-        asks = job.run.done("collect") is None or (
-            (redo or not (root / MANIFEST_FILE).is_file())
-            and some_failed(job, in_vain=all_of_them)
-            and (all_of_them or not _training_begun(root))
-        )
+        asks = job.run.done("collect") is None or _asks_again(job, root, redo=redo, until=until)
         estimates = server_estimates(job, job.run.root if fresh else root, asks=asks)
     counts = None if plan is None else Counter(str(prompt.split) for prompt in plan.prompts)
     return DryRun(None if counts is None else dict(counts), tuple(estimates))
+
+
+def _asks_again(job: Job, root: Path, *, redo: bool, until: str | None) -> bool:
+    """Tell whether a run that has collected in `root` asks again what got no answer."""
+    found = changes(root, job.recipe)
+    unchanged = (root / MANIFEST_FILE).is_file() and not found
+    if unchanged and not redo:
+        return False
+    all_of_them = unchanged or until == "collect"
+    anew = bool(found) and TRAIN in from_stage(first_stage(found))
+    begun = _training_begun(root) and not anew
+    return some_failed(job, in_vain=all_of_them) and (all_of_them or not begun)
 
 
 @contextmanager
@@ -175,7 +184,7 @@ def _check_before_losing(
             release_freed()
 
 
-def _run_stages(job: Job, until: str | None, *, redo: bool = False) -> None:
+def _run_stages(job: Job, until: str | None, *, reopened: bool = False) -> None:
     job.decision.require()
     for name in job.run.damaged_records():
         job.progress.note(f"the record of {name} was damaged; {name} is done again")
@@ -187,7 +196,9 @@ def _run_stages(job: Job, until: str | None, *, redo: bool = False) -> None:
     for name, stage in STAGES.items():
         # A damaged file has lost rows: collecting again fetches just those.
         again = name == "collect" and (
-            damaged or rows_are_lost(job) or _ask_again(job, all_of_them=redo or until == "collect")
+            damaged
+            or rows_are_lost(job)
+            or _ask_again(job, all_of_them=reopened or until == "collect")
         )
         # What a server read was in the store as well.
         again = again or (name == "curate" and damaged and job.recipe.served_targets)
@@ -225,8 +236,9 @@ def _measured(job: Job, name: str) -> Iterator[dict[str, Any]]:
 def _ask_again(job: Job, *, all_of_them: bool) -> bool:
     """Tell whether prompts that a server gave no answer to are asked again, and say if not.
 
-    Once training has begun only `all_of_them` are, as `potstill collect` and --redo want it:
-    training has to begin anew with other answers. So are those whose answers were blank or refused.
+    Once training has begun they are only where `all_of_them` is set, as by `potstill collect`, or
+    by --redo in a finished run: training has to begin anew with other answers. So are those whose
+    answers were blank or refused.
     """
     if not some_failed(job, in_vain=all_of_them):
         return False

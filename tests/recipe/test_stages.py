@@ -50,6 +50,11 @@ def test_every_field_of_a_section_is_its_own_stages_or_an_earlier_ones(section: 
         ("task.gold", {}, "curate"),
         ("task", {}, "collect"),
         ("train.lora.rank", {}, "train"),
+        ("teacher.endpoint.price_in", {}, "report"),
+        ("teacher.endpoint.price_out", {"task": {"kind": "text"}}, "evaluate"),
+        ("cost.machine_hour", {}, "report"),
+        ("cost.machine_hour", {"task": {"kind": "text"}}, "evaluate"),
+        ("cost.currency", {"task": {"kind": "text"}}, "report"),
     ],
 )
 def test_fields_that_decide_about_another_stage(

@@ -27,7 +27,7 @@ ORDER = (COLLECT, CURATE, SHRINK, TRAIN, EVALUATE, REPORT)
 ASKS_MORE = frozenset(
     {"evaluate.fidelity_prompts", "evaluate.max_tokens", "evaluate.greedy", "task"}
 )
-# How a server is reached, and what it may cost, decides nothing about its answers.
+# How a server is reached, and what may be spent on it, decides nothing about its answers.
 DECIDES_NOTHING = frozenset(
     f"teacher.endpoint.{name}"
     for name in (
@@ -36,11 +36,13 @@ DECIDES_NOTHING = frozenset(
         "max_in_flight",
         "timeout_s",
         "tries",
-        "price_in",
-        "price_out",
         "budget",
         "budget_tokens",
     )
+)
+# What was paid is counted at the end; what a call costs is measured where a task is.
+_PRICES = frozenset(
+    {"teacher.endpoint.price_in", "teacher.endpoint.price_out", "cost.machine_hour"}
 )
 _BY_SECTION = {
     "name": REPORT,
@@ -70,6 +72,8 @@ def stage_of(field: str, recipe: Recipe) -> str:
     """
     if field in ASKS_MORE or _decides_targets(field, recipe):
         return COLLECT
+    if field in _PRICES:
+        return REPORT if recipe.task is None else EVALUATE
     section = field.partition(".")[0]
     return _BY_FIELD.get(field) or _BY_SECTION.get(section, COLLECT)
 
