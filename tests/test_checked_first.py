@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+import fault_server
 import pipeline_runs
 from fault_server import Behaviour, FaultServer
 from potstill import pipeline
 from potstill.cli.app import app
+from potstill.collect.prompts import PromptPlan
 from potstill.errors import PotstillError
 from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe_io import dump_recipe
+from potstill.rundir import RunDir
 
 NAME = "smollm2-nano"
 # Of `values_for`: training prompts, and all that are asked.
@@ -218,7 +222,7 @@ def test_once_training_has_begun_what_failed_is_named_and_left_out(
     asked = server.requests
     _, notes = pipeline_runs.run(values, tmp_path / "run", until="evaluate")
     assert server.requests == asked
-    assert any("`potstill collect` asks them again" in note for note in notes)
+    assert any("`potstill collect --redo` asks them again" in note for note in notes)
     server.behaviour = Behaviour(model=NAME)
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
     assert server.requests > asked and run.done("train") is None
@@ -362,3 +366,251 @@ def test_damaged_records_are_said_and_their_stages_done_again(
     (run.root / "state" / "teacher.json").write_text("")
     with pytest.raises(PotstillError, match=r"teacher.json is damaged"):
         pipeline_runs.run(values, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shrink": {"drop_layers": 77}},
+        {"train": {"frozen_blocks": 50}},
+        {"train": {"lora": {"targets": ["no_proj"]}}},
+        {"curate": {"decontaminate": {"sources": ["gone.jsonl"]}}},
+    ],
+)
+@pytest.mark.parametrize("how", ["redo", "fresh", "half done"])
+def test_a_wrong_recipe_takes_nothing_from_a_run(
+    done: Path, nano_llama: Path, nano_prompts: Path, tmp_path: Path, wrong: Any, how: str
+) -> None:
+    root = Path(shutil.copytree(done, tmp_path / "run"))
+    if how == "half done":
+        (root / "manifest.json").unlink()
+        (root / "state" / "evaluate.json").unlink()
+    before = pipeline_runs.fingerprint(root)
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, **{**FEW, **wrong})
+    options = {} if how == "half done" else {how: True}
+    with pytest.raises(PotstillError):
+        pipeline_runs.run(values, root, **options)
+    assert pipeline_runs.fingerprint(root) == before
+
+
+FEW: dict[str, Any] = {"prompts": {"limit": 20, "held_out_count": 6, "validation_count": 4}}
+
+
+@pytest.fixture(scope="module")
+def done(nano_llama: Path, nano_prompts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a local teacher."""
+    root = tmp_path_factory.mktemp("done") / "run"
+    pipeline_runs.run(pipeline_runs.recipe_values(nano_llama, nano_prompts, **FEW), root)
+    return root
+
+
+def test_a_dry_run_says_what_redo_and_fresh_would_do(
+    prompts: Path, nano_llama: Path, tmp_path: Path, server: FaultServer
+) -> None:
+    values = values_for(server, nano_llama, prompts)
+    server.behaviour = Behaviour(model=NAME, rate=0.4, faults=("200 with an error",), seed=3)
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
+    failed = len(run.done("collect")["figures"]["failures"])
+
+    def asked(**options: Any) -> int:
+        recipe = Recipe.model_validate(values)
+        found = pipeline.dry_run(recipe, run.root, progress=Silent(), **options).asked
+        return sum(one.responses for _, one in found)
+
+    assert asked() == asked(until="collect") == failed > 0
+    assert asked(fresh=True) == ALL
+    pipeline_runs.run(values, run.root, until="train")  # the server still fails for some
+    again = len(run.done("collect")["figures"]["failures"])
+    assert again > 0 and asked() == 0 and asked(until="collect") == again
+    pipeline_runs.run(values, run.root)
+    before = pipeline_runs.fingerprint(run.root)
+    assert asked() == 0
+    assert asked(redo=True) == again
+    values["train"]["epochs"] = 2
+    with pytest.raises(PotstillError, match="--redo"):
+        asked()
+    # Training begins anew, so that what failed is asked for before.
+    assert asked(redo=True) == again
+    assert pipeline_runs.fingerprint(run.root) == before
+    server.behaviour, sent = Behaviour(model=NAME), server.requests
+    pipeline_runs.run(values, run.root, redo=True, until="collect")
+    assert server.requests == sent + again
+
+
+def test_a_dry_run_plans_from_what_the_run_has_read(
+    prompts: Path, nano_llama: Path, tmp_path: Path, server: FaultServer
+) -> None:
+    values = values_for(server, nano_llama, prompts)
+    pipeline_runs.run(values, tmp_path / "run", until="collect")
+    lines = [json.dumps({"prompt": f"What of the thing number {n}?"}) for n in range(90)]
+    prompts.write_text("\n".join(lines), encoding="utf-8")
+    recipe = Recipe.model_validate(values)
+    found = pipeline.dry_run(recipe, tmp_path / "run", progress=Silent()).asked
+    assert sum(one.responses for _, one in found) == 0
+
+
+@pytest.mark.parametrize("where", ["file", "file/under", "foreign"])
+def test_a_dry_run_refuses_a_directory_that_a_run_refuses(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").write_text("x")
+    path = tmp_path / "recipe.yaml"
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
+    path.write_text(dump_recipe(Recipe.model_validate(values)), encoding="utf-8")
+    for more in ([], ["--dry-run"]):
+        arguments = ["distill", str(path), "--out", str(tmp_path / where), *more]
+        said = CliRunner().invoke(app, arguments)
+        assert said.exit_code == 2
+        assert re.search(r"(is a file, not a directory|not a run directory).*--out", said.output)
+
+
+def test_answers_that_came_in_a_call_that_was_killed_are_curated(
+    nano_llama: Path, prompts: Path, tmp_path: Path, server: FaultServer
+) -> None:
+    values = values_for(server, nano_llama, prompts)
+    server.behaviour = Behaviour(model=NAME, rate=0.4, faults=("200 with an error",), seed=3)
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
+    assert run.done("curate")["train"] < TRAINED
+    server.behaviour = Behaviour(model=NAME)
+    finish = RunDir.finish
+
+    def killed(self: RunDir, stage: str, result: Any) -> None:
+        if stage == "collect":
+            raise KeyboardInterrupt
+        finish(self, stage, result)
+
+    with pytest.MonkeyPatch.context() as kill:
+        kill.setattr(RunDir, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline_runs.run(values, run.root, until="curate")
+    run, _ = pipeline_runs.run(values, run.root, until="curate")
+    assert run.done("curate")["train"] == TRAINED
+
+
+def test_a_schema_that_is_broken_meanwhile_is_refused_before_training(
+    nano_llama: Path, prompts: Path, tmp_path: Path, server: FaultServer
+) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}', encoding="utf-8")
+    task = {"kind": "json", "json_schema": str(schema), "max_tokens": 4}
+    values = values_for(server, nano_llama, prompts, task=task)
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
+    schema.write_text('{"type":', encoding="utf-8")
+    recipe = Recipe.model_validate(values)
+    for call in (pipeline.dry_run, pipeline.distill):
+        with pytest.raises(PotstillError, match=r"schema.json is not valid JSON"):
+            call(recipe, run.root, progress=Silent())
+    assert run.done("curate") is not None and run.done("shrink") is None
+
+
+def test_a_file_that_is_gone_and_comes_back_as_another_is_named(
+    nano_llama: Path, prompts: Path, tmp_path: Path, server: FaultServer
+) -> None:
+    values = values_for(server, nano_llama, prompts)
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
+    text = prompts.read_text(encoding="utf-8")
+    prompts.unlink()
+    _, notes = pipeline_runs.run(values, run.root, until="collect")
+    assert any("prompts.jsonl is gone" in note for note in notes)
+    prompts.write_text(text, encoding="utf-8")
+    _, notes = pipeline_runs.run(values, run.root, until="collect")
+    assert not notes
+    prompts.write_text(text + '{"prompt": "What is new here?"}\n', encoding="utf-8")
+    _, notes = pipeline_runs.run(values, run.root, until="collect")
+    assert any("prompts.jsonl has changed" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("late", "match"),
+    [
+        ({"evaluate": {"max_tokens": 500}}, r"lower evaluate.max_tokens"),
+        ({"task": {"kind": "text", "max_tokens": 600}}, r"lower task.max_tokens"),
+    ],
+)
+def test_answers_that_have_no_room_are_refused_in_a_begun_run_as_well(
+    done: Path, nano_llama: Path, nano_prompts: Path, tmp_path: Path, late: Any, match: str
+) -> None:
+    root = Path(shutil.copytree(done, tmp_path / "run"))
+    before = pipeline_runs.fingerprint(root)
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, **{**FEW, **late})
+    with pytest.raises(PotstillError, match=match):
+        pipeline_runs.run(values, root, redo=True)
+    assert pipeline_runs.fingerprint(root) == before
+
+
+def test_asking_for_more_leaves_what_the_first_answers_took_in_the_cost(
+    done: Path, nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(done, tmp_path / "run"))
+    first = Evaluation.model_validate_json((root / "evaluation.json").read_text(encoding="utf-8"))
+    fewer = {**FEW, "evaluate": {"fidelity_prompts": 5}}
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, **fewer)
+    run, _ = pipeline_runs.run(values, root, redo=True)
+    now = Evaluation.model_validate_json(run.evaluation_path.read_text(encoding="utf-8"))
+    assert now.collection.response_tokens == first.collection.response_tokens > 0
+    assert now.cost.collection.seconds > first.cost.collection.seconds > 0
+    assert now.collection.tokens_per_s is None
+
+
+@pytest.mark.parametrize("until", [None, "collect"])
+def test_a_finished_run_asks_again_what_failed_where_it_is_told_to(
+    nano_llama: Path, prompts: Path, tmp_path: Path, server: FaultServer, until: str | None
+) -> None:
+    values = values_for(server, nano_llama, prompts)
+    server.behaviour = Behaviour(model=NAME, rate=0.3, faults=("200 with an error",), seed=3)
+    pipeline_runs.run(values, tmp_path / "run", until="train")
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    failed = len(run.done("collect")["figures"]["failures"])
+    server.behaviour = Behaviour(model=NAME)
+    asked, before = server.requests, pipeline_runs.fingerprint(run.root)
+    _, notes = pipeline_runs.run(values, run.root, until=until)
+    assert any("--redo asks again what got no answer" in note for note in notes)
+    assert server.requests == asked and pipeline_runs.fingerprint(run.root) == before
+    pipeline_runs.run(values, run.root, until=until, redo=True)
+    assert server.requests == asked + failed > asked
+    run, _ = pipeline_runs.run(values, run.root)
+    assert run.done("curate")["train"] == TRAINED and run.manifest_path.is_file()
+
+
+@pytest.mark.parametrize("split", ["held_out", "validation"])
+def test_a_run_without_anything_to_measure_stops_before_training_and_asks_again(
+    nano_llama: Path, prompts: Path, tmp_path: Path, server: FaultServer, split: str
+) -> None:
+    values = values_for(server, nano_llama, prompts)
+    run, _ = pipeline_runs.run(values, tmp_path / "first", until="collect")
+    plan = PromptPlan.from_record(run.done("prompts") or {})
+    silent = {p.messages[-1]["content"] for p in plan.prompts if p.split == split}
+    complete = server._complete
+
+    async def broken(body: Any, headers: Any, writer: Any) -> bool:
+        if body["messages"][-1]["content"] in silent:
+            return await fault_server.send(writer, 200, fault_server.error("e", "no"))
+        return await complete(body, headers, writer)
+
+    with pytest.MonkeyPatch.context() as fault:
+        fault.setattr(server, "_complete", broken)
+        name = split.replace("_", "-")
+        with pytest.raises(PotstillError, match=f"no answer to a {name} prompt"):
+            pipeline_runs.run(values, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
+    assert run.done("curate")["train"] == TRAINED
+    assert not run.done("collect")["figures"]["failures"]
+
+
+def test_prices_that_are_stated_later_are_counted(
+    nano_llama: Path, prompts: Path, tmp_path: Path, server: FaultServer
+) -> None:
+    values = values_for(server, nano_llama, prompts, shrink={"drop_layers": 0})
+    run, _ = pipeline_runs.run(values, tmp_path / "run")
+    asked = server.requests
+    values["teacher"]["endpoint"].update(price_in=1.0, price_out=2.0)
+    with pytest.raises(PotstillError, match=r"price_in is null there and 1.0.*--redo"):
+        pipeline_runs.run(values, run.root)
+    run, _ = pipeline_runs.run(values, run.root, redo=True)
+    evaluation = Evaluation.model_validate_json(run.evaluation_path.read_text(encoding="utf-8"))
+    # The server states 7 tokens of each prompt and 5 of each answer.
+    assert evaluation.collection.money == pytest.approx(ALL * (7 * 1.0 + 5 * 2.0) / 1e6)
+    assert server.requests == asked

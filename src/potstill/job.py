@@ -35,7 +35,7 @@ from potstill.models.sampling import Sampling
 from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
+from potstill.rundir import CHECKED, RunDir
 from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
@@ -43,9 +43,6 @@ from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.text.reasoning import answer_of
 from potstill.work.corpus import Text, tokenised
 from potstill.work.spoken import spoken_since
-
-# The record of what was found before the first question.
-CHECKED = "checked"
 
 
 class Job:
@@ -390,9 +387,11 @@ class Job:
         """Fill in `seconds` and `joules` of what runs inside the block."""
         meter, start = EnergyMeter(), time.perf_counter()
         result: dict[str, Any] = {}
-        yield result
-        result["seconds"] = time.perf_counter() - start
-        result["joules"] = meter.joules()
+        try:
+            yield result
+        finally:
+            result["seconds"] = time.perf_counter() - start
+            result["joules"] = meter.joules()
 
 
 def train_sampling(recipe: Recipe) -> Sampling:

@@ -104,10 +104,13 @@ def charged(job: Job) -> float | None:
 def written_tokens(job: Job) -> int | None:
     """Return how many tokens the teacher wrote; None where any answer's number is not known.
 
-    Answers that came in files count as the student's parent reads them.
+    Answers that came in files count as the student's parent reads them; those of a teacher with
+    weights to training and validation prompts, whichever call collected them.
     """
     figures = (job.run.done("collect") or {})["figures"]
-    if job.open or job.recipe.collect.answers_given:
+    if job.open:
+        return sum(len(row.ids[1]) for row in job.store.read() if row.split != "held_out")
+    if job.recipe.collect.answers_given:
         return int(figures["response_tokens"])
     counts = [row.usage.get("completion_tokens") for row in job.store.read()]
     return sum_of_known(counts)

@@ -85,7 +85,7 @@ def _collection(job: Job, figures: dict[str, Any]) -> dict[str, Any]:
         **{k: v for k, v in figures.items() if k in Collection.model_fields},
         "response_tokens": written,
         "money": charged(job),
-        "tokens_per_s": None if written is None else figures["tokens_per_s"],
+        "tokens_per_s": None if written is None else figures["tokens_per_s"] or None,
         "notes": notes,
         "lengths": {_bin(power): bins[power] for power in range(max(bins, default=-1) + 1)},
         "length_unit": "tokens" if known else "characters",

@@ -25,6 +25,7 @@ from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 from potstill.recipe.stages import (
     COLLECT,
+    CURATE,
     ORDER,
     REPORT,
     SHRINK,
@@ -49,6 +50,11 @@ try:
     import fcntl
 except ImportError:  # Windows: two processes in one run directory are not noticed there.
     fcntl = None  # type: ignore[assignment]
+
+# The record of what was found before the first question.
+CHECKED = "checked"
+# That of what asking took so far, in every call that asked.
+ASKED = "asked"
 
 # What a stage leaves beside its record, and what goes when it is done again.
 _LEFT_BEHIND = {
@@ -76,6 +82,7 @@ class RunDir:
         self.root = root
         self.recipe = recipe
         self.changed = ""
+        self._like: Path | None = None
         self._lock = lock
         self._metrics_checked = False
 
@@ -91,16 +98,13 @@ class RunDir:
         differing key is named with both values.
         """
         root = Path(root)
-        if root.exists() and not root.is_dir():
-            raise PotstillError(
-                f"{root} is a file, not a directory; choose another directory with --out"
-            )
+        _refuse_file(root)
         with write_errors(root):
             root.mkdir(parents=True, exist_ok=True)
         lock = _lock(root)
         try:
             remove_leftovers(root)
-            _refuse_foreign(root)
+            refuse_foreign(root)
             if fresh:
                 _empty(root)
             run = cls(root, recipe, lock)
@@ -127,14 +131,14 @@ class RunDir:
             self.begin_again()
         else:
             again = self.forget(stage, keep=kept_by(found))
-            done = f"; {' and '.join(again)} is done again" if again else ""
+            done = f"; done again: {', '.join(again)}" if again else ""
             self.changed = f"{self.root} goes on with a changed recipe: {named}{done}"
         write_bytes(self.root / RECIPE_FILE, recipe_text(self.recipe).encode())
 
     @property
     def holds_nothing(self) -> bool:
         """Whether no answer is stored, so that another recipe loses nothing."""
-        return holds_nothing(self.root)
+        return holds_nothing(self._like or self.root)
 
     def begin_again(self) -> None:
         """Forget every record of a run that holds nothing."""
@@ -144,12 +148,20 @@ class RunDir:
     def begin_like(self, other: Path) -> None:
         """Take over what another run directory says that it was begun with, if it is one.
 
-        Nothing where the other would begin anew, since it holds no answers and another recipe.
+        Also that its answers are there, curated and learnt, as far as a changed recipe leaves them;
+        not that it was checked. Nothing where the other would begin anew, since it holds no
+        answers and another recipe.
         """
-        if not is_run_directory(other) or (changes(other, self.recipe) and holds_nothing(other)):
+        if not is_run_directory(other):
             return
+        found = changes(other, self.recipe)
+        if found and holds_nothing(other):
+            return
+        self._like = other
+        again = from_stage(first_stage(found)) if found else ()
+        left = [name for name in (COLLECT, CURATE, TRAIN) if name not in again]
         for path in sorted((other / STATE).glob("*.json")):
-            if path.stem not in ORDER:
+            if path.stem in left or path.stem not in (*ORDER, CHECKED):
                 write_bytes(self._state(path.stem), path.read_bytes())
 
     def forget(self, stage: str, *, keep: Sequence[str] = ()) -> list[str]:
@@ -322,9 +334,21 @@ def read_metrics(root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.split(b"\n") if line.strip()]
 
 
-def _refuse_foreign(root: Path) -> None:
-    """Refuse a directory that holds something other than a run."""
-    if any(root.iterdir()) and not is_run_directory(root):
+def _refuse_file(root: Path) -> None:
+    """Refuse a file, or what lies under one, as a directory."""
+    for path in (root, *root.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise PotstillError(
+                    f"{path} is a file, not a directory; choose another directory with --out"
+                )
+            return
+
+
+def refuse_foreign(root: Path) -> None:
+    """Refuse a file, and a directory that holds something other than a run."""
+    _refuse_file(root)
+    if root.is_dir() and any(root.iterdir()) and not is_run_directory(root):
         raise PotstillError(
             f"{root} is not empty and not a run directory of potstill; choose another directory "
             "with --out"

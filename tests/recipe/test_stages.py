@@ -49,7 +49,13 @@ def test_every_field_of_a_section_is_its_own_stages_or_an_earlier_ones(section: 
         ("task.json_schema", {}, "evaluate"),
         ("task.gold", {}, "curate"),
         ("task", {}, "collect"),
+        ("collect.slots", {}, "collect"),
         ("train.lora.rank", {}, "train"),
+        ("teacher.endpoint.price_in", {}, "report"),
+        ("teacher.endpoint.price_out", {"task": {"kind": "text"}}, "evaluate"),
+        ("cost.machine_hour", {}, "report"),
+        ("cost.machine_hour", {"task": {"kind": "text"}}, "evaluate"),
+        ("cost.currency", {"task": {"kind": "text"}}, "report"),
     ],
 )
 def test_fields_that_decide_about_another_stage(
@@ -93,3 +99,10 @@ def test_the_first_of_several_changes_decides() -> None:
     ]
     assert first_stage(changes) == "shrink"
     assert from_stage("train") == ("train", "evaluate", "report")
+
+
+def test_fewer_slots_leave_stored_answers_of_use() -> None:
+    stored = recipe().model_dump(mode="json")
+    (slots,) = changes_between(stored, recipe(collect={"slots": 4}))
+    (tokens,) = changes_between(stored, recipe(collect={"max_tokens": 4}))
+    assert slots.asks_more and not tokens.asks_more

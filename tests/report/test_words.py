@@ -38,6 +38,13 @@ from potstill.report import words
         (words.energy(12_300), "12.3 kJ"),
         (words.energy(3.6e6), "1.00 kWh"),
         (words.span({"value": 1, "ci95": [0.305, 0.323]}), "0.305 to 0.323"),
+        (words.span({"value": 1e-9, "ci95": [1e-10, 2e-9]}, words.nats), "within rounding of 0"),
+        (words.span({"value": 0.1, "ci95": [-1e-9, 2e-9]}, words.nats), "within rounding of 0"),
+        (
+            words.span({"value": 0.5, "ci95": [0.5000001, 0.5000002]}, words.nats),
+            "within rounding of 0.500",
+        ),
+        (words.span({"value": 0, "ci95": [1e-9, 0.5]}, words.nats), "0 to 0.500"),
     ],
 )
 def test_spelling(spelled: str, expected: str) -> None:

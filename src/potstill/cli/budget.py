@@ -37,13 +37,22 @@ def with_budget(overrides: list[str] | None, budget: float | None) -> list[str]:
     return [*(overrides or []), *([] if budget is None else [f"teacher.endpoint.budget={budget}"])]
 
 
-def print_estimates(path: Path, overrides: list[str], out: Path | None) -> None:
+def print_estimates(
+    path: Path,
+    overrides: list[str],
+    out: Path | None,
+    *,
+    fresh: bool = False,
+    redo: bool = False,
+    until: str | None = None,
+) -> None:
     """Print what is left to ask and what it takes at most."""
-    recipe = checked_recipe(path, overrides, out)
+    recipe = checked_recipe(path, overrides, out, fresh=fresh)
 
     from potstill.pipeline import dry_run
 
-    planned = dry_run(recipe, out, progress=progress_for(quiet=False))
+    progress = progress_for(quiet=False)
+    planned = dry_run(recipe, out, fresh=fresh, redo=redo, until=until, progress=progress)
     typer.echo(f"checked: files, templates, models and sizes; {_prompts(planned.prompts)}")
     found = planned.asked
     if not found:

@@ -31,7 +31,7 @@ def collect(
     """Ask the teacher: prompts in, exchanges and targets out."""
     overrides = with_budget(overrides, budget)
     if dry_run:
-        print_estimates(recipe, overrides, out)
+        print_estimates(recipe, overrides, out, fresh=fresh, redo=redo, until="collect")
         return
     run = distil(recipe, overrides, out, fresh=fresh, redo=redo, until="collect", quiet=quiet)
 

@@ -178,11 +178,11 @@ def checked_recipe(
     recipe = read_recipe(path, overrides)
 
     from potstill.run_recipe import is_run_directory
-    from potstill.rundir import RunDir
+    from potstill.rundir import RunDir, refuse_foreign
     from potstill.work.named import check_named
 
     root = out or Path("runs") / recipe.name
-    # What is no run directory is said by whoever opens it.
+    refuse_foreign(root)
     known = not fresh and is_run_directory(root)
     if not known or RunDir(root, recipe, None).done("collect") is None:
         check_named(recipe)

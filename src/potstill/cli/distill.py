@@ -34,7 +34,7 @@ def distill(
     """
     overrides = with_budget(overrides, budget)
     if dry_run:
-        print_estimates(recipe, overrides, out)
+        print_estimates(recipe, overrides, out, fresh=fresh, redo=redo)
         return
     run = distil(recipe, overrides, out, fresh=fresh, redo=redo, until=None, quiet=quiet)
 

@@ -22,12 +22,19 @@ COLLECT, CURATE, SHRINK, TRAIN, EVALUATE, REPORT = (
     "report",
 )
 ORDER = (COLLECT, CURATE, SHRINK, TRAIN, EVALUATE, REPORT)
-# What is asked of the teacher for measuring: another value asks for more, and leaves what is
-# stored of use.
+# What is asked of the teacher for measuring, and how many answers are decoded at once: another
+# value may ask for more, and leaves what is stored of use.
 ASKS_MORE = frozenset(
-    {"evaluate.fidelity_prompts", "evaluate.max_tokens", "evaluate.greedy", "task"}
+    {
+        "evaluate.fidelity_prompts",
+        "evaluate.max_tokens",
+        "evaluate.greedy",
+        "task",
+        "collect.slots",
+        "collect.wave",
+    }
 )
-# How a server is reached, and what it may cost, decides nothing about its answers.
+# How a server is reached, and what may be spent on it, decides nothing about its answers.
 DECIDES_NOTHING = frozenset(
     f"teacher.endpoint.{name}"
     for name in (
@@ -36,11 +43,13 @@ DECIDES_NOTHING = frozenset(
         "max_in_flight",
         "timeout_s",
         "tries",
-        "price_in",
-        "price_out",
         "budget",
         "budget_tokens",
     )
+)
+# What was paid is counted at the end; what a call costs is measured where a task is.
+_PRICES = frozenset(
+    {"teacher.endpoint.price_in", "teacher.endpoint.price_out", "cost.machine_hour"}
 )
 _BY_SECTION = {
     "name": REPORT,
@@ -70,6 +79,8 @@ def stage_of(field: str, recipe: Recipe) -> str:
     """
     if field in ASKS_MORE or _decides_targets(field, recipe):
         return COLLECT
+    if field in _PRICES:
+        return REPORT if recipe.task is None else EVALUATE
     section = field.partition(".")[0]
     return _BY_FIELD.get(field) or _BY_SECTION.get(section, COLLECT)
 

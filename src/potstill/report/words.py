@@ -183,7 +183,8 @@ def span(interval: Any, spell: Callable[[float | None], str] = significant) -> s
             break
         exact = percent if spell is percent else significant
         low, high = (exact(end, places + (exact is significant)) for end in bounds)
-    return f"{low} to {high}"
+    # What still reads alike, as what is rounded to 0 does, has a width all the same.
+    return f"within rounding of {low}" if low == high else f"{low} to {high}"
 
 
 def interval(figure: Any, spell: Callable[[float | None], str] = significant) -> str:

@@ -11,7 +11,7 @@ from potstill.collect.served.open_files import in_flight_allowed
 from potstill.curate.curate import check
 from potstill.errors import PotstillError
 from potstill.evaluate.tasks import check_apart
-from potstill.job import CHECKED, Job
+from potstill.job import Job
 from potstill.models.adopt import adopted
 from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
@@ -19,13 +19,14 @@ from potstill.models.memory import release_freed
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.run_recipe import recipe_digest
+from potstill.rundir import CHECKED
 from potstill.shrink.rehearsal import rehearsed
 from potstill.stages.collecting import planned_prompts, retold
 from potstill.stages.curating import evaluation_texts, judge_of
-from potstill.stages.speaking import check_speaking, check_written
+from potstill.stages.speaking import check_room, check_speaking, check_written
 from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
-from potstill.work.named_files import changed_fields, digests, named_files
+from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
 
 _FILES = "files"
 
@@ -35,17 +36,22 @@ def check_all(job: Job) -> None:
 
     Nobody is asked anything, and nothing is written but the plan of prompts and what was checked.
     """
-    checked = (job.run.done(CHECKED) or {}).get("recipe")
-    digest = recipe_digest(job.recipe)
-    if checked == digest:
+    files = (job.run.done(_FILES) or {}).get("digests")
+    # The same recipe may fail where a file that it names is another by now.
+    now = {"recipe": recipe_digest(job.recipe), "files": files}
+    checked = job.run.done(CHECKED) or {}
+    if {key: checked.get(key) for key in now} == now:
         return
     _check_words(job)
     check_speaking(job)
+    planned = job.run.done("prompts") is not None
     plan = planned_prompts(job)
+    if plan is not None and planned:
+        check_room(job, plan)  # planning does so itself
     if plan is not None:
         _check_plan(job, retold(job, plan))
     models = _check_models(job) if job.run.done("train") is None else {}
-    job.run.finish(CHECKED, {"recipe": digest, "models": models})
+    job.run.finish(CHECKED, {**now, "models": models})
 
 
 def note_changed_files(job: Job) -> None:
@@ -58,17 +64,24 @@ def note_changed_files(job: Job) -> None:
     files = named_files(job.recipe)
     now = digests(files)
     then = (job.run.done(_FILES) or {}).get("digests")
+    named = naming_fields(job.recipe)
+    # A field that the recipe has dropped since is no file that is gone.
+    then = None if then is None else {f: paths for f, paths in then.items() if f in named}
     stages = {file.field: file.stage for file in files}
     for field, what in changed_fields(then or now, now).items():
         stage = stages.get(field, "collect")
         if stage == "collect":
             _note_changed_rows(job, field, what)
         else:
+            # What cannot be read is refused before anything is put away for its sake.
+            _check_files(job.recipe)
             done = job.run.forget(stage)
-            again = f"; {' and '.join(done)} is done again" if done else ""
+            again = f"; done again: {', '.join(done)}" if done else ""
             job.progress.note(f"{field}: {what} since this run began{again}")
-    if then != now:
-        job.run.finish(_FILES, {"digests": now})
+    # Of a file that is gone it is kept what was in it, should it come back as another.
+    kept = {**(then or {}), **now}
+    if then != kept:
+        job.run.finish(_FILES, {"digests": kept})
 
 
 def _note_changed_rows(job: Job, field: str, what: str) -> None:
@@ -88,14 +101,20 @@ def _note_changed_rows(job: Job, field: str, what: str) -> None:
 
 
 def _check_words(job: Job) -> None:
-    """Refuse schemas, languages and evaluation sets that cannot be read."""
+    """Refuse schemas and evaluation sets that cannot be read, and too few files to open."""
     recipe = job.recipe
-    if recipe.task is not None:
-        AnswerForm.of(recipe.task)
-    evaluation_texts(recipe.curate.decontaminate)
+    _check_files(recipe, curated=job.run.done("curate") is not None)
     endpoint = recipe.teacher.endpoint
     if endpoint is not None:
         in_flight_allowed(endpoint, Silent())  # asking says so where it is fewer
+
+
+def _check_files(recipe: Recipe, *, curated: bool = False) -> None:
+    """Refuse schemas, and evaluation sets for a curation to come, that cannot be read."""
+    if recipe.task is not None:
+        AnswerForm.of(recipe.task)
+    if not curated:
+        evaluation_texts(recipe.curate.decontaminate)
 
 
 def _check_plan(job: Job, plan: PromptPlan) -> None:

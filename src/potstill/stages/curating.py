@@ -54,6 +54,7 @@ def curate_answers(job: Job) -> dict[str, Any]:
         job.progress.note(note)
     found.require_training_rows()
     write_marks(job.store, found)
+    _require_measured_rows(job)
     for note in found.notes:
         job.progress.note(f"curate: {note}")
     dropped = ", ".join(f"{count} {name}" for name, count in found.dropped.items() if count)
@@ -63,6 +64,21 @@ def curate_answers(job: Job) -> dict[str, Any]:
         )
     reading = read_answers(job)
     return {**found.record(), **({} if reading is None else {"reading": reading})}
+
+
+def _require_measured_rows(job: Job) -> None:
+    """Refuse to go on without what a later stage cannot do without: nothing is trained in vain.
+
+    That is an answer to a held-out prompt, and to a validation prompt where a cut is looked for.
+    """
+    wanted = {"held_out": "held-out", **({"validation": "validation"} if job.recipe.cuts else {})}
+    for split, name in wanted.items():
+        if not job.exchanges(split):
+            raise PotstillError(
+                f"there is no answer to a {name} prompt to measure the student on: none came, or "
+                "curation left none; run the same command again to ask for what failed, or raise "
+                f"prompts.{split}_count in a recipe for another directory"
+            )
 
 
 def _elsewhere(found: Curation) -> list[str]:

@@ -18,17 +18,18 @@ from potstill.rundir import readings_path
 from potstill.stages.collecting import asked_of_a_server, planned_prompts
 
 
-def server_estimates(job: Job, run: Path) -> list[tuple[str, Estimate]]:
+def server_estimates(job: Job, run: Path, *, asks: bool) -> list[tuple[str, Estimate]]:
     """Return what is left to ask a server and what it takes at most.
 
-    `run` is the run's directory, whose stored responses are not asked again. Empty where the
-    teacher is no server's.
+    `run` is the run's directory, whose stored responses are not asked again; `asks` tells whether
+    the others are. Empty where the teacher is no server's.
     """
     recipe, endpoint = job.recipe, job.recipe.teacher.endpoint
     if endpoint is None:
         return []
     plan, given = _plan_and_given(job)
-    found = [] if recipe.collect.answers_given else _asked(recipe, endpoint, plan, run)
+    asks = asks and not recipe.collect.answers_given
+    found = _asked(recipe, endpoint, plan, run) if asks else []
     if endpoint.scores_text:
         # Of a server's own answers nobody knows which will come without log-probabilities.
         longest = recipe.collect.max_tokens

@@ -93,6 +93,13 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
     return shown
 
 
+def check_room(job: Job, plan: PromptPlan) -> None:
+    """Refuse a stored plan whose prompts leave no room for answers as long as the recipe asks."""
+    if job.open:
+        lengths = {p.prompt_id: _length(job.spoken, p) for p in plan.prompts}
+        _require_room(job.recipe, plan.prompts, lengths)
+
+
 def _require_room(recipe: Recipe, prompts: Sequence[Prompt], lengths: Mapping[str, int]) -> None:
     """Refuse prompts that leave the teacher no room for an answer, before it gives the first."""
     stated, task = recipe.teacher, recipe.task

@@ -26,19 +26,27 @@ def named_files(recipe: Recipe) -> list[NamedFile]:
 
     A folder stands for the files in it. Models have identities of their own.
     """
+    return [
+        NamedFile(path, field, stage_of(field, recipe))
+        for field, stated in _stated(recipe).items()
+        for path in _paths(stated)
+    ]
+
+
+def _stated(recipe: Recipe) -> dict[str, object]:
     prompts, calls, task = recipe.prompts, recipe.collect.calls, recipe.task
-    fields: dict[str, object] = {
+    return {
         "prompts.source": prompts.source,
         "prompts.held_out": prompts.held_out,
         "collect.calls.path": None if calls is None else calls.path,
         "curate.decontaminate.sources": recipe.curate.decontaminate.sources,
         "task.json_schema": None if task is None else task.json_schema,
     }
-    return [
-        NamedFile(path, field, stage_of(field, recipe))
-        for field, stated in fields.items()
-        for path in _paths(stated)
-    ]
+
+
+def naming_fields(recipe: Recipe) -> set[str]:
+    """Return the fields by which a recipe names files, whether they are there or not."""
+    return {field for field, stated in _stated(recipe).items() if stated}
 
 
 def digests(files: Iterable[NamedFile]) -> dict[str, dict[str, str]]:
