@@ -67,6 +67,8 @@ def main() -> int:
             print(f"{name}: {'DIFFERS' if found else 'the same'} ({rows} exchanges)", flush=True)
             for line in found:
                 print(f"  {line}", flush=True)
+            if found and new["kept_step"] is not None:
+                print(f"  (kept of training now: step {new['kept_step']})", flush=True)
     return 1 if different else 0
 
 
@@ -90,6 +92,8 @@ def outcome(root: Path) -> dict[str, Any]:
             }
         ),
         "held_out": evaluation["held_out"]["prompts"],
+        # Older commits kept the last step, whatever validation said of it.
+        "kept_step": evaluation["training"].get("kept_step"),
     }
 
 
