@@ -17,8 +17,9 @@ from potstill.collect.prompt_rows import Asked, RowReader, Said, form_words, is_
 from potstill.collect.small_files import way_out
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Prompt, Split, Turns, prompt_id_of
-from potstill.exchanges.overlap import OverlapReport, overlap, prompt_text
+from potstill.exchanges.exchange import Message, Prompt, Split, Turns, prompt_id_of
+from potstill.exchanges.overlap import METHOD, OverlapReport, overlap, prompt_text
+from potstill.logs.template import without_template
 from potstill.recipe import PromptsConfig
 
 Reader = Callable[[str, PromptsConfig], Sequence[Turns]]
@@ -163,7 +164,7 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
         notes.append(
             f"only {len(held_out)} prompts are held out, where {config.held_out_count} were asked"
         )
-    pool, found = _without_overlap(pool, held_out)
+    pool, found = _without_overlap(pool, held_out, config.template)
     if found.dropped_from_training:
         notes.append(
             f"{found.dropped_from_training} training prompts were dropped, since they equal or "
@@ -175,10 +176,14 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
             f"the prompt source {_named(config.sources)} leaves no prompt to train on, after "
             f"{len(held_out)} held out, {found.dropped_from_training} dropped as near-duplicates "
             f"of those and {len(validation)} for validation; "
-            + way_out(distinct, own_held_out=held_out_sources is not None)
+            + way_out(
+                distinct,
+                own_held_out=held_out_sources is not None,
+                taken=config.validation_count + (0 if held_out_sources else len(held_out)),
+            )
         )
     train = _ordered(train, f"train:{seed}")[: config.limit]
-    train, again = _without_overlap(train, held_out)
+    train, again = _without_overlap(train, held_out, config.template)
     return PromptPlan(
         train=_in_split(train, "train"),
         validation=_in_split(validation, "validation"),
@@ -237,18 +242,32 @@ def _split(
     return ordered[:count], ordered[count:]
 
 
-def _texts(prompts: Sequence[Prompt]) -> list[str]:
-    return [prompt_text(p.messages) for p in prompts]
+def shared_prompts(
+    train: Sequence[Sequence[Message]],
+    held_out: Sequence[Sequence[Message]],
+    template: str | None,
+) -> OverlapReport:
+    """Return which training prompts equal or nearly equal a held-out one.
+
+    The words of the recipe's `template` are in all of them, and so are left out.
+    """
+    bare = without_template(template)
+    train_texts, held_out_texts = (
+        [bare(prompt_text(messages)) for messages in some] for some in (train, held_out)
+    )
+    found = overlap(train_texts, held_out_texts)
+    method = METHOD if template is None else f"{METHOD}, the words of the recipe's template too"
+    return replace(found, method=method)
 
 
 def _without_overlap(
-    train: Sequence[Prompt], held_out: Sequence[Prompt]
+    train: Sequence[Prompt], held_out: Sequence[Prompt], template: str | None
 ) -> tuple[list[Prompt], OverlapReport]:
     """Return the training prompts that resemble no held-out one, and what was found."""
     kept: list[Prompt] = list(train)
     total: OverlapReport | None = None
     while True:
-        found = overlap(_texts(kept), _texts(held_out))
+        found = shared_prompts([p.messages for p in kept], [p.messages for p in held_out], template)
         total = _counted(found) if total is None else _joined(total, found)
         if not found.train_indices:
             return kept, total
