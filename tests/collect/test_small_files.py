@@ -110,7 +110,7 @@ def test_a_templates_own_words_make_no_prompts_alike(template: str, tmp_path: Pa
 def test_columns_that_are_alike_still_count(template: str, tmp_path: Path) -> None:
     words = "the same long review of the same film in the same words all over again until"
     alike = tuple(f"{words} {number}" for number in range(10))
-    with pytest.raises(PotstillError, match="5 dropped|6 dropped") as refused:
+    with pytest.raises(PotstillError, match=r"[56] dropped") as refused:
         plan_prompts(templated(tmp_path / "p.jsonl", alike, template), seed=0)
     assert "too alike" in str(refused.value)
     assert "_count" not in str(refused.value)  # they are set to what would fit
