@@ -132,7 +132,7 @@ def test_nulls_that_a_typed_column_adds_are_no_part_of_a_message(write):
 @pytest.mark.parametrize(
     ("row", "settings", "message"),
     [
-        ({"messages": [{"from": "bard", "value": "secret"}]}, {}, "messages[0].from is bard,"),
+        ({"messages": [{"from": "guide", "value": "secret"}]}, {}, "messages[0].from is guide,"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
             {},

@@ -55,6 +55,13 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A row whose speakers are not known, and `problem`: where it is, and what is said instead."""
+
+    problem: str
+
+
+@dataclass(frozen=True)
 class RowReader:
     """How the rows of one source are read; `column` is the recipe's, or what the source decides."""
 
@@ -70,8 +77,11 @@ class RowReader:
         )
         return cls(config, column or config.column, fields)
 
-    def read(self, row: Row) -> Asked:
-        """Return what a row asks. Raises PotstillError, with its place, where it does not fit."""
+    def read(self, row: Row) -> Asked | Left:
+        """Return what a row asks, or that nobody known speaks in it.
+
+        Raises PotstillError, with its place, where it does not fit.
+        """
         if self.config.template is not None:
             return self._by_template(row, self.config.template.strip())
         column, found = self.column, None
@@ -84,11 +94,14 @@ class RowReader:
                 f"in with null; write {column} and {TOOLS_COLUMN} as .jsonl, or tools and "
                 "arguments as JSON text"
             )
-        chat = _fit(chat_of_row(row.values, column), row)
+        found_chat = chat_of_row(row.values, column)
+        if isinstance(found_chat, Unfit) and found_chat.trouble == "speaker":
+            return Left(f"{row.place}: {found_chat}")
+        chat = _fit(found_chat, row)
         every = _fit(messages_of(chat), row)
         messages = asked(every)
         said = [Said.ANSWERED] if len(messages) < len(every) else []
-        if isinstance(cell, str) and chat.form in ("chat", "sharegpt"):
+        if isinstance(cell, str) and chat.turns and chat.form in ("chat", "sharegpt"):
             said.append(Said.JSON_TEXT)
         beside = bool(chat.fields) and chat.fields[0] in SYSTEM_COLUMNS
         if messages[beside:]:

@@ -13,7 +13,15 @@ from typing import Any
 
 from blake3 import blake3
 
-from potstill.collect.prompt_rows import Asked, RowReader, Said, form_words, is_blank, same_prompt
+from potstill.collect.prompt_rows import (
+    Asked,
+    Left,
+    RowReader,
+    Said,
+    form_words,
+    is_blank,
+    same_prompt,
+)
 from potstill.collect.small_files import way_out
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
@@ -114,8 +122,9 @@ def read_prompts(source: str, config: PromptsConfig) -> ReadPrompts:
     white space too. The column `tools` holds the tools on offer, where there are any: as a list,
     or as its JSON text. A column `system` beside a conversation or text is its system message;
     `config.system` goes before every prompt that has none of its own. The two starter files and
-    .txt files always have the column `prompt`. Raises PotstillError, with the line, where a row
-    does not fit.
+    .txt files always have the column `prompt`. Rows with speakers that are not known are left out
+    and counted. Raises PotstillError, with the line, where a row does not fit, and where none is
+    left.
     """
     notes, each = rows_and_prompts(source, config)
     return ReadPrompts((one.turns for one in each), notes)
@@ -125,12 +134,21 @@ def rows_and_prompts(source: str, config: PromptsConfig) -> tuple[tuple[str, ...
     """Return notes on a source, and its rows with what is asked, as `read_prompts` makes it."""
     rows = read_rows(source, _field_of(source, config))
     reader = RowReader.of(config, rows.column)
-    each = [reader.read(row) for row in rows]
+    read = [reader.read(row) for row in rows]
+    each = [one for one in read if isinstance(one, Asked)]
+    left = [one.problem for one in read if isinstance(one, Left)]
+    if left and not each:
+        raise PotstillError(left[0])
     name, notes = source_name(source), list(rows.notes)
     columns = Counter(one.column for one in each if one.column is not None)
     said = Counter(word for one in each for word in one.said)
     notes += [f"{n} rows of {name} are read by {form_words(c)}" for c, n in columns.items()]
     notes += [f"{said[word]} prompts of {name} {word}" for word in Said if said[word]]
+    if left:
+        notes.append(
+            f"{len(left)} rows of {name} are left out, since who speaks there, or what is called, "
+            f"is not known (the first: {left[0]})"
+        )
     return tuple(notes), each
 
 

@@ -33,12 +33,22 @@ SPEAKERS = {
     "developer": "system",
     "user": "user",
     "human": "user",
+    "prompter": "user",
     "assistant": "assistant",
     "gpt": "assistant",
     "chatgpt": "assistant",
+    "ai": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "bard": "assistant",
+    "bing": "assistant",
+    "function_call": "assistant",
     "tool": "tool",
     "function": "tool",
+    "function_response": "tool",
+    "observation": "tool",
 }
+_CALLER = "function_call"  # what it says is a call of a tool, as JSON
 TEXT_PARTS = ("text", "input_text", "output_text")
 _CHATS = ("messages", "conversations", "conversation")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,29}")
@@ -371,7 +381,8 @@ def _turns(items: Sequence[Any], field: str) -> Chat | Unfit:
             form = "sharegpt"
         if speaker is None:
             return Unfit(at, "is a message without a role", "speaker")
-        role = SPEAKERS.get(speaker.strip().lower()) if isinstance(speaker, str) else None
+        known = speaker.strip().lower().replace("-", "_") if isinstance(speaker, str) else ""
+        role = SPEAKERS.get(known)
         if role is None:
             shown = f"is {speaker}, which" if _is_name(speaker) else "holds what"
             return Unfit(
@@ -381,6 +392,11 @@ def _turns(items: Sequence[Any], field: str) -> Chat | Unfit:
         said = "value" if "value" in given and "content" not in given else "content"
         if said in given:
             turn["content"] = given[said]
+        if known == _CALLER and not turn.get("tool_calls"):
+            calls = calls_in(turn.pop("content", None)) or Flaw.NAME
+            if isinstance(calls, Flaw):
+                return Unfit(at, f"has {calls}; correct it", "speaker", calls)
+            turn["tool_calls"] = calls
         turns.append(turn)
         fields.append(f"{at}.{said}")
     return Chat(tuple(turns), tuple(fields), form)
