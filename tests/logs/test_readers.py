@@ -267,8 +267,8 @@ def test_a_json_file_holds_an_array_an_object_or_lines(write: Write, content: st
             "1 no prompt (log.jsonl, line 1: conversations[0].from holds what is none of",
         ),
         (
-            {"conversations": [{"from": "ai", "value": "a"}, SHARED[1]]},
-            "(log.jsonl, line 1: conversations[0].from is ai, which is none of",
+            {"conversations": [{"from": "guide", "value": "a"}, SHARED[1]]},
+            "(log.jsonl, line 1: conversations[0].from is guide, which is none of",
         ),
         (
             {"messages": [user(7), assistant("b")]},

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from potstill.durable import damage
 from potstill.errors import PotstillError
 from potstill.logs.call import Reason
+from potstill.logs.columns import NO_VALUE, column_values
 from potstill.logs.conversations import without_nulls
 from potstill.logs.endings import END_FIELDS
 from potstill.logs.files import SUFFIXES, kind_of
@@ -191,23 +192,9 @@ def _without_filled_in(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
-    """Yield the rows of a batch; None where one has no Python values, as text that is not UTF-8."""
-    batch = _in_microseconds(batch)
-    try:
-        yield from batch.to_pylist()
-    except (ValueError, OverflowError):
-        for at in range(batch.num_rows):
-            try:
-                yield batch.slice(at, 1).to_pylist()[0]
-            except (ValueError, OverflowError):
-                yield None
-
-
-def _in_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch with times that Python can hold: it knows no nanoseconds."""
-    for at, field in enumerate(batch.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            kind = pa.timestamp("us", field.type.tz)
-            column = batch.column(at).cast(kind, safe=False)
-            batch = batch.set_column(at, field.with_type(kind), column)
-    return batch
+    """Yield the rows of a batch; None where one holds what Python cannot hold."""
+    names = batch.schema.names
+    columns = [column_values(batch.column(at)) for at in range(batch.num_columns)]
+    for values in zip(*columns, strict=True):
+        whole = all(value is not NO_VALUE for value in values)
+        yield dict(zip(names, values, strict=True)) if whole else None
