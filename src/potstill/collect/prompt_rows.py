@@ -25,6 +25,7 @@ from potstill.logs.conversations import (
 from potstill.logs.rows import Row
 from potstill.logs.template import template_columns
 from potstill.recipe import PromptsConfig
+from potstill.text.counts import by_number
 from potstill.text.tool_calls import Flaw, may_be_filled_in, spelled, tools_in
 
 T = TypeVar("T")
@@ -42,6 +43,21 @@ class Said(StrEnum):
     ANSWERED = "end with an answer, which is not asked"
     JSON_TEXT = "hold a conversation as text, which is read"
     UNUSED_SYSTEM = "have a system message that prompts.template does not name; it is not asked"
+
+
+# The same of a single row.
+_SAID_OF_ONE = {
+    Said.OWN_SYSTEM: "has a system message of its own; prompts.system is not put before it",
+    Said.ANSWERED: "ends with an answer, which is not asked",
+    Said.JSON_TEXT: "holds a conversation as text, which is read",
+    Said.UNUSED_SYSTEM: "has a system message that prompts.template does not name; it is not asked",
+}
+
+
+def said_of(count: int, name: str, said: Said) -> str:
+    """Return the note on so many rows of a source that something is done with."""
+    one = f"prompt of {name} {_SAID_OF_ONE[said]}"
+    return by_number(count, one, f"prompts of {name} {said}")
 
 
 @dataclass(frozen=True)

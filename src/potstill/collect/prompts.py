@@ -20,6 +20,7 @@ from potstill.collect.prompt_rows import (
     Said,
     form_words,
     is_blank,
+    said_of,
     same_prompt,
 )
 from potstill.collect.small_files import way_out
@@ -29,6 +30,7 @@ from potstill.exchanges.exchange import Message, Prompt, Split, Turns, prompt_id
 from potstill.exchanges.overlap import METHOD, OverlapReport, overlap, prompt_text
 from potstill.logs.template import without_template
 from potstill.recipe import PromptsConfig
+from potstill.text.counts import by_number
 
 Reader = Callable[[str, PromptsConfig], Sequence[Turns]]
 
@@ -142,12 +144,15 @@ def rows_and_prompts(source: str, config: PromptsConfig) -> tuple[tuple[str, ...
     name, notes = source_name(source), list(rows.notes)
     columns = Counter(one.column for one in each if one.column is not None)
     said = Counter(word for one in each for word in one.said)
-    notes += [f"{n} rows of {name} are read by {form_words(c)}" for c, n in columns.items()]
-    notes += [f"{said[word]} prompts of {name} {word}" for word in Said if said[word]]
+    for column, count in columns.items():
+        rows_are = by_number(count, f"row of {name} is", f"rows of {name} are")
+        notes.append(f"{rows_are} read by {form_words(column)}")
+    notes += [said_of(said[word], name, word) for word in Said if said[word]]
     if left:
+        rows_are = by_number(len(left), f"row of {name} is", f"rows of {name} are")
         notes.append(
-            f"{len(left)} rows of {name} are left out, since who speaks there, or what is called, "
-            f"is not known (the first: {left[0]})"
+            f"{rows_are} left out, since who speaks there, or what is called, is not known "
+            f"(the first: {left[0]})"
         )
     return tuple(notes), each
 
@@ -179,14 +184,16 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
         others = _distinct(held_out_sources, config, read, notes)
         held_out, _ = _split(others, config.held_out_count, "held_out")
     if len(held_out) < config.held_out_count:
-        notes.append(
-            f"only {len(held_out)} prompts are held out, where {config.held_out_count} were asked"
-        )
+        held = by_number(len(held_out), "prompt is", "prompts are")
+        notes.append(f"only {held} held out, where {config.held_out_count} were asked")
     pool, found = _without_overlap(pool, held_out, config.template)
     if found.dropped_from_training:
         notes.append(
-            f"{found.dropped_from_training} training prompts were dropped, since they equal or "
-            "nearly equal a held-out one"
+            by_number(
+                found.dropped_from_training,
+                "training prompt was dropped, since it equals or nearly equals a held-out one",
+                "training prompts were dropped, since they equal or nearly equal a held-out one",
+            )
         )
     validation, train = _split(pool, config.validation_count, "validation")
     if not train:
@@ -237,13 +244,16 @@ def _distinct(
             prompts.setdefault(same_prompt(turns), prompt)
         repeated = len(found) - blank - (len(prompts) - before)
         if blank:
-            notes.append(f"{blank} blank prompts of {name} were left out")
+            words = f"blank prompt of {name} was", f"blank prompts of {name} were"
+            notes.append(f"{by_number(blank, *words)} left out")
         if repeated:
-            notes.append(f"{repeated} repeated prompts of {name} were left out")
+            words = f"repeated prompt of {name} was", f"repeated prompts of {name} were"
+            notes.append(f"{by_number(repeated, *words)} left out")
     if not prompts:
         raise PotstillError(f"the prompt source {_named(sources)} has no prompt that is not blank")
     if len(sources) > 1:
-        notes.append(f"{len(prompts)} prompts were read from {len(sources)} sources")
+        read_are = by_number(len(prompts), "prompt was", "prompts were")
+        notes.append(f"{read_are} read from {len(sources)} sources")
     return list(prompts.values())
 
 

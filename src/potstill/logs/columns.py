@@ -7,11 +7,12 @@ nobody asks for must not cost the table.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-Column = pa.Array | pa.ChunkedArray
+Column = Any  # an array of Arrow's, or one in chunks; the library has no types
 Kind = Callable[[pa.DataType], pa.DataType]
 # Stands for a value that Python cannot hold, nor as text.
 NO_VALUE = object()
@@ -39,7 +40,7 @@ def _odd_value(column: Column) -> Any:
         return raw.decode(errors="surrogateescape")
     for other in (pa.string(), pa.int64()):
         try:
-            return _as(column, _mapped(column.type, lambda _, other=other: other))[0]
+            return _as(column, _mapped(column.type, partial(_always, other)))[0]
         except _FAULTS:
             continue
     return NO_VALUE
@@ -68,6 +69,10 @@ def _mapped(kind: pa.DataType, moment: Kind) -> pa.DataType:
         if is_kind(kind):
             return make(kind.value_field.with_type(_mapped(kind.value_type, moment)))
     return kind
+
+
+def _always(other: pa.DataType, _: pa.DataType) -> pa.DataType:
+    return other
 
 
 def _moment(kind: pa.DataType) -> pa.DataType:
