@@ -163,8 +163,8 @@ def test_right_answers_in_parquet_are_learnt_as_they_were_written(
         ),
         (
             "p.json",
-            '[{"conversations": [{"from": "bard", "value": "secret"}]}]',
-            "from is bard, which",
+            '[{"conversations": [{"from": "guide", "value": "secret"}]}]',
+            "from is guide, which",
         ),
         (
             "p.json",

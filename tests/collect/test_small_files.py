@@ -9,7 +9,7 @@ from pathlib import Path
 import nano_text
 import pytest
 
-from potstill.collect.prompts import plan_prompts
+from potstill.collect.prompts import plan_prompts, shared_prompts
 from potstill.collect.small_files import fitting_counts, way_out
 from potstill.errors import PotstillError
 from potstill.recipe import PromptsConfig
@@ -128,3 +128,15 @@ def test_equal_words_under_a_template_count(template: str, tmp_path: Path) -> No
 def test_counts_that_are_too_large_are_named_where_prompts_are_alike_too() -> None:
     assert "held_out_count to 4" in way_out(10, own_held_out=False, taken=10)
     assert "too alike" in way_out(10, own_held_out=True, taken=9)
+
+
+def test_a_runs_report_leaves_the_same_words_out() -> None:
+    template = TEMPLATES[0]
+    messages = [[{"role": "user", "content": template.format(body=body)}] for body in BODIES]
+    assert shared_prompts(messages[:6], messages[6:], None).near
+    found = shared_prompts(messages[:6], messages[6:], template)
+    assert (found.exact, found.near) == (0, 0)
+    assert shared_prompts(messages[:6], messages[5:], template).exact == 1
+    # What the template did not make is compared as it stands.
+    others = [[{"role": "user", "content": f"{body}, and so I said at home"}] for body in BODIES]
+    assert shared_prompts(others[:3], others[2:], template).exact == 1
