@@ -73,16 +73,16 @@ def test_with_a_held_out_file_only_validation_is_lowered() -> None:
 
 
 BODIES = (
-    "Loved every minute of it, the cast is superb",
-    "A dull plot and wooden acting",
-    "My children laughed all the way through",
-    "I walked out after half an hour",
-    "Beautiful pictures, but the sound was poor",
-    "The best meal we had on our holiday",
-    "Cold soup, rude waiter, never again",
-    "Fast delivery and a fair price",
-    "It broke on the second day",
-    "Works as described and the battery lasts",
+    "Loved every minute",
+    "Dull wooden acting",
+    "My children laughed",
+    "I walked out",
+    "Beautiful pictures, superb",
+    "The best meal",
+    "Cold soup, never",
+    "Fast fair delivery",
+    "It broke twice",
+    "Works as described",
 )
 TEMPLATES = (
     "Classify the sentiment of this review as positive or negative. Review: {body}",
