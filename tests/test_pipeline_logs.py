@@ -145,7 +145,7 @@ def test_a_spend_log_with_a_row_twice_and_last_turns_alone(
     log = lines(tmp_path / "log.jsonl", [*rows, rows[0], row("x", "And now?", "Private.")])
     said, stored = collect(log)
     assert pairs(stored) == WHOLE
-    assert "1 exact repeats count once" in said
+    assert "1 exact repeat counts once" in said
     assert "1 left out: a request that may hold no more than its last turn" in said
     assert "set collect.calls.whole_requests to true" in said
 

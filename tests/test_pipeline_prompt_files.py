@@ -116,11 +116,11 @@ def test_a_teacher_is_asked_what_files_of_every_form_ask(nano_llama: Path, tmp_p
     assert sorted(got, key=json.dumps) == sorted(wanted, key=json.dumps)
     for note in (
         "b.csv has semicolons between its columns, not commas",
-        "1 prompts of file:a.csv hold a conversation as text, which is read",
+        "1 prompt of file:a.csv holds a conversation as text, which is read",
         "2 prompts of file:c.json end with an answer, which is not asked",
         "3 .jsonl files of file:d were read",
-        "1 blank prompts of file:a.csv were left out",
-        "1 training prompts were dropped, since they equal or nearly equal a held-out one",
+        "1 blank prompt of file:a.csv was left out",
+        "1 training prompt was dropped, since it equals or nearly equals a held-out one",
     ):
         assert note in said
 
@@ -163,8 +163,8 @@ def test_right_answers_in_parquet_are_learnt_as_they_were_written(
         ),
         (
             "p.json",
-            '[{"conversations": [{"from": "bard", "value": "secret"}]}]',
-            "from is bard, which",
+            '[{"conversations": [{"from": "guide", "value": "secret"}]}]',
+            "from is guide, which",
         ),
         (
             "p.json",

@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
-from potstill.collect.prompts import PromptPlan
+from potstill.collect.prompts import PromptPlan, shared_prompts
 from potstill.curate.language import identified
 from potstill.evaluate.evaluation import Collection, Curation, Evaluation, Training
 from potstill.evaluate.machine import machine_facts, peak_memory_bytes
 from potstill.evaluate.payback import payback, price_of
-from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.job import Job
 from potstill.lineage import manifest
 from potstill.report.page import render
@@ -129,10 +128,10 @@ def _overlap(job: Job, planned: dict[str, Any]) -> dict[str, Any]:
 
     Rows that curation dropped count too: what is a template's is judged over all prompts.
     """
-    train_texts = [prompt_text(r.messages) for r in job.store.read("train")]
+    train = [row.messages for row in job.store.read("train")]
     plan = PromptPlan.from_record(job.run.done("prompts") or {})
-    held_out = {p.prompt_id: prompt_text(p.messages) for p in plan.held_out}
-    found = overlap(train_texts, list(held_out.values())).record()
+    held_out = {p.prompt_id: p.messages for p in plan.held_out}
+    found = shared_prompts(train, list(held_out.values()), job.recipe.prompts.template).record()
     return {**found, "dropped_from_training": planned["dropped_from_training"]}
 
 

@@ -54,8 +54,8 @@ def test_a_conversation_in_a_cell_is_asked_without_its_answer(write, kind, text,
     assert asked(path, column=column) == [[HI], [HI]]
     notes = read_prompts(path, PromptsConfig(column=column)).notes
     name = f"file:p.{kind}"
-    assert f"1 prompts of {name} end with an answer, which is not asked" in notes
-    assert f"1 prompts of {name} hold a conversation as text, which is read" in notes
+    assert f"1 prompt of {name} ends with an answer, which is not asked" in notes
+    assert f"1 prompt of {name} holds a conversation as text, which is read" in notes
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "json", "parquet"])
@@ -79,7 +79,7 @@ def test_a_system_message_that_the_recipe_states_too_is_said(write):
     path = write(rows, "jsonl")
     read = read_prompts(path, PromptsConfig(system=SYSTEM["content"]))
     assert [turns.messages[0]["content"] for turns in read] == ["Be brief.", SYSTEM["content"]]
-    assert any(n.startswith("1 prompts of file:p.jsonl have a system message") for n in read.notes)
+    assert any(n.startswith("1 prompt of file:p.jsonl has a system message") for n in read.notes)
     again = write([{"system": "Be brief.", "messages": [SYSTEM, *TALK]}], "jsonl")
     with pytest.raises(PotstillError, match="line 1: system stands beside messages that have a"):
         read_prompts(again, PromptsConfig())
@@ -103,9 +103,9 @@ def test_the_column_that_shows_a_form_is_said_and_others_are_asked_for(write):
     path = write([{"conversations": GPT}, {"instruction": "Hi", "input": None}], "jsonl")
     assert asked(path) == [[HI], [HI]]
     notes = read_prompts(path, PromptsConfig()).notes
-    assert "1 rows of file:p.jsonl are read by the conversation in conversations" in notes
+    assert "1 row of file:p.jsonl is read by the conversation in conversations" in notes
     assert (
-        "1 rows of file:p.jsonl are read by instruction and input (or context), as one prompt"
+        "1 row of file:p.jsonl is read by instruction and input (or context), as one prompt"
         in notes
     )
     with pytest.raises(PotstillError, match="has no column question; the columns there are"):
@@ -132,7 +132,7 @@ def test_nulls_that_a_typed_column_adds_are_no_part_of_a_message(write):
 @pytest.mark.parametrize(
     ("row", "settings", "message"),
     [
-        ({"messages": [{"from": "bard", "value": "secret"}]}, {}, "messages[0].from is bard,"),
+        ({"messages": [{"from": "guide", "value": "secret"}]}, {}, "messages[0].from is guide,"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
             {},

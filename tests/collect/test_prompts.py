@@ -106,7 +106,11 @@ def test_another_column(source):
         ({"q": "x"}, {"template": "{body}"}, "has no column body; the columns there are: q"),
         ({"prompt": 5}, {}, "line 1: prompt holds int, where text"),
         ({"prompt": [{"role": "user"}]}, {}, "line 1: prompt[0].content is missing"),
-        ({"prompt": [{"role": "bot", "content": "secret"}]}, {}, "line 1: prompt[0].role is bot,"),
+        (
+            {"prompt": [{"role": "guide", "content": "secret"}]},
+            {},
+            "line 1: prompt[0].role is guide,",
+        ),
         (
             {"prompt": [{"role": "system", "content": "secret"}]},
             {},

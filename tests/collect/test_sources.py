@@ -182,7 +182,7 @@ def test_a_folder_is_its_files_in_order(write, tmp_path):
     assert [row.values["prompt"] for row in rows] == ["a", "b", "c"]
     assert rows.rows[0].place == "a.jsonl, line 1"
     name = f"file:{tmp_path.name}"
-    assert rows.notes == (f"3 .jsonl files of {name} were read; 1 other files in it were not",)
+    assert rows.notes == (f"3 .jsonl files of {name} were read; 1 other file in it was not",)
     assert [path.name for path in files_of(str(tmp_path))] == ["a.jsonl", "a2.ndjson", "b.jsonl"]
     assert [p.name for p in files_of(str(tmp_path / "b.jsonl"))] == ["b.jsonl"]
     assert files_of("starter") == files_of("hf:a/b") == ()

@@ -172,7 +172,7 @@ def test_answers_that_cannot_be_used_have_a_reason(message, finish, reason) -> N
     [
         ([], Reason.NO_PROMPT),
         ([user(" ")], Reason.NO_PROMPT),
-        ([{"role": "bot", "content": "a"}], Reason.NO_PROMPT),
+        ([{"role": "narrator", "content": "a"}], Reason.NO_PROMPT),
         (["a"], Reason.NO_PROMPT),
         ([{"role": ["user"], "content": "a"}], Reason.NO_PROMPT),
         ([user("a"), {"role": "system", "content": "b"}], Reason.OPEN_PROMPT),

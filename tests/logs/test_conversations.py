@@ -165,8 +165,8 @@ def test_the_tools_of_a_request_in_a_cell_come_with_it():
         ({"messages": ["secret"]}, "messages[0] is no message with a role and content"),
         ({"messages": [TALK[0], {"content": "secret"}]}, "messages[1] is a message without a role"),
         (
-            {"conversations": [{"from": "bard", "value": "secret"}]},
-            "conversations[0].from is bard, which is none of system, developer, user, human",
+            {"conversations": [{"from": "guide", "value": "secret"}]},
+            "conversations[0].from is guide, which is none of system, developer, user, human",
         ),
         ({"messages": [{"role": "my secret", "content": "a"}]}, "messages[0].role holds what is"),
         ({"messages": [{"role": 3, "content": "a"}]}, "messages[0].role holds what is none of"),

@@ -228,10 +228,13 @@ BAD_FILES = [
     ("log.json", '[\n {"a": NaN}]', "cannot be read as JSON (NaN is no JSON)"),
     ("log.json", b"[\xff]", "cannot be read as JSON (not UTF-8)"),
     ("log.json", '["private"]', "(log.json, row 1, is no JSON object or valid row)"),
-    ("log.json", '{"data": [{"messages": []}]}', "its columns are: data."),
+    ("log.json", '{"data": [{"said": "private"}]}', "its columns are: said."),
+    ("log.json", '{"a": [{"n": 1}], "b": [{"n": 2}]}', "several lists of objects; save the one"),
+    ("log.json", '{"data": {"calls": [{"n": 1}]}}', "Write the calls as .jsonl, one object a line"),
+    ("log.json", '{"data": ["private"], "n": 1}', "Write the calls as .jsonl, one object a line"),
+    ("log.json", '{"prompt": {"0": "private"}, "response": {"0": "a"}}', "save it as records, or"),
     ("log.json", "", "log.json is empty; give a file"),
-    ("log.csv", "prompt;response\na;b", "has semicolons between its cells"),
-    ("log.csv", "prompt\tresponse\na\tb", "has tabs between its cells"),
+    ("log.csv", "prompt;response\tmodel\na;b", "has semicolons and tabs between its cells"),
     ("log.csv", "question,answer\na,b", "log.csv, line 2, is of no known form; its columns are"),
     ("log.jsonl", '{"chosen": [], "rejected": []}', "its columns are: chosen, rejected."),
 ]
@@ -267,8 +270,8 @@ def test_a_json_file_holds_an_array_an_object_or_lines(write: Write, content: st
             "1 no prompt (log.jsonl, line 1: conversations[0].from holds what is none of",
         ),
         (
-            {"conversations": [{"from": "ai", "value": "a"}, SHARED[1]]},
-            "(log.jsonl, line 1: conversations[0].from is ai, which is none of",
+            {"conversations": [{"from": "guide", "value": "a"}, SHARED[1]]},
+            "(log.jsonl, line 1: conversations[0].from is guide, which is none of",
         ),
         (
             {"messages": [user(7), assistant("b")]},
@@ -311,3 +314,37 @@ def test_where_nothing_fits_line_and_field_are_named(write: Write, take: Take, r
 def test_settings_without_a_use_are_refused(fields, words) -> None:
     with pytest.raises(ValueError, match=words):
         CallsConfig(path="log.jsonl", **fields)
+
+
+ASKED = {
+    "messages": [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "Yes"}]
+}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    "around",
+    [
+        {"data": [ASKED]},
+        {"object": "list", "data": [ASKED], "has_more": False, "first_id": "x"},
+        {"version": 2, "rows": [{"instruction": "Is it?", "output": "Yes"}]},
+        {"examples": [{"prompt": "Is it?", "completion": "Yes"}], "tags": ["a"], "meta": {}},
+    ],
+)
+def test_an_object_around_rows_stands_for_them(write: Write, around, indent) -> None:
+    call = the_call(write("log.json", json.dumps(around, indent=indent)))
+    assert (call.ask.messages[0]["content"], call.answer.response) == ("Is it?", "Yes")
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("header", ["prompt,response", "instruction,output", "prompt,completion"])
+def test_columns_parted_by_other_signs_are_read_and_said(write: Write, sign, quote, header) -> None:
+    names = sign.join(f"{quote}{name}{quote}" for name in header.split(","))
+    path = write("log.csv", f'\n{names}\n"Is it, or{sign} not?"{sign}Yes\nshort\n')
+    log = read_calls(CallsConfig(path=path))
+    (call,) = log.calls
+    assert call.ask.messages[0]["content"] == f"Is it, or{sign} not?"
+    assert call.answer.response == "Yes"
+    assert "between its columns, not commas" in log.detected.why
+    assert log.tally.left_out == {"unreadable": 1}

@@ -25,6 +25,7 @@ from potstill.logs.conversations import (
 from potstill.logs.rows import Row
 from potstill.logs.template import template_columns
 from potstill.recipe import PromptsConfig
+from potstill.text.counts import by_number
 from potstill.text.tool_calls import Flaw, may_be_filled_in, spelled, tools_in
 
 T = TypeVar("T")
@@ -44,6 +45,21 @@ class Said(StrEnum):
     UNUSED_SYSTEM = "have a system message that prompts.template does not name; it is not asked"
 
 
+# The same of a single row.
+_SAID_OF_ONE = {
+    Said.OWN_SYSTEM: "has a system message of its own; prompts.system is not put before it",
+    Said.ANSWERED: "ends with an answer, which is not asked",
+    Said.JSON_TEXT: "holds a conversation as text, which is read",
+    Said.UNUSED_SYSTEM: "has a system message that prompts.template does not name; it is not asked",
+}
+
+
+def said_of(count: int, name: str, said: Said) -> str:
+    """Return the note on so many rows of a source that something is done with."""
+    one = f"prompt of {name} {_SAID_OF_ONE[said]}"
+    return by_number(count, one, f"prompts of {name} {said}")
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a row asks; `column` is where it stands, if the recipe does not say so."""
@@ -52,6 +68,13 @@ class Asked:
     turns: Turns
     said: tuple[Said, ...] = ()
     column: str | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """A row whose speakers are not known, and `problem`: where it is, and what is said instead."""
+
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -70,8 +93,11 @@ class RowReader:
         )
         return cls(config, column or config.column, fields)
 
-    def read(self, row: Row) -> Asked:
-        """Return what a row asks. Raises PotstillError, with its place, where it does not fit."""
+    def read(self, row: Row) -> Asked | Left:
+        """Return what a row asks, or that nobody known speaks in it.
+
+        Raises PotstillError, with its place, where it does not fit.
+        """
         if self.config.template is not None:
             return self._by_template(row, self.config.template.strip())
         column, found = self.column, None
@@ -84,11 +110,14 @@ class RowReader:
                 f"in with null; write {column} and {TOOLS_COLUMN} as .jsonl, or tools and "
                 "arguments as JSON text"
             )
-        chat = _fit(chat_of_row(row.values, column), row)
+        found_chat = chat_of_row(row.values, column)
+        if isinstance(found_chat, Unfit) and found_chat.trouble == "speaker":
+            return Left(f"{row.place}: {found_chat}")
+        chat = _fit(found_chat, row)
         every = _fit(messages_of(chat), row)
         messages = asked(every)
         said = [Said.ANSWERED] if len(messages) < len(every) else []
-        if isinstance(cell, str) and chat.form in ("chat", "sharegpt"):
+        if isinstance(cell, str) and chat.turns and chat.form in ("chat", "sharegpt"):
             said.append(Said.JSON_TEXT)
         beside = bool(chat.fields) and chat.fields[0] in SYSTEM_COLUMNS
         if messages[beside:]:

@@ -13,13 +13,24 @@ from typing import Any
 
 from blake3 import blake3
 
-from potstill.collect.prompt_rows import Asked, RowReader, Said, form_words, is_blank, same_prompt
+from potstill.collect.prompt_rows import (
+    Asked,
+    Left,
+    RowReader,
+    Said,
+    form_words,
+    is_blank,
+    said_of,
+    same_prompt,
+)
 from potstill.collect.small_files import way_out
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Prompt, Split, Turns, prompt_id_of
-from potstill.exchanges.overlap import OverlapReport, overlap, prompt_text
+from potstill.exchanges.exchange import Message, Prompt, Split, Turns, prompt_id_of
+from potstill.exchanges.overlap import METHOD, OverlapReport, overlap, prompt_text
+from potstill.logs.template import without_template
 from potstill.recipe import PromptsConfig
+from potstill.text.counts import by_number
 
 Reader = Callable[[str, PromptsConfig], Sequence[Turns]]
 
@@ -113,8 +124,9 @@ def read_prompts(source: str, config: PromptsConfig) -> ReadPrompts:
     white space too. The column `tools` holds the tools on offer, where there are any: as a list,
     or as its JSON text. A column `system` beside a conversation or text is its system message;
     `config.system` goes before every prompt that has none of its own. The two starter files and
-    .txt files always have the column `prompt`. Raises PotstillError, with the line, where a row
-    does not fit.
+    .txt files always have the column `prompt`. Rows with speakers that are not known are left out
+    and counted. Raises PotstillError, with the line, where a row does not fit, and where none is
+    left.
     """
     notes, each = rows_and_prompts(source, config)
     return ReadPrompts((one.turns for one in each), notes)
@@ -124,12 +136,24 @@ def rows_and_prompts(source: str, config: PromptsConfig) -> tuple[tuple[str, ...
     """Return notes on a source, and its rows with what is asked, as `read_prompts` makes it."""
     rows = read_rows(source, _field_of(source, config))
     reader = RowReader.of(config, rows.column)
-    each = [reader.read(row) for row in rows]
+    read = [reader.read(row) for row in rows]
+    each = [one for one in read if isinstance(one, Asked)]
+    left = [one.problem for one in read if isinstance(one, Left)]
+    if left and not each:
+        raise PotstillError(left[0])
     name, notes = source_name(source), list(rows.notes)
     columns = Counter(one.column for one in each if one.column is not None)
     said = Counter(word for one in each for word in one.said)
-    notes += [f"{n} rows of {name} are read by {form_words(c)}" for c, n in columns.items()]
-    notes += [f"{said[word]} prompts of {name} {word}" for word in Said if said[word]]
+    for column, count in columns.items():
+        rows_are = by_number(count, f"row of {name} is", f"rows of {name} are")
+        notes.append(f"{rows_are} read by {form_words(column)}")
+    notes += [said_of(said[word], name, word) for word in Said if said[word]]
+    if left:
+        rows_are = by_number(len(left), f"row of {name} is", f"rows of {name} are")
+        notes.append(
+            f"{rows_are} left out, since who speaks there, or what is called, is not known "
+            f"(the first: {left[0]})"
+        )
     return tuple(notes), each
 
 
@@ -160,14 +184,16 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
         others = _distinct(held_out_sources, config, read, notes)
         held_out, _ = _split(others, config.held_out_count, "held_out")
     if len(held_out) < config.held_out_count:
-        notes.append(
-            f"only {len(held_out)} prompts are held out, where {config.held_out_count} were asked"
-        )
-    pool, found = _without_overlap(pool, held_out)
+        held = by_number(len(held_out), "prompt is", "prompts are")
+        notes.append(f"only {held} held out, where {config.held_out_count} were asked")
+    pool, found = _without_overlap(pool, held_out, config.template)
     if found.dropped_from_training:
         notes.append(
-            f"{found.dropped_from_training} training prompts were dropped, since they equal or "
-            "nearly equal a held-out one"
+            by_number(
+                found.dropped_from_training,
+                "training prompt was dropped, since it equals or nearly equals a held-out one",
+                "training prompts were dropped, since they equal or nearly equal a held-out one",
+            )
         )
     validation, train = _split(pool, config.validation_count, "validation")
     if not train:
@@ -175,10 +201,14 @@ def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompt
             f"the prompt source {_named(config.sources)} leaves no prompt to train on, after "
             f"{len(held_out)} held out, {found.dropped_from_training} dropped as near-duplicates "
             f"of those and {len(validation)} for validation; "
-            + way_out(distinct, own_held_out=held_out_sources is not None)
+            + way_out(
+                distinct,
+                own_held_out=held_out_sources is not None,
+                taken=config.validation_count + (0 if held_out_sources else len(held_out)),
+            )
         )
     train = _ordered(train, f"train:{seed}")[: config.limit]
-    train, again = _without_overlap(train, held_out)
+    train, again = _without_overlap(train, held_out, config.template)
     return PromptPlan(
         train=_in_split(train, "train"),
         validation=_in_split(validation, "validation"),
@@ -214,13 +244,16 @@ def _distinct(
             prompts.setdefault(same_prompt(turns), prompt)
         repeated = len(found) - blank - (len(prompts) - before)
         if blank:
-            notes.append(f"{blank} blank prompts of {name} were left out")
+            words = f"blank prompt of {name} was", f"blank prompts of {name} were"
+            notes.append(f"{by_number(blank, *words)} left out")
         if repeated:
-            notes.append(f"{repeated} repeated prompts of {name} were left out")
+            words = f"repeated prompt of {name} was", f"repeated prompts of {name} were"
+            notes.append(f"{by_number(repeated, *words)} left out")
     if not prompts:
         raise PotstillError(f"the prompt source {_named(sources)} has no prompt that is not blank")
     if len(sources) > 1:
-        notes.append(f"{len(prompts)} prompts were read from {len(sources)} sources")
+        read_are = by_number(len(prompts), "prompt was", "prompts were")
+        notes.append(f"{read_are} read from {len(sources)} sources")
     return list(prompts.values())
 
 
@@ -237,18 +270,32 @@ def _split(
     return ordered[:count], ordered[count:]
 
 
-def _texts(prompts: Sequence[Prompt]) -> list[str]:
-    return [prompt_text(p.messages) for p in prompts]
+def shared_prompts(
+    train: Sequence[Sequence[Message]],
+    held_out: Sequence[Sequence[Message]],
+    template: str | None,
+) -> OverlapReport:
+    """Return which training prompts equal or nearly equal a held-out one.
+
+    The words of the recipe's `template` are in all of them, and so are left out.
+    """
+    bare = without_template(template)
+    train_texts, held_out_texts = (
+        [bare(prompt_text(messages)) for messages in some] for some in (train, held_out)
+    )
+    found = overlap(train_texts, held_out_texts)
+    method = METHOD if template is None else f"{METHOD}, the words of the recipe's template too"
+    return replace(found, method=method)
 
 
 def _without_overlap(
-    train: Sequence[Prompt], held_out: Sequence[Prompt]
+    train: Sequence[Prompt], held_out: Sequence[Prompt], template: str | None
 ) -> tuple[list[Prompt], OverlapReport]:
     """Return the training prompts that resemble no held-out one, and what was found."""
     kept: list[Prompt] = list(train)
     total: OverlapReport | None = None
     while True:
-        found = overlap(_texts(kept), _texts(held_out))
+        found = shared_prompts([p.messages for p in kept], [p.messages for p in held_out], template)
         total = _counted(found) if total is None else _joined(total, found)
         if not found.train_indices:
             return kept, total

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from potstill.durable import damage
 from potstill.errors import PotstillError
+from potstill.logs.columns import NO_VALUE, column_values
 from potstill.logs.conversations import COLUMNS, like_message
 from potstill.logs.rows import Row
 
@@ -266,7 +267,10 @@ _TEXT_READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
 
 def _parquet(path: Path) -> tuple[Row, ...]:
     try:
-        records = pq.read_table(path).to_pylist()
+        table = pq.read_table(path)
+        columns = {
+            name: column_values(table.column(i)) for i, name in enumerate(table.schema.names)
+        }
     except (pa.ArrowException, ValueError, OverflowError, OSError) as error:
         if isinstance(error, PermissionError):
             raise PotstillError(_unreadable(path, error)) from error
@@ -274,5 +278,15 @@ def _parquet(path: Path) -> tuple[Row, ...]:
             f"the prompt file {path.name} cannot be read as Parquet ({damage(error)}); "
             "write it again, or convert it to .jsonl"
         ) from error
-    named = enumerate(records, start=1)
-    return tuple(Row(values, f"{path.name}, row {i}", structs=True) for i, values in named)
+    rows = []
+    for number in range(table.num_rows):
+        place = f"{path.name}, row {number + 1}"
+        values = {name: column[number] for name, column in columns.items()}
+        for name, value in values.items():
+            if value is NO_VALUE:
+                shown = name if _PLAIN_NAME.fullmatch(name) else "a column"
+                raise PotstillError(
+                    f"{place}: {shown} holds what cannot be read; convert the file to .jsonl"
+                )
+        rows.append(Row(values, place, structs=True))
+    return tuple(rows)

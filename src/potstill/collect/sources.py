@@ -10,6 +10,7 @@ from potstill.collect.row_files import KINDS, Rows, json_lines, kind_of, read_fi
 from potstill.durable import os_reason
 from potstill.errors import PotstillError
 from potstill.logs.rows import Row
+from potstill.text.counts import by_number
 
 STARTER = "starter"
 STARTER_HELD_OUT = "starter-held-out"
@@ -103,8 +104,11 @@ def _files(source: str, field: str) -> Rows:
     if os.path.isdir(path):
         kind = kind_of(files_of(source, field)[0].name)
         others = len(_visible(path)) - len(read)
-        left = f"; {others} other files in it were not" if others else ""
-        notes = (f"{len(read)} {kind} files of {source_name(source)} were read{left}", *notes)
+        others_are = by_number(others, "other file in it was", "other files in it were")
+        left = f"; {others_are} not" if others else ""
+        name = source_name(source)
+        files = by_number(len(read), f"{kind} file of {name} was", f"{kind} files of {name} were")
+        notes = (f"{files} read{left}", *notes)
     return Rows(tuple(row for rows in read for row in rows), notes, read[0].column)
 
 

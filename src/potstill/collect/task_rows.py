@@ -14,6 +14,7 @@ from potstill.logs.conversations import without_nulls
 from potstill.logs.rows import Row
 from potstill.recipe import PromptsConfig, TaskConfig
 from potstill.text.answers import AnswerForm
+from potstill.text.counts import by_number
 
 
 class KnownRows(dict[str, Known]):
@@ -62,9 +63,13 @@ def read_known(
             )
     if filled:
         found.notes = (
-            f"{filled} right answers in {task.gold} are objects of a typed column, which gives "
-            "each the keys of all others: keys that are null were left out; write the column as "
-            "JSON text where null is meant",
+            by_number(
+                filled,
+                f"right answer in {task.gold} is an object",
+                f"right answers in {task.gold} are objects",
+            )
+            + " of a typed column, which gives each the keys of all others: keys that are null "
+            "were left out; write the column as JSON text where null is meant",
         )
     return found
 

@@ -9,14 +9,13 @@ byte.
 
 from __future__ import annotations
 
-import ast
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from potstill.exchanges.exchange import Message
+from potstill.logs.list_text import is_damaged_list, python_value
 from potstill.text.tool_calls import Flaw, calls_in, parsed, results_have_calls
 
 Form = Literal["text", "chat", "sharegpt", "alpaca"]
@@ -34,17 +33,25 @@ SPEAKERS = {
     "developer": "system",
     "user": "user",
     "human": "user",
+    "prompter": "user",
     "assistant": "assistant",
     "gpt": "assistant",
     "chatgpt": "assistant",
+    "ai": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "bard": "assistant",
+    "bing": "assistant",
+    "function_call": "assistant",
     "tool": "tool",
     "function": "tool",
+    "function_response": "tool",
+    "observation": "tool",
 }
+_CALLER = "function_call"  # what it says is a call of a tool, as JSON
 TEXT_PARTS = ("text", "input_text", "output_text")
 _CHATS = ("messages", "conversations", "conversation")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,29}")
-# How text begins that was a list of messages once.
-_BEGINS = re.compile(r"""\s*\[\s*\{\s*(["'])(?:role|from|content|value)\1\s*:""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +142,8 @@ def chat_of_cell(cell: Any, field: str) -> Chat | Unfit:
 def written_messages(text: str, field: str) -> list[Any] | dict[str, Any] | Unfit | None:
     """Return the messages, or the object with messages, that text spells; None for other text.
 
-    Text that begins as messages do and cannot be read is unfit, for asked as it stands it would
-    hold its own answer.
+    Text that would be messages but for a flaw is unfit, for asked as it stands it would hold its
+    own answer. Text that only begins with a list of them, and goes on in words, is text.
     """
     if text.lstrip()[:1] not in ("[", "{"):
         return None
@@ -147,7 +154,7 @@ def written_messages(text: str, field: str) -> list[Any] | dict[str, Any] | Unfi
         isinstance(value.get(key), list) and any(map(like_message, value[key])) for key in _CHATS
     ):
         return value
-    if value is None and _BEGINS.match(text):
+    if value is None and is_damaged_list(text):
         return Unfit(
             field,
             "begins like a list of messages, but cannot be read as JSON; write the list as JSON",
@@ -374,7 +381,8 @@ def _turns(items: Sequence[Any], field: str) -> Chat | Unfit:
             form = "sharegpt"
         if speaker is None:
             return Unfit(at, "is a message without a role", "speaker")
-        role = SPEAKERS.get(speaker.strip().lower()) if isinstance(speaker, str) else None
+        known = speaker.strip().lower().replace("-", "_") if isinstance(speaker, str) else ""
+        role = SPEAKERS.get(known)
         if role is None:
             shown = f"is {speaker}, which" if _is_name(speaker) else "holds what"
             return Unfit(
@@ -384,6 +392,11 @@ def _turns(items: Sequence[Any], field: str) -> Chat | Unfit:
         said = "value" if "value" in given and "content" not in given else "content"
         if said in given:
             turn["content"] = given[said]
+        if known == _CALLER and not turn.get("tool_calls"):
+            calls = calls_in(turn.pop("content", None)) or Flaw.NAME
+            if isinstance(calls, Flaw):
+                return Unfit(at, f"has {calls}; correct it", "speaker", calls)
+            turn["tool_calls"] = calls
         turns.append(turn)
         fields.append(f"{at}.{said}")
     return Chat(tuple(turns), tuple(fields), form)
@@ -409,16 +422,8 @@ def _is_name(value: Any) -> bool:
 
 
 def _read(text: str) -> Any:
-    """Return the value of JSON text, or of Python's spelling of it where it is a list of objects;
-    None where there is none."""
+    """Return the value of JSON text, or of a list in Python's spelling; None for other text."""
     try:
         return parsed(text)
     except ValueError:
-        if not _BEGINS.match(text):
-            return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they would quote the text
-            return ast.literal_eval(text.strip())  # as a table of Python objects is saved to CSV
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
+        return python_value(text)

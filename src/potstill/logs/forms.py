@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 from potstill.errors import PotstillError
 from potstill.logs.batch import part_of_a_batch
 from potstill.logs.call import Record, Values
 from potstill.logs.conversations import Chat, chat_of_cell
+from potstill.logs.files import kind_of
 from potstill.logs.lines import BadRow, log_rows
 from potstill.logs.litellm import read_litellm
 from potstill.logs.readers import (
@@ -102,12 +104,21 @@ def detect(path: str, settings: Settings = Settings()) -> Detected:
         )
     for form, why in found.items():
         return Detected(form, why)
+    if len(rows) == 1 and kind_of(Path(path)) == "json" and not _has_text(rows[0].values):
+        raise PotstillError(
+            f"the log of calls {name} is one object, and no call that is known; its columns are: "
+            f"{columns_of(rows)}. Write the calls as .jsonl, one object a line"
+        )
     raise PotstillError(
         f"the log of calls {rows[0].place}, is of no known form; its columns are: "
         f"{columns_of(rows)}. State "
         "collect.calls.form, or name the columns with collect.calls.prompt_column (or template) "
         "and collect.calls.response_column"
     )
+
+
+def _has_text(row: Values) -> bool:
+    return any(isinstance(value, str) for value in row.values())
 
 
 def first_rows(path: str) -> list[Row]:

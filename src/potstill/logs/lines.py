@@ -22,14 +22,18 @@ import pyarrow.parquet as pq
 from potstill.durable import damage
 from potstill.errors import PotstillError
 from potstill.logs.call import Reason
+from potstill.logs.columns import NO_VALUE, column_values
 from potstill.logs.conversations import without_nulls
 from potstill.logs.endings import END_FIELDS
 from potstill.logs.files import SUFFIXES, kind_of
+from potstill.logs.json_rows import rows_around
 from potstill.logs.rows import Row
 from potstill.text.tool_calls import may_be_filled_in, parsed
 
 _LONGEST_LINE = 64 << 20  # bytes; no call is that long, and it would fill the memory
 _PARQUET_ROWS = 256
+# What may part the columns of a .csv where it is no comma, in words.
+_SIGNS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -90,11 +94,14 @@ def _jsonl(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
 def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
     """Yield the rows of a JSON file: an array of them, one object, or one object a line.
 
-    What is not in lines is held as a whole. Raises PotstillError where it is no JSON.
+    An object around one list of rows stands for these. What is not in lines is held as a whole.
+    Raises PotstillError where it is no JSON, and where which list holds the rows is open.
     """
     head = file.readline(_LONGEST_LINE).removeprefix(_BOM).strip()
+    first = _json_row(head, name) if head[:1] == b"{" else None
+    alone = isinstance(first, Row) and not any(map(bytes.strip, file))
     file.seek(0)
-    if head[:1] == b"{" and isinstance(_json_row(head, name), Row):
+    if isinstance(first, Row) and not (alone and rows_around(first.values, name)):
         yield from _jsonl(file, name)
         return
     raw = file.read().removeprefix(_BOM)
@@ -112,7 +119,8 @@ def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
         raise PotstillError(
             f"the log of calls {name} cannot be read as JSON ({problem}); write it again"
         ) from None
-    values = found if isinstance(found, list) else [found]
+    within = rows_around(found, name) if isinstance(found, dict) else None
+    values = within or (found if isinstance(found, list) else [found])
     for number, value in enumerate(values, start=1):
         place = f"{name}, row {number}"
         yield Row(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
@@ -127,6 +135,7 @@ def _json_row(line: bytes, place: str) -> Row | BadRow:
 
 
 def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
+    given, delimiter = delimiter, _sign_between(path) if delimiter == "," else delimiter
     # The module's own limit (128 KiB a cell) is shorter than many prompts.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))
     with path.open("rb") as raw:
@@ -146,24 +155,47 @@ def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
             if not cells:
                 continue
             if header is None:
-                header = _header(cells, path.name)
-            elif len(cells) > len(header):
+                header = cells
+            elif len(cells) > len(header) or (given != delimiter and len(cells) < len(header)):
                 yield BadRow(place, Reason.UNREADABLE)
             else:
                 padded = [*cells, *[None] * (len(header) - len(cells))]
                 yield Row(dict(zip(header, padded, strict=True)), place)
 
 
-def _header(cells: list[str], name: str) -> list[str]:
-    """Return a table's header. Raises PotstillError where other signs part it than should."""
-    for sign, words in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
-        parts = cells[0].split(sign) if len(cells) == 1 else []
-        if len(parts) > 1 and all(part.strip() for part in parts):
-            raise PotstillError(
-                f"the log of calls {name} has {words} between its cells, where a .csv has commas; "
-                "save it with commas"
-            )
-    return cells
+def other_sign(path: str) -> str | None:
+    """Return in words what parts the columns of a .csv, where that is not commas."""
+    file = Path(path).expanduser()
+    return _SIGNS.get(_sign_between(file)) if kind_of(file) == "csv" else None
+
+
+def _sign_between(path: Path) -> str:
+    """Return what parts the columns of a header: commas, or else what alone can.
+
+    Raises PotstillError where several signs can.
+    """
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        head = next(
+            (line for line in iter(lambda: text.readline(_LONGEST_LINE), "") if line.strip()), ""
+        )
+    if _is_parted(head, ","):
+        return ","
+    found = [sign for sign in _SIGNS if _is_parted(head, sign)]
+    if len(found) > 1:
+        words = " and ".join(_SIGNS[sign] for sign in found)
+        raise PotstillError(
+            f"the log of calls {path.name} has {words} between its cells, where a .csv has commas; "
+            "save it with commas, or as .jsonl"
+        )
+    return found[0] if found else ","
+
+
+def _is_parted(head: str, sign: str) -> bool:
+    try:
+        cells = next(csv.reader([head], delimiter=sign), [])
+    except csv.Error:
+        return False
+    return len(cells) > 1 and (sign == "," or all(cell.strip() for cell in cells))
 
 
 def _parquet(path: Path) -> Iterator[Row | BadRow]:
@@ -191,23 +223,9 @@ def _without_filled_in(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
-    """Yield the rows of a batch; None where one has no Python values, as text that is not UTF-8."""
-    batch = _in_microseconds(batch)
-    try:
-        yield from batch.to_pylist()
-    except (ValueError, OverflowError):
-        for at in range(batch.num_rows):
-            try:
-                yield batch.slice(at, 1).to_pylist()[0]
-            except (ValueError, OverflowError):
-                yield None
-
-
-def _in_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch with times that Python can hold: it knows no nanoseconds."""
-    for at, field in enumerate(batch.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            kind = pa.timestamp("us", field.type.tz)
-            column = batch.column(at).cast(kind, safe=False)
-            batch = batch.set_column(at, field.with_type(kind), column)
-    return batch
+    """Yield the rows of a batch; None where one holds what Python cannot hold."""
+    names = batch.schema.names
+    columns = [column_values(batch.column(at)) for at in range(batch.num_columns)]
+    for values in zip(*columns, strict=True):
+        whole = all(value is not NO_VALUE for value in values)
+        yield dict(zip(names, values, strict=True)) if whole else None

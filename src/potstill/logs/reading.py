@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from potstill.logs.forms import (
     first_rows,
     require_columns,
 )
-from potstill.logs.lines import BadRow, log_rows
+from potstill.logs.lines import BadRow, log_rows, other_sign
 from potstill.logs.readers import Columns
 from potstill.logs.tally import Tally
 from potstill.logs.values import name
@@ -99,7 +99,9 @@ def _form(config: CallsConfig, paths: Sequence[str], settings: Settings) -> Dete
     first = [row for path in paths for row in first_rows(path)]
     if found.form == "table":
         require_columns(first, settings)
-    return found
+    signs = ((Path(path).name, other_sign(path)) for path in paths)
+    said = [f"{file} has {sign} between its columns, not commas" for file, sign in signs if sign]
+    return replace(found, why="; ".join([found.why, *said]))
 
 
 def _one_form(paths: Sequence[str], settings: Settings) -> Detected:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from potstill.logs.call import Call, Reason
+from potstill.text.counts import by_number
 from potstill.text.finish import Ending, ending_of
 
 _MOST_PLACES = 5
@@ -57,7 +58,8 @@ class CallsReport:
             more = f"; {way}" if way else ""
             notes.append(f"{count} left out: {reason}{_places(self.places[reason], count)}{more}")
         if self.repeats:
-            notes.append(f"{self.repeats} exact repeats count once")
+            repeats = by_number(self.repeats, "exact repeat counts", "exact repeats count")
+            notes.append(f"{repeats} once")
         lacking = [f"{name} ({count})" for name, count in self.missing.items()]
         if lacking:
             notes.append(f"of {self.used} used, the log does not state {', '.join(lacking)}")
@@ -70,10 +72,12 @@ class CallsReport:
                 "this form says so; they are taken as whole"
             )
         if self.passed_over:
-            notes.append(
-                f"{len(self.passed_over)} other files in the folder are no logs and were passed "
-                f"over: {', '.join(self.passed_over[:_MOST_PLACES])}"
+            others = by_number(
+                len(self.passed_over),
+                "other file in the folder is no log and was passed over",
+                "other files in the folder are no logs and were passed over",
             )
+            notes.append(f"{others}: {', '.join(self.passed_over[:_MOST_PLACES])}")
         if len(self.returned_models) > 1:
             notes.append(
                 f"the log names several answering models: {', '.join(self.returned_models)}"

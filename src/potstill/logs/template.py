@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from potstill.errors import PotstillError
@@ -47,3 +47,43 @@ def filled_in(template: str, row: Mapping[str, Any]) -> str | None:
             return None
         values[name] = "" if value is None else str(value)
     return template.format(**values)
+
+
+def without_template(template: str | None) -> Callable[[str], str]:
+    """Return what gives a template's text without the template's own words, columns alone.
+
+    Text that the template did not make stays as it is, and so does all without a template.
+    """
+    if template is None:
+        return str
+    first, others = "", list[str]()
+    for literal, name, _, _ in string.Formatter().parse(template.strip()):
+        first, others = _followed(first, others, literal)
+        if name is not None:
+            others.append("")
+    return lambda text: _columns_of(text.strip(), first, others)
+
+
+def _followed(first: str, others: list[str], literal: str) -> tuple[str, list[str]]:
+    """Return the words of a template with more at their end (doubled braces part them)."""
+    if not others:
+        return first + literal, others
+    return first, [*others[:-1], others[-1] + literal]
+
+
+def _columns_of(text: str, first: str, others: list[str]) -> str:
+    """Return what stands between the words of a template: `first`, then `others`, the last one
+    at the end."""
+    if not others or not text.startswith(first):
+        return text
+    at, values = len(first), []
+    for words in others[:-1]:
+        found = text.find(words, at)
+        if found < 0:
+            return text
+        values.append(text[at:found])
+        at = found + len(words)
+    end = len(text) - len(others[-1])
+    if end < at or not text.endswith(others[-1]):
+        return text
+    return "\n".join([*values, text[at:end]])

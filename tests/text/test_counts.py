@@ -1,0 +1,13 @@
+"""Numbers of things in words."""
+
+from potstill.text.counts import by_number
+
+
+def test_one_is_one_and_all_others_are_more() -> None:
+    assert by_number(1, "row was", "rows were") == "1 row was"
+    assert [by_number(n, "row", "rows") for n in (0, 2, 11, 21)] == [
+        "0 rows",
+        "2 rows",
+        "11 rows",
+        "21 rows",
+    ]
