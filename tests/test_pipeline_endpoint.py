@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import pipeline_runs
-from fault_server import Behaviour, FaultServer
+from fault_server import Behaviour, FaultServer, error
 from potstill.cli.app import app
 from potstill.errors import PotstillError
 from potstill.evaluate.evaluation import Evaluation
@@ -139,6 +139,80 @@ def test_prompts_that_failed_are_said_and_asked_again(
         run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
         figures = run.done("collect")["figures"]
         assert figures["exchanges"] == 78 and not figures["failures"]
+
+
+@pytest.mark.parametrize(
+    ("finish", "way_out"),
+    [
+        ("error", "the server gave the response up), and each"),
+        ("abort", "look into the server's log"),
+        ("cancelled", "look into the server's log"),
+        ("no-such-word", "no known finish reason), and each"),
+        (None, "have the server state finish_reason"),
+        ("", "no finish reason), and each"),
+    ],
+)
+def test_a_server_whose_answers_are_all_of_no_use_is_not_asked_on(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path, finish: str | None, way_out: str
+) -> None:
+    with FaultServer(behaviour(finish=finish)) as server:
+        said = collected_by_command(server, nano_llama, nano_prompts, tmp_path, max_in_flight=1)
+        assert "none of the server's first 16 answers can be used" in said and way_out in said
+        assert server.requests == 16
+        server.behaviour = behaviour()
+        values = values_for(server, nano_llama, nano_prompts)
+        run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
+        assert run.done("collect")["figures"]["exchanges"] == 78
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "way_out"),
+    [
+        ({"finish": "content_filter"}, "refused, or withheld", "another prompts.system"),
+        ({"text": '" "'}, "white space alone, no answer (14)", "another teacher.model"),
+        ({"finish": "abort"}, "the server gave the response up (14)", "the server's log"),
+        ({"status": (400, error("bad", "no"))}, "status 400 (bad) (14)", "look after the server"),
+        (
+            {"status": (400, error("exceed_context_size_error", "too long"))},
+            "does not fit the server's context (14)",
+            "a longer context",
+        ),
+    ],
+)
+def test_a_collection_without_a_training_answer_is_none(
+    nano_llama: Path,
+    nano_prompts: Path,
+    tmp_path: Path,
+    how: dict[str, Any],
+    reason: str,
+    way_out: str,
+) -> None:
+    """Few prompts: too few for the stop in mid-collection."""
+    few = {"limit": 12, "held_out_count": 4, "validation_count": 2}
+    with FaultServer(behaviour(**how)) as server:
+        said = collected_by_command(server, nano_llama, nano_prompts, tmp_path, few=few)
+        assert "there is no training answer" in said and reason in said and way_out in said
+        # Held-out prompts are not asked, which would be paid for in vain.
+        assert server.requests == 14 or "status" in reason
+
+
+def collected_by_command(
+    server: FaultServer,
+    student: Path,
+    prompts: Path,
+    root: Path,
+    **more: Any,
+) -> str:
+    """Return what `potstill collect` says where it ends with exit code 2."""
+    few = more.pop("few", {})
+    values = values_for(server, student, prompts, **more)
+    values["prompts"] |= few
+    path = root / "recipe.yaml"
+    path.write_text(dump_recipe(Recipe.model_validate(values)), encoding="utf-8")
+    done = CliRunner().invoke(app, ["collect", str(path), "--out", str(root / "run")])
+    assert done.exit_code == 2, done.output
+    assert "done" not in done.stdout
+    return done.stderr
 
 
 def test_a_dry_run_asks_nothing_and_writes_nothing(

@@ -71,6 +71,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
     "README.md": {"teacher.model": "my/model"},
     "docs/how-to/first-distillation.md": {"teacher.model": "my/model", "shrink.vocabulary": 400},
     "docs/how-to/endpoints.md": {
+        "student.model": "my/model",
         "collect.max_tokens": 40,
         "prompts.limit": 10,
         "prompts.held_out_count": 4,
@@ -175,7 +176,7 @@ def test_what_is_not_run_names_what_is_there() -> None:
 
 
 def test_the_printed_server_is_the_one_that_its_recipe_asks() -> None:
-    """Its port and the name that it gives the model are those of the recipe."""
+    """Its port, the model and the name that it gives it are those of the recipe."""
     page = STEPS["docs/how-to/endpoints.md"]
     whole = next(s.text for s in page if s.kind == "yaml" and is_whole(s.text))
     printed = [
@@ -195,6 +196,8 @@ def test_the_printed_server_is_the_one_that_its_recipe_asks() -> None:
         assert recipe.teacher.endpoint is not None
         assert recipe.teacher.endpoint.url == f"http://127.0.0.1:{options['--port']}/v1"
         assert recipe.teacher.model == options["--name"]
+        # Copied as it is printed, it has a student: the served model, which is at hand.
+        assert recipe.student.model == words[2]
 
 
 @pytest.mark.slow

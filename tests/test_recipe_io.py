@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -280,6 +281,65 @@ def test_missing_unreadable_and_binary_files(tmp_path: Path) -> None:
 
 def test_override_splits_at_the_first_equals_sign() -> None:
     assert parse_override("prompts.template='a=b'") == (("prompts", "template"), "a=b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Summarise this: {body}",
+        "{body}",
+        "{body}: summarise",
+        "[{body}]",
+        "[INST] {body}",
+        "Say # {body}",
+        "# {body}",
+        "Task: {a}: {b}",
+        "* {body}",
+        "@{body}",
+        "{a} {b",
+    ],
+)
+def test_text_given_for_a_text_stands_as_it_is(text: str) -> None:
+    assert parse_override(f"prompts.template={text}") == (("prompts", "template"), text)
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("prompts.template='Say: {body}'", "Say: {body}"),
+        ('prompts.template="a: {body}\\n"', "a: {body}\n"),
+        ("prompts.template=null", None),
+        ("prompts.template=", None),
+        ("name=7", 7),
+        ("shrink.blocks=[1, 2]", [1, 2]),
+        ("teacher.template_arguments={a: 1}", {"a": 1}),
+        ("prompts={source: starter}", {"source": "starter"}),
+        ("seed=3 # mine", 3),
+    ],
+)
+def test_other_values_are_read_as_yaml(given: str, value: Any) -> None:
+    assert parse_override(given)[1] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "words"),
+    [
+        (
+            "",
+            "prompts.source={a}",
+            "--set: prompts.source must be text or a list, but a section was given; where it is "
+            "meant as text, put it in quotes within the shell's: --set 'prompts.source=\"…\"'",
+        ),
+        (
+            "prompts: {template: {body}}\n",
+            "seed=1",
+            "r.yaml, line 4: prompts.template must be text, but a section was given; where it is "
+            "meant as text, put it in quotes",
+        ),
+    ],
+)
+def test_a_section_in_the_place_of_text_has_a_way_out(text: str, override: str, words: str) -> None:
+    assert refusal(BASE + text, override) == words
 
 
 def test_every_field_is_described() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
+import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -79,7 +80,11 @@ def parse_recipe(text: str, source: str, overrides: Sequence[str] = ()) -> Recip
 
 
 def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
-    """Return the key path and the value (parsed as YAML) of `a.b=value`."""
+    """Return the key path and the value of `a.b=value`.
+
+    It is parsed as YAML; a plain value of a field that takes text alone stands as it is where YAML
+    would take braces, brackets, colons or a `#` in it for something else.
+    """
     key, equals, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
@@ -88,14 +93,38 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
             "write for example --set train.learning_rate=1e-4"
         )
     try:
-        return path, read_written(value, "the value").value
+        found = read_written(value, "the value").value
+        plain = _is_text(path) and _stands_as_it_is(value)
+        return path, value.strip() if plain and _is_otherwise_read(found, value) else found
     except PotstillError as error:
+        if _is_text(path) and _stands_as_it_is(value):
+            return path, value.strip()
         if "not valid YAML" in str(error):
             raise PotstillError(
                 f"the value in --set {_shown(text)} is not valid YAML; put it in quotes"
             ) from error
         problem = re.sub(r"^the value(, line \d+)?:? ", "", str(error))
         raise PotstillError(f"--set {_shown(text)}: {problem}") from error
+
+
+def _is_text(path: tuple[str, ...]) -> bool:
+    """Tell whether a field takes text and nothing else, or nothing at all."""
+    section = _section_at(path[:-1])
+    field = section.model_fields.get(path[-1]) if section else None
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    return bool(kinds) and set(kinds) - {str | None} <= {str, type(None)}
+
+
+def _stands_as_it_is(value: str) -> bool:
+    """Tell whether a value can be text as it is written: it is in no quotes, and all printable."""
+    plain = value.strip()[:1] not in ("", '"', "'", "|", ">")
+    return plain and not yaml.reader.Reader.NON_PRINTABLE.search(value)
+
+
+def _is_otherwise_read(found: Any, value: str) -> bool:
+    """Tell whether YAML took text for a mapping or a list, or part of it for a comment."""
+    comment = value.lstrip().startswith("#") or " #" in value or "\t#" in value
+    return isinstance(found, dict | list) or (comment and (found is None or type(found) is str))
 
 
 def dump_recipe(recipe: Recipe, *, escaped: bool = False) -> str:
@@ -206,7 +235,12 @@ def _sentence(loc: Loc, errors: Sequence[ErrorDetails], source: str, places: Pla
     complaints = dict.fromkeys(_complaint(e).removeprefix("must be ") for e in errors)
     complaint = _complaint(error) if len(errors) == 1 else f"must be {' or '.join(complaints)}"
     given = error["input"]
-    return f"{where}{dotted(loc)} {complaint}, but {_shown(given)} was given{_way_out(kind, given)}"
+    way_out = _way_out(kind, given)
+    if any(e["type"] == "string_type" for e in errors) and isinstance(given, dict):
+        way_out = "; where it is meant as text, put it in quotes"
+        if where == "--set: ":
+            way_out += f" within the shell's: --set '{dotted(loc)}=\"…\"'"
+    return f"{where}{dotted(loc)} {complaint}, but {_shown(given)} was given{way_out}"
 
 
 def _way_out(kind: str, given: Any) -> str:

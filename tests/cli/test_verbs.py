@@ -242,6 +242,41 @@ def test_show_of_something_else_is_refused(cli: CliRunner, tmp_path: Path) -> No
     assert "is no run directory (it has no recipe.yaml)" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "verb", [["show"], ["chat"], ["export"], ["serve", "--port", "0"], ["store", "stats"]]
+)
+@pytest.mark.parametrize(
+    "target", ["runs/mine", "./runs/mine/", "{tmp}/runs/mine", "runs/mine/student"]
+)
+def test_a_run_that_is_not_there_yet_is_said_to_be_none(
+    cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str], target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli.invoke(app, [*verb, target.format(tmp=tmp_path)])
+    assert result.exit_code == 2
+    run = tmp_path / "runs/mine" if "tmp" in target else "runs/mine"
+    assert f"error: there is no run {run} yet; check the name, or make one with" in result.stderr
+
+
+@pytest.mark.parametrize("verb", [["show"], ["export"], ["store", "stats"]])
+@pytest.mark.parametrize("there", [None, "mine", "runs/mine"])
+def test_a_name_that_no_run_has_is_said_to_be_none(
+    cli: CliRunner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: list[str],
+    there: str | None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if there is not None:
+        (tmp_path / there).mkdir(parents=True)
+    result = cli.invoke(app, [*verb, "mine"])
+    assert result.exit_code == 2
+    said = "there is no run mine here or in runs/; check" in result.stderr
+    assert said is (there is None)
+    assert ("mine is no run directory (it has no recipe.yaml)" in result.stderr) is not said
+
+
 def test_show_does_not_take_the_lock(cli: CliRunner, make_run: Callable[..., Path]) -> None:
     from potstill.recipe import Recipe
     from potstill.rundir import RunDir

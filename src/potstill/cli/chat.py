@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.common import Debug, Quiet, handled, nothing_said, progress_for
+from potstill.cli.common import Debug, Quiet, handled, no_run_yet, nothing_said, progress_for
 from potstill.errors import PotstillError
 
 if TYPE_CHECKING:
@@ -162,6 +162,9 @@ def _models_of(target: str, *, with_teacher: bool) -> list[tuple[str, Callable[[
 
     run = _run_of(target)
     if run is None:
+        missing = no_run_yet(Path(target).expanduser())
+        if missing is not None:
+            raise PotstillError(missing)
         return [("model", partial(load, target))]
     from potstill.recipe_io import read_recipe
     from potstill.run_recipe import RECIPE_FILE

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 # Verbs that go on where they were.
 _RESUMED = ("demo", "distill", "collect", "curate", "train", "evaluate")
+_MAKES_ONE = "check the name, or make one with `potstill distill RECIPE`"
 
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, or the name of one in runs/.")
@@ -106,6 +107,24 @@ def _refused(error: OSError, reason: str) -> str:
     else:
         what = f"{error.filename} cannot be used"
     return f"{what}: {reason}; mend that and run the same command again (--debug shows where)"
+
+
+def no_run_yet(path: Path) -> str | None:
+    """Return that a path within runs/ at which nothing is names no run; None for other paths."""
+    if path.exists() or "runs" not in path.parts[:-1]:
+        return None
+    # The run that is meant stands right below runs/.
+    root = Path(*path.parts[: path.parts.index("runs") + 2])
+    if root.exists():
+        return None
+    return f"there is no run {root} yet; {_MAKES_ONE}"
+
+
+def no_run_named(name: Path) -> str | None:
+    """Return that a bare name at which nothing is, in runs/ either, names no run; else None."""
+    if len(name.parts) != 1 or name.exists() or (Path("runs") / name).exists():
+        return None
+    return f"there is no run {name} here or in runs/; {_MAKES_ONE}"
 
 
 def echo_json(value: Any) -> None:

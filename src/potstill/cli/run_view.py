@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from potstill.cli.common import nothing_said
+from potstill.cli.common import no_run_named, no_run_yet, nothing_said
 from potstill.cli.progress_view import figure
 from potstill.durable import read_object
 from potstill.errors import PotstillError
@@ -80,7 +80,9 @@ def find(path: Path) -> Path:
         if (root / RECIPE_FILE).is_file():
             return root
     raise PotstillError(
-        f"{path} is no run directory (it has no {RECIPE_FILE}); "
+        no_run_yet(path)
+        or no_run_named(path)
+        or f"{path} is no run directory (it has no {RECIPE_FILE}); "
         "give the directory that `potstill distill` printed"
     )
 

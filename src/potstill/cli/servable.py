@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from potstill.cli.common import no_run_yet
 from potstill.errors import PotstillError
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def servable(target: str, name: str | None) -> Servable:
     if (path / "config.json").is_file():
         return Servable(name or path.resolve().name, directory=path)
     raise PotstillError(
-        f"{target} is no run directory (it has no recipe.yaml) and no model; give the directory "
+        no_run_yet(path)
+        or f"{target} is no run directory (it has no recipe.yaml) and no model; give the directory "
         "that `potstill distill` printed, a model's directory, a .gguf file, or package:NAME"
     )
 

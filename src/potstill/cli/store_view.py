@@ -10,14 +10,27 @@ from rich.table import Table
 
 from potstill.cli.run_view import console_for_output, find
 from potstill.exchanges.store import ExchangeStore
+from potstill.recipe import Recipe
+from potstill.recipe_io import read_recipe
+from potstill.run_recipe import RECIPE_FILE
+
+_WITHOUT_TARGETS = {
+    "teacher": "training asks the teacher",
+    "text": "training is on the answers' text, and asks nobody",
+    "server": "no answer has the server's likeliest tokens yet, and what has none is learnt by its "
+    "text or left out",
+}
 
 
 def read(path: Path) -> dict[str, Any]:
     """Return a store's counts and, for each form of targets, its positions and bytes.
 
-    Raises PotstillError where there is no run, or where a shard is damaged.
+    `learnt_from` says what training goes by where no targets are stored: `teacher`, `server` or
+    `text`. Raises PotstillError where there is no run, or where a shard is damaged.
     """
-    store = ExchangeStore(find(path))
+    root = find(path)
+    recipe = read_recipe(root / RECIPE_FILE)
+    store = ExchangeStore(root)
     try:
         targets = [
             {
@@ -27,9 +40,24 @@ def read(path: Path) -> dict[str, Any]:
             }
             for usage in store.usage()
         ]
-        return {**store.stats(), "targets": targets}
+        return {**store.stats(), "targets": targets, "learnt_from": _learnt_from(recipe)}
     finally:
         store.close()
+
+
+def _learnt_from(recipe: Recipe) -> str:
+    if recipe.served_targets:
+        return "server"
+    return "text" if recipe.text_only or recipe.train.cross_entropy == 1 else "teacher"
+
+
+def _tokens(found: dict[str, Any]) -> str:
+    """Return how long the responses are in all, as far as that is known."""
+    unknown = found["text_alone"]
+    if found["response_tokens"] is None:
+        return "responses as text alone (their tokens are not counted)"
+    more = f" (and those of {unknown} more, which came as text alone)" if unknown else ""
+    return f"{found['response_tokens']} response tokens{more}"
 
 
 def print_stats(found: dict[str, Any]) -> None:
@@ -38,12 +66,12 @@ def print_stats(found: dict[str, Any]) -> None:
     splits = ", ".join(f"{count} {name}" for name, count in sorted(found["splits"].items()))
     console.print(
         f"{found['exchanges']} exchanges ({splits or 'none'}), "
-        f"{found['response_tokens']} response tokens, "
+        f"{_tokens(found)}, "
         f"{found['bytes'] / 1e6:.1f} MB in {found['shards']} shards"
         + ("" if found["compacted"] else " and a journal")
     )
     if not found["targets"]:
-        console.print("no targets are stored: training asks the teacher")
+        console.print(f"no targets are stored: {_WITHOUT_TARGETS[found['learnt_from']]}")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("targets")

@@ -270,14 +270,21 @@ class ExchangeStore:
 
     @_locked
     def stats(self) -> dict[str, Any]:
-        """Return counts: exchanges (in all and by split), targets, marks, shards, bytes."""
+        """Return counts: exchanges (in all and by split), targets, marks, shards, bytes.
+
+        `response_tokens` are those of responses whose tokens are stored, None where no response
+        has any; `text_alone` responses have none, and how long they are is not known.
+        """
         index = self._index()
         targets = {*index.target_shards.keys(), *index.targets_in_journals}
         folders = [f for f in self._folders.all() if f.is_dir()]
+        lengths = [known.tokens for known in index.known.values() if known.tokens is not None]
+        text_alone = len(index.known) - len(lengths)
         return {
             "exchanges": len(index.known),
             "splits": dict(Counter(known.split for known in index.known.values())),
-            "response_tokens": sum(known.tokens or 0 for known in index.known.values()),
+            "response_tokens": sum(lengths) if lengths or not text_alone else None,
+            "text_alone": text_alone,
             "targets": len({key for key in targets if key[0] in index.known}),
             "marks": len(self.marks()),
             "shards": sum(len(shards(folder)) for folder in folders),

@@ -14,6 +14,7 @@ from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_prompts
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
+from potstill.collect.served.unanswered import no_training_answer, why_stopped
 from potstill.collect.sources import MAGPIE
 from potstill.collect.targets import target_specs, training_spec
 from potstill.collect.task_rows import read_known
@@ -33,25 +34,43 @@ GOLD = "gold"
 
 
 def collect_answers(job: Job) -> dict[str, Any]:
-    """Plan the prompts, have them answered, and return the figures."""
+    """Plan the prompts, have them answered, and return the figures.
+
+    Raises PotstillError where no training answer is stored in the end.
+    """
     if job.recipe.collect.gold:
-        return _from_gold(job)
-    if job.recipe.collect.answers_given:
-        return _from_calls(job)
-    if job.recipe.teacher.endpoint is not None:
-        return _from_endpoint(job)
-    return _from_teacher(job)
+        found = _from_gold(job)
+    elif job.recipe.collect.answers_given:
+        found = _from_calls(job)
+    elif job.recipe.teacher.endpoint is not None:
+        found = _from_endpoint(job)
+    else:
+        found = _from_teacher(job)
+    if not _training_answers(job):
+        raise PotstillError(
+            "there is no training answer: collecting stored none; look at what was left out, and "
+            "give more rows in prompts.source or collect.calls"
+        )
+    return found
+
+
+def _training_answers(job: Job) -> int:
+    return int(job.store.stats()["splits"].get("train", 0))
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Prompts that a server is asked alike; `targets` tells whether its likeliest tokens too."""
+    """Prompts that a server is asked alike; `targets` tells whether its likeliest tokens too.
+
+    `training`: their answers are what is learnt from.
+    """
 
     label: str
     prompts: Sequence[Prompt]
     sampling: Sampling
     samples: int = 1
     targets: bool = False
+    training: bool = False
 
 
 def asked_of_a_server(recipe: Recipe, plan: PromptPlan) -> list[Asked]:
@@ -65,6 +84,7 @@ def asked_of_a_server(recipe: Recipe, plan: PromptPlan) -> list[Asked]:
             train_sampling(recipe),
             recipe.collect.samples,
             targets=recipe.served_targets,
+            training=True,
         ),
         Asked("held-out responses", fidelity, held_out_sampling(recipe, greedy=False)),
     ]
@@ -99,12 +119,15 @@ def _from_endpoint(job: Job) -> dict[str, Any]:
         figures = _ask(job, part)
         found.append(figures)
         if figures.stopped is not None:
-            raise PotstillError(_why_stopped(figures))
+            raise PotstillError(why_stopped(figures))
         if figures.failed:
             reasons = ", ".join(f"{count} {reason}" for reason, count in figures.failed.items())
             job.progress.note(
                 f"{part.label}: no answer to {len(figures.failures)} prompts ({reasons})"
             )
+        if part.training and not _training_answers(job):
+            # Nothing more is paid for: held-out answers would have nothing to measure.
+            raise PotstillError(no_training_answer(figures))
     stats = job.store.stats()
     together = _together(found)
     together["notes"] += _targets_note(job, found)
@@ -164,20 +187,6 @@ def _targets_note(job: Job, found: Sequence[EndpointFigures]) -> list[str]:
     others = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
     more = f"; the others have none: {others}" if others else ""
     return [f"{having} of {len(ids)} answers have the server's likeliest tokens{more}"]
-
-
-def _why_stopped(figures: EndpointFigures) -> str:
-    stored = f"{figures.before + figures.stored} of {figures.wanted} responses are stored"
-    if figures.stopped == "budget":
-        return (
-            f"the budget is used up: {stored}; raise teacher.endpoint.budget or budget_tokens, or "
-            "lower prompts.limit, and run the same command again to go on"
-        )
-    reason = next(iter(figures.failed), "no answer")
-    return (
-        f"the server answers nothing any more ({reason}): {stored}; run the same command again "
-        "when it does"
-    )
 
 
 def _together(found: Sequence[EndpointFigures]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from potstill.collect.served.pending import (
 )
 from potstill.collect.served.rows import RowFacts, RowWriter, rows_of
 from potstill.collect.served.targets import TeacherTokens
+from potstill.collect.served.unanswered import hopeless
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
@@ -33,7 +34,7 @@ from potstill.models.endpoint.client import Asked, EndpointClient, key_of
 from potstill.models.endpoint.identity import Served
 from potstill.models.endpoint.refusals import TOO_LONG
 from potstill.models.endpoint.running import run_async
-from potstill.models.endpoint.wire import Answer, ChatRequest
+from potstill.models.endpoint.wire import ANSWERED_IN_VAIN, Answer, ChatRequest
 from potstill.models.sampling import Sampling
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
@@ -73,7 +74,8 @@ def collect_from_endpoint(
     budget; so does what calls took without a response to store, which is kept in the file `paid`.
     With the teacher's `tokens` and a `spec` of top-k, the server's log-probabilities are stored as
     targets, in one transaction with their responses. Raises PotstillError where no prompt could
-    fare better: no server, a wrong key or model, a full disk, targets that no response has.
+    fare better: no server, a wrong key or model, a full disk, targets that no response has,
+    answers none of which can be used.
     """
     decision.require()
     key = key_of(config, os.environ if environ is None else environ)
@@ -99,6 +101,7 @@ def collect_from_endpoint(
             work.had_targets = bool(store.target_ids(identity, spec))
         for row in own:
             work.served.observe(row.returned_model, row.system_fingerprint)
+        work.had_answers = bool(own)
         started = time.perf_counter()
         try:
             if wanted:
@@ -132,7 +135,8 @@ class _Collection:
         self._models: Counter[str] = Counter()
         self._fingerprints: Counter[str] = Counter()
         self._failures: list[tuple[str, str]] = []
-        self._failed_in_a_row = 0
+        self._failed_in_a_row = self._unusable_in_a_row = 0
+        self.had_answers = False
         self._stopped: Stopped | None = None
         self._one_by_one = False
         self._used = self._lost = Tokens()
@@ -212,7 +216,7 @@ class _Collection:
             self._came(outcome, prompt, left)
             left = left[len(outcome.answer.choices) :]
             if outcome.answer.unusable:
-                self._fail(prompt, outcome.answer.unusable[0])
+                self._fail_unusable(prompt, outcome.answer.unusable[0])
                 return
             if left and n > 1:
                 came = len(outcome.answer.choices)
@@ -247,7 +251,8 @@ class _Collection:
             self._lost += asked.used
         self._latencies.append(asked.latency_s)
         if answer.choices:
-            self._failed_in_a_row = 0
+            self._failed_in_a_row = self._unusable_in_a_row = 0
+            self.had_answers = True
         reasons = self._without_targets
         later = self._client.config.scores_text  # what has none now is read afterwards
         none = not (self._targets or self.had_targets or later)
@@ -258,6 +263,14 @@ class _Collection:
                 "and a student.model with its tokenizer, or set collect.targets to none, "
                 "teacher.endpoint.top_logprobs to 0 and train.cross_entropy to 1"
             )
+
+    def _fail_unusable(self, prompt: Prompt, reason: str) -> None:
+        """Count an answer that came, and was charged for, to no use."""
+        self._fail(prompt, reason)
+        self._unusable_in_a_row += reason not in ANSWERED_IN_VAIN
+        why = hopeless(self._unusable_in_a_row, reason, some_usable=self.had_answers)
+        if why is not None:
+            raise PotstillError(why)
 
     def _fail(self, prompt: Prompt, reason: str) -> None:
         self._failures.append((prompt.prompt_id, reason))

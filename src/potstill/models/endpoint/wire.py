@@ -25,6 +25,9 @@ _NOT_USED = {
 _BLANK = "white space alone, no answer"
 # Answers of a kind that the same question would get again, and be charged for again.
 ANSWERED_IN_VAIN = frozenset({_NOT_USED[Ending.REFUSED], _BLANK})
+# An answer that was broken off, and those whose end nobody knows.
+SERVER_GAVE_UP = _NOT_USED[Ending.FAILED]
+NO_FINISH_REASON = frozenset({_NOT_USED[Ending.UNSTATED], _NOT_USED[Ending.UNKNOWN]})
 _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 _USAGE_DETAILS = (
     ("completion_tokens_details", "reasoning_tokens"),
