@@ -214,7 +214,6 @@ CALLS = [
     _calls("a.jsonl", '{"x": 1}\n', "a.jsonl, line 1, is of no known form", "collect.calls.form"),
     _calls("a.parquet", "PAR1", "a.parquet", "write it again"),
     _calls("a.jsonl.gz", "no gzip", "a.jsonl.gz", "write it again"),
-    _calls("b.csv", "prompt;response\na, b;c\n", "b.csv", "semicolons"),
     _calls("a.json", '[{"messages": ', "a.json"),
     Bad(
         "a folder of no calls",

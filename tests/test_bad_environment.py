@@ -54,7 +54,7 @@ def refused(nano_llama: Path, nano_prompts: Path, tmp_path: Path) -> Refused:
     ("out", "words"),
     [
         ("recipe.yaml", "is a file, not a directory; choose another directory with --out"),
-        ("recipe.yaml/run", "a part of its path is a file and no folder; choose another"),
+        ("recipe.yaml/run", "recipe.yaml is a file, not a directory; choose another"),
         ("x" * 300, "longer than the file system takes"),
         ("folder", "is not empty and not a run directory of potstill; choose another"),
         ("link", "link"),

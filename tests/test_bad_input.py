@@ -183,10 +183,10 @@ def files_up_to(size: int) -> Iterator[None]:
     ("before", "until", "size", "absent"),
     [
         (None, "collect", 40_000, "state/collect.json"),
-        ("collect", "shrink", 60_000, "untrained"),
+        pytest.param("collect", "shrink", 60_000, "untrained", marks=pytest.mark.slow),
         ("shrink", "train", 60_000, "student"),
-        ("shrink", "train", 1_200_000, "student"),
-        ("evaluate", None, 20_000, "manifest.json"),
+        pytest.param("shrink", "train", 1_200_000, "student", marks=pytest.mark.slow),
+        pytest.param("evaluate", None, 20_000, "manifest.json", marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk_leaves_nothing_half_written(

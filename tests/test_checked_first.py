@@ -554,7 +554,7 @@ def test_asking_for_more_leaves_what_the_first_answers_took_in_the_cost(
     assert now.collection.tokens_per_s is None
 
 
-@pytest.mark.parametrize("until", [None, "collect"])
+@pytest.mark.parametrize("until", [None, pytest.param("collect", marks=pytest.mark.slow)])
 def test_a_finished_run_asks_again_what_failed_where_it_is_told_to(
     nano_llama: Path, prompts: Path, tmp_path: Path, server: FaultServer, until: str | None
 ) -> None:

@@ -88,7 +88,7 @@ def test_a_narrow_student_goes_the_whole_way(
     assert (config.intermediate_size, config.num_attention_heads) == (100, 2)
 
 
-@pytest.mark.parametrize("family", ["llama", "neox"])
+@pytest.mark.parametrize("family", ["llama", pytest.param("neox", marks=pytest.mark.slow)])
 def test_a_share_of_the_parameters_is_reached(
     family: str, nano_model: Callable[[str], Path], nano_prompts: Path, tmp_path: Path
 ) -> None:
@@ -149,7 +149,9 @@ def test_every_form_of_targets_goes_the_whole_way(
     assert [count for spec, count in specs.items() if spec.startswith(targets)] == [60]
 
 
-@pytest.mark.parametrize("objective", ["reverse_kl", "total_variation"])
+@pytest.mark.parametrize(
+    "objective", ["reverse_kl", pytest.param("total_variation", marks=pytest.mark.slow)]
+)
 def test_likeliest_tokens_serve_every_objective(
     objective: str, nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:

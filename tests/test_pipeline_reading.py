@@ -62,6 +62,7 @@ def values_for(url: str, student: Path, calls: Path, **train: Any) -> dict[str, 
     return values
 
 
+@pytest.mark.slow
 def test_past_calls_are_learnt_from_by_what_a_server_tells_of_them(
     nano_llama: Path, calls: Path, tmp_path: Path
 ) -> None:
@@ -155,6 +156,7 @@ def test_right_answers_are_learnt_from_by_what_a_server_tells_of_them(
     assert evaluation["task"]["teacher"] is None and evaluation["payback"] is None
 
 
+@pytest.mark.slow
 def test_a_servers_own_answers_without_numbers_are_read_afterwards(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:

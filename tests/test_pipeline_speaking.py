@@ -162,8 +162,8 @@ def test_a_student_of_other_tokens_is_refused_before_anything_is_asked(
     ("template", "named"),
     [
         ("{{ raise_exception('no system here') if messages[0].role == 'system' }}", "system"),
-        ("{% for message in messages %}{{ message.content }}", "TemplateSyntaxError"),
-        ("{{ messages | nothing }}", "TemplateAssertionError"),
+        ("{% for message in messages %}{{ message.content }}", "is broken"),
+        ("{{ messages | nothing }}", "is not known, in its line 1"),
         ("{% for message in messages %}{{ message.text + 'a' }}{% endfor %}", "refuses"),
     ],
 )
@@ -302,6 +302,7 @@ def test_template_arguments_that_no_template_reads_are_refused(
     assert "does not use enable_thinking" in refused(values, tmp_path)
 
 
+@pytest.mark.slow
 def test_one_date_holds_for_a_whole_run(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:
@@ -393,6 +394,7 @@ def test_earlier_answers_are_trained_where_asked(nano_llama: Path, tmp_path: Pat
     assert found["all"] == 2 * found["last"]
 
 
+@pytest.mark.slow
 def test_earlier_answers_are_trained_beside_a_teachers_distributions(
     nano_llama: Path, tmp_path: Path
 ) -> None:

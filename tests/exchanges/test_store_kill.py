@@ -133,6 +133,7 @@ def check_whole(root: Path, numbers: set[int], marked: dict[int, bool]) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_a_kill_at_every_line_of_compaction(tmp_path: Path) -> None:
     seed = tmp_path / "seed"
     store = ExchangeStore(seed)
@@ -343,7 +344,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = settings(
-    max_examples=25,
+    max_examples=15,
     stateful_step_count=14,
     deadline=None,
     derandomize=True,

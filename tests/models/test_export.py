@@ -143,7 +143,14 @@ def student_of(
 
 
 @pytest.mark.parametrize(
-    "name", ["llama", "smollm-trimmed", "qwen2", pytest.param("llama-bpe", marks=pytest.mark.slow)]
+    "name",
+    [
+        "llama",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("smollm-trimmed", "qwen2", "llama-bpe")
+        ),
+    ],
 )
 def test_f16_reads_the_same_tokens_and_writes_the_same_text(
     name: str, student_of: Callable[[str], Path], tmp_path: Path
@@ -270,8 +277,8 @@ def ending(
 @pytest.mark.parametrize(
     ("renamed", "own", "ends", "added"),
     [
-        ("<|turn_over|>", "<|endoftext|>", [0, 2], ()),
-        ("<fin>", "<|endoftext|>", [0, 447, 2], ("<halt>",)),
+        pytest.param("<|turn_over|>", "<|endoftext|>", [0, 2], (), marks=pytest.mark.slow),
+        pytest.param("<fin>", "<|endoftext|>", [0, 447, 2], ("<halt>",), marks=pytest.mark.slow),
         pytest.param("<|turn_over|>", "<|turn_over|>", 2, (), marks=pytest.mark.slow),
         pytest.param("<end_of_turn>", "<|endoftext|>", [2], (), marks=pytest.mark.slow),
         ("<fin>", "<|endoftext|>", [2, 447, 446], ("<halt>", "<|eom_id|>")),
@@ -305,7 +312,7 @@ def test_more_ends_than_a_file_states_are_refused(nano_llama: Path, tmp_path: Pa
         to_gguf(directory, tmp_path / "s.gguf", "f16")
 
 
-@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize("begins", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_text_begins_in_the_file_as_in_the_tokenizer(
     begins: bool, nano_llama: Path, tmp_path: Path
 ) -> None:
@@ -342,7 +349,11 @@ def test_a_text_begins_in_the_file_as_in_the_tokenizer(
 
 @pytest.mark.parametrize(
     ("width", "said"),
-    [(96, False), (100, True), pytest.param(48, True, marks=pytest.mark.slow)],
+    [
+        (100, True),
+        pytest.param(96, False, marks=pytest.mark.slow),
+        pytest.param(48, True, marks=pytest.mark.slow),
+    ],
 )
 def test_what_q8_0_leaves_in_16_bits_is_said(
     width: int, said: bool, nano_llama: Path, tmp_path: Path

@@ -35,7 +35,7 @@ def test_the_page_has_every_family() -> None:
 @pytest.mark.parametrize(
     "family",
     [
-        pytest.param(family, marks=[] if family in ("Gemma 2", "Phi-3") else pytest.mark.slow)
+        pytest.param(family, marks=[] if family == "Phi-3" else pytest.mark.slow)
         for family in family_models.FAMILIES
     ],
 )

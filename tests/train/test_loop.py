@@ -238,7 +238,7 @@ def test_a_damaged_checkpoint_is_named(name: str, nano_llama: Path, tmp_path: Pa
     run(nano_llama, tmp_path, config(checkpoint_every=2))
     last = stored_checkpoints(tmp_path)[-1]
     (last / name).write_bytes(b"no")
-    with pytest.raises(PotstillError, match=f"{last.name} cannot be read"):
+    with pytest.raises(PotstillError, match=f"{last.name} is damaged or cut off"):
         run(nano_llama, tmp_path, config(checkpoint_every=2))
 
 

@@ -300,6 +300,7 @@ def test_many_texts_that_are_too_long_do_not_stop_it(
             assert len(having) == 40 - len(long)
 
 
+@pytest.mark.slow
 def test_a_killed_call_has_stored_what_came(
     nano_llama: Path, tokens: TeacherTokens, texts: list[GivenText], tmp_path: Path
 ) -> None:
