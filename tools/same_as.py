@@ -1,6 +1,6 @@
 """Does the working tree still make what a commit made? Small whole runs under both, compared.
 
-    python tools/same_as.py COMMIT [--only NAME ...] [--keep DIRECTORY]
+    python tools/same_as.py COMMIT [--only NAME ...] [--demo] [--keep DIRECTORY]
 
 Every recipe below is run by `potstill distill` of the commit and of the working tree, each in a
 process of its own, on the same tiny models (tests/nano), which the working tree builds. Then are
@@ -44,6 +44,7 @@ _COLUMNS = (
     "response_token_ids",
     "finish_reason",
 )
+_DEMO = "demo-quick"
 _FIGURES = ("kl_per_token", "top1_agreement", "perplexity", "bits_per_byte", "params", "greedy")
 
 
@@ -51,16 +52,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("commit")
     parser.add_argument("--only", nargs="*", help="names of recipes; all, if left out")
+    parser.add_argument(
+        "--demo", action="store_true", help="the quick demo on SmolLM2 too (minutes)"
+    )
     parser.add_argument("--keep", type=Path, help="leave both runs of every recipe here")
     given = parser.parse_args()
     different = 0
     with _folder(given.keep) as folder, _checked_out(given.commit) as then:
         recipes = _recipes(folder)
-        for name in given.only or recipes:
-            file = folder / f"{name}.yaml"
-            file.write_text(yaml.safe_dump(recipes[name], sort_keys=False), encoding="utf-8")
-            old = outcome(_distilled(then, file, folder / f"{name}-then"))
-            new = outcome(_distilled(ROOT, file, folder / f"{name}-now"))
+        asked = [*(recipes if given.only is None else given.only), *([_DEMO] * given.demo)]
+        for name in asked:
+            verb = ["demo", "--quick"]
+            if name != _DEMO:
+                file = folder / f"{name}.yaml"
+                file.write_text(yaml.safe_dump(recipes[name], sort_keys=False), encoding="utf-8")
+                verb = ["distill", str(file)]
+            old = outcome(_ran(then, verb, folder / f"{name}-then"))
+            new = outcome(_ran(ROOT, verb, folder / f"{name}-now"))
             found = differences(old, new)
             different += bool(found)
             rows = len(new["exchanges"])
@@ -166,10 +174,10 @@ def _recipes(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _distilled(tree: Path, recipe: Path, out: Path) -> Path:
-    """Run a recipe by the sources of a tree; return the run directory."""
+def _ran(tree: Path, verb: list[str], out: Path) -> Path:
+    """Run a verb by the sources of a tree; return the run directory."""
     environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
-    command = [sys.executable, "-m", "potstill", "distill", str(recipe), "--out", str(out), "-q"]
+    command = [sys.executable, "-m", "potstill", *verb, "--out", str(out), "-q"]
     subprocess.run(command, check=True, env=environment, cwd=out.parent, stdout=subprocess.DEVNULL)
     return out
 
