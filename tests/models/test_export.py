@@ -106,7 +106,9 @@ def trimmed(model: LoadedModel, count: int, texts: list[str]) -> LoadedModel:
     kept = choose_tokens(merges_of(model.tokenizer), weight, count)
     small = trimmed_tokenizer(model.tokenizer, kept)
     trim_network(model.network, kept)
-    return replace(model, tokenizer=small)
+    ends = tuple(kept.index(end) for end in model.eos_ids)
+    spoken = model.conversation.with_tokenizer(small, ends)
+    return replace(model, tokenizer=small, conversation=spoken, eos_ids=ends)
 
 
 def regex_split(pattern: str) -> pre_tokenizers.PreTokenizer:
