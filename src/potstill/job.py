@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from potstill.models.load import head_of, load, load_conversation, locate
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.models.precision import resolve_device, resolve_dtype
-from potstill.models.sampling import Sampling
 from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
@@ -280,14 +279,6 @@ class Job:
         path = self.vocabulary_path
         return VocabularyMap.load(path) if path.is_file() else None
 
-    def train_sampling(self) -> Sampling:
-        """How responses to training and validation prompts are drawn."""
-        return train_sampling(self.recipe)
-
-    def held_out_sampling(self, *, greedy: bool = False) -> Sampling:
-        """How held-out text is drawn: the teacher's own distribution, or its likeliest text."""
-        return held_out_sampling(self.recipe, greedy=greedy)
-
     @property
     def learns_text_alone(self) -> bool:
         """Whether the student learns from text, without the teacher's distributions."""
@@ -392,25 +383,3 @@ class Job:
         finally:
             result["seconds"] = time.perf_counter() - start
             result["joules"] = meter.joules()
-
-
-def train_sampling(recipe: Recipe) -> Sampling:
-    """Return how responses to training and validation prompts are drawn."""
-    collect = recipe.collect
-    return Sampling(
-        collect.temperature, collect.top_p, collect.top_k, collect.max_tokens, recipe.seed
-    )
-
-
-def held_out_sampling(recipe: Recipe, *, greedy: bool) -> Sampling:
-    """Return how held-out text is drawn: the teacher's own distribution, or its likeliest text."""
-    return Sampling(
-        temperature=0.0 if greedy else 1.0,
-        max_tokens=recipe.evaluate.max_tokens,
-        seed=recipe.seed,
-    )
-
-
-def record(value: Any) -> dict[str, Any]:
-    """Return a dataclass as plain JSON values."""
-    return asdict(value)

@@ -28,9 +28,10 @@ from potstill.run_recipe import (
     holds_nothing,
     is_run_directory,
     refuse_changes,
+    refuse_foreign,
 )
 from potstill.run_report import write_report
-from potstill.rundir import ASKED, RunDir, refuse_foreign
+from potstill.rundir import ASKED, RunDir
 from potstill.stages.checking import check_all, note_changed_files
 from potstill.stages.collecting import collect_answers, planned_prompts, rows_are_lost, some_failed
 from potstill.stages.curating import curate_answers

@@ -36,6 +36,27 @@ def is_run_directory(root: Path) -> bool:
         return False
 
 
+def refuse_file(root: Path) -> None:
+    """Refuse a file, or what lies under one, as a directory."""
+    for path in (root, *root.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise PotstillError(
+                    f"{path} is a file, not a directory; choose another directory with --out"
+                )
+            return
+
+
+def refuse_foreign(root: Path) -> None:
+    """Refuse a file, and a directory that holds something other than a run."""
+    refuse_file(root)
+    if root.is_dir() and any(root.iterdir()) and not is_run_directory(root):
+        raise PotstillError(
+            f"{root} is not empty and not a run directory of potstill; choose another directory "
+            "with --out"
+        )
+
+
 def read_recipe(root: Path) -> Recipe:
     """Return the recipe of a run directory, for reading it without holding it.
 

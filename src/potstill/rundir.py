@@ -44,6 +44,8 @@ from potstill.run_recipe import (
     kept_by,
     recipe_text,
     refuse_changes,
+    refuse_file,
+    refuse_foreign,
 )
 
 try:
@@ -98,7 +100,7 @@ class RunDir:
         differing key is named with both values.
         """
         root = Path(root)
-        _refuse_file(root)
+        refuse_file(root)
         with write_errors(root):
             root.mkdir(parents=True, exist_ok=True)
         lock = _lock(root)
@@ -332,27 +334,6 @@ def read_metrics(root: Path) -> list[dict[str, Any]]:
         return []
     whole, _, _ = text.rpartition(b"\n")
     return [json.loads(line) for line in whole.split(b"\n") if line.strip()]
-
-
-def _refuse_file(root: Path) -> None:
-    """Refuse a file, or what lies under one, as a directory."""
-    for path in (root, *root.parents):
-        if path.exists():
-            if not path.is_dir():
-                raise PotstillError(
-                    f"{path} is a file, not a directory; choose another directory with --out"
-                )
-            return
-
-
-def refuse_foreign(root: Path) -> None:
-    """Refuse a file, and a directory that holds something other than a run."""
-    _refuse_file(root)
-    if root.is_dir() and any(root.iterdir()) and not is_run_directory(root):
-        raise PotstillError(
-            f"{root} is not empty and not a run directory of potstill; choose another directory "
-            "with --out"
-        )
 
 
 def _remove(path: Path) -> None:

@@ -7,8 +7,6 @@ import json
 import pytest
 
 from potstill.logs.conversations import (
-    Chat,
-    Unfit,
     asked,
     chat_of_cell,
     chat_of_row,
@@ -16,6 +14,7 @@ from potstill.logs.conversations import (
     order_of,
     without_nulls,
 )
+from potstill.logs.turns import Chat, Unfit
 
 
 def system(text):

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from potstill.collect.prompts import plan_prompts, read_prompts
-from potstill.logs.conversations import Unfit, chat_of_cell
+from potstill.logs.conversations import chat_of_cell
+from potstill.logs.turns import Unfit
 from potstill.recipe import PromptsConfig
 
 TEXTS = (

@@ -234,7 +234,7 @@ BAD_FILES = [
     ("log.json", '{"data": ["private"], "n": 1}', "Write the calls as .jsonl, one object a line"),
     ("log.json", '{"prompt": {"0": "private"}, "response": {"0": "a"}}', "save it as records, or"),
     ("log.json", "", "log.json is empty; give a file"),
-    ("log.csv", "prompt;response\tmodel\na;b", "has semicolons and tabs between its cells"),
+    ("log.csv", "prompt;response\tmodel\na;b", "has semicolons and tabs in its header"),
     ("log.csv", "question,answer\na,b", "log.csv, line 2, is of no known form; its columns are"),
     ("log.jsonl", '{"chosen": [], "rejected": []}', "its columns are: chosen, rejected."),
 ]

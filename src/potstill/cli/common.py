@@ -196,8 +196,8 @@ def checked_recipe(
 
     recipe = read_recipe(path, overrides)
 
-    from potstill.run_recipe import is_run_directory
-    from potstill.rundir import RunDir, refuse_foreign
+    from potstill.run_recipe import is_run_directory, refuse_foreign
+    from potstill.rundir import RunDir
     from potstill.work.named import check_named
 
     root = out or Path("runs") / recipe.name

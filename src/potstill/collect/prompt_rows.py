@@ -12,18 +12,16 @@ from potstill.exchanges.exchange import Message, Turns, prompt_id_of
 from potstill.logs.conversations import (
     INSTRUCTION,
     SYSTEM_COLUMNS,
-    Chat,
-    Unfit,
     asked,
     chat_of_row,
     column_showing,
     like_message,
     messages_of,
     order_of,
-    text_of,
 )
 from potstill.logs.rows import Row
 from potstill.logs.template import template_columns
+from potstill.logs.turns import Chat, Unfit, text_of
 from potstill.recipe import PromptsConfig
 from potstill.text.counts import by_number
 from potstill.text.tool_calls import Flaw, may_be_filled_in, spelled, tools_in

@@ -22,14 +22,13 @@ import pyarrow.parquet as pq
 
 from potstill.durable import damage
 from potstill.errors import PotstillError
+from potstill.logs.column_signs import SIGNS, sign_between
 from potstill.logs.columns import NO_VALUE, column_values
 from potstill.logs.conversations import COLUMNS, like_message
 from potstill.logs.rows import Row
 
 _LINES = (".jsonl", ".ndjson")
 KINDS = (".jsonl", ".jsonl.gz", ".json", ".csv", ".tsv", ".parquet", ".txt")
-# What may stand between columns where it is no comma, in words.
-_OTHER_SIGNS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _LONGEST_CELL = 64 << 20  # bytes; the module's own limit (128 KiB) is shorter than many prompts
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
@@ -201,8 +200,8 @@ def _column(value: Any) -> bool:
 
 def _csv(text: str, name: str, delimiter: str) -> Rows:
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
-    found = _delimiter(text, name) if delimiter == "," else delimiter
-    other = None if found == delimiter else _OTHER_SIGNS[found]
+    found = sign_between(text, name) if delimiter == "," else delimiter
+    other = None if found == delimiter else SIGNS[found]
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=found)
     rows = []
     try:
@@ -227,28 +226,6 @@ def _csv(text: str, name: str, delimiter: str) -> Rows:
         ) from None
     notes = () if other is None else (f"{name} has {other} between its columns, not commas",)
     return Rows(tuple(rows), notes)
-
-
-def _delimiter(text: str, name: str) -> str:
-    """Return what stands between the columns of a header: commas, or else what alone can."""
-    widths = {sign: _width(text, sign) for sign in (",", *_OTHER_SIGNS)}
-    if widths.pop(",") > 1:
-        return ","
-    found = [sign for sign, width in widths.items() if width > 1]
-    if len(found) > 1:
-        signs = " and ".join(_OTHER_SIGNS[sign] for sign in found)
-        raise PotstillError(
-            f"{name} has {signs} in its header and no commas; save it with commas between its "
-            "columns, or as .jsonl"
-        )
-    return found[0] if found else ","
-
-
-def _width(text: str, delimiter: str) -> int:
-    try:
-        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ()))
-    except csv.Error:
-        return 0
 
 
 def _distinct_columns(names: Sequence[str], name: str) -> None:

@@ -14,8 +14,9 @@ from potstill.exchanges.exchange import Message
 from potstill.logs import anthropic, responses_api
 from potstill.logs.call import Answer, Ask, Facts, Messages, Reason, Record
 from potstill.logs.content import other_than_text, unusable
-from potstill.logs.conversations import Chat, Trouble, Unfit, chat_of_row, message_of
+from potstill.logs.conversations import chat_of_row, message_of
 from potstill.logs.endings import NO_PLACE, flaw_of, stated_in, word_of
+from potstill.logs.turns import Chat, Trouble, Unfit
 from potstill.logs.values import sampling_of
 from potstill.text.finish import Ending, ending_of
 from potstill.text.tool_calls import Flaw, results_have_calls, spelled, strings_in, tools_in

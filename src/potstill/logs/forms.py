@@ -13,7 +13,7 @@ from typing import Literal
 from potstill.errors import PotstillError
 from potstill.logs.batch import part_of_a_batch
 from potstill.logs.call import Record, Values
-from potstill.logs.conversations import Chat, chat_of_cell
+from potstill.logs.conversations import chat_of_cell
 from potstill.logs.files import kind_of
 from potstill.logs.lines import BadRow, log_rows
 from potstill.logs.litellm import read_litellm
@@ -28,6 +28,7 @@ from potstill.logs.readers import (
 )
 from potstill.logs.rows import Row
 from potstill.logs.template import template_columns
+from potstill.logs.turns import Chat
 from potstill.logs.values import structured
 
 Form = Literal["chat", "batch", "litellm", "sharegpt", "alpaca", "completion", "table"]

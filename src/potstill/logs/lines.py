@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from potstill.durable import damage
 from potstill.errors import PotstillError
 from potstill.logs.call import Reason
+from potstill.logs.column_signs import SIGNS, sign_between
 from potstill.logs.columns import NO_VALUE, column_values
 from potstill.logs.conversations import without_nulls
 from potstill.logs.endings import END_FIELDS
@@ -32,8 +33,6 @@ from potstill.text.tool_calls import may_be_filled_in, parsed
 
 _LONGEST_LINE = 64 << 20  # bytes; no call is that long, and it would fill the memory
 _PARQUET_ROWS = 256
-# What may part the columns of a .csv where it is no comma, in words.
-_SIGNS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -166,7 +165,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
 def other_sign(path: str) -> str | None:
     """Return in words what parts the columns of a .csv, where that is not commas."""
     file = Path(path).expanduser()
-    return _SIGNS.get(_sign_between(file)) if kind_of(file) == "csv" else None
+    return SIGNS.get(_sign_between(file)) if kind_of(file) == "csv" else None
 
 
 def _sign_between(path: Path) -> str:
@@ -178,24 +177,7 @@ def _sign_between(path: Path) -> str:
         head = next(
             (line for line in iter(lambda: text.readline(_LONGEST_LINE), "") if line.strip()), ""
         )
-    if _is_parted(head, ","):
-        return ","
-    found = [sign for sign in _SIGNS if _is_parted(head, sign)]
-    if len(found) > 1:
-        words = " and ".join(_SIGNS[sign] for sign in found)
-        raise PotstillError(
-            f"the log of calls {path.name} has {words} between its cells, where a .csv has commas; "
-            "save it with commas, or as .jsonl"
-        )
-    return found[0] if found else ","
-
-
-def _is_parted(head: str, sign: str) -> bool:
-    try:
-        cells = next(csv.reader([head], delimiter=sign), [])
-    except csv.Error:
-        return False
-    return len(cells) > 1 and (sign == "," or all(cell.strip() for cell in cells))
+    return sign_between(head, f"the log of calls {path.name}")
 
 
 def _parquet(path: Path) -> Iterator[Row | BadRow]:

@@ -9,9 +9,9 @@ from blake3 import blake3
 
 from potstill.logs.call import Answer, Ask, Facts, Reason, Record, Values
 from potstill.logs.chat_parts import answer_of_message, answers_of, ask_of, holds_answers, record_of
-from potstill.logs.conversations import Unfit
 from potstill.logs.endings import row_failed
 from potstill.logs.facts import completion_facts, has_several
+from potstill.logs.turns import Unfit
 from potstill.logs.values import as_dict, name, number, seconds_between, stamp, structured, usage_of
 
 # Its call types that hold a chat.

@@ -19,17 +19,11 @@ from potstill.logs.chat_parts import (
     reason_of,
     record_of,
 )
-from potstill.logs.conversations import (
-    SYSTEM_COLUMNS,
-    Chat,
-    Unfit,
-    chat_of_cell,
-    chat_of_row,
-    written_messages,
-)
+from potstill.logs.conversations import SYSTEM_COLUMNS, chat_of_cell, chat_of_row, written_messages
 from potstill.logs.endings import NO_PLACE, row_failed, stated_in
 from potstill.logs.facts import completion_facts, stated_facts
 from potstill.logs.template import filled_in, template_columns
+from potstill.logs.turns import Chat, Unfit
 from potstill.logs.values import as_dict, name, structured
 
 _TOOLS = ("tools", "functions")  # may stand beside a request instead of in it

@@ -11,7 +11,7 @@ from typing import Any
 
 from potstill.logs.call import Reason
 from potstill.logs.content import other_than_text
-from potstill.logs.conversations import text_of
+from potstill.logs.turns import text_of
 
 # What a request may name instead of saying it.
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")

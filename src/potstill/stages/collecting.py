@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -22,12 +22,14 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, Turns
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.specs import TargetSpec
-from potstill.job import Job, held_out_sampling, record, train_sampling
+from potstill.job import Job
 from potstill.models.endpoint.wire import ANSWERED_IN_VAIN
 from potstill.models.sampling import Sampling
 from potstill.recipe import PromptsConfig, Recipe
+from potstill.stages.asking import Asked, asked_of_a_server, for_fidelity
 from potstill.stages.reading import check_reading, spent_on_reading
 from potstill.stages.speaking import askable
+from potstill.work.samplings import held_out_sampling, train_sampling
 
 # Who answered, where the rows came with their answers.
 GOLD = "gold"
@@ -56,49 +58,6 @@ def collect_answers(job: Job) -> dict[str, Any]:
 
 def _training_answers(job: Job) -> int:
     return int(job.store.stats()["splits"].get("train", 0))
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Prompts that a server is asked alike; `targets` tells whether its likeliest tokens too.
-
-    `training`: their answers are what is learnt from.
-    """
-
-    label: str
-    prompts: Sequence[Prompt]
-    sampling: Sampling
-    samples: int = 1
-    targets: bool = False
-    training: bool = False
-
-
-def asked_of_a_server(recipe: Recipe, plan: PromptPlan) -> list[Asked]:
-    """Return everything that a recipe asks its server."""
-    training = [p for p in plan.prompts if p.split != "held_out"]
-    fidelity = _for_fidelity(recipe, plan)
-    asked = [
-        Asked(
-            "responses",
-            training,
-            train_sampling(recipe),
-            recipe.collect.samples,
-            targets=recipe.served_targets,
-            training=True,
-        ),
-        Asked("held-out responses", fidelity, held_out_sampling(recipe, greedy=False)),
-    ]
-    # A task is scored on greedy answers to all rows: evaluate cannot ask the server for them.
-    if recipe.evaluate.greedy or recipe.task is not None:
-        rows = fidelity if recipe.task is None else plan.held_out
-        greedy = held_out_sampling(recipe, greedy=True)
-        asked.append(Asked("held-out greedy responses", rows, greedy))
-    return asked
-
-
-def _for_fidelity(recipe: Recipe, plan: PromptPlan) -> Sequence[Prompt]:
-    """Return the held-out prompts whose responses both models read."""
-    return plan.held_out[: recipe.evaluate.fidelity_prompts]
 
 
 def some_failed(job: Job, *, in_vain: bool = True) -> bool:
@@ -257,11 +216,11 @@ def _from_teacher(job: Job) -> dict[str, Any]:
     plan = _planned(job)
     recipe = job.recipe.collect
     asked = [p for p in plan.prompts if p.split != "held_out"]
-    figures = _answers(job, "responses", asked, job.train_sampling(), samples=recipe.samples)
-    held_out = _for_fidelity(job.recipe, plan)
-    _answers(job, "held-out responses", held_out, job.held_out_sampling())
+    figures = _answers(job, "responses", asked, train_sampling(job.recipe), samples=recipe.samples)
+    held_out = for_fidelity(job.recipe, plan)
+    _answers(job, "held-out responses", held_out, held_out_sampling(job.recipe, greedy=False))
     if job.recipe.evaluate.greedy:
-        sampling = job.held_out_sampling(greedy=True)
+        sampling = held_out_sampling(job.recipe, greedy=True)
         _answers(job, "held-out greedy responses", held_out, sampling)
     job.store.save_head(job.teacher.identity, job.teacher_head)
     stats = job.store.stats()
@@ -387,7 +346,7 @@ def _answers(
             f"{figures.tokens_per_s:.0f} tokens/s, {figures.slots_busy:.0%} of slots busy"
             + (f" ({before:.0%} before the last wave)" if before is not None else "")
         )
-    return record(figures)
+    return asdict(figures)
 
 
 def rows_are_lost(job: Job) -> bool:

@@ -15,7 +15,8 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.job import Job
 from potstill.recipe import EndpointConfig, Recipe
 from potstill.rundir import readings_path
-from potstill.stages.collecting import asked_of_a_server, planned_prompts
+from potstill.stages.asking import asked_of_a_server
+from potstill.stages.collecting import planned_prompts
 
 
 def server_estimates(job: Job, run: Path, *, asks: bool) -> list[tuple[str, Estimate]]:

@@ -20,6 +20,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
 from potstill.stages.left_out import left_out
 from potstill.text.answers import AnswerForm
+from potstill.work.samplings import held_out_sampling
 
 # Rows that a call's price is measured on where the others need no asking: as many as are decoded
 # at the same time, so that a call costs what it costs among all rows.
@@ -94,7 +95,7 @@ def _stored_answers(job: Job, prompts: Sequence[Prompt]) -> dict[str, str]:
     Empty where collecting asked others, and for a teacher without weights, all of whose answers
     are stored ones.
     """
-    task, sampling = job.recipe.task, job.held_out_sampling(greedy=True)
+    task, sampling = job.recipe.task, held_out_sampling(job.recipe, greedy=True)
     if task is None or not job.open or sampling.max_tokens != task.max_tokens:
         return {}
     key = asked_key(job.spoken, sampling)

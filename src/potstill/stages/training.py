@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from potstill.collect.targets import training_spec
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
-from potstill.job import Job, record
+from potstill.job import Job
 from potstill.models.load import context_length, locate, save
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
@@ -95,7 +96,7 @@ def train_student(
         save(student, partial)
         _state_licence(job, partial)
     return {
-        **record(result),
+        **asdict(result),
         "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
         "scored_again": len(texts) - len(stored) if scores and not only_text else 0,
         "left_out": answers - len(texts),

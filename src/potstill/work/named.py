@@ -14,6 +14,7 @@ from potstill.errors import PotstillError
 from potstill.models.reference import check_reference
 from potstill.recipe import Recipe
 from potstill.text.answers import AnswerForm
+from potstill.work.named_files import sources_of
 
 # Folders of the rows that ship with potstill.
 _SHIPPED = ("prompts", "tasks")
@@ -25,8 +26,9 @@ def check_named(recipe: Recipe) -> None:
 
     Only what is on this machine is looked at: neither a hub nor a server is asked.
     """
-    for field, source in _sources(recipe):
-        _check_source(source, field)
+    for field, sources in sources_of(recipe).items():
+        for source in sources:
+            _check_source(source, field)
     for field, what, path in _files(recipe):
         fault = _fault(path)
         # A folder of calls is for their reader to take or to refuse.
@@ -42,19 +44,6 @@ def check_named(recipe: Recipe) -> None:
             check_reference(ref)
         except PotstillError as error:
             raise PotstillError(f"{field}: {error}") from error
-
-
-def _sources(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield the field and each source of rows: a name, a data set, a file or a folder."""
-    prompts, calls = recipe.prompts, recipe.collect.calls
-    given = {
-        "prompts.source": prompts.source if calls is None else None,
-        "prompts.held_out": prompts.held_out,
-        "curate.decontaminate.sources": recipe.curate.decontaminate.sources,
-    }
-    for field, sources in given.items():
-        for source in (sources,) if isinstance(sources, str) else sources or ():
-            yield field, source
 
 
 def _files(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

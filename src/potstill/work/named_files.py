@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,14 +33,26 @@ def named_files(recipe: Recipe) -> list[NamedFile]:
     ]
 
 
-def _stated(recipe: Recipe) -> dict[str, object]:
-    prompts, calls, task = recipe.prompts, recipe.collect.calls, recipe.task
-    return {
-        "prompts.source": prompts.source,
+def sources_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Return the sources of rows that each field names: names, data sets, files and folders."""
+    prompts = recipe.prompts
+    # Past calls bring their own prompts.
+    source = prompts.source if recipe.collect.calls is None else None
+    stated = {
+        "prompts.source": source,
         "prompts.held_out": prompts.held_out,
-        "collect.calls.path": None if calls is None else calls.path,
         "curate.decontaminate.sources": recipe.curate.decontaminate.sources,
-        "task.json_schema": None if task is None else task.json_schema,
+    }
+    return {k: (v,) if isinstance(v, str) else tuple(v or ()) for k, v in stated.items()}
+
+
+def _stated(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    calls, task = recipe.collect.calls, recipe.task
+    schema = None if task is None else task.json_schema
+    return {
+        **sources_of(recipe),
+        "collect.calls.path": () if calls is None else calls.paths,
+        "task.json_schema": (schema,) if isinstance(schema, str) else (),
     }
 
 
@@ -84,14 +96,11 @@ def digest_of(path: Path) -> str:
     return f"blake3:{hasher.hexdigest(length=16)}"
 
 
-def _paths(stated: object) -> list[Path]:
-    """Return the files that a field stands for; a name that is no path has none."""
-    values = [stated] if isinstance(stated, str) else stated
-    if not isinstance(values, list | tuple):
-        return []
+def _paths(stated: Sequence[str]) -> list[Path]:
+    """Return the files that values stand for; a name that is no path has none."""
     found: list[Path] = []
-    for value in values:
-        path = Path(str(value)).expanduser()
+    for value in stated:
+        path = Path(value).expanduser()
         if path.is_dir():
             visible = (p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
             found += sorted(visible)
