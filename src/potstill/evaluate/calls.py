@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from potstill.evaluate.evaluation import CallScores
-from potstill.evaluate.parts import Estimate
+from potstill.evaluate.parts import CallScores, Estimate
 from potstill.stats.bootstrap import mean_score_interval
 from potstill.text.same_json import same_json
 from potstill.text.tool_calls import Flaw, bare, calls_in
