@@ -320,6 +320,25 @@ def test_a_changed_evaluation_set_has_curation_done_again(
         pipeline_runs.run(values, tmp_path / "run", until="curate")
 
 
+@pytest.mark.parametrize("what", ["gone", "broken", "a list", "emptied"])
+def test_a_schema_that_is_lost_after_collecting_is_named_before_training(
+    nano_llama: Path, prompts: Path, tmp_path: Path, server: FaultServer, what: str
+) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}', encoding="utf-8")
+    task = {"kind": "json", "json_schema": str(schema), "max_tokens": 16}
+    values = values_for(server, nano_llama, prompts, task=task)
+    run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
+    asked = server.requests
+    if what == "gone":
+        schema.unlink()
+    else:
+        schema.write_text({"broken": "{", "a list": "[1]", "emptied": ""}[what], encoding="utf-8")
+    with pytest.raises(PotstillError, match=r"schema"):
+        pipeline_runs.run(values, tmp_path / "run")
+    assert run.done("train") is None and server.requests == asked
+
+
 def test_a_gold_column_can_be_named_later(nano_llama: Path, tmp_path: Path) -> None:
     rows = [
         {"prompt": f"Where is number {n}?", "right": "here", "other": "there"} for n in range(60)

@@ -69,6 +69,30 @@ def test_a_run_that_holds_nothing_takes_a_corrected_recipe(tmp_path: Path) -> No
         assert run.done("prompts") is None and read_recipe(root).seed == 2
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_how_a_server_is_reached_is_written_down_until_a_run_is_finished(
+    tmp_path: Path, finished: bool
+) -> None:
+    def served(budget: int) -> Recipe:
+        endpoint = {"url": "http://localhost:1/v1", "provider": "p", "budget_tokens": budget}
+        return recipe(
+            teacher={"model": "m", "endpoint": endpoint},
+            student={"model": "c/d"},
+            collect={"targets": "none"},
+            train={"cross_entropy": 1},
+        )
+
+    root = tmp_path / "run"
+    with RunDir.open(root, served(5)) as run:
+        run.write_text("exchanges/journal", "an answer")
+        if finished:
+            run.write_text("manifest.json", "{}")
+    with RunDir.open(root, served(9)) as run:
+        assert run.changed == ""
+    stated = read_recipe(root).teacher.endpoint
+    assert stated is not None and stated.budget_tokens == (5 if finished else 9)
+
+
 STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 LEFT = ("untrained", "checkpoints", "student", "metrics.jsonl", "evaluation.json")
 

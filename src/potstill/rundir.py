@@ -122,6 +122,7 @@ class RunDir:
     def _take_over(self, found: list[Change], *, redo: bool) -> None:
         """Go on under a changed recipe; say in `changed` what is done again for its sake."""
         if not found:
+            self._state_how_it_is_reached()
             return
         stage = first_stage(found)
         refuse_changes(self.root, found, redo=redo)
@@ -136,6 +137,12 @@ class RunDir:
             done = f"; done again: {', '.join(again)}" if again else ""
             self.changed = f"{self.root} goes on with a changed recipe: {named}{done}"
         write_bytes(self.root / RECIPE_FILE, recipe_text(self.recipe).encode())
+
+    def _state_how_it_is_reached(self) -> None:
+        """Take over fields that decide nothing (a server's address, a budget): pages show them."""
+        path, text = self.root / RECIPE_FILE, recipe_text(self.recipe).encode()
+        if not self.manifest_path.is_file() and path.read_bytes() != text:
+            write_bytes(path, text)
 
     @property
     def holds_nothing(self) -> bool:

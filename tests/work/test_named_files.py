@@ -13,7 +13,7 @@ def recipe(**sections: Any) -> Recipe:
     return Recipe.model_validate({"name": "run", "teacher": {"model": "a/b"}, **sections})
 
 
-def test_files_are_found_with_their_field_and_first_stage(tmp_path: Path) -> None:
+def test_files_are_found_with_their_field(tmp_path: Path) -> None:
     names = ("rows.jsonl", "held.jsonl", "set.jsonl", "schema.json")
     rows, held, evaluation, schema = (tmp_path / name for name in names)
     for path in (rows, held, evaluation, schema):
@@ -25,11 +25,11 @@ def test_files_are_found_with_their_field_and_first_stage(tmp_path: Path) -> Non
             task={"kind": "json", "json_schema": str(schema)},
         )
     )
-    assert [(f.path, f.field, f.stage) for f in found] == [
-        (rows, "prompts.source", "collect"),
-        (held, "prompts.held_out", "collect"),
-        (evaluation, "curate.decontaminate.sources", "curate"),
-        (schema, "task.json_schema", "evaluate"),
+    assert [(f.path, f.field) for f in found] == [
+        (rows, "prompts.source"),
+        (held, "prompts.held_out"),
+        (evaluation, "curate.decontaminate.sources"),
+        (schema, "task.json_schema"),
     ]
 
 

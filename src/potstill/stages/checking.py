@@ -18,6 +18,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.progress import Silent
 from potstill.recipe import Recipe
+from potstill.recipe.stages import COLLECT, stage_of
 from potstill.run_recipe import recipe_digest
 from potstill.rundir import CHECKED
 from potstill.shrink.rehearsal import rehearsed
@@ -67,10 +68,10 @@ def note_changed_files(job: Job) -> None:
     named = naming_fields(job.recipe)
     # A field that the recipe has dropped since is no file that is gone.
     then = None if then is None else {f: paths for f, paths in then.items() if f in named}
-    stages = {file.field: file.stage for file in files}
     for field, what in changed_fields(then or now, now).items():
-        stage = stages.get(field, "collect")
-        if stage == "collect":
+        stage = stage_of(field, job.recipe)
+        read = field not in now and job.run.done(stage) is not None
+        if stage == COLLECT or read:
             _note_changed_rows(job, field, what)
         else:
             # What cannot be read is refused before anything is put away for its sake.

@@ -9,16 +9,14 @@ from pathlib import Path
 from blake3 import blake3
 
 from potstill.recipe import Recipe
-from potstill.recipe.stages import stage_of
 
 
 @dataclass(frozen=True)
 class NamedFile:
-    """A file, the field of the recipe that names it, and the first stage that reads it."""
+    """A file, and the field of the recipe that names it."""
 
     path: Path
     field: str
-    stage: str
 
 
 def named_files(recipe: Recipe) -> list[NamedFile]:
@@ -27,7 +25,7 @@ def named_files(recipe: Recipe) -> list[NamedFile]:
     A folder stands for the files in it. Models have identities of their own.
     """
     return [
-        NamedFile(path, field, stage_of(field, recipe))
+        NamedFile(path, field)
         for field, stated in _stated(recipe).items()
         for path in _paths(stated)
     ]
