@@ -20,12 +20,12 @@ from potstill import pipeline
 from potstill.cli.app import app
 from potstill.collect.prompts import PromptPlan
 from potstill.errors import PotstillError
-from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe_io import dump_recipe
 from potstill.rundir import RunDir
+from potstill.work.evaluation import Evaluation
 
 NAME = "smollm2-nano"
 # Of `values_for`: training prompts, and all that are asked.

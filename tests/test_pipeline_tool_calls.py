@@ -15,12 +15,12 @@ from transformers import AutoTokenizer
 import pipeline_runs
 from pipeline_runs import PLACES, THINGS
 from potstill.evaluate.calls import CallRow, score_calls
-from potstill.evaluate.evaluation import Evaluation
 from potstill.job import Job
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
 from potstill.rundir import RunDir
 from potstill.stages.calls import scored_calls
+from potstill.work.evaluation import Evaluation
 
 # As several families write calls: behind the text, each as JSON between tags.
 TEMPLATE = (

@@ -1,6 +1,6 @@
 """The reference page of evaluation.json, made from its schema.
 
-python -m potstill.evaluate.reference > docs/reference/evaluation.md
+python -m potstill.work.evaluation_docs > docs/reference/evaluation.md
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from potstill.evaluate.evaluation import SCHEMA, Evaluation
-from potstill.evaluate.parts import Estimate, Part
+from potstill.work.evaluation import SCHEMA, Evaluation
+from potstill.work.figures import Estimate, Part
 
 Row = tuple[str, str, str]
 
@@ -90,7 +90,7 @@ def _plain_name(annotation: Any) -> str:
 _PAGE = """# evaluation.json
 
 What `potstill evaluate` measures, in one file: schema `{schema}`. This page is
-made from `src/potstill/evaluate/evaluation.py`, which also checks the file before it is
+made from `src/potstill/work/evaluation.py`, which also checks the file before it is
 written. Later versions may add fields under this name; a field that changes its meaning changes
 the name.
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field, FiniteFloat
 
-from potstill.evaluate.parts import CallScores, Estimate, Part
-from potstill.evaluate.tasks import TaskScores
+from potstill.work.figures import Estimate, Part
+from potstill.work.scores import CallScores, TaskScores
 
 SCHEMA: Literal["potstill/evaluation/1"] = "potstill/evaluation/1"
 
@@ -138,7 +138,7 @@ class Overlap(Part):
     threshold: float = Field(description="From which similarity on they count.")
 
 
-class Collection(Part):
+class CollectionFigures(Part):
     """How the teacher's answers were collected."""
 
     exchanges: int = Field(description="Exchanges stored.")
@@ -168,7 +168,7 @@ class Collection(Part):
     )
 
 
-class Curation(Part):
+class CurationFigures(Part):
     """Which answers the student learnt from; all counts but `elsewhere` are of training answers."""
 
     train: int = Field(description="Answers to training prompts.")
@@ -216,7 +216,7 @@ class Shrink(Part):
     )
 
 
-class Training(Part):
+class TrainingFigures(Part):
     """The training run."""
 
     steps: int = Field(description="Optimiser steps.")
@@ -304,7 +304,7 @@ class Cost(Part):
     currency: str = Field(description="Currency of the prices.")
 
 
-class Payback(Part):
+class PaybackFigures(Part):
     """What 1,000 calls cost, and when the student has paid for itself (docs/methods/tasks.md)."""
 
     teacher_per_1000_calls: FiniteFloat = Field(description="The teacher's.")
@@ -345,15 +345,17 @@ class Evaluation(Part):
     differences: Differences = Field(description="The student against its baselines.")
     vocabulary: Vocabulary | None = Field(description="The trimmed vocabulary; null if whole.")
     overlap: Overlap = Field(description="Held-out prompts against training prompts.")
-    collection: Collection | None = Field(description="How answers were collected.")
-    curation: Curation | None = Field(None, description="Which answers were learnt from.")
+    collection: CollectionFigures | None = Field(description="How answers were collected.")
+    curation: CurationFigures | None = Field(None, description="Which answers were learnt from.")
     task: TaskScores | None = Field(None, description="How both do the task, where there is one.")
     tool_calls: CallScores | None = Field(
         None, description="The student's calls of tools; absent where the teacher's hold none."
     )
-    payback: Payback | None = Field(None, description="What calls cost, where there is a task.")
+    payback: PaybackFigures | None = Field(
+        None, description="What calls cost, where there is a task."
+    )
     shrink: Shrink | None = Field(description="How the student was cut; null if it was not.")
-    training: Training | None = Field(description="The training run.")
+    training: TrainingFigures | None = Field(description="The training run.")
     cost: Cost = Field(description="What the run cost.")
     samples: list[SamplePair] = Field(description="Responses side by side.")
     peak_memory_bytes: int = Field(description="Most memory that the process has held.")
