@@ -73,7 +73,7 @@ def content() -> dict[str, Any]:
 
 def test_what_is_read_is_what_is_written():
     written = Evaluation(**content()).as_json()
-    assert written["schema"] == "potstill/evaluation/1"
+    assert written["schema"] == "potstill/evaluation/2"
     assert written["models"]["student"]["kl_per_token"] == estimate()
     assert written["cost"]["training"]["joules"] is None
     assert Evaluation(**json.loads(json.dumps(written, allow_nan=False))).as_json() == written
@@ -92,7 +92,7 @@ def test_what_was_not_measured_is_left_out():
     "change",
     [
         {"surprise": 1},
-        {"schema": "potstill/evaluation/2"},
+        {"schema": "potstill/evaluation/3"},
         {"seconds": float("nan")},
         {"seconds": float("inf")},
         {"peak_memory_bytes": None},

@@ -1,7 +1,8 @@
 """The schema of evaluation.json, documented in docs/reference/evaluation.md.
 
-A later version may add fields under the same schema name; a field that changes its meaning
-changes the name.
+A later version may add fields under the same schema name, each with a default: files of older
+versions lack them. A field that changes its meaning changes the name. `potstill.work.
+evaluation_file` reads files, those of older schemas too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from pydantic import Field, FiniteFloat
 from potstill.work.figures import Estimate, Part
 from potstill.work.scores import CallScores, TaskScores
 
-SCHEMA: Literal["potstill/evaluation/1"] = "potstill/evaluation/1"
+# In 1 an interval without width stood for none, and money, tokens and agreement were never null.
+Schema = Literal["potstill/evaluation/1", "potstill/evaluation/2"]
+SCHEMA: Schema = "potstill/evaluation/2"
 
 
 class Machine(Part):
@@ -329,7 +332,7 @@ class SamplePair(Part):
 class Evaluation(Part):
     """The whole file."""
 
-    schema_name: Literal["potstill/evaluation/1"] = Field(
+    schema_name: Schema = Field(
         SCHEMA, alias="schema", description="Name and version of this schema."
     )
     run: str = Field(description="Name of the run.")

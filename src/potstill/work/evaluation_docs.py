@@ -92,7 +92,8 @@ _PAGE = """# evaluation.json
 What `potstill evaluate` measures, in one file: schema `{schema}`. This page is
 made from `src/potstill/work/evaluation.py`, which also checks the file before it is
 written. Later versions may add fields under this name; a field that changes its meaning changes
-the name.
+the name. Files of `potstill/evaluation/1` are read, too: there an interval without width stands for
+none, and `money`, `tokens` and `agreement` are never null.
 
 An *estimate* is `{{"value": ..., "ci95": [low, high], "n": prompts}}`: the value with its 95%
 interval over prompts (see [intervals](../methods/intervals.md)). `ci95` is null where there is no
