@@ -19,10 +19,10 @@ from potstill.run_costs import charged, cost_of, written_tokens
 from potstill.run_recipe import recipe_digest
 from potstill.shrink.cut import Cut
 from potstill.work.evaluation import (
-    CollectionFigures,
-    CurationFigures,
+    CollectionPart,
+    CurationPart,
     Evaluation,
-    TrainingFigures,
+    TrainingPart,
 )
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
@@ -49,11 +49,11 @@ def write_report(job: Job) -> None:
         overlap=_overlap(job, done["collect"]["overlap"]),
         collection=_collection(job, figures),
         shrink=_shrink_section(done["shrink"]),
-        training={k: v for k, v in trained.items() if k in TrainingFigures.model_fields}
+        training={k: v for k, v in trained.items() if k in TrainingPart.model_fields}
         | {"cross_entropy_kept_step": (trained.get("cross_entropy") or {}).get("kept_step")}
         | {"left_out": trained.get("left_out") or None},
         cost=cost,
-        curation={k: v for k, v in done["curate"].items() if k in CurationFigures.model_fields}
+        curation={k: v for k, v in done["curate"].items() if k in CurationPart.model_fields}
         or None,
         task=task and task["scores"],
         tool_calls=done["evaluate"].get("tool_calls"),
@@ -87,7 +87,7 @@ def _collection(job: Job, figures: dict[str, Any]) -> dict[str, Any]:
     if written is None:
         notes.append(_uncounted(job))
     return {
-        **{k: v for k, v in figures.items() if k in CollectionFigures.model_fields},
+        **{k: v for k, v in figures.items() if k in CollectionPart.model_fields},
         "response_tokens": written,
         "money": charged(job),
         "tokens_per_s": None if written is None else figures["tokens_per_s"] or None,
