@@ -14,7 +14,7 @@ from potstill.evaluate.machine import machine_facts, peak_memory_bytes
 from potstill.evaluate.payback import payback, price_of
 from potstill.job import Job
 from potstill.lineage import manifest
-from potstill.report.page import render
+from potstill.report.run.page import render
 from potstill.run_costs import charged, cost_of, written_tokens
 from potstill.run_recipe import recipe_digest
 from potstill.shrink.cut import Cut
