@@ -23,7 +23,6 @@ from potstill.collect.served.pending import (
     wanted_of,
 )
 from potstill.collect.served.rows import RowFacts, RowWriter, rows_of
-from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.served.unanswered import hopeless
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt
@@ -36,6 +35,7 @@ from potstill.models.endpoint.refusals import TOO_LONG
 from potstill.models.endpoint.running import run_async
 from potstill.models.endpoint.wire import ANSWERED_IN_VAIN, Answer, ChatRequest
 from potstill.models.sampling import Sampling
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision

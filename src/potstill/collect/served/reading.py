@@ -14,7 +14,7 @@ from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.figures import amount
 from potstill.collect.served.open_files import in_flight_allowed
 from potstill.collect.served.reading_log import PROBE, Reading, ReadingLog
-from potstill.collect.served.targets import TeacherTokens, given_tokens
+from potstill.collect.served.targets import given_tokens
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
@@ -26,6 +26,7 @@ from potstill.models.endpoint.refusals import TOO_LONG
 from potstill.models.endpoint.running import run_async
 from potstill.models.endpoint.scoring import ScoredText
 from potstill.models.endpoint.wire import ScoredToken
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision
