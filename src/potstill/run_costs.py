@@ -8,6 +8,7 @@ from typing import Any
 
 from potstill.collect.served.pending import spent_on
 from potstill.collect.targets import training_spec
+from potstill.endpoint.budget import Prices
 from potstill.evaluate.cost import (
     ModelShape,
     Parent,
@@ -22,7 +23,6 @@ from potstill.evaluate.cost import (
 )
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job
-from potstill.models.endpoint.budget import Prices
 from potstill.train.lora import adapter_weights
 
 Lengths = Sequence[Sequence[int]]

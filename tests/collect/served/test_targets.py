@@ -10,7 +10,7 @@ import pytest
 
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.targets import TeacherTokens, given_tokens, likeliest_tokens
-from potstill.models.endpoint.wire import Choice, ScoredToken
+from potstill.endpoint.wire import Choice, ScoredToken
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from potstill.collect.served.distribution import NoTargets, check_told, likeliest_row
+from potstill.endpoint.wire import Choice, ScoredToken
 from potstill.exchanges.exchange import Message
 from potstill.exchanges.targets import LikeliestTokens, with_rest
 from potstill.models.conversation import Conversation
-from potstill.models.endpoint.wire import Choice, ScoredToken
 from potstill.models.identity import tokenizer_id_of
 from potstill.models.load import load_conversation
 from potstill.text.tool_calls import Tool
