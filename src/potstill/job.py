@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from potstill.collect.calls import require_terms
+from potstill.endpoint.identity import endpoint_identity
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
 from potstill.exchanges.exchange import Exchange
@@ -22,7 +23,6 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
 from potstill.logs.reading import Log, read_calls
 from potstill.models.conversation import Conversation
-from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.head import Head
 from potstill.models.load import head_of, load, load_conversation, locate
 from potstill.models.loaded import LoadedModel

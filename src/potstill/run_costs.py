@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from potstill.collect.served.pending import spent_on
+from potstill.endpoint.budget import Prices
 from potstill.evaluate.cost import (
     ModelShape,
     Parent,
@@ -21,7 +22,6 @@ from potstill.evaluate.cost import (
 )
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job
-from potstill.models.endpoint.budget import Prices
 from potstill.train.lora import adapter_weights
 from potstill.work.target_specs import training_spec
 

@@ -17,12 +17,12 @@ from potstill.collect.served.figures import EndpointFigures
 from potstill.collect.served.unanswered import no_training_answer, why_stopped
 from potstill.collect.sources import MAGPIE
 from potstill.collect.task_rows import read_known
+from potstill.endpoint.wire import ANSWERED_IN_VAIN
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, Turns
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job
-from potstill.models.endpoint.wire import ANSWERED_IN_VAIN
 from potstill.models.sampling import Sampling
 from potstill.recipe import PromptsConfig, Recipe
 from potstill.stages.asking import Asked, asked_of_a_server, for_fidelity

@@ -10,7 +10,7 @@ import pytest
 
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.targets import given_tokens, likeliest_tokens
-from potstill.models.endpoint.wire import Choice, ScoredToken
+from potstill.endpoint.wire import Choice, ScoredToken
 from potstill.models.teacher_tokens import TeacherTokens
 
 

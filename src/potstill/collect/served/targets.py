@@ -12,8 +12,8 @@ from functools import partial
 import torch
 
 from potstill.collect.served.distribution import NoTargets, check_told, likeliest_row
+from potstill.endpoint.wire import Choice, ScoredToken
 from potstill.exchanges.targets import LikeliestTokens, with_rest
-from potstill.models.endpoint.wire import Choice, ScoredToken
 from potstill.models.teacher_tokens import PARTIAL, TeacherTokens
 
 # Servers tell no mass of the rest. Half of fp32's step at logits of 16 to 32 is how far a
