@@ -24,7 +24,7 @@ from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.recipe_io import dump_recipe
+from potstill.recipe.io import dump_recipe
 from potstill.rundir import RunDir
 
 NAME = "smollm2-nano"
