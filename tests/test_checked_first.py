@@ -23,7 +23,7 @@ from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.recipe_io import dump_recipe
+from potstill.recipe.io import dump_recipe
 from potstill.rundir import RunDir
 from potstill.work.plan import PromptPlan
 

@@ -166,7 +166,7 @@ def _models_of(target: str, *, with_teacher: bool) -> list[tuple[str, Callable[[
         if missing is not None:
             raise PotstillError(missing)
         return [("model", partial(load, target))]
-    from potstill.recipe_io import read_recipe
+    from potstill.recipe.io import read_recipe
     from potstill.run_recipe import RECIPE_FILE
 
     student = run / "student"

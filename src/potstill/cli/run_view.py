@@ -17,7 +17,7 @@ from potstill.cli.progress_view import figure
 from potstill.durable import read_object
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.recipe_io import read_recipe
+from potstill.recipe.io import read_recipe
 from potstill.report import words
 from potstill.report.headline import by_gold, headline
 from potstill.report.tables import clean

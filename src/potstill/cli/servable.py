@@ -71,7 +71,7 @@ def servable(target: str, name: str | None) -> Servable:
     run = _run_of(path)
     if run is not None:
         from potstill.cli.export import student_of
-        from potstill.recipe_io import read_recipe
+        from potstill.recipe.io import read_recipe
         from potstill.run_recipe import RECIPE_FILE
 
         student = student_of(run)
