@@ -25,7 +25,7 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe_io import dump_recipe
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 NAME = "smollm2-nano"
 # Of `values_for`: training prompts, and all that are asked.

@@ -34,13 +34,13 @@ from potstill.models.precision import resolve_device, resolve_dtype
 from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
-from potstill.rundir import CHECKED, RunDir
 from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.text.reasoning import answer_of
 from potstill.work.corpus import Text, tokenised
+from potstill.work.rundir import CHECKED, RunDir
 from potstill.work.spoken import spoken_since
 
 
