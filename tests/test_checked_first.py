@@ -24,8 +24,8 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe.io import dump_recipe
-from potstill.rundir import RunDir
 from potstill.work.plan import PromptPlan
+from potstill.work.rundir import RunDir
 
 NAME = "smollm2-nano"
 # Of `values_for`: training prompts, and all that are asked.

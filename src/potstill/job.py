@@ -32,7 +32,6 @@ from potstill.models.teacher_tokens import TeacherTokens
 from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
-from potstill.rundir import CHECKED, RunDir
 from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
@@ -40,6 +39,7 @@ from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.text.reasoning import answer_of
 from potstill.work.corpus import Text, tokenised
 from potstill.work.plan import PromptPlan
+from potstill.work.rundir import CHECKED, RunDir
 from potstill.work.spoken import spoken_since
 from potstill.work.target_specs import training_spec
 

@@ -17,9 +17,9 @@ from potstill.job import Job
 from potstill.lineage import manifest
 from potstill.report.page import render
 from potstill.run_costs import charged, cost_of, written_tokens
-from potstill.run_recipe import recipe_digest
 from potstill.shrink.cut import Cut
 from potstill.work.plan import PromptPlan
+from potstill.work.run_recipe import recipe_digest
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 # Texts whose language is told: enough to show which there are.

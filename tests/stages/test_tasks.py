@@ -14,9 +14,9 @@ from potstill.job import Job
 from potstill.models.load import load
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
 from potstill.stages import tasks
 from potstill.work.plan import PromptPlan
+from potstill.work.rundir import RunDir
 
 HELD_OUT, PRICED = 12, 4
 
