@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 import fault_server
 import pipeline_runs
 from fault_server import Behaviour, FaultServer
-from potstill import pipeline
 from potstill.cli.app import app
 from potstill.errors import PotstillError
 from potstill.evaluate.evaluation import Evaluation
@@ -24,6 +23,7 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe.io import dump_recipe
+from potstill.runs import distill as pipeline
 from potstill.work.plan import PromptPlan
 from potstill.work.rundir import RunDir
 
@@ -250,7 +250,7 @@ def failed(nano_llama: Path, nano_prompts: Path, tmp_path_factory: pytest.TempPa
 
     with FaultServer(Behaviour(model=NAME)) as running, pytest.MonkeyPatch.context() as broken:
         values = values_for(running, nano_llama, rows)
-        broken.setattr("potstill.pipeline.write_report", fail)
+        broken.setattr("potstill.runs.distill.write_report", fail)
         with pytest.raises(PotstillError, match="the last stage fails"):
             pipeline_runs.run(values, folder / "run")
         broken.undo()

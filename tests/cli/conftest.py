@@ -111,7 +111,7 @@ def pretended(
         root = make_run(evaluated=until in (None, "evaluate"))
         return RunDir(root, recipe, None)
 
-    module = ModuleType("potstill.pipeline")
+    module = ModuleType("potstill.runs.distill")
     module.distill = distill  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "potstill.pipeline", module)
+    monkeypatch.setitem(sys.modules, "potstill.runs.distill", module)
     return calls

@@ -180,7 +180,7 @@ def distil(
     """Read a recipe and run it, all of it or until a stage; return the run directory."""
     recipe = checked_recipe(path, overrides or [], out, fresh=fresh)
 
-    from potstill.pipeline import distill
+    from potstill.runs.distill import distill
 
     return distill(recipe, out, fresh=fresh, redo=redo, until=until, progress=progress_for(quiet))
 

@@ -66,6 +66,13 @@ class VocabularyMap:
         return cls(tensors["teacher_ids"], tensors["student_ids"])
 
 
+def teacher_ids_of(vocabulary: VocabularyMap | None, student_ids: Sequence[int]) -> tuple[int, ...]:
+    """Return the teacher's ids of a student's; the same where the vocabulary is whole (None)."""
+    if vocabulary is None:
+        return tuple(student_ids)
+    return tuple(vocabulary.teacher_ids_K[list(student_ids)].tolist())
+
+
 def pieces_of(tokenizer: Any, trimmed: Any, token: int) -> list[int]:
     """Return the trimmed vocabulary's ids for one removed token's own characters."""
     text = tokenizer.backend_tokenizer.id_to_token(token)

@@ -20,9 +20,10 @@ from potstill.shrink.search import search_blocks
 from potstill.shrink.sizes import sizes_of
 from potstill.shrink.streams import calibration_batches
 from potstill.shrink.token_ids import named_ids
-from potstill.shrink.trials import Measure, Trials, first_tokens, record
+from potstill.shrink.trials import Trials, first_tokens, record
 from potstill.shrink.vocabulary import choose_tokens, is_bpe, merges_of
 from potstill.shrink.width import attentions, feed_forwards
+from potstill.work.measure import Measure
 
 # Channels and heads are ranked on this many times the tokens that a trial is healed on: it is
 # done once.

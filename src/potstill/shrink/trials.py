@@ -18,9 +18,7 @@ from potstill.shrink.heal import heal
 from potstill.shrink.making import pruned
 from potstill.shrink.streams import Batch, TeacherStream, calibration_batches
 from potstill.shrink.width import narrow
-
-# KL per token and agreement of a student on text that is neither trained on nor held out.
-Measure = Callable[[LoadedModel, VocabularyMap | None], dict[str, float]]
+from potstill.work.measure import Measure
 
 T = TypeVar("T")
 

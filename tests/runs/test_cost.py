@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from potstill import run_costs
+from potstill.runs import cost as run_costs
 from potstill.evaluate.cost import ModelShape
 from potstill.exchanges.usage import TargetUsage
 from potstill.recipe import CollectConfig, TrainConfig

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pipeline_runs
-from potstill import pipeline
+from potstill.runs import distill as pipeline
 from potstill.curate.judge import question
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
@@ -20,7 +20,7 @@ from potstill.models.chat import prompt_ids
 from potstill.models.load import load
 from potstill.progress import Silent, Step
 from potstill.recipe import Recipe
-from potstill.stages import curating
+from potstill.runs import curating
 
 
 class Counted(Silent):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from potstill.endpoint.wire import ANSWERED_IN_VAIN
-from potstill.stages.collecting import some_failed
+from potstill.runs.collecting import some_failed
 
 
 def job(failures: list[list[str]] | None) -> Any:

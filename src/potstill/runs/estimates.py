@@ -11,24 +11,24 @@ from potstill.collect.served.reading_log import PROBE
 from potstill.durable import read_lines
 from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
-from potstill.job import Job
+from potstill.runs.parts import Parts
 from potstill.recipe import EndpointConfig, Recipe
-from potstill.stages.asking import asked_of_a_server
-from potstill.stages.collecting import planned_prompts
+from potstill.runs.asking import asked_of_a_server
+from potstill.runs.collecting import planned_prompts
 from potstill.work.plan import PromptPlan
 from potstill.work.rundir import readings_path
 
 
-def server_estimates(job: Job, run: Path, *, asks: bool) -> list[tuple[str, Estimate]]:
+def server_estimates(parts: Parts, run: Path, *, asks: bool) -> list[tuple[str, Estimate]]:
     """Return what is left to ask a server and what it takes at most.
 
     `run` is the run's directory, whose stored responses are not asked again; `asks` tells whether
     the others are. Empty where the teacher is no server's.
     """
-    recipe, endpoint = job.recipe, job.recipe.teacher.endpoint
+    recipe, endpoint = parts.recipe, parts.recipe.teacher.endpoint
     if endpoint is None:
         return []
-    plan, given = _plan_and_given(job)
+    plan, given = _plan_and_given(parts)
     asks = asks and not recipe.collect.answers_given
     found = _asked(recipe, endpoint, plan, run) if asks else []
     if endpoint.scores_text:
@@ -70,15 +70,15 @@ def _asked(
     ]
 
 
-def _plan_and_given(job: Job) -> tuple[PromptPlan, Sequence[tuple[Turns, str]]]:
+def _plan_and_given(parts: Parts) -> tuple[PromptPlan, Sequence[tuple[Turns, str]]]:
     """Return the prompts, and the training answers that come in files with theirs."""
-    recipe = job.recipe
+    recipe = parts.recipe
     if recipe.collect.gold or not recipe.collect.answers_given:
-        planned = planned_prompts(job)
+        planned = planned_prompts(parts)
         assert planned is not None  # a server writes no prompts
         rows = planned.train if recipe.collect.gold else ()
         return planned, [(p.turns, p.gold) for p in rows if p.gold is not None]
-    plan = prompts_from_calls(job.calls, recipe.prompts, seed=recipe.seed).plan
+    plan = prompts_from_calls(parts.calls, recipe.prompts, seed=recipe.seed).plan
     train = {p.prompt_id for p in plan.train}
-    used = [c for c in job.calls.calls if prompt_id_of(c.ask.messages, c.ask.tools) in train]
+    used = [c for c in parts.calls.calls if prompt_id_of(c.ask.messages, c.ask.tools) in train]
     return plan, [(call.ask.turns, call.answer.response) for call in used]

@@ -13,10 +13,10 @@ from potstill.curate.language import identified
 from potstill.evaluate.evaluation import Collection, Curation, Evaluation, Training
 from potstill.evaluate.machine import machine_facts, peak_memory_bytes
 from potstill.evaluate.payback import payback, price_of
-from potstill.job import Job
+from potstill.runs.parts import Parts
 from potstill.lineage import manifest
 from potstill.report.page import render
-from potstill.run_costs import charged, cost_of, written_tokens
+from potstill.runs.cost import charged, cost_of, written_tokens
 from potstill.shrink.cut import Cut
 from potstill.work.plan import PromptPlan
 from potstill.work.run_recipe import recipe_digest
@@ -30,20 +30,20 @@ _MOST_TEXTS = 2000
 _NOT_SHOWN = ("left_out", "response_tokens", "lengths", "scored_again", "cross_entropy", "joules")
 
 
-def write_report(job: Job) -> None:
+def write_report(parts: Parts) -> None:
     """Write evaluation.json, the page and, last, the manifest, from what the stages recorded."""
-    done = {name: job.run.done(name) or {} for name in _STAGES}
-    student = job.load_student(job.run.student)
+    done = {name: parts.run.done(name) or {} for name in _STAGES}
+    student = parts.opened.student(parts.run.student)
     figures = done["collect"]["figures"]
-    trained, task, cost = done["train"], done["evaluate"].get("task"), cost_of(job, student.network)
+    trained, task, cost = done["train"], done["evaluate"].get("task"), cost_of(parts, student.network)
     evaluation = Evaluation(
-        run=job.recipe.name,
+        run=parts.recipe.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        answers="gold" if job.recipe.collect.gold else "teacher",
-        machine=machine_facts(job.device, job.compute_dtype),
+        answers="gold" if parts.recipe.collect.gold else "teacher",
+        machine=machine_facts(parts.compute.device, parts.compute.dtype),
         **done["evaluate"]["sections"],
-        overlap=_overlap(job, done["collect"]["overlap"]),
-        collection=_collection(job, figures),
+        overlap=_overlap(parts, done["collect"]["overlap"]),
+        collection=_collection(parts, figures),
         shrink=_shrink_section(done["shrink"]),
         training={k: v for k, v in trained.items() if k in Training.model_fields}
         | {"cross_entropy_kept_step": (trained.get("cross_entropy") or {}).get("kept_step")}
@@ -53,38 +53,38 @@ def write_report(job: Job) -> None:
         task=task and task["scores"],
         tool_calls=done["evaluate"].get("tool_calls"),
         payback=_payback(task, cost["total"]["money"]),
-        peak_memory_bytes=peak_memory_bytes(job.device),
+        peak_memory_bytes=peak_memory_bytes(parts.compute.device),
         seconds=sum(done[name]["seconds"] for name in _STAGES),
     )
-    job.run.write_json("evaluation.json", evaluation.as_json())
-    render(job.run.root, _provenance(job))
+    parts.run.write_json("evaluation.json", evaluation.as_json())
+    render(parts.run.root, _provenance(parts))
     manifest.write(
-        job.run,
+        parts.run,
         {
-            "teacher": _teacher(job),
+            "teacher": _teacher(parts),
             "student": {"identity": student.identity},
-            **_terms(job),
-            "trust_remote_code": job.recipe.teacher.trust_remote_code,
+            **_terms(parts),
+            "trust_remote_code": parts.recipe.teacher.trust_remote_code,
         },
     )
 
 
-def _collection(job: Job, figures: dict[str, Any]) -> dict[str, Any]:
-    rows = job.store.read("train")
+def _collection(parts: Parts, figures: dict[str, Any]) -> dict[str, Any]:
+    rows = parts.store.read("train")
     tokens = [len(r.ids[1]) or r.usage.get("completion_tokens") for r in rows]
     counted = [count for count in tokens if count is not None]
     known = len(counted) == len(rows)
     sizes = counted if known else [len(row.answer) for row in rows]
     bins = Counter((max(size, 1) - 1).bit_length() for size in sizes)
-    reading = (job.run.done("curate") or {}).get("reading") or {}
+    reading = (parts.run.done("curate") or {}).get("reading") or {}
     notes = [*figures.get("notes", ()), *([reading["note"]] if reading else [])]
-    written = written_tokens(job)
+    written = written_tokens(parts)
     if written is None:
-        notes.append(_uncounted(job))
+        notes.append(_uncounted(parts))
     return {
         **{k: v for k, v in figures.items() if k in Collection.model_fields},
         "response_tokens": written,
-        "money": charged(job),
+        "money": charged(parts),
         "tokens_per_s": None if written is None else figures["tokens_per_s"] or None,
         "notes": notes,
         "lengths": {_bin(power): bins[power] for power in range(max(bins, default=-1) + 1)},
@@ -93,11 +93,11 @@ def _collection(job: Job, figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _uncounted(job: Job) -> str:
+def _uncounted(parts: Parts) -> str:
     """Say how many answers came without their number of tokens, and what their price is."""
-    every = job.store.read()
+    every = parts.store.read()
     count = sum("completion_tokens" not in row.usage for row in every)
-    at_most = "" if charged(job) is None else "; what they cost is put at its most"
+    at_most = "" if charged(parts) is None else "; what they cost is put at its most"
     return f"{count} of {len(every)} answers came without their number of tokens{at_most}"
 
 
@@ -124,15 +124,15 @@ def _payback(task: dict[str, Any] | None, spent: float | None) -> dict[str, Any]
     return payback(teacher, student, spent=spent).record()
 
 
-def _overlap(job: Job, planned: dict[str, Any]) -> dict[str, Any]:
+def _overlap(parts: Parts, planned: dict[str, Any]) -> dict[str, Any]:
     """Return the overlap between training and held-out prompts, in the store itself.
 
     Rows that curation dropped count too: what is a template's is judged over all prompts.
     """
-    train = [row.messages for row in job.store.read("train")]
-    plan = PromptPlan.from_record(job.run.done("prompts") or {})
+    train = [row.messages for row in parts.store.read("train")]
+    plan = PromptPlan.from_record(parts.run.done("prompts") or {})
     held_out = {p.prompt_id: p.messages for p in plan.held_out}
-    found = shared_prompts(train, list(held_out.values()), job.recipe.prompts.template).record()
+    found = shared_prompts(train, list(held_out.values()), parts.recipe.prompts.template).record()
     return {**found, "dropped_from_training": planned["dropped_from_training"]}
 
 
@@ -157,33 +157,37 @@ def _shrink_section(done: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _teacher(job: Job) -> dict[str, Any]:
+def _teacher(parts: Parts) -> dict[str, Any]:
     """Return who answered. Where a server only read, the recipe's name is the server's model."""
-    named = {} if job.recipe.reads_given else {"model": job.recipe.teacher.model}
-    return {**named, "identity": job.teacher_identity}
+    named = {} if parts.recipe.reads_given else {"model": parts.recipe.teacher.model}
+    return {**named, "identity": parts.author_identity}
 
 
-def _terms(job: Job) -> dict[str, Any]:
+def _terms(parts: Parts) -> dict[str, Any]:
     """Return the gate's decisions: about the answers, and about a server that only read them."""
-    if not job.recipe.reads_given:
-        return {"terms": job.decision.facts()}
-    reader = {"model": job.recipe.teacher.model, "identity": job.scorer_identity}
+    if not parts.recipe.reads_given:
+        return {"terms": parts.decision.facts()}
+    reader = {"model": parts.recipe.teacher.model, "identity": parts.corpus.scorer_identity}
     return {
-        "terms": job.decision.facts(),
-        "reader": {**reader, "terms": job.scorer_decision.facts()},
+        "terms": parts.decision.facts(),
+        "reader": {**reader, "terms": parts.scorer_decision.facts()},
     }
 
 
-def _provenance(job: Job) -> dict[str, Any]:
+def _provenance(parts: Parts) -> dict[str, Any]:
     who = {
         "teacher": {
-            **_teacher(job),
-            **({"tokenizer": job.teacher.tokenizer_id} if job.open else {}),
+            **_teacher(parts),
+            **(
+                {"tokenizer": parts.opened.teacher.tokenizer_id}
+                if parts.access.weights is not None
+                else {}
+            ),
         }
     }
     return {
         # Right answers are nobody's: the name that the recipe gives them is no teacher's.
-        **({"answers": "the right ones that the rows hold"} if job.recipe.collect.gold else who),
-        **_terms(job),
-        "recipe": {"digest": recipe_digest(job.recipe), "seed": job.recipe.seed},
+        **({"answers": "the right ones that the rows hold"} if parts.recipe.collect.gold else who),
+        **_terms(parts),
+        "recipe": {"digest": recipe_digest(parts.recipe), "seed": parts.recipe.seed},
     }

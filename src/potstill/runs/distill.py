@@ -16,19 +16,19 @@ from typing import Any
 
 from potstill.collect.served.pending import Estimate
 from potstill.errors import PotstillError
-from potstill.job import Job
+from potstill.runs.parts import Parts
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
 from potstill.recipe.stages import TRAIN, first_stage, from_stage
-from potstill.run_report import write_report
-from potstill.stages.checking import check_all, note_changed_files
-from potstill.stages.collecting import collect_answers, planned_prompts, rows_are_lost, some_failed
-from potstill.stages.curating import curate_answers
-from potstill.stages.estimates import server_estimates
-from potstill.stages.evaluating import evaluate_student
-from potstill.stages.shrinking import make_student
-from potstill.stages.training import train_students
+from potstill.runs.report_run import write_report
+from potstill.runs.checking import check_all, note_changed_files
+from potstill.runs.collecting import collect_answers, planned_prompts, rows_are_lost, some_failed
+from potstill.runs.curating import curate_answers
+from potstill.runs.estimates import server_estimates
+from potstill.runs.evaluating import evaluate_student
+from potstill.runs.shrinking import make_student
+from potstill.runs.training import train_students
 from potstill.work.run_recipe import (
     MANIFEST_FILE,
     STATE,
@@ -40,7 +40,7 @@ from potstill.work.run_recipe import (
 )
 from potstill.work.rundir import ASKED, RunDir
 
-STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
+STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "collect": collect_answers,
     "curate": curate_answers,
     "shrink": make_student,
@@ -72,28 +72,28 @@ def distill(
     with RunDir.open(root, recipe, fresh=fresh, redo=redo) as run:
         if run.changed:
             progress.note(run.changed)
-        job = Job(run, recipe, progress)
+        parts = Parts(run, recipe, progress)
         try:
             finished = run.manifest_path.is_file()
-            if finished and not _reopened(job, redo=redo):
+            if finished and not _reopened(parts, redo=redo):
                 return run
-            _run_stages(job, until, reopened=finished)
+            _run_stages(parts, until, reopened=finished)
         finally:
-            job.store.close()
+            parts.store.close()
     return run
 
 
-def _reopened(job: Job, *, redo: bool) -> bool:
+def _reopened(parts: Parts, *, redo: bool) -> bool:
     """Tell whether a finished run goes on, and say where it does not.
 
     With `redo` it does for prompts without an answer, which are asked again.
     """
-    failed = some_failed(job)
+    failed = some_failed(parts)
     if redo and failed:
-        job.run.forget("report")
+        parts.run.forget("report")
         return True
     more = "; --redo asks again what got no answer" if failed else ""
-    job.progress.note(f"{job.run.root} is finished already; --fresh starts over{more}")
+    parts.progress.note(f"{parts.run.root} is finished already; --fresh starts over{more}")
     return False
 
 
@@ -126,28 +126,28 @@ def dry_run(
     refuse_foreign(root)
     if not fresh:
         refuse_changes(root, changes(root, recipe), redo=redo)
-    with _checked_apart(recipe, None if fresh else root, progress) as job:
-        plan = planned_prompts(job)
-        asks = job.run.done("collect") is None or _asks_again(job, root, redo=redo, until=until)
-        estimates = server_estimates(job, job.run.root if fresh else root, asks=asks)
+    with _checked_apart(recipe, None if fresh else root, progress) as parts:
+        plan = planned_prompts(parts)
+        asks = parts.run.done("collect") is None or _asks_again(parts, root, redo=redo, until=until)
+        estimates = server_estimates(parts, parts.run.root if fresh else root, asks=asks)
     counts = None if plan is None else Counter(str(prompt.split) for prompt in plan.prompts)
     return DryRun(None if counts is None else dict(counts), tuple(estimates))
 
 
-def _asks_again(job: Job, root: Path, *, redo: bool, until: str | None) -> bool:
+def _asks_again(parts: Parts, root: Path, *, redo: bool, until: str | None) -> bool:
     """Tell whether a run that has collected in `root` asks again what got no answer."""
-    found = changes(root, job.recipe)
+    found = changes(root, parts.recipe)
     unchanged = (root / MANIFEST_FILE).is_file() and not found
     if unchanged and not redo:
         return False
     all_of_them = unchanged or until == "collect"
     anew = bool(found) and TRAIN in from_stage(first_stage(found))
     begun = _training_begun(root) and not anew
-    return some_failed(job, in_vain=all_of_them) and (all_of_them or not begun)
+    return some_failed(parts, in_vain=all_of_them) and (all_of_them or not begun)
 
 
 @contextmanager
-def _checked_apart(recipe: Recipe, like: Path | None, progress: Progress) -> Iterator[Job]:
+def _checked_apart(recipe: Recipe, like: Path | None, progress: Progress) -> Iterator[Parts]:
     """Check all that a run checks first in a directory of its own, which goes afterwards.
 
     `like` is the run directory that the run would go on in.
@@ -155,14 +155,14 @@ def _checked_apart(recipe: Recipe, like: Path | None, progress: Progress) -> Ite
     with TemporaryDirectory() as name, RunDir.open(Path(name) / recipe.name, recipe) as scratch:
         if like is not None:
             scratch.begin_like(like)
-        job = Job(scratch, recipe, progress)
+        parts = Parts(scratch, recipe, progress)
         try:
-            job.decision.require()
-            note_changed_files(job)
-            check_all(job)
-            yield job
+            parts.decision.require()
+            note_changed_files(parts)
+            check_all(parts)
+            yield parts
         finally:
-            job.store.close()
+            parts.store.close()
 
 
 def _check_before_losing(
@@ -185,67 +185,67 @@ def _check_before_losing(
             release_freed()
 
 
-def _run_stages(job: Job, until: str | None, *, reopened: bool = False) -> None:
-    job.decision.require()
-    for name in job.run.damaged_records():
-        job.progress.note(f"the record of {name} was damaged; {name} is done again")
-    note_changed_files(job)
-    check_all(job)
-    damaged = job.store.repair()
+def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> None:
+    parts.decision.require()
+    for name in parts.run.damaged_records():
+        parts.progress.note(f"the record of {name} was damaged; {name} is done again")
+    note_changed_files(parts)
+    check_all(parts)
+    damaged = parts.store.repair()
     for name in damaged:
-        job.progress.note(f"{name} was damaged and set aside; its rows are collected again")
+        parts.progress.note(f"{name} was damaged and set aside; its rows are collected again")
     for name, stage in STAGES.items():
         # A damaged file has lost rows: collecting again fetches just those.
         again = name == "collect" and (
             damaged
-            or rows_are_lost(job)
-            or _ask_again(job, all_of_them=reopened or until == "collect")
+            or rows_are_lost(parts)
+            or _ask_again(parts, all_of_them=reopened or until == "collect")
         )
         # What a server read was in the store as well.
-        again = again or (name == "curate" and damaged and job.recipe.served_targets)
-        if job.run.done(name) is None or again:
-            with _measured(job, name) as spent:
-                result = stage(job)
-            job.run.finish(name, {**result, **spent})
+        again = again or (name == "curate" and damaged and parts.recipe.served_targets)
+        if parts.run.done(name) is None or again:
+            with _measured(parts, name) as spent:
+                result = stage(parts)
+            parts.run.finish(name, {**result, **spent})
             release_freed()
-        if name == "collect" and job.run.done("curate") is not None and _uncurated(job):
-            job.run.forget("curate")
+        if name == "collect" and parts.run.done("curate") is not None and _uncurated(parts):
+            parts.run.forget("curate")
         if name == until:
             return
-    job.store.compact()
-    job.store.close()
-    write_report(job)
+    parts.store.compact()
+    parts.store.close()
+    write_report(parts)
 
 
 @contextmanager
-def _measured(job: Job, name: str) -> Iterator[dict[str, Any]]:
+def _measured(parts: Parts, name: str) -> Iterator[dict[str, Any]]:
     """Fill in what a stage took; collecting also what earlier calls of it did, as answers stay."""
     spent: dict[str, Any] = {}
     try:
-        with job.measured() as now:
+        with parts.measured() as now:
             yield spent
     finally:
-        earlier = job.run.done(ASKED) if name == "collect" else None
+        earlier = parts.run.done(ASKED) if name == "collect" else None
         spent.update(now)
         for key, value in (earlier or {}).items():
             known = value is not None and spent[key] is not None
             spent[key] = value + spent[key] if known else None
         if name == "collect":
-            job.run.finish(ASKED, spent)
+            parts.run.finish(ASKED, spent)
 
 
-def _ask_again(job: Job, *, all_of_them: bool) -> bool:
+def _ask_again(parts: Parts, *, all_of_them: bool) -> bool:
     """Tell whether prompts that a server gave no answer to are asked again, and say if not.
 
     Once training has begun they are only where `all_of_them` is set, as by `potstill collect`, or
     by --redo in a finished run: training has to begin anew with other answers. So are those whose
     answers were blank or refused.
     """
-    if not some_failed(job, in_vain=all_of_them):
+    if not some_failed(parts, in_vain=all_of_them):
         return False
-    if all_of_them or not _training_begun(job.run.root):
+    if all_of_them or not _training_begun(parts.run.root):
         return True
-    job.progress.note(
+    parts.progress.note(
         "prompts that the server gave no answer to are left out, since training has begun without "
         "them; `potstill collect --redo` asks them again"
     )
@@ -256,9 +256,9 @@ def _training_begun(root: Path) -> bool:
     return (root / "checkpoints").is_dir() or (root / STATE / "train.json").is_file()
 
 
-def _uncurated(job: Job) -> bool:
+def _uncurated(parts: Parts) -> bool:
     """Tell whether the store holds answers that came after the others were curated.
 
     Which they are, a call that was killed while it asked again cannot have said.
     """
-    return not job.store.ids() <= {mark.exchange_id for mark in job.store.marks()}
+    return not parts.store.ids() <= {mark.exchange_id for mark in parts.store.marks()}

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import pipeline_runs
-from potstill.job import Job
+from potstill.runs.parts import Parts
 from potstill.models.load import load
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.stages import tasks
+from potstill.runs import tasks
 from potstill.work.plan import PromptPlan
 from potstill.work.rundir import RunDir
 
@@ -54,19 +54,19 @@ def test_the_very_same_answers_are_not_asked_for_again(
     recipe = collected(nano_llama, nano_prompts, tmp_path / "run", max_tokens=24, greedy=True)
     student = load(str(nano_llama), precision="fp32")
     with RunDir.open(tmp_path / "run", recipe) as run:
-        job = Job(run, recipe, Silent())
-        found = tasks.scored_task(job, student)
+        parts = Parts(run, recipe, Silent())
+        found = tasks.scored_task(parts, student)
         assert found is not None and found["scores"]["left_out"] == {}
         # The teacher is asked for a price alone, on rows that the student is priced on too.
-        assert [n for model, n in asked if model is job.teacher] == [PRICED, 0]
+        assert [n for model, n in asked if model is parts.opened.teacher] == [PRICED, 0]
         assert [n for model, n in asked if model is student] == [PRICED, HELD_OUT - PRICED]
         assert found["scores"]["agreement"]["value"] == 1
         assert found["prices"]["teacher"]["seconds_per_call"] > 0
-        plan = PromptPlan.from_record(job.run.done("prompts") or {})
-        stored = tasks._stored_answers(job, plan.held_out)
-        assert stored == tasks._asked(job, job.teacher, plan.held_out)
+        plan = PromptPlan.from_record(parts.run.done("prompts") or {})
+        stored = tasks._stored_answers(parts, plan.held_out)
+        assert stored == tasks._asked(parts, parts.opened.teacher, plan.held_out)
         assert len(stored) == HELD_OUT
-        job.store.close()
+        parts.store.close()
 
 
 @pytest.mark.parametrize(("max_tokens", "greedy"), [(16, True), (24, False)])
@@ -82,11 +82,11 @@ def test_anything_else_is_asked_for(
         nano_llama, nano_prompts, tmp_path / "run", max_tokens=max_tokens, greedy=greedy
     )
     with RunDir.open(tmp_path / "run", recipe) as run:
-        job = Job(run, recipe, Silent())
-        found = tasks.scored_task(job, load(str(nano_llama), precision="fp32"))
+        parts = Parts(run, recipe, Silent())
+        found = tasks.scored_task(parts, load(str(nano_llama), precision="fp32"))
         assert found is not None and found["scores"]["agreement"]["value"] == 1
         assert [n for _, n in asked] == [HELD_OUT, 0] * 2
-        job.store.close()
+        parts.store.close()
 
 
 def test_fidelity_may_take_fewer_prompts_than_the_task(

@@ -8,7 +8,7 @@ from typing import Any
 from potstill.evaluate.calls import CallRow, score_calls
 from potstill.evaluate.samples import greedy_ids
 from potstill.exchanges.exchange import Exchange
-from potstill.job import Job
+from potstill.runs.parts import Parts
 from potstill.models.chat import prompt_ids
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
@@ -17,7 +17,7 @@ ReadCalls = Callable[[Sequence[int]], str | None]
 """From the ids that a model wrote to the calls in them, as JSON text; None where there are none."""
 
 
-def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, Any] | None:
+def scored_calls(parts: Parts, student: LoadedModel, read: ReadCalls) -> dict[str, Any] | None:
     """Return the scores of the student's calls; None where no held-out answer holds any.
 
     Asked are the held-out prompts that the teacher answered with calls, and those with tools on
@@ -25,34 +25,34 @@ def scored_calls(job: Job, student: LoadedModel, read: ReadCalls) -> dict[str, A
     in a note.
     """
     answers: dict[str, list[Exchange]] = {}
-    for row in job.exchanges("held_out"):
+    for row in parts.corpus.exchanges("held_out"):
         answers.setdefault(row.prompt_id, []).append(row)
     if not any(row.calls for rows in answers.values() for row in rows):
         return None
     if not student.conversation.reads_calls:
-        job.progress.note(
+        parts.progress.note(
             "evaluate: calls of tools are not scored: the student's chat template does not write "
             "their arguments as JSON, so that they cannot be read back"
         )
         return None
-    asked, ids, unread = _fitting(job, student, list(answers.values()))
+    asked, ids, unread = _fitting(parts, student, list(answers.values()))
     if not ids:
         return None
-    config = job.recipe.evaluate
-    with job.progress.step("student calls tools", total=len(asked), unit="prompts") as step:
+    config = parts.recipe.evaluate
+    with parts.progress.step("student calls tools", total=len(asked), unit="prompts") as step:
         given = greedy_ids(student, ids, max_tokens=config.max_tokens, step=step)
     rows = [
         CallRow(tuple(row.tool_calls for row in found), read(written))
         for found, written in zip(asked, given, strict=True)
     ]
-    scores = score_calls(rows, resamples=config.resamples, seed=job.recipe.seed)
+    scores = score_calls(rows, resamples=config.resamples, seed=parts.recipe.seed)
     if scores is None:
         return None
     return scores.model_dump(mode="json") | {"left_out": unread}
 
 
 def _fitting(
-    job: Job, student: LoadedModel, answers: Sequence[list[Exchange]]
+    parts: Parts, student: LoadedModel, answers: Sequence[list[Exchange]]
 ) -> tuple[list[list[Exchange]], list[list[int]], int]:
     """Return those answers whose prompt has calls or tools and fits the student, with its ids.
 
@@ -63,7 +63,7 @@ def _fitting(
     room = context_length(student)
     fits = [i for i, prompt in enumerate(ids) if len(prompt) < room]
     if len(fits) < len(asked):
-        job.progress.note(
+        parts.progress.note(
             f"{len(asked) - len(fits)} of {len(asked)} held-out prompts with tools are longer than "
             f"the {room:,} tokens that the student reads: its calls are not scored on them"
         )

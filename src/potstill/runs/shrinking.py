@@ -5,43 +5,45 @@ from __future__ import annotations
 from typing import Any
 
 from potstill.durable import replaced_directory
-from potstill.job import Job
+from potstill.evaluate.validation import validation
+from potstill.runs.parts import Parts
 from potstill.models.adopt import adopted
 from potstill.models.load import load, save
 from potstill.shrink.choose import trims_tokens
 from potstill.shrink.shrink import shrink
-from potstill.stages.inputs import calibration_rows, token_weights, validation
+from potstill.shrink.text_needs import calibration_rows, token_weights
 
 
-def make_student(job: Job) -> dict[str, Any]:
+def make_student(parts: Parts) -> dict[str, Any]:
     """Save the student before training, cut from the teacher or given; return how."""
-    recipe = job.recipe
+    recipe = parts.recipe
     if recipe.student.model is not None and not recipe.cuts:
         student = load(
             recipe.student.model,
             device=recipe.device,
-            precision=job.precision,
+            precision=parts.compute.precision,
             trainable=True,
             template_arguments=recipe.student.template_arguments,
-            date=job.day,
+            date=parts.compute.day,
         )
-        job.require_checked("student.model", student.identity)
-        if job.open:
-            student = adopted(student, job.teacher)
-        with replaced_directory(job.untrained) as directory:
+        parts.require_checked("student.model", student.identity)
+        if parts.access.weights is not None:
+            student = adopted(student, parts.opened.teacher)
+        with replaced_directory(parts.untrained) as directory:
             save(student, directory)
         return {"blocks": None}
+    trims = trims_tokens(recipe.shrink, parts.opened.parent.tokenizer)
     shrunk = shrink(
-        job.parent,
+        parts.opened.parent,
         recipe.shrink,
-        calibration_rows(job, recipe.shrink.calibration_tokens),
-        token_weights(job) if trims_tokens(recipe.shrink, job.parent.tokenizer) else None,
-        measure=validation(job),
-        progress=job.progress,
+        calibration_rows(parts.corpus, recipe.shrink.calibration_tokens),
+        token_weights(parts.corpus) if trims else None,
+        measure=validation(parts.corpus),
+        progress=parts.progress,
     )
     if shrunk.vocabulary is not None:
-        shrunk.vocabulary.save(job.vocabulary_path)
-    with replaced_directory(job.untrained) as directory:
+        shrunk.vocabulary.save(parts.vocabulary_path)
+    with replaced_directory(parts.untrained) as directory:
         save(shrunk.student, directory)
     plain, healed = shrunk.figures["plain"], shrunk.figures["healed"]
     after = (
@@ -49,7 +51,7 @@ def make_student(job: Job) -> dict[str, Any]:
         if shrunk.figures["refitted"]
         else " and not healed"
     )
-    job.progress.note(
+    parts.progress.note(
         f"shrink: KL {plain['kl']:.3f} and agreement {plain['agreement']:.3f} cut{after}, on "
         "validation prompts"
     )

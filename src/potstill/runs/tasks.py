@@ -13,11 +13,11 @@ from potstill.evaluate.payback import MachinePrice, Price, TokenPrice
 from potstill.evaluate.samples import choose, greedy_texts
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
-from potstill.job import Job
+from potstill.runs.parts import Parts
 from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
-from potstill.stages.left_out import left_out
+from potstill.runs.left_out import left_out
 from potstill.text.answers import AnswerForm
 from potstill.work.plan import PromptPlan
 from potstill.work.samplings import held_out_sampling
@@ -27,47 +27,47 @@ from potstill.work.samplings import held_out_sampling
 _PRICED_ROWS = 96
 
 
-def scored_task(job: Job, student: LoadedModel) -> dict[str, Any] | None:
+def scored_task(parts: Parts, student: LoadedModel) -> dict[str, Any] | None:
     """Return the scores of the recipe's task, and what a call costs; None without a task."""
-    task = job.recipe.task
+    task = parts.recipe.task
     if task is None:
         return None
-    asked = PromptPlan.from_record(job.run.done("prompts") or {}).held_out
-    if job.recipe.collect.gold:
-        return _without_teacher(job, student, asked)
-    stored = _stored_answers(job, asked)
+    asked = PromptPlan.from_record(parts.run.done("prompts") or {}).held_out
+    if parts.recipe.collect.gold:
+        return _without_teacher(parts, student, asked)
+    stored = _stored_answers(parts, asked)
     # Both models are priced on the same rows: what a call takes depends on how many share it.
-    priced = _priced(asked, few=bool(stored), seed=job.recipe.seed)
-    teacher, teacher_price = _teacher_answers(job, asked, stored, priced)
+    priced = _priced(asked, few=bool(stored), seed=parts.recipe.seed)
+    teacher, teacher_price = _teacher_answers(parts, asked, stored, priced)
     shown = [p for p in asked if p.prompt_id in teacher]
     if not shown:
         raise PotstillError(
             f"the teacher's answers to the task's {len(asked)} held-out rows are all missing; run "
             "`potstill collect` again when its server answers"
         )
-    with job.progress.step("student does the task", total=len(shown), unit="rows") as step:
-        ours, price = _answers(job, student, shown, priced, step)
+    with parts.progress.step("student does the task", total=len(shown), unit="rows") as step:
+        ours, price = _answers(parts, student, shown, priced, step)
     prices = {"student": price} | ({} if teacher_price is None else {"teacher": teacher_price})
-    return _scored(job, asked, teacher, ours, prices)
+    return _scored(parts, asked, teacher, ours, prices)
 
 
-def _without_teacher(job: Job, student: LoadedModel, asked: Sequence[Prompt]) -> dict[str, Any]:
+def _without_teacher(parts: Parts, student: LoadedModel, asked: Sequence[Prompt]) -> dict[str, Any]:
     """Return the student's scores against right answers, which are nobody's to compare with."""
     priced = {p.prompt_id for p in asked}
-    with job.progress.step("student does the task", total=len(asked), unit="rows") as step:
-        ours, price = _answers(job, student, asked, priced, step)
-    return _scored(job, asked, None, ours, {"student": price})
+    with parts.progress.step("student does the task", total=len(asked), unit="rows") as step:
+        ours, price = _answers(parts, student, asked, priced, step)
+    return _scored(parts, asked, None, ours, {"student": price})
 
 
 def _scored(
-    job: Job,
+    parts: Parts,
     asked: Sequence[Prompt],
     teacher: Mapping[str, str] | None,
     ours: Mapping[str, str],
     prices: Mapping[str, Price],
 ) -> dict[str, Any]:
     """Return the scores of the prompts that the student answered, and what calls cost."""
-    task = job.recipe.task
+    task = parts.recipe.task
     assert task is not None
     form = AnswerForm.of(task)
     rows = [
@@ -80,31 +80,31 @@ def _scored(
         for p in asked
         if p.prompt_id in ours
     ]
-    scores = score_task(task, rows, resamples=job.recipe.evaluate.resamples, seed=job.recipe.seed)
-    greedy = None if job.recipe.collect.answers_given else True
-    unread = left_out(job, "held_out", asked, ours, greedy=greedy)
+    scores = score_task(task, rows, resamples=parts.recipe.evaluate.resamples, seed=parts.recipe.seed)
+    greedy = None if parts.recipe.collect.answers_given else True
+    unread = left_out(parts, "held_out", asked, ours, greedy=greedy)
     return {
         "scores": scores.model_dump(mode="json") | {"left_out": unread},
         "prices": {name: asdict(one) for name, one in prices.items()},
     }
 
 
-def _stored_answers(job: Job, prompts: Sequence[Prompt]) -> dict[str, str]:
+def _stored_answers(parts: Parts, prompts: Sequence[Prompt]) -> dict[str, str]:
     """Return the teacher's answers, by prompt id, to the very questions that the task asks.
 
     Empty where collecting asked others, and for a teacher without weights, all of whose answers
     are stored ones.
     """
-    task, sampling = job.recipe.task, held_out_sampling(job.recipe, greedy=True)
-    if task is None or not job.open or sampling.max_tokens != task.max_tokens:
+    task, sampling = parts.recipe.task, held_out_sampling(parts.recipe, greedy=True)
+    if task is None or parts.access.weights is None or sampling.max_tokens != task.max_tokens:
         return {}
-    key = asked_key(job.spoken, sampling)
+    key = asked_key(parts.opened.conversation, sampling)
     wanted = {
-        exchange_id_of(job.teacher_identity, p.messages, key, 0, tools=p.tool_list): p.prompt_id
+        exchange_id_of(parts.author_identity, p.messages, key, 0, tools=p.tool_list): p.prompt_id
         for p in prompts
     }
     # Answers that curation dropped are among them: the teacher would give them again.
-    rows = job.store.read("held_out")
+    rows = parts.store.read("held_out")
     return {wanted[r.exchange_id]: r.response for r in rows if r.exchange_id in wanted}
 
 
@@ -115,22 +115,22 @@ def _priced(prompts: Sequence[Prompt], *, few: bool, seed: int) -> set[str]:
 
 
 def _teacher_answers(
-    job: Job, prompts: Sequence[Prompt], stored: Mapping[str, str], priced: Collection[str]
+    parts: Parts, prompts: Sequence[Prompt], stored: Mapping[str, str], priced: Collection[str]
 ) -> tuple[dict[str, str], Price | None]:
     """Return the teacher's answers by prompt id: its weights are asked for what is not stored."""
-    if job.open:
-        with job.progress.step("teacher does the task", total=len(prompts), unit="rows") as step:
-            return _answers(job, job.teacher, prompts, priced, step, stored)
-    endpoint = job.recipe.teacher.endpoint
-    if job.recipe.collect.answers_given:
+    if parts.access.weights is not None:
+        with parts.progress.step("teacher does the task", total=len(prompts), unit="rows") as step:
+            return _answers(parts, parts.opened.teacher, prompts, priced, step, stored)
+    endpoint = parts.recipe.teacher.endpoint
+    if parts.recipe.collect.answers_given:
         endpoint = None  # it answered nothing
-    rows = job.exchanges("held_out", greedy=None if endpoint is None else True)
+    rows = parts.corpus.exchanges("held_out", greedy=None if endpoint is None else True)
     found = {row.prompt_id: row.response for row in rows}
     if endpoint is None or endpoint.price_in is None or endpoint.price_out is None:
         return found, None
     prompt, response = _mean(rows, "prompt_tokens"), _mean(rows, "completion_tokens")
     if prompt is None or response is None:
-        job.progress.note(
+        parts.progress.note(
             "evaluate: the server did not say how many tokens some of its answers took, so what "
             "its calls cost is not known"
         )
@@ -144,7 +144,7 @@ def _teacher_answers(
 
 
 def _answers(
-    job: Job,
+    parts: Parts,
     model: LoadedModel,
     prompts: Sequence[Prompt],
     priced: Collection[str],
@@ -159,20 +159,20 @@ def _answers(
     timed = [p for p in prompts if p.prompt_id in priced]
     others = [p for p in prompts if p.prompt_id not in priced and p.prompt_id not in known]
     start = time.perf_counter()
-    now = _asked(job, model, timed, step)
+    now = _asked(parts, model, timed, step)
     seconds = (time.perf_counter() - start) / max(1, len(timed))
-    answers = {**now, **_asked(job, model, others, step), **known}
+    answers = {**now, **_asked(parts, model, others, step), **known}
     step.advance(len(prompts) - len(timed) - len(others))
-    return answers, MachinePrice(seconds, job.recipe.cost.machine_hour)
+    return answers, MachinePrice(seconds, parts.recipe.cost.machine_hour)
 
 
 def _asked(
-    job: Job, model: LoadedModel, prompts: Sequence[Prompt], step: Step | None = None
+    parts: Parts, model: LoadedModel, prompts: Sequence[Prompt], step: Step | None = None
 ) -> dict[str, str]:
     """Return a model's greedy answers by prompt id."""
-    assert job.recipe.task is not None
+    assert parts.recipe.task is not None
     ids = [prompt_ids(model, p.messages, p.tool_list) for p in prompts]
-    texts = greedy_texts(model, ids, max_tokens=job.recipe.task.max_tokens, step=step)
+    texts = greedy_texts(model, ids, max_tokens=parts.recipe.task.max_tokens, step=step)
     return {p.prompt_id: text for p, text in zip(prompts, texts, strict=True)}
 
 

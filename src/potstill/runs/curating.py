@@ -12,18 +12,18 @@ from potstill.curate.curation import Curation
 from potstill.curate.judge import Judge, question
 from potstill.errors import PotstillError
 from potstill.evaluate.samples import greedy_texts
-from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.overlap import prompt_text
-from potstill.job import Job
+from potstill.runs.parts import Parts
 from potstill.models.chat import prompt_ids
 from potstill.models.load import context_length, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches
 from potstill.progress import Progress
 from potstill.recipe import DecontaminateConfig, PromptsConfig
-from potstill.stages.left_out import WHY
-from potstill.stages.reading import read_answers
-from potstill.stages.speaking import unlearnable
+from potstill.runs.left_out import WHY
+from potstill.runs.reading import read_answers
+from potstill.runs.speaking import unlearnable
 from potstill.work.plan import PromptPlan
 
 # A judge's answer is a score and little else.
@@ -32,49 +32,52 @@ _JUDGE_TOKENS = 48
 _BATCH_TOKENS = 16_384
 
 
-def curate_answers(job: Job) -> dict[str, Any]:
+def curate_answers(parts: Parts) -> dict[str, Any]:
     """Mark every stored answer as kept or dropped, and have a server read what it has to.
 
     Returns the counts, and under `reading` what was read.
     """
-    config = job.recipe.curate
-    plan = PromptPlan.from_record(job.run.done("prompts") or {})
+    config = parts.recipe.curate
+    plan = PromptPlan.from_record(parts.run.done("prompts") or {})
     gold = {p.prompt_id: p.gold for p in plan.prompts if p.gold is not None}
-    rows = job.store.read()
-    beyond = unlearnable(job, rows)
+    rows = parts.store.read()
+    beyond = unlearnable(parts, rows)
     found = curate(
         rows,
         config,
         gold=gold or None,
-        evaluation_texts=evaluation_texts(config.decontaminate, job.progress),
-        judge=_judge(job),
-        text_only=job.learns_text_alone,
+        evaluation_texts=evaluation_texts(config.decontaminate, parts.progress),
+        judge=_judge(parts),
+        text_only=parts.recipe.train.cross_entropy == 1,
         unlearnable=beyond,
     )
     for note in _elsewhere(found):
-        job.progress.note(note)
+        parts.progress.note(note)
     found.require_training_rows()
-    write_marks(job.store, found)
-    _require_measured_rows(job)
+    write_marks(parts.store, found)
+    _require_measured_rows(parts)
     for note in found.notes:
-        job.progress.note(f"curate: {note}")
+        parts.progress.note(f"curate: {note}")
     dropped = ", ".join(f"{count} {name}" for name, count in found.dropped.items() if count)
     if dropped:
-        job.progress.note(
+        parts.progress.note(
             f"curate: {found.train_kept} of {found.train} training answers kept ({dropped})"
         )
-    reading = read_answers(job)
+    reading = read_answers(parts)
     return {**found.record(), **({} if reading is None else {"reading": reading})}
 
 
-def _require_measured_rows(job: Job) -> None:
+def _require_measured_rows(parts: Parts) -> None:
     """Refuse to go on without what a later stage cannot do without: nothing is trained in vain.
 
     That is an answer to a held-out prompt, and to a validation prompt where a cut is looked for.
     """
-    wanted = {"held_out": "held-out", **({"validation": "validation"} if job.recipe.cuts else {})}
+    wanted: dict[Split, str] = {
+        "held_out": "held-out",
+        **({"validation": "validation"} if parts.recipe.cuts else {}),
+    }
     for split, name in wanted.items():
-        if not job.exchanges(split):
+        if not parts.corpus.exchanges(split):
             raise PotstillError(
                 f"there is no answer to a {name} prompt to measure the student on: none came, or "
                 "curation left none; run the same command again to ask for what failed, or raise "
@@ -107,21 +110,23 @@ def evaluation_texts(config: DecontaminateConfig, progress: Progress | None = No
     return texts
 
 
-def judge_of(named: str, job: Job) -> Judge:
+def judge_of(named: str, parts: Parts) -> Judge:
     """Return the judge of that name, loaded, which asks in batches."""
-    model = load(named, device=job.recipe.device, precision=job.precision, date=job.day)
-    ask = partial(_asked_in_batches, model, job.progress)
-    return Judge(named, model.identity, ask, kept=job.run.judge_scores_path)
+    model = load(
+        named, device=parts.recipe.device, precision=parts.compute.precision, date=parts.compute.day
+    )
+    ask = partial(_asked_in_batches, model, parts.progress)
+    return Judge(named, model.identity, ask, kept=parts.run.judge_scores_path)
 
 
-def _judge(job: Job) -> Judge | None:
+def _judge(parts: Parts) -> Judge | None:
     """Return the judge that the recipe names, if it names one."""
-    named = job.recipe.curate.judge.model
+    named = parts.recipe.curate.judge.model
     if named is None:
         return None
-    with job.progress.step("load judge"):
-        judge = judge_of(named, job)
-    job.require_checked("curate.judge.model", judge.identity)
+    with parts.progress.step("load judge"):
+        judge = judge_of(named, parts)
+    parts.require_checked("curate.judge.model", judge.identity)
     return judge
 
 

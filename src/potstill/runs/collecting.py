@@ -22,12 +22,12 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, Turns
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.specs import TargetSpec
-from potstill.job import Job
+from potstill.runs.parts import Parts
 from potstill.models.sampling import Sampling
 from potstill.recipe import PromptsConfig, Recipe
-from potstill.stages.asking import Asked, asked_of_a_server, for_fidelity
-from potstill.stages.reading import check_reading, spent_on_reading
-from potstill.stages.speaking import askable
+from potstill.runs.asking import Asked, asked_of_a_server, for_fidelity
+from potstill.runs.reading import check_reading, spent_on_reading
+from potstill.runs.speaking import askable
 from potstill.work.plan import Known, PromptPlan
 from potstill.work.samplings import held_out_sampling, train_sampling
 from potstill.work.target_specs import target_specs, training_spec
@@ -36,20 +36,20 @@ from potstill.work.target_specs import target_specs, training_spec
 GOLD = "gold"
 
 
-def collect_answers(job: Job) -> dict[str, Any]:
+def collect_answers(parts: Parts) -> dict[str, Any]:
     """Plan the prompts, have them answered, and return the figures.
 
     Raises PotstillError where no training answer is stored in the end.
     """
-    if job.recipe.collect.gold:
-        found = _from_gold(job)
-    elif job.recipe.collect.answers_given:
-        found = _from_calls(job)
-    elif job.recipe.teacher.endpoint is not None:
-        found = _from_endpoint(job)
+    if parts.recipe.collect.gold:
+        found = _from_gold(parts)
+    elif parts.recipe.collect.answers_given:
+        found = _from_calls(parts)
+    elif parts.recipe.teacher.endpoint is not None:
+        found = _from_endpoint(parts)
     else:
-        found = _from_teacher(job)
-    if not _training_answers(job):
+        found = _from_teacher(parts)
+    if not _training_answers(parts):
         raise PotstillError(
             "there is no training answer: collecting stored none; look at what was left out, and "
             "give more rows in prompts.source or collect.calls"
@@ -57,40 +57,40 @@ def collect_answers(job: Job) -> dict[str, Any]:
     return found
 
 
-def _training_answers(job: Job) -> int:
-    return int(job.store.stats()["splits"].get("train", 0))
+def _training_answers(parts: Parts) -> int:
+    return int(parts.store.stats()["splits"].get("train", 0))
 
 
-def some_failed(job: Job, *, in_vain: bool = True) -> bool:
+def some_failed(parts: Parts, *, in_vain: bool = True) -> bool:
     """Tell whether prompts are without an answer that asking again may give.
 
     Without `in_vain`, blank and refused answers are none: the same question would get them again.
     """
-    failures = ((job.run.done("collect") or {}).get("figures") or {}).get("failures") or ()
+    failures = ((parts.run.done("collect") or {}).get("figures") or {}).get("failures") or ()
     return any(in_vain or reason not in ANSWERED_IN_VAIN for _, reason in failures)
 
 
-def _from_endpoint(job: Job) -> dict[str, Any]:
+def _from_endpoint(parts: Parts) -> dict[str, Any]:
     """Ask a server. Raises PotstillError where it stopped before the end; what came is stored."""
-    plan = _planned(job)
-    check_reading(job)
+    plan = _planned(parts)
+    check_reading(parts)
     found = []
-    for part in asked_of_a_server(job.recipe, plan):
-        figures = _ask(job, part)
+    for part in asked_of_a_server(parts.recipe, plan):
+        figures = _ask(parts, part)
         found.append(figures)
         if figures.stopped is not None:
             raise PotstillError(why_stopped(figures))
         if figures.failed:
             reasons = ", ".join(f"{count} {reason}" for reason, count in figures.failed.items())
-            job.progress.note(
+            parts.progress.note(
                 f"{part.label}: no answer to {len(figures.failures)} prompts ({reasons})"
             )
-        if part.training and not _training_answers(job):
+        if part.training and not _training_answers(parts):
             # Nothing more is paid for: held-out answers would have nothing to measure.
             raise PotstillError(no_training_answer(figures))
-    stats = job.store.stats()
+    stats = parts.store.stats()
     together = _together(found)
-    together["notes"] += _targets_note(job, found)
+    together["notes"] += _targets_note(parts, found)
     return {
         "figures": together,
         "overlap": plan.overlap.record(),
@@ -98,46 +98,46 @@ def _from_endpoint(job: Job) -> dict[str, Any]:
     }
 
 
-def _ask(job: Job, part: Asked) -> EndpointFigures:
+def _ask(parts: Parts, part: Asked) -> EndpointFigures:
     """Ask a server for one part of what a recipe wants of it; return what came."""
-    endpoint = job.recipe.teacher.endpoint
+    endpoint = parts.recipe.teacher.endpoint
     assert endpoint is not None
     if not part.targets:
         # They would be sent for nothing.
         endpoint = endpoint.model_copy(update={"top_logprobs": 0})
     return collect_from_endpoint(
         endpoint,
-        job.recipe.teacher.model,
+        parts.recipe.teacher.model,
         part.prompts,
         part.sampling,
-        job.store,
-        job.decision,
+        parts.store,
+        parts.decision,
         samples=part.samples,
-        tokens=job.served_tokens if part.targets else None,
-        spec=_served_spec(job) if part.targets else None,
-        spent=spent_on_reading(job),
-        paid=job.run.readings_path.with_name("paid.jsonl"),
-        progress=job.progress,
-        currency=job.recipe.cost.currency,
+        tokens=parts.opened.served_tokens if part.targets else None,
+        spec=_served_spec(parts) if part.targets else None,
+        spent=spent_on_reading(parts),
+        paid=parts.run.readings_path.with_name("paid.jsonl"),
+        progress=parts.progress,
+        currency=parts.recipe.cost.currency,
         label=part.label,
     )
 
 
-def _served_spec(job: Job) -> TargetSpec | None:
-    return training_spec(job.recipe.collect, job.recipe.train.temperature)
+def _served_spec(parts: Parts) -> TargetSpec | None:
+    return training_spec(parts.recipe.collect, parts.recipe.train.temperature)
 
 
-def _targets_note(job: Job, found: Sequence[EndpointFigures]) -> list[str]:
+def _targets_note(parts: Parts, found: Sequence[EndpointFigures]) -> list[str]:
     """Return how many training answers have a server's likeliest tokens, and why others have none.
 
     The reasons are those of this call: what an earlier one stored is not judged again.
     """
-    spec = _served_spec(job)
-    if not job.recipe.served_targets or spec is None:
+    spec = _served_spec(parts)
+    if not parts.recipe.served_targets or spec is None:
         return []
-    ids = {row.exchange_id for row in job.store.read("train")}
-    ids |= {row.exchange_id for row in job.store.read("validation")}
-    having = len(ids & job.store.target_ids(job.scorer_identity, spec))
+    ids = {row.exchange_id for row in parts.store.read("train")}
+    ids |= {row.exchange_id for row in parts.store.read("validation")}
+    having = len(ids & parts.store.target_ids(parts.corpus.scorer_identity, spec))
     reasons: Counter[str] = Counter()
     for figures in found:
         reasons.update(figures.without_targets)
@@ -174,30 +174,32 @@ def _together(found: Sequence[EndpointFigures]) -> dict[str, Any]:
     }
 
 
-def _from_gold(job: Job) -> dict[str, Any]:
+def _from_gold(parts: Parts) -> dict[str, Any]:
     """Store the right answers that the rows came with."""
-    plan = _planned(job)
-    job.run.finish("teacher", {"identity": GOLD})
-    job.store.append(gold_exchanges(plan.prompts, GOLD, job.decision))
-    return _stored(job, plan.overlap)
+    plan = _planned(parts)
+    parts.run.finish("teacher", {"identity": GOLD})
+    parts.store.append(gold_exchanges(plan.prompts, GOLD, parts.decision))
+    return _stored(parts, plan.overlap)
 
 
-def _from_calls(job: Job) -> dict[str, Any]:
+def _from_calls(parts: Parts) -> dict[str, Any]:
     """Store past calls, and say what was left out."""
-    found = exchanges_from_calls(job.calls, job.recipe.prompts, job.decision, seed=job.recipe.seed)
-    job.run.finish("prompts", found.plan.record())
+    found = exchanges_from_calls(parts.calls, parts.recipe.prompts, parts.decision, seed=parts.recipe.seed)
+    parts.run.finish("prompts", found.plan.record())
     named = sorted({row.teacher for row in found.exchanges})
-    job.run.finish("teacher", {"identity": named[0] if len(named) == 1 else "calls/several"})
+    parts.run.finish("teacher", {"identity": named[0] if len(named) == 1 else "calls/several"})
     for note in (*found.plan.notes, *found.report.notes()):
-        job.progress.note(note)
-    job.store.append(found.exchanges)
-    return _stored(job, found.plan.overlap, notes=list(found.report.notes()))
+        parts.progress.note(note)
+    parts.store.append(found.exchanges)
+    return _stored(parts, found.plan.overlap, notes=list(found.report.notes()))
 
 
-def _stored(job: Job, found: OverlapReport, **more: Any) -> dict[str, Any]:
+def _stored(parts: Parts, found: OverlapReport, **more: Any) -> dict[str, Any]:
     """Return the figures of answers that nobody was asked for."""
-    texts = [t for split in ("train", "validation", "held_out") for t in job.parent_ids(split)]
-    stats = job.store.stats()
+    texts = [
+        t for split in ("train", "validation", "held_out") for t in parts.corpus.parent_ids(split)
+    ]
+    stats = parts.store.stats()
     figures = {
         "exchanges": len(texts),
         "computed": len(texts),
@@ -213,18 +215,18 @@ def _stored(job: Job, found: OverlapReport, **more: Any) -> dict[str, Any]:
     }
 
 
-def _from_teacher(job: Job) -> dict[str, Any]:
-    plan = _planned(job)
-    recipe = job.recipe.collect
+def _from_teacher(parts: Parts) -> dict[str, Any]:
+    plan = _planned(parts)
+    recipe = parts.recipe.collect
     asked = [p for p in plan.prompts if p.split != "held_out"]
-    figures = _answers(job, "responses", asked, train_sampling(job.recipe), samples=recipe.samples)
-    held_out = for_fidelity(job.recipe, plan)
-    _answers(job, "held-out responses", held_out, held_out_sampling(job.recipe, greedy=False))
-    if job.recipe.evaluate.greedy:
-        sampling = held_out_sampling(job.recipe, greedy=True)
-        _answers(job, "held-out greedy responses", held_out, sampling)
-    job.store.save_head(job.teacher.identity, job.teacher_head)
-    stats = job.store.stats()
+    figures = _answers(parts, "responses", asked, train_sampling(parts.recipe), samples=recipe.samples)
+    held_out = for_fidelity(parts.recipe, plan)
+    _answers(parts, "held-out responses", held_out, held_out_sampling(parts.recipe, greedy=False))
+    if parts.recipe.evaluate.greedy:
+        sampling = held_out_sampling(parts.recipe, greedy=True)
+        _answers(parts, "held-out greedy responses", held_out, sampling)
+    parts.store.save_head(parts.opened.teacher.identity, parts.opened.parent_head)
+    stats = parts.store.stats()
     return {
         "figures": figures,
         "overlap": plan.overlap.record(),
@@ -232,69 +234,69 @@ def _from_teacher(job: Job) -> dict[str, Any]:
     }
 
 
-def planned_prompts(job: Job) -> PromptPlan | None:
+def planned_prompts(parts: Parts) -> PromptPlan | None:
     """Return the run's prompts, planned by its first call and then read back.
 
     None where nobody is asked anything that could be planned before: prompts that the teacher has
     to write first, and calls that come with their answers.
     """
-    stored = job.run.done("prompts")
+    stored = parts.run.done("prompts")
     if stored is not None:
         return PromptPlan.from_record(stored)
-    if job.recipe.collect.answers_given and not job.recipe.collect.gold:
+    if parts.recipe.collect.answers_given and not parts.recipe.collect.gold:
         return None
-    prompts = job.recipe.prompts
+    prompts = parts.recipe.prompts
     if MAGPIE in (*prompts.sources, *(prompts.held_out_sources or ())):
         return None
-    return _planned(job)
+    return _planned(parts)
 
 
-def retold(job: Job, plan: PromptPlan) -> PromptPlan:
+def retold(parts: Parts, plan: PromptPlan) -> PromptPlan:
     """Return a stored plan with the right answers that the recipe names now; stores it again."""
-    wanted = _columns(job.recipe)
-    if (job.run.done("prompts") or {}).get("columns", wanted) == wanted:
+    wanted = _columns(parts.recipe)
+    if (parts.run.done("prompts") or {}).get("columns", wanted) == wanted:
         return plan
-    plan = told(job.recipe, plan.knowing({p.prompt_id: Known(None, None) for p in plan.prompts}))
-    _keep(job, plan)
+    plan = told(parts.recipe, plan.knowing({p.prompt_id: Known(None, None) for p in plan.prompts}))
+    _keep(parts, plan)
     return plan
 
 
-def _planned(job: Job) -> PromptPlan:
+def _planned(parts: Parts) -> PromptPlan:
     """Return the run's prompts: planned by its first call, then read back."""
-    stored = job.run.done("prompts")
+    stored = parts.run.done("prompts")
     if stored is not None:
         return PromptPlan.from_record(stored)
-    if job.recipe.collect.calls is not None:
-        plan = prompts_from_calls(job.calls, job.recipe.prompts, seed=job.recipe.seed).plan
+    if parts.recipe.collect.calls is not None:
+        plan = prompts_from_calls(parts.calls, parts.recipe.prompts, seed=parts.recipe.seed).plan
     else:
-        plan = plan_prompts(job.recipe.prompts, seed=job.recipe.seed, read=partial(_read, job))
-    plan = told(job.recipe, plan)
+        plan = plan_prompts(parts.recipe.prompts, seed=parts.recipe.seed, read=partial(_read, parts))
+    plan = told(parts.recipe, plan)
     for note in plan.notes:
-        job.progress.note(note)
-    plan = askable(job, plan)
-    _keep(job, plan)
+        parts.progress.note(note)
+    plan = askable(parts, plan)
+    _keep(parts, plan)
     return plan
 
 
-def _read(job: Job, source: str, config: PromptsConfig) -> Sequence[Turns]:
+def _read(parts: Parts, source: str, config: PromptsConfig) -> Sequence[Turns]:
     """Return the prompts of a source; a teacher is asked to write those of magpie."""
     if source != MAGPIE:
         return read_prompts(source, config)
     head = [{"role": "system", "content": config.system}] if config.system else []
     written = written_prompts(
-        job.teacher,
+        parts.opened.teacher,
         config.magpie,
-        job.decision,
-        seed=job.recipe.seed,
-        slots=job.recipe.collect.slots,
+        parts.decision,
+        seed=parts.recipe.seed,
+        slots=parts.recipe.collect.slots,
         system=config.system,
-        progress=job.progress,
+        progress=parts.progress,
     )
     return [Turns((*head, {"role": "user", "content": text})) for text in written]
 
 
-def _keep(job: Job, plan: PromptPlan) -> None:
-    job.run.finish("prompts", {**plan.record(), "columns": _columns(job.recipe)})
+def _keep(parts: Parts, plan: PromptPlan) -> None:
+    parts.run.finish("prompts", {**plan.record(), "columns": _columns(parts.recipe)})
 
 
 def _columns(recipe: Recipe) -> list[str | None]:
@@ -318,7 +320,7 @@ def told(recipe: Recipe, plan: PromptPlan) -> PromptPlan:
 
 
 def _answers(
-    job: Job,
+    parts: Parts,
     label: str,
     prompts: Sequence[Prompt],
     sampling: Sampling,
@@ -326,23 +328,23 @@ def _answers(
     samples: int = 1,
 ) -> dict[str, Any]:
     """Collect one set of responses and return its figures."""
-    wanted: list[Question] = questions(job.teacher, prompts, sampling, samples=samples)
-    recipe = job.recipe.collect
+    wanted: list[Question] = questions(parts.opened.teacher, prompts, sampling, samples=samples)
+    recipe = parts.recipe.collect
     figures = collect(
-        job.teacher,
+        parts.opened.teacher,
         wanted,
         plan_waves(wanted, recipe.slots, recipe.wave),
         sampling,
-        job.store,
-        job.decision,
+        parts.store,
+        parts.decision,
         slots=recipe.slots,
-        targets=target_specs(recipe, job.recipe.train.temperature),
-        progress=job.progress,
+        targets=target_specs(recipe, parts.recipe.train.temperature),
+        progress=parts.progress,
         label=label,
     )
     if figures.computed:
         before = figures.slots_busy_before_last_wave
-        job.progress.note(
+        parts.progress.note(
             f"{label}: {figures.computed} responses, {figures.response_tokens} tokens, "
             f"{figures.tokens_per_s:.0f} tokens/s, {figures.slots_busy:.0%} of slots busy"
             + (f" ({before:.0%} before the last wave)" if before is not None else "")
@@ -350,11 +352,11 @@ def _answers(
     return asdict(figures)
 
 
-def rows_are_lost(job: Job) -> bool:
+def rows_are_lost(parts: Parts) -> bool:
     """Tell whether the store holds less than collecting left there.
 
     So it is where a call set a damaged shard aside and was killed before its rows were back.
     """
-    left = (job.run.done("collect") or {}).get("stored", {})
-    stored = job.store.stats()
+    left = (parts.run.done("collect") or {}).get("stored", {})
+    stored = parts.store.stats()
     return any(stored[name] < count for name, count in left.items())

@@ -9,7 +9,7 @@ from typing import Literal
 
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
-from potstill.job import Job
+from potstill.runs.parts import Parts
 from potstill.models.adopt import differences, require_same_tokens
 from potstill.models.conversation import Conversation, Reply
 from potstill.models.load import load_conversation, stated_context
@@ -23,50 +23,50 @@ _PROBE = Reply("Yes.")
 TOO_LONG, UNRENDERABLE = "too_long", "unrenderable"
 
 
-def check_speaking(job: Job) -> None:
+def check_speaking(parts: Parts) -> None:
     """Refuse files and templates that cannot be read, and a student that cannot be taught.
 
     Says what a student takes over from its teacher. Nothing is loaded but tokenizers.
     """
-    spoken = job.spoken
-    named, judge = job.recipe.student.model, job.recipe.curate.judge.model
-    if judge is not None and job.run.done("curate") is None:
-        load_conversation(judge, date=job.day)
-    if named is None or not job.open:
+    spoken = parts.opened.conversation
+    named, judge = parts.recipe.student.model, parts.recipe.curate.judge.model
+    if judge is not None and parts.run.done("curate") is None:
+        load_conversation(judge, date=parts.compute.day)
+    if named is None or parts.access.weights is None:
         return
-    student = load_conversation(named, date=job.day)
+    student = load_conversation(named, date=parts.compute.day)
     require_same_tokens(spoken, student)
     found = differences(spoken, student)
-    if found and job.run.done("shrink") is None:
-        job.progress.note(
+    if found and parts.run.done("shrink") is None:
+        parts.progress.note(
             f"student.model {named} learns the teacher's distributions, so it takes over from "
-            f"{job.recipe.teacher.model}: {'; '.join(found)}"
+            f"{parts.recipe.teacher.model}: {'; '.join(found)}"
         )
 
 
-def student_context(job: Job) -> int:
+def student_context(parts: Parts) -> int:
     """Return how many tokens the student will read at once, from its parent's files."""
-    stated = job.recipe.teacher
-    named = job.recipe.student.model
+    stated = parts.recipe.teacher
+    named = parts.recipe.student.model
     if named is None:
         return stated_context(stated.model, revision=stated.revision)
     return stated_context(named)
 
 
-def askable(job: Job, plan: PromptPlan) -> PromptPlan:
+def askable(parts: Parts, plan: PromptPlan) -> PromptPlan:
     """Return the plan without prompts that leave the student no room for an answer; says so.
 
     Raises PotstillError, with the prompt's place, where a template cannot render one.
     """
-    room = student_context(job)
-    spoken = job.spoken
+    room = student_context(parts)
+    spoken = parts.opened.conversation
     lengths = {p.prompt_id: _length(spoken, p) for p in plan.prompts}
     kept = {key for key, length in lengths.items() if length < room}
     left_out = [p for p in plan.prompts if p.prompt_id not in kept]
     splits: Counter[str] = Counter(p.split for p in left_out)
-    if job.open:
-        _tell_of_tools(job, sum(p.tools is not None for p in plan.prompts), "prompts")
-        _require_room(job.recipe, [p for p in plan.prompts if p.prompt_id in kept], lengths)
+    if parts.access.weights is not None:
+        _tell_of_tools(parts, sum(p.tools is not None for p in plan.prompts), "prompts")
+        _require_room(parts.recipe, [p for p in plan.prompts if p.prompt_id in kept], lengths)
     if not left_out:
         return plan
     shown = PromptPlan(
@@ -88,16 +88,16 @@ def askable(job: Job, plan: PromptPlan) -> PromptPlan:
             f"every {split} prompt is longer than the {room:,} tokens that the student reads at "
             "once; shorten the prompts, or take a student with a longer context"
         )
-    job.progress.note(shown.notes[-1])
-    job.run.finish("unasked", dict(splits))
+    parts.progress.note(shown.notes[-1])
+    parts.run.finish("unasked", dict(splits))
     return shown
 
 
-def check_room(job: Job, plan: PromptPlan) -> None:
+def check_room(parts: Parts, plan: PromptPlan) -> None:
     """Refuse a stored plan whose prompts leave no room for answers as long as the recipe asks."""
-    if job.open:
-        lengths = {p.prompt_id: _length(job.spoken, p) for p in plan.prompts}
-        _require_room(job.recipe, plan.prompts, lengths)
+    if parts.access.weights is not None:
+        lengths = {p.prompt_id: _length(parts.opened.conversation, p) for p in plan.prompts}
+        _require_room(parts.recipe, plan.prompts, lengths)
 
 
 def _require_room(recipe: Recipe, prompts: Sequence[Prompt], lengths: Mapping[str, int]) -> None:
@@ -120,14 +120,14 @@ def _require_room(recipe: Recipe, prompts: Sequence[Prompt], lengths: Mapping[st
             )
 
 
-def check_written(job: Job, plan: PromptPlan) -> None:
+def check_written(parts: Parts, plan: PromptPlan) -> None:
     """Refuse a student that learns from text and whose template writes none of its answers."""
-    if job.open:
+    if parts.access.weights is not None:
         return
     errors: list[PotstillError] = []
     for prompt in plan.train:
         try:
-            job.spoken.reply_ids(prompt.messages, _PROBE, prompt.tool_list)
+            parts.opened.conversation.reply_ids(prompt.messages, _PROBE, prompt.tool_list)
             return
         except PotstillError as error:
             errors.append(error)
@@ -143,19 +143,19 @@ def in_splits(counts: Mapping[str, int]) -> str:
     )
 
 
-def unlearnable(job: Job, rows: Sequence[Exchange]) -> dict[str, dict[str, str]]:
+def unlearnable(parts: Parts, rows: Sequence[Exchange]) -> dict[str, dict[str, str]]:
     """Return the rows that the student cannot read, or its template not render, and why.
 
     By filter of curation and exchange id. Raises PotstillError where no training row is left for
     its template's sake.
     """
-    room, spoken = student_context(job), job.spoken
-    how = job.recipe.curate.reasoning
+    room, spoken = student_context(parts), parts.opened.conversation
+    how = parts.recipe.curate.reasoning
     found: dict[str, dict[str, str]] = {TOO_LONG: {}, UNRENDERABLE: {}}
     for row in rows:
         try:
             prompt, response = row.ids
-            if not job.open:
+            if parts.access.weights is None:
                 text = tokenised(row, spoken, how)
                 prompt, response = text.prompt_ids, text.response_ids
         except PotstillError as error:
@@ -165,19 +165,19 @@ def unlearnable(job: Job, rows: Sequence[Exchange]) -> dict[str, dict[str, str]]
         if length > room:
             why = f"{length:,} tokens with its prompt, where the student reads {room:,}"
             found[TOO_LONG][row.exchange_id] = why
-    _tell_of_tools(job, sum(row.tools is not None for row in rows), "answers")
+    _tell_of_tools(parts, sum(row.tools is not None for row in rows), "answers")
     train = [row.exchange_id for row in rows if row.split == "train"]
     if train and all(key in found[UNRENDERABLE] for key in train):
         raise PotstillError(found[UNRENDERABLE][train[0]])
     return found
 
 
-def _tell_of_tools(job: Job, count: int, what: str) -> None:
+def _tell_of_tools(parts: Parts, count: int, what: str) -> None:
     """Say for how many rows the tools on offer are not written."""
-    if count and not job.spoken.writes_tools:
-        job.progress.note(
-            f"of {count} {what} with tools on offer, the chat template of {job.spoken.name} does "
-            "not write which"
+    if count and not parts.opened.conversation.writes_tools:
+        parts.progress.note(
+            f"of {count} {what} with tools on offer, the chat template of "
+            f"{parts.opened.conversation.name} does not write which"
         )
 
 
