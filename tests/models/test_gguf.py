@@ -14,6 +14,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 import gguf_files
 import llama_server
 from gguf_files import CONTROL, NORMAL, UNUSED, USER
+from potstill.canonical import digest_of_file
 from potstill.errors import PotstillError
 from potstill.models import gguf
 from potstill.models.load import load, locate
@@ -231,7 +232,7 @@ def test_llama_3s_stretched_positions_are_those_of_the_file(tmp_path: Path) -> N
 
 def test_a_conversion_of_an_older_version_is_not_used(tmp_path: Path) -> None:
     path = nano(tmp_path / "x.gguf")
-    old = gguf.cache_directory() / "gguf" / f"{gguf._digest(path)}-1"
+    old = gguf.cache_directory() / "gguf" / f"{digest_of_file(path)}-1"
     old.mkdir(parents=True)
     (old / "potstill-source.json").write_text("{}")
     assert gguf.converted(path) != old

@@ -13,6 +13,7 @@ from decimal import Decimal, DecimalException, localcontext
 from functools import partial
 from typing import Any
 
+from potstill.canonical import parsed
 from potstill.errors import PotstillError
 from potstill.recipe import VerifyConfig
 from potstill.recipe.json_schema import mismatch_of, schema_problem
@@ -21,7 +22,7 @@ from potstill.text.answers import read_json, read_label, read_number, read_text
 from potstill.text.forms import short_answer
 from potstill.text.labels import LabelReader
 from potstill.text.same_json import same_json
-from potstill.text.values import last_number, parsed
+from potstill.text.values import last_number
 
 _DIGITS = 60  # of a difference
 

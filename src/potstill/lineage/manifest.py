@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
+from potstill.canonical import digest_of_file
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.lineage.packages import package_versions
@@ -130,11 +129,7 @@ def _entries(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    hasher = blake3()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            hasher.update(block)
-    return {"bytes": path.stat().st_size, "blake3": hasher.hexdigest()}
+    return {"bytes": path.stat().st_size, "blake3": digest_of_file(path, 32)}
 
 
 def _without_credentials(value: Any) -> Any:

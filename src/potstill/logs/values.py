@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from potstill.exchanges.exchange import canonical_json
-from potstill.text.tool_calls import parsed
+from potstill.canonical import canonical_json, parsed
 
 _NAME = re.compile(r"[^A-Za-z0-9._:/@+-]+")
 _LONGEST_NAME = 100
