@@ -22,10 +22,10 @@ from task_draw import answers, fresh_rows
 
 from potstill import pipeline
 from potstill.cli.common import progress_for
-from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.job import Job
 from potstill.models.memory import release_freed
+from potstill.models.size import parameter_count
 from potstill.recipe.io import read_recipe
 from potstill.rundir import RunDir
 from potstill.shrink.choose import cuts_along

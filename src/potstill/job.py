@@ -17,8 +17,8 @@ from potstill.collect.calls import require_terms
 from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.targets import training_spec
+from potstill.energy import EnergyMeter
 from potstill.errors import PotstillError
-from potstill.evaluate.cost import EnergyMeter
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore

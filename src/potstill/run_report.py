@@ -11,10 +11,10 @@ from typing import Any
 from potstill.collect.prompts import PromptPlan, shared_prompts
 from potstill.curate.language import identified
 from potstill.evaluate.evaluation import Collection, Curation, Evaluation, Training
-from potstill.evaluate.machine import machine_facts, peak_memory_bytes
 from potstill.evaluate.payback import payback, price_of
 from potstill.job import Job
 from potstill.lineage import manifest
+from potstill.machine import machine_facts, peak_memory_bytes
 from potstill.report.page import render
 from potstill.run_costs import charged, cost_of, written_tokens
 from potstill.run_recipe import recipe_digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,19 @@ def test_a_conversion_of_an_older_version_is_not_used(tmp_path: Path) -> None:
     old.mkdir(parents=True)
     (old / "potstill-source.json").write_text("{}")
     assert gguf.converted(path) != old
+
+
+def test_conversions_stay_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert gguf.cache_directory() == tmp_path / "potstill"
+    if sys.platform.startswith("linux"):
+        monkeypatch.setenv("XDG_CACHE_HOME", "")
+        monkeypatch.setenv("HOME", str(tmp_path / "me"))
+        assert gguf.cache_directory() == tmp_path / "me" / ".cache" / "potstill"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(PotstillError, match="no home directory to keep converted models"):
+        gguf.cache_directory()

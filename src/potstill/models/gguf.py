@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from platformdirs import user_cache_path
 
 from potstill.canonical import digest_of_file, sha256_of_file
 from potstill.durable import write_errors
@@ -77,9 +78,8 @@ def cache_directory() -> Path:
 
     Raises PotstillError where the user has no home directory.
     """
-    base = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(base) if base else Path.home() / ".cache") / "potstill"
+        return user_cache_path("potstill", appauthor=False)
     except RuntimeError:
         raise PotstillError(
             f"there is no home directory to keep converted models in; {_OTHER_CACHE}"

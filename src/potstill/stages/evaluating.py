@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from potstill.collect.prompts import PromptPlan
-from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.text_only import evaluate_on_text
 from potstill.job import Job
 from potstill.models.loaded import LoadedModel
+from potstill.models.size import parameter_count
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.stages.calls import ReadCalls, scored_calls
