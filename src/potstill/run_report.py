@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from potstill.collect.prompts import PromptPlan, shared_prompts
-from potstill.curate.language import identified
 from potstill.evaluate.evaluation import Collection, Curation, Evaluation, Training
 from potstill.evaluate.payback import payback, price_of
 from potstill.job import Job
@@ -19,6 +18,7 @@ from potstill.report.page import render
 from potstill.run_costs import charged, cost_of, written_tokens
 from potstill.run_recipe import recipe_digest
 from potstill.shrink.cut import Cut
+from potstill.text.language import identified
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 # Texts whose language is told: enough to show which there are.

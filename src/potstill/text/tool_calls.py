@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from potstill.canonical import canonical_text, parsed
+from potstill.text.forms import is_text
 
 Call = dict[str, Any]
 """`{"id"?, "type": "function", "function": {"name", "arguments"}}`."""
@@ -181,7 +182,7 @@ def _call(item: Any, keep_text: bool) -> Call | Flaw:
     given = item.get("id")
     call: Call = {"id": given} if isinstance(given, str) and given else {}
     call |= {"type": "function", "function": {"name": name, "arguments": arguments}}
-    return call if _is_text(call) else Flaw.TEXT
+    return call if is_text(_strings(call)) else Flaw.TEXT
 
 
 def _arguments(raw: Any) -> dict[str, Any] | None:
@@ -217,7 +218,7 @@ def _tool(item: Any) -> Tool | Flaw:
         canonical_text(tool)
     except (ValueError, TypeError, RecursionError):
         return Flaw.TOOLS
-    return tool if _is_text(tool) else Flaw.TEXT
+    return tool if is_text(_strings(tool)) else Flaw.TEXT
 
 
 def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -235,11 +236,5 @@ def _structured(value: Any) -> Any:
     return value
 
 
-def _is_text(value: Any) -> bool:
-    """Tell whether a value's strings are text: no NUL, no half of a surrogate pair."""
-    found = "\n".join(strings_in(value))
-    try:
-        found.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in found
+def _strings(value: Any) -> str:
+    return "\n".join(strings_in(value))
