@@ -40,7 +40,8 @@ from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.text.reasoning import answer_of
 from potstill.work.corpus import Text, tokenised
-from potstill.work.rundir import CHECKED, RunDir
+from potstill.work.records import Checked
+from potstill.work.rundir import RunDir
 from potstill.work.spoken import spoken_since
 
 
@@ -234,7 +235,7 @@ class Job:
 
     def require_checked(self, field: str, identity: str) -> None:
         """Raise PotstillError where a model is no longer the one that was checked at the start."""
-        known = (self.run.done(CHECKED) or {}).get("models", {}).get(field, identity)
+        known = (self.run.done(Checked.name) or {}).get("models", {}).get(field, identity)
         if known != identity:
             raise PotstillError(
                 f"{field} has changed since this run began (its weights, config or tokenizer); "

@@ -16,8 +16,9 @@ from potstill import durable
 from potstill.durable import temporary_name
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.work.run_recipe import is_run_directory, read_recipe, recipe_digest
-from potstill.work.rundir import RunDir, read_metrics
+from potstill.work.run_recipe import RECIPE, recipe_digest
+from potstill.work.rundir import RunDir
+from potstill.work.workdir import read_metrics
 
 
 def recipe(**changes: object) -> Recipe:
@@ -26,10 +27,10 @@ def recipe(**changes: object) -> Recipe:
 
 def test_a_new_directory_gets_the_resolved_recipe(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "a" / "run", recipe()) as run:
-        assert read_recipe(run.root) == recipe()
+        assert RECIPE.read(run.root) == recipe()
         text = (run.root / "recipe.yaml").read_text(encoding="utf-8")
         assert "learning_rate: 0.0001" in text and "möd/el" in text
-        assert is_run_directory(run.root)
+        assert RECIPE.begins(run.root)
         assert [p.name for p in run.root.iterdir()] == ["recipe.yaml"]
 
 
@@ -66,7 +67,7 @@ def test_a_run_that_holds_nothing_takes_a_corrected_recipe(tmp_path: Path) -> No
         run.finish("prompts", {"prompts": []})
     with RunDir.open(root, recipe(seed=2)) as run:
         assert "holds no answers yet" in run.changed and "seed is 1 there and 2" in run.changed
-        assert run.done("prompts") is None and read_recipe(root).seed == 2
+        assert run.done("prompts") is None and RECIPE.read(root).seed == 2
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -89,7 +90,7 @@ def test_how_a_server_is_reached_is_written_down_until_a_run_is_finished(
             run.write_text("manifest.json", "{}")
     with RunDir.open(root, served(9)) as run:
         assert run.changed == ""
-    stated = read_recipe(root).teacher.endpoint
+    stated = RECIPE.read(root).teacher.endpoint
     assert stated is not None and stated.budget_tokens == (5 if finished else 9)
 
 
@@ -179,7 +180,7 @@ def test_a_recipe_of_an_older_version_means_the_defaults(tmp_path: Path) -> None
     with pytest.raises(PotstillError, match="gone is 1 there and not set in this recipe"):
         RunDir.open(root, recipe())
     with pytest.raises(PotstillError, match=r"does not fit this version of potstill \(gone\)"):
-        read_recipe(root)
+        RECIPE.read(root)
 
 
 def test_fresh_empties_a_run_directory_only(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_fresh_empties_a_run_directory_only(tmp_path: Path) -> None:
         run.write_text("student/config.json", "{}")
     with RunDir.open(root, recipe(seed=5), fresh=True) as run:
         assert [p.name for p in root.iterdir()] == ["recipe.yaml"]
-        assert read_recipe(root).seed == 5
+        assert RECIPE.read(root).seed == 5
     foreign = tmp_path / "home"
     foreign.mkdir()
     # Somebody's own recipe in somebody's own folder does not make it a run directory.
@@ -216,7 +217,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(PotstillError, match="is a file, not a directory"):
         RunDir.open(tmp_path / "run", recipe())
     with pytest.raises(PotstillError, match="not a run directory"):
-        read_recipe(tmp_path)
+        RECIPE.read(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
@@ -253,7 +254,7 @@ def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
     half = temporary_name(root / "recipe.yaml")
     half.write_text("# half")
     with RunDir.open(root, recipe()):
-        assert not half.exists() and is_run_directory(root)
+        assert not half.exists() and RECIPE.begins(root)
 
 
 def test_a_half_line_of_metrics_is_ignored_and_then_cut_off(tmp_path: Path) -> None:

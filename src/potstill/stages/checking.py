@@ -26,8 +26,8 @@ from potstill.stages.speaking import check_room, check_speaking, check_written
 from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
+from potstill.work.records import Checked
 from potstill.work.run_recipe import recipe_digest
-from potstill.work.rundir import CHECKED
 
 _FILES = "files"
 
@@ -40,7 +40,7 @@ def check_all(job: Job) -> None:
     files = (job.run.done(_FILES) or {}).get("digests")
     # The same recipe may fail where a file that it names is another by now.
     now = {"recipe": recipe_digest(job.recipe), "files": files}
-    checked = job.run.done(CHECKED) or {}
+    checked = job.run.done(Checked.name) or {}
     if {key: checked.get(key) for key in now} == now:
         return
     _check_words(job)
@@ -52,7 +52,7 @@ def check_all(job: Job) -> None:
     if plan is not None:
         _check_plan(job, retold(job, plan))
     models = _check_models(job) if job.run.done("train") is None else {}
-    job.run.finish(CHECKED, {**now, "models": models})
+    job.run.finish(Checked.name, {**now, "models": models})
 
 
 def note_changed_files(job: Job) -> None:
