@@ -30,7 +30,7 @@ from potstill.job import Job
 from potstill.models.load import blocks_of, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
-from potstill.recipe_io import packaged_recipe
+from potstill.recipe.io import packaged_recipe
 from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
 from potstill.shrink.making import pruned

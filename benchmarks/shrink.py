@@ -41,7 +41,7 @@ from potstill.job import Job
 from potstill.models.load import blocks_of, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
-from potstill.recipe_io import packaged_recipe
+from potstill.recipe.io import packaged_recipe
 from potstill.shrink.choose import cuts_along
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned

@@ -40,7 +40,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import CollectConfig, TrainConfig
-from potstill.recipe_io import packaged_recipe
+from potstill.recipe.io import packaged_recipe
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.train.examples import TrainingExample

@@ -29,7 +29,7 @@ from potstill.job import Job
 from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
-from potstill.recipe_io import read_recipe
+from potstill.recipe.io import read_recipe
 from potstill.work.rundir import RunDir
 
 

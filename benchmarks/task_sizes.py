@@ -26,7 +26,7 @@ from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.job import Job
 from potstill.models.memory import release_freed
-from potstill.recipe_io import read_recipe
+from potstill.recipe.io import read_recipe
 from potstill.shrink.choose import cuts_along
 from potstill.shrink.cut import Cut
 from potstill.shrink.trials import record

@@ -24,7 +24,7 @@ from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.load import load_tokenizer
 from potstill.recipe import Recipe
-from potstill.recipe_io import read_recipe
+from potstill.recipe.io import read_recipe
 from potstill.shrink.vocabulary import trimmed_tokenizer
 from potstill.work.rundir import RunDir
 

@@ -15,10 +15,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from potstill import recipe_docs
 from potstill.cli.app import app
 from potstill.cli.common import go_on
 from potstill.errors import PotstillError
+from potstill.recipe import docs as recipe_docs
 
 
 def potstill(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

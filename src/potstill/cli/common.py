@@ -192,7 +192,7 @@ def checked_recipe(
 
     Raises PotstillError before anything heavy is imported.
     """
-    from potstill.recipe_io import read_recipe
+    from potstill.recipe.io import read_recipe
 
     recipe = read_recipe(path, overrides)
 

@@ -6,7 +6,6 @@ knows what it was checked with.
 
 from __future__ import annotations
 
-from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.open_files import in_flight_allowed
 from potstill.curate.curate import check
 from potstill.errors import PotstillError
@@ -26,6 +25,7 @@ from potstill.stages.speaking import check_room, check_speaking, check_written
 from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
+from potstill.work.plan import PromptPlan
 from potstill.work.records import Checked
 from potstill.work.run_recipe import recipe_digest
 

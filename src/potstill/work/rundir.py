@@ -11,6 +11,7 @@ from typing import Any, Self, overload
 
 from potstill.durable import write_bytes, write_errors
 from potstill.recipe import Recipe
+from potstill.recipe.io import read_recipe
 from potstill.recipe.stages import (
     COLLECT,
     CURATE,
@@ -22,7 +23,6 @@ from potstill.recipe.stages import (
     first_stage,
     from_stage,
 )
-from potstill.recipe_io import read_recipe
 from potstill.work.header import Header
 from potstill.work.lock import Hold
 from potstill.work.records import RECORDS, Checked
