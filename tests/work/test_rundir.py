@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from potstill import durable
-from potstill.durable import temporary_name
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
+from potstill.work.records import Teacher
 from potstill.work.run_recipe import RECIPE, recipe_digest
 from potstill.work.rundir import RunDir
-from potstill.work.workdir import read_metrics
 
 
 def recipe(**changes: object) -> Recipe:
@@ -201,26 +193,14 @@ def test_fresh_empties_a_run_directory_only(tmp_path: Path) -> None:
     assert (foreign / "recipe.yaml").exists()
 
 
-def test_fresh_does_not_follow_links(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "precious").write_text("x")
-    root = tmp_path / "run"
-    RunDir.open(root, recipe()).close()
-    (root / "student").symlink_to(outside)
-    RunDir.open(root, recipe(), fresh=True).close()
-    assert (outside / "precious").exists() and not (root / "student").exists()
-
-
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(PotstillError, match="is a file, not a directory"):
         RunDir.open(tmp_path / "run", recipe())
     with pytest.raises(PotstillError, match="not a run directory"):
-        RECIPE.read(tmp_path)
+        RunDir.reading(tmp_path)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     root = tmp_path / "run"
     held = RunDir.open(root, recipe())
@@ -234,65 +214,65 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     RunDir.open(root, recipe()).close()  # a refusal does not keep the lock
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
-def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
-    script = (
-        "import os, sys, signal\nfrom pathlib import Path\n"
-        "from potstill.recipe import Recipe\nfrom potstill.work.rundir import RunDir\n"
-        "r = Recipe.model_validate({'name': 'run', 'teacher': {'model': 'möd/el'}})\n"
-        "RunDir.open(Path(sys.argv[1]), r)\nos.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], check=False)
-    assert result.returncode == -9
-    RunDir.open(tmp_path / "run", recipe()).close()
-
-
-def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
+def test_a_run_is_read_while_it_is_held(tmp_path: Path) -> None:
     root = tmp_path / "run"
-    root.mkdir()
-    # Killed before its first file was renamed: still an empty directory to us.
-    half = temporary_name(root / "recipe.yaml")
-    half.write_text("# half")
-    with RunDir.open(root, recipe()):
-        assert not half.exists() and RECIPE.begins(root)
+    with RunDir.open(root, recipe(seed=3)) as run:
+        run.finish(Teacher(identity="x"))
+        reader = RunDir.reading(root)
+        assert reader.recipe == recipe(seed=3) and reader.done(Teacher) == Teacher(identity="x")
+        with pytest.raises(RuntimeError, match="open for reading"):
+            reader.finish(Teacher(identity="y"))
+        paths = (reader.student, reader.checkpoints, reader.evaluation_path, reader.report_path)
+        assert [p.name for p in paths] == [
+            "student",
+            "checkpoints",
+            "evaluation.json",
+            "report.html",
+        ]
+        assert {reader.readings_path.parent, reader.judge_scores_path.parent} == {root / "state"}
 
 
-def test_a_half_line_of_metrics_is_ignored_and_then_cut_off(tmp_path: Path) -> None:
+def test_a_recipe_that_cannot_be_read_is_named_with_line_and_key(tmp_path: Path) -> None:
     root = tmp_path / "run"
-    with RunDir.open(root, recipe()) as run:
-        run.log({"step": 1, "loss": math.nan, "deep": {"x": [math.inf, 1.5]}})
-    with (root / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 2, "lo')
-    expected = [{"step": 1, "loss": None, "deep": {"x": [None, 1.5]}}]
-    assert read_metrics(root) == expected
-    with RunDir.open(root, recipe()) as run:
-        run.log({"step": 2})
-        run.log({"step": 3})
-        assert run.metrics() == [*expected, {"step": 2}, {"step": 3}]
-    assert read_metrics(tmp_path) == []
+    RunDir.open(root, recipe()).close()
+    path = root / "recipe.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("clip_norm:", "clipnorm:"), encoding="utf-8")
+    with pytest.raises(PotstillError, match=r"recipe.yaml, line \d+: .*clipnorm"):
+        RunDir.reading(root)
 
 
-def test_a_full_disk_leaves_the_old_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.parametrize(
+    ("changes", "taken"),
+    [
+        ({}, {"teacher", "prompts", "collect", "curate", "train"}),
+        ({"curate": {"refusals": "drop"}}, {"teacher", "prompts", "collect"}),
+        ({"train": {"epochs": 2}}, {"teacher", "prompts", "collect", "curate"}),
+        ({"seed": 8}, {"teacher", "prompts"}),
+    ],
+)
+def test_a_run_is_begun_like_another(
+    tmp_path: Path, changes: dict[str, object], taken: set[str]
+) -> None:
+    other = tmp_path / "run"
+    with RunDir.open(other, recipe()) as run:
+        run.write_text("exchanges/journal", "an answer")
+        for name in ("teacher", "prompts", "checked", *STAGES):
+            run.finish(name, {})
+    with RunDir.open(tmp_path / "scratch", recipe(**changes)) as scratch:
+        assert scratch.holds_nothing
+        scratch.begin_like(tmp_path / "nowhere")
+        assert scratch.recorded() == {}
+        scratch.begin_like(other)
+        assert set(scratch.recorded()) == taken and not scratch.holds_nothing
 
+
+def test_a_run_without_answers_is_nothing_to_be_begun_like(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "run", recipe()) as run:
-        run.finish("train", {"steps": 1})
-        monkeypatch.setattr(durable.os, "fsync", full)
-        with pytest.raises(PotstillError, match="the disk is full"):
-            run.finish("train", {"steps": 2})
-        monkeypatch.undo()
-        assert run.done("train") == {"steps": 1}
-        assert not list(run.root.rglob("*.tmp"))
-
-
-def test_json_is_plain_and_a_torn_state_is_not_done(tmp_path: Path) -> None:
-    with RunDir.open(tmp_path / "run", recipe()) as run:
-        path = run.write_json("evaluation.json", {"kl": (1.0, -math.inf), "text": "é"})
-        assert json.loads(path.read_text(encoding="utf-8")) == {"kl": [1.0, None], "text": "é"}
-        assert path == run.evaluation_path
-        run.write_text("state/collect.json", '{"half')
-        assert run.done("collect") is None
+        run.finish("prompts", {})
+    with RunDir.open(tmp_path / "scratch", recipe(seed=4)) as scratch:
+        scratch.begin_like(run.root)
+        assert scratch.recorded() == {} and scratch.holds_nothing
 
 
 def test_the_digest_covers_every_value() -> None:
