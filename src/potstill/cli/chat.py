@@ -166,15 +166,14 @@ def _models_of(target: str, *, with_teacher: bool) -> list[tuple[str, Callable[[
         if missing is not None:
             raise PotstillError(missing)
         return [("model", partial(load, target))]
-    from potstill.recipe.io import read_recipe
-    from potstill.work.run_recipe import RECIPE_FILE
+    from potstill.work.rundir import RunDir
 
     student = run / "student"
     if not (student / "config.json").is_file():
         raise PotstillError(
             f"{run} has no finished student yet; `potstill show {run}` says how to go on"
         )
-    recipe = read_recipe(run / RECIPE_FILE)
+    recipe = RunDir.reading(run).recipe
     here = partial(load, device=recipe.device, precision=recipe.precision)
     models: list[tuple[str, Callable[[], LoadedModel]]] = [("student", partial(here, str(student)))]
     if with_teacher:

