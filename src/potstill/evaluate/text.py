@@ -8,15 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from potstill.evaluate.fidelity import (
-    FidelitySums,
-    Floats,
-    compare_all,
-    grouping,
-    response_nll,
-    summed,
-)
+from potstill.evaluate.fidelity import FidelitySums, compare_all, grouping, summed
 from potstill.exchanges.exchange import Message
+from potstill.models.likelihood import Floats, response_nll
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from potstill.evaluate.evaluation import Differences, ModelFigures, Models, SamplePair
-from potstill.evaluate.fidelity import Floats, grouping, response_nll, summed
+from potstill.evaluate.fidelity import grouping, summed
 from potstill.evaluate.machine import bytes_on_disk, parameter_count
 from potstill.evaluate.measure import Measured, Settings, check_held_out, held_out_text
 from potstill.evaluate.parts import Estimate
 from potstill.evaluate.samples import choose, greedy_texts
 from potstill.evaluate.speed import Speed, measure_speed
 from potstill.evaluate.text import HeldOut
+from potstill.models.likelihood import Floats, response_nll
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden

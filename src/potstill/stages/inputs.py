@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from potstill.evaluate.fidelity import compare, response_nll
+from potstill.evaluate.fidelity import compare
 from potstill.evaluate.text import HeldOut
 from potstill.exchanges.exchange import Exchange
 from potstill.job import Job
+from potstill.models.likelihood import response_nll
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
