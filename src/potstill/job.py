@@ -24,6 +24,7 @@ from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
 from potstill.logs.reading import Log, read_calls
+from potstill.models.alignment import Alignment
 from potstill.models.conversation import Conversation
 from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.head import Head
@@ -31,7 +32,7 @@ from potstill.models.load import head_of, load, load_conversation, locate
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.models.precision import resolve_device, resolve_dtype
-from potstill.models.vocabulary import Recoder, VocabularyMap
+from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
 from potstill.rundir import CHECKED, RunDir
@@ -324,12 +325,12 @@ class Job:
             return [self._served_text(row, student, row.exchange_id in read) for row in rows]
         if self.vocabulary is None:
             return [Text(row, *row.ids, True) for row in rows]
-        recoder = Recoder(self.spoken.tokenizer, student.tokenizer, self.vocabulary)
+        alignment = Alignment.of(self.spoken.tokenizer, student.tokenizer, self.vocabulary)
         texts = []
         for row in rows:
             prompt = student.conversation.prompt_ids(row.messages, row.tool_list)
-            response = recoder.to_student(row.ids[1])
-            same = (recoder.to_teacher(prompt), recoder.to_teacher(response)) == row.ids
+            response = alignment.to_student(row.ids[1])
+            same = (alignment.to_teacher(prompt), alignment.to_teacher(response)) == row.ids
             texts.append(Text(row, prompt, response, same))
         return texts
 

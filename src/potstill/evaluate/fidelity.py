@@ -203,10 +203,9 @@ class _TeacherSide:
         if vocabulary is None:
             return
         device = head.weight_VD.device
-        moved_V = ~vocabulary.kept_V & (vocabulary.student_ids_V >= 0)
+        removed_R = vocabulary.removed_R
         if head.tokens is not None:
-            moved_V[head.tokens :] = False
-        removed_R = torch.nonzero(moved_V).flatten()
+            removed_R = removed_R[removed_R < head.tokens]
         self.kept = len(vocabulary.teacher_ids_K)
         self.into_R = vocabulary.student_ids_V[removed_R].to(device)
         self.head = _selected(
