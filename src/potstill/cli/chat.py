@@ -105,7 +105,7 @@ def answer(talker: Talker, text: str, manner: Manner) -> str:
             "or set PYTHONIOENCODING to the encoding that it has"
         )
     from potstill.models.chat import prompt_ids, reply_of
-    from potstill.models.generate import Request, decode
+    from potstill.models.generate import Request, completions
     from potstill.models.load import context_length
     from potstill.models.sampling import Sampling
 
@@ -122,8 +122,8 @@ def answer(talker: Talker, text: str, manner: Manner) -> str:
         seed=manner.seed,
     )
     request = Request(key=f"chat-{manner.seed}-{len(asked)}", prompt_ids=tuple(ids))
-    done = [c for batch in decode(talker.model, [request], sampling, slots=1) for c in batch]
-    reply = reply_of(talker.model, done[0].token_ids)
+    (done,) = completions(talker.model, [request], sampling)
+    reply = reply_of(talker.model, done.token_ids)
     talker.messages = [*asked, {"role": "assistant", "content": reply.text}]
     talker.reasoning = reply.reasoning
     return reply.text

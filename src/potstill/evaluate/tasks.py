@@ -162,7 +162,7 @@ def score_task(
             "all rows or none"
         )
     form = AnswerForm.of(task)
-    settings = _Settings(task, resamples, seed, "f1" if task.kind == "text" else "exact")
+    settings = _Scoring(task, resamples, seed, "f1" if task.kind == "text" else "exact")
     counting = _counting(task, rows)
     both = _Both.of(form, counting)
     compared = settings.compare(both)
@@ -296,7 +296,7 @@ class _Both:
 
 
 @dataclass(frozen=True)
-class _Settings:
+class _Scoring:
     """How figures are made from rows."""
 
     task: TaskConfig
@@ -332,7 +332,7 @@ class _Settings:
         )
 
 
-def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Settings) -> list[SliceScores]:
+def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Scoring) -> list[SliceScores]:
     """Return the slices, from the student's lowest score (without gold: agreement) up."""
     members: dict[str, list[TaskRow]] = defaultdict(list)
     for row in rows:
@@ -351,7 +351,7 @@ def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Settings) -> l
     return sorted(found, key=order)
 
 
-def _slice(name: str, both: _Both, settings: _Settings, *, apart: bool) -> SliceScores:
+def _slice(name: str, both: _Both, settings: _Scoring, *, apart: bool) -> SliceScores:
     def score(answers: _Answers | None) -> Estimate | None:
         if answers is None or not both.scored:
             return None
