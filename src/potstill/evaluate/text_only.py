@@ -13,7 +13,8 @@ from potstill.evaluate.evaluation import Differences, ModelFigures, Models, Samp
 from potstill.evaluate.fidelity import grouping, summed
 from potstill.evaluate.measure import Measured, Resampling, check_held_out, held_out_text
 from potstill.evaluate.parts import Estimate
-from potstill.evaluate.samples import choose, greedy_texts
+from potstill.evaluate.samples import choose
+from potstill.models.greedy import greedy_texts
 from potstill.evaluate.speed import Speed, measure_speed
 from potstill.evaluate.text import HeldOut
 from potstill.models.likelihood import Floats, response_nll

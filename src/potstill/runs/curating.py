@@ -11,7 +11,7 @@ from potstill.curate.curate import curate, write_marks
 from potstill.curate.curation import Curation
 from potstill.curate.judge import Judge, question
 from potstill.errors import PotstillError
-from potstill.evaluate.samples import greedy_texts
+from potstill.models.greedy import greedy_texts
 from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.overlap import prompt_text
 from potstill.runs.parts import Parts
