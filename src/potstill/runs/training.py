@@ -21,7 +21,6 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import teacher_ids_of
 from potstill.recipe import TrainConfig
 from potstill.runs.left_out import left_out
-from potstill.runs.speaking import earlier_answers
 from potstill.terms.gate import decide, stricter
 from potstill.terms.licences import licence_of
 from potstill.train.examples import TrainingExample
@@ -29,6 +28,7 @@ from potstill.train.loop import TrainResult, Validate, train
 from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Text, fitting
 from potstill.work.plan import PromptPlan
+from potstill.work.speaking import earlier_answers
 from potstill.work.target_specs import training_spec
 
 _LONGER = "longer than what the student reads at once"
@@ -156,10 +156,13 @@ def _earlier_answers(
     """
     found = earlier_answers(texts, student.conversation, parts.recipe.curate.reasoning)
     room = context_length(student)
-    kept = {e.exchange_id: e for e in found.examples if e.length <= room}
+    examples = [
+        TrainingExample(e.key, e.prompt_ids, e.response_ids, by_text=True) for e in found.examples
+    ]
+    kept = {e.exchange_id: e for e in examples if e.length <= room}
     others = {
         "cannot be rendered": found.refused,
-        _LONGER: len({e.exchange_id for e in found.examples}) - len(kept),
+        _LONGER: len({e.exchange_id for e in examples}) - len(kept),
     }
     said = "".join(f"; {count} left out: {why}" for why, count in others.items() if count)
     parts.progress.note(
