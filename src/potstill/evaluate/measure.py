@@ -20,12 +20,12 @@ from potstill.evaluate.evaluation import (
     Vocabulary,
 )
 from potstill.evaluate.fidelity import kl_differences, summarise
-from potstill.evaluate.machine import bytes_in_memory, bytes_on_disk, parameter_count
 from potstill.evaluate.parts import Estimate
 from potstill.evaluate.samples import choose, greedy_texts
 from potstill.evaluate.speed import measure_speed
 from potstill.evaluate.text import HeldOut, Lengths, TextFigures, measure_text
 from potstill.models.loaded import LoadedModel
+from potstill.models.size import bytes_in_memory, bytes_on_disk, parameter_count
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig

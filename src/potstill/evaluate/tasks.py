@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat
@@ -19,7 +19,7 @@ from potstill.recipe import TaskConfig
 from potstill.stats import equivalence
 from potstill.stats.bootstrap import RESAMPLES, Floats, mean_score_interval, quotient_interval
 from potstill.text.answers import Answer, AnswerForm
-from potstill.text.forms import plain
+from potstill.text.same_json import same_value
 from potstill.text.words import words_of
 
 # A slice with fewer rows is shown, but is never called the worst.
@@ -222,23 +222,6 @@ def score_answer(answer: Answer | None, gold: Answer) -> AnswerScore:
 def same_answer(one: Answer | None, other: Answer | None) -> bool:
     """Return whether two answers say the same; two that are missing do not."""
     return one is not None and other is not None and same_value(one, other)
-
-
-def same_value(one: Any, other: Any) -> bool:
-    """Return whether two JSON values are equal.
-
-    Numbers are compared by value (2 is 2.0, but not true and not "2"), texts in their plain form
-    (`potstill.text.forms`), objects whatever the order of their keys.
-    """
-    if isinstance(one, str) and isinstance(other, str):
-        return plain(one) == plain(other)
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same_value(one[k], other[k]) for k in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same_value, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return bool(one == other)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import numpy as np
 
 from potstill.evaluate.evaluation import Differences, ModelFigures, Models, SamplePair
 from potstill.evaluate.fidelity import Floats, grouping, response_nll, summed
-from potstill.evaluate.machine import bytes_on_disk, parameter_count
 from potstill.evaluate.measure import Measured, Settings, check_held_out, held_out_text
 from potstill.evaluate.parts import Estimate
 from potstill.evaluate.samples import choose, greedy_texts
@@ -20,6 +19,7 @@ from potstill.evaluate.text import HeldOut
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
+from potstill.models.size import bytes_on_disk, parameter_count
 from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig
 from potstill.stats.bootstrap import difference_interval, perplexity_interval, ratio_interval

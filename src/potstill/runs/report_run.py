@@ -9,17 +9,17 @@ from importlib.util import find_spec
 from typing import Any
 
 from potstill.collect.prompts import shared_prompts
-from potstill.curate.language import identified
 from potstill.evaluate.evaluation import Collection, Curation, Evaluation, Training
-from potstill.evaluate.machine import machine_facts, peak_memory_bytes
 from potstill.evaluate.payback import payback, price_of
 from potstill.runs.parts import Parts
 from potstill.lineage import manifest
+from potstill.machine import machine_facts, peak_memory_bytes
 from potstill.report.page import render
 from potstill.runs.cost import charged, cost_of, written_tokens
 from potstill.shrink.cut import Cut
 from potstill.work.plan import PromptPlan
 from potstill.work.run_recipe import recipe_digest
+from potstill.text.language import identified
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 # Texts whose language is told: enough to show which there are.

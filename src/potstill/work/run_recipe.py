@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
-from blake3 import blake3
 from pydantic import ValidationError
 
+from potstill.canonical import digest_of_bytes, labelled, spaced_json
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 from potstill.recipe.stages import COLLECT, ORDER, TRAIN, Change, changes_between, first_stage
@@ -76,8 +75,7 @@ def read_recipe(root: Path) -> Recipe:
 
 def recipe_digest(recipe: Recipe) -> str:
     """Return `blake3:` and 32 digits over all values of a recipe, defaults included."""
-    text = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    return f"blake3:{blake3(text.encode()).hexdigest(length=16)}"
+    return labelled(digest_of_bytes(spaced_json(recipe.model_dump(mode="json"))))
 
 
 def recipe_text(recipe: Recipe) -> str:
