@@ -23,8 +23,8 @@ from potstill.progress import Progress
 from potstill.recipe import DecontaminateConfig, PromptsConfig
 from potstill.runs.left_out import WHY
 from potstill.runs.reading import read_answers
-from potstill.runs.speaking import unlearnable
 from potstill.work.plan import PromptPlan
+from potstill.work.speaking import unlearnable
 
 # A judge's answer is a score and little else.
 _JUDGE_TOKENS = 48
@@ -41,7 +41,10 @@ def curate_answers(parts: Parts) -> dict[str, Any]:
     plan = PromptPlan.from_record(parts.run.done("prompts") or {})
     gold = {p.prompt_id: p.gold for p in plan.prompts if p.gold is not None}
     rows = parts.store.read()
-    beyond = unlearnable(parts, rows)
+    opened = parts.opened
+    beyond = unlearnable(
+        rows, parts.access, opened.conversation, opened.context, config.reasoning, parts.progress
+    )
     found = curate(
         rows,
         config,
