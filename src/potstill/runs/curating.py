@@ -21,9 +21,9 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches
 from potstill.progress import Progress
 from potstill.recipe import DecontaminateConfig, PromptsConfig
-from potstill.runs.left_out import WHY
 from potstill.runs.reading import read_answers
 from potstill.runs.speaking import unlearnable
+from potstill.work.left_out import WHY
 from potstill.work.plan import PromptPlan
 
 # A judge's answer is a score and little else.

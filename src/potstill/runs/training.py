@@ -20,7 +20,6 @@ from potstill.models.load import context_length, locate, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import teacher_ids_of
 from potstill.recipe import TrainConfig
-from potstill.runs.left_out import left_out
 from potstill.runs.speaking import earlier_answers
 from potstill.terms.gate import decide, stricter
 from potstill.terms.licences import licence_of
@@ -28,6 +27,7 @@ from potstill.train.examples import TrainingExample
 from potstill.train.loop import TrainResult, Validate, train
 from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Text, fitting
+from potstill.work.left_out import left_out
 from potstill.work.plan import PromptPlan
 from potstill.work.target_specs import training_spec
 
@@ -115,7 +115,10 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
     rows = parts.corpus.exchanges("validation")
     texts, _ = fitting(parts.corpus.texts(rows, student, parts.vocabulary), student)
     read = {text.exchange.prompt_id for text in texts}
-    unread = left_out(parts, "validation", plan.validation, read, greedy=None)
+    unasked = (parts.run.done("unasked") or {}).get("validation", 0)
+    unread = left_out(
+        parts.store, "validation", plan.validation, read, greedy=None, unasked=unasked
+    )
     if not rows:
         parts.progress.note(
             "train: there is no answer to a validation prompt, so that whether training makes the "
