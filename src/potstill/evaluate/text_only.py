@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from potstill.evaluate.evaluation import Differences, ModelFigures, Models, SamplePair
 from potstill.evaluate.fidelity import Floats, grouping, response_nll, summed
 from potstill.evaluate.machine import bytes_on_disk, parameter_count
 from potstill.evaluate.measure import Measured, Settings, check_held_out, held_out_text
-from potstill.evaluate.parts import Estimate
 from potstill.evaluate.samples import choose, greedy_texts
 from potstill.evaluate.speed import Speed, measure_speed
 from potstill.evaluate.text import HeldOut
@@ -23,6 +21,8 @@ from potstill.models.score import response_hidden
 from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig
 from potstill.stats.bootstrap import difference_interval, perplexity_interval, ratio_interval
+from potstill.work.evaluation import Differences, ModelFigures, Models, SamplePair
+from potstill.work.figures import Estimate
 
 
 def evaluate_on_text(
