@@ -10,17 +10,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from potstill.errors import PotstillError
-from potstill.evaluate.evaluation import (
-    Differences,
-    GreedyFidelity,
-    HeldOutText,
-    ModelFigures,
-    Models,
-    SamplePair,
-    Vocabulary,
-)
 from potstill.evaluate.fidelity import kl_differences, summarise
-from potstill.evaluate.parts import Estimate
 from potstill.evaluate.samples import choose
 from potstill.evaluate.speed import measure_speed
 from potstill.evaluate.text import HeldOut, Lengths, TextFigures, measure_text
@@ -31,6 +21,16 @@ from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig
 from potstill.stats.bootstrap import Interval, perplexity_interval, ratio_interval
+from potstill.work.evaluation import (
+    Differences,
+    GreedyFidelity,
+    HeldOutText,
+    ModelFigures,
+    Models,
+    SamplePair,
+    Vocabulary,
+)
+from potstill.work.figures import Estimate
 
 
 class Resampling(TypedDict):

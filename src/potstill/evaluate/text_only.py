@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from potstill.evaluate.evaluation import Differences, ModelFigures, Models, SamplePair
 from potstill.evaluate.fidelity import grouping, summed
 from potstill.evaluate.measure import Measured, Resampling, check_held_out, held_out_text
-from potstill.evaluate.parts import Estimate
 from potstill.evaluate.samples import choose
 from potstill.evaluate.speed import Speed, measure_speed
 from potstill.evaluate.text import HeldOut
@@ -25,6 +23,8 @@ from potstill.models.size import bytes_on_disk, parameter_count
 from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig
 from potstill.stats.bootstrap import difference_interval, perplexity_interval, ratio_interval
+from potstill.work.evaluation import Differences, ModelFigures, Models, SamplePair
+from potstill.work.figures import Estimate
 
 
 def evaluate_on_text(

@@ -21,8 +21,8 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches
 from potstill.progress import Progress
 from potstill.recipe import DecontaminateConfig, PromptsConfig
-from potstill.runs.left_out import WHY
 from potstill.runs.reading import read_answers
+from potstill.work.left_out import WHY
 from potstill.work.plan import PromptPlan
 from potstill.work.speaking import unlearnable
 

@@ -15,8 +15,8 @@ from potstill.models.size import parameter_count
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.runs.calls import ReadCalls, scored_calls
-from potstill.runs.left_out import left_out
 from potstill.runs.tasks import scored_task
+from potstill.work.left_out import left_out
 from potstill.work.plan import PromptPlan
 
 
@@ -54,7 +54,10 @@ def _left_out(parts: Parts, measured: Measured) -> dict[str, int]:
     )
     wanted = plan.held_out if given else plan.held_out[: parts.recipe.evaluate.fidelity_prompts]
     greedy = None if given else False
-    return left_out(parts, "held_out", wanted, measured.prompt_ids, greedy=greedy)
+    unasked = (parts.run.done("unasked") or {}).get("held_out", 0)
+    return left_out(
+        parts.store, "held_out", wanted, measured.prompt_ids, greedy=greedy, unasked=unasked
+    )
 
 
 def _reader(student: LoadedModel) -> ReadCalls:

@@ -18,8 +18,8 @@ from potstill.runs.parts import Parts
 from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
-from potstill.runs.left_out import left_out
 from potstill.text.answers import AnswerForm
+from potstill.work.left_out import left_out
 from potstill.work.plan import PromptPlan
 from potstill.work.samplings import held_out_sampling
 
@@ -83,7 +83,8 @@ def _scored(
     ]
     scores = score_task(task, rows, resamples=parts.recipe.evaluate.resamples, seed=parts.recipe.seed)
     greedy = None if parts.recipe.collect.answers_given else True
-    unread = left_out(parts, "held_out", asked, ours, greedy=greedy)
+    unasked = (parts.run.done("unasked") or {}).get("held_out", 0)
+    unread = left_out(parts.store, "held_out", asked, ours, greedy=greedy, unasked=unasked)
     return {
         "scores": scores.model_dump(mode="json") | {"left_out": unread},
         "prices": {name: asdict(one) for name, one in prices.items()},

@@ -12,13 +12,13 @@ from potstill.exchanges.exchange import Exchange
 from potstill.models.load import locate
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
-from potstill.runs.left_out import left_out
 from potstill.runs.parts import Parts
 from potstill.terms.gate import decide, stricter
 from potstill.terms.licences import licence_of
 from potstill.train.loop import Validate
 from potstill.train.stage import Training, train_student
 from potstill.work.corpus import fitting
+from potstill.work.left_out import left_out
 from potstill.work.plan import PromptPlan
 
 
@@ -79,7 +79,10 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
     rows = parts.corpus.exchanges("validation")
     texts, _ = fitting(parts.corpus.texts(rows, student, parts.vocabulary), student)
     read = {text.exchange.prompt_id for text in texts}
-    unread = left_out(parts, "validation", plan.validation, read, greedy=None)
+    unasked = (parts.run.done("unasked") or {}).get("validation", 0)
+    unread = left_out(
+        parts.store, "validation", plan.validation, read, greedy=None, unasked=unasked
+    )
     if not rows:
         parts.progress.note(
             "train: there is no answer to a validation prompt, so that whether training makes the "

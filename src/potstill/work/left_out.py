@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from potstill.exchanges.exchange import Exchange, Prompt
-from potstill.runs.parts import Parts
+from potstill.exchanges.exchange import Exchange, Prompt, Split
+from potstill.exchanges.store import ExchangeStore
 
 NO_ANSWER, TOO_LONG = "no_answer", "too_long"
 # Reasons in words, for notes; the report has its own.
@@ -20,16 +20,22 @@ WHY = {
 
 
 def left_out(
-    parts: Parts, split: str, wanted: Sequence[Prompt], used: Collection[str], *, greedy: bool | None
+    store: ExchangeStore,
+    split: Split,
+    wanted: Sequence[Prompt],
+    used: Collection[str],
+    *,
+    greedy: bool | None,
+    unasked: int,
 ) -> dict[str, int]:
     """Return how many of the `wanted` prompts are not among those `used`, by reason.
 
-    `greedy` names the answers that the figure is made of, as `Parts.exchanges` does. A prompt that
-    curation left an answer of is one that the student cannot read. Prompts that were never asked,
-    since they leave the student no room for an answer, are too long as well.
+    `greedy` names the answers that the figure is made of, as `Corpus.exchanges` does. A prompt that
+    curation left an answer of is one that the student cannot read. `unasked` prompts of the split
+    were never asked, since they leave the student no room for an answer: too long as well.
     """
-    why = {mark.exchange_id: mark.reason for mark in parts.store.marks() if not mark.kept}
-    stored = _by_prompt(parts, split, greedy)
+    why = {mark.exchange_id: mark.reason for mark in store.marks() if not mark.kept}
+    stored = _by_prompt(store, split, greedy)
     found: Counter[str] = Counter()
     for prompt in wanted:
         if prompt.prompt_id in used:
@@ -37,15 +43,16 @@ def left_out(
         rows = stored.get(prompt.prompt_id, [])
         reasons = [why.get(row.exchange_id, TOO_LONG) for row in rows]
         found[reasons[0].partition(":")[0] if reasons else NO_ANSWER] += 1
-    unasked = (parts.run.done("unasked") or {}).get(split, 0)
     if unasked:
         found[TOO_LONG] += unasked
     return dict(found.most_common())
 
 
-def _by_prompt(parts: Parts, split: str, greedy: bool | None) -> dict[str, list[Exchange]]:
+def _by_prompt(
+    store: ExchangeStore, split: Split, greedy: bool | None
+) -> dict[str, list[Exchange]]:
     found: dict[str, list[Exchange]] = {}
-    for row in parts.store.read(split):  # type: ignore[arg-type]
+    for row in store.read(split):
         if greedy is None or (row.sampling["temperature"] == 0) == greedy:
             found.setdefault(row.prompt_id, []).append(row)
     return found

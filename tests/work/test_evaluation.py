@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from potstill.evaluate.evaluation import SCHEMA, Evaluation
-from potstill.evaluate.parts import Estimate
-from potstill.evaluate.reference import reference_page, rows
 from potstill.stats.bootstrap import Interval
+from potstill.work.evaluation import SCHEMA, Evaluation
+from potstill.work.evaluation_docs import reference_page, rows
+from potstill.work.figures import Estimate
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "evaluation.md"
 
@@ -71,7 +73,7 @@ def content() -> dict[str, Any]:
 
 def test_what_is_read_is_what_is_written():
     written = Evaluation(**content()).as_json()
-    assert written["schema"] == "potstill/evaluation/1"
+    assert written["schema"] == "potstill/evaluation/2"
     assert written["models"]["student"]["kl_per_token"] == estimate()
     assert written["cost"]["training"]["joules"] is None
     assert Evaluation(**json.loads(json.dumps(written, allow_nan=False))).as_json() == written
@@ -90,7 +92,7 @@ def test_what_was_not_measured_is_left_out():
     "change",
     [
         {"surprise": 1},
-        {"schema": "potstill/evaluation/2"},
+        {"schema": "potstill/evaluation/3"},
         {"seconds": float("nan")},
         {"seconds": float("inf")},
         {"peak_memory_bytes": None},
@@ -110,7 +112,7 @@ def test_an_estimate_needs_ordered_finite_ends():
 
 def test_the_reference_page_is_up_to_date():
     assert PAGE.read_text() == reference_page(), (
-        "run: python -m potstill.evaluate.reference > docs/reference/evaluation.md"
+        "run: python -m potstill.work.evaluation_docs > docs/reference/evaluation.md"
     )
 
 
@@ -120,3 +122,12 @@ def test_every_field_is_described():
     paths = [path for path, _, _ in found]
     assert len(paths) == len(set(paths))
     assert {"models.MODEL.kl_per_token", "cost.STAGE.flops", "samples[].teacher"} <= set(paths)
+
+
+def test_the_schema_is_read_without_torch():
+    code = (
+        "import sys, potstill.work.evaluation;"
+        "print({'torch', 'transformers', 'scipy', 'numpy', 'pyarrow'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "set()"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from potstill.report import words
-from potstill.report.headline import by_gold, caution
+from potstill.report.run.headline import caution
+from potstill.report.run.names import by_gold
+from potstill.work.evaluation import Evaluation
 
 
-def limits(evaluation: Mapping[str, Any]) -> list[str]:
+def limits(evaluation: Evaluation) -> list[str]:
     """Return the report's limits, one sentence or two each, those that hold for this run."""
     texts = [
         caution(evaluation),
@@ -18,23 +17,25 @@ def limits(evaluation: Mapping[str, Any]) -> list[str]:
         _held_out(evaluation),
         "The intervals cover the choice of prompts only. Another seed would give another "
         "student; one student was trained and measured here.",
-        _overlap(evaluation),
+        "Held-out prompts were compared with training prompts word by word; one that says the "
+        "same in other words would not be noticed.",
         _greedy(evaluation),
         _vocabulary(evaluation),
         _baseline(evaluation),
         _cost(evaluation),
-        _speed(evaluation),
+        "Speeds are those of this machine and this software; other machines, engines and batch "
+        "sizes will differ.",
     ]
     return [text for text in texts if text]
 
 
-def _fidelity(evaluation: Mapping[str, Any]) -> str:
+def _fidelity(evaluation: Evaluation) -> str:
     if by_gold(evaluation):
         return (
             "Measured is how likely the student finds the right answers that the rows hold, and "
             "how often it gives them. No other fact and no safety behaviour was tested."
         )
-    untested = "No fact" if words.at(evaluation, "task") else "No task, no fact"
+    untested = "No task, no fact" if evaluation.task is None else "No fact"
     return (
         "Fidelity says how closely the student follows its teacher, not whether either of them "
         f"is right. {untested} and no safety behaviour was tested; the student inherits the "
@@ -42,8 +43,8 @@ def _fidelity(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def _teacher(evaluation: Mapping[str, Any]) -> str | None:
-    if words.at(evaluation, "models.teacher") or not words.at(evaluation, "models.student"):
+def _teacher(evaluation: Evaluation) -> str | None:
+    if evaluation.models.teacher is not None:
         return None
     if by_gold(evaluation):
         return (
@@ -56,44 +57,35 @@ def _teacher(evaluation: Mapping[str, Any]) -> str | None:
     )
 
 
-def _held_out(evaluation: Mapping[str, Any]) -> str:
-    longest = words.at(evaluation, "held_out.max_tokens")
-    length = f" of at most {longest:,} tokens" if words.known(longest) else ""
+def _held_out(evaluation: Evaluation) -> str:
     return (
-        f"Measured on single responses{length}, to prompts of the same kind as the training "
-        "prompts. Other kinds of prompt, other languages, longer responses and conversations of "
-        "several turns were not measured."
+        f"Measured on single responses of at most {evaluation.held_out.max_tokens:,} tokens, to "
+        "prompts of the same kind as the training prompts. Other kinds of prompt, other languages, "
+        "longer responses and conversations of several turns were not measured."
     )
 
 
-def _overlap(evaluation: Mapping[str, Any]) -> str | None:
-    if words.at(evaluation, "overlap") is None:
-        return "Overlap between held-out and training prompts was not checked in this evaluation."
-    return (
-        "Held-out prompts were compared with training prompts word by word; one that says the "
-        "same in other words would not be noticed."
-    )
-
-
-def _greedy(evaluation: Mapping[str, Any]) -> str | None:
-    if words.at(evaluation, "models.student.greedy") or _teacher(evaluation):
+def _greedy(evaluation: Evaluation) -> str | None:
+    models = evaluation.models
+    if models.student.greedy is not None or models.teacher is None:
         return None
     return "Fidelity on the teacher's greedy text was not measured."
 
 
-def _vocabulary(evaluation: Mapping[str, Any]) -> str | None:
-    vocabulary = words.at(evaluation, "vocabulary")
-    if not vocabulary:
+def _vocabulary(evaluation: Evaluation) -> str | None:
+    vocabulary = evaluation.vocabulary
+    if vocabulary is None:
         return None
-    kept = f"{words.whole(vocabulary.get('kept'))} of {words.whole(vocabulary.get('of'))}"
     return (
-        f"The student keeps {kept} tokens, chosen for this job's text. Text of another kind is "
-        "cut into more tokens, so it runs slower and probably worse there."
+        f"The student keeps {words.whole(vocabulary.kept)} of {words.whole(vocabulary.of)} tokens, "
+        "chosen for this job's text. Text of another kind is cut into more tokens, so it runs "
+        "slower and probably worse there."
     )
 
 
-def _baseline(evaluation: Mapping[str, Any]) -> str | None:
-    if words.at(evaluation, "models.cross_entropy") or _teacher(evaluation):
+def _baseline(evaluation: Evaluation) -> str | None:
+    models = evaluation.models
+    if models.cross_entropy is not None or models.teacher is None:
         return None
     return (
         "No student was trained on the teacher's text alone, so how much the teacher's full "
@@ -101,27 +93,19 @@ def _baseline(evaluation: Mapping[str, Any]) -> str | None:
     )
 
 
-def _cost(evaluation: Mapping[str, Any]) -> str | None:
-    if words.at(evaluation, "cost.from_scratch") is None:
-        return None
+def _cost(evaluation: Evaluation) -> str:
+    cost = evaluation.cost
     text = (
         "The from-scratch figure is a formula, not a measurement, and compares two different "
         "things: a student cut from its teacher starts from weights that somebody already paid "
         "for."
     )
-    if words.at(evaluation, "cost.parent"):
+    if cost.parent is not None:
         text = (
             "The from-scratch figure is a formula, not a measurement. So is the training of the "
             "model that the student began as, which is counted in; how long that one really was "
             "trained is not known here."
         )
-    if words.at(evaluation, "cost.total.joules") is None:
+    if cost.total.joules is None:
         return text + " Energy was not measured: this machine does not report it."
     return text + " Energy is that of the CPU packages only, with whatever else was running."
-
-
-def _speed(evaluation: Mapping[str, Any]) -> str:
-    return (
-        "Speeds are those of this machine and this software; other machines, engines and batch "
-        "sizes will differ."
-    )

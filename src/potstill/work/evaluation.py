@@ -1,7 +1,8 @@
 """The schema of evaluation.json, documented in docs/reference/evaluation.md.
 
-A later version may add fields under the same schema name; a field that changes its meaning
-changes the name.
+A later version may add fields under the same schema name, each with a default: files of older
+versions lack them. A field that changes its meaning changes the name. `potstill.work.
+evaluation_file` reads files, those of older schemas too.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from typing import Any, Literal
 
 from pydantic import Field, FiniteFloat
 
-from potstill.evaluate.parts import CallScores, Estimate, Part
-from potstill.evaluate.tasks import TaskScores
+from potstill.work.figures import Estimate, Part
+from potstill.work.scores import CallScores, TaskScores
 
-SCHEMA: Literal["potstill/evaluation/1"] = "potstill/evaluation/1"
+# In 1 an interval without width stood for none, and money, tokens and agreement were never null.
+Schema = Literal["potstill/evaluation/1", "potstill/evaluation/2"]
+SCHEMA: Schema = "potstill/evaluation/2"
 
 
 class Machine(Part):
@@ -138,7 +141,7 @@ class Overlap(Part):
     threshold: float = Field(description="From which similarity on they count.")
 
 
-class Collection(Part):
+class CollectionFigures(Part):
     """How the teacher's answers were collected."""
 
     exchanges: int = Field(description="Exchanges stored.")
@@ -168,7 +171,7 @@ class Collection(Part):
     )
 
 
-class Curation(Part):
+class CurationFigures(Part):
     """Which answers the student learnt from; all counts but `elsewhere` are of training answers."""
 
     train: int = Field(description="Answers to training prompts.")
@@ -216,7 +219,7 @@ class Shrink(Part):
     )
 
 
-class Training(Part):
+class TrainingFigures(Part):
     """The training run."""
 
     steps: int = Field(description="Optimiser steps.")
@@ -304,7 +307,7 @@ class Cost(Part):
     currency: str = Field(description="Currency of the prices.")
 
 
-class Payback(Part):
+class PaybackFigures(Part):
     """What 1,000 calls cost, and when the student has paid for itself (docs/methods/tasks.md)."""
 
     teacher_per_1000_calls: FiniteFloat = Field(description="The teacher's.")
@@ -329,7 +332,7 @@ class SamplePair(Part):
 class Evaluation(Part):
     """The whole file."""
 
-    schema_name: Literal["potstill/evaluation/1"] = Field(
+    schema_name: Schema = Field(
         SCHEMA, alias="schema", description="Name and version of this schema."
     )
     run: str = Field(description="Name of the run.")
@@ -345,15 +348,17 @@ class Evaluation(Part):
     differences: Differences = Field(description="The student against its baselines.")
     vocabulary: Vocabulary | None = Field(description="The trimmed vocabulary; null if whole.")
     overlap: Overlap = Field(description="Held-out prompts against training prompts.")
-    collection: Collection | None = Field(description="How answers were collected.")
-    curation: Curation | None = Field(None, description="Which answers were learnt from.")
+    collection: CollectionFigures | None = Field(description="How answers were collected.")
+    curation: CurationFigures | None = Field(None, description="Which answers were learnt from.")
     task: TaskScores | None = Field(None, description="How both do the task, where there is one.")
     tool_calls: CallScores | None = Field(
         None, description="The student's calls of tools; absent where the teacher's hold none."
     )
-    payback: Payback | None = Field(None, description="What calls cost, where there is a task.")
+    payback: PaybackFigures | None = Field(
+        None, description="What calls cost, where there is a task."
+    )
     shrink: Shrink | None = Field(description="How the student was cut; null if it was not.")
-    training: Training | None = Field(description="The training run.")
+    training: TrainingFigures | None = Field(description="The training run.")
     cost: Cost = Field(description="What the run cost.")
     samples: list[SamplePair] = Field(description="Responses side by side.")
     peak_memory_bytes: int = Field(description="Most memory that the process has held.")

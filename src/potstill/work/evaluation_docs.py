@@ -1,6 +1,6 @@
 """The reference page of evaluation.json, made from its schema.
 
-python -m potstill.evaluate.reference > docs/reference/evaluation.md
+python -m potstill.work.evaluation_docs > docs/reference/evaluation.md
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from potstill.evaluate.evaluation import SCHEMA, Evaluation
-from potstill.evaluate.parts import Estimate, Part
+from potstill.work.evaluation import SCHEMA, Evaluation
+from potstill.work.figures import Estimate, Part
 
 Row = tuple[str, str, str]
 
@@ -90,9 +90,10 @@ def _plain_name(annotation: Any) -> str:
 _PAGE = """# evaluation.json
 
 What `potstill evaluate` measures, in one file: schema `{schema}`. This page is
-made from `src/potstill/evaluate/evaluation.py`, which also checks the file before it is
+made from `src/potstill/work/evaluation.py`, which also checks the file before it is
 written. Later versions may add fields under this name; a field that changes its meaning changes
-the name.
+the name. Files of `potstill/evaluation/1` are read, too: there an interval without width stands for
+none, and `money`, `tokens` and `agreement` are never null.
 
 An *estimate* is `{{"value": ..., "ci95": [low, high], "n": prompts}}`: the value with its 95%
 interval over prompts (see [intervals](../methods/intervals.md)). `ci95` is null where there is no
