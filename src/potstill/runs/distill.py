@@ -24,7 +24,7 @@ from potstill.recipe.stages import TRAIN, first_stage, from_stage
 from potstill.runs.report_run import write_report
 from potstill.runs.checking import check_all, note_changed_files
 from potstill.runs.collecting import collect_answers, planned_prompts, rows_are_lost, some_failed
-from potstill.runs.curating import curate_answers
+from potstill.runs.curating import curate_stored
 from potstill.runs.estimates import server_estimates
 from potstill.runs.evaluating import evaluate_student
 from potstill.runs.shrinking import make_student
@@ -36,7 +36,7 @@ from potstill.work.workdir import MANIFEST_FILE, STATE
 
 STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "collect": collect_answers,
-    "curate": curate_answers,
+    "curate": curate_stored,
     "shrink": make_student,
     "train": train_students,
     "evaluate": evaluate_student,

@@ -13,7 +13,7 @@ import torch
 
 from potstill.collect.calls import require_terms
 from potstill.errors import PotstillError
-from potstill.evaluate.cost import EnergyMeter
+from potstill.energy import EnergyMeter
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.store import ExchangeStore
 from potstill.logs.reading import Log, read_calls
@@ -122,6 +122,11 @@ class Parts:
             self._measured_on,
         )
 
+    @property
+    def plan(self) -> PromptPlan:
+        """The run's prompts, which have been planned."""
+        return PromptPlan.from_record(self.run.done("prompts") or {})
+
     @cached_property
     def calls(self) -> Log:
         """The stored calls that the recipe names."""
@@ -171,7 +176,7 @@ class Parts:
 
     @cached_property
     def _fidelity_prompts(self) -> frozenset[str]:
-        held_out = PromptPlan.from_record(self.run.done("prompts") or {}).held_out
+        held_out = self.plan.held_out
         return frozenset(p.prompt_id for p in held_out[: self.recipe.evaluate.fidelity_prompts])
 
     @contextmanager
