@@ -8,10 +8,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-from potstill import pipeline
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
+from potstill.runs import distill as pipeline
+from potstill.work.rundir import RunDir
 
 PLACES = ("harbour", "station", "market", "library", "museum", "bridge", "tower", "garden")
 THINGS = ("boat", "train", "apple", "book", "statue", "lamp", "bell", "rose", "map", "coat")

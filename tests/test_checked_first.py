@@ -16,16 +16,16 @@ from typer.testing import CliRunner
 import fault_server
 import pipeline_runs
 from fault_server import Behaviour, FaultServer
-from potstill import pipeline
 from potstill.cli.app import app
-from potstill.collect.prompts import PromptPlan
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.recipe_io import dump_recipe
-from potstill.rundir import RunDir
+from potstill.recipe.io import dump_recipe
+from potstill.runs import distill as pipeline
 from potstill.work.evaluation import Evaluation
+from potstill.work.plan import PromptPlan
+from potstill.work.rundir import RunDir
 
 NAME = "smollm2-nano"
 # Of `values_for`: training prompts, and all that are asked.
@@ -250,7 +250,7 @@ def failed(nano_llama: Path, nano_prompts: Path, tmp_path_factory: pytest.TempPa
 
     with FaultServer(Behaviour(model=NAME)) as running, pytest.MonkeyPatch.context() as broken:
         values = values_for(running, nano_llama, rows)
-        broken.setattr("potstill.pipeline.write_report", fail)
+        broken.setattr("potstill.runs.distill.write_report", fail)
         with pytest.raises(PotstillError, match="the last stage fails"):
             pipeline_runs.run(values, folder / "run")
         broken.undo()

@@ -18,7 +18,7 @@ from potstill.cli.app import app
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import Recipe
-from potstill.recipe_io import dump_recipe
+from potstill.recipe.io import dump_recipe
 from potstill.work.evaluation import Evaluation
 
 KEY = "sk-very-secret-0123456789"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from potstill.progress import Progress
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 RECIPE = "name: mine\nteacher:\n  model: some/model\n"
 
@@ -157,7 +157,7 @@ def pretended(
         root = make_run(evaluated=until in (None, "evaluate"))
         return RunDir(root, recipe, None)
 
-    module = ModuleType("potstill.pipeline")
+    module = ModuleType("potstill.runs.distill")
     module.distill = distill  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "potstill.pipeline", module)
+    monkeypatch.setitem(sys.modules, "potstill.runs.distill", module)
     return calls

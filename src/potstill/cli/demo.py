@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,14 +36,14 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Distil SmolLM2-135M-Instruct into a smaller model, and report."""
-    from potstill.recipe_io import packaged_recipe
+    from potstill.recipe.io import packaged_recipe
 
     stated = packaged_recipe("demo-quick" if quick else "demo", overrides or [])
     recipe = _with_reachable_teacher(stated)
     progress = progress_for(quiet)
     progress.note(f"{recipe.name}: {_estimate(recipe, quick)}")
 
-    from potstill.pipeline import distill
+    from potstill.runs.distill import distill
 
     run = distill(recipe, out, fresh=fresh, until=None, progress=progress)
 
@@ -87,15 +86,16 @@ def _estimate(recipe: Recipe, quick: bool) -> str:
     """Return how long it will take here, in words."""
     import torch
 
+    from potstill.machine import usable_cores
     from potstill.models.precision import resolve_device, resolve_dtype
 
     device = resolve_device(recipe.device)
     if device.type != "cpu":
         return f"a few minutes on {device.type}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     fast = resolve_dtype(recipe.precision, device) == torch.bfloat16
     minutes = _MINUTES[quick][0 if fast else 1]
     return (
         f"about {minutes} minutes on two cores in {'bf16' if fast else 'fp32'}, which this machine "
-        f"computes in ({cores} usable here); the first time 30 s more to read the teacher's file"
+        f"computes in ({usable_cores()} usable here); the first time 30 s more to read the "
+        "teacher's file"
     )
