@@ -10,7 +10,6 @@ from potstill.collect.served.open_files import in_flight_allowed
 from potstill.curate.curate import check
 from potstill.errors import PotstillError
 from potstill.evaluate.tasks import check_apart
-from potstill.runs.parts import Parts
 from potstill.models.adopt import adopted
 from potstill.models.load import load, load_conversation
 from potstill.models.loaded import LoadedModel
@@ -18,9 +17,10 @@ from potstill.models.memory import release_freed
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe.stages import COLLECT, stage_of
-from potstill.shrink.rehearsal import rehearsed
 from potstill.runs.collecting import answer_room, planned_prompts, retold
 from potstill.runs.curating import evaluation_texts, judge_of
+from potstill.runs.parts import Parts
+from potstill.shrink.rehearsal import rehearsed
 from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields

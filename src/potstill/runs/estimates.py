@@ -11,10 +11,10 @@ from potstill.collect.served.reading_log import PROBE
 from potstill.durable import read_lines
 from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
-from potstill.runs.parts import Parts
 from potstill.recipe import EndpointConfig, Recipe
 from potstill.runs.asking import asked_of_a_server
 from potstill.runs.collecting import planned_prompts
+from potstill.runs.parts import Parts
 from potstill.work.plan import PromptPlan
 from potstill.work.rundir import readings_path
 

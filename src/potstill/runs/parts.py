@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from potstill.collect.calls import require_terms
-from potstill.errors import PotstillError
 from potstill.energy import EnergyMeter
+from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.store import ExchangeStore
 from potstill.logs.reading import Log, read_calls
