@@ -42,6 +42,7 @@ from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.text.reasoning import answer_of
 from potstill.work.corpus import Text, tokenised
 from potstill.work.spoken import spoken_since
+from potstill.work.stated import permission
 
 
 class Job:
@@ -64,14 +65,16 @@ class Job:
         if self.recipe.collect.gold:
             return own_answers(stated.model)
         if calls is not None and calls.use == "exchanges":
-            found = evidence_of_calls(calls.source, self.calls.models)
-            decision = decide(self.calls.name, found, calls.terms)
+            found = evidence_of_calls(
+                calls.source, self.calls.models, setting="collect.calls.source"
+            )
+            decision = decide(self.calls.name, found, permission(calls.terms, "collect.calls"))
             require_terms(decision)
             return decision
         if stated.endpoint is not None:
             return self.scorer_decision.require()
         directory = locate(stated.model, revision=stated.revision)
-        return decide(stated.model, licence_of(directory), stated.terms).require()
+        return decide(stated.model, licence_of(directory), permission(stated.terms)).require()
 
     @cached_property
     def scorer_decision(self) -> TermsDecision:
@@ -79,7 +82,7 @@ class Job:
         stated = self.recipe.teacher
         assert stated.endpoint is not None
         served = evidence_of_endpoint(stated.endpoint.url, stated.model)
-        return decide(stated.model, served, stated.terms)
+        return decide(stated.model, served, permission(stated.terms))
 
     @cached_property
     def precision(self) -> str:

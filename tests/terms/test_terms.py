@@ -10,8 +10,7 @@ import pytest
 from blake3 import blake3
 
 from potstill.errors import PotstillError
-from potstill.recipe import TermsConfig
-from potstill.terms import Evidence, Facts, Licence, decide, licence_of, packaged_facts
+from potstill.terms import Evidence, Facts, Licence, Stated, decide, licence_of, packaged_facts
 from potstill.terms.facts import Outcome
 
 APACHE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
@@ -38,6 +37,7 @@ OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
 SOFTWARE.
 """
 TODAY = date(2026, 11, 25)
+RECIPE = Stated(setting="teacher.terms.authorisation")
 
 
 def card(**fields: object) -> str:
@@ -46,7 +46,7 @@ def card(**fields: object) -> str:
 
 
 def outcome(directory: Path, today: date = TODAY) -> Outcome:
-    return decide("model", licence_of(directory), TermsConfig(), today=today).outcome
+    return decide("model", licence_of(directory), Stated(), today=today).outcome
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_a_gguf_file_states_its_licence(tmp_path: Path) -> None:
 
 def test_unknown_and_forbidden_stop_with_the_way_out() -> None:
     with pytest.raises(PotstillError) as caught:
-        decide("some/model", (), TermsConfig(), today=TODAY).require()
+        decide("some/model", (), RECIPE, today=TODAY).require()
     assert str(caught.value) == (
         "the teacher some/model may not be distilled yet: its files state no licence; if its "
         "rights holder permits it, save the permission as a text file and name it with "
         "teacher.terms.authorisation, or choose another teacher"
     )
-    denied = decide("m", (Evidence("llama3", "README.md", "llama3"),), TermsConfig(), today=TODAY)
+    denied = decide("m", (Evidence("llama3", "README.md", "llama3"),), Stated(), today=TODAY)
     with pytest.raises(PotstillError, match=r"README\.md states llama3 \(Outputs may not be used"):
         denied.require()
 
@@ -139,7 +139,7 @@ def test_unknown_and_forbidden_stop_with_the_way_out() -> None:
 def test_an_authorisation_permits_and_is_recorded(tmp_path: Path) -> None:
     letter = tmp_path / "letter.txt"
     letter.write_text("We permit it. The rights holder.", encoding="utf-8")
-    decision = decide("m", (), TermsConfig(authorisation=str(letter)), today=TODAY)
+    decision = decide("m", (), Stated(authorisation=str(letter)), today=TODAY)
     digest = f"blake3:{blake3(letter.read_bytes()).hexdigest()}"
     assert decision.require().authorisation == digest
     assert decision.outcome == "unknown"
@@ -147,6 +147,15 @@ def test_an_authorisation_permits_and_is_recorded(tmp_path: Path) -> None:
         f"unknown: no licence stated; facts {packaged_facts().version}; authorisation {digest}"
     )
     assert str(tmp_path) not in json.dumps(decision.facts())
+
+
+def test_a_setting_is_called_what_the_user_calls_it(tmp_path: Path) -> None:
+    named = Stated(str(tmp_path / "none.txt"), setting="--authorisation")
+    with pytest.raises(PotstillError, match=r"does not exist; check --authorisation$"):
+        decide("m", (), named, today=TODAY)
+    unknown = decide("m", (), Stated(setting="--authorisation"), today=TODAY)
+    with pytest.raises(PotstillError, match="name it with --authorisation, or choose another"):
+        unknown.require()
 
 
 @pytest.mark.parametrize("content", [None, "  \n"])
@@ -157,12 +166,12 @@ def test_an_authorisation_has_to_be_there_and_say_something(
     if content is not None:
         letter.write_text(content, encoding="utf-8")
     with pytest.raises(PotstillError, match="authorisation"):
-        decide("m", (), TermsConfig(authorisation=str(letter)), today=TODAY)
+        decide("m", (), Stated(authorisation=str(letter)), today=TODAY)
 
 
 def test_allow_comes_with_conditions_and_a_short_record() -> None:
     evidence = (Evidence("apache-2.0", "README.md", "apache-2.0"),)
-    decision = decide("m", evidence, TermsConfig(), today=TODAY).require()
+    decision = decide("m", evidence, Stated(), today=TODAY).require()
     assert decision.conditions[0].startswith("Keep the licence and the notices")
     assert decision.record() == f"allow: apache-2.0; facts {packaged_facts().version}"
 
@@ -194,7 +203,7 @@ def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -
 )
 def test_unverified_or_old_facts_never_permit(facts: Facts, expected: Outcome) -> None:
     evidence = (Evidence("x", "README.md", "x"),)
-    decision = decide("m", evidence, TermsConfig(), today=TODAY, facts=facts)
+    decision = decide("m", evidence, Stated(), today=TODAY, facts=facts)
     assert decision.outcome == expected
 
 

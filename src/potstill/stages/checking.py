@@ -7,8 +7,8 @@ knows what it was checked with.
 from __future__ import annotations
 
 from potstill.collect.prompts import PromptPlan
-from potstill.collect.served.open_files import in_flight_allowed
 from potstill.curate.curate import check
+from potstill.endpoint.open_files import in_flight_allowed
 from potstill.errors import PotstillError
 from potstill.evaluate.tasks import check_apart
 from potstill.job import Job
@@ -28,6 +28,7 @@ from potstill.stages.speaking import check_room, check_speaking, check_written
 from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
+from potstill.work.stated import server_settings
 
 _FILES = "files"
 
@@ -107,7 +108,7 @@ def _check_words(job: Job) -> None:
     _check_files(recipe, curated=job.run.done("curate") is not None)
     endpoint = recipe.teacher.endpoint
     if endpoint is not None:
-        in_flight_allowed(endpoint, Silent())  # asking says so where it is fewer
+        in_flight_allowed(server_settings(endpoint), Silent())  # asking says so where it is fewer
 
 
 def _check_files(recipe: Recipe, *, curated: bool = False) -> None:

@@ -28,6 +28,7 @@ from potstill.train.examples import TrainingExample
 from potstill.train.loop import TrainResult, Validate, train
 from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Text, fitting
+from potstill.work.stated import permission
 
 _LONGER = "longer than what the student reads at once"
 
@@ -220,7 +221,7 @@ def _state_licence(job: Job, directory: Path) -> None:
         stated = stricter(stated, job.scorer_decision)
     named = job.recipe.student.model
     if named is not None:
-        weights = decide(named, licence_of(locate(named)), job.recipe.teacher.terms)
+        weights = decide(named, licence_of(locate(named)), permission(job.recipe.teacher.terms))
     else:
         weights = stated
     if {stated.outcome, weights.outcome} == {"allow"} and len(weights.licences) == 1:

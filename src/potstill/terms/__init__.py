@@ -1,7 +1,7 @@
 """May this teacher be used? Facts as data, the licence from the model's files, and the gate."""
 
 from potstill.terms.facts import Facts, Licence, Outcome, packaged_facts
-from potstill.terms.gate import TermsDecision, decide
+from potstill.terms.gate import Stated, TermsDecision, decide
 from potstill.terms.licences import Evidence, licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
 
@@ -10,6 +10,7 @@ __all__ = [
     "Facts",
     "Licence",
     "Outcome",
+    "Stated",
     "TermsDecision",
     "decide",
     "evidence_of_endpoint",

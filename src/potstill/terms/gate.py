@@ -1,7 +1,7 @@
 """The gate: may this teacher's outputs train a student? Asked before any teacher call.
 
 Every statement of the licence counts and the strictest one decides. What is not known is not
-permitted, until the recipe names an authorisation.
+permitted, until the user names an authorisation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from blake3 import blake3
 
 from potstill.durable import no_file
 from potstill.errors import PotstillError
-from potstill.recipe import TermsConfig
 from potstill.terms.facts import Facts, Outcome, packaged_facts
 from potstill.terms.licences import Evidence
 
@@ -23,11 +22,23 @@ _STRICTNESS: tuple[Outcome, ...] = ("allow", "conditions", "unknown", "deny")
 
 
 @dataclass(frozen=True)
+class Stated:
+    """What a user states of permission: a file in which the rights holder gives it, if any.
+
+    `setting` is what the user calls it, for sentences.
+    """
+
+    authorisation: str | None = None
+    setting: str = "authorisation"
+
+
+@dataclass(frozen=True)
 class TermsDecision:
     """Whether and on what grounds a teacher may be distilled.
 
     `outcome` is what the licence says; `authorisation` is the digest (`blake3:...`) of the
-    permission that the recipe names, which outranks it. `conditions` are for the user to keep.
+    permission that the user names, which outranks it; `setting` is where one is named.
+    `conditions` are for the user to keep.
     """
 
     teacher: str
@@ -38,6 +49,7 @@ class TermsDecision:
     reason: str
     facts_version: str
     authorisation: str | None = None
+    setting: str = Stated.setting
 
     @property
     def permitted(self) -> bool:
@@ -51,7 +63,7 @@ class TermsDecision:
         raise PotstillError(
             f"the teacher {self.teacher} may not be distilled yet: {self.reason}; if its rights "
             "holder permits it, save the permission as a text file and name it with "
-            "teacher.terms.authorisation, or choose another teacher"
+            f"{self.setting}, or choose another teacher"
         )
 
     def record(self) -> str:
@@ -79,7 +91,7 @@ class TermsDecision:
 def decide(
     teacher: str,
     evidence: Sequence[Evidence],
-    config: TermsConfig,
+    stated: Stated,
     *,
     today: date | None = None,
     facts: Facts | None = None,
@@ -87,7 +99,7 @@ def decide(
     """Return the decision about a teacher from what `licence_of` found in its files, or
     `evidence_of_endpoint` in its address and name.
 
-    Raises PotstillError where the recipe names an authorisation that cannot be read. Call
+    Raises PotstillError where an authorisation is stated that cannot be read. Call
     `require` on the result before the teacher is asked anything.
     """
     facts = facts or packaged_facts()
@@ -99,16 +111,17 @@ def decide(
         outcomes.append("unknown")
     outcome = max(outcomes, key=_STRICTNESS.index)
     unique = list({licence.id: licence for licence in known}.values())
-    stated = [licence.id for licence in unique] + [e.stated for e in strangers]
+    names = [licence.id for licence in unique] + [e.stated for e in strangers]
     return TermsDecision(
         teacher=teacher,
         outcome=outcome,
-        licences=tuple(dict.fromkeys(stated)),
+        licences=tuple(dict.fromkeys(names)),
         evidence=tuple(evidence),
         conditions=tuple(dict.fromkeys(licence.conditions for licence in unique)),
         reason=_reason(outcome, evidence, facts, today),
         facts_version=facts.version,
-        authorisation=_authorisation(config.authorisation),
+        authorisation=_authorisation(stated),
+        setting=stated.setting,
     )
 
 
@@ -150,7 +163,8 @@ def _reason(outcome: Outcome, evidence: Sequence[Evidence], facts: Facts, today:
     return "; ".join(dict.fromkeys(parts))
 
 
-def _authorisation(path: str | None) -> str | None:
+def _authorisation(stated: Stated) -> str | None:
+    path = stated.authorisation
     if path is None:
         return None
     try:
@@ -158,7 +172,7 @@ def _authorisation(path: str | None) -> str | None:
     except OSError as error:
         raise PotstillError(
             f"the authorisation {path} {no_file(Path(path).expanduser()) or 'cannot be read'}; "
-            "check teacher.terms.authorisation"
+            f"check {stated.setting}"
         ) from error
     if not content.strip():
         raise PotstillError(

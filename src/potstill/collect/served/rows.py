@@ -1,10 +1,8 @@
-"""Answers of a server as rows of the store, and the one writer that stores them in groups."""
+"""Answers of a server as rows of the store."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,12 +14,7 @@ from potstill.endpoint.client import Asked
 from potstill.endpoint.wire import Answer, Choice, shares
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
-from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import ExchangeTargets
-
-# A transaction costs two disk syncs: rows are stored when so many wait, or after so long.
-_GROUP_ROWS = 32
-_GROUP_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -40,6 +33,14 @@ class RowFacts:
 
 
 @dataclass(frozen=True)
+class StoredAnswer:
+    """One row for the store, with its targets where it has any."""
+
+    exchange: Exchange
+    targets: ExchangeTargets | None
+
+
+@dataclass(frozen=True)
 class Rows:
     """Rows for the store; `without_targets` says of each that lacks wanted targets why.
 
@@ -52,6 +53,12 @@ class Rows:
     without_targets: list[str]
     at_limit: int = 0
     not_read: int | None = None
+
+    @property
+    def stored(self) -> list[StoredAnswer]:
+        """Each row with its targets."""
+        of_row = {targets.exchange_id: targets for targets in self.targets}
+        return [StoredAnswer(row, of_row.get(row.exchange_id)) for row in self.exchanges]
 
 
 def rows_of(
@@ -168,72 +175,3 @@ def _lengths(choices: Sequence[Choice]) -> list[int]:
         return [len(choice.scores or ()) for choice in choices]
     said = ((choice.text, choice.reasoning, choice.tool_calls) for choice in choices)
     return [sum(len(part or "") for part in parts) for parts in said]
-
-
-class RowWriter:
-    """Stores rows in small groups while others are asked for.
-
-    `stored` is called with the rows once they are on the disk: only then do they count. What an
-    error keeps from the disk stays here, for `flush`; `failed` is told of it.
-    """
-
-    def __init__(
-        self,
-        store: ExchangeStore,
-        stored: Callable[[list[Exchange]], None],
-        failed: Callable[[Exception], None] | None = None,
-    ) -> None:
-        self._store, self._stored, self._failed = store, stored, failed
-        self._rows: list[Exchange] = []
-        self._targets: list[ExchangeTargets] = []
-        self._full = asyncio.Event()
-        self._last = False
-
-    def put(self, rows: Sequence[Exchange], targets: Sequence[ExchangeTargets] = ()) -> None:
-        """Hand rows over; they are stored within a moment."""
-        self._rows += rows
-        self._targets += targets
-        if len(self._rows) >= _GROUP_ROWS:
-            self._full.set()
-
-    def finish(self) -> None:
-        """Let `run` end once everything is stored."""
-        self._last = True
-        self._full.set()
-
-    async def run(self) -> None:
-        """Store what is handed over until `finish`, or until an error.
-
-        That is `failed`'s, where there is such, else raised: a PotstillError for a full disk.
-        """
-        try:
-            while not (self._last and not self._rows):
-                # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_GROUP_S):
-                        await self._full.wait()
-                self._full.clear()
-                rows, targets = list(self._rows), list(self._targets)
-                if rows:
-                    await asyncio.to_thread(self._store.append, rows, targets)
-                    self._done(rows, targets)
-        except asyncio.CancelledError:
-            # Also what the thread may be storing at this moment: a row is stored once.
-            self.flush()
-            raise
-        except Exception as error:
-            if self._failed is None:
-                raise
-            self._failed(error)
-
-    def flush(self) -> None:
-        """Store what is left, whatever ended `run`; raises PotstillError for a full disk."""
-        rows, targets = list(self._rows), list(self._targets)
-        if rows:
-            self._store.append(rows, targets)
-            self._done(rows, targets)
-
-    def _done(self, rows: list[Exchange], targets: list[ExchangeTargets]) -> None:
-        del self._rows[: len(rows)], self._targets[: len(targets)]
-        if rows:
-            self._stored(rows)
