@@ -12,6 +12,7 @@ from blake3 import blake3
 from potstill.errors import PotstillError
 from potstill.terms import Evidence, Facts, Licence, Stated, decide, licence_of, packaged_facts
 from potstill.terms.facts import Outcome
+from potstill.terms.licences import read_statement
 
 APACHE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
 MIT = """MIT License
@@ -81,6 +82,50 @@ def test_files_decide(tmp_path: Path, files: dict[str, str], expected: Outcome) 
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8", newline="")
     assert outcome(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected", "licences"),
+    [
+        ("Apache-2.0 AND MIT", "allow", ["apache-2.0", "mit"]),
+        ("Apache-2.0 OR MIT", "allow", ["apache-2.0"]),
+        ("llama3 OR MIT", "allow", ["mit"]),
+        ("llama3 or (MIT and gemma)", "conditions", ["mit", "gemma"]),
+        ("llama3 AND MIT", "deny", ["llama3", "mit"]),
+        ("(Apache-2.0)", "allow", ["apache-2.0"]),
+        ("LicenseRef-scancode-llama-3.1-license-2024 AND MIT", "conditions", ["llama3.1", "mit"]),
+        # A choice that is not known whole is none: words that are no expression look like one.
+        ("MIT OR something-else", "unknown", [None]),
+        ("MIT or ask us first", "unknown", [None]),
+        ("Apache-2.0 AND Commons-Clause", "unknown", [None]),
+        ("Apache-2.0 WITH LLVM-exception", "unknown", [None]),
+        ("MIT AND Apache-2.0 WITH LLVM-exception", "unknown", [None]),
+        ("MIT OR Apache-2.0 WITH LLVM-exception", "unknown", [None]),
+        ("MIT WITH Apache-2.0", "unknown", [None]),
+        ("Apache-2.0+", "unknown", [None]),
+        ("MIT AND", "unknown", [None]),
+        ("()", "unknown", [None]),
+        ("MIT, Apache-2.0", "unknown", [None]),
+        (f"{'(' * 3000}MIT{')' * 3000}", "unknown", [None]),
+        (" OR ".join(["MIT"] * 1000), "unknown", [None]),
+    ],
+)
+def test_expressions_are_read_whole_or_not_at_all(
+    tmp_path: Path, expression: str, expected: Outcome, licences: list[str | None]
+) -> None:
+    (tmp_path / "README.md").write_text(card(license=expression), encoding="utf-8")
+    assert outcome(tmp_path) == expected
+    evidence = licence_of(tmp_path)
+    assert [one.licence for one in evidence] == licences
+    assert {one.stated for one in evidence} == {expression[:80]}
+
+
+def test_the_names_that_facts_know_are_read_as_names() -> None:
+    facts = packaged_facts()
+    for licence in facts.licences:
+        for name in (licence.id, *licence.aliases):
+            (one,) = read_statement(name.upper(), "here", facts)
+            assert one.licence == licence.id
 
 
 def test_the_strictest_statement_decides(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from potstill.terms.facts import Facts, packaged_facts
-from potstill.terms.licences import Evidence
+from potstill.terms.licences import Evidence, read_statement
 
 _MOST_NAMED = 3
 
@@ -27,6 +27,4 @@ def evidence_of_calls(
         named = ", ".join(models[:_MOST_NAMED]) or "none"
         more = f" and {len(models) - _MOST_NAMED} more" if len(models) > _MOST_NAMED else ""
         return (Evidence(f"no terms (models: {named}{more})", "the log of calls", None),)
-    known = (facts or packaged_facts()).find(stated_source)
-    stated = stated_source.strip()[:80]
-    return (Evidence(stated, setting, known.id if known else None),)
+    return tuple(read_statement(stated_source, setting, facts or packaged_facts()))

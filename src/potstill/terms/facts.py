@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 Outcome = Literal["allow", "conditions", "unknown", "deny"]
+STRICTNESS: tuple[Outcome, ...] = ("allow", "conditions", "unknown", "deny")
 
 
 class Licence(BaseModel):

@@ -15,10 +15,8 @@ from blake3 import blake3
 
 from potstill.durable import no_file
 from potstill.errors import PotstillError
-from potstill.terms.facts import Facts, Outcome, packaged_facts
+from potstill.terms.facts import STRICTNESS, Facts, Outcome, packaged_facts
 from potstill.terms.licences import Evidence
-
-_STRICTNESS: tuple[Outcome, ...] = ("allow", "conditions", "unknown", "deny")
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def decide(
     strangers = [e for e in evidence if e.licence is None]
     if strangers or not known:
         outcomes.append("unknown")
-    outcome = max(outcomes, key=_STRICTNESS.index)
+    outcome = max(outcomes, key=STRICTNESS.index)
     unique = list({licence.id: licence for licence in known}.values())
     names = [licence.id for licence in unique] + [e.stated for e in strangers]
     return TermsDecision(
@@ -127,7 +125,7 @@ def decide(
 
 def stricter(one: TermsDecision, other: TermsDecision) -> TermsDecision:
     """Return the one of two decisions that permits less."""
-    return max(one, other, key=lambda decision: _STRICTNESS.index(decision.outcome))
+    return max(one, other, key=lambda decision: STRICTNESS.index(decision.outcome))
 
 
 def own_answers(named: str) -> TermsDecision:
