@@ -69,7 +69,10 @@ class Choice:
     """One answer: text, calls of tools, or both.
 
     `tool_calls` is JSON text in the form of `text.tool_calls`; arguments that are no JSON object
-    are kept as text. `scores` is None where the server gave no log-probabilities.
+    are kept as text. `scores` is None where the server did not tell the likeliest tokens at every
+    position. `sampled` holds what it tells of the tokens themselves, for which their own
+    log-probabilities are enough (`top` may be empty): None where it is not told of each. It is
+    for who judges an answer's likelihood, and is not stored.
     """
 
     text: str
@@ -77,6 +80,7 @@ class Choice:
     reasoning: str | None = None
     tool_calls: str | None = None
     scores: tuple[ScoredToken, ...] | None = None
+    sampled: tuple[ScoredToken, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -265,12 +269,14 @@ def _choice(raw: Any) -> Choice | str:
     content = message.get("content")
     if content is not None and not isinstance(content, str):
         return "a response that is no text"
+    sampled = _sampled(raw.get("logprobs"))
     choice = Choice(
         text=content or "",
         finish=finish,
         reasoning=reasoning if isinstance(reasoning, str) else None,
         tool_calls=spelled(calls),
-        scores=_scores(raw.get("logprobs")),
+        scores=sampled if sampled and all(token.top for token in sampled) else None,
+        sampled=sampled,
     )
     parts = (choice.text, choice.reasoning)
     flaw = next((bad for part in parts if part and (bad := _flaw(part))), None)
@@ -295,7 +301,11 @@ def _flaw(text: str) -> str | None:
     return None
 
 
-def _scores(raw: Any) -> tuple[ScoredToken, ...] | None:
+def _sampled(raw: Any) -> tuple[ScoredToken, ...] | None:
+    """Return the tokens of an answer, None unless each has a log-probability of its own.
+
+    Their `top` is empty where a likeliest token is not told as one.
+    """
     rows = raw.get("content") if isinstance(raw, dict) else None
     if not isinstance(rows, list) or not rows:
         return None
@@ -304,10 +314,11 @@ def _scores(raw: Any) -> tuple[ScoredToken, ...] | None:
         top = row.get("top_logprobs") if isinstance(row, dict) else None
         entries = [_entry(entry) for entry in top] if isinstance(top, list) else []
         own = _entry(row)
-        if own is None or not entries or None in entries:
+        if own is None:
             return None
         told = tuple(entry for entry in entries if entry is not None)
-        scored.append(ScoredToken(own[0], own[1], told, own[2]))
+        top = told if len(told) == len(entries) else ()
+        scored.append(ScoredToken(own[0], own[1], top, own[2]))
     return tuple(scored)
 
 
