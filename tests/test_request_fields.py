@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from potstill.errors import PotstillError
-from potstill.recipe_io import parse_recipe
+from potstill.recipe.io import parse_recipe
 from potstill.request_fields import OF_ANSWERS, what_changes_draws
 
 # A value that changes something, for every kind of field.

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from potstill.collect.served.pending import spent_on
-from potstill.collect.targets import training_spec
 from potstill.endpoint.budget import Prices
 from potstill.evaluate.cost import (
     ModelShape,
@@ -24,6 +23,7 @@ from potstill.evaluate.cost import (
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job
 from potstill.train.lora import adapter_weights
+from potstill.work.target_specs import training_spec
 
 Lengths = Sequence[Sequence[int]]
 

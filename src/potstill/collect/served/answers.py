@@ -19,7 +19,6 @@ from potstill.collect.served.pending import (
     wanted_of,
 )
 from potstill.collect.served.rows import RowFacts, StoredAnswer, rows_of
-from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.served.unanswered import hopeless
 from potstill.endpoint.budget import Tokens
 from potstill.endpoint.client import Asked, EndpointClient, Failure, client_for, key_of
@@ -35,6 +34,7 @@ from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision

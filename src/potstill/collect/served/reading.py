@@ -11,7 +11,7 @@ from typing import Any
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.figures import amount
 from potstill.collect.served.reading_log import PROBE, Reading, ReadingLog
-from potstill.collect.served.targets import TeacherTokens, given_tokens
+from potstill.collect.served.targets import given_tokens
 from potstill.endpoint.budget import Tokens
 from potstill.endpoint.client import Asked, EndpointClient, Failure, client_for
 from potstill.endpoint.identity import Served
@@ -25,6 +25,7 @@ from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import ExchangeTargets, LikeliestTokens
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision

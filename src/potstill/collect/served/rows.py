@@ -9,12 +9,13 @@ from typing import Any
 
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.doubts import ends_at_limit, tokens_not_read
-from potstill.collect.served.targets import TeacherTokens, likeliest_tokens
+from potstill.collect.served.targets import likeliest_tokens
 from potstill.endpoint.client import Asked
 from potstill.endpoint.wire import Answer, Choice, shares
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.targets import ExchangeTargets
+from potstill.models.teacher_tokens import TeacherTokens
 
 
 @dataclass(frozen=True)
