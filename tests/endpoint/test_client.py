@@ -11,7 +11,7 @@ import pytest
 
 from fault_server import Behaviour, FaultServer, error
 from potstill.endpoint.budget import Budget, Prices, Tokens
-from potstill.endpoint.client import Asked, EndpointClient, Failure, key_of
+from potstill.endpoint.client import Answered, EndpointClient, Failure, key_of
 from potstill.endpoint.identity import Served, endpoint_identity
 from potstill.endpoint.settings import ServerSettings, SettingNames
 from potstill.endpoint.wire import ChatRequest
@@ -39,8 +39,8 @@ def asked(
     request: ChatRequest = REQUEST,
     budget: Budget | None = None,
     **fields: Any,
-) -> tuple[Asked | Failure, EndpointClient]:
-    async def main() -> tuple[Asked | Failure, EndpointClient]:
+) -> tuple[Answered | Failure, EndpointClient]:
+    async def main() -> tuple[Answered | Failure, EndpointClient]:
         made = settings(server.url, **fields)
         async with EndpointClient(
             made, model, key=key, budget=budget or Budget(Prices())
@@ -62,7 +62,7 @@ def refusal(behaviour: Behaviour, **options: Any) -> str:
 def test_an_answer_comes_with_usage_and_latency() -> None:
     with FaultServer(Behaviour(latency_s=0.01)) as server:
         outcome, client = asked(server, check=True)
-    assert isinstance(outcome, Asked)
+    assert isinstance(outcome, Answered)
     assert outcome.answer.choices[0].text.startswith("answer ")
     assert outcome.used == Tokens(7, 5)
     assert 0.01 <= outcome.latency_s < 5
@@ -103,7 +103,7 @@ def test_after_a_fault_the_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None
     with FaultServer(Behaviour(rate=0.5, seed=3)) as server:
         for _ in range(20):
             outcome, _ = asked(server, tries=12)
-            assert isinstance(outcome, Asked)
+            assert isinstance(outcome, Answered)
     assert sum(server.met.values()) > 5
 
 
@@ -213,10 +213,10 @@ def test_statuses_that_stop_the_run(status: int, body: dict[str, Any], words: st
 
 
 def test_a_403_after_answers_is_that_prompts_alone() -> None:
-    async def main(server: FaultServer) -> Asked | Failure:
+    async def main(server: FaultServer) -> Answered | Failure:
         budget = Budget(Prices())
         async with EndpointClient(settings(server.url), "nano", budget=budget) as client:
-            assert isinstance(await client.ask(REQUEST), Asked)
+            assert isinstance(await client.ask(REQUEST), Answered)
             server.behaviour = Behaviour(status=(403, error("moderation", "no")))
             return await client.ask(REQUEST)
 
@@ -241,7 +241,7 @@ def test_no_key_in_logs_or_representations(caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level(logging.DEBUG)
     with FaultServer(Behaviour(key=KEY)) as server:
         outcome, client = asked(server, key=KEY, check=True)
-    assert isinstance(outcome, Asked)
+    assert isinstance(outcome, Answered)
     for text in (caplog.text, repr(client), str(client), repr(outcome), repr(client.settings)):
         assert KEY not in text
 
@@ -264,7 +264,7 @@ def test_a_budget_is_kept_and_nothing_is_asked_beyond_it() -> None:
 def test_without_usage_the_worst_case_is_charged() -> None:
     with FaultServer(Behaviour(usage=False)) as server:
         outcome, client = asked(server)
-    assert isinstance(outcome, Asked)
+    assert isinstance(outcome, Answered)
     assert outcome.used.response == 50
     assert client.budget.spent == outcome.used
 

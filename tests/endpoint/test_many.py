@@ -20,11 +20,11 @@ import pytest
 
 from fault_server import HARMLESS, Behaviour, FaultServer, error
 from potstill.endpoint.budget import Tokens
-from potstill.endpoint.client import Asked, EndpointClient, Failure, client_for
+from potstill.endpoint.client import Answered, EndpointClient, Failure, client_for
 from potstill.endpoint.many import Stopped, Taken, ask_many
 from potstill.endpoint.running import run_async
 from potstill.endpoint.settings import ServerSettings, SettingNames
-from potstill.endpoint.wire import Answer, ChatRequest
+from potstill.endpoint.wire import ChatAnswer, ChatRequest
 from potstill.errors import PotstillError
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent
@@ -54,13 +54,13 @@ class Lines:
     stored_rows: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
-    async def ask(self, item: tuple[int, int]) -> Asked[Answer] | Failure:
+    async def ask(self, item: tuple[int, int]) -> Answered[ChatAnswer] | Failure:
         number, part = item
         messages = ({"role": "user", "content": f"Question {number}"},)
         return await self.client.ask(ChatRequest(messages, Sampling(max_tokens=16), seed=part))
 
     def take(
-        self, item: tuple[int, int], outcome: Asked[Answer] | Failure
+        self, item: tuple[int, int], outcome: Answered[ChatAnswer] | Failure
     ) -> Taken[tuple[int, int], str]:
         number, part = item
         if isinstance(outcome, Failure):
@@ -209,7 +209,7 @@ class _LastWord(Lines):
     """Finds out with its tenth row that there is no use in going on."""
 
     def take(
-        self, item: tuple[int, int], outcome: Asked[Answer] | Failure
+        self, item: tuple[int, int], outcome: Answered[ChatAnswer] | Failure
     ) -> Taken[tuple[int, int], str]:
         taken = super().take(item, outcome)
         if item[0] != 9:

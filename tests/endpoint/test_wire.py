@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from potstill.endpoint.wire import (
-    Answer,
+    ChatAnswer,
     ChatRequest,
     UnreadableAnswer,
     error_fields,
@@ -29,7 +29,7 @@ def choice(content: Any = "Hi", finish: Any = "stop", **message: Any) -> dict[st
     return {"finish_reason": finish, "message": {"content": content, **message}}
 
 
-def parsed(*choices: Any, n: int = 9, **fields: Any) -> Answer:
+def parsed(*choices: Any, n: int = 9, **fields: Any) -> ChatAnswer:
     return parse_answer(json.dumps({"choices": list(choices), **fields}).encode(), n)
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from potstill.errors import PotstillError
 from potstill.terms import Stated, decide, evidence_of_endpoint, packaged_facts
-from potstill.terms.facts import Outcome
+from potstill.terms.facts import TermsOutcome
 
 TODAY = date(2026, 11, 25)
 OWN = "http://127.0.0.1:8000/v1"
 
 
-def outcome(url: str, model: str, today: date = TODAY) -> Outcome:
+def outcome(url: str, model: str, today: date = TODAY) -> TermsOutcome:
     return decide(model, evidence_of_endpoint(url, model), Stated(), today=today).outcome
 
 
@@ -40,7 +40,7 @@ def outcome(url: str, model: str, today: date = TODAY) -> Outcome:
         ("http://134744072/v1", "unknown"),
     ],
 )
-def test_a_hosted_service_is_judged_by_its_own_terms(url: str, expected: Outcome) -> None:
+def test_a_hosted_service_is_judged_by_its_own_terms(url: str, expected: TermsOutcome) -> None:
     assert outcome(url, "SmolLM2-135M-Instruct") == expected
 
 
@@ -89,7 +89,7 @@ def test_a_hosted_service_is_judged_by_its_own_terms(url: str, expected: Outcome
 )
 @pytest.mark.parametrize("url", [OWN, "http://[::1]:1/v1", "http://10.0.0.7/v1", "http://vllm/v1"])
 def test_on_a_host_of_ones_own_the_models_licence_decides(
-    url: str, model: str, expected: Outcome
+    url: str, model: str, expected: TermsOutcome
 ) -> None:
     assert outcome(url, model) == expected
 

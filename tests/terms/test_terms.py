@@ -10,8 +10,8 @@ import pytest
 from blake3 import blake3
 
 from potstill.errors import PotstillError
-from potstill.terms import Evidence, Facts, Licence, Stated, decide, licence_of, packaged_facts
-from potstill.terms.facts import Outcome
+from potstill.terms import Evidence, Licence, Stated, TermsFacts, decide, licence_of, packaged_facts
+from potstill.terms.facts import TermsOutcome
 from potstill.terms.licences import read_statement
 
 APACHE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def card(**fields: object) -> str:
     return f"---\n{lines}tags:\n- chat\n---\n# A model\n"
 
 
-def outcome(directory: Path, today: date = TODAY) -> Outcome:
+def outcome(directory: Path, today: date = TODAY) -> TermsOutcome:
     return decide("model", licence_of(directory), Stated(), today=today).outcome
 
 
@@ -78,7 +78,7 @@ def outcome(directory: Path, today: date = TODAY) -> Outcome:
         ({"config.json": "not json", "potstill-source.json": '{"license": null}'}, "unknown"),
     ],
 )
-def test_files_decide(tmp_path: Path, files: dict[str, str], expected: Outcome) -> None:
+def test_files_decide(tmp_path: Path, files: dict[str, str], expected: TermsOutcome) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8", newline="")
     assert outcome(tmp_path) == expected
@@ -111,7 +111,7 @@ def test_files_decide(tmp_path: Path, files: dict[str, str], expected: Outcome) 
     ],
 )
 def test_expressions_are_read_whole_or_not_at_all(
-    tmp_path: Path, expression: str, expected: Outcome, licences: list[str | None]
+    tmp_path: Path, expression: str, expected: TermsOutcome, licences: list[str | None]
 ) -> None:
     (tmp_path / "README.md").write_text(card(license=expression), encoding="utf-8")
     assert outcome(tmp_path) == expected
@@ -221,7 +221,7 @@ def test_allow_comes_with_conditions_and_a_short_record() -> None:
     assert decision.record() == f"allow: apache-2.0; facts {packaged_facts().version}"
 
 
-def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -> Facts:
+def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -> TermsFacts:
     licence = Licence.model_validate(
         {
             "id": "x",
@@ -232,7 +232,7 @@ def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -
             "recheck_after": recheck_after,
         }
     )
-    return Facts(version="1", licences=(licence,))
+    return TermsFacts(version="1", licences=(licence,))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -
         (fact("U", date(2020, 1, 1), "deny"), "deny"),
     ],
 )
-def test_unverified_or_old_facts_never_permit(facts: Facts, expected: Outcome) -> None:
+def test_unverified_or_old_facts_never_permit(facts: TermsFacts, expected: TermsOutcome) -> None:
     evidence = (Evidence("x", "README.md", "x"),)
     decision = decide("m", evidence, Stated(), today=TODAY, facts=facts)
     assert decision.outcome == expected

@@ -26,7 +26,7 @@ from potstill.endpoint.retry import wait_s
 from potstill.endpoint.scoring import ScoredText, parse_scores, scoring_body
 from potstill.endpoint.settings import ServerSettings
 from potstill.endpoint.wire import (
-    Answer,
+    ChatAnswer,
     ChatRequest,
     UnreadableAnswer,
     offered_models,
@@ -41,11 +41,11 @@ _RATE_LIMIT_PATIENCE = 5
 _LONGEST_WAIT_S = 600.0
 
 
-_A = TypeVar("_A", Answer, ScoredText)
+_A = TypeVar("_A", ChatAnswer, ScoredText)
 
 
 @dataclass(frozen=True)
-class Asked(Generic[_A]):
+class Answered(Generic[_A]):
     """An answer, the tokens it is charged with, and how long its request was open, in seconds.
 
     `basis` says where the number of tokens comes from; `n` is how many answers were asked for.
@@ -192,7 +192,7 @@ class EndpointClient:
                 await asyncio.sleep(wait_s(setback.asked_wait_s, failures, random.random()))
         raise complaints.no_server(self.settings)
 
-    async def ask(self, request: ChatRequest) -> Asked[Answer] | Failure:
+    async def ask(self, request: ChatRequest) -> Answered[ChatAnswer] | Failure:
         """Return the answer, after as many tries as the settings allow, or why there is none.
 
         Raises PotstillError where no other prompt would fare better.
@@ -214,7 +214,7 @@ class EndpointClient:
             )
         )
 
-    async def score(self, ids: Sequence[int], count: int) -> Asked[ScoredText] | Failure:
+    async def score(self, ids: Sequence[int], count: int) -> Answered[ScoredText] | Failure:
         """Return the `count` likeliest tokens at each of given ids, or why there are none.
 
         Raises PotstillError where no other text would fare better.
@@ -230,13 +230,13 @@ class EndpointClient:
             )
         )
 
-    async def _tried(self, call: _Call[_A]) -> Asked[_A] | Failure:
+    async def _tried(self, call: _Call[_A]) -> Answered[_A] | Failure:
         faults = limits = 0
         while True:
             if not await self._may_start(call.worst):
                 return Failure("the budget", "budget")
             outcome = await self._try(call)
-            if isinstance(outcome, Asked):
+            if isinstance(outcome, Answered):
                 return outcome
             faults += outcome.verdict == "transient"
             limits += outcome.verdict == "rate_limit"
@@ -286,7 +286,7 @@ class EndpointClient:
         async with self._settled:
             self._settled.notify_all()
 
-    async def _try(self, call: _Call[_A]) -> Asked[_A] | Setback:
+    async def _try(self, call: _Call[_A]) -> Answered[_A] | Setback:
         used = Tokens()
         try:
             async with self.slots.slot() as episode:
@@ -304,7 +304,7 @@ class EndpointClient:
             if not isinstance(outcome, Setback):
                 charge = charge_of(outcome, call.worst, call.n)
                 used = charge.used
-                return Asked(outcome, used, latency, charge.basis, call.n)
+                return Answered(outcome, used, latency, charge.basis, call.n)
             if outcome.billed:
                 used = call.worst
                 self.uncertain += call.worst

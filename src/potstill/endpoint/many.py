@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
-from potstill.endpoint.client import Asked, EndpointClient, Failure
+from potstill.endpoint.client import Answered, EndpointClient, Failure
 from potstill.endpoint.groups import GroupWriter, Row
 from potstill.endpoint.scoring import ScoredText
-from potstill.endpoint.wire import Answer
+from potstill.endpoint.wire import ChatAnswer
 from potstill.progress import Progress
 
 # So many failures in a row mean that the trouble is the server's, and not that of what was asked.
@@ -18,7 +18,7 @@ HOPELESS = 50
 
 Stopped = Literal["budget", "failures"]
 Item = TypeVar("Item")
-_A = TypeVar("_A", Answer, ScoredText)
+_A = TypeVar("_A", ChatAnswer, ScoredText)
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Taken(Generic[Item, Row]):
 class Taker(Protocol[Item, _A, Row]):
     """What `ask_many` asks for an item, and what becomes of it."""
 
-    async def ask(self, item: Item) -> Asked[_A] | Failure:
+    async def ask(self, item: Item) -> Answered[_A] | Failure:
         """Send one request for an item, by the client, and return what it says."""
 
-    def take(self, item: Item, outcome: Asked[_A] | Failure) -> Taken[Item, Row]:
+    def take(self, item: Item, outcome: Answered[_A] | Failure) -> Taken[Item, Row]:
         """Return what came of a request; never called for one that the budget did not allow."""
 
     def store(self, rows: list[Row]) -> None:

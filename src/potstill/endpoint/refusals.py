@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from potstill.endpoint import complaints
 from potstill.endpoint.labels import tells_a_key
-from potstill.endpoint.retry import Verdict, retry_after_s, verdict_of
+from potstill.endpoint.retry import RetryVerdict, retry_after_s, verdict_of
 from potstill.endpoint.settings import ServerSettings
 from potstill.endpoint.wire import error_fields
 
@@ -33,7 +33,7 @@ class Setback:
     """
 
     reason: str
-    verdict: Verdict
+    verdict: RetryVerdict
     asked_wait_s: float | None = None
     billed: bool = False
 

@@ -65,7 +65,7 @@ class ScoredToken:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChatChoice:
     """One answer: text, calls of tools, or both.
 
     `tool_calls` is JSON text in the form of `text.tool_calls`; arguments that are no JSON object
@@ -84,14 +84,14 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChatAnswer:
     """What a response holds: choices that can be used, and for each other one the reason why not.
 
     `model` and `fingerprint` are what the server says of itself. `counts_one`: its usage is that
     of one of the answers.
     """
 
-    choices: tuple[Choice, ...]
+    choices: tuple[ChatChoice, ...]
     unusable: tuple[str, ...]
     usage: dict[str, int]
     model: str | None
@@ -154,7 +154,7 @@ def request_body(
     return {name: value for name, value in body.items() if value is not None}
 
 
-def parse_answer(content: bytes, n: int) -> Answer:
+def parse_answer(content: bytes, n: int) -> ChatAnswer:
     """Return what a response with status 200 holds, at most `n` choices.
 
     Raises UnreadableAnswer where it is no answer at all: no JSON, an error, a page.
@@ -166,8 +166,8 @@ def parse_answer(content: bytes, n: int) -> Answer:
     if not isinstance(choices, list) or not choices:
         raise UnreadableAnswer("no choices in the response")
     read = [_choice(choice) for choice in choices[:n]]
-    return Answer(
-        choices=tuple(choice for choice in read if isinstance(choice, Choice)),
+    return ChatAnswer(
+        choices=tuple(choice for choice in read if isinstance(choice, ChatChoice)),
         unusable=tuple(reason for reason in read if isinstance(reason, str)),
         usage=usage_of(found.get("usage")),
         model=shown_label(found.get("model")),
@@ -249,7 +249,7 @@ def _counts_one(body: Mapping[str, Any], choices: int) -> bool:
     return one is not None and one == usage.get("completion_tokens")
 
 
-def _choice(raw: Any) -> Choice | str:
+def _choice(raw: Any) -> ChatChoice | str:
     """Return a choice, or why it cannot be used."""
     message = raw.get("message") if isinstance(raw, dict) else None
     if not isinstance(message, dict):
@@ -270,7 +270,7 @@ def _choice(raw: Any) -> Choice | str:
     if content is not None and not isinstance(content, str):
         return "a response that is no text"
     sampled = _sampled(raw.get("logprobs"))
-    choice = Choice(
+    choice = ChatChoice(
         text=content or "",
         finish=finish,
         reasoning=reasoning if isinstance(reasoning, str) else None,
@@ -283,7 +283,7 @@ def _choice(raw: Any) -> Choice | str:
     return flaw or _nothing_in(choice, message) or choice
 
 
-def _nothing_in(choice: Choice, message: Mapping[str, Any]) -> str | None:
+def _nothing_in(choice: ChatChoice, message: Mapping[str, Any]) -> str | None:
     """Return why a choice is no answer: curating judges reasoning that led to none."""
     if says_something(choice.text) or choice.reasoning or choice.tool_calls:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from potstill.terms.facts import Facts, packaged_facts
+from potstill.terms.facts import TermsFacts, packaged_facts
 from potstill.terms.licences import Evidence, read_statement
 
 _MOST_NAMED = 3
@@ -13,7 +13,7 @@ _MOST_NAMED = 3
 def evidence_of_calls(
     stated_source: str | None,
     models: Sequence[str],
-    facts: Facts | None = None,
+    facts: TermsFacts | None = None,
     *,
     setting: str = "source",
 ) -> tuple[Evidence, ...]:

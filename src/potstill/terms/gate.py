@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from potstill.durable import no_file
 from potstill.errors import PotstillError
-from potstill.terms.facts import STRICTNESS, Facts, Outcome, packaged_facts
+from potstill.terms.facts import STRICTNESS, TermsFacts, TermsOutcome, packaged_facts
 from potstill.terms.licences import Evidence
 
 
@@ -40,7 +40,7 @@ class TermsDecision:
     """
 
     teacher: str
-    outcome: Outcome
+    outcome: TermsOutcome
     licences: tuple[str, ...]
     evidence: tuple[Evidence, ...]
     conditions: tuple[str, ...]
@@ -92,7 +92,7 @@ def decide(
     stated: Stated,
     *,
     today: date | None = None,
-    facts: Facts | None = None,
+    facts: TermsFacts | None = None,
 ) -> TermsDecision:
     """Return the decision about a teacher from what `licence_of` found in its files, or
     `evidence_of_endpoint` in its address and name.
@@ -103,7 +103,7 @@ def decide(
     facts = facts or packaged_facts()
     today = today or datetime.now(UTC).date()
     known = [found for e in evidence if e.licence and (found := facts.entry(e.licence))]
-    outcomes: list[Outcome] = [licence.outcome(today) for licence in known]
+    outcomes: list[TermsOutcome] = [licence.outcome(today) for licence in known]
     strangers = [e for e in evidence if e.licence is None]
     if strangers or not known:
         outcomes.append("unknown")
@@ -141,7 +141,9 @@ def own_answers(named: str) -> TermsDecision:
     )
 
 
-def _reason(outcome: Outcome, evidence: Sequence[Evidence], facts: Facts, today: date) -> str:
+def _reason(
+    outcome: TermsOutcome, evidence: Sequence[Evidence], facts: TermsFacts, today: date
+) -> str:
     """Return why: the statements that weigh most, each with its place."""
     if not evidence:
         return "its files state no licence"

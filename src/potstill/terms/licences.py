@@ -13,7 +13,7 @@ import yaml
 from blake3 import blake3
 from license_expression import LicenseSymbol, Licensing
 
-from potstill.terms.facts import STRICTNESS, Facts, Licence, packaged_facts
+from potstill.terms.facts import STRICTNESS, Licence, TermsFacts, packaged_facts
 
 _MOST_BYTES = 1_000_000  # of a file that is read for its licence
 _LONGEST_EXPRESSION = 500
@@ -60,7 +60,7 @@ class Evidence:
     licence: str | None
 
 
-def licence_of(model: Path, facts: Facts | None = None) -> tuple[Evidence, ...]:
+def licence_of(model: Path, facts: TermsFacts | None = None) -> tuple[Evidence, ...]:
     """Return every statement about its licence in a model directory or a GGUF file.
 
     Read are the front matter of README.md, licence files, the `license` key of config.json and
@@ -80,7 +80,7 @@ def licence_of(model: Path, facts: Facts | None = None) -> tuple[Evidence, ...]:
     return tuple(found)
 
 
-def read_statement(name: str, where: str, facts: Facts) -> list[Evidence]:
+def read_statement(name: str, where: str, facts: TermsFacts) -> list[Evidence]:
     """Return what the name of a licence states, or an SPDX expression such as `MIT AND Apache-2.0`.
 
     Of an expression each licence that applies is a statement of its own: all that AND joins; of
@@ -93,7 +93,7 @@ def read_statement(name: str, where: str, facts: Facts) -> list[Evidence]:
     return [Evidence(stated, where, one.id) for one in found] or [Evidence(stated, where, None)]
 
 
-def _of_expression(text: str, facts: Facts) -> tuple[Licence, ...]:
+def _of_expression(text: str, facts: TermsFacts) -> tuple[Licence, ...]:
     """Return the licences that apply by an SPDX expression; none where that cannot be told."""
     if len(text) > _LONGEST_EXPRESSION:
         return ()
@@ -103,7 +103,7 @@ def _of_expression(text: str, facts: Facts) -> tuple[Licence, ...]:
         return ()
 
 
-def _applying(expression: Any, facts: Facts) -> tuple[Licence, ...]:
+def _applying(expression: Any, facts: TermsFacts) -> tuple[Licence, ...]:
     """Return the licences of a parsed expression; raises KeyError for what is not known."""
     if isinstance(expression, _EXPRESSIONS.AND | _EXPRESSIONS.OR):
         parts = [_applying(part, facts) for part in expression.args]
@@ -122,7 +122,7 @@ def _strictness(licence: Licence) -> int:
     return STRICTNESS.index(licence.outcome(date.min))
 
 
-def _stated(names: list[Any], where: str, facts: Facts) -> list[Evidence]:
+def _stated(names: list[Any], where: str, facts: TermsFacts) -> list[Evidence]:
     named = [name for name in names if isinstance(name, str) and name.strip()]
     return [one for name in named for one in read_statement(name, where, facts)]
 
@@ -150,7 +150,7 @@ def _see_name(name: Any) -> bool:
     return isinstance(name, str) and name.strip().lower() == "other"
 
 
-def _recognised(file: Path, facts: Facts) -> Evidence:
+def _recognised(file: Path, facts: TermsFacts) -> Evidence:
     """Return which licence a licence file holds, by its title or its whole text."""
     text = _plain(_text(file))
     for licence in facts.licences:

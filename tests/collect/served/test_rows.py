@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from potstill.collect.served.rows import RowFacts, rows_of
 from potstill.endpoint.budget import Tokens
-from potstill.endpoint.client import Asked
-from potstill.endpoint.wire import Answer, Choice
+from potstill.endpoint.client import Answered
+from potstill.endpoint.wire import ChatAnswer, ChatChoice
 from potstill.exchanges.exchange import Exchange, Prompt
 
 PROMPT = Prompt("p", ({"role": "user", "content": "Hello"},), "train", "test")
 FACTS = RowFacts("test/nano", {"seed": 0}, "allow")
 
 
-def answered(count: int, usage: dict[str, int] | None = None) -> Asked[Answer]:
-    choices = tuple(Choice("x" * (i + 1), "stop") for i in range(count))
-    return Asked(Answer(choices, (), usage or {}, "nano", None), Tokens(), 0.5)
+def answered(count: int, usage: dict[str, int] | None = None) -> Answered[ChatAnswer]:
+    choices = tuple(ChatChoice("x" * (i + 1), "stop") for i in range(count))
+    return Answered(ChatAnswer(choices, (), usage or {}, "nano", None), Tokens(), 0.5)
 
 
 def made(count: int, usage: dict[str, int] | None = None) -> list[Exchange]:

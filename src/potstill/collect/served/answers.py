@@ -21,14 +21,14 @@ from potstill.collect.served.pending import (
 from potstill.collect.served.rows import RowFacts, StoredAnswer, rows_of
 from potstill.collect.served.unanswered import hopeless
 from potstill.endpoint.budget import Tokens
-from potstill.endpoint.client import Asked, EndpointClient, Failure, client_for, key_of
+from potstill.endpoint.client import Answered, EndpointClient, Failure, client_for, key_of
 from potstill.endpoint.identity import Served
 from potstill.endpoint.many import HOPELESS as _HOPELESS
 from potstill.endpoint.many import Stopped, Taken, ask_many
 from potstill.endpoint.open_files import in_flight_allowed
 from potstill.endpoint.refusals import TOO_LONG
 from potstill.endpoint.running import run_async
-from potstill.endpoint.wire import ANSWERED_IN_VAIN, Answer, ChatRequest
+from potstill.endpoint.wire import ANSWERED_IN_VAIN, ChatAnswer, ChatRequest
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
@@ -167,14 +167,16 @@ class _Collection:
         """What was, or may have been, charged without a response to store."""
         return self._lost + self._client.uncertain
 
-    async def ask(self, wanted: Wanted) -> Asked[Answer] | Failure:
+    async def ask(self, wanted: Wanted) -> Answered[ChatAnswer] | Failure:
         """Ask a prompt for every sample that is missing, or for one where they come singly."""
         prompt, samples = wanted.prompt, wanted.samples
         n, seed = 1 if self._one_by_one else len(samples), seed_of(samples[0][1])
         request = ChatRequest(prompt.messages, self._sampling, seed, n, prompt.tool_list)
         return await self._client.ask(request)
 
-    def take(self, wanted: Wanted, outcome: Asked[Answer] | Failure) -> Taken[Wanted, StoredAnswer]:
+    def take(
+        self, wanted: Wanted, outcome: Answered[ChatAnswer] | Failure
+    ) -> Taken[Wanted, StoredAnswer]:
         """Return the rows of a response, and what is left to ask until every sample has come."""
         if isinstance(outcome, Failure):
             return self._no_answer(wanted.prompt, outcome.reason)
@@ -213,7 +215,7 @@ class _Collection:
             self._progress.note(f"{why}; they are asked for one by one")
 
     def _came(
-        self, asked: Asked[Answer], wanted: Wanted
+        self, asked: Answered[ChatAnswer], wanted: Wanted
     ) -> tuple[list[StoredAnswer], PotstillError | None]:
         """Count a response; return its rows, and why no other will have what was asked for."""
         answer = asked.answer
@@ -250,7 +252,7 @@ class _Collection:
         )
 
     def _unusable(
-        self, prompt: Prompt, answer: Answer, rows: list[StoredAnswer]
+        self, prompt: Prompt, answer: ChatAnswer, rows: list[StoredAnswer]
     ) -> Taken[Wanted, StoredAnswer]:
         """Count an answer that came, and was charged for, to no use."""
         reason = answer.unusable[0]

@@ -13,7 +13,7 @@ from potstill.collect.served.figures import amount
 from potstill.collect.served.reading_log import PROBE, Reading, ReadingLog
 from potstill.collect.served.targets import given_tokens
 from potstill.endpoint.budget import Tokens
-from potstill.endpoint.client import Asked, EndpointClient, Failure, client_for
+from potstill.endpoint.client import Answered, EndpointClient, Failure, client_for
 from potstill.endpoint.identity import Served
 from potstill.endpoint.many import Taken, ask_many
 from potstill.endpoint.open_files import in_flight_allowed
@@ -115,7 +115,7 @@ def score_by_endpoint(
         client = client_for(settings, model, spent=before, environ=environ, max_in_flight=at_once)
         with progress.step("read", total=len(texts), unit="texts") as step:
             step.advance(len(texts) - len(left))
-            work = _Scoring(client, identity, tokens, spec, store, log, progress, step)
+            work = _Reader(client, identity, tokens, spec, store, log, progress, step)
             work.had_targets = bool(having)
             work.score_all(left)
         having = store.target_ids(identity, spec)
@@ -154,13 +154,13 @@ def require_reading(
         server_settings(config), model, spent=before, environ=environ, max_in_flight=1
     )
 
-    async def probe() -> Asked[ScoredText] | Failure:
+    async def probe() -> Answered[ScoredText] | Failure:
         async with client:
             await client.check()
             return await client.score(ids, count)
 
     outcome = run_async(probe())
-    if not isinstance(outcome, Asked):
+    if not isinstance(outcome, Answered):
         if outcome.kind == "budget":
             raise _over_budget()
         raise _tells_nothing(outcome.reason) if outcome.final else _no_answer({outcome.reason: 1})
@@ -211,7 +211,7 @@ class _TextRead:
     targets: ExchangeTargets | None = None
 
 
-class _Scoring:
+class _Reader:
     """One call while it goes on: what `ask_many` asks, and what came."""
 
     def __init__(
@@ -244,12 +244,12 @@ class _Scoring:
         if self._unread:
             raise _no_answer(dict(self._unread.most_common()))
 
-    async def ask(self, text: GivenText) -> Asked[ScoredText] | Failure:
+    async def ask(self, text: GivenText) -> Answered[ScoredText] | Failure:
         """Send a text as ids."""
         return await self._client.score((*text.prompt_ids, *text.response_ids), self._count)
 
     def take(
-        self, text: GivenText, outcome: Asked[ScoredText] | Failure
+        self, text: GivenText, outcome: Answered[ScoredText] | Failure
     ) -> Taken[GivenText, _TextRead]:
         """Return what the server tells of a text, or that it has nothing to tell of it."""
         if isinstance(outcome, Failure):

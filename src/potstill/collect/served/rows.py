@@ -10,8 +10,8 @@ from typing import Any
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.doubts import ends_at_limit, tokens_not_read
 from potstill.collect.served.targets import likeliest_tokens
-from potstill.endpoint.client import Asked
-from potstill.endpoint.wire import Answer, Choice, shares
+from potstill.endpoint.client import Answered
+from potstill.endpoint.wire import ChatAnswer, ChatChoice, shares
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.targets import ExchangeTargets
@@ -42,7 +42,7 @@ class StoredAnswer:
 
 
 @dataclass(frozen=True)
-class Rows:
+class AnswerRows:
     """Rows for the store; `without_targets` says of each that lacks wanted targets why.
 
     `at_limit` of them are called whole and are as long as they may be. `not_read` is how many of
@@ -63,15 +63,15 @@ class Rows:
 
 
 def rows_of(
-    asked: Asked[Answer], prompt: Prompt, samples: Sequence[tuple[int, str]], facts: RowFacts
-) -> Rows:
+    asked: Answered[ChatAnswer], prompt: Prompt, samples: Sequence[tuple[int, str]], facts: RowFacts
+) -> AnswerRows:
     """Return a row for each choice, in the order of the samples (index, exchange id) given."""
     answer = asked.answer
     known_ids = _prompt_ids(prompt, facts)
     not_read = tokens_not_read(answer, known_ids)
     ends = facts.tokens.eos_ids if facts.tokens else ()
     at_limit = sum(ends_at_limit(answer, c, facts.limit, ends) for c in answer.choices)
-    rows = Rows([], [], [], at_limit, not_read)
+    rows = AnswerRows([], [], [], at_limit, not_read)
     # Where the server counts as many its template is ours.
     same = known_ids is not None and len(known_ids) == answer.usage.get("prompt_tokens")
     prompt_ids = known_ids if same else None
@@ -99,7 +99,9 @@ def rows_of(
     return rows
 
 
-def _exchange(asked: Asked[Answer], prompt: Prompt, choice: Choice, facts: RowFacts) -> Exchange:
+def _exchange(
+    asked: Answered[ChatAnswer], prompt: Prompt, choice: ChatChoice, facts: RowFacts
+) -> Exchange:
     """Return what a row holds beside its ids and its share of the tokens."""
     return Exchange(
         exchange_id="",
@@ -135,7 +137,7 @@ def _prompt_ids(prompt: Prompt, facts: RowFacts) -> tuple[int, ...] | None:
     return None if tokens is None else tokens.prompt_ids(prompt.messages, prompt.tool_list)
 
 
-def _usages(asked: Asked[Answer]) -> list[dict[str, int]]:
+def _usages(asked: Answered[ChatAnswer]) -> list[dict[str, int]]:
     """Return each choice's part of the tokens, so that the rows' sum is what was charged.
 
     Responses share theirs by length; the prompt, which was read once, counts for the first. What
@@ -170,7 +172,7 @@ def _usages(asked: Asked[Answer]) -> list[dict[str, int]]:
     return told
 
 
-def _lengths(choices: Sequence[Choice]) -> list[int]:
+def _lengths(choices: Sequence[ChatChoice]) -> list[int]:
     """Return what tells how much of a response is each choice's: tokens, else characters."""
     if all(choice.scores for choice in choices):
         return [len(choice.scores or ()) for choice in choices]
