@@ -6,8 +6,8 @@ knows what it was checked with.
 
 from __future__ import annotations
 
-from potstill.collect.served.open_files import in_flight_allowed
 from potstill.curate.curate import check
+from potstill.endpoint.open_files import in_flight_allowed
 from potstill.errors import PotstillError
 from potstill.evaluate.tasks import check_apart
 from potstill.models.adopt import adopted
@@ -28,6 +28,7 @@ from potstill.work.plan import PromptPlan
 from potstill.work.records import Checked
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.speaking import check_room, check_written, taken_over
+from potstill.work.stated import server_settings
 
 _FILES = "files"
 
@@ -117,7 +118,7 @@ def _check_words(parts: Parts) -> None:
     _check_files(recipe, curated=parts.run.done("curate") is not None)
     endpoint = recipe.teacher.endpoint
     if endpoint is not None:
-        in_flight_allowed(endpoint, Silent())  # asking says so where it is fewer
+        in_flight_allowed(server_settings(endpoint), Silent())  # asking says so where it is fewer
 
 
 def _check_files(recipe: Recipe, *, curated: bool = False) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from potstill.collect.served.pending import Estimate
+from potstill.collect.served.pending import AskingEstimate
 from potstill.errors import PotstillError
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Silent
@@ -99,7 +99,7 @@ class DryRun:
     """
 
     prompts: dict[str, int] | None
-    asked: tuple[tuple[str, Estimate], ...]
+    asked: tuple[tuple[str, AskingEstimate], ...]
 
 
 def dry_run(
