@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from potstill.run_recipe import recipe_digest
+from potstill.work.run_recipe import recipe_digest
 from pydantic import BaseModel
 from safetensors.numpy import save_file
 
