@@ -30,7 +30,7 @@ from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
 from potstill.recipe.io import read_recipe
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.models.load import load_tokenizer
 from potstill.recipe import Recipe
 from potstill.recipe.io import read_recipe
-from potstill.rundir import RunDir
 from potstill.shrink.vocabulary import trimmed_tokenizer
+from potstill.work.rundir import RunDir
 
 Refused = Callable[..., str]
 

@@ -32,8 +32,8 @@ from potstill.exchanges.rows import response_digest
 from potstill.lineage import manifest
 from potstill.logs.call import Answer, Ask, Call, Facts
 from potstill.models.identity import identity_of, tokenizer_id_of
-from potstill.run_recipe import recipe_digest
 from potstill.work.named_files import NamedFile, digests
+from potstill.work.run_recipe import recipe_digest
 
 LONG = bytes(range(256)) * 5000
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
-from potstill.collect.prompts import PromptPlan, shared_prompts
+from potstill.collect.prompts import shared_prompts
 from potstill.evaluate.evaluation import Collection, Curation, Evaluation, Training
 from potstill.evaluate.payback import payback, price_of
 from potstill.job import Job
@@ -16,9 +16,10 @@ from potstill.lineage import manifest
 from potstill.machine import machine_facts, peak_memory_bytes
 from potstill.report.page import render
 from potstill.run_costs import charged, cost_of, written_tokens
-from potstill.run_recipe import recipe_digest
 from potstill.shrink.cut import Cut
 from potstill.text.language import identified
+from potstill.work.plan import PromptPlan
+from potstill.work.run_recipe import recipe_digest
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 # Texts whose language is told: enough to show which there are.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from potstill.canonical import canonical_json
 from potstill.durable import append_line, read_lines
-from potstill.models.endpoint.budget import Tokens
+from potstill.endpoint.budget import Tokens
 
 
 def paid_for_nothing(path: Path | None, teacher: str) -> Tokens:

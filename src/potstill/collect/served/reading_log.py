@@ -11,8 +11,8 @@ from pathlib import Path
 
 from potstill.canonical import canonical_json
 from potstill.durable import append_line, read_lines
+from potstill.endpoint.budget import Tokens
 from potstill.errors import PotstillError
-from potstill.models.endpoint.budget import Tokens
 
 # Under this key stands the short text that tells whether a server reads at all.
 PROBE = "probe"
