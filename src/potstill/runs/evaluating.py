@@ -9,13 +9,13 @@ from typing import Any
 from potstill.evaluate.held_out import held_out, held_out_answers
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.text_only import evaluate_on_text
-from potstill.runs.parts import Parts
 from potstill.models.loaded import LoadedModel
 from potstill.models.size import parameter_count
+from potstill.runs.calls import ReadCalls, scored_calls
+from potstill.runs.parts import Parts
+from potstill.runs.tasks import scored_task
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
-from potstill.runs.calls import ReadCalls, scored_calls
-from potstill.runs.tasks import scored_task
 from potstill.work.left_out import left_out
 from potstill.work.plan import PromptPlan
 
@@ -75,7 +75,9 @@ def _against_teacher(
         students["pruned"], _ = pruned(teacher, Cut.from_record(shrunk))
         # Cut from fp32 weights, it is measured in the dtype that the other students are read in.
         students["pruned"].network.to(teacher.compute_dtype)
-    read = partial(held_out, parts.corpus, students["student"], parts.vocabulary, progress=parts.progress)
+    read = partial(
+        held_out, parts.corpus, students["student"], parts.vocabulary, progress=parts.progress
+    )
     return evaluate(
         teacher,
         students,
@@ -89,7 +91,9 @@ def _against_teacher(
     )
 
 
-def _on_text(parts: Parts, students: dict[str, LoadedModel], directories: dict[str, Path]) -> Measured:
+def _on_text(
+    parts: Parts, students: dict[str, LoadedModel], directories: dict[str, Path]
+) -> Measured:
     """Return the students on the text of a teacher whose weights are not at hand."""
     return evaluate_on_text(
         students,

@@ -16,6 +16,7 @@ from potstill.report.run.page import render
 from potstill.runs.cost import charged, cost_of, written_tokens
 from potstill.runs.parts import Parts
 from potstill.shrink.cut import Cut
+from potstill.text.language import identified
 from potstill.work.evaluation import (
     CollectionPart,
     CurationPart,
@@ -24,7 +25,6 @@ from potstill.work.evaluation import (
 )
 from potstill.work.plan import PromptPlan
 from potstill.work.run_recipe import recipe_digest
-from potstill.text.language import identified
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 # Texts whose language is told: enough to show which there are.
@@ -40,7 +40,11 @@ def write_report(parts: Parts) -> None:
     done = {name: parts.run.done(name) or {} for name in _STAGES}
     student = parts.opened.student(parts.run.student)
     figures = done["collect"]["figures"]
-    trained, task, cost = done["train"], done["evaluate"].get("task"), cost_of(parts, student.network)
+    trained, task, cost = (
+        done["train"],
+        done["evaluate"].get("task"),
+        cost_of(parts, student.network),
+    )
     evaluation = Evaluation(
         run=parts.recipe.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
