@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from potstill.collect.prompts import read_prompts
+from potstill.collect.served.step import read_answers
 from potstill.curate.curate import curate, write_marks
 from potstill.curate.curation import Curation
 from potstill.curate.judge import Judge, question
@@ -21,8 +22,8 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches
 from potstill.progress import Progress
 from potstill.recipe import DecontaminateConfig, PromptsConfig
+from potstill.runs.collecting import text_reader
 from potstill.runs.left_out import WHY
-from potstill.runs.reading import read_answers
 from potstill.work.plan import PromptPlan
 from potstill.work.speaking import unlearnable
 
@@ -66,8 +67,12 @@ def curate_answers(parts: Parts) -> dict[str, Any]:
         parts.progress.note(
             f"curate: {found.train_kept} of {found.train} training answers kept ({dropped})"
         )
-    reading = read_answers(parts)
-    return {**found.record(), **({} if reading is None else {"reading": reading})}
+    reader = text_reader(parts)
+    if reader is None:
+        return found.record()
+    currency = parts.recipe.cost.currency
+    read = read_answers(reader, parts.corpus, currency=currency, progress=parts.progress)
+    return {**found.record(), "reading": read.model_dump(mode="json")}
 
 
 def _require_measured_rows(parts: Parts) -> None:
