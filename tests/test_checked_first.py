@@ -18,12 +18,12 @@ import pipeline_runs
 from fault_server import Behaviour, FaultServer
 from potstill.cli.app import app
 from potstill.errors import PotstillError
-from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe.io import dump_recipe
 from potstill.runs import distill as pipeline
+from potstill.work.evaluation import Evaluation
 from potstill.work.plan import PromptPlan
 from potstill.work.rundir import RunDir
 

@@ -17,12 +17,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import pipeline_runs
 from potstill.errors import PotstillError
-from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.lineage import manifest
 from potstill.models.load import load
 from potstill.runs import training
 from potstill.runs.parts import Parts
+from potstill.work.evaluation import Evaluation
 
 # Trimming needs a tokenizer that is larger than its bytes; the padded one is left whole.
 FAMILIES: list[tuple[str, dict[str, Any]]] = [

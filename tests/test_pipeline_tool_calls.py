@@ -15,11 +15,11 @@ from transformers import AutoTokenizer
 import pipeline_runs
 from pipeline_runs import PLACES, THINGS
 from potstill.evaluate.calls import CallRow, score_calls
-from potstill.evaluate.evaluation import Evaluation
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
 from potstill.runs.calls import scored_calls
 from potstill.runs.parts import Parts
+from potstill.work.evaluation import Evaluation
 from potstill.work.rundir import RunDir
 
 # As several families write calls: behind the text, each as JSON between tags.

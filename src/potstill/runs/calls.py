@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from potstill.evaluate.calls import CallRow, score_calls
-from potstill.evaluate.samples import greedy_ids
 from potstill.exchanges.exchange import Exchange
-from potstill.runs.parts import Parts
 from potstill.models.chat import prompt_ids
+from potstill.models.greedy import greedy_ids
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
+from potstill.runs.parts import Parts
 
 ReadCalls = Callable[[Sequence[int]], str | None]
 """From the ids that a model wrote to the calls in them, as JSON text; None where there are none."""

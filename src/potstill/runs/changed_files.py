@@ -9,8 +9,7 @@ from potstill.runs.curating import evaluation_texts
 from potstill.runs.parts import Parts
 from potstill.text.answers import AnswerForm
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
-
-FILES = "files"
+from potstill.work.records import Files
 
 
 def note_changed_files(parts: Parts) -> None:
@@ -22,7 +21,7 @@ def note_changed_files(parts: Parts) -> None:
     """
     files = named_files(parts.recipe)
     now = digests(files)
-    then = (parts.run.done(FILES) or {}).get("digests")
+    then = (parts.run.done(Files.name) or {}).get("digests")
     named = naming_fields(parts.recipe)
     # A field that the recipe has dropped since is no file that is gone.
     then = None if then is None else {f: paths for f, paths in then.items() if f in named}
@@ -40,7 +39,7 @@ def note_changed_files(parts: Parts) -> None:
     # Of a file that is gone it is kept what was in it, should it come back as another.
     kept = {**(then or {}), **now}
     if then != kept:
-        parts.run.finish(FILES, {"digests": kept})
+        parts.run.finish(Files.name, {"digests": kept})
 
 
 def check_files(recipe: Recipe, *, curated: bool = False) -> None:

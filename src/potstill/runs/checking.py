@@ -6,8 +6,8 @@ knows what it was checked with.
 
 from __future__ import annotations
 
-from potstill.collect.served.open_files import in_flight_allowed
 from potstill.curate.curate import check
+from potstill.endpoint.open_files import in_flight_allowed
 from potstill.evaluate.tasks import check_apart
 from potstill.models.adopt import adopted
 from potstill.models.load import load_conversation
@@ -15,7 +15,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.runs.changed_files import FILES, check_files
+from potstill.runs.changed_files import check_files
 from potstill.runs.collecting import planned_prompts, planning, retold
 from potstill.runs.curating import judge_of
 from potstill.runs.parts import Parts
@@ -24,9 +24,10 @@ from potstill.train.rehearsal import asks_much, rehearse
 from potstill.work.access import Weights
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
+from potstill.work.records import Checked, Files
 from potstill.work.run_recipe import recipe_digest
-from potstill.work.rundir import CHECKED
 from potstill.work.speaking import check_room, check_written, taken_over
+from potstill.work.stated import server_settings
 
 
 def check_all(parts: Parts) -> None:
@@ -34,10 +35,10 @@ def check_all(parts: Parts) -> None:
 
     Nobody is asked anything, and nothing is written but the plan of prompts and what was checked.
     """
-    files = (parts.run.done(FILES) or {}).get("digests")
+    files = (parts.run.done(Files.name) or {}).get("digests")
     # The same recipe may fail where a file that it names is another by now.
     now = {"recipe": recipe_digest(parts.recipe), "files": files}
-    checked = parts.run.done(CHECKED) or {}
+    checked = parts.run.done(Checked.name) or {}
     if {key: checked.get(key) for key in now} == now:
         return
     _check_words(parts)
@@ -50,7 +51,7 @@ def check_all(parts: Parts) -> None:
     if plan is not None:
         _check_plan(parts.recipe, retold(parts, plan), parts.opened)
     models = _check_models(parts) if parts.run.done("train") is None else {}
-    parts.run.finish(CHECKED, {**now, "models": models})
+    parts.run.finish(Checked.name, {**now, "models": models})
 
 
 def _check_words(parts: Parts) -> None:
@@ -58,7 +59,8 @@ def _check_words(parts: Parts) -> None:
     check_files(parts.recipe, curated=parts.run.done("curate") is not None)
     server = parts.access.server
     if server is not None:
-        in_flight_allowed(server.endpoint, Silent())  # asking says so where it is fewer
+        # Asking says so where it is fewer.
+        in_flight_allowed(server_settings(server.endpoint), Silent())
 
 
 def _check_speaking(parts: Parts) -> None:

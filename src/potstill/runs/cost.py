@@ -42,7 +42,9 @@ def cost_of(parts: Parts, student: Any) -> dict[str, Any]:
     stages = {
         "collection": _collection_cost(parts, teacher_shape),
         "shrink": _stage(parts, "shrink", _shrink(parts, teacher_shape)),
-        "training": _stage(parts, "train", _training(parts, teacher_shape, student_shape, adapters)),
+        "training": _stage(
+            parts, "train", _training(parts, teacher_shape, student_shape, adapters)
+        ),
         "evaluation": _stage(parts, "evaluate", _evaluation(parts, teacher_shape, student_shape)),
     }
     evaluation = parts.run.done("evaluate") or {}
@@ -128,7 +130,9 @@ def _collection(parts: Parts, teacher: ModelShape) -> tuple[float, int]:
 def _formed(parts: Parts) -> int:
     """Return the positions whose targets took the teacher's head once more, to draw or rank."""
     return sum(
-        usage.positions for usage in parts.store.usage() if not TargetSpec.parse(usage.spec).is_hidden
+        usage.positions
+        for usage in parts.store.usage()
+        if not TargetSpec.parse(usage.spec).is_hidden
     )
 
 

@@ -12,25 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import PotstillError
-from potstill.runs.parts import Parts
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
-from potstill.runs.report_run import write_report
 from potstill.runs.changed_files import note_changed_files
 from potstill.runs.checking import check_all
 from potstill.runs.collecting import collect_answers, rows_are_lost, some_failed
-from potstill.runs.curating import curate_answers
+from potstill.runs.curating import curate_stored
 from potstill.runs.dry_run import checked_apart, training_begun
 from potstill.runs.evaluating import evaluate_student
+from potstill.runs.parts import Parts
+from potstill.runs.report_run import write_report
 from potstill.runs.shrinking import make_student
 from potstill.runs.training import train_students
-from potstill.work.run_recipe import changes, holds_nothing, is_run_directory, refuse_changes
-from potstill.work.rundir import ASKED, RunDir
+from potstill.work.records import AskingCost
+from potstill.work.run_recipe import RECIPE, changes, holds_nothing, refuse_changes
+from potstill.work.rundir import RunDir
 
 STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "collect": collect_answers,
-    "curate": curate_answers,
+    "curate": curate_stored,
     "shrink": make_student,
     "train": train_students,
     "evaluate": evaluate_student,
@@ -92,7 +93,7 @@ def _check_before_losing(
 
     A student that took hours is not lost to a field with a wrong number.
     """
-    if not is_run_directory(root) or holds_nothing(root):
+    if not RECIPE.begins(root) or holds_nothing(root):
         return
     found = changes(root, recipe)
     if not fresh:
@@ -145,13 +146,13 @@ def _measured(parts: Parts, name: str) -> Iterator[dict[str, Any]]:
         with parts.measured() as now:
             yield spent
     finally:
-        earlier = parts.run.done(ASKED) if name == "collect" else None
+        earlier = parts.run.done(AskingCost.name) if name == "collect" else None
         spent.update(now)
         for key, value in (earlier or {}).items():
             known = value is not None and spent[key] is not None
             spent[key] = value + spent[key] if known else None
         if name == "collect":
-            parts.run.finish(ASKED, spent)
+            parts.run.finish(AskingCost.name, spent)
 
 
 def _ask_again(parts: Parts, *, all_of_them: bool) -> bool:

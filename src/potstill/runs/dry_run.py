@@ -10,7 +10,7 @@ from pathlib import Path
 
 from potstill.collect.asked import prompt_sets
 from potstill.collect.calls import given_answers, prompts_from_calls
-from potstill.collect.served.pending import Estimate, estimate, reading_estimate
+from potstill.collect.served.pending import AskingEstimate, estimate, reading_estimate
 from potstill.collect.served.reading_log import texts_read
 from potstill.durable import temporary_folder
 from potstill.exchanges.exchange import Turns
@@ -24,14 +24,9 @@ from potstill.runs.collecting import asking, planned_prompts, some_failed
 from potstill.runs.parts import Parts
 from potstill.work.access import PastCalls, RightAnswers, Server
 from potstill.work.plan import PromptPlan
-from potstill.work.run_recipe import (
-    MANIFEST_FILE,
-    STATE,
-    changes,
-    refuse_changes,
-    refuse_foreign,
-)
+from potstill.work.run_recipe import RECIPE, changes, refuse_changes
 from potstill.work.rundir import RunDir, readings_path
+from potstill.work.workdir import MANIFEST_FILE, STATE
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class DryRun:
     """
 
     prompts: dict[str, int] | None
-    asked: tuple[tuple[str, Estimate], ...]
+    asked: tuple[tuple[str, AskingEstimate], ...]
 
 
 def dry_run(
@@ -60,7 +55,7 @@ def dry_run(
     directory. Raises PotstillError for whatever a run would be refused for, then or later.
     """
     root = out or Path("runs") / recipe.name
-    refuse_foreign(root)
+    RECIPE.refuse_foreign(root)
     if not fresh:
         refuse_changes(root, changes(root, recipe), redo=redo)
     with checked_apart(recipe, None if fresh else root, progress) as parts:
@@ -110,7 +105,7 @@ def _asks_again(parts: Parts, root: Path, *, redo: bool, until: str | None) -> b
 
 def _estimates(
     parts: Parts, plan: PromptPlan | None, run: Path, *, asks: bool
-) -> list[tuple[str, Estimate]]:
+) -> list[tuple[str, AskingEstimate]]:
     """Return what is left to ask a server and what it takes at most.
 
     `run` is the run's directory, whose stored responses are not asked again; `asks` tells whether
@@ -132,7 +127,7 @@ def _estimates(
 
 def _asking(
     recipe: Recipe, server: Server, plan: PromptPlan, run: Path
-) -> list[tuple[str, Estimate]]:
+) -> list[tuple[str, AskingEstimate]]:
     """Return what each set of prompts takes, but for the answers that a run has stored."""
     stored: set[str] = set()
     if run.is_dir():

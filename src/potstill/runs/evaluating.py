@@ -9,14 +9,14 @@ from typing import Any
 from potstill.evaluate.held_out import held_out, held_out_answers
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.text_only import evaluate_on_text
-from potstill.runs.parts import Parts
 from potstill.models.loaded import LoadedModel
 from potstill.models.size import parameter_count
+from potstill.runs.calls import ReadCalls, scored_calls
+from potstill.runs.parts import Parts
+from potstill.runs.tasks import scored_task
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
-from potstill.runs.calls import ReadCalls, scored_calls
-from potstill.runs.left_out import left_out
-from potstill.runs.tasks import scored_task
+from potstill.work.left_out import left_out
 from potstill.work.plan import PromptPlan
 
 
@@ -54,7 +54,10 @@ def _left_out(parts: Parts, measured: Measured) -> dict[str, int]:
     )
     wanted = plan.held_out if given else plan.held_out[: parts.recipe.evaluate.fidelity_prompts]
     greedy = None if given else False
-    return left_out(parts, "held_out", wanted, measured.prompt_ids, greedy=greedy)
+    unasked = (parts.run.done("unasked") or {}).get("held_out", 0)
+    return left_out(
+        parts.store, "held_out", wanted, measured.prompt_ids, greedy=greedy, unasked=unasked
+    )
 
 
 def _reader(student: LoadedModel) -> ReadCalls:
@@ -72,7 +75,9 @@ def _against_teacher(
         students["pruned"], _ = pruned(teacher, Cut.from_record(shrunk))
         # Cut from fp32 weights, it is measured in the dtype that the other students are read in.
         students["pruned"].network.to(teacher.compute_dtype)
-    read = partial(held_out, parts.corpus, students["student"], parts.vocabulary, progress=parts.progress)
+    read = partial(
+        held_out, parts.corpus, students["student"], parts.vocabulary, progress=parts.progress
+    )
     return evaluate(
         teacher,
         students,
@@ -86,7 +91,9 @@ def _against_teacher(
     )
 
 
-def _on_text(parts: Parts, students: dict[str, LoadedModel], directories: dict[str, Path]) -> Measured:
+def _on_text(
+    parts: Parts, students: dict[str, LoadedModel], directories: dict[str, Path]
+) -> Measured:
     """Return the students on the text of a teacher whose weights are not at hand."""
     return evaluate_on_text(
         students,

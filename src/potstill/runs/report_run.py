@@ -9,17 +9,22 @@ from importlib.util import find_spec
 from typing import Any
 
 from potstill.collect.prompts import shared_prompts
-from potstill.evaluate.evaluation import Collection, Curation, Evaluation, Training
 from potstill.evaluate.payback import payback, price_of
-from potstill.runs.parts import Parts
 from potstill.lineage import manifest
 from potstill.machine import machine_facts, peak_memory_bytes
-from potstill.report.page import render
+from potstill.report.run.page import render
 from potstill.runs.cost import charged, cost_of, written_tokens
+from potstill.runs.parts import Parts
 from potstill.shrink.cut import Cut
+from potstill.text.language import identified
+from potstill.work.evaluation import (
+    CollectionPart,
+    CurationPart,
+    Evaluation,
+    TrainingPart,
+)
 from potstill.work.plan import PromptPlan
 from potstill.work.run_recipe import recipe_digest
-from potstill.text.language import identified
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 # Texts whose language is told: enough to show which there are.
@@ -35,7 +40,11 @@ def write_report(parts: Parts) -> None:
     done = {name: parts.run.done(name) or {} for name in _STAGES}
     student = parts.opened.student(parts.run.student)
     figures = done["collect"]["figures"]
-    trained, task, cost = done["train"], done["evaluate"].get("task"), cost_of(parts, student.network)
+    trained, task, cost = (
+        done["train"],
+        done["evaluate"].get("task"),
+        cost_of(parts, student.network),
+    )
     evaluation = Evaluation(
         run=parts.recipe.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -45,11 +54,12 @@ def write_report(parts: Parts) -> None:
         overlap=_overlap(parts, done["collect"]["overlap"]),
         collection=_collection(parts, figures),
         shrink=_shrink_section(done["shrink"]),
-        training={k: v for k, v in trained.items() if k in Training.model_fields}
+        training={k: v for k, v in trained.items() if k in TrainingPart.model_fields}
         | {"cross_entropy_kept_step": (trained.get("cross_entropy") or {}).get("kept_step")}
         | {"left_out": trained.get("left_out") or None},
         cost=cost,
-        curation={k: v for k, v in done["curate"].items() if k in Curation.model_fields} or None,
+        curation={k: v for k, v in done["curate"].items() if k in CurationPart.model_fields}
+        or None,
         task=task and task["scores"],
         tool_calls=done["evaluate"].get("tool_calls"),
         payback=_payback(task, cost["total"]["money"]),
@@ -82,7 +92,7 @@ def _collection(parts: Parts, figures: dict[str, Any]) -> dict[str, Any]:
     if written is None:
         notes.append(_uncounted(parts))
     return {
-        **{k: v for k, v in figures.items() if k in Collection.model_fields},
+        **{k: v for k, v in figures.items() if k in CollectionPart.model_fields},
         "response_tokens": written,
         "money": charged(parts),
         "tokens_per_s": None if written is None else figures["tokens_per_s"] or None,

@@ -10,15 +10,16 @@ from typing import Any
 from potstill.collect.answers import asked_key
 from potstill.errors import PotstillError
 from potstill.evaluate.payback import MachinePrice, Price, TokenPrice
-from potstill.evaluate.samples import choose, greedy_texts
+from potstill.evaluate.samples import choose
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
-from potstill.runs.parts import Parts
 from potstill.models.chat import prompt_ids
+from potstill.models.greedy import greedy_texts
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
-from potstill.runs.left_out import left_out
+from potstill.runs.parts import Parts
 from potstill.text.answers import AnswerForm
+from potstill.work.left_out import left_out
 from potstill.work.plan import PromptPlan
 from potstill.work.samplings import held_out_sampling
 
@@ -80,9 +81,12 @@ def _scored(
         for p in asked
         if p.prompt_id in ours
     ]
-    scores = score_task(task, rows, resamples=parts.recipe.evaluate.resamples, seed=parts.recipe.seed)
+    scores = score_task(
+        task, rows, resamples=parts.recipe.evaluate.resamples, seed=parts.recipe.seed
+    )
     greedy = None if parts.recipe.collect.answers_given else True
-    unread = left_out(parts, "held_out", asked, ours, greedy=greedy)
+    unasked = (parts.run.done("unasked") or {}).get("held_out", 0)
+    unread = left_out(parts.store, "held_out", asked, ours, greedy=greedy, unasked=unasked)
     return {
         "scores": scores.model_dump(mode="json") | {"left_out": unread},
         "prices": {name: asdict(one) for name, one in prices.items()},

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from potstill.endpoint.many import Stopped
 from potstill.work.stage_records import ServedAnswers
-
-Stopped = Literal["budget", "failures"]
 
 
 @dataclass(frozen=True)
