@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from potstill.evaluate.machine import machine_facts
+from potstill.machine import machine_facts, versions_of
 
 RESULTS = Path(__file__).parent / "results"
 # Whom potstill is measured against, and what they run on.
@@ -47,13 +46,7 @@ def write_results(
 
 def peer_versions() -> dict[str, str]:
     """Return the versions of the peers that are installed."""
-    found = {}
-    for name in PEERS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return versions_of(PEERS)
 
 
 def _commit() -> str:

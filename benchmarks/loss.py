@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+import psutil
 import torch
 from common import write_results
 from peers import loss_products
@@ -204,9 +205,7 @@ def _fits(case: Case) -> bool:
     if case.hidden_ND.is_cuda:
         free = torch.cuda.mem_get_info()[0]
     else:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            line = next(line for line in file if line.startswith("MemAvailable"))
-        free = int(line.split()[1]) * 1024
+        free = psutil.virtual_memory().available
     return NAIVE_COPIES * case.rows * len(case.weight_VD) * 4 < free
 
 

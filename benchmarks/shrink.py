@@ -35,12 +35,12 @@ from potstill.cli.common import progress_for
 from potstill.errors import PotstillError
 from potstill.evaluate.fidelity import grouping, summarise, summed
 from potstill.evaluate.held_out import held_out
-from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.text import measure_text
 from potstill.evaluate.validation import validation
 from potstill.models.load import blocks_of, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
+from potstill.models.size import parameter_count
 from potstill.recipe.io import packaged_recipe
 from potstill.runs import distill as pipeline
 from potstill.runs.parts import Parts

@@ -21,10 +21,10 @@ from common import write_results
 from task_draw import answers, fresh_rows
 
 from potstill.cli.common import progress_for
-from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.evaluate.validation import validation
 from potstill.models.memory import release_freed
+from potstill.models.size import parameter_count
 from potstill.recipe.io import read_recipe
 from potstill.runs import distill as pipeline
 from potstill.runs.parts import Parts

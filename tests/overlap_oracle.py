@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from potstill.exchanges import overlap as under_test
-from potstill.exchanges.overlap import OverlapReport, Shingle, jaccard, shingles_of
+from potstill.exchanges.overlap import OverlapReport
+from potstill.text.shingles import Shingle, jaccard, shingles_of
 from potstill.text.words import words_of
 
 Shingles = Sequence[frozenset[Shingle]]

@@ -22,7 +22,7 @@ from potstill.lineage import manifest
 from potstill.models.load import load_conversation
 from potstill.runs import distill as pipeline
 from potstill.train import loop as loop_module
-from potstill.work.rundir import read_metrics
+from potstill.work.workdir import read_metrics
 
 
 def refused(values: dict[str, Any], tmp_path: Path) -> str:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingled
 from potstill.exchanges.exchange import Exchange
-from potstill.exchanges.overlap import TEMPLATE_COUNT, jaccard, shingles_of
+from potstill.exchanges.overlap import TEMPLATE_COUNT
+from potstill.text.shingles import jaccard, shingles_of
 from potstill.text.words import words_of
 
 STORY = (

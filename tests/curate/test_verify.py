@@ -121,6 +121,7 @@ def test_labels(answer: str, gold: str | None, expected: object) -> None:
         ('{"city": "Lima", "people": 10}', None, True),
         ('{"people": 10, "city": "Lima"}', '{"city": "Lima", "people": 10.0}', True),
         ('{"city": "Lima"}', '{"city": "Oslo"}', "another value"),
+        ('{"city": "LIMA."}', '{"city": "Lima"}', True),
         ('{"people": 10}', None, "JSON against the schema's required"),
         ('{"city": "Lima", "people": -1}', None, "JSON against the schema's minimum"),
         ('{"city": "Lima", "mayor": "?"}', None, "JSON against the schema's additionalProperties"),
@@ -147,7 +148,8 @@ def test_json_tells_true_from_one() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    # Letters alone: texts are compared in their plain form.
+    st.none() | st.booleans() | st.integers() | st.text("abc", max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=6,
 )

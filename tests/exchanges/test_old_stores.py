@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from potstill.canonical import digest_of_file
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.rows import EXCHANGES, SCHEMA_VERSION, exchange_to_row, response_digest
-from potstill.exchanges.shards import digest_of
 from potstill.exchanges.store import ExchangeStore
 
 # As version 1 stored it: arguments as text, keys sorted, no tools.
@@ -61,7 +61,7 @@ def old_shard(root: Path, rows: list[dict], version: bytes | None = None) -> Pat
     metadata = None if version is None else {b"potstill.exchanges": version}
     table = pa.Table.from_pylist(rows, schema=pa.schema(columns, metadata=metadata))
     pq.write_table(table, folder / "new")
-    return (folder / "new").rename(folder / f"part-{digest_of(folder / 'new')}.parquet")
+    return (folder / "new").rename(folder / f"part-{digest_of_file(folder / 'new')}.parquet")
 
 
 def old_journal(root: Path, rows: list[dict], version: int = 0) -> Path:

@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from potstill.exchanges.overlap import (
     TEMPLATE_COUNT,
-    jaccard,
     overlap,
     prompt_text,
-    shingles_of,
 )
 from potstill.text.words import words_of
 
@@ -147,8 +145,3 @@ def test_record_has_what_evaluation_json_needs():
         "method",
         "threshold",
     }
-
-
-def test_jaccard_of_short_texts():
-    assert jaccard(shingles_of(["a"]), shingles_of(["a"])) == 1.0
-    assert jaccard(shingles_of(["a", "b"]), shingles_of(["b", "a"])) == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 import gguf_files
 import llama_server
 from gguf_files import CONTROL, NORMAL, UNUSED, USER
+from potstill.canonical import digest_of_file
 from potstill.errors import PotstillError
 from potstill.models import gguf
 from potstill.models.load import load, locate
@@ -231,7 +233,23 @@ def test_llama_3s_stretched_positions_are_those_of_the_file(tmp_path: Path) -> N
 
 def test_a_conversion_of_an_older_version_is_not_used(tmp_path: Path) -> None:
     path = nano(tmp_path / "x.gguf")
-    old = gguf.cache_directory() / "gguf" / f"{gguf._digest(path)}-1"
+    old = gguf.cache_directory() / "gguf" / f"{digest_of_file(path)}-1"
     old.mkdir(parents=True)
     (old / "potstill-source.json").write_text("{}")
     assert gguf.converted(path) != old
+
+
+def test_conversions_stay_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert gguf.cache_directory() == tmp_path / "potstill"
+    if sys.platform.startswith("linux"):
+        monkeypatch.setenv("XDG_CACHE_HOME", "")
+        monkeypatch.setenv("HOME", str(tmp_path / "me"))
+        assert gguf.cache_directory() == tmp_path / "me" / ".cache" / "potstill"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(PotstillError, match="no home directory to keep converted models"):
+        gguf.cache_directory()

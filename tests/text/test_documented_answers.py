@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from potstill.curate.verify import verifier
+from potstill.evaluate.tasks import score_answer
 from potstill.recipe import TaskConfig, VerifyConfig
 from potstill.text.answers import AnswerForm
 
@@ -71,3 +75,21 @@ def test_json_is_read_as_the_page_says(response: str, value: str, verdict: str) 
 
 def test_there_are_json_examples() -> None:
     assert len(json_examples()) == 6
+
+
+VALUES = st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "A.", "**a**", "b"])
+OBJECTS = st.dictionaries(st.sampled_from(["x", "y"]), VALUES | st.lists(VALUES, max_size=2))
+AROUND = st.sampled_from(["{}", "<think>Hm.</think>{}", "```json\n{}\n```", "Here: {}", "{}}}"])
+
+
+@given(OBJECTS, OBJECTS, AROUND)
+def test_what_a_task_scores_right_is_what_curation_keeps_where_it_is_bare(
+    given_value: dict[str, Any], gold: dict[str, Any], around: str
+) -> None:
+    response = around.replace("{}", json.dumps(given_value), 1)
+    right = score_answer(AnswerForm("json").read(response), gold).exact
+    check = verifier(VerifyConfig(kind="json"), {"p": json.dumps(gold)})
+    assert check is not None
+    verdict = check(response, json.dumps(gold))
+    bare = not verdict.reason.startswith("not bare JSON")
+    assert (verdict.correct or not bare) is right

@@ -197,13 +197,13 @@ def checked_recipe(
     recipe = read_recipe(path, overrides)
 
     from potstill.work.named import check_named
-    from potstill.work.run_recipe import is_run_directory, refuse_foreign
+    from potstill.work.run_recipe import RECIPE
     from potstill.work.rundir import RunDir
 
     root = out or Path("runs") / recipe.name
-    refuse_foreign(root)
-    known = not fresh and is_run_directory(root)
-    if not known or RunDir(root, recipe, None).done("collect") is None:
+    RECIPE.refuse_foreign(root)
+    known = not fresh and RECIPE.begins(root)
+    if not known or RunDir(root, recipe).done("collect") is None:
         check_named(recipe)
     return recipe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,15 +86,16 @@ def _estimate(recipe: Recipe, quick: bool) -> str:
     """Return how long it will take here, in words."""
     import torch
 
+    from potstill.machine import usable_cores
     from potstill.models.precision import resolve_device, resolve_dtype
 
     device = resolve_device(recipe.device)
     if device.type != "cpu":
         return f"a few minutes on {device.type}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     fast = resolve_dtype(recipe.precision, device) == torch.bfloat16
     minutes = _MINUTES[quick][0 if fast else 1]
     return (
         f"about {minutes} minutes on two cores in {'bf16' if fast else 'fp32'}, which this machine "
-        f"computes in ({cores} usable here); the first time 30 s more to read the teacher's file"
+        f"computes in ({usable_cores()} usable here); the first time 30 s more to read the "
+        "teacher's file"
     )

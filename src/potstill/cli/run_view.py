@@ -16,7 +16,6 @@ from potstill.cli.progress_view import figure
 from potstill.durable import read_object
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.recipe.io import read_recipe
 from potstill.report import words
 from potstill.report.run.headline import headline
 from potstill.report.run.names import by_gold, left_out
@@ -37,7 +36,7 @@ class Standing:
 
     root: Path
     recipe: Recipe
-    stages: dict[str, dict[str, Any]]
+    stages: dict[str, Any]
     last: dict[str, Any]
     evaluation: Evaluation | None
     finished: bool
@@ -49,13 +48,12 @@ def read(path: Path) -> Standing:
     Raises PotstillError where there is no run.
     """
     root = find(path)
-    recipe = read_recipe(root / RECIPE_FILE)
-    run = RunDir(root, recipe, None)
+    run = RunDir.reading(root)
     records = run.metrics()
     return Standing(
         root=root,
-        recipe=recipe,
-        stages=_stages(run),
+        recipe=run.recipe,
+        stages=run.recorded(),
         last=records[-1] if records else {},
         evaluation=read_evaluation(run.evaluation_path),
         finished=run.manifest_path.is_file(),
@@ -91,7 +89,7 @@ def as_json(standing: Standing) -> dict[str, Any]:
 def print_outcome(root: Path, *, sample: bool = False) -> None:
     """Print what a finished run is remembered by: headline, a sample pair, the report's path."""
     standing, console = read(root), console_for_output()
-    run = RunDir(root, standing.recipe, None)
+    run = RunDir(root, standing.recipe)
     if standing.evaluation is not None:
         console.print(Text(f"\n{headline(standing.evaluation)}\n"))
         if sample:
@@ -119,7 +117,7 @@ def print_run(standing: Standing) -> None:
             console.print(table)
             console.print()
     console.print(Text(_collection(evaluation)))
-    report = RunDir(standing.root, standing.recipe, None).report_path
+    report = RunDir(standing.root, standing.recipe).report_path
     if report.is_file():
         console.print(Text(f"report: {report}"), soft_wrap=True)
 
@@ -245,10 +243,3 @@ def _collection(evaluation: Evaluation) -> str:
     dropped = words.whole(evaluation.overlap.dropped_from_training)
     parts.append(f"{dropped} training prompts dropped for being near held-out ones")
     return f"collected: {', '.join(parts)}"
-
-
-def _stages(run: RunDir) -> dict[str, dict[str, Any]]:
-    """Return what each finished stage recorded, in the order they finished."""
-    files = sorted((run.root / "state").glob("*.json"), key=lambda f: (f.stat().st_mtime_ns, f))
-    found = {file.stem: run.done(file.stem) for file in files}
-    return {name: result for name, result in found.items() if result is not None}

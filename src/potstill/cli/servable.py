@@ -71,11 +71,10 @@ def servable(target: str, name: str | None) -> Servable:
     run = _run_of(path)
     if run is not None:
         from potstill.cli.export import student_of
-        from potstill.recipe.io import read_recipe
-        from potstill.work.run_recipe import RECIPE_FILE
+        from potstill.work.rundir import RunDir
 
         student = student_of(run)
-        return Servable(name or read_recipe(run / RECIPE_FILE).name, run, student)
+        return Servable(name or RunDir.reading(run).recipe.name, run, student)
     if (path / "config.json").is_file():
         return Servable(name or path.resolve().name, directory=path)
     raise PotstillError(

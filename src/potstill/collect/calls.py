@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from potstill.canonical import canonical_json
 from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import (
@@ -14,7 +15,6 @@ from potstill.exchanges.exchange import (
     Prompt,
     Split,
     Turns,
-    canonical_json,
     exchange_id_of,
     prompt_id_of,
     tool_list,

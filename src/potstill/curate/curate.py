@@ -16,16 +16,16 @@ from potstill.curate.choose import not_shortest
 from potstill.curate.curation import FILTERS, SPLITS, Curation, Verified
 from potstill.curate.decontaminate import contaminated, evaluation_runs
 from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingled
-from potstill.curate.extras import extra_package
 from potstill.curate.judge import Judge, refuse_partial_judge, scores
-from potstill.curate.language import require_languages
 from potstill.curate.spent import generated_tokens
 from potstill.curate.verify import Verdict, Verifier, verifier
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.rows import Mark
 from potstill.exchanges.store import ExchangeStore
+from potstill.extras import extra_package
 from potstill.recipe import CurateConfig
+from potstill.text.language import known_languages
 
 MARKER = "curate"
 # The others would make held-out figures those of an easier task.
@@ -47,6 +47,17 @@ def check(config: CurateConfig, gold: Mapping[str, str] | None = None) -> None:
         require_languages(config.languages)
     if config.near_duplicates is not None:
         extra_package("datasketch", "curate.near_duplicates")
+
+
+def require_languages(languages: Sequence[str]) -> None:
+    """Refuse languages that cannot be identified, and a missing package."""
+    known = known_languages(needed_by="curate.languages")
+    unknown = [language for language in languages if language not in known]
+    if unknown:
+        raise PotstillError(
+            f"curate.languages holds {', '.join(unknown)}, which py3langid cannot identify; use "
+            "ISO 639-1 codes in lower case, such as en or de"
+        )
 
 
 def curate(

@@ -16,16 +16,16 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from potstill.curate.extras import extra_package
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.overlap import (
     TEMPLATE_COUNT,
     TEMPLATE_SHARE,
     prompt_text,
-    shingles_of,
 )
+from potstill.extras import extra_package
 from potstill.text.forms import same_spacing
 from potstill.text.reasoning import answer_of
+from potstill.text.shingles import shingles_of
 from potstill.text.tool_calls import Call, calls_text, with_calls
 from potstill.text.words import words_of
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from potstill.curate.language import identified
-from potstill.curate.refusal import refuses
-from potstill.curate.repetition import repetition
 from potstill.exchanges.exchange import Exchange
 from potstill.text.forms import says_something
+from potstill.text.language import identified
 from potstill.text.reasoning import answer_of
+from potstill.text.refusal import refuses
+from potstill.text.repetition import repetition
 from potstill.text.tool_calls import Flaw, calls_in, strings_in
 
 
@@ -66,7 +66,7 @@ def wrong_language(
     exchange: Exchange, *, languages: tuple[str, ...], confidence: float
 ) -> str | None:
     """Drop an answer that is in none of `languages`; one too short or too mixed to tell is kept."""
-    found = identified(answer_of(exchange))
+    found = identified(answer_of(exchange), needed_by="curate.languages")
     if found is None or found.language in languages or found.probability < confidence:
         return None
     return f"in {found.language}"

@@ -6,15 +6,13 @@ judged. Keys are digests, so that no text of anybody is written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
+from potstill.canonical import canonical_json, digest_of_bytes, spaced_json
 from potstill.durable import append_line, read_lines
-from potstill.exchanges.exchange import Exchange, Message, canonical_json
+from potstill.exchanges.exchange import Exchange, Message
 
 
 def question_key(identity: str, question: Sequence[Message]) -> str:
@@ -49,4 +47,4 @@ def kept(path: Path, asked: str) -> dict[str, float | None]:
 
 def _digest(value: list[Any]) -> str:
     # Text may hold half a surrogate pair, which canonical JSON has no bytes for.
-    return blake3(json.dumps(value, sort_keys=True).encode()).hexdigest(length=16)
+    return digest_of_bytes(spaced_json(value, ascii_only=True))

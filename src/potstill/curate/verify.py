@@ -13,6 +13,7 @@ from decimal import Decimal, DecimalException, localcontext
 from functools import partial
 from typing import Any
 
+from potstill.canonical import parsed
 from potstill.errors import PotstillError
 from potstill.recipe import VerifyConfig
 from potstill.recipe.json_schema import mismatch_of, schema_problem
@@ -20,8 +21,8 @@ from potstill.recipe.plain import labels_problem
 from potstill.text.answers import read_json, read_label, read_number, read_text
 from potstill.text.forms import short_answer
 from potstill.text.labels import LabelReader
-from potstill.text.same_json import same_json
-from potstill.text.values import last_number, parsed
+from potstill.text.same_json import same_value
+from potstill.text.values import last_number
 
 _DIGITS = 60  # of a difference
 
@@ -101,7 +102,8 @@ def fitting_json(response: str, gold: str | None, *, fits: Callable[[Any], str |
     """Hold the JSON of a response against the schema, compare it with the gold value, and see
     that nothing stands around it: what is learnt from is what the student will write.
 
-    Values are compared as JSON: the order of keys is free, 1 is 1.0, and 1 is not true.
+    Values are compared as tasks compare them: the order of keys is free, texts are in their plain
+    form, 1 is 1.0, and 1 is not true.
     """
     found = read_json(response)
     if found is None:
@@ -110,7 +112,7 @@ def fitting_json(response: str, gold: str | None, *, fits: Callable[[Any], str |
     if mismatch is not None:
         return Verdict(False, f"JSON against the schema's {mismatch}")
     try:
-        same = gold is None or same_json(found.value, parsed(gold))
+        same = gold is None or same_value(found.value, parsed(gold))
     except RecursionError:
         return Verdict(False, "JSON nested too deeply")
     if not same:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
@@ -19,7 +18,6 @@ STAGES = ("collection", "shrink", "training", "evaluation")
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022, arXiv 2203.15556, table 3
 SCRATCH_FORMULA = "6 N D with D = 20 N (Hoffmann et al. 2022)"
 N = TypeVar("N", int, float)
-POWERCAP = Path("/sys/class/powercap")
 
 
 @dataclass(frozen=True)
@@ -237,35 +235,6 @@ def _parent(parent: Parent, total: StageCost, scratch: float) -> dict[str, Any]:
     }
 
 
-class EnergyMeter:
-    """Joules that the CPU packages have used since the meter was made.
-
-    Reads RAPL counters (Linux powercap, Intel and AMD). They see the whole machine, other
-    programs included, but no accelerator. `joules()` is None where the counters are missing or
-    may not be read. A counter that wraps is followed through one turn between two calls (many
-    minutes at full load), so long stages call `joules()` now and then.
-    """
-
-    def __init__(self, powercap: Path = POWERCAP) -> None:
-        self._zones = _package_zones(powercap)
-        self._last = [_read_counter(zone / "energy_uj") for zone in self._zones]
-        self._used = 0
-
-    def joules(self) -> float | None:
-        """Return the joules used so far, or None where they cannot be read."""
-        now = [_read_counter(zone / "energy_uj") for zone in self._zones]
-        if not now or None in now or None in self._last:
-            return None
-        for zone, before, after in zip(self._zones, self._last, now, strict=True):
-            assert before is not None and after is not None
-            wrapped = _read_counter(zone / "max_energy_range_uj") if after < before else 0
-            if wrapped is None:
-                return None
-            self._used += after - before + wrapped
-        self._last = now
-        return self._used / 1e6
-
-
 def _linear(module: nn.Module) -> bool:
     # transformers' Conv1D (GPT-2) is a linear layer with a transposed weight.
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
@@ -312,20 +281,3 @@ def _causal_pairs(length: int, window: int | None) -> int:
     if window is None or length <= window:
         return length * (length + 1) // 2
     return window * (window + 1) // 2 + (length - window) * window
-
-
-def _package_zones(powercap: Path) -> list[Path]:
-    # Sub-zones (cores, memory) are part of their package and psys contains it: only packages,
-    # so that nothing is counted twice.
-    try:
-        zones = sorted(powercap.glob("intel-rapl:*"))
-        return [zone for zone in zones if (zone / "name").read_text().strip().startswith("package")]
-    except OSError:
-        return []
-
-
-def _read_counter(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None

@@ -7,14 +7,11 @@ import random
 from collections.abc import Sequence
 
 from potstill.models.chat import reply_of
-from potstill.models.generate import Request, decode
+from potstill.models.generate import Request, completions
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.progress import Step
 from potstill.text.tool_calls import with_calls
-
-# Responses that are decoded at the same time.
-_SLOTS = 96
 
 
 def choose(count: int, of: int, *, seed: int) -> list[int]:
@@ -54,10 +51,5 @@ def greedy_ids(
     """
     requests = [Request(str(i), tuple(ids)) for i, ids in enumerate(prompts)]
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
-    slots = max(1, min(_SLOTS, len(requests)))
-    found: dict[str, tuple[int, ...]] = {}
-    for batch in decode(model, requests, sampling, slots=slots):
-        found.update((completion.key, tuple(completion.token_ids)) for completion in batch)
-        if step is not None:
-            step.advance(len(batch))
-    return [found[request.key] for request in requests]
+    done = completions(model, requests, sampling, step=step)
+    return [completion.token_ids for completion in done]

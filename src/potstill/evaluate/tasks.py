@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from potstill.recipe import TaskConfig
 from potstill.stats import equivalence
 from potstill.stats.bootstrap import RESAMPLES, Floats, mean_score_interval, quotient_interval
 from potstill.text.answers import Answer, AnswerForm
-from potstill.text.forms import plain
+from potstill.text.same_json import same_value
 from potstill.text.words import words_of
 from potstill.work.figures import Estimate
 from potstill.work.scores import SMALLEST_SLICE, Compared, ModelScores, SliceScores, TaskScores
@@ -65,7 +65,7 @@ def score_task(
             "all rows or none"
         )
     form = AnswerForm.of(task)
-    settings = _Settings(task, resamples, seed, "f1" if task.kind == "text" else "exact")
+    settings = _Scoring(task, resamples, seed, "f1" if task.kind == "text" else "exact")
     counting = _counting(task, rows)
     both = _Both.of(form, counting)
     compared = settings.compare(both)
@@ -125,23 +125,6 @@ def score_answer(answer: Answer | None, gold: Answer) -> AnswerScore:
 def same_answer(one: Answer | None, other: Answer | None) -> bool:
     """Return whether two answers say the same; two that are missing do not."""
     return one is not None and other is not None and same_value(one, other)
-
-
-def same_value(one: Any, other: Any) -> bool:
-    """Return whether two JSON values are equal.
-
-    Numbers are compared by value (2 is 2.0, but not true and not "2"), texts in their plain form
-    (`potstill.text.forms`), objects whatever the order of their keys.
-    """
-    if isinstance(one, str) and isinstance(other, str):
-        return plain(one) == plain(other)
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same_value(one[k], other[k]) for k in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same_value, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return bool(one == other)
 
 
 @dataclass(frozen=True)
@@ -216,7 +199,7 @@ class _Both:
 
 
 @dataclass(frozen=True)
-class _Settings:
+class _Scoring:
     """How figures are made from rows."""
 
     task: TaskConfig
@@ -252,7 +235,7 @@ class _Settings:
         )
 
 
-def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Settings) -> list[SliceScores]:
+def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Scoring) -> list[SliceScores]:
     """Return the slices, from the student's lowest score (without gold: agreement) up."""
     members: dict[str, list[TaskRow]] = defaultdict(list)
     for row in rows:
@@ -271,7 +254,7 @@ def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Settings) -> l
     return sorted(found, key=order)
 
 
-def _slice(name: str, both: _Both, settings: _Settings, *, apart: bool) -> SliceScores:
+def _slice(name: str, both: _Both, settings: _Scoring, *, apart: bool) -> SliceScores:
     def score(answers: _Answers | None) -> Estimate | None:
         if answers is None or not both.scored:
             return None

@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from blake3 import blake3
-
+from potstill.canonical import digest_of
 from potstill.text.tool_calls import Call, Flaw, Tool, calls_in, with_calls
 
 Split = Literal["train", "validation", "held_out"]
@@ -117,13 +116,6 @@ class Exchange:
         return self.prompt_token_ids or (), self.response_token_ids or ()
 
 
-def canonical_json(value: Any) -> bytes:
-    """Return the one spelling of a JSON value: sorted keys, no spaces, UTF-8."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
-
-
 def tool_list(tools: str | None) -> list[Tool] | None:
     """Return the tools that JSON text holds."""
     return None if tools is None else list(json.loads(tools))
@@ -137,7 +129,7 @@ def prompt_id_of(messages: tuple[Message, ...], tools: str | None = None) -> str
     asked: Any = list(messages)
     if tools is not None:
         asked = {"messages": asked, "tools": json.loads(tools)}
-    return blake3(canonical_json(asked)).hexdigest(length=16)
+    return digest_of(asked)
 
 
 def exchange_id_of(
@@ -162,4 +154,4 @@ def exchange_id_of(
         "watermark_key_id": watermark_key_id,
         "sample_index": sample_index,
     }
-    return blake3(canonical_json(key)).hexdigest()
+    return digest_of(key, 32)

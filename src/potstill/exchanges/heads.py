@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blake3 import blake3
 from safetensors import safe_open
 from safetensors.torch import save
 
+from potstill.canonical import digest_of_bytes, digest_of_file
 from potstill.durable import publish, staged
 from potstill.errors import PotstillError
-from potstill.exchanges.shards import digest_of
 from potstill.models.head import Head
 
 _HEAD_PREFIX = "head-"
@@ -32,7 +31,7 @@ def save_head(folder: Path, scorer: str, head: Head) -> None:
     with staged(folder) as temporary:
         # Bytes are written by us: safetensors' own error for a full disk has no errno.
         temporary.write_bytes(save(tensors, metadata=facts))
-        digest = digest_of(temporary)
+        digest = digest_of_file(temporary)
         final = folder / f"{_HEAD_PREFIX}{_scorer_digest(scorer)}-{digest}.safetensors"
         publish(temporary, final)
     for older in known:
@@ -78,7 +77,7 @@ def head_files(folder: Path) -> list[Path]:
 
 def head_is_intact(path: Path) -> bool:
     """Tell whether a stored head's bytes still give the checksum in its name."""
-    return path.stem.rpartition("-")[2] == digest_of(path)
+    return path.stem.rpartition("-")[2] == digest_of_file(path)
 
 
 def _head_files(folder: Path, scorer: str) -> list[Path]:
@@ -86,4 +85,4 @@ def _head_files(folder: Path, scorer: str) -> list[Path]:
 
 
 def _scorer_digest(scorer: str) -> str:
-    return blake3(scorer.encode()).hexdigest(length=8)
+    return digest_of_bytes(scorer.encode(), 8)

@@ -18,13 +18,10 @@ import numpy as np
 
 from potstill.exchanges.exchange import Message
 from potstill.exchanges.shared_shingles import ShingleSets, numbered, shingle_sets, similar
+from potstill.text.shingles import SHINGLE_WORDS, THRESHOLD
 from potstill.text.tool_calls import message_text
 from potstill.text.words import words_of
 
-Shingle = tuple[str, ...]
-
-SHINGLE_WORDS = 3
-THRESHOLD = 0.6
 # A shingle is a template's when this share of all texts has it, and at least this many do.
 TEMPLATE_SHARE = 0.05
 TEMPLATE_COUNT = 20
@@ -63,19 +60,6 @@ class OverlapReport:
 def prompt_text(messages: Iterable[Message]) -> str:
     """Return what tells one prompt from another: everything but system messages and tools."""
     return "\n".join(message_text(m) for m in messages if m["role"] != "system")
-
-
-def shingles_of(words: Sequence[str], size: int = SHINGLE_WORDS) -> frozenset[Shingle]:
-    """Return the runs of `size` words; a shorter text is one shingle."""
-    if len(words) <= size:
-        return frozenset([tuple(words)])
-    return frozenset(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
-
-
-def jaccard(one: frozenset[Shingle], other: frozenset[Shingle]) -> float:
-    """Return shared shingles over all shingles, in [0, 1]."""
-    shared = len(one & other)
-    return shared / (len(one) + len(other) - shared)
 
 
 def overlap(

@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
-from blake3 import blake3
 
+from potstill.canonical import digest_of
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, canonical_json
+from potstill.exchanges.exchange import Exchange
 from potstill.text.tool_calls import Flaw, calls_in, spelled
 
 # 1 (no number is stored): calls as the log or the server wrote them, tools nowhere.
@@ -180,9 +180,8 @@ def response_digest(
     """Return 16 bytes that name a response: by its token ids where known, else by its text and
     calls."""
     said: Any = response if tool_calls is None else [response, tool_calls]
-    return blake3(
-        canonical_json(said if response_token_ids is None else list(response_token_ids))
-    ).digest(length=16)
+    named = said if response_token_ids is None else list(response_token_ids)
+    return bytes.fromhex(digest_of(named))
 
 
 def exchange_table(rows: Sequence[dict[str, Any]]) -> pa.Table:

@@ -9,22 +9,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from blake3 import blake3
 
+from potstill.canonical import digest_of_file
 from potstill.durable import fsync_folder, publish, staged
 from potstill.errors import PotstillError
 
 _PREFIX = "part-"
 _ASIDE = ".corrupt"
-
-
-def digest_of(path: Path, length: int = 16) -> str:
-    """Return the blake3 digest of a file, `length` bytes in hexadecimal digits."""
-    hasher = blake3()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            hasher.update(block)
-    return hasher.hexdigest(length=length)
 
 
 def shards(folder: Path) -> list[Path]:
@@ -51,7 +42,7 @@ def write_shard(folder: Path, table: pa.Table, *, group_rows: int) -> Path:
             # Statistics of binary payloads would only repeat the payload.
             write_statistics=False,
         )
-        final = folder / f"{_PREFIX}{digest_of(temporary)}.parquet"
+        final = folder / f"{_PREFIX}{digest_of_file(temporary)}.parquet"
         publish(temporary, final)
     fsync_folder(folder.parent)
     return final
@@ -59,7 +50,7 @@ def write_shard(folder: Path, table: pa.Table, *, group_rows: int) -> Path:
 
 def is_intact(path: Path) -> bool:
     """Tell whether a shard's bytes still give its name."""
-    return path.name == f"{_PREFIX}{digest_of(path)}.parquet"
+    return path.name == f"{_PREFIX}{digest_of_file(path)}.parquet"
 
 
 def damaged(path: Path) -> PotstillError:

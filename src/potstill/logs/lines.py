@@ -19,6 +19,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from potstill.canonical import parsed
 from potstill.durable import damage
 from potstill.errors import PotstillError
 from potstill.logs.call import Reason
@@ -29,7 +30,7 @@ from potstill.logs.endings import END_FIELDS
 from potstill.logs.files import SUFFIXES, kind_of
 from potstill.logs.json_rows import rows_around
 from potstill.logs.rows import Row
-from potstill.text.tool_calls import may_be_filled_in, parsed
+from potstill.text.tool_calls import may_be_filled_in
 
 _LONGEST_LINE = 64 << 20  # bytes; no call is that long, and it would fill the memory
 _PARQUET_ROWS = 256

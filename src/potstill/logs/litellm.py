@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from blake3 import blake3
-
+from potstill.canonical import digest_of_bytes
 from potstill.logs.call import Answer, Ask, Facts, Reason, Record, Values
 from potstill.logs.chat_parts import answer_of_message, answers_of, ask_of, holds_answers, record_of
 from potstill.logs.endings import row_failed
@@ -83,7 +82,7 @@ def _row_id(row: Values) -> str | None:
     if not row.get("startTime"):
         return None
     shown = [str(row.get(k)) for k in ("startTime", "endTime", "model", "spend", "response_cost")]
-    return blake3("\n".join(shown).encode(errors="replace")).hexdigest(length=16)
+    return digest_of_bytes("\n".join(shown).encode(errors="replace"))
 
 
 def _facts(row: Values, response: Mapping[str, Any]) -> Facts:

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
+from potstill.canonical import canonical_json, digest_of, digest_of_bytes, parsed
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Turns, canonical_json, prompt_id_of, tool_list
+from potstill.exchanges.exchange import Turns, prompt_id_of, tool_list
 from potstill.logs.batch import batch_records
 from potstill.logs.call import Answer, Ask, Call, Facts, Reason, Record
 from potstill.logs.files import files_in
@@ -30,7 +29,7 @@ from potstill.logs.readers import Columns
 from potstill.logs.tally import Tally
 from potstill.logs.values import name
 from potstill.recipe import CallsConfig
-from potstill.text.tool_calls import message_text, parsed
+from potstill.text.tool_calls import message_text
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ class _Gathering:
     def identities(self) -> dict[str, str]:
         """Return who answered, each with the digest of what it answered."""
         return {
-            teacher: f"{teacher}@{blake3(b''.join(sorted(keys))).hexdigest(length=8)}"
+            teacher: f"{teacher}@{digest_of_bytes(b''.join(sorted(keys)), 8)}"
             for teacher, keys in sorted(self._keys.items())
         }
 
@@ -211,7 +210,7 @@ def _content_key(teacher: str, ask: Ask, answer: Answer) -> bytes:
     asked = [teacher, list(ask.messages), tool_list(ask.tools), dict(ask.sampling)]
     calls = None if answer.tool_calls is None else parsed(answer.tool_calls)
     answered = [answer.response, answer.reasoning, calls]
-    return blake3(canonical_json([asked, answered])).digest(length=16)
+    return bytes.fromhex(digest_of([asked, answered]))
 
 
 def _written(turns: Turns) -> str:

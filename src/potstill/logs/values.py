@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from potstill.exchanges.exchange import canonical_json
-from potstill.text.tool_calls import parsed
+from potstill.canonical import canonical_json, parsed
+from potstill.text.forms import is_text
 
 _NAME = re.compile(r"[^A-Za-z0-9._:/@+-]+")
 _LONGEST_NAME = 100
@@ -22,17 +22,6 @@ _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 # Anthropic counts what its cache holds apart from the rest of the input.
 _INPUTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _SAMPLING = {"temperature": float, "top_p": float, "top_k": int, "max_tokens": int, "seed": int}
-
-
-def is_text(value: str) -> bool:
-    """Return whether a string is text: no NUL, no half of a surrogate pair."""
-    if "\0" in value:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def number(value: Any) -> float | int | None:

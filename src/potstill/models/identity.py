@@ -9,6 +9,7 @@ from typing import Any
 from blake3 import blake3
 from safetensors import safe_open
 
+from potstill.canonical import labelled, spaced_json
 from potstill.models.saved_form import without_old_names
 
 # What differs between two saves of the same model.
@@ -25,7 +26,7 @@ def identity_of(directory: Path) -> str:
     hasher.update(_weights_digest(directory))
     hasher.update(_config_bytes(directory / "config.json"))
     hasher.update(tokenizer_id_of(directory).encode())
-    return f"blake3:{hasher.hexdigest(length=16)}"
+    return labelled(hasher.hexdigest(length=16))
 
 
 def tokenizer_id_of(directory: Path) -> str:
@@ -35,9 +36,9 @@ def tokenizer_id_of(directory: Path) -> str:
     # Saving a tokenizer after a call may add these; they do not change any token id.
     for incidental in ("truncation", "padding"):
         tokenizer.pop(incidental, None)
-    hasher.update(json.dumps(tokenizer, sort_keys=True, ensure_ascii=False).encode())
+    hasher.update(spaced_json(tokenizer))
     hasher.update((chat_template_text(directory) or "").encode())
-    return f"blake3:{hasher.hexdigest(length=16)}"
+    return labelled(hasher.hexdigest(length=16))
 
 
 def chat_template_text(directory: Path) -> str | None:
@@ -80,4 +81,4 @@ def _config_bytes(path: Path) -> bytes:
     config = json.loads(path.read_text(encoding="utf-8"))
     stated = without_old_names(config)
     kept = {k: v for k, v in stated.items() if k not in _INCIDENTAL_CONFIG}
-    return json.dumps(kept, sort_keys=True).encode()
+    return spaced_json(kept, ascii_only=True)

@@ -26,8 +26,8 @@ from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
 from potstill.work.plan import PromptPlan
+from potstill.work.records import Checked
 from potstill.work.run_recipe import recipe_digest
-from potstill.work.rundir import CHECKED
 
 _FILES = "files"
 
@@ -40,7 +40,7 @@ def check_all(parts: Parts) -> None:
     files = (parts.run.done(_FILES) or {}).get("digests")
     # The same recipe may fail where a file that it names is another by now.
     now = {"recipe": recipe_digest(parts.recipe), "files": files}
-    checked = parts.run.done(CHECKED) or {}
+    checked = parts.run.done(Checked.name) or {}
     if {key: checked.get(key) for key in now} == now:
         return
     _check_words(parts)
@@ -52,7 +52,7 @@ def check_all(parts: Parts) -> None:
     if plan is not None:
         _check_plan(parts, retold(parts, plan))
     models = _check_models(parts) if parts.run.done("train") is None else {}
-    parts.run.finish(CHECKED, {**now, "models": models})
+    parts.run.finish(Checked.name, {**now, "models": models})
 
 
 def note_changed_files(parts: Parts) -> None:

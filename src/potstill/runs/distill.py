@@ -29,16 +29,10 @@ from potstill.runs.estimates import server_estimates
 from potstill.runs.evaluating import evaluate_student
 from potstill.runs.shrinking import make_student
 from potstill.runs.training import train_students
-from potstill.work.run_recipe import (
-    MANIFEST_FILE,
-    STATE,
-    changes,
-    holds_nothing,
-    is_run_directory,
-    refuse_changes,
-    refuse_foreign,
-)
-from potstill.work.rundir import ASKED, RunDir
+from potstill.work.records import AskingCost
+from potstill.work.run_recipe import RECIPE, changes, holds_nothing, refuse_changes
+from potstill.work.rundir import RunDir
+from potstill.work.workdir import MANIFEST_FILE, STATE
 
 STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "collect": collect_answers,
@@ -123,7 +117,7 @@ def dry_run(
     directory. Raises PotstillError for whatever a run would be refused for, then or later.
     """
     root = out or Path("runs") / recipe.name
-    refuse_foreign(root)
+    RECIPE.refuse_foreign(root)
     if not fresh:
         refuse_changes(root, changes(root, recipe), redo=redo)
     with _checked_apart(recipe, None if fresh else root, progress) as parts:
@@ -172,7 +166,7 @@ def _check_before_losing(
 
     A student that took hours is not lost to a field with a wrong number.
     """
-    if not is_run_directory(root) or holds_nothing(root):
+    if not RECIPE.begins(root) or holds_nothing(root):
         return
     found = changes(root, recipe)
     if not fresh:
@@ -225,13 +219,13 @@ def _measured(parts: Parts, name: str) -> Iterator[dict[str, Any]]:
         with parts.measured() as now:
             yield spent
     finally:
-        earlier = parts.run.done(ASKED) if name == "collect" else None
+        earlier = parts.run.done(AskingCost.name) if name == "collect" else None
         spent.update(now)
         for key, value in (earlier or {}).items():
             known = value is not None and spent[key] is not None
             spent[key] = value + spent[key] if known else None
         if name == "collect":
-            parts.run.finish(ASKED, spent)
+            parts.run.finish(AskingCost.name, spent)
 
 
 def _ask_again(parts: Parts, *, all_of_them: bool) -> bool:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from potstill.evaluate.held_out import held_out, held_out_answers
-from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.text_only import evaluate_on_text
 from potstill.runs.parts import Parts
 from potstill.models.loaded import LoadedModel
+from potstill.models.size import parameter_count
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.runs.calls import ReadCalls, scored_calls

@@ -30,7 +30,8 @@ from potstill.work.access import Access
 from potstill.work.corpus import Corpus
 from potstill.work.opened import Compute, Opened
 from potstill.work.plan import PromptPlan
-from potstill.work.rundir import CHECKED, RunDir
+from potstill.work.records import Checked
+from potstill.work.rundir import RunDir
 from potstill.work.spoken import spoken_since
 from potstill.work.target_specs import training_spec
 
@@ -130,7 +131,7 @@ class Parts:
 
     def require_checked(self, field: str, identity: str) -> None:
         """Raise PotstillError where a model is no longer the one that was checked at the start."""
-        known = (self.run.done(CHECKED) or {}).get("models", {}).get(field, identity)
+        known = (self.run.done(Checked.name) or {}).get("models", {}).get(field, identity)
         if known != identity:
             raise PotstillError(
                 f"{field} has changed since this run began (its weights, config or tokenizer); "

@@ -9,14 +9,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from potstill.collect.prompts import shared_prompts
-from potstill.curate.language import identified
-from potstill.evaluate.machine import machine_facts, peak_memory_bytes
 from potstill.evaluate.payback import payback, price_of
 from potstill.lineage import manifest
+from potstill.machine import machine_facts, peak_memory_bytes
 from potstill.report.run.page import render
 from potstill.runs.cost import charged, cost_of, written_tokens
 from potstill.runs.parts import Parts
 from potstill.shrink.cut import Cut
+from potstill.text.language import identified
 from potstill.work.evaluation import (
     CollectionFigures,
     CurationFigures,

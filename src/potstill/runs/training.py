@@ -1,109 +1,73 @@
-"""Train: the student on the teacher's answers."""
+"""Train: the student, and the baseline on text alone, by what the run has open."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from potstill.durable import replaced_directory
-from potstill.errors import PotstillError
 from potstill.evaluate.validation import text_validation, validation
-from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
-from potstill.runs.parts import Parts
-from potstill.models.load import context_length, locate, save
+from potstill.exchanges.exchange import Exchange
+from potstill.models.load import locate
 from potstill.models.loaded import LoadedModel
-from potstill.models.vocabulary import teacher_ids_of
 from potstill.recipe import TrainConfig
-from potstill.runs.speaking import earlier_answers
+from potstill.runs.parts import Parts
 from potstill.terms.gate import decide, stricter
 from potstill.terms.licences import licence_of
-from potstill.train.examples import TrainingExample
-from potstill.train.loop import TrainResult, Validate, train
-from potstill.train.target_sources import Scorer, StoredTargets
-from potstill.work.corpus import Text, fitting
+from potstill.train.loop import Validate
+from potstill.train.stage import Training, train_student
+from potstill.work.corpus import fitting
 from potstill.work.left_out import left_out
 from potstill.work.plan import PromptPlan
-from potstill.work.target_specs import training_spec
-
-_LONGER = "longer than what the student reads at once"
 
 
 def train_students(parts: Parts) -> dict[str, Any]:
     """Train the student, and the baseline on text alone where asked; return the figures."""
-    result = train_student(parts, parts.recipe.train, "checkpoints", parts.run.student, log_as=None)
+    config, root = parts.recipe.train, parts.run.root
+    rows = parts.corpus.exchanges("train")
+    result = _trained(parts, rows, config, "checkpoints", parts.run.student, log_as=None)
     if parts.recipe.evaluate.cross_entropy_baseline:
-        text_only = parts.recipe.train.model_copy(update={"cross_entropy": 1.0})
-        directory = parts.run.root / "cross_entropy"
-        result["cross_entropy"] = train_student(
-            parts, text_only, "checkpoints-cross-entropy", directory, log_as="cross_entropy"
+        by_text = config.model_copy(update={"cross_entropy": 1.0})
+        result["cross_entropy"] = _trained(
+            parts,
+            rows,
+            by_text,
+            "checkpoints-cross-entropy",
+            root / "cross_entropy",
+            log_as="cross_entropy",
         )
     return result
 
 
-def train_student(
-    parts: Parts, config: TrainConfig, checkpoints: str, directory: Path, *, log_as: str | None
+def _trained(
+    parts: Parts,
+    rows: list[Exchange],
+    config: TrainConfig,
+    checkpoints: str,
+    into: Path,
+    *,
+    log_as: str | None,
 ) -> dict[str, Any]:
-    """Train the untrained student once and save what comes out; return the figures."""
+    """Train the untrained student once, and return the figures."""
     student = parts.opened.student(parts.untrained, trainable=True)
-    only_text = config.cross_entropy == 1
-    texts = parts.corpus.texts(parts.corpus.exchanges("train"), student, parts.vocabulary)
-    spec = training_spec(parts.recipe.collect, config.temperature) or HIDDEN_FP16
-    stored = {t.exchange.exchange_id for t in texts if t.unchanged}
-    stored &= parts.store.target_ids(parts.corpus.scorer_identity, spec)
-    answers = len(texts)
-    if parts.access.weights is None and not only_text:
-        texts = _learnable(parts, config, texts, stored)
-    texts, too_long = fitting(texts, student)
-    stored &= {t.exchange.exchange_id for t in texts}
-    if too_long:
-        parts.progress.note(f"train: {too_long} of {answers} answers are left out: {_LONGER}")
-    examples = [
-        TrainingExample(t.exchange.exchange_id, t.prompt_ids, t.response_ids) for t in texts
-    ]
-    if config.turns == "all":
-        examples += _earlier_answers(parts, texts, student)
     validate, unread = _validation(parts, student)
-    targets = None
-    scores = parts.access.weights is not None and len(stored) < len(texts)
-    if len(stored) == len(texts):
-        parts.opened.release()
-    if not only_text:
-        targets = _target_source(parts, spec, stored, student.compute_dtype, scores=scores)
-        targets.prepare([e for e in examples if not e.by_text], parts.progress)
 
     def log(entry: dict[str, Any]) -> None:
         parts.run.log({**entry, **({"student": log_as} if log_as else {})})
 
-    result = train(
-        student,
-        examples,
-        config=config,
-        seed=parts.recipe.seed,
-        targets=targets,
-        checkpoints=parts.run.root / checkpoints,
-        validate=validate,
-        log=log,
-        progress=parts.progress,
+    how = Training(
+        config,
+        parts.recipe.seed,
+        parts.run.root / checkpoints,
+        into,
+        validate,
+        log,
+        partial(_state_licence, parts),
+        "train" if log_as is None else f"train: {log_as.replace('_', ' ')}",
     )
-    name = "train" if log_as is None else f"train: {log_as.replace('_', ' ')}"
-    if result.validated_by is not None and result.kept_step < result.steps:
-        parts.progress.note(f"{name}: {_kept(result)}")
-    with replaced_directory(directory) as partial:
-        save(student, partial)
-        _state_licence(parts, partial)
-    return {
-        **asdict(result),
-        "lengths": [[len(e.prompt_ids), len(e.response_ids)] for e in examples],
-        "scored_again": len(texts) - len(stored) if scores and not only_text else 0,
-        "left_out": answers - len(texts),
-        "validation_left_out": unread,
-    }
+    trained = train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)
+    return trained.record() | {"validation_left_out": unread}
 
 
 def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, dict[str, int]]:
@@ -130,92 +94,6 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
     )
     vocabulary = parts.vocabulary
     return lambda model: measure(model, vocabulary), unread
-
-
-def _kept(result: TrainResult) -> str:
-    """Say which student is kept where it is not that of the last step."""
-    names = {"kl": "KL a token from the teacher", "nll": "negative log-likelihood a token"}
-    which = (
-        "the untrained student is kept, since training did not make it better"
-        if result.kept_step == 0
-        else f"the student of step {result.kept_step} of {result.steps} is kept"
-    )
-    points = {
-        "before training": result.validation_before,
-        "as kept": result.validation_kept,
-        "after the last step": result.validation_last,
-    }
-    said = ", ".join(f"{value:.4g} {when}" for when, value in points.items() if value is not None)
-    return f"{which}; {names[str(result.validated_by)]} on validation prompts is {said}"
-
-
-def _earlier_answers(
-    parts: Parts, texts: Sequence[Text], student: LoadedModel
-) -> list[TrainingExample]:
-    """Return the earlier answers of the talks as examples of their own, and say how many.
-
-    Each is rendered as it is where it comes last, which is how the student will be asked; one that
-    several talks begin with counts once.
-    """
-    found = earlier_answers(texts, student.conversation, parts.recipe.curate.reasoning)
-    room = context_length(student)
-    kept = {e.exchange_id: e for e in found.examples if e.length <= room}
-    others = {
-        "cannot be rendered": found.refused,
-        _LONGER: len({e.exchange_id for e in found.examples}) - len(kept),
-    }
-    said = "".join(f"; {count} left out: {why}" for why, count in others.items() if count)
-    parts.progress.note(
-        f"train: {len(kept)} earlier answers of talks are learnt by cross-entropy, since there are "
-        f"no distributions of them{said}"
-    )
-    return list(kept.values())
-
-
-def _target_source(
-    parts: Parts, spec: TargetSpec, stored: set[str], dtype: torch.dtype, *, scores: bool
-) -> StoredTargets:
-    """Return where targets come from: the store, beside it the teacher, or a server's text."""
-    scorer = Scorer(
-        parts.corpus.scorer_identity,
-        parts.opened.parent_head if parts.access.weights is not None else None,
-        parts.vocabulary,
-        parts.opened.teacher if scores else None,
-        partial(teacher_ids_of, parts.vocabulary),
-    )
-    return StoredTargets(
-        parts.store, spec, stored, scorer, dtype, from_text=parts.access.weights is None
-    )
-
-
-def _learnable(
-    parts: Parts, config: TrainConfig, texts: Sequence[Text], stored: set[str]
-) -> list[Text]:
-    """Return the answers of a server to learn from, and say what becomes of those without targets.
-
-    `stored` are those with targets; the others teach by their text alone. That is the forward KL
-    to a distribution which is certain of each token; other divergences from it are something else,
-    or infinite, so that under these objectives they are left out. Raises PotstillError where no
-    answer has targets.
-    """
-    without = len(texts) - len(stored)
-    if not stored:
-        raise PotstillError(
-            f"none of the {len(texts)} answers to train on has the server's likeliest tokens; set "
-            "train.cross_entropy to 1 to learn from their text alone, or see that the server "
-            "gives log-probabilities and student.model has the teacher's tokenizer"
-        )
-    if not without:
-        return list(texts)
-    said = f"{without} of {len(texts)} answers have no likeliest tokens"
-    if config.objective == "forward_kl":
-        parts.progress.note(f"train: {said} and teach by their text alone")
-        return list(texts)
-    parts.progress.note(
-        f"train: {said} and are left out, since {config.objective} cannot be had from text; "
-        "train.objective forward_kl would learn from it"
-    )
-    return [t for t in texts if t.exchange.exchange_id in stored]
 
 
 def _state_licence(parts: Parts, directory: Path) -> None:

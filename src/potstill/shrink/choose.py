@@ -152,7 +152,7 @@ def _given(
     """Return what the recipe numbers."""
     kept_tokens = None
     if config.vocabulary is not None and weight_V is not None:
-        kept_tokens = Tokens(teacher, weight_V).kept(config.vocabulary)
+        kept_tokens = TokenRanking(teacher, weight_V).kept(config.vocabulary)
     return Cut(
         blocks=tuple(sorted(config.blocks or ())),
         kept_tokens=kept_tokens,
@@ -210,12 +210,12 @@ def _axes(
         axes = replace(axes, blocks=tuple(inner))
     if _has("vocabulary", "vocabulary" in searched, weight_V is not None, progress):
         assert weight_V is not None
-        tokens = Tokens(teacher, weight_V)
+        tokens = TokenRanking(teacher, weight_V)
         axes = replace(axes, tokens=tokens.kept, least_tokens=max(1, tokens.least))
     return axes
 
 
-class Tokens:
+class TokenRanking:
     """Which tokens stay, for any number of them."""
 
     def __init__(self, teacher: LoadedModel, weight_V: Tensor) -> None:

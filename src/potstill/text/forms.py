@@ -1,7 +1,8 @@
 """When two texts say the same.
 
-`same_spacing` is for whole texts (duplicates): punctuation counts. `plain` and `short_answer` are
-for short answers, where it does not.
+`folded` puts case, width and spacing aside. `plain` and `short_answer` go on from there: they are for
+short answers, where punctuation does not count either. `same_spacing` is for whole texts
+(duplicates), where even width counts. Word by word, texts are compared by `potstill.text.words`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import unicodedata
 
 from potstill.recipe.plain import folded, plain
 
-__all__ = ["folded", "plain", "same_spacing", "says_something", "short_answer"]
+__all__ = ["folded", "is_text", "plain", "same_spacing", "says_something", "short_answer"]
 
 _WHAT = (
     "answer|label|category|class|classification|queue|topic|intent|type|output|result|prediction|"
@@ -30,6 +31,17 @@ def same_spacing(text: str) -> str:
     Punctuation and compatibility characters stay, so that `x + 1`, `x - 1` and `x²` differ.
     """
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def is_text(value: str) -> bool:
+    """Tell whether a string is text: no NUL, no half of a surrogate pair."""
+    if "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def says_something(text: str) -> bool:

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from potstill.canonical import canonical_text, parsed
+from potstill.text.forms import is_text
+
 Call = dict[str, Any]
 """`{"id"?, "type": "function", "function": {"name", "arguments"}}`."""
 Tool = dict[str, Any]
@@ -82,14 +85,6 @@ def spelled(value: Sequence[Mapping[str, Any]] | None) -> str | None:
     return json.dumps(list(value), separators=(",", ":"), ensure_ascii=False) if value else None
 
 
-def parsed(text: str) -> Any:
-    """Return the value of JSON text. Raises ValueError, also for NaN and for too deep nesting."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
 def broken(calls: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether some call's arguments are text that is no JSON object."""
     return any(not isinstance(_function(call).get("arguments"), Mapping) for call in calls)
@@ -103,7 +98,7 @@ def bare(calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def calls_text(calls: Sequence[Mapping[str, Any]]) -> str:
     """Return calls as text to read, compare and count: one JSON object a line, without ids, keys
     in order."""
-    return "\n".join(_dumped(call) for call in bare(calls))
+    return "\n".join(canonical_text(call) for call in bare(calls))
 
 
 def with_calls(text: str, calls: Sequence[Mapping[str, Any]]) -> str:
@@ -187,7 +182,7 @@ def _call(item: Any, keep_text: bool) -> Call | Flaw:
     given = item.get("id")
     call: Call = {"id": given} if isinstance(given, str) and given else {}
     call |= {"type": "function", "function": {"name": name, "arguments": arguments}}
-    return call if _is_text(call) else Flaw.TEXT
+    return call if is_text(_strings(call)) else Flaw.TEXT
 
 
 def _arguments(raw: Any) -> dict[str, Any] | None:
@@ -196,7 +191,7 @@ def _arguments(raw: Any) -> dict[str, Any] | None:
         return {}
     try:
         found = parsed(raw) if isinstance(raw, str) else raw
-        _dumped(found)
+        canonical_text(found)
     except (ValueError, TypeError, RecursionError):
         return None
     return dict(found) if isinstance(found, Mapping) else None
@@ -220,10 +215,10 @@ def _tool(item: Any) -> Tool | Flaw:
     if not isinstance(name, str) or not name.strip():
         return Flaw.TOOLS
     try:
-        _dumped(tool)
+        canonical_text(tool)
     except (ValueError, TypeError, RecursionError):
         return Flaw.TOOLS
-    return tool if _is_text(tool) else Flaw.TEXT
+    return tool if is_text(_strings(tool)) else Flaw.TEXT
 
 
 def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -241,21 +236,5 @@ def _structured(value: Any) -> Any:
     return value
 
 
-def _dumped(value: Any) -> str:
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-
-
-def _is_text(value: Any) -> bool:
-    """Tell whether a value's strings are text: no NUL, no half of a surrogate pair."""
-    found = "\n".join(strings_in(value))
-    try:
-        found.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def _strings(value: Any) -> str:
+    return "\n".join(strings_in(value))

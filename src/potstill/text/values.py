@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from typing import Any
 
+from potstill.canonical import parsed, refuse_constant
+
 _NUMBER = re.compile(
     r"(?:(?<![\w.,)\]])[-+\N{MINUS SIGN}])?[$€£¥]?"
     r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+)(?:[eE][-+]?\d{1,4}(?!\w))?"
@@ -35,7 +37,7 @@ def json_value(answer: str) -> JsonFound | None:
     for text, around in places:
         try:
             return JsonFound(parsed(text), around)
-        except (ValueError, RecursionError):
+        except ValueError:
             continue
     found = first_object(answer)
     if found is None:
@@ -49,7 +51,7 @@ def first_object(text: str) -> dict[str, Any] | None:
     An object that is cut off hides what is inside it: a truncated answer has none. NaN and
     infinities are no JSON.
     """
-    decoder = json.JSONDecoder(parse_constant=_no_json)
+    decoder = json.JSONDecoder(parse_constant=refuse_constant)
     start = text.find("{")
     while start >= 0:
         try:
@@ -64,11 +66,6 @@ def first_object(text: str) -> dict[str, Any] | None:
     return None
 
 
-def parsed(text: str) -> Any:
-    """Return a text's JSON value; raises ValueError or RecursionError where it is none."""
-    return json.loads(text, parse_constant=_no_json)
-
-
 def last_number(text: str) -> Decimal | None:
     """Return the last number in a text; thousands may be set apart by commas."""
     found = [match[0] for match in _NUMBER.finditer(text)]
@@ -79,7 +76,3 @@ def last_number(text: str) -> Decimal | None:
         return Decimal(digits)
     except DecimalException:
         return None
-
-
-def _no_json(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blake3 import blake3
-
+from potstill.canonical import digest_of_file, labelled
 from potstill.recipe import Recipe
 
 
@@ -63,7 +62,7 @@ def digests(files: Iterable[NamedFile]) -> dict[str, dict[str, str]]:
     """Return the digest of every file's bytes, by field and path."""
     found: dict[str, dict[str, str]] = {}
     for file in files:
-        found.setdefault(file.field, {})[str(file.path)] = digest_of(file.path)
+        found.setdefault(file.field, {})[str(file.path)] = labelled(digest_of_file(file.path))
     return found
 
 
@@ -85,13 +84,6 @@ def changed_fields(
         if parts:
             found[field] = ", ".join(parts)
     return found
-
-
-def digest_of(path: Path) -> str:
-    """Return `blake3:` and 32 digits over a file's bytes."""
-    hasher = blake3()
-    hasher.update_mmap(path)
-    return f"blake3:{hasher.hexdigest(length=16)}"
 
 
 def _paths(stated: Sequence[str]) -> list[Path]:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from potstill.canonical import canonical_json
 from potstill.durable import append_line, read_lines
 from potstill.endpoint.budget import Tokens
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import canonical_json
 
 # Under this key stands the short text that tells whether a server reads at all.
 PROBE = "probe"

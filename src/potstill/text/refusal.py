@@ -9,7 +9,8 @@ what a request asks for.
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from potstill.text.forms import folded
 
 _LOOKED_AT = 240  # characters
 
@@ -95,5 +96,4 @@ _REFUSAL = re.compile(_LEAD + "(?:" + "|".join(f"(?:{p})" for p in _PATTERNS) + 
 
 def refuses(answer: str) -> bool:
     """Tell whether an answer begins with a refusal."""
-    start = unicodedata.normalize("NFKC", answer[:_LOOKED_AT]).casefold()
-    return _REFUSAL.match(" ".join(start.split())) is not None
+    return _REFUSAL.match(folded(answer[:_LOOKED_AT])) is not None

@@ -1,22 +1,24 @@
-"""Facts about machine and models."""
+"""Facts about the machine."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
 
-from potstill.evaluate.machine import (
-    bytes_in_memory,
-    bytes_on_disk,
+import potstill
+from potstill.machine import (
     cpu_name,
+    hardware,
     machine_facts,
-    parameter_count,
     peak_memory_bytes,
     usable_cores,
+    versions_of,
 )
 
 
@@ -48,31 +50,32 @@ def test_peak_memory_grows_with_what_is_held():
 
 def test_peak_memory_is_the_process_own_and_not_its_parents():
     held = torch.ones(300_000_000)
-    code = "from potstill.evaluate.machine import peak_memory_bytes; print(peak_memory_bytes())"
+    code = "from potstill.machine import peak_memory_bytes; print(peak_memory_bytes())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < held.numel() * 4
 
 
-def test_tied_parameters_count_once():
-    embedding = torch.nn.Embedding(10, 4)
-    head = torch.nn.Linear(4, 10, bias=False)
-    head.weight = embedding.weight
-    network = torch.nn.Sequential(embedding, head)
-    assert parameter_count(network) == 40
-    assert bytes_in_memory(network) == 160
-    assert bytes_in_memory(network.bfloat16()) == 80
+def test_hardware_is_the_whole_machine_and_has_no_name():
+    found = hardware()
+    assert found.cpu == cpu_name()
+    assert found.cores is not None and found.cores >= usable_cores()
+    assert found.memory_gb == machine_facts(torch.device("cpu"), torch.float32)["memory_gb"]
+    assert len(found.accelerators) == torch.cuda.device_count()
+    assert platform.node() not in found.system
 
 
-def test_only_a_models_own_files_count(tmp_path: Path):
-    for name, size in {
-        "model-00001-of-00002.safetensors": 100,
-        "model-00002-of-00002.safetensors": 50,
-        "config.json": 7,
-        "tokenizer.json": 20,
-        "README.md": 1000,
-        "potstill-source.json": 1000,
-        "consolidated.safetensors": 1000,
-        "optimizer.pt": 1000,
-    }.items():
-        (tmp_path / name).write_bytes(b"x" * size)
-    assert bytes_on_disk(tmp_path) == 177
+def test_only_installed_packages_have_versions():
+    assert list(versions_of(["torch", "no-such-package", "numpy"])) == ["torch", "numpy"]
+
+
+def test_importing_it_loads_no_torch():
+    code = "import sys, potstill.machine; print('torch' in sys.modules)"
+    source = str(Path(potstill.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": source},
+    )
+    assert done.stdout == "False\n"

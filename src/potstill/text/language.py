@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from potstill.curate.extras import extra_package
-from potstill.errors import PotstillError
+from potstill.extras import extra_package
 
 LEAST_LETTERS = 40
 # Scripts whose characters are words or syllables say as much in fewer.
@@ -27,33 +25,33 @@ class Identified:
     probability: float
 
 
-def identified(text: str) -> Identified | None:
+def identified(text: str, *, needed_by: str = "telling languages apart") -> Identified | None:
     """Return the likeliest language of a text, code and addresses left out.
 
     Returns None where fewer than 40 letters are left (12 in Chinese, Japanese or Korean), or no
-    language is likeliest. Raises PotstillError where py3langid is not installed.
+    language is likeliest. Raises PotstillError, which begins with `needed_by`, where py3langid is
+    not installed.
     """
     prose = _CODE.sub(" ", text)
     dense = len(_DENSE.findall(prose))
     letters = sum(character.isalpha() for character in prose)
     if letters < LEAST_LETTERS and dense < _LEAST_DENSE_LETTERS:
         return None
-    language, probability = _identifier().classify(prose.encode("utf-8", "replace").decode())
+    language, probability = _identifier(needed_by).classify(
+        prose.encode("utf-8", "replace").decode()
+    )
     return None if language == _NO_LANGUAGE else Identified(str(language), float(probability))
 
 
-def require_languages(languages: Sequence[str]) -> None:
-    """Refuse languages that cannot be identified, and a missing package."""
-    known = set(map(str, _identifier().nb_classes)) - {_NO_LANGUAGE}
-    unknown = [language for language in languages if language not in known]
-    if unknown:
-        raise PotstillError(
-            f"curate.languages holds {', '.join(unknown)}, which py3langid cannot identify; use "
-            "ISO 639-1 codes in lower case, such as en or de"
-        )
+def known_languages(*, needed_by: str = "telling languages apart") -> frozenset[str]:
+    """Return the codes (ISO 639) of the languages that can be told; raises as `identified`."""
+    return frozenset(map(str, _identifier(needed_by).nb_classes)) - {_NO_LANGUAGE}
+
+
+def _identifier(needed_by: str) -> Any:
+    return _loaded(extra_package("py3langid.langid", needed_by))
 
 
 @lru_cache(maxsize=1)
-def _identifier() -> Any:
-    langid = extra_package("py3langid.langid", "curate.languages")
+def _loaded(langid: Any) -> Any:
     return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.curate.repetition import loops, repeated_share, repetition, top_share
+from potstill.text.repetition import loops, repeated_share, repetition, top_share
 
 words = st.lists(st.sampled_from(["a", "bb", "ccc"]), max_size=30)
 

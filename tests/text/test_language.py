@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
-from potstill.curate import language
-from potstill.curate.extras import extra_package
-from potstill.curate.language import identified, require_languages
 from potstill.errors import PotstillError
+from potstill.extras import extra_package
+from potstill.text.language import identified, known_languages
+
+LONG = "Long enough that its language could be told, were the package here."
 
 
 def test_dense_scripts_need_fewer_letters() -> None:
@@ -18,19 +19,21 @@ def test_dense_scripts_need_fewer_letters() -> None:
     assert found.language == "zh"
 
 
-def test_an_unknown_code_is_refused_by_name() -> None:
-    require_languages(["en", "de", "zh"])
-    with pytest.raises(PotstillError, match=r"curate\.languages holds english, DE, which"):
-        require_languages(["en", "english", "DE"])
+def test_what_is_no_language_is_none_of_the_known() -> None:
+    assert {"en", "de", "zh"} <= known_languages()
+    assert "zxx" not in known_languages()
 
 
 def test_a_missing_package_is_named_with_the_way_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    language._identifier.cache_clear()
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
     with pytest.raises(PotstillError, match=r"curate\.languages needs the package py3langid; run"):
-        identified("Long enough that its language could be told, were the package here.")
+        identified(LONG, needed_by="curate.languages")
+    with pytest.raises(
+        PotstillError, match=r"^telling languages apart needs the package py3langid"
+    ):
+        known_languages()
     monkeypatch.setitem(sys.modules, "datasketch", None)
     with pytest.raises(PotstillError, match=r"pip install potstill\[curate\]"):
         extra_package("datasketch", "curate.near_duplicates")

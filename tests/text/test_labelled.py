@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from potstill.curate.refusal import refuses
-from potstill.curate.repetition import repetition
+from potstill.text.refusal import refuses
+from potstill.text.repetition import repetition
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "methods" / "curate.md"

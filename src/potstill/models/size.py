@@ -1,0 +1,29 @@
+"""How large a model is: its parameters, and their bytes in memory and on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+# Files of a Hugging Face model directory that loading it needs.
+_MODEL_FILES = ("model*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+
+
+def parameter_count(network: torch.nn.Module) -> int:
+    """Return the number of parameters, tied ones counted once."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def bytes_on_disk(directory: Path) -> int:
+    """Return the bytes of a saved model: weights, config and tokenizer.
+
+    What else lies in the directory (README, a vocabulary map) is not counted.
+    """
+    files = {path for pattern in _MODEL_FILES for path in directory.glob(pattern)}
+    return sum(path.stat().st_size for path in files if not path.name.startswith("potstill"))
+
+
+def bytes_in_memory(network: torch.nn.Module) -> int:
+    """Return the bytes of the parameters, tied ones counted once."""
+    return sum(p.numel() * p.element_size() for p in network.parameters())
