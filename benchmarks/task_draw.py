@@ -22,10 +22,10 @@ from wording import WORDINGS
 
 from potstill.cli.common import progress_for
 from potstill.collect.sources import read_rows
-from potstill.evaluate.samples import greedy_texts
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.exchanges.overlap import overlap
 from potstill.models.chat import prompt_ids
+from potstill.models.greedy import greedy_texts
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
 from potstill.recipe.io import read_recipe

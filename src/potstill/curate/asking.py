@@ -8,7 +8,7 @@ from potstill.curate.judge import question
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.models.chat import prompt_ids
-from potstill.models.generate import greedy_texts
+from potstill.models.greedy import greedy_texts
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import length_batches

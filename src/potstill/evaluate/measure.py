@@ -11,9 +11,10 @@ from typing import Any, TypedDict
 
 from potstill.errors import PotstillError
 from potstill.evaluate.fidelity import kl_differences, summarise
-from potstill.evaluate.samples import choose, greedy_texts
+from potstill.evaluate.samples import choose
 from potstill.evaluate.speed import measure_speed
 from potstill.evaluate.text import HeldOut, Lengths, TextFigures, measure_text
+from potstill.models.greedy import greedy_texts
 from potstill.models.loaded import LoadedModel
 from potstill.models.size import bytes_in_memory, bytes_on_disk, parameter_count
 from potstill.models.vocabulary import VocabularyMap

@@ -11,9 +11,10 @@ import numpy as np
 
 from potstill.evaluate.fidelity import grouping, summed
 from potstill.evaluate.measure import Measured, Resampling, check_held_out, held_out_text
-from potstill.evaluate.samples import choose, greedy_texts
+from potstill.evaluate.samples import choose
 from potstill.evaluate.speed import Speed, measure_speed
 from potstill.evaluate.text import HeldOut
+from potstill.models.greedy import greedy_texts
 from potstill.models.likelihood import Floats, response_nll
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from potstill.evaluate.calls import CallRow, score_calls
-from potstill.evaluate.samples import greedy_ids
+from potstill.models.greedy import greedy_ids
 from potstill.exchanges.exchange import Exchange
 from potstill.runs.parts import Parts
 from potstill.models.chat import prompt_ids

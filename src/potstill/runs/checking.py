@@ -12,22 +12,22 @@ from potstill.errors import PotstillError
 from potstill.evaluate.tasks import check_apart
 from potstill.runs.parts import Parts
 from potstill.models.adopt import adopted
-from potstill.models.load import load
+from potstill.models.load import load, load_conversation
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe.stages import COLLECT, stage_of
 from potstill.shrink.rehearsal import rehearsed
-from potstill.runs.collecting import planned_prompts, retold
+from potstill.runs.collecting import answer_room, planned_prompts, retold
 from potstill.runs.curating import evaluation_texts, judge_of
-from potstill.runs.speaking import check_room, check_speaking, check_written
 from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
 from potstill.work.plan import PromptPlan
 from potstill.work.records import Checked
 from potstill.work.run_recipe import recipe_digest
+from potstill.work.speaking import check_room, check_written, taken_over
 
 _FILES = "files"
 
@@ -44,11 +44,11 @@ def check_all(parts: Parts) -> None:
     if {key: checked.get(key) for key in now} == now:
         return
     _check_words(parts)
-    check_speaking(parts)
+    _check_speaking(parts)
     planned = parts.run.done("prompts") is not None
     plan = planned_prompts(parts)
     if plan is not None and planned:
-        check_room(parts, plan)  # planning does so itself
+        check_room(plan, parts.opened, answer_room(parts.recipe))  # planning does so itself
     if plan is not None:
         _check_plan(parts, retold(parts, plan))
     models = _check_models(parts) if parts.run.done("train") is None else {}
@@ -101,6 +101,16 @@ def _note_changed_rows(parts: Parts, field: str, what: str) -> None:
     )
 
 
+def _check_speaking(parts: Parts) -> None:
+    """Refuse files and templates that cannot be read, and a student that cannot be taught."""
+    judge = parts.recipe.curate.judge.model
+    if judge is not None and parts.run.done("curate") is None:
+        load_conversation(judge, date=parts.compute.day)
+    over = taken_over(parts.opened)
+    if over is not None and parts.run.done("shrink") is None:
+        parts.progress.note(over)
+
+
 def _check_words(parts: Parts) -> None:
     """Refuse schemas and evaluation sets that cannot be read, and too few files to open."""
     recipe = parts.recipe
@@ -125,7 +135,7 @@ def _check_plan(parts: Parts, plan: PromptPlan) -> None:
     check(recipe.curate, gold or None)
     if recipe.task is not None:
         check_apart(recipe.task, [p.slice for p in plan.held_out])
-    check_written(parts, plan)
+    check_written(plan, parts.opened)
 
 
 def _check_models(parts: Parts) -> dict[str, str]:

@@ -27,9 +27,9 @@ from potstill.models.sampling import Sampling
 from potstill.recipe import PromptsConfig, Recipe
 from potstill.runs.asking import Asked, asked_of_a_server, for_fidelity
 from potstill.runs.reading import check_reading, spent_on_reading
-from potstill.runs.speaking import askable
 from potstill.work.plan import Known, PromptPlan
 from potstill.work.samplings import held_out_sampling, train_sampling
+from potstill.work.speaking import AnswerRoom, askable
 from potstill.work.target_specs import target_specs, training_spec
 
 # Who answered, where the rows came with their answers.
@@ -273,9 +273,16 @@ def _planned(parts: Parts) -> PromptPlan:
     plan = told(parts.recipe, plan)
     for note in plan.notes:
         parts.progress.note(note)
-    plan = askable(parts, plan)
-    _keep(parts, plan)
-    return plan
+    found = askable(plan, parts.opened, answer_room(parts.recipe), parts.progress)
+    if found.left_out:
+        parts.run.finish("unasked", found.left_out)
+    _keep(parts, found.plan)
+    return found.plan
+
+
+def answer_room(recipe: Recipe) -> AnswerRoom:
+    """Return how many tokens a recipe keeps for answers."""
+    return AnswerRoom.of(recipe.collect, recipe.evaluate, recipe.task)
 
 
 def _read(parts: Parts, source: str, config: PromptsConfig) -> Sequence[Turns]:

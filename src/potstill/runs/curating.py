@@ -11,7 +11,7 @@ from potstill.curate.curate import curate, write_marks
 from potstill.curate.curation import Curation
 from potstill.curate.judge import Judge, question
 from potstill.errors import PotstillError
-from potstill.evaluate.samples import greedy_texts
+from potstill.models.greedy import greedy_texts
 from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.overlap import prompt_text
 from potstill.runs.parts import Parts
@@ -22,9 +22,9 @@ from potstill.models.score import length_batches
 from potstill.progress import Progress
 from potstill.recipe import DecontaminateConfig, PromptsConfig
 from potstill.runs.reading import read_answers
-from potstill.runs.speaking import unlearnable
 from potstill.work.left_out import WHY
 from potstill.work.plan import PromptPlan
+from potstill.work.speaking import unlearnable
 
 # A judge's answer is a score and little else.
 _JUDGE_TOKENS = 48
@@ -41,7 +41,10 @@ def curate_answers(parts: Parts) -> dict[str, Any]:
     plan = PromptPlan.from_record(parts.run.done("prompts") or {})
     gold = {p.prompt_id: p.gold for p in plan.prompts if p.gold is not None}
     rows = parts.store.read()
-    beyond = unlearnable(parts, rows)
+    opened = parts.opened
+    beyond = unlearnable(
+        rows, parts.access, opened.conversation, opened.context, config.reasoning, parts.progress
+    )
     found = curate(
         rows,
         config,

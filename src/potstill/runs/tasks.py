@@ -10,7 +10,8 @@ from typing import Any
 from potstill.collect.answers import asked_key
 from potstill.errors import PotstillError
 from potstill.evaluate.payback import MachinePrice, Price, TokenPrice
-from potstill.evaluate.samples import choose, greedy_texts
+from potstill.evaluate.samples import choose
+from potstill.models.greedy import greedy_texts
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
 from potstill.runs.parts import Parts
