@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
 from potstill.errors import PotstillError
-from potstill.logs import detect, read_calls
+from potstill.logs import (
+    Detected,
+    LogForm,
+    detect,
+    form_named,
+    known_forms,
+    read_calls,
+    register,
+    unregister,
+)
+from potstill.logs.call import Answer, Ask, Facts, Record
 from potstill.logs.forms import Settings, columns_of
 from potstill.logs.readers import Columns
 from potstill.logs.rows import Row
 from potstill.recipe import CallsConfig
+from potstill.recipe.asking import LOG_FORMS
 
 USER = {"role": "user", "content": "private words"}
 CHAT = {"messages": [USER, {"role": "assistant", "content": "more private words"}]}
@@ -147,3 +159,53 @@ def test_columns_without_a_plain_name_are_only_counted() -> None:
     )
     assert columns_of([Row({"A sentence.": 2}, "x")]) == "1 more"
     assert columns_of([Row({}, "x")]) == "none"
+
+
+def _read_mine(row, settings):
+    return Record(
+        Ask(({"role": "user", "content": row["q"]},), {}), (Answer(row["a"]),), Facts(model="big")
+    )
+
+
+@pytest.fixture
+def mine():
+    shown = lambda row, settings: "rows have q and a" if {"q", "a"} <= row.keys() else None  # noqa: E731
+    yield register(LogForm("mine", shown, _read_mine))
+    unregister("mine")
+
+
+def test_a_form_of_ones_own_is_told_and_read(write, mine) -> None:
+    path = write("log.jsonl", {"q": "Hi", "a": "Yes."})
+    assert detect(path) == Detected("mine", "rows have q and a")
+    for form in ("auto", "mine"):
+        (call,) = read_calls(CallsConfig(path=path, form=form)).calls
+        assert (call.ask.messages[0]["content"], call.answer.response) == ("Hi", "Yes.")
+    assert "mine" in known_forms()
+
+
+def test_a_form_is_known_for_as_long_as_it_is_registered(mine) -> None:
+    with pytest.raises(PotstillError, match="there is a form of logs named mine already"):
+        register(mine)
+    unregister("mine")
+    unregister("mine")
+    with pytest.raises(PotstillError, match=r"no form of logs is named mine; there are batch, lit"):
+        form_named("mine")
+    with pytest.raises(PotstillError, match=r"\(did you mean sharegpt\?\)"):
+        form_named("shargpt")
+    with pytest.raises(ValueError, match="'chat', 'batch', 'litellm'"):
+        CallsConfig(path="a", form="mine")
+
+
+@pytest.mark.parametrize("name", ["auto", "Mine", "a b", "", "-a"])
+def test_names_that_cannot_be_a_forms(name: str, mine) -> None:
+    with pytest.raises(PotstillError, match="cannot name a form of logs"):
+        register(replace(mine, name=name))
+
+
+def test_a_form_is_read_in_one_way(mine) -> None:
+    with pytest.raises(ValueError, match="needs one of read and read_files"):
+        replace(mine, read=None)
+
+
+def test_the_recipe_takes_the_forms_there_are() -> None:
+    assert {*LOG_FORMS} == {"auto", *known_forms()}

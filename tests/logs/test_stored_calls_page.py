@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from potstill.logs import read_calls
+from potstill.logs import read_calls, unregister
 from potstill.recipe import CallsConfig
 from potstill.recipe.io import dump_recipe, parse_recipe
 
@@ -59,3 +59,20 @@ def test_a_recipe_may_name_several_files_each_once_and_must_name_one() -> None:
     for path in ("", [], ["a", ""]):
         with pytest.raises(ValueError, match="name at least one file of calls"):
             CallsConfig(path=path)
+
+
+def test_the_pages_own_form_is_read(tmp_path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "log.jsonl").write_text('{"q": "Hi", "a": "Yes.", "t": 0.5, "by": "big"}\n')
+    try:
+        exec(block, {})
+        log = read_calls(CallsConfig(path=str(tmp_path / "log.jsonl")))
+    finally:
+        unregister("mine")
+    (call,) = log.calls
+    assert log.detected.form == "mine"
+    assert (call.answer.response, call.facts.model, call.ask.sampling) == (
+        "Yes.",
+        "big",
+        {"temperature": 0.5},
+    )

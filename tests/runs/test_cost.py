@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from potstill.runs import cost as run_costs
 from potstill.evaluate.cost import ModelShape
 from potstill.exchanges.usage import TargetUsage
 from potstill.recipe import CollectConfig, TrainConfig
+from potstill.runs import cost as run_costs
 
 SHAPE = ModelShape(parameters=1, body=100.0, head=7.0, attention=())
 

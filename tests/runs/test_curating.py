@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import pipeline_runs
-from potstill.runs import distill as pipeline
 from potstill.curate.judge import question
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
@@ -21,6 +20,7 @@ from potstill.models.load import load
 from potstill.progress import Silent, Step
 from potstill.recipe import Recipe
 from potstill.runs import curating
+from potstill.runs import distill as pipeline
 
 
 class Counted(Silent):

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import pipeline_runs
-from potstill.runs.parts import Parts
 from potstill.models.load import load
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.runs import tasks
+from potstill.runs.parts import Parts
 from potstill.work.plan import PromptPlan
 from potstill.work.rundir import RunDir
 

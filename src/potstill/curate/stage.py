@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from potstill.curate.curate import curate, write_marks
-from potstill.curate.curation import Curation, Reasons
+from potstill.curate.curate import Reasons, curate, write_marks
+from potstill.curate.curation import Curation
 from potstill.curate.judge import Judge
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Split
@@ -39,13 +39,14 @@ def curate_answers(
     known: Known,
     *,
     needed: Mapping[Split, str],
+    measured_on: Callable[[Exchange], bool],
     progress: Progress,
 ) -> Curation:
     """Mark every stored answer as kept or dropped, durable on return, and return the counts.
 
     `rows` are all that the store holds. `needed` names the splits, in words, without which a later
-    stage has nothing to measure on. Raises PotstillError where curation leaves no training answer,
-    or none of one of those.
+    stage has nothing to measure on, and `measured_on` tells which held-out answers it takes. Raises
+    PotstillError where curation leaves no training answer, or none of one of those.
     """
     found = curate(
         rows,
@@ -60,7 +61,9 @@ def curate_answers(
         progress.note(note)
     found.require_training_rows()
     write_marks(store, found)
-    _require_measured_rows({row.split for row in rows if row.exchange_id in found.kept}, needed)
+    kept = [row for row in rows if row.exchange_id in found.kept]
+    measured = {row.split for row in kept if row.split != "held_out" or measured_on(row)}
+    _require_measured_rows(measured, needed)
     for note in found.notes:
         progress.note(f"curate: {note}")
     dropped = ", ".join(f"{count} {name}" for name, count in found.dropped.items() if count)

@@ -35,7 +35,8 @@ class HeldOutRows:
 
     def drawn(self, *, greedy: bool | None) -> list[Exchange]:
         """Return the kept ones that are the likeliest text, or those drawn; None for both."""
-        return [r for r in self.kept if greedy is None or (r.sampling["temperature"] == 0) == greedy]
+        rows = self.kept
+        return [r for r in rows if greedy is None or (r.sampling["temperature"] == 0) == greedy]
 
     def left_out(
         self, wanted: Sequence[Prompt], used: Collection[str], *, greedy: bool | None, unasked: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from potstill.errors import PotstillError
 from potstill.evaluate.held_out import HeldOutRows
@@ -19,9 +19,9 @@ from potstill.recipe import EndpointConfig, EvaluateConfig, TaskConfig
 from potstill.text.answers import AnswerForm
 from potstill.work.access import RightAnswers, Server, Weights
 from potstill.work.corpus import Corpus
-from potstill.work.stage_records import PricedByTime, PricedByTokens, TaskOutcome
 from potstill.work.samplings import asked_key, sampling_to_measure
 from potstill.work.scores import TaskScores
+from potstill.work.stage_records import PricedByTime, PricedByTokens, TaskOutcome
 
 Price = PricedByTime | PricedByTokens
 
@@ -90,8 +90,8 @@ def task_outcome(
     asking = _Asking(how.task.max_tokens, how.machine_hour, priced)
     teacher, shown = None, list(prompts)
     if not isinstance(author, RightAnswers):
-        known_too = _Asking(asking.max_tokens, asking.machine_hour, priced, known)
-        teacher = _teacher_answers(known_too, prompts, rows, corpus, progress)
+        knowing = replace(asking, known=known)
+        teacher = _teacher_answers(knowing, prompts, rows, corpus, progress)
         shown = [p for p in prompts if p.prompt_id in teacher.texts]
         if not shown:
             raise PotstillError(
@@ -100,9 +100,8 @@ def task_outcome(
             )
     with progress.step("student does the task", total=len(shown), unit="rows") as step:
         ours = _answers(student, shown, asking, step)
-    unread = rows.left_out(
-        prompts, ours.texts, greedy=True if author.can_answer else None, unasked=unasked
-    )
+    greedy = True if author.can_answer else None
+    unread = rows.left_out(prompts, ours.texts, greedy=greedy, unasked=unasked)
     scores = _scored(how, prompts, teacher, ours).model_copy(update={"left_out": unread})
     prices = {"student": ours.price, "teacher": None if teacher is None else teacher.price}
     known_prices = {name: price for name, price in prices.items() if price is not None}

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from potstill.evaluate.fidelity import compare, response_nll
+from potstill.evaluate.fidelity import compare
+from potstill.models.likelihood import response_nll
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden

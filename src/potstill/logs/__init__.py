@@ -1,8 +1,30 @@
 """Stored calls of a large model: readers of the forms that logs have. Nothing here needs torch."""
 
+from potstill.logs.accounts import Account
 from potstill.logs.call import Reason
-from potstill.logs.forms import Detected, detect
+from potstill.logs.forms import (
+    Detected,
+    LogForm,
+    detect,
+    form_named,
+    known_forms,
+    register,
+    unregister,
+)
 from potstill.logs.reading import Log, read_calls
 from potstill.logs.tally import CallsReport
 
-__all__ = ["CallsReport", "Detected", "Log", "Reason", "detect", "read_calls"]
+__all__ = [
+    "Account",
+    "CallsReport",
+    "Detected",
+    "Log",
+    "LogForm",
+    "Reason",
+    "detect",
+    "form_named",
+    "known_forms",
+    "read_calls",
+    "register",
+    "unregister",
+]

@@ -1,18 +1,23 @@
-"""The registry of forms: which one a log has, told from its first rows, and how it is read."""
+"""The registry of forms: which one a log has, told from its first rows, and how it is read.
+
+`register` adds a form; those that potstill brings are registered in the same way, at the end.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 from potstill.errors import PotstillError
-from potstill.logs.batch import part_of_a_batch
-from potstill.logs.call import Record, Values
+from potstill.logs import accounts
+from potstill.logs.accounts import Account, no_account
+from potstill.logs.batch import batch_records, part_of_a_batch
+from potstill.logs.call import Reason, Record, Values
 from potstill.logs.conversations import chat_of_cell
 from potstill.logs.files import kind_of
 from potstill.logs.lines import BadRow, log_rows
@@ -30,8 +35,7 @@ from potstill.logs.rows import Row
 from potstill.logs.template import template_columns
 from potstill.logs.turns import Chat
 from potstill.logs.values import structured
-
-Form = Literal["chat", "batch", "litellm", "sharegpt", "alpaca", "completion", "table"]
+from potstill.recipe.asking import LOG_FORMS
 
 _FIRST_ROWS = 200
 _LITELLM = {
@@ -49,6 +53,7 @@ _LITELLM = {
 _LITELLM_LEAST = 3  # of these columns, beside an id
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 _MOST_NAMED = 12
+_FORM_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True)
@@ -64,24 +69,102 @@ class Settings:
     whole_requests: bool = False
 
 
-@dataclass(frozen=True)
-class FormReader:
-    """One form of a log: what shows it in a row, and how a row is read.
+Records = Iterator[tuple[Record | Reason, str]]
+"""A record, or why there is none, and its place, for every row."""
 
-    `shown` returns the words for what shows it, None where nothing does. `read` is None where rows
-    are no calls by themselves: a batch's are joined.
+
+@dataclass(frozen=True)
+class LogForm:
+    """One form of a log: what shows it in a row, how a row is read, and who called.
+
+    `shown` returns the words for what shows it, None where nothing does. `read` makes a record of
+    one row; where rows are no calls by themselves, `read_files` makes those of all files in its
+    place. `account` says who made the call of a row, and is asked for that alone, never for what
+    was said. No other form is looked for in a row that shows one with columns `of_its_own`.
     """
 
+    name: str
     shown: Callable[[Values, Settings], str | None]
     read: Callable[[Values, Settings], Record] | None = None
+    read_files: Callable[[Sequence[str], Settings], Records] | None = None
+    account: Callable[[Values], Account] = no_account
+    of_its_own: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.read is None) is (self.read_files is None):
+            raise ValueError(f"the form {self.name} needs one of read and read_files")
+
+    def accounts(self, paths: Sequence[str]) -> Iterator[tuple[Account, str]]:
+        """Yield who made the call of each readable row of the files, and its place."""
+        for path in paths:
+            for row in log_rows(path):
+                if isinstance(row, Row):
+                    yield self.account(row.values), row.place
+
+    def records(self, paths: Sequence[str], settings: Settings) -> Records:
+        """Yield a record, or why there is none, and its place, for every row of the files."""
+        if self.read_files is not None:
+            yield from self.read_files(paths, settings)
+            return
+        assert self.read is not None  # there is one of the two
+        for path in paths:
+            for row in log_rows(path):
+                if isinstance(row, BadRow):
+                    yield row.reason, row.place
+                else:
+                    yield self.read(row.values, settings), row.place
 
 
 @dataclass(frozen=True)
 class Detected:
     """The form of a log, and the words that say what shows it."""
 
-    form: Form
+    form: str
     why: str
+
+
+_FORMS: dict[str, LogForm] = {}
+
+
+def register(form: LogForm) -> LogForm:
+    """Let logs of a form be read: by themselves, and where `collect.calls.form` names it.
+
+    Forms are looked for in the order that they were registered in. Raises PotstillError where the
+    name is taken, or cannot be one.
+    """
+    if not _FORM_NAME.fullmatch(form.name) or form.name == "auto":
+        raise PotstillError(
+            f"{form.name!r} cannot name a form of logs; take lower-case letters, digits and dashes"
+        )
+    if form.name in _FORMS:
+        raise PotstillError(
+            f"there is a form of logs named {form.name} already; give yours another name"
+        )
+    _FORMS[form.name] = form
+    LOG_FORMS.add(form.name)
+    return form
+
+
+def unregister(name: str) -> None:
+    """Take a form out again; one that is not there needs nothing."""
+    if _FORMS.pop(name, None) is not None:
+        LOG_FORMS.remove(name)
+
+
+def known_forms() -> tuple[str, ...]:
+    """Return the names of all forms, in the order that they are looked for in."""
+    return tuple(_FORMS)
+
+
+def form_named(name: str) -> LogForm:
+    """Return a form by its name. Raises PotstillError, with the known names, for another."""
+    if name not in _FORMS:
+        close = get_close_matches(name, _FORMS, 1)
+        raise PotstillError(
+            f"no form of logs is named {name}; there are {', '.join(_FORMS)}"
+            + (f" (did you mean {close[0]}?)" if close else "")
+        )
+    return _FORMS[name]
 
 
 def detect(path: str, settings: Settings = Settings()) -> Detected:
@@ -93,9 +176,9 @@ def detect(path: str, settings: Settings = Settings()) -> Detected:
     or none; the way out is to state `collect.calls.form`.
     """
     rows = first_rows(path)
-    found: dict[Form, str] = {}
+    found: dict[str, str] = {}
     for row in rows:
-        found = {**_forms(row.values, settings), **found}
+        found = {**_shown(row.values, settings), **found}
     name = _name(rows)
     if len(found) > 1:
         ways = "; ".join(f"{form} ({why})" for form, why in sorted(found.items()))
@@ -178,16 +261,16 @@ def _name(rows: Sequence[Row]) -> str:
     return re.sub(r", (line|row) \d+$", "", rows[0].place)
 
 
-def _forms(row: Values, settings: Settings) -> dict[Form, str]:
+def _shown(row: Values, settings: Settings) -> dict[str, str]:
     """Return every form that one row could have, with the columns that show it."""
-    found: dict[Form, str] = {}
-    for form, reader in FORMS.items():
-        why = reader.shown(row, settings)
+    found: dict[str, str] = {}
+    for name, form in _FORMS.items():
+        why = form.shown(row, settings)
         if why is None:
             continue
-        if form in _ALONE or (form == "table" and settings.columns.stated):
-            return {form: why}  # where the recipe names columns, a table is meant
-        found[form] = why
+        if form.of_its_own or (name == "table" and settings.columns.stated):
+            return {name: why}  # where the recipe names columns, a table is meant
+        found[name] = why
     return found
 
 
@@ -260,16 +343,27 @@ def _completion(row: Values, settings: Settings) -> str | None:
     return None if settings.columns.response in row else "rows have prompt and completion"
 
 
-# Every form that is read; the first two are told by columns that nothing else has.
-FORMS: dict[Form, FormReader] = {
-    "batch": FormReader(_batch),
-    "litellm": FormReader(
-        _litellm, lambda row, s: read_litellm(row, whole_requests=s.whole_requests)
+for _form in (
+    LogForm(
+        "batch",
+        _batch,
+        read_files=lambda paths, s: batch_records(paths, answers=s.answers),
+        account=accounts.of_batch,
+        of_its_own=True,
     ),
-    "table": FormReader(_table, lambda row, s: read_table(row, s.columns)),
-    "chat": FormReader(_chat, lambda row, s: read_chat(row)),
-    "sharegpt": FormReader(_sharegpt, lambda row, s: read_sharegpt(row)),
-    "alpaca": FormReader(_alpaca, lambda row, s: read_alpaca(row)),
-    "completion": FormReader(_completion, lambda row, s: read_completion(row)),
-}
-_ALONE: tuple[Form, ...] = ("batch", "litellm")
+    LogForm(
+        "litellm",
+        _litellm,
+        lambda row, s: read_litellm(row, whole_requests=s.whole_requests),
+        account=accounts.of_litellm,
+        of_its_own=True,
+    ),
+    LogForm("table", _table, lambda row, s: read_table(row, s.columns), account=accounts.of_row),
+    LogForm("chat", _chat, lambda row, s: read_chat(row), account=accounts.of_chat),
+    LogForm("sharegpt", _sharegpt, lambda row, s: read_sharegpt(row), account=accounts.of_row),
+    LogForm("alpaca", _alpaca, lambda row, s: read_alpaca(row), account=accounts.of_row),
+    LogForm(
+        "completion", _completion, lambda row, s: read_completion(row), account=accounts.of_row
+    ),
+):
+    register(_form)

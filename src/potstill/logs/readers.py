@@ -1,6 +1,7 @@
 """One row of each form as a record: pure functions over parsed values.
 
 Only what is named here is taken from a row: keys, headers, addresses and users stay in the log.
+Who called is another question, of whoever asks it (`potstill.logs.accounts`).
 """
 
 from __future__ import annotations

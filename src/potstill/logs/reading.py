@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,17 @@ from typing import Any
 from potstill.canonical import canonical_json, digest_of, digest_of_bytes, parsed
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, prompt_id_of, tool_list
-from potstill.logs.batch import batch_records
 from potstill.logs.call import Answer, Ask, Call, Facts, Reason, Record
 from potstill.logs.files import files_in
 from potstill.logs.forms import (
-    FORMS,
     Detected,
-    Form,
     Settings,
     detect,
     first_rows,
+    form_named,
     require_columns,
 )
-from potstill.logs.lines import BadRow, log_rows, other_sign
+from potstill.logs.lines import other_sign
 from potstill.logs.readers import Columns
 from potstill.logs.tally import Tally
 from potstill.logs.values import name
@@ -60,7 +58,7 @@ def read_calls(config: CallsConfig) -> Log:
     settings = settings_of(config)
     detected = _form(config, files.paths, settings)
     gathered = _Gathering(config)
-    for found, place in _records(files.paths, detected.form, settings):
+    for found, place in form_named(detected.form).records(files.paths, settings):
         gathered.add(found, place)
     gathered.tally.passed_over = files.passed_over
     return Log(
@@ -94,7 +92,7 @@ def _form(config: CallsConfig, paths: Sequence[str], settings: Settings) -> Dete
     elif config.form == "auto":
         found = _one_form(paths, settings)
     else:
-        found = Detected(config.form, "the recipe states it")
+        found = Detected(form_named(config.form).name, "the recipe states it")
     first = [row for path in paths for row in first_rows(path)]
     if found.form == "table":
         require_columns(first, settings)
@@ -112,22 +110,6 @@ def _one_form(paths: Sequence[str], settings: Settings) -> Detected:
             "own, or state collect.calls.form"
         )
     return next(iter(each.values()))
-
-
-def _records(
-    paths: Sequence[str], form: Form, settings: Settings
-) -> Iterator[tuple[Record | Reason, str]]:
-    """Yield a record, or why there is none, and its place, for every row."""
-    read = FORMS[form].read
-    if read is None:
-        yield from batch_records(paths, answers=settings.answers)
-        return
-    for path in paths:
-        for row in log_rows(path):
-            if isinstance(row, BadRow):
-                yield row.reason, row.place
-            else:
-                yield read(row.values, settings), row.place
 
 
 class _Gathering:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from potstill.recipe.names import Names
 from potstill.recipe.section import Section, TemplateArguments
 
 # What a request says by itself, so that `extra` cannot say otherwise.
@@ -243,6 +244,10 @@ def _each_once(given: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((given,) if isinstance(given, str) else given))
 
 
+# `potstill.logs.forms` registers what each of them is; `auto` is told from the rows.
+LOG_FORMS = Names("auto", "chat", "batch", "litellm", "sharegpt", "alpaca", "completion", "table")
+
+
 class CallsConfig(Section):
     """Stored calls of a large model, read in place of asking it; leave it out to ask a teacher."""
 
@@ -251,9 +256,7 @@ class CallsConfig(Section):
         "a folder of such files, or a list of either, all of one form. A batch is its input file "
         "and its output file."
     )
-    form: Literal[
-        "auto", "chat", "batch", "litellm", "sharegpt", "alpaca", "completion", "table"
-    ] = Field(
+    form: Annotated[str, LOG_FORMS] = Field(
         "auto",
         description="What the files hold. `chat`: `messages`, `request` and `response`, or stored "
         "responses, each as OpenAI's chat, its Responses or Anthropic's Messages; `batch`: a "

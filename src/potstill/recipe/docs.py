@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from potstill.recipe import Recipe, Section
+from potstill.recipe.names import Names
 from potstill.recipe.section import section_of
 
 _HEAD = """# Recipe reference
@@ -103,9 +105,14 @@ def _plain(value: Any) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
-    text = _type_words(field.annotation)
+    names = next((item for item in field.metadata if isinstance(item, Names)), None)
+    text = _type_words(field.annotation) if names is None else _choice(names)
     bounds = [_bound(item) for item in field.metadata]
     return " ".join([text, *filter(None, bounds)])
+
+
+def _choice(values: Iterable[Any]) -> str:
+    return " or ".join(f"`{value}`" for value in values)
 
 
 def _bound(item: Any) -> str:
@@ -120,7 +127,7 @@ def _type_words(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_type_words(a) for a in inner if a is not type(None))
     if origin is Literal:
-        return " or ".join(f"`{a}`" for a in inner)
+        return _choice(inner)
     if origin is dict:
         return "mapping"
     if origin is tuple:

@@ -22,6 +22,7 @@ from potstill.durable import no_file, os_reason
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe, Section
 from potstill.recipe.meant import Loc, Places, meant, place_of
+from potstill.recipe.names import Names
 from potstill.recipe.section import section_of
 from potstill.recipe.written import dotted, dump_written, read_written
 
@@ -111,7 +112,9 @@ def _is_text(path: tuple[str, ...]) -> bool:
     """Tell whether a field takes text and nothing else, or nothing at all."""
     section = _section_at(path[:-1])
     field = section.model_fields.get(path[-1]) if section else None
-    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    if field is None or any(isinstance(item, Names) for item in field.metadata):
+        return False
+    kinds = (field.annotation, *get_args(field.annotation))
     return bool(kinds) and set(kinds) - {str | None} <= {str, type(None)}
 
 

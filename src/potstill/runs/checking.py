@@ -6,11 +6,10 @@ knows what it was checked with.
 
 from __future__ import annotations
 
-from potstill.collect.served.open_files import in_flight_allowed
 from potstill.curate.curate import check
+from potstill.endpoint.open_files import in_flight_allowed
 from potstill.errors import PotstillError
 from potstill.evaluate.tasks import check_apart
-from potstill.runs.parts import Parts
 from potstill.models.adopt import adopted
 from potstill.models.load import load, load_conversation
 from potstill.models.loaded import LoadedModel
@@ -18,9 +17,10 @@ from potstill.models.memory import release_freed
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe.stages import COLLECT, stage_of
-from potstill.shrink.rehearsal import rehearsed
 from potstill.runs.collecting import answer_room, planned_prompts, retold
 from potstill.runs.curating import evaluation_texts, judge_of
+from potstill.runs.parts import Parts
+from potstill.shrink.rehearsal import rehearsed
 from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
@@ -28,6 +28,7 @@ from potstill.work.plan import PromptPlan
 from potstill.work.records import Checked
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.speaking import check_room, check_written, taken_over
+from potstill.work.stated import server_settings
 
 _FILES = "files"
 
@@ -117,7 +118,7 @@ def _check_words(parts: Parts) -> None:
     _check_files(recipe, curated=parts.run.done("curate") is not None)
     endpoint = recipe.teacher.endpoint
     if endpoint is not None:
-        in_flight_allowed(endpoint, Silent())  # asking says so where it is fewer
+        in_flight_allowed(server_settings(endpoint), Silent())  # asking says so where it is fewer
 
 
 def _check_files(recipe: Recipe, *, curated: bool = False) -> None:

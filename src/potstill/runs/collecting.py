@@ -22,10 +22,10 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, Turns
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.specs import TargetSpec
-from potstill.runs.parts import Parts
 from potstill.models.sampling import Sampling
 from potstill.recipe import PromptsConfig, Recipe
 from potstill.runs.asking import Asked, asked_of_a_server, for_fidelity
+from potstill.runs.parts import Parts
 from potstill.runs.reading import check_reading, spent_on_reading
 from potstill.work.plan import Known, PromptPlan
 from potstill.work.samplings import held_out_sampling, train_sampling
@@ -184,7 +184,9 @@ def _from_gold(parts: Parts) -> dict[str, Any]:
 
 def _from_calls(parts: Parts) -> dict[str, Any]:
     """Store past calls, and say what was left out."""
-    found = exchanges_from_calls(parts.calls, parts.recipe.prompts, parts.decision, seed=parts.recipe.seed)
+    found = exchanges_from_calls(
+        parts.calls, parts.recipe.prompts, parts.decision, seed=parts.recipe.seed
+    )
     parts.run.finish("prompts", found.plan.record())
     named = sorted({row.teacher for row in found.exchanges})
     parts.run.finish("teacher", {"identity": named[0] if len(named) == 1 else "calls/several"})
@@ -219,7 +221,9 @@ def _from_teacher(parts: Parts) -> dict[str, Any]:
     plan = _planned(parts)
     recipe = parts.recipe.collect
     asked = [p for p in plan.prompts if p.split != "held_out"]
-    figures = _answers(parts, "responses", asked, train_sampling(parts.recipe), samples=recipe.samples)
+    figures = _answers(
+        parts, "responses", asked, train_sampling(parts.recipe), samples=recipe.samples
+    )
     held_out = for_fidelity(parts.recipe, plan)
     _answers(parts, "held-out responses", held_out, held_out_sampling(parts.recipe, greedy=False))
     if parts.recipe.evaluate.greedy:
@@ -269,7 +273,9 @@ def _planned(parts: Parts) -> PromptPlan:
     if parts.recipe.collect.calls is not None:
         plan = prompts_from_calls(parts.calls, parts.recipe.prompts, seed=parts.recipe.seed).plan
     else:
-        plan = plan_prompts(parts.recipe.prompts, seed=parts.recipe.seed, read=partial(_read, parts))
+        plan = plan_prompts(
+            parts.recipe.prompts, seed=parts.recipe.seed, read=partial(_read, parts)
+        )
     plan = told(parts.recipe, plan)
     for note in plan.notes:
         parts.progress.note(note)

@@ -169,7 +169,11 @@ def written_tokens(author: Author, rows: Sequence[Exchange], figures: AnswerFigu
 
 
 def collection_cost(
-    collected: CollectRecord, curated: CurateRecord, shapes: Shapes, answered: PaidAnswers, prices: CostConfig
+    collected: CollectRecord,
+    curated: CurateRecord,
+    shapes: Shapes,
+    answered: PaidAnswers,
+    prices: CostConfig,
 ) -> StageCost:
     """Return the answers' cost; a server's is what its tokens are sold for, read ones too.
 

@@ -14,19 +14,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from potstill.collect.served.pending import Estimate
+from potstill.collect.served.pending import AskingEstimate
 from potstill.errors import PotstillError
-from potstill.runs.parts import Parts
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
 from potstill.recipe.stages import TRAIN, first_stage, from_stage
-from potstill.runs.report_run import write_report
 from potstill.runs.checking import check_all, note_changed_files
 from potstill.runs.collecting import collect_answers, planned_prompts, rows_are_lost, some_failed
-from potstill.runs.curating import curate_answers
+from potstill.runs.curating import curate_stored
 from potstill.runs.estimates import server_estimates
-from potstill.runs.evaluating import evaluate_student
+from potstill.runs.evaluating import evaluate_students
+from potstill.runs.parts import Parts
+from potstill.runs.report_run import write_report
 from potstill.runs.shrinking import make_student
 from potstill.runs.training import train_students
 from potstill.work.records import AskingCost
@@ -36,10 +36,10 @@ from potstill.work.workdir import MANIFEST_FILE, STATE
 
 STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "collect": collect_answers,
-    "curate": curate_answers,
+    "curate": curate_stored,
     "shrink": make_student,
     "train": train_students,
-    "evaluate": evaluate_student,
+    "evaluate": evaluate_students,
 }
 
 
@@ -99,7 +99,7 @@ class DryRun:
     """
 
     prompts: dict[str, int] | None
-    asked: tuple[tuple[str, Estimate], ...]
+    asked: tuple[tuple[str, AskingEstimate], ...]
 
 
 def dry_run(

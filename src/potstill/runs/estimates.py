@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from potstill.collect.calls import prompts_from_calls
-from potstill.collect.served.pending import Estimate, estimate, reading_estimate
+from potstill.collect.served.pending import AskingEstimate, estimate, reading_estimate
 from potstill.collect.served.reading_log import PROBE
 from potstill.durable import read_lines
 from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
-from potstill.runs.parts import Parts
 from potstill.recipe import EndpointConfig, Recipe
 from potstill.runs.asking import asked_of_a_server
 from potstill.runs.collecting import planned_prompts
+from potstill.runs.parts import Parts
 from potstill.work.plan import PromptPlan
 from potstill.work.rundir import readings_path
 
 
-def server_estimates(parts: Parts, run: Path, *, asks: bool) -> list[tuple[str, Estimate]]:
+def server_estimates(parts: Parts, run: Path, *, asks: bool) -> list[tuple[str, AskingEstimate]]:
     """Return what is left to ask a server and what it takes at most.
 
     `run` is the run's directory, whose stored responses are not asked again; `asks` tells whether
@@ -48,7 +48,7 @@ def _have_been_read(run: Path) -> int:
 
 def _asked(
     recipe: Recipe, endpoint: EndpointConfig, plan: PromptPlan, run: Path
-) -> list[tuple[str, Estimate]]:
+) -> list[tuple[str, AskingEstimate]]:
     stored: set[str] = set()
     if run.is_dir():
         store = ExchangeStore(run)

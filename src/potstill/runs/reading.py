@@ -29,7 +29,11 @@ def spent_on_reading(parts: Parts) -> Tokens:
 
 def check_reading(parts: Parts) -> None:
     """Raise PotstillError where the server turns out to read nothing; asked once in a run."""
-    endpoint, tokens, log = parts.recipe.teacher.endpoint, parts.opened.served_tokens, reading_log(parts)
+    endpoint, tokens, log = (
+        parts.recipe.teacher.endpoint,
+        parts.opened.served_tokens,
+        reading_log(parts),
+    )
     spec = training_spec(parts.recipe.collect, parts.recipe.train.temperature)
     if endpoint is None or tokens is None or log is None or spec is None or log.reads:
         return
@@ -44,7 +48,11 @@ def read_answers(parts: Parts) -> dict[str, Any] | None:
     None where it reads no given text. Answers with reasoning or tool calls are not given to it:
     what it would have gone on from is more than their text.
     """
-    endpoint, tokens, log = parts.recipe.teacher.endpoint, parts.opened.served_tokens, reading_log(parts)
+    endpoint, tokens, log = (
+        parts.recipe.teacher.endpoint,
+        parts.opened.served_tokens,
+        reading_log(parts),
+    )
     spec = training_spec(parts.recipe.collect, parts.recipe.train.temperature)
     if endpoint is None or tokens is None or log is None or spec is None:
         return None

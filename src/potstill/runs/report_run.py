@@ -27,14 +27,14 @@ from potstill.train.lora import adapter_weights
 from potstill.work.access import RightAnswers
 from potstill.work.evaluation import (
     Closeness,
-    CollectionFigures,
-    CurationFigures,
+    CollectionPart,
+    CurationPart,
     Evaluation,
     Machine,
     Overlap,
-    PaybackFigures,
+    PaybackPart,
     Shrink,
-    TrainingFigures,
+    TrainingPart,
 )
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
@@ -154,7 +154,7 @@ def _recorded(run: RunDir, record: type[_R]) -> _R:
 
 
 def shapes_of(parent: Any, student: Any, config: TrainConfig) -> Shapes:
-    """Return what arithmetic depends on, from two networks: a student's, and what it was made of."""
+    """Return what arithmetic depends on, by a student's network and its parent's."""
     adapters = (
         None
         if config.lora is None
@@ -210,7 +210,7 @@ def collection_section(
     rows: Sequence[Exchange],
     train: Sequence[Exchange],
     answers: PaidAnswers,
-) -> CollectionFigures:
+) -> CollectionPart:
     """Return how answers were collected; `train` are those of `rows` that training may learn."""
     figures, written = collected.figures, answers.tokens
     decoded = figures if isinstance(figures, DecodedAnswers) else None
@@ -219,7 +219,7 @@ def collection_section(
     if written is None:
         notes.append(_uncounted(rows, priced=answers.charged is not None))
     lengths, unit = lengths_of(train)
-    return CollectionFigures(
+    return CollectionPart(
         exchanges=figures.exchanges,
         response_tokens=written,
         seconds=figures.seconds,
@@ -316,29 +316,29 @@ def _closeness(found: CutMeasure | None) -> Closeness | None:
     return None if found is None else Closeness.model_validate(found.model_dump())
 
 
-def training_section(trained: TrainRecord) -> TrainingFigures:
+def training_section(trained: TrainRecord) -> TrainingPart:
     """Return the training run, as far as it is shown."""
     by_text = trained.cross_entropy
-    shown = trained.model_dump(include=set(TrainingFigures.model_fields) & set(trained.as_json()))
+    shown = trained.model_dump(include=set(TrainingPart.model_fields) & set(trained.as_json()))
     more = {
         "cross_entropy_kept_step": None if by_text is None else by_text.kept_step,
         "left_out": trained.left_out or None,
     }
-    return TrainingFigures.model_validate(shown | more)
+    return TrainingPart.model_validate(shown | more)
 
 
-def curation_section(curated: CurateRecord) -> CurationFigures:
+def curation_section(curated: CurateRecord) -> CurationPart:
     """Return which answers the student learnt from, as far as it is shown."""
-    shown = curated.model_dump(include=set(CurationFigures.model_fields))
-    return CurationFigures.model_validate({**shown, "notes": list(curated.notes)})
+    shown = curated.model_dump(include=set(CurationPart.model_fields))
+    return CurationPart.model_validate({**shown, "notes": list(curated.notes)})
 
 
-def payback_section(task: TaskOutcome | None, spent: float | None) -> PaybackFigures | None:
+def payback_section(task: TaskOutcome | None, spent: float | None) -> PaybackPart | None:
     """Return what calls cost, where what the teacher's cost is known."""
     if task is None or spent is None or "teacher" not in task.prices:
         return None
     teacher, student = (price_of(task.prices[name]) for name in ("teacher", "student"))
-    return PaybackFigures(**asdict(payback(teacher, student, spent=spent)))
+    return PaybackPart(**asdict(payback(teacher, student, spent=spent)))
 
 
 def _origin(parts: Parts) -> Origin:

@@ -19,7 +19,7 @@ from potstill.train.loop import Validate
 from potstill.train.stage import Training, train_student
 from potstill.work.corpus import fitting
 from potstill.work.left_out import left_out
-from potstill.work.plan import PromptPlan
+from potstill.work.stated import permission
 
 
 def train_students(parts: Parts) -> dict[str, Any]:
@@ -75,13 +75,12 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
 
     Without any such answer nothing is measured, and the student of the last step is kept; says so.
     """
-    plan = PromptPlan.from_record(parts.run.done("prompts") or {})
     rows = parts.corpus.exchanges("validation")
     texts, _ = fitting(parts.corpus.texts(rows, student, parts.vocabulary), student)
     read = {text.exchange.prompt_id for text in texts}
     unasked = (parts.run.done("unasked") or {}).get("validation", 0)
     unread = left_out(
-        parts.store, "validation", plan.validation, read, greedy=None, unasked=unasked
+        parts.store, "validation", parts.plan.validation, read, greedy=None, unasked=unasked
     )
     if not rows:
         parts.progress.note(
@@ -89,9 +88,8 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
             "student better is not watched, and the student of the last step is kept"
         )
         return None, unread
-    measure = (
-        validation(parts.corpus) if parts.access.weights is not None else text_validation(parts.corpus)
-    )
+    by = text_validation if parts.access.weights is None else validation
+    measure = by(parts.corpus)
     vocabulary = parts.vocabulary
     return lambda model: measure(model, vocabulary), unread
 
@@ -103,11 +101,11 @@ def _state_licence(parts: Parts, directory: Path) -> None:
     from; anything else is for a person to judge.
     """
     stated = parts.decision
-    if parts.recipe.reads_given:
+    if parts.access.reader is not None:
         stated = stricter(stated, parts.scorer_decision)
     named = parts.recipe.student.model
     if named is not None:
-        weights = decide(named, licence_of(locate(named)), parts.recipe.teacher.terms)
+        weights = decide(named, licence_of(locate(named)), permission(parts.recipe.teacher.terms))
     else:
         weights = stated
     if {stated.outcome, weights.outcome} == {"allow"} and len(weights.licences) == 1:

@@ -1,6 +1,6 @@
 """When two texts say the same.
 
-`folded` puts case, width and spacing aside. `plain` and `short_answer` go on from there: they are for
+`folded` puts case, width and spacing aside. `plain` and `short_answer` go on from there, for
 short answers, where punctuation does not count either. `same_spacing` is for whole texts
 (duplicates), where even width counts. Word by word, texts are compared by `potstill.text.words`.
 """

@@ -14,10 +14,11 @@ from potstill.exchanges.exchange import Exchange, Message, Split
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8, TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
+from potstill.models.alignment import Alignment
 from potstill.models.conversation import Conversation, Reply
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
-from potstill.models.vocabulary import Recoder, VocabularyMap
+from potstill.models.vocabulary import VocabularyMap
 from potstill.text.reasoning import answer_of, split_trace
 from potstill.text.tool_calls import spelled
 from potstill.work.access import Server, Weights
@@ -127,7 +128,7 @@ class Corpus:
 
     def kept(self, rows: Sequence[Exchange]) -> list[Exchange]:
         """Return those of stored rows that curation kept, held-out ones that are asked for now."""
-        dropped = {mark.exchange_id for mark in self.store.marks() if not mark.kept}
+        dropped = self.store.dropped()
         rows = [row for row in rows if row.exchange_id not in dropped]
         return [row for row in rows if row.split != "held_out" or self.measured_on(row)]
 
@@ -150,12 +151,13 @@ class Corpus:
             ]
         if vocabulary is None:
             return [Text(row, *row.ids, True) for row in rows]
-        recoder = Recoder(self.opened.conversation.tokenizer, student.tokenizer, vocabulary)
+        teachers = self.opened.conversation.tokenizer
+        alignment = Alignment.of(teachers, student.tokenizer, vocabulary)
         texts = []
         for row in rows:
             prompt = student.conversation.prompt_ids(row.messages, row.tool_list)
-            response = recoder.to_student(row.ids[1])
-            same = (recoder.to_teacher(prompt), recoder.to_teacher(response)) == row.ids
+            response = alignment.to_student(row.ids[1])
+            same = (alignment.to_teacher(prompt), alignment.to_teacher(response)) == row.ids
             texts.append(Text(row, prompt, response, same))
         return texts
 

@@ -141,7 +141,7 @@ class Overlap(Part):
     threshold: float = Field(description="From which similarity on they count.")
 
 
-class CollectionFigures(Part):
+class CollectionPart(Part):
     """How the teacher's answers were collected."""
 
     exchanges: int = Field(description="Exchanges stored.")
@@ -171,7 +171,7 @@ class CollectionFigures(Part):
     )
 
 
-class CurationFigures(Part):
+class CurationPart(Part):
     """Which answers the student learnt from; all counts but `elsewhere` are of training answers."""
 
     train: int = Field(description="Answers to training prompts.")
@@ -219,7 +219,7 @@ class Shrink(Part):
     )
 
 
-class TrainingFigures(Part):
+class TrainingPart(Part):
     """The training run."""
 
     steps: int = Field(description="Optimiser steps.")
@@ -307,7 +307,7 @@ class Cost(Part):
     currency: str = Field(description="Currency of the prices.")
 
 
-class PaybackFigures(Part):
+class PaybackPart(Part):
     """What 1,000 calls cost, and when the student has paid for itself (docs/methods/tasks.md)."""
 
     teacher_per_1000_calls: FiniteFloat = Field(description="The teacher's.")
@@ -348,17 +348,15 @@ class Evaluation(Part):
     differences: Differences = Field(description="The student against its baselines.")
     vocabulary: Vocabulary | None = Field(description="The trimmed vocabulary; null if whole.")
     overlap: Overlap = Field(description="Held-out prompts against training prompts.")
-    collection: CollectionFigures | None = Field(description="How answers were collected.")
-    curation: CurationFigures | None = Field(None, description="Which answers were learnt from.")
+    collection: CollectionPart | None = Field(description="How answers were collected.")
+    curation: CurationPart | None = Field(None, description="Which answers were learnt from.")
     task: TaskScores | None = Field(None, description="How both do the task, where there is one.")
     tool_calls: CallScores | None = Field(
         None, description="The student's calls of tools; absent where the teacher's hold none."
     )
-    payback: PaybackFigures | None = Field(
-        None, description="What calls cost, where there is a task."
-    )
+    payback: PaybackPart | None = Field(None, description="What calls cost, where there is a task.")
     shrink: Shrink | None = Field(description="How the student was cut; null if it was not.")
-    training: TrainingFigures | None = Field(description="The training run.")
+    training: TrainingPart | None = Field(description="The training run.")
     cost: Cost = Field(description="What the run cost.")
     samples: list[SamplePair] = Field(description="Responses side by side.")
     peak_memory_bytes: int = Field(description="Most memory that the process has held.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Stopped = Literal["budget", "failures"]
+from potstill.endpoint.many import Stopped
 
 
 @dataclass(frozen=True)

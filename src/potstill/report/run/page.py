@@ -13,7 +13,7 @@ from potstill.report.run.view import view
 from potstill.report.tables import moment
 from potstill.work.evaluation import Evaluation
 from potstill.work.evaluation_file import read_evaluation
-from potstill.work.rundir import read_metrics
+from potstill.work.workdir import read_metrics
 
 
 def render(run_root: Path, provenance: Mapping[str, Any] | None = None) -> Path:

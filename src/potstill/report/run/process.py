@@ -10,7 +10,7 @@ from potstill.report import charts, words
 from potstill.report.charts import Chart
 from potstill.report.run.names import left_out
 from potstill.report.tables import FactList, Table, capital, measured, row, table
-from potstill.work.evaluation import Closeness, CurationFigures, Evaluation, TrainingFigures
+from potstill.work.evaluation import Closeness, CurationPart, Evaluation, TrainingPart
 
 SHRINK_HEADS = ("", "KL per token", "Top-1 agreement")
 
@@ -66,7 +66,7 @@ def training(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]]) -> Fa
     return FactSection(facts, found, [])
 
 
-def _kept(trained: TrainingFigures) -> FactList:
+def _kept(trained: TrainingPart) -> FactList:
     """Return which student was kept, and by what."""
     kept = trained.kept_step
     if kept is None:
@@ -180,7 +180,7 @@ def _collection_charts(evaluation: Evaluation) -> list[Chart]:
     return found
 
 
-def curation(found: CurationFigures | None) -> FactSection | None:
+def curation(found: CurationPart | None) -> FactSection | None:
     """Return how many answers were learnt from, and why others were not."""
     if found is None:
         return None

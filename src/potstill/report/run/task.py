@@ -9,7 +9,7 @@ from potstill.report import charts, words
 from potstill.report.charts import Chart
 from potstill.report.run.headline import compared, verdict
 from potstill.report.tables import Table, TableRow, row, table
-from potstill.work.evaluation import Evaluation, PaybackFigures
+from potstill.work.evaluation import Evaluation, PaybackPart
 from potstill.work.scores import SliceScores, TaskScores
 
 HEADS = ("", "Right answers", "F1", "Readable", "Fits the schema")
@@ -121,7 +121,7 @@ def _apart(one: SliceScores) -> str | None:
     )
 
 
-def _payback(found: PaybackFigures | None, currency: str) -> str | None:
+def _payback(found: PaybackPart | None, currency: str) -> str | None:
     if found is None:
         return None
     text = (

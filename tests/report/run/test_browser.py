@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from potstill.report.page import render
+from potstill.report.run.page import render
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, False), (1280, True)])
@@ -51,17 +51,17 @@ OVERLAPS = """
 
 @pytest.mark.parametrize("width", [1280, 400])
 def test_no_text_of_a_chart_lies_on_another(
-    browser: Any, run_dir: Path, evaluation: dict[str, Any], width: int
+    browser: Any, run_dir: Path, content: dict[str, Any], width: int
 ) -> None:
-    evaluation["cost"] |= {
+    content["cost"] |= {
         "parent": {"model": "maker/small", "parameters": 107_060_544, "flops": 1.375e18},
         "ratio_flops_with_parent": 1.0,
     }
-    evaluation["training"] |= {"kept_step": 0, "validated_by": "kl"}
-    evaluation["held_out"]["left_out"] = {"no_answer": 3}
-    figure = evaluation["models"]["student"]["top1_agreement"]
+    content["training"] |= {"kept_step": 0, "validated_by": "kl"}
+    content["held_out"]["left_out"] = {"no_answer": 3}
+    figure = content["models"]["student"]["top1_agreement"]
     figure |= {"value": 1.0, "ci95": None}
-    (run_dir / "evaluation.json").write_text(json.dumps(evaluation))
+    (run_dir / "evaluation.json").write_text(json.dumps(content))
     metrics = [{"step": 0, "kl": 0.31}, {"step": 1, "loss": 0.4}, {"step": 2, "loss": 0.4, "kl": 9}]
     lines = "".join(json.dumps(record) + "\n" for record in metrics)
     (run_dir / "metrics.jsonl").write_text(lines)
@@ -82,24 +82,24 @@ def test_style_sheet_passes_the_pages_own_policy(browser: Any, run_dir: Path) ->
     assert browser.evaluate("window.ran === undefined")
 
 
-def test_hostile_text_stays_text(browser: Any, run_dir: Path, evaluation: dict[str, Any]) -> None:
+def test_hostile_text_stays_text(browser: Any, run_dir: Path, content: dict[str, Any]) -> None:
     hostile = (
         "</p></script></style><script>window.ran=1</script><img src=http://x.invalid/a "
         "onerror=window.ran=1><iframe src='//x.invalid'></iframe><!-- {{ 7*7 }} \ud800 \x00 &lt;"
     )
-    evaluation["run"] = hostile
-    evaluation["models"][hostile] = evaluation["models"]["student"]
-    evaluation["machine"]["cpu"] = hostile
-    evaluation["machine"]["packages"] = {hostile: hostile}
-    evaluation["cost"]["currency"] = hostile
-    evaluation["samples"] = [
+    content["run"] = hostile
+    content["models"][hostile] = content["models"]["student"]
+    content["machine"]["cpu"] = hostile
+    content["machine"]["packages"] = {hostile: hostile}
+    content["cost"]["currency"] = hostile
+    content["samples"] = [
         {
             "messages": [{"role": hostile, "content": hostile}],
             "teacher": hostile,
             "student": hostile,
         }
     ]
-    (run_dir / "evaluation.json").write_text(json.dumps(evaluation))
+    (run_dir / "evaluation.json").write_text(json.dumps(content))
     (run_dir / "recipe.yaml").write_text(hostile.replace("\ud800", ""))
     path = render(run_dir, {hostile: hostile})
     seen = browser.open(path)
