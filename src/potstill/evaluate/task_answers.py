@@ -53,7 +53,7 @@ class TaskAnswers:
 
 
 @dataclass(frozen=True)
-class _Asking:
+class _TaskAsking:
     """What a model with weights is asked: answers to `priced` prompts are timed.
 
     Of the other prompts those that are `known`, by prompt id, are not asked.
@@ -87,7 +87,7 @@ def task_outcome(
         known = stored_answers(how, prompts, rows.every, corpus)
     # Both models are priced on the same rows: what a call takes depends on how many share it.
     priced = _priced(prompts, few=bool(known), seed=how.seed)
-    asking = _Asking(how.task.max_tokens, how.machine_hour, priced)
+    asking = _TaskAsking(how.task.max_tokens, how.machine_hour, priced)
     teacher, shown = None, list(prompts)
     if not isinstance(author, RightAnswers):
         knowing = replace(asking, known=known)
@@ -152,7 +152,7 @@ def _priced(prompts: Sequence[Prompt], *, few: bool, seed: int) -> frozenset[str
 
 
 def _teacher_answers(
-    asking: _Asking,
+    asking: _TaskAsking,
     prompts: Sequence[Prompt],
     rows: HeldOutRows,
     corpus: Corpus,
@@ -192,7 +192,7 @@ def _token_price(
 
 
 def _answers(
-    model: LoadedModel, prompts: Sequence[Prompt], asking: _Asking, step: Step
+    model: LoadedModel, prompts: Sequence[Prompt], asking: _TaskAsking, step: Step
 ) -> TaskAnswers:
     """Return a model's greedy answers, and the price of one, batched."""
     known = asking.known
