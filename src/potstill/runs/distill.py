@@ -20,7 +20,7 @@ from potstill.runs.checking import check_all
 from potstill.runs.collecting import collect_answers, rows_are_lost, some_failed
 from potstill.runs.curating import curate_stored
 from potstill.runs.dry_run import checked_apart, training_begun
-from potstill.runs.evaluating import evaluate_student
+from potstill.runs.evaluating import evaluate_students
 from potstill.runs.parts import Parts
 from potstill.runs.report_run import write_report
 from potstill.runs.shrinking import make_student
@@ -34,7 +34,7 @@ STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "curate": curate_stored,
     "shrink": make_student,
     "train": train_students,
-    "evaluate": evaluate_student,
+    "evaluate": evaluate_students,
 }
 
 
