@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from potstill.collect.answers import collect, gold_exchanges, plan_waves, questions
 from potstill.collect.asked import AskedFor, PromptSet, prompt_sets
@@ -29,10 +29,17 @@ from potstill.recipe import CollectConfig, EvaluateConfig, PromptsConfig
 from potstill.terms.gate import TermsDecision
 from potstill.work.access import PastCalls, RightAnswers, Server, Weights
 from potstill.work.corpus import tokenised
+from potstill.work.evaluation import Overlap
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
 from potstill.work.samplings import Samplings
-from potstill.work.stage_records import AnswerFigures, DecodedAnswers, GivenAnswers, StoredRows
+from potstill.work.stage_records import (
+    CollectRecord,
+    DecodedAnswers,
+    GivenAnswers,
+    ServedAnswers,
+    StoredRows,
+)
 from potstill.work.target_specs import target_specs, training_spec
 
 # Who answered, where the rows came with their answers.
@@ -95,17 +102,19 @@ class Kept:
 class Answers:
     """What collecting left: figures of the answers, the plan's overlap, the rows in the store."""
 
-    figures: AnswerFigures
+    figures: DecodedAnswers | ServedAnswers | GivenAnswers
     overlap: OverlapReport
     stored: StoredRows
 
-    def record(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {
-            "figures": self.figures.model_dump(mode="json", exclude_unset=True),
-            "overlap": self.overlap.record(),
-            "stored": self.stored.model_dump(mode="json"),
-        }
+    def record(self, seconds: float, joules: float | None) -> CollectRecord:
+        """Return what a run keeps of it, with what all its calls took."""
+        return CollectRecord(
+            seconds=seconds,
+            joules=joules,
+            figures=self.figures,
+            overlap=Overlap(**self.overlap.record()),
+            stored=self.stored,
+        )
 
 
 def collect_answers(

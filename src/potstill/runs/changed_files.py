@@ -21,10 +21,9 @@ def note_changed_files(parts: Parts) -> None:
     """
     files = named_files(parts.recipe)
     now = digests(files)
-    then = (parts.run.done(Files.name) or {}).get("digests")
-    named = naming_fields(parts.recipe)
+    known, named = parts.run.done(Files), naming_fields(parts.recipe)
     # A field that the recipe has dropped since is no file that is gone.
-    then = None if then is None else {f: paths for f, paths in then.items() if f in named}
+    then = None if known is None else {f: p for f, p in known.digests.items() if f in named}
     for field, what in changed_fields(then or now, now).items():
         stage = stage_of(field, parts.recipe)
         read = field not in now and parts.run.done(stage) is not None
@@ -39,7 +38,7 @@ def note_changed_files(parts: Parts) -> None:
     # Of a file that is gone it is kept what was in it, should it come back as another.
     kept = {**(then or {}), **now}
     if then != kept:
-        parts.run.finish(Files.name, {"digests": kept})
+        parts.run.finish(Files(digests=kept))
 
 
 def check_files(recipe: Recipe, *, curated: bool = False) -> None:

@@ -24,7 +24,7 @@ from potstill.train.rehearsal import asks_much, rehearse
 from potstill.work.access import Weights
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
-from potstill.work.records import Checked, Files
+from potstill.work.records import Checked, Files, Prompts
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.speaking import check_room, check_written, taken_over
 from potstill.work.stated import server_settings
@@ -35,15 +35,16 @@ def check_all(parts: Parts) -> None:
 
     Nobody is asked anything, and nothing is written but the plan of prompts and what was checked.
     """
-    files = (parts.run.done(Files.name) or {}).get("digests")
+    files, checked = parts.run.done(Files), parts.run.done(Checked)
     # The same recipe may fail where a file that it names is another by now.
-    now = {"recipe": recipe_digest(parts.recipe), "files": files}
-    checked = parts.run.done(Checked.name) or {}
-    if {key: checked.get(key) for key in now} == now:
+    now = Checked(
+        recipe=recipe_digest(parts.recipe), files=None if files is None else files.digests
+    )
+    if checked is not None and (checked.recipe, checked.files) == (now.recipe, now.files):
         return
     _check_words(parts)
     _check_speaking(parts)
-    planned = parts.run.done("prompts") is not None
+    planned = parts.run.has(Prompts)
     plan = planned_prompts(parts)
     if plan is not None and planned:
         # Planning does so itself.
@@ -51,7 +52,7 @@ def check_all(parts: Parts) -> None:
     if plan is not None:
         _check_plan(parts.recipe, retold(parts, plan), parts.opened)
     models = _check_models(parts) if parts.run.done("train") is None else {}
-    parts.run.finish(Checked.name, {**now, "models": models})
+    parts.run.finish(now.model_copy(update={"models": models}))
 
 
 def _check_words(parts: Parts) -> None:

@@ -12,15 +12,17 @@ from potstill.collect.served.unanswered import worth_asking_again
 from potstill.recipe import Recipe
 from potstill.runs.parts import Parts
 from potstill.work.plan import PromptPlan
+from potstill.work.records import Prompts, Teacher, Unasked
 from potstill.work.samplings import Samplings
 from potstill.work.speaking import AnswerRoom
+from potstill.work.stage_records import CollectRecord
 from potstill.work.target_specs import training_spec
 
 
 def collect_answers(parts: Parts) -> dict[str, Any]:
     """Plan the prompts, have them answered, and return the figures."""
     kept = stage.Kept(
-        author=lambda identity: parts.run.finish("teacher", {"identity": identity}),
+        author=lambda identity: parts.run.finish(Teacher(identity=identity)),
         plan=lambda plan: parts.run.finish("prompts", plan.record()),
         paid=parts.run.readings_path.with_name("paid.jsonl"),
         readings=parts.run.readings_path,
@@ -35,7 +37,9 @@ def collect_answers(parts: Parts) -> dict[str, Any]:
         log=lambda: parts.calls,
         progress=parts.progress,
     )
-    return found.record()
+    # What it took is measured around it.
+    values = found.record(0.0, None).as_json()
+    return {key: values[key] for key in ("figures", "overlap", "stored")}
 
 
 def asking(recipe: Recipe) -> stage.Asking:
@@ -79,16 +83,16 @@ def planned_prompts(parts: Parts) -> PromptPlan | None:
 
     None where nobody is asked anything that could be planned before.
     """
-    planned = parts.run.done("prompts") is not None
-    if not planned and not known_before(parts.access.author, parts.recipe.prompts):
+    if not parts.run.has(Prompts) and not known_before(parts.access.author, parts.recipe.prompts):
         return None
     return _planned(parts)
 
 
 def retold(parts: Parts, plan: PromptPlan) -> PromptPlan:
     """Return a stored plan with the right answers that the recipe names now; stores it again."""
-    wanted = planning(parts.recipe)
-    if (parts.run.done("prompts") or {}).get("columns", wanted.columns) == wanted.columns:
+    wanted, known = planning(parts.recipe), parts.run.done(Prompts)
+    # Calls that came with their answers have no columns.
+    if known is None or known.columns is None or list(known.columns) == wanted.columns:
         return plan
     plan = told_anew(plan, wanted)
     _keep(parts, plan, wanted)
@@ -110,7 +114,7 @@ def _planned(parts: Parts) -> PromptPlan:
     log = None if parts.recipe.collect.calls is None else parts.calls
     found = new_plan(wanted, log, read, parts.opened, parts.progress)
     if found.left_out:
-        parts.run.finish("unasked", found.left_out)
+        parts.run.finish(Unasked(**found.left_out))
     _keep(parts, found.plan, wanted)
     return found.plan
 
@@ -124,7 +128,8 @@ def some_failed(parts: Parts, *, in_vain: bool = True) -> bool:
 
     Without `in_vain`, blank and refused answers are none: the same question would get them again.
     """
-    failures = ((parts.run.done("collect") or {}).get("figures") or {}).get("failures") or ()
+    known = parts.run.done(CollectRecord)
+    failures = () if known is None else known.failures
     return worth_asking_again([reason for _, reason in failures], in_vain=in_vain)
 
 
@@ -133,6 +138,8 @@ def rows_are_lost(parts: Parts) -> bool:
 
     So it is where a call set a damaged shard aside and was killed before its rows were back.
     """
-    left = (parts.run.done("collect") or {}).get("stored", {})
-    stored = parts.store.stats()
-    return any(stored[name] < count for name, count in left.items())
+    known = parts.run.done(CollectRecord)
+    if known is None:
+        return False
+    now, left = parts.store.stats(), known.stored
+    return bool(now["exchanges"] < left.exchanges or now["targets"] < left.targets)
