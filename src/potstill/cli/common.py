@@ -199,11 +199,12 @@ def checked_recipe(
     from potstill.work.named import check_named
     from potstill.work.run_recipe import RECIPE
     from potstill.work.rundir import RunDir
+    from potstill.work.stage_records import CollectRecord
 
     root = out or Path("runs") / recipe.name
     RECIPE.refuse_foreign(root)
     known = not fresh and RECIPE.begins(root)
-    if not known or RunDir(root, recipe).done("collect") is None:
+    if not known or RunDir(root, recipe).done(CollectRecord) is None:
         check_named(recipe)
     return recipe
 

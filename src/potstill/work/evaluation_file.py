@@ -51,18 +51,18 @@ def evaluation_of(content: Mapping[str, Any]) -> Evaluation:
     not fit.
     """
     if content.get("schema") != SCHEMA:
-        content = _without_empty_intervals(content)
+        content = without_empty_intervals(content)
     return Evaluation.model_validate(content, extra="ignore")
 
 
-def _without_empty_intervals(tree: Any) -> Any:
+def without_empty_intervals(tree: Any) -> Any:
     """Return a tree of the first schema in which an interval without width is null."""
     if isinstance(tree, list):
-        return [_without_empty_intervals(one) for one in tree]
+        return [without_empty_intervals(one) for one in tree]
     if not isinstance(tree, Mapping):
         return tree
     return {
-        key: _interval(value) if key == "ci95" else _without_empty_intervals(value)
+        key: _interval(value) if key == "ci95" else without_empty_intervals(value)
         for key, value in tree.items()
     }
 

@@ -1,7 +1,7 @@
 """What a run records in `state`: one class a file, with the very keys of its JSON.
 
-A field with a default is one that not every version or not every run writes. Numbers that are not
-finite are null in JSON, and None here.
+What the stages record is in `stage_records`. A field with a default is one that not every version
+or not every run writes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,17 @@ from __future__ import annotations
 import datetime
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
+from potstill.exchanges.exchange import Prompt
+from potstill.work.evaluation import Overlap
+from potstill.work.stage_records import (
+    CollectRecord,
+    CurateRecord,
+    EvaluateRecord,
+    ShrinkRecord,
+    TrainRecord,
+)
 from potstill.work.workdir import WorkRecord
 
 Digests = dict[str, dict[str, str]]
@@ -64,6 +75,27 @@ class Files(WorkRecord):
     digests: Digests
 
 
+class PlannedOverlap(Overlap):
+    """What training and held-out prompts of a plan share, with the positions in training."""
+
+    train_indices: tuple[int, ...]
+
+
+class Prompts(WorkRecord):
+    """The plan of the prompts. `columns` are those that right answers and slices are from.
+
+    Identity: its sources may have changed since, and a teacher writes no prompt twice.
+    """
+
+    name: ClassVar[str] = "prompts"
+    begun_with: ClassVar[bool] = True
+
+    prompts: tuple[Prompt, ...]
+    overlap: PlannedOverlap
+    notes: tuple[str, ...]
+    columns: tuple[str | None, ...] | None = None
+
+
 class Unasked(WorkRecord):
     """How many prompts the plan left out of each split, since they leave no room for an answer.
 
@@ -88,8 +120,8 @@ class Checked(WorkRecord):
     made_again: ClassVar[str] = "the recipe is checked again"
 
     recipe: str
-    files: Digests | None
-    models: dict[str, str]
+    files: Digests | None = None
+    models: dict[str, str] = Field(default_factory=dict)
 
 
 class AskingCost(WorkRecord):
@@ -108,7 +140,13 @@ RECORDS: tuple[type[WorkRecord], ...] = (
     Precision,
     Files,
     Unasked,
+    Prompts,
     Checked,
     Teacher,
     AskingCost,
+    CollectRecord,
+    CurateRecord,
+    ShrinkRecord,
+    TrainRecord,
+    EvaluateRecord,
 )

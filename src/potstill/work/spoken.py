@@ -6,7 +6,7 @@ from datetime import date
 
 from potstill.errors import PotstillError
 from potstill.models.conversation import VERSION
-from potstill.work.records import Spoken, Teacher
+from potstill.work.records import Prompts, Spoken, Teacher
 from potstill.work.rundir import RunDir
 
 
@@ -16,7 +16,7 @@ def spoken_since(run: RunDir) -> str:
     Raises PotstillError for a run whose prompts an older potstill rendered in another way.
     """
     known = run.done(Spoken)
-    if known is None and run.done("prompts") is None and run.done(Teacher) is None:
+    if known is None and not run.has(Prompts) and not run.has(Teacher):
         known = Spoken(version=VERSION, date=date.today())
         run.finish(known)
     if known is None or known.version != VERSION:

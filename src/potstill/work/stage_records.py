@@ -7,7 +7,7 @@ finite are null in JSON, and None here.
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ from potstill.work.evaluation import (
     SamplePair,
     Vocabulary,
 )
+from potstill.work.evaluation_file import without_empty_intervals
 from potstill.work.scores import CallScores, TaskScores
 from potstill.work.workdir import Recorded, WorkRecord
 
@@ -272,18 +273,5 @@ class EvaluateRecord(StageRecord):
     @classmethod
     def from_json(cls, text: bytes) -> Self:
         """Return the record that a run wrote; raises ValueError where it is damaged."""
-        values = _without_empty_intervals(json.loads(text))
+        values = without_empty_intervals(json.loads(text))
         return super().from_json(json.dumps(values).encode())
-
-
-def _without_empty_intervals(values: Any) -> Any:
-    """Return JSON with null for intervals whose ends are equal, as older versions wrote them."""
-    if isinstance(values, list):
-        return [_without_empty_intervals(inner) for inner in values]
-    if not isinstance(values, dict):
-        return values
-    found = {key: _without_empty_intervals(inner) for key, inner in values.items()}
-    ends = found.get("ci95")
-    if isinstance(ends, list) and len(ends) == 2 and ends[0] == ends[1]:
-        found["ci95"] = None
-    return found

@@ -157,6 +157,10 @@ class WorkDir(ABC, Generic[C]):
         """Return the file of a record."""
         return self.root / STATE / f"{name}.json"
 
+    def has(self, record: type[WorkRecord]) -> bool:
+        """Tell whether a record is there, damaged or not."""
+        return self.record_path(record.name).is_file()
+
     def done(self, record: type[R]) -> R | None:
         """Return what `finish` recorded, or None where it has not.
 
