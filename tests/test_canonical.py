@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from potstill.run_recipe import recipe_digest
 from pydantic import BaseModel
 from safetensors.numpy import save_file
 
@@ -34,6 +33,7 @@ from potstill.lineage import manifest
 from potstill.logs.call import Answer, Ask, Call, Facts
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.work.named_files import NamedFile, digests
+from potstill.work.run_recipe import recipe_digest
 
 LONG = bytes(range(256)) * 5000
 

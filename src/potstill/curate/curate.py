@@ -1,8 +1,8 @@
 """Judging stored exchanges: which of them the student learns from, and why not the others.
 
-Filters run in the order of `FILTERS`: first what a row shows by itself, then what compares rows,
-so that what stays of several alike is a row that passed everything before. A row's mark names the
-first filter that drops it. Nothing is deleted, and curating again replaces the marks.
+Filters run in the order of `filter_order`: first what a row shows by itself, then what compares
+rows, so that what stays of several alike is a row that passed everything before. A row's mark names
+the first filter that drops it. Nothing is deleted, and curating again replaces the marks.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from potstill.curate import filters
 from potstill.curate.choose import not_shortest
-from potstill.curate.curation import FILTERS, SPLITS, Curation, Verified
+from potstill.curate.curation import SPLITS, Curation, Verified
 from potstill.curate.decontaminate import contaminated, evaluation_runs
 from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingled
 from potstill.curate.judge import Judge, refuse_partial_judge, scores
+from potstill.curate.registry import RowFilter, filter_order, row_filters
 from potstill.curate.spent import generated_tokens
 from potstill.curate.verify import Verdict, Verifier, verifier
 from potstill.errors import PotstillError
@@ -36,7 +36,6 @@ _COMPARES = ("duplicate", "near_duplicate", "sample")
 Reasons = dict[str, str]
 """exchange_id of each row that is dropped: why."""
 Find = Callable[[Sequence[Exchange]], Reasons]
-RowFilter = Callable[[Exchange], str | None]
 
 
 def check(config: CurateConfig, gold: Mapping[str, str] | None = None) -> None:
@@ -96,7 +95,7 @@ def curate(
         finds[name] = partial(_known, reasons=why)
     reasons: Reasons = {}
     alone: dict[str, int] = {}
-    for name in FILTERS:
+    for name in filter_order():
         find = finds.get(name)
         if find is None:
             continue
@@ -114,7 +113,7 @@ def curate(
         marks=tuple(_mark(row, reasons) for row in ordered),
         train=len(train),
         train_kept=len(kept),
-        dropped={name: by_split["train"][name] for name in FILTERS if name in alone},
+        dropped={name: by_split["train"][name] for name in filter_order() if name in alone},
         elsewhere={s: dict(found) for s, found in by_split.items() if s != "train" and found},
         alone=alone,
         examples=_examples(reasons, config.examples),
@@ -142,7 +141,7 @@ def _finds(
     """Return the filters that the recipe asks for, by name."""
     found: dict[str, Find] = {
         name: partial(_each, check=row_filter)
-        for name, row_filter in _row_filters(config, text_only).items()
+        for name, row_filter in row_filters(config, text_only).items()
     }
     runs = evaluation_runs(evaluation_texts, config.decontaminate.words)
     if runs:
@@ -158,25 +157,6 @@ def _finds(
     if config.keep_shortest is not None:
         found["sample"] = partial(_sampled, verdicts=verdicts, found=found_scores, config=config)
     return found
-
-
-def _row_filters(config: CurateConfig, text_only: bool) -> dict[str, RowFilter]:
-    chosen: dict[str, RowFilter] = {
-        "invalid": filters.invalid,
-        "empty": filters.empty,
-        "truncated": partial(filters.truncated, how=config.truncated, text_only=text_only),
-    }
-    if config.refusals == "drop":
-        chosen["refusal"] = filters.refusing
-    if config.repetition == "drop":
-        chosen["repetition"] = filters.repetitive
-    if config.languages:
-        chosen["language"] = partial(
-            filters.wrong_language,
-            languages=config.languages,
-            confidence=config.language_confidence,
-        )
-    return chosen
 
 
 def _known(rows: Sequence[Exchange], *, reasons: Reasons) -> Reasons:
@@ -283,7 +263,7 @@ def _examples(reasons: Reasons, count: int) -> dict[str, tuple[str, ...]]:
     ids: dict[str, list[str]] = {}
     for key in sorted(reasons):
         ids.setdefault(_filter_of(reasons[key]), []).append(key)
-    return {name: tuple(ids[name][:count]) for name in FILTERS if name in ids}
+    return {name: tuple(ids[name][:count]) for name in filter_order() if name in ids}
 
 
 def _notes(

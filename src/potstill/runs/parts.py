@@ -33,6 +33,7 @@ from potstill.work.plan import PromptPlan
 from potstill.work.records import Checked
 from potstill.work.rundir import RunDir
 from potstill.work.spoken import spoken_since
+from potstill.work.stated import permission
 from potstill.work.target_specs import training_spec
 
 
@@ -57,14 +58,16 @@ class Parts:
         if self.recipe.collect.gold:
             return own_answers(stated.model)
         if calls is not None and calls.use == "exchanges":
-            found = evidence_of_calls(calls.source, self.calls.models)
-            decision = decide(self.calls.name, found, calls.terms)
+            found = evidence_of_calls(
+                calls.source, self.calls.models, setting="collect.calls.source"
+            )
+            decision = decide(self.calls.name, found, permission(calls.terms, "collect.calls"))
             require_terms(decision)
             return decision
         if stated.endpoint is not None:
             return self.scorer_decision.require()
         directory = locate(stated.model, revision=stated.revision)
-        return decide(stated.model, licence_of(directory), stated.terms).require()
+        return decide(stated.model, licence_of(directory), permission(stated.terms)).require()
 
     @cached_property
     def scorer_decision(self) -> TermsDecision:
@@ -72,7 +75,7 @@ class Parts:
         stated = self.recipe.teacher
         assert stated.endpoint is not None
         served = evidence_of_endpoint(stated.endpoint.url, stated.model)
-        return decide(stated.model, served, stated.terms)
+        return decide(stated.model, served, permission(stated.terms))
 
     @cached_property
     def compute(self) -> Compute:

@@ -19,6 +19,7 @@ from potstill.train.loop import Validate
 from potstill.train.stage import Training, train_student
 from potstill.work.corpus import fitting
 from potstill.work.left_out import left_out
+from potstill.work.stated import permission
 
 
 def train_students(parts: Parts) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _state_licence(parts: Parts, directory: Path) -> None:
         stated = stricter(stated, parts.scorer_decision)
     named = parts.recipe.student.model
     if named is not None:
-        weights = decide(named, licence_of(locate(named)), parts.recipe.teacher.terms)
+        weights = decide(named, licence_of(locate(named)), permission(parts.recipe.teacher.terms))
     else:
         weights = stated
     if {stated.outcome, weights.outcome} == {"allow"} and len(weights.licences) == 1:

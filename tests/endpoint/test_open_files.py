@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fault_server import Behaviour, FaultServer
-from potstill.endpoint.concurrency import affordable, needed_files, open_files
+from potstill.endpoint.open_files import affordable, needed_files, open_files
 from potstill.exchanges.store import ExchangeStore
 
 pytest.importorskip("resource", reason="needs a limit of open files")
@@ -22,7 +22,7 @@ _COLLECTING = """
 import json, os, resource, sys
 from pathlib import Path
 
-from potstill.collect.served import open_files
+from potstill.endpoint import open_files
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
@@ -30,8 +30,8 @@ from potstill.exchanges.exchange import Prompt, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent
-from potstill.recipe import EndpointConfig, TermsConfig
-from potstill.terms import Evidence, decide
+from potstill.recipe import EndpointConfig
+from potstill.terms import Evidence, Stated, decide
 
 url, root = sys.argv[1], Path(sys.argv[2])
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -40,7 +40,7 @@ for i in range(300):
     messages = ({"role": "user", "content": f"Question {i}"},)
     prompts.append(Prompt(prompt_id_of(messages), messages, "train", "test"))
 config = EndpointConfig(url=url, provider="test", max_in_flight=256, tries=2)
-decision = decide("nano", (Evidence("mit", "test", "mit"),), TermsConfig())
+decision = decide("nano", (Evidence("mit", "test", "mit"),), Stated())
 
 def collecting(name, limit):
     said, error, figures = [], None, None
