@@ -20,11 +20,8 @@ from potstill.work.access import Weights
 from potstill.work.speaking import unlearnable
 
 
-def curate_stored(parts: Parts) -> dict[str, Any]:
-    """Mark every stored answer as kept or dropped, and have a server read what it has to.
-
-    Returns the counts, and under `reading` what was read.
-    """
+def curate_stored(parts: Parts) -> CurateRecord:
+    """Mark every stored answer as kept or dropped, and have a server read what it has to."""
     recipe, opened, progress = parts.recipe, parts.opened, parts.progress
     config = recipe.curate
     rows = parts.store.read()

@@ -6,7 +6,7 @@ records what it did in the run directory, so that the same call goes on where it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from potstill.errors import PotstillError
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
+from potstill.runs.callbacks import Callback
 from potstill.runs.changed_files import note_changed_files
 from potstill.runs.checking import check_all
 from potstill.runs.collecting import collect_answers, rows_are_lost, some_failed
@@ -46,13 +47,15 @@ def distill(
     redo: bool = False,
     until: str | None = None,
     progress: Progress,
+    callbacks: Sequence[Callback] = (),
 ) -> RunDir:
     """Run a recipe, or go on with it, and return its run directory, which is no longer held.
 
     `until` names the last stage (`collect`, `curate`, `shrink`, `train` or `evaluate`); None goes
     on to report and manifest. Stages that a changed field decides about are done again, from what
     the stages before them left; in a finished run only with `redo`. A finished run whose recipe
-    has not changed is returned as it is, and nothing is written.
+    has not changed is returned as it is, and nothing is written. `callbacks` are told of stages and
+    of what training logs.
     """
     if until is not None and until not in STAGES:
         raise PotstillError(f"there is no stage {until}; there are {', '.join(STAGES)}")
@@ -61,7 +64,7 @@ def distill(
     with RunDir.open(root, recipe, fresh=fresh, redo=redo) as run:
         if run.changed:
             progress.note(run.changed)
-        parts = Parts(run, recipe, progress)
+        parts = Parts(run, recipe, progress, callbacks)
         try:
             finished = run.manifest_path.is_file()
             if finished and not _reopened(parts, redo=redo):

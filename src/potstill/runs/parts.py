@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from potstill.models.load import locate
 from potstill.models.precision import resolve_device, resolve_dtype
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
+from potstill.runs.callbacks import Callback
 from potstill.recipe import Recipe
 from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
@@ -40,8 +41,15 @@ from potstill.work.target_specs import training_spec
 class Parts:
     """A run directory, its recipe, and what was opened for it."""
 
-    def __init__(self, run: RunDir, recipe: Recipe, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        recipe: Recipe,
+        progress: Progress,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
         self.run, self.recipe, self.progress = run, recipe, progress
+        self.callbacks = callbacks
         self.store = ExchangeStore(run.root)
         self.access = Access.of(recipe)
 
