@@ -8,7 +8,7 @@ from typing import Any
 
 from potstill.collect.prompts import read_prompts
 from potstill.curate.curate import curate, write_marks
-from potstill.curate.curation import Curation
+from potstill.curate.curation import CurationResult
 from potstill.curate.judge import Judge, question
 from potstill.errors import PotstillError
 from potstill.evaluate.samples import greedy_texts
@@ -82,7 +82,7 @@ def _require_measured_rows(job: Job) -> None:
             )
 
 
-def _elsewhere(found: Curation) -> list[str]:
+def _elsewhere(found: CurationResult) -> list[str]:
     """Return in sentences how many rows that nothing is trained on are left out, and why."""
     return [
         f"curate: {count} {split.replace('_', '-')} answers left out: {WHY.get(name, name)}"
