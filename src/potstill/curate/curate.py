@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from potstill.curate.choose import not_shortest
-from potstill.curate.curation import SPLITS, Curation, Verified
+from potstill.curate.curation import SPLITS, CurationResult, Verified
 from potstill.curate.decontaminate import contaminated, evaluation_runs
 from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingled
 from potstill.curate.judge import Judge, refuse_partial_judge, scores
 from potstill.curate.registry import RowFilter, filter_order, row_filters
 from potstill.curate.spent import generated_tokens
-from potstill.curate.verify import Verdict, Verifier, verifier
+from potstill.curate.verify import AnswerVerdict, Verifier, verifier
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.rows import Mark
@@ -68,7 +68,7 @@ def curate(
     judge: Judge | None = None,
     text_only: bool,
     unlearnable: Mapping[str, Reasons] | None = None,
-) -> Curation:
+) -> CurationResult:
     """Judge exchanges; the order of rows changes nothing.
 
     `gold` maps prompt_id to the gold answer. `evaluation_texts` are those that training must stay
@@ -109,7 +109,7 @@ def curate(
         reasons |= {key: f"{name}: {why}" for key, why in found.items()}
     by_split = {split: _by_filter(ordered, reasons, split) for split in SPLITS}
     kept = [row for row in train if row.exchange_id not in reasons]
-    return Curation(
+    return CurationResult(
         marks=tuple(_mark(row, reasons) for row in ordered),
         train=len(train),
         train_kept=len(kept),
@@ -124,7 +124,7 @@ def curate(
     )
 
 
-def write_marks(store: ExchangeStore, curation: Curation) -> None:
+def write_marks(store: ExchangeStore, curation: CurationResult) -> None:
     """Store every mark, durable on return; marks that stand already are not written again."""
     store.mark(curation.marks)
 
@@ -133,7 +133,7 @@ def _finds(
     train: Sequence[Exchange],
     config: CurateConfig,
     evaluation_texts: Sequence[str],
-    verdicts: Mapping[str, Verdict],
+    verdicts: Mapping[str, AnswerVerdict],
     judge: Judge | None,
     found_scores: dict[str, float | None],
     text_only: bool,
@@ -190,7 +190,7 @@ def _judged(
 def _sampled(
     rows: Sequence[Exchange],
     *,
-    verdicts: Mapping[str, Verdict],
+    verdicts: Mapping[str, AnswerVerdict],
     found: Mapping[str, float | None],
     config: CurateConfig,
 ) -> Reasons:
@@ -205,20 +205,20 @@ def _sampled(
 
 def _verdicts(
     rows: Sequence[Exchange], right: Verifier | None, gold: Mapping[str, str] | None
-) -> dict[str, Verdict]:
+) -> dict[str, AnswerVerdict]:
     if right is None:
         return {}
     answers = gold or {}
     return {row.exchange_id: _verdict(row, right, answers.get(row.prompt_id)) for row in rows}
 
 
-def _verdict(row: Exchange, right: Verifier, gold: str | None) -> Verdict:
+def _verdict(row: Exchange, right: Verifier, gold: str | None) -> AnswerVerdict:
     """Return whether an answer is right; a call of a tool is a step to one, which none can tell."""
-    return Verdict(None) if row.calls else right(row.response, gold)
+    return AnswerVerdict(None) if row.calls else right(row.response, gold)
 
 
 def _refuse_unused_gold(
-    config: CurateConfig, verdicts: Mapping[str, Verdict], gold: Mapping[str, str] | None
+    config: CurateConfig, verdicts: Mapping[str, AnswerVerdict], gold: Mapping[str, str] | None
 ) -> None:
     needs_gold = config.verify.kind in ("number", "exact")
     if needs_gold and verdicts and all(v.correct is None for v in verdicts.values()):
@@ -228,11 +228,11 @@ def _refuse_unused_gold(
         )
 
 
-def _wrong(verdict: Verdict) -> str | None:
+def _wrong(verdict: AnswerVerdict) -> str | None:
     return verdict.reason if verdict.correct is False else None
 
 
-def _verified(rows: Sequence[Exchange], verdicts: Mapping[str, Verdict]) -> Verified:
+def _verified(rows: Sequence[Exchange], verdicts: Mapping[str, AnswerVerdict]) -> Verified:
     checked = [row for row in rows if verdicts[row.exchange_id].correct is not None]
     counts = [generated_tokens(row) for row in checked]
     known = [count for count in counts if count is not None]
@@ -269,7 +269,7 @@ def _examples(reasons: Reasons, count: int) -> dict[str, tuple[str, ...]]:
 def _notes(
     train: Sequence[Exchange],
     alone: Mapping[str, int],
-    verdicts: Mapping[str, Verdict],
+    verdicts: Mapping[str, AnswerVerdict],
     found_scores: Mapping[str, float | None],
     judge: Judge | None,
 ) -> list[str]:

@@ -22,7 +22,7 @@ from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress
 from potstill.recipe import Recipe
-from potstill.recipe.io import recipe_of, read_recipe
+from potstill.recipe.io import read_recipe, recipe_of
 from potstill.runs import distill as pipeline
 from potstill.runs.callbacks import Callback, Logged, Told
 from potstill.runs.given import Network, given_folder, kept_network, kept_prompts

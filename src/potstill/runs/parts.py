@@ -21,8 +21,8 @@ from potstill.models.load import locate
 from potstill.models.precision import resolve_device, resolve_dtype
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
-from potstill.runs.callbacks import Callback
 from potstill.recipe import Recipe
+from potstill.runs.callbacks import Callback
 from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
