@@ -133,9 +133,8 @@ def distill(
     if student is not None:
         _put(values, "student", {"model": _named(student, folder, "student", licence)})
     if prompts is not None:
-        named = isinstance(prompts, str | Path)
-        source = str(prompts) if named else str(kept_prompts(prompts, folder))
-        _put(values, "prompts", {"source": source})
+        source = prompts if isinstance(prompts, str | Path) else kept_prompts(prompts, folder)
+        _put(values, "prompts", {"source": str(source)})
     chosen = recipe_of(values)
     check_named(chosen)
     shown = Told(progress or Logged(), callbacks)

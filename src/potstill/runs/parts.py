@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from potstill.collect.calls import require_terms
-from potstill.energy import EnergyMeter
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.store import ExchangeStore
@@ -189,14 +185,3 @@ class Parts:
     def _fidelity_prompts(self) -> frozenset[str]:
         held_out = self.plan.held_out
         return frozenset(p.prompt_id for p in held_out[: self.recipe.evaluate.fidelity_prompts])
-
-    @contextmanager
-    def measured(self) -> Iterator[dict[str, Any]]:
-        """Fill in `seconds` and `joules` of what runs inside the block."""
-        meter, start = EnergyMeter(), time.perf_counter()
-        result: dict[str, Any] = {}
-        try:
-            yield result
-        finally:
-            result["seconds"] = time.perf_counter() - start
-            result["joules"] = meter.joules()

@@ -293,3 +293,13 @@ class EvaluateRecord(StageRecord):
         """Return the record that a run wrote; raises ValueError where it is damaged."""
         values = without_empty_intervals(json.loads(text))
         return super().from_json(json.dumps(values).encode())
+
+
+# In the order in which a run makes them.
+STAGE_RECORDS: tuple[type[StageRecord], ...] = (
+    CollectRecord,
+    CurateRecord,
+    ShrinkRecord,
+    TrainRecord,
+    EvaluateRecord,
+)
