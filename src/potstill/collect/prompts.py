@@ -13,7 +13,7 @@ from dataclasses import replace
 from blake3 import blake3
 
 from potstill.collect.prompt_rows import (
-    Asked,
+    AskedRow,
     Left,
     RowReader,
     Said,
@@ -61,12 +61,12 @@ def read_prompts(source: str, config: PromptsConfig) -> ReadPrompts:
     return ReadPrompts((one.turns for one in each), notes)
 
 
-def rows_and_prompts(source: str, config: PromptsConfig) -> tuple[tuple[str, ...], list[Asked]]:
+def rows_and_prompts(source: str, config: PromptsConfig) -> tuple[tuple[str, ...], list[AskedRow]]:
     """Return notes on a source, and its rows with what is asked, as `read_prompts` makes it."""
     rows = read_rows(source, _field_of(source, config))
     reader = RowReader.of(config, rows.column)
     read = [reader.read(row) for row in rows]
-    each = [one for one in read if isinstance(one, Asked)]
+    each = [one for one in read if isinstance(one, AskedRow)]
     left = [one.problem for one in read if isinstance(one, Left)]
     if left and not each:
         raise PotstillError(left[0])

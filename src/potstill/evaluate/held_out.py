@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from potstill.evaluate.text import HeldOut
-from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.exchange import Exchange, Prompt
+from potstill.exchanges.rows import Mark
 from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.work.access import Server
 from potstill.work.corpus import Corpus, Text, fitting
+from potstill.work.left_out import counted
+
+
+@dataclass(frozen=True)
+class HeldOutRows:
+    """The stored answers to held-out prompts, read once, by exchange id.
+
+    `every` holds dropped ones too; `kept` those that curation kept and the recipe asks for now.
+    """
+
+    every: tuple[Exchange, ...]
+    kept: tuple[Exchange, ...]
+    marks: tuple[Mark, ...]
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> HeldOutRows:
+        """Return what a run has stored."""
+        every = corpus.store.read("held_out")
+        return cls(tuple(every), tuple(corpus.kept(every)), tuple(corpus.store.marks()))
+
+    def drawn(self, *, greedy: bool | None) -> list[Exchange]:
+        """Return the kept ones that are the likeliest text, or those drawn; None for both."""
+        rows = self.kept
+        return [r for r in rows if greedy is None or (r.sampling["temperature"] == 0) == greedy]
+
+    def left_out(
+        self, wanted: Sequence[Prompt], used: Collection[str], *, greedy: bool | None, unasked: int
+    ) -> dict[str, int]:
+        """Return how many of the `wanted` prompts are not among those `used`, by reason."""
+        return counted(self.every, self.marks, wanted, used, greedy=greedy, unasked=unasked)
 
 
 def held_out(
     corpus: Corpus,
+    rows: Sequence[Exchange],
     student: LoadedModel,
     vocabulary: VocabularyMap | None,
     *,
-    greedy: bool,
     progress: Progress,
 ) -> list[HeldOut]:
-    """Return the teacher's held-out text, drawn at temperature 1 or greedy, with its states."""
-    rows = corpus.exchanges("held_out", greedy=greedy)
+    """Return a teacher's held-out text `rows`, as a student reads it, with the teacher's states."""
     texts = _texts(corpus, rows, student, vocabulary, progress)
     states = corpus.hidden([text.exchange for text in texts])
     return [
@@ -42,12 +73,17 @@ def held_out(
 
 
 def held_out_answers(
-    corpus: Corpus, student: LoadedModel, vocabulary: VocabularyMap | None, *, progress: Progress
+    corpus: Corpus,
+    rows: HeldOutRows,
+    student: LoadedModel,
+    vocabulary: VocabularyMap | None,
+    *,
+    progress: Progress,
 ) -> list[HeldOut]:
     """Return the held-out text of a teacher without weights, in a student's tokens."""
     # Of a server both kinds may be there; of answers that came in files nobody says which.
-    drawn = False if isinstance(corpus.opened.access.author, Server) else None
-    rows = corpus.exchanges("held_out", greedy=drawn)
+    greedy = False if isinstance(corpus.opened.access.author, Server) else None
+    drawn = rows.drawn(greedy=greedy)
     return [
         HeldOut(
             prompt_id=text.exchange.prompt_id,
@@ -59,7 +95,7 @@ def held_out_answers(
             teacher_prompt_ids=(),
             teacher_response_ids=(),
         )
-        for text in _texts(corpus, rows, student, vocabulary, progress)
+        for text in _texts(corpus, drawn, student, vocabulary, progress)
     ]
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from potstill.collect.served.pending import spent_on
 from potstill.endpoint.budget import Prices
@@ -15,172 +14,234 @@ from potstill.evaluate.cost import (
     cost_section,
     forward_flops,
     generation_flops,
-    model_shape,
     stage_cost,
     sum_of_known,
     training_flops,
 )
+from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import TargetSpec
-from potstill.runs.parts import Parts
-from potstill.train.lora import adapter_weights
+from potstill.exchanges.usage import TargetUsage
+from potstill.recipe import CostConfig, Recipe, TrainConfig
+from potstill.work.access import Author, Server, Weights
+from potstill.work.evaluation import Cost
+from potstill.work.stage_records import (
+    AnswerFigures,
+    CollectRecord,
+    CurateRecord,
+    EvaluateRecord,
+    ShrinkRecord,
+    StageRecord,
+    TrainRecord,
+)
 from potstill.work.target_specs import training_spec
 
-Lengths = Sequence[Sequence[int]]
+Lengths = Sequence[tuple[int, int]]
+"""(prompt tokens, response tokens) of sequences."""
 
 
-def cost_of(parts: Parts, student: Any) -> dict[str, Any]:
-    """Return the section `cost` of evaluation.json. `student` is the trained network."""
-    student_shape, prices = model_shape(student), parts.recipe.cost
-    # What the student was made from: the teacher, where its weights are at hand.
-    teacher_shape = model_shape(parts.opened.parent.network)
-    train = parts.recipe.train
-    adapters = (
-        None
-        if train.lora is None
-        else adapter_weights(student, train.lora, frozen_blocks=train.frozen_blocks)
-    )
-    stages = {
-        "collection": _collection_cost(parts, teacher_shape),
-        "shrink": _stage(parts, "shrink", _shrink(parts, teacher_shape)),
-        "training": _stage(
-            parts, "train", _training(parts, teacher_shape, student_shape, adapters)
-        ),
-        "evaluation": _stage(parts, "evaluate", _evaluation(parts, teacher_shape, student_shape)),
-    }
-    evaluation = parts.run.done("evaluate") or {}
+@dataclass(frozen=True)
+class Done:
+    """What the stages of a finished run recorded."""
+
+    collected: CollectRecord
+    curated: CurateRecord
+    shrunk: ShrinkRecord
+    trained: TrainRecord
+    evaluated: EvaluateRecord
+
+    @property
+    def stages(self) -> tuple[StageRecord, ...]:
+        """The records in the order of the stages."""
+        return (self.collected, self.curated, self.shrunk, self.trained, self.evaluated)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What the arithmetic depends on.
+
+    `parent` is what the student was made from: the teacher, where its weights are at hand.
+    `adapters` is the number of their weights, None where all weights were trained.
+    """
+
+    parent: ModelShape
+    student: ModelShape
+    adapters: int | None = None
+
+
+@dataclass(frozen=True)
+class PaidAnswers:
+    """What the stored answers took: of whom, how many tokens, and what a server charged.
+
+    `lengths` are theirs in the teacher's tokens, `formed` the positions whose targets took its
+    head once more. `tokens` is None where any answer's number is not known, `charged` without
+    prices, or a server that answered.
+    """
+
+    author: Author
+    lengths: Lengths
+    formed: int
+    tokens: int | None
+    charged: float | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations, and the tokens that they were for."""
+
+    flops: float
+    tokens: int
+
+
+def cost_of(done: Done, shapes: Shapes, answered: PaidAnswers, recipe: Recipe) -> Cost:
+    """Return the section `cost` of evaluation.json."""
+    prices, train = recipe.cost, recipe.train
+    spec = training_spec(recipe.collect, train.temperature)
+    shrinking = shrink_work(shapes.parent, done.shrunk, recipe.shrink.trial_tokens)
+    training = training_work(shapes, done.trained, train, spec)
+    evaluating = evaluation_work(shapes, done.evaluated.read)
+    parameters = done.evaluated.student_params
     return cost_section(
-        stages,
-        student_parameters=evaluation["student_params"],
+        {
+            "collection": collection_cost(done.collected, done.curated, shapes, answered, prices),
+            "shrink": _stage(done.shrunk, shrinking, prices),
+            "training": _stage(done.trained, training, prices),
+            "evaluation": _stage(done.evaluated, evaluating, prices),
+        },
+        student_parameters=parameters,
         prices=prices,
-        parent=_parent(parts, teacher_shape, evaluation["student_params"]),
+        parent=parent_of(recipe.student.model, shapes.parent, done.shrunk, parameters),
     )
 
 
-def _parent(parts: Parts, taken_from: ModelShape, student_parameters: int) -> Parent | None:
-    """Return the trained model that the recipe has the student begin as; None without one.
+def parent_of(
+    named: str | None, taken_from: ModelShape, shrunk: ShrinkRecord, student_parameters: int
+) -> Parent | None:
+    """Return the trained model `named` by a recipe, that the student began as; None without one.
 
     Where the student was not cut it has as many parameters as the student.
     """
-    named = parts.recipe.student.model
     if named is None:
         return None
-    cut = (parts.run.done("shrink") or {}).get("blocks") is not None
+    cut = shrunk.blocks is not None
     return Parent(named, taken_from.parameters if cut else student_parameters)
 
 
-def _stage(parts: Parts, name: str, work: tuple[float, int]) -> StageCost:
-    spent = parts.run.done(name) or {}
-    flops, tokens = work
-    return stage_cost(flops, tokens, spent["seconds"], parts.recipe.cost, spent.get("joules"))
+def answered_by(
+    author: Author,
+    rows: Sequence[Exchange],
+    figures: AnswerFigures,
+    usage: Iterable[TargetUsage] = (),
+    *,
+    scorer: str,
+) -> PaidAnswers:
+    """Return what all the stored `rows` took; `scorer` is the identity that a server has."""
+    return PaidAnswers(
+        author,
+        [(len(prompt), len(response)) for prompt, response in (row.ids for row in rows)],
+        sum(one.positions for one in usage if not TargetSpec.parse(one.spec).is_hidden),
+        written_tokens(author, rows, figures),
+        charged(author, [row for row in rows if row.teacher == scorer]),
+    )
 
 
-def _collection_cost(parts: Parts, teacher: ModelShape) -> StageCost:
-    """Return the answers' cost; a server's is what its tokens are sold for, read ones too.
-
-    Its tokens are those that it says it wrote: None where it did not say; its money is None where
-    the recipe states no prices.
-    """
-    if parts.access.weights is not None:
-        return _stage(parts, "collect", _collection(parts, teacher))
-    spent = parts.run.done("collect") or {}
-    reading = (parts.run.done("curate") or {}).get("reading")
-    seconds = spent["seconds"] + (reading or {}).get("seconds", 0.0)
-    stage = stage_cost(0.0, written_tokens(parts), seconds, parts.recipe.cost, spent.get("joules"))
-    bills = [] if parts.recipe.collect.answers_given else [charged(parts)]
-    bills += [reading["money"]] if reading else []
-    return replace(stage, money=sum_of_known([stage.money, *bills]))
-
-
-def charged(parts: Parts) -> float | None:
-    """Return what a server charged for all the answers that are stored, whichever call asked them.
+def charged(author: Author, rows: Iterable[Exchange]) -> float | None:
+    """Return what a server charged for its stored answers, whichever call asked for them.
 
     At most, where it did not say how many tokens an answer took; None without prices.
     """
-    endpoint = parts.recipe.teacher.endpoint
-    if endpoint is None or parts.recipe.collect.answers_given:
+    if not isinstance(author, Server):
         return None
-    rows = [row for row in parts.store.read() if row.teacher == parts.corpus.scorer_identity]
+    endpoint = author.endpoint
     return Prices(endpoint.price_in, endpoint.price_out).of(spent_on(rows))
 
 
-def written_tokens(parts: Parts) -> int | None:
+def written_tokens(author: Author, rows: Sequence[Exchange], figures: AnswerFigures) -> int | None:
     """Return how many tokens the teacher wrote; None where any answer's number is not known.
 
     Answers that came in files count as the student's parent reads them; those of a teacher with
     weights to training and validation prompts, whichever call collected them.
     """
-    figures = (parts.run.done("collect") or {})["figures"]
-    if parts.access.weights is not None:
-        return sum(len(row.ids[1]) for row in parts.store.read() if row.split != "held_out")
-    if parts.recipe.collect.answers_given:
-        return int(figures["response_tokens"])
-    counts = [row.usage.get("completion_tokens") for row in parts.store.read()]
-    return sum_of_known(counts)
+    if isinstance(author, Weights):
+        return sum(len(row.ids[1]) for row in rows if row.split != "held_out")
+    if not isinstance(author, Server):
+        return figures.response_tokens
+    return sum_of_known([row.usage.get("completion_tokens") for row in rows])
 
 
-def _collection(parts: Parts, teacher: ModelShape) -> tuple[float, int]:
+def collection_cost(
+    collected: CollectRecord,
+    curated: CurateRecord,
+    shapes: Shapes,
+    answered: PaidAnswers,
+    prices: CostConfig,
+) -> StageCost:
+    """Return the answers' cost; a server's is what its tokens are sold for, read ones too.
+
+    Its tokens are those that it says it wrote: None where it did not say; its money is None where
+    the recipe states no prices.
+    """
+    if isinstance(answered.author, Weights):
+        return _stage(collected, decoding_work(shapes.parent, answered), prices)
+    reading = curated.reading
+    seconds = collected.seconds + (0.0 if reading is None else reading.seconds)
+    stage = stage_cost(0.0, answered.tokens, seconds, prices, collected.joules)
+    bills = [answered.charged] if isinstance(answered.author, Server) else []
+    bills += [] if reading is None else [reading.money]
+    return replace(stage, money=sum_of_known([stage.money, *bills]))
+
+
+def decoding_work(teacher: ModelShape, answered: PaidAnswers) -> Work:
     """Every stored response was decoded once (held-out text too: evaluation only reads it)."""
-    lengths = [
-        (len(prompt), len(response)) for prompt, response in (r.ids for r in parts.store.read())
-    ]
-    tokens = sum(response for _, response in lengths)
-    return generation_flops(teacher, lengths) + teacher.head * _formed(parts), tokens
+    flops = generation_flops(teacher, answered.lengths) + teacher.head * answered.formed
+    return Work(flops, sum(response for _, response in answered.lengths))
 
 
-def _formed(parts: Parts) -> int:
-    """Return the positions whose targets took the teacher's head once more, to draw or rank."""
-    return sum(
-        usage.positions
-        for usage in parts.store.usage()
-        if not TargetSpec.parse(usage.spec).is_hidden
-    )
-
-
-def _shrink(parts: Parts, teacher: ModelShape) -> tuple[float, int]:
+def shrink_work(teacher: ModelShape, shrunk: ShrinkRecord, trial_tokens: int) -> Work:
     """Calibration runs both bodies once over its tokens; trials of a search likewise.
 
     The normal equations and the measurements on validation prompts are left out: they are
     below a tenth of it.
     """
-    done = parts.run.done("shrink") or {}
-    tokens = int(done.get("calibration_tokens") or 0)
-    passes = 2.0 * tokens + 2.0 * parts.recipe.shrink.trial_tokens * len(done.get("trials") or ())
-    return passes * teacher.body, tokens
+    passes = 2.0 * shrunk.calibration_tokens + 2.0 * trial_tokens * len(shrunk.trials)
+    return Work(passes * teacher.body, shrunk.calibration_tokens)
 
 
-def _training(
-    parts: Parts, teacher: ModelShape, student: ModelShape, adapters: int | None = None
-) -> tuple[float, int]:
-    """Return the cost of training all weights; of adapters alone where their weights are given."""
-    done = parts.run.done("train") or {}
-    lengths = done["lengths"]
-    epochs = done["tokens"] / max(1, sum(p + r for p, r in lengths))
-    positions = sum(response for _, response in lengths)
-    config = parts.recipe.train
+def training_work(
+    shapes: Shapes, trained: TrainRecord, config: TrainConfig, spec: TargetSpec | None
+) -> Work:
+    """Return what training all weights took; adapters alone where `shapes` counts theirs.
+
+    `spec` is the form of the targets that are learnt from, None for text alone.
+    """
+    lengths = [prompt + response for prompt, response in trained.lengths]
+    epochs = trained.tokens / max(1, sum(lengths))
+    positions = sum(response for _, response in trained.lengths)
     flops = training_flops(
-        student,
-        [p + r for p, r in lengths],
+        shapes.student,
+        lengths,
         positions,
         config.frozen_blocks,
         checkpointing=config.gradient_checkpointing == "blocks",
-        adapters=adapters,
+        adapters=shapes.adapters,
     )
-    spec = training_spec(parts.recipe.collect, config.temperature)
     if config.cross_entropy < 1 and (spec is None or spec.is_hidden):
         # Stored states still pass the teacher's head; rows scored again pass its body too.
-        flops += teacher.head * positions
-    again = done["scored_again"] / max(1, len(lengths))
-    flops += again * forward_flops(teacher, [p + r for p, r in lengths], 0)
-    return epochs * flops, int(done["tokens"])
+        flops += shapes.parent.head * positions
+    again = trained.scored_again / max(1, len(lengths))
+    flops += again * forward_flops(shapes.parent, lengths, 0)
+    return Work(epochs * flops, trained.tokens)
 
 
-def _evaluation(parts: Parts, teacher: ModelShape, student: ModelShape) -> tuple[float, int]:
-    done = parts.run.done("evaluate") or {}
-    by_model: Mapping[str, Lengths] = done["read"]
+def evaluation_work(shapes: Shapes, read: Mapping[str, Lengths]) -> Work:
+    """Return what reading took, by model: the teacher, and students that count as the trained."""
     flops, tokens = 0.0, 0
-    for name, lengths in by_model.items():
-        shape = teacher if name == "teacher" else student
+    for name, lengths in read.items():
+        shape = shapes.parent if name == "teacher" else shapes.student
         responses = sum(response for _, response in lengths)
         flops += forward_flops(shape, [p + r for p, r in lengths], responses)
         tokens += responses
-    return flops, tokens
+    return Work(flops, tokens)
+
+
+def _stage(spent: StageRecord, work: Work, prices: CostConfig) -> StageCost:
+    return stage_cost(work.flops, work.tokens, spent.seconds, prices, spent.joules)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from potstill.collect.calls import require_terms
-from potstill.energy import EnergyMeter
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.store import ExchangeStore
@@ -22,6 +18,7 @@ from potstill.models.precision import resolve_device, resolve_dtype
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
+from potstill.runs.callbacks import Callback
 from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
@@ -40,8 +37,15 @@ from potstill.work.target_specs import training_spec
 class Parts:
     """A run directory, its recipe, and what was opened for it."""
 
-    def __init__(self, run: RunDir, recipe: Recipe, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        recipe: Recipe,
+        progress: Progress,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
         self.run, self.recipe, self.progress = run, recipe, progress
+        self.callbacks = callbacks
         self.store = ExchangeStore(run.root)
         self.access = Access.of(recipe)
 
@@ -181,14 +185,3 @@ class Parts:
     def _fidelity_prompts(self) -> frozenset[str]:
         held_out = self.plan.held_out
         return frozenset(p.prompt_id for p in held_out[: self.recipe.evaluate.fidelity_prompts])
-
-    @contextmanager
-    def measured(self) -> Iterator[dict[str, Any]]:
-        """Fill in `seconds` and `joules` of what runs inside the block."""
-        meter, start = EnergyMeter(), time.perf_counter()
-        result: dict[str, Any] = {}
-        try:
-            yield result
-        finally:
-            result["seconds"] = time.perf_counter() - start
-            result["joules"] = meter.joules()

@@ -121,13 +121,16 @@ class Corpus:
 
     def exchanges(self, split: Split, *, greedy: bool | None = None) -> list[Exchange]:
         """Return the exchanges of a split that curation kept, by exchange id."""
-        dropped = {mark.exchange_id for mark in self.store.marks() if not mark.kept}
-        rows = [r for r in self.store.read(split) if r.exchange_id not in dropped]
+        rows = self.kept(self.store.read(split))
         if greedy is not None:
             rows = [r for r in rows if (r.sampling["temperature"] == 0) == greedy]
-        if split == "held_out":
-            rows = [r for r in rows if self.measured_on(r)]
         return rows
+
+    def kept(self, rows: Sequence[Exchange]) -> list[Exchange]:
+        """Return those of stored rows that curation kept, held-out ones that are asked for now."""
+        dropped = self.store.dropped()
+        rows = [row for row in rows if row.exchange_id not in dropped]
+        return [row for row in rows if row.split != "held_out" or self.measured_on(row)]
 
     def texts(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from potstill.exchanges.exchange import Exchange, Prompt, Split
+from potstill.exchanges.rows import Mark
 from potstill.exchanges.store import ExchangeStore
 
 NO_ANSWER, TOO_LONG = "no_answer", "too_long"
@@ -34,25 +35,31 @@ def left_out(
     curation left an answer of is one that the student cannot read. `unasked` prompts of the split
     were never asked, since they leave the student no room for an answer: too long as well.
     """
-    why = {mark.exchange_id: mark.reason for mark in store.marks() if not mark.kept}
-    stored = _by_prompt(store, split, greedy)
+    rows = store.read(split)
+    return counted(rows, store.marks(), wanted, used, greedy=greedy, unasked=unasked)
+
+
+def counted(
+    rows: Iterable[Exchange],
+    marks: Iterable[Mark],
+    wanted: Sequence[Prompt],
+    used: Collection[str],
+    *,
+    greedy: bool | None,
+    unasked: int,
+) -> dict[str, int]:
+    """Return what `left_out` does, from the stored `rows` of a split and the `marks` on them."""
+    why = {mark.exchange_id: mark.reason for mark in marks if not mark.kept}
+    stored: dict[str, list[Exchange]] = {}
+    for row in rows:
+        if greedy is None or (row.sampling["temperature"] == 0) == greedy:
+            stored.setdefault(row.prompt_id, []).append(row)
     found: Counter[str] = Counter()
     for prompt in wanted:
         if prompt.prompt_id in used:
             continue
-        rows = stored.get(prompt.prompt_id, [])
-        reasons = [why.get(row.exchange_id, TOO_LONG) for row in rows]
+        reasons = [why.get(row.exchange_id, TOO_LONG) for row in stored.get(prompt.prompt_id, ())]
         found[reasons[0].partition(":")[0] if reasons else NO_ANSWER] += 1
     if unasked:
         found[TOO_LONG] += unasked
     return dict(found.most_common())
-
-
-def _by_prompt(
-    store: ExchangeStore, split: Split, greedy: bool | None
-) -> dict[str, list[Exchange]]:
-    found: dict[str, list[Exchange]] = {}
-    for row in store.read(split):
-        if greedy is None or (row.sampling["temperature"] == 0) == greedy:
-            found.setdefault(row.prompt_id, []).append(row)
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from potstill.evaluate.calls import CallRow, score_calls
 from potstill.exchanges.exchange import Exchange
@@ -11,48 +10,61 @@ from potstill.models.chat import prompt_ids
 from potstill.models.greedy import greedy_ids
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
-from potstill.runs.parts import Parts
+from potstill.progress import Progress
+from potstill.recipe import EvaluateConfig
+from potstill.work.scores import CallScores
 
 ReadCalls = Callable[[Sequence[int]], str | None]
 """From the ids that a model wrote to the calls in them, as JSON text; None where there are none."""
 
 
-def scored_calls(parts: Parts, student: LoadedModel, read: ReadCalls) -> dict[str, Any] | None:
-    """Return the scores of the student's calls; None where no held-out answer holds any.
+def scored_calls(
+    student: LoadedModel,
+    rows: Sequence[Exchange],
+    *,
+    config: EvaluateConfig,
+    seed: int,
+    progress: Progress,
+    read: ReadCalls | None = None,
+) -> CallScores | None:
+    """Return the scores of the student's calls; None where no held-out answer in `rows` holds any.
 
     Asked are the held-out prompts that the teacher answered with calls, and those with tools on
     offer, for answers of evaluate.max_tokens at most; those that do not fit the student are counted
-    in a note.
+    in a note. `read` finds the calls in what the student wrote: by its chat template, unless given.
     """
     answers: dict[str, list[Exchange]] = {}
-    for row in parts.corpus.exchanges("held_out"):
+    for row in rows:
         answers.setdefault(row.prompt_id, []).append(row)
-    if not any(row.calls for rows in answers.values() for row in rows):
+    if not any(row.calls for found in answers.values() for row in found):
         return None
     if not student.conversation.reads_calls:
-        parts.progress.note(
+        progress.note(
             "evaluate: calls of tools are not scored: the student's chat template does not write "
             "their arguments as JSON, so that they cannot be read back"
         )
         return None
-    asked, ids, unread = _fitting(parts, student, list(answers.values()))
+    asked, ids, unread = _fitting(student, list(answers.values()), progress)
     if not ids:
         return None
-    config = parts.recipe.evaluate
-    with parts.progress.step("student calls tools", total=len(asked), unit="prompts") as step:
+    with progress.step("student calls tools", total=len(asked), unit="prompts") as step:
         given = greedy_ids(student, ids, max_tokens=config.max_tokens, step=step)
-    rows = [
-        CallRow(tuple(row.tool_calls for row in found), read(written))
+    calls_in = read or _by_template(student)
+    compared = [
+        CallRow(tuple(row.tool_calls for row in found), calls_in(written))
         for found, written in zip(asked, given, strict=True)
     ]
-    scores = score_calls(rows, resamples=config.resamples, seed=parts.recipe.seed)
-    if scores is None:
-        return None
-    return scores.model_dump(mode="json") | {"left_out": unread}
+    scores = score_calls(compared, resamples=config.resamples, seed=seed)
+    return None if scores is None else scores.model_copy(update={"left_out": unread})
+
+
+def _by_template(student: LoadedModel) -> ReadCalls:
+    """Return what reads the calls in a student's answers."""
+    return lambda ids: student.conversation.read(ids, tools=True).tool_calls
 
 
 def _fitting(
-    parts: Parts, student: LoadedModel, answers: Sequence[list[Exchange]]
+    student: LoadedModel, answers: Sequence[list[Exchange]], progress: Progress
 ) -> tuple[list[list[Exchange]], list[list[int]], int]:
     """Return those answers whose prompt has calls or tools and fits the student, with its ids.
 
@@ -63,7 +75,7 @@ def _fitting(
     room = context_length(student)
     fits = [i for i, prompt in enumerate(ids) if len(prompt) < room]
     if len(fits) < len(asked):
-        parts.progress.note(
+        progress.note(
             f"{len(asked) - len(fits)} of {len(asked)} held-out prompts with tools are longer than "
             f"the {room:,} tokens that the student reads: its calls are not scored on them"
         )
