@@ -46,8 +46,8 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.models.gguf import package_file
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent
-from potstill.recipe import EndpointConfig, PromptsConfig, TermsConfig
-from potstill.terms import decide, evidence_of_endpoint
+from potstill.recipe import EndpointConfig, PromptsConfig
+from potstill.terms import Stated, decide, evidence_of_endpoint
 
 KEY_ENV, KEY = "POTSTILL_BENCH_KEY", "sk-bench-5f1e0c7a9d3b4826"
 FAULTY = "smollm2-faulty"
@@ -198,7 +198,7 @@ def collected(
     sampling: Sampling,
     store: ExchangeStore,
 ) -> EndpointFigures:
-    decision = decide(model, evidence_of_endpoint(config.url, model), TermsConfig())
+    decision = decide(model, evidence_of_endpoint(config.url, model), Stated())
     return collect_from_endpoint(
         config, model, prompts, sampling, store, decision, progress=Silent()
     )

@@ -23,20 +23,20 @@ import torch
 from common import write_results
 from torch import Tensor
 
-from potstill import pipeline
 from potstill.cli.common import progress_for
 from potstill.evaluate.fidelity import compare, summarise
-from potstill.job import Job
 from potstill.models.load import blocks_of, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.recipe.io import packaged_recipe
+from potstill.runs import distill as pipeline
+from potstill.runs.parts import Parts
 from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
 from potstill.shrink.making import pruned
 from potstill.shrink.streams import TeacherStream, calibration_batches
+from potstill.shrink.text_needs import calibration_rows
 from potstill.shrink.trials import first_tokens
-from potstill.stages.inputs import calibration_rows
 from potstill.work.rundir import RunDir
 
 DROPPED = 5
@@ -69,10 +69,10 @@ def main() -> None:
     progress = progress_for(False)
     pipeline.distill(recipe, arguments.run, until="shrink", progress=progress)
     with RunDir.open(arguments.run, recipe) as run:
-        job = Job(run, recipe, progress)
-        rows = measured_rows(job)
-        dtype = job.teacher.compute_dtype
-        job.store.close()
+        parts = Parts(run, recipe, progress)
+        rows = measured_rows(parts)
+        dtype = parts.opened.teacher.compute_dtype
+        parts.store.close()
     by_name = {row["student"]: row for row in rows if "student" in row}
     plain, healed = by_name["plain"], by_name["cascade"]
     claims = {
@@ -98,43 +98,43 @@ def main() -> None:
         print(row["student"], row["blocks"], row["kl_per_token"], row["top1_agreement"])
 
 
-def measured_rows(job: Job) -> list[dict[str, Any]]:
+def measured_rows(parts: Parts) -> list[dict[str, Any]]:
     """Return one row for each way to make the student."""
-    done = job.run.done("shrink") or {}
+    done = parts.run.done("shrink") or {}
     searched = tuple(done["blocks"])
-    layers = len(blocks_of(job.teacher.network))
+    layers = len(blocks_of(parts.opened.teacher.network))
     evenly = tuple(range(layers // DROPPED - 1, layers, layers // DROPPED))[:DROPPED]
-    measure = held_out_measure(job)
-    calibration = calibration_rows(job, job.recipe.shrink.calibration_tokens)
+    measure = held_out_measure(parts)
+    calibration = calibration_rows(parts.corpus, parts.recipe.shrink.calibration_tokens)
     rows = []
     students = {
-        "plain": (searched, lambda: cut(job, searched)),
-        "gap": (searched, lambda: healed_on(job, searched, calibration, cascade=False)),
-        "cascade": (searched, lambda: job.load_student(job.untrained, trainable=True)),
-        "every sixth, plain": (evenly, lambda: cut(job, evenly)),
+        "plain": (searched, lambda: cut(parts, searched)),
+        "gap": (searched, lambda: healed_on(parts, searched, calibration, cascade=False)),
+        "cascade": (searched, lambda: parts.opened.student(parts.untrained, trainable=True)),
+        "every sixth, plain": (evenly, lambda: cut(parts, evenly)),
         **{
-            name: (searched, partial(healed_on, job, searched, first_tokens(calibration, count)))
+            name: (searched, partial(healed_on, parts, searched, first_tokens(calibration, count)))
             for count, name in LESS_TEXT.items()
         },
         "cascade and a free linear map": (
             searched,
-            lambda: with_free_map(job, searched, calibration),
+            lambda: with_free_map(parts, searched, calibration),
         ),
     }
     for name, (blocks, make) in students.items():
         rows.append({"student": name, "blocks": list(blocks), **measure(make())})
     rows.append({"search": done["trials"], "validation": [done["plain"], done["healed"]]})
-    rows.append({"recipe": job.recipe.model_dump(mode="json")})
+    rows.append({"recipe": parts.recipe.model_dump(mode="json")})
     return rows
 
 
-def cut(job: Job, blocks: Sequence[int]) -> LoadedModel:
+def cut(parts: Parts, blocks: Sequence[int]) -> LoadedModel:
     """Return the teacher without the blocks."""
-    return pruned(job.teacher, Cut(tuple(blocks), None))[0]
+    return pruned(parts.opened.teacher, Cut(tuple(blocks), None))[0]
 
 
 def healed_on(
-    job: Job,
+    parts: Parts,
     blocks: Sequence[int],
     calibration: Sequence[Sequence[int]],
     *,
@@ -146,30 +146,37 @@ def healed_on(
     Without `cascade` only the block before each gap is refitted. `map_DD` is added to what enters
     the block after the first gap.
     """
-    student, drop = cut(job, blocks), Cut(tuple(blocks))
+    student, drop = cut(parts, blocks), Cut(tuple(blocks))
     if map_DD is not None:
         after = blocks_of(student.network)[blocks[0]]
         after.register_forward_pre_hook(partial(_mapped, map_DD), with_kwargs=True)
-    batches = calibration_batches(job.teacher, calibration)
-    heal(job.teacher, student, drop, batches, ridge=job.recipe.shrink.ridge, cascade=cascade)
+    batches = calibration_batches(parts.opened.teacher, calibration)
+    heal(
+        parts.opened.teacher,
+        student,
+        drop,
+        batches,
+        ridge=parts.recipe.shrink.ridge,
+        cascade=cascade,
+    )
     return student
 
 
 def with_free_map(
-    job: Job, blocks: Sequence[int], calibration: Sequence[Sequence[int]]
+    parts: Parts, blocks: Sequence[int], calibration: Sequence[Sequence[int]]
 ) -> LoadedModel:
     """Return the healed student with the best linear map in place of the first blocks dropped.
 
     It is fitted, beside the refit of the block before them, on what that block leaves of the
     teacher's state after them: the most that any linear repair at that place can win.
     """
-    student = healed_on(job, blocks, calibration, cascade=False)
+    student = healed_on(parts, blocks, calibration, cascade=False)
     first = blocks[0]
     following = next(i for i in range(first, blocks[-1] + 2) if i not in blocks)
-    batches = calibration_batches(job.teacher, calibration)
+    batches = calibration_batches(parts.opened.teacher, calibration)
     pairs = zip(
         TeacherStream(student, batches).at(first),
-        TeacherStream(job.teacher, batches).at(following),
+        TeacherStream(parts.opened.teacher, batches).at(following),
         batches,
         strict=True,
     )
@@ -180,7 +187,7 @@ def with_free_map(
         cross_DD = cross_DD + state_ND.T @ (theirs[batch.real_BT].double() - state_ND)
     pull = MAP_RIDGE * gram_DD.diagonal().median()
     map_DD = torch.linalg.solve(gram_DD + pull * torch.eye(len(gram_DD)).double(), cross_DD)
-    return healed_on(job, blocks, calibration, map_DD=map_DD.float())
+    return healed_on(parts, blocks, calibration, map_DD=map_DD.float())
 
 
 def _mapped(
@@ -194,16 +201,16 @@ def _mapped(
     return args, kwargs | {"hidden_states": moved}
 
 
-def held_out_measure(job: Job) -> Measure:
+def held_out_measure(parts: Parts) -> Measure:
     """Return what measures a student on the held-out prompts, with intervals over prompts."""
-    rows = job.exchanges("held_out", greedy=False)
-    teacher_states = [state for state in job.hidden(rows) if state is not None]
+    rows = parts.corpus.exchanges("held_out", greedy=False)
+    teacher_states = [state for state in parts.corpus.hidden(rows) if state is not None]
     pairs = [row.ids for row in rows]
 
     def measure(student: LoadedModel) -> dict[str, Any]:
         sums = compare(
             teacher_states,
-            job.teacher_head,
+            parts.opened.parent_head,
             response_hidden(student, pairs),
             head_of(student),
             [response for _, response in pairs],

@@ -31,25 +31,27 @@ from typing import Any
 import numpy as np
 from common import write_results
 
-from potstill import pipeline
 from potstill.cli.common import progress_for
 from potstill.errors import PotstillError
 from potstill.evaluate.fidelity import grouping, summarise, summed
+from potstill.evaluate.held_out import held_out
 from potstill.evaluate.text import measure_text
-from potstill.job import Job
+from potstill.evaluate.validation import validation
 from potstill.models.load import blocks_of, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.models.size import parameter_count
 from potstill.recipe.io import packaged_recipe
+from potstill.runs import distill as pipeline
+from potstill.runs.parts import Parts
+from potstill.runs.training import train_student
 from potstill.shrink.choose import cuts_along
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.shrink.shrink import healed
 from potstill.shrink.sizes import sizes_of
+from potstill.shrink.text_needs import calibration_rows, token_weights
 from potstill.shrink.trials import as_student_reads, record
-from potstill.stages.inputs import calibration_rows, held_out, token_weights, validation
-from potstill.stages.training import train_student
 from potstill.stats.bootstrap import ratio_interval
 from potstill.work.rundir import RunDir
 
@@ -102,10 +104,10 @@ def main() -> None:
     recipe = packaged_recipe("demo", [*SETTINGS, *arguments.overrides])
     pipeline.distill(recipe, arguments.run, until="collect", progress=progress_for(False))
     with RunDir.open(arguments.run, recipe) as run:
-        job = Job(run, recipe, progress_for(True))
-        rows = list(until_stopped(measured_rows(job, arguments.ways, arguments.shares)))
-        dtype = job.teacher.compute_dtype
-        job.store.close()
+        parts = Parts(run, recipe, progress_for(True))
+        rows = list(until_stopped(measured_rows(parts, arguments.ways, arguments.shares)))
+        dtype = parts.opened.teacher.compute_dtype
+        parts.store.close()
     claims = claims_of(rows)
     seconds = time.perf_counter() - start
     claims["seconds"] = {"value": seconds, "unit": "s", "runs": 1}
@@ -126,11 +128,11 @@ def until_stopped(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def measured_rows(
-    job: Job, ways: Sequence[str], shares: Sequence[float]
+    parts: Parts, ways: Sequence[str], shares: Sequence[float]
 ) -> Iterator[dict[str, Any]]:
     """Yield one row for each student, and one for each that cannot be made."""
-    calibration = calibration_rows(job, job.recipe.shrink.calibration_tokens)
-    for way, share, made in students(job, calibration, ways, shares):
+    calibration = calibration_rows(parts.corpus, parts.recipe.shrink.calibration_tokens)
+    for way, share, made in students(parts, calibration, ways, shares):
         if isinstance(made, PotstillError):
             yield {"way": way, "share": share, "refused": str(made)}
             continue
@@ -138,7 +140,7 @@ def measured_rows(
         start = time.perf_counter()
         row = {"way": way, "share": share, **record(cut, float("nan")), **searched}
         del row["kl"]
-        yield row | measured(job, cut, calibration, heals=way != EVENLY)
+        yield row | measured(parts, cut, calibration, heals=way != EVENLY)
         print(
             way, share, f"{searched['trials']} trials, {searched.get('seconds', 0):.0f} s;", end=" "
         )
@@ -147,29 +149,29 @@ def measured_rows(
 
 
 def students(
-    job: Job,
+    parts: Parts,
     calibration: Sequence[Sequence[int]],
     ways: Sequence[str],
     shares: Sequence[float],
 ) -> Iterator[tuple[str, float, PotstillError | tuple[Cut, dict[str, Any]]]]:
     """Yield (way, share, (cut, trials and seconds of its search) or why there is none)."""
     for share in shares if EVENLY in ways else ():
-        thinned = evenly(job.teacher, share)
+        thinned = evenly(parts.opened.teacher, share)
         found = thinned if isinstance(thinned, PotstillError) else (thinned, {"trials": 0})
         yield EVENLY, share, found
-    weight_V = token_weights(job)
+    weight_V = token_weights(parts.corpus)
     for way in [way for way in ways if way != EVENLY]:
         axes = WAYS[way]
-        config = job.recipe.shrink.model_copy(update={"axes": axes})
-        job.vocabulary = None
+        config = parts.recipe.shrink.model_copy(update={"axes": axes})
+        parts.vocabulary = None
         path = cuts_along(
-            job.teacher,
+            parts.opened.teacher,
             config,
             calibration,
             weight_V,
             shares,
-            measure=validation(job),
-            progress=job.progress,
+            measure=validation(parts.corpus),
+            progress=parts.progress,
         )
         for share in shares:
             start = time.perf_counter()
@@ -194,31 +196,38 @@ def evenly(teacher: LoadedModel, share: float) -> Cut | PotstillError:
 
 
 def make_untrained(
-    job: Job, cut: Cut, calibration: Sequence[Sequence[int]], *, heals: bool = True
+    parts: Parts, cut: Cut, calibration: Sequence[Sequence[int]], *, heals: bool = True
 ) -> int:
     """Save the student that a cut describes as the run's untrained one; return its parameters."""
-    student, job.vocabulary = pruned(job.teacher, cut)
+    student, parts.vocabulary = pruned(parts.opened.teacher, cut)
     if heals and (cut.blocks or cut.channels or cut.kv_heads):
-        rows = as_student_reads(job.teacher, student, job.vocabulary, calibration)
-        healed(job.teacher, student, cut, rows, job.recipe.shrink, job.progress)
-    save(student, job.untrained)
+        rows = as_student_reads(parts.opened.teacher, student, parts.vocabulary, calibration)
+        healed(parts.opened.teacher, student, cut, rows, parts.recipe.shrink, parts.progress)
+    save(student, parts.untrained)
     return parameter_count(student.network)
 
 
 def measured(
-    job: Job, cut: Cut, calibration: Sequence[Sequence[int]], *, heals: bool
+    parts: Parts, cut: Cut, calibration: Sequence[Sequence[int]], *, heals: bool
 ) -> dict[str, Any]:
     """Make a student, measure it, train it, and measure it again."""
-    parameters = make_untrained(job, cut, calibration, heals=heals)
-    trained = [at_rate(job, rate) for rate in RATES]
+    parameters = make_untrained(parts, cut, calibration, heals=heals)
+    trained = [at_rate(parts, rate) for rate in RATES]
     best = min(trained, key=lambda found: float(found["validation_kl"]))
     models = {
-        "training_free": job.load_student(job.untrained),
-        "trained": job.load_student(best["directory"]),
+        "training_free": parts.opened.student(parts.untrained),
+        "trained": parts.opened.student(best["directory"]),
     }
-    texts = held_out(job, models["trained"], greedy=False)
+    texts = held_out(
+        parts.corpus, models["trained"], parts.vocabulary, greedy=False, progress=parts.progress
+    )
     found = measure_text(
-        job.teacher, models, texts, job.vocabulary, progress=job.progress, name="held-out text"
+        parts.opened.teacher,
+        models,
+        texts,
+        parts.vocabulary,
+        progress=parts.progress,
+        name="held-out text",
     )
     lengths = np.array([len(text.teacher_response_ids) for text in texts], dtype=float)
     tokens = summed(lengths, grouping([text.prompt_id for text in texts]))
@@ -235,13 +244,13 @@ def measured(
     return figures
 
 
-def at_rate(job: Job, rate: float) -> dict[str, Any]:
+def at_rate(parts: Parts, rate: float) -> dict[str, Any]:
     """Train the untrained student at a learning rate; return where it is and its validation KL."""
-    shutil.rmtree(job.run.root / "checkpoints", ignore_errors=True)
-    directory = job.run.root / f"student-{rate:g}"
-    config = job.recipe.train.model_copy(update={"learning_rate": rate})
-    training = train_student(job, config, "checkpoints", directory, log_as=None)
-    kl = validation(job)(job.load_student(directory), job.vocabulary)["kl"]
+    shutil.rmtree(parts.run.root / "checkpoints", ignore_errors=True)
+    directory = parts.run.root / f"student-{rate:g}"
+    config = parts.recipe.train.model_copy(update={"learning_rate": rate})
+    training = train_student(parts, config, "checkpoints", directory, log_as=None)
+    kl = validation(parts.corpus)(parts.opened.student(directory), parts.vocabulary)["kl"]
     return {
         "directory": directory,
         "learning_rate": rate,

@@ -26,7 +26,6 @@ from hidden_codes import code_rows
 from peers.potstill_train import OnlineTargets
 from torch import Tensor
 
-from potstill import pipeline
 from potstill.cli.common import progress_for
 from potstill.evaluate.fidelity import compare, summarise
 from potstill.exchanges.codecs import encode
@@ -34,13 +33,14 @@ from potstill.exchanges.forming import formed
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8, TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import Draws, ExchangeTargets, LikeliestTokens
-from potstill.job import Job
 from potstill.models.load import head_of, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import CollectConfig, TrainConfig
 from potstill.recipe.io import packaged_recipe
+from potstill.runs import distill as pipeline
+from potstill.runs.parts import Parts
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.train.examples import TrainingExample
@@ -79,23 +79,23 @@ def main() -> None:
     recipe = packaged_recipe("demo", [f"{key}={value}" for key, value in settings.items()])
     pipeline.distill(recipe, arguments.run, until="collect", progress=progress_for(False))
     with RunDir.open(arguments.run, recipe) as run:
-        job = Job(run, recipe, progress_for(False))
-        rows, claims = measured(job)
-        dtype = job.teacher.compute_dtype
-        job.store.close()
+        parts = Parts(run, recipe, progress_for(False))
+        rows, claims = measured(parts)
+        dtype = parts.opened.teacher.compute_dtype
+        parts.store.close()
     for name, claim in claims.items():
         print(f"{name}: {claim['value']:.4g} {claim['unit']}")
     if not arguments.quick:
         print(write_results("targets", claims, rows, dtype))
 
 
-def measured(job: Job) -> tuple[list[Row], dict[str, Row]]:
+def measured(parts: Parts) -> tuple[list[Row], dict[str, Row]]:
     """Return all rows, and the claims."""
-    top_k = equal_bytes(job)
+    top_k = equal_bytes(parts)
     specs = [HIDDEN_FP16, HIDDEN_INT8, SAMPLED, top_k]
-    kept_too(job, specs[1:])
-    rows = [*bytes_rows(job, specs), *code_rows(*fp32_states(job))]
-    trained = trained_rows(job, specs)
+    kept_too(parts, specs[1:])
+    rows = [*bytes_rows(parts, specs), *code_rows(*fp32_states(parts))]
+    trained = trained_rows(parts, specs)
     rows += trained
     by_form = {row["form"]: row for row in rows if "form" in row and "bytes_v151936" in row}
     codes = {row["code"]: row for row in rows if "code" in row}
@@ -120,14 +120,14 @@ def measured(job: Job) -> tuple[list[Row], dict[str, Row]]:
     return rows, claims
 
 
-def equal_bytes(job: Job) -> TargetSpec:
+def equal_bytes(parts: Parts) -> TargetSpec:
     """Return the largest top-k that takes no more than the draws, on some exchanges."""
-    some = job.exchanges("train")[:20]
-    states = [state for state in job.hidden(some) if state is not None]
+    some = parts.corpus.exchanges("train")[:20]
+    states = [state for state in parts.corpus.hidden(some) if state is not None]
 
     def size(spec: TargetSpec) -> int:
         found = (
-            encode(formed(row.exchange_id, "s", state, job.teacher_head, spec))
+            encode(formed(row.exchange_id, "s", state, parts.opened.parent_head, spec))
             for row, state in zip(some, states, strict=True)
         )
         return sum(len(row.data) for row in found)
@@ -139,36 +139,38 @@ def equal_bytes(job: Job) -> TargetSpec:
     return TargetSpec("top-k", count)
 
 
-def kept_too(job: Job, specs: Sequence[TargetSpec]) -> None:
+def kept_too(parts: Parts, specs: Sequence[TargetSpec]) -> None:
     """Store the training text's targets in more forms, from the states that decoding gave."""
-    exchanges = job.exchanges("train")
+    exchanges = parts.corpus.exchanges("train")
     for spec in specs:
         missing = [
             row
             for row in exchanges
-            if row.exchange_id not in job.store.target_ids(job.teacher_identity, spec)
+            if row.exchange_id not in parts.store.target_ids(parts.author_identity, spec)
         ]
-        for row, state in zip(missing, job.hidden(missing), strict=True):
+        for row, state in zip(missing, parts.corpus.hidden(missing), strict=True):
             assert state is not None
-            key, scorer = row.exchange_id, job.teacher_identity
-            job.store.append_targets([formed(key, scorer, state, job.teacher_head, spec)])
-    job.store.save_head(job.teacher_identity, job.teacher_head)
-    job.store.compact()
+            key, scorer = row.exchange_id, parts.author_identity
+            parts.store.append_targets([formed(key, scorer, state, parts.opened.parent_head, spec)])
+    parts.store.save_head(parts.author_identity, parts.opened.parent_head)
+    parts.store.compact()
 
 
-def bytes_rows(job: Job, specs: Sequence[TargetSpec]) -> list[Row]:
+def bytes_rows(parts: Parts, specs: Sequence[TargetSpec]) -> list[Row]:
     """Return the bytes a position of each form: SmolLM2's own, and at V = 151,936."""
-    own = {usage.spec: usage for usage in job.store.usage()}
-    rows = job.exchanges("train")
-    ids_V = spread_ids(job.teacher_head.tokens or len(job.teacher_head.weight_VD))
+    own = {usage.spec: usage for usage in parts.store.usage()}
+    rows = parts.corpus.exchanges("train")
+    ids_V = spread_ids(parts.opened.parent_head.tokens or len(parts.opened.parent_head.weight_VD))
     with tempfile.TemporaryDirectory() as folder:
         wide = ExchangeStore(Path(folder))
         wide.append(rows)
         for spec in specs:
-            found = job.store.targets(job.teacher_identity, spec, [row.exchange_id for row in rows])
+            found = parts.store.targets(
+                parts.author_identity, spec, [row.exchange_id for row in rows]
+            )
             wide.append_targets(
                 [
-                    ExchangeTargets(row.exchange_id, job.teacher_identity, spec, widened(v, ids_V))
+                    ExchangeTargets(row.exchange_id, parts.author_identity, spec, widened(v, ids_V))
                     for row, v in zip(rows, found, strict=True)
                 ]
             )
@@ -204,13 +206,13 @@ def widened(values: Any, ids_V: Tensor) -> Any:
     return values
 
 
-def fp32_states(job: Job) -> tuple[Tensor, Tensor, Any]:
+def fp32_states(parts: Parts) -> tuple[Tensor, Tensor, Any]:
     """Return the fp32 teacher's states on training and on held-out text, and its head."""
-    teacher = load(job.recipe.teacher.model, device=job.recipe.device, precision="fp32")
+    teacher = load(parts.recipe.teacher.model, device=parts.recipe.device, precision="fp32")
     found = []
     for split, most in (("train", FITTED), ("held_out", MEASURED)):
         rows, held = [], 0
-        for row in job.exchanges(split):
+        for row in parts.corpus.exchanges(split):
             if held >= most:
                 break
             rows.append(row.ids)
@@ -219,18 +221,20 @@ def fp32_states(job: Job) -> tuple[Tensor, Tensor, Any]:
     return found[0], found[1], head_of(teacher)
 
 
-def trained_rows(job: Job, specs: Sequence[TargetSpec]) -> list[Row]:
+def trained_rows(parts: Parts, specs: Sequence[TargetSpec]) -> list[Row]:
     """Train one student on each form, and measure it."""
-    student, _ = pruned(job.teacher, Cut(DROPPED, None))
-    examples = [TrainingExample(row.exchange_id, *row.ids) for row in job.exchanges("train")]
-    measure = HeldOut(job)
+    student, _ = pruned(parts.opened.teacher, Cut(DROPPED, None))
+    examples = [
+        TrainingExample(row.exchange_id, *row.ids) for row in parts.corpus.exchanges("train")
+    ]
+    measure = HeldOut(parts)
     rows = [{"trained_on": "nothing", "tokens_per_s": [0.0], **measure(student)}]
-    scorer = Scorer(job.teacher_identity, job.teacher_head)
-    sources: dict[str, TargetSource | None] = {"dense online": OnlineTargets(job.teacher)}
+    scorer = Scorer(parts.author_identity, parts.opened.parent_head)
+    sources: dict[str, TargetSource | None] = {"dense online": OnlineTargets(parts.opened.teacher)}
     for spec in specs:
-        keys = job.store.target_ids(job.teacher_identity, spec)
-        dtype = job.teacher.compute_dtype
-        sources[spec.name] = StoredTargets(job.store, spec, keys, scorer, dtype)
+        keys = parts.store.target_ids(parts.author_identity, spec)
+        dtype = parts.opened.teacher.compute_dtype
+        sources[spec.name] = StoredTargets(parts.store, spec, keys, scorer, dtype)
     sources["text alone"] = None
     start = {name: p.detach().clone() for name, p in student.network.state_dict().items()}
     for name, source in sources.items():
@@ -257,15 +261,15 @@ def trained_rows(job: Job, specs: Sequence[TargetSpec]) -> list[Row]:
 class HeldOut:
     """Measures a student on held-out text against the teacher's stored fp16 states."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.rows = job, job.exchanges("held_out", greedy=False)
-        self.states = [state for state in job.hidden(self.rows) if state is not None]
+    def __init__(self, parts: Parts) -> None:
+        self.parts, self.rows = parts, parts.corpus.exchanges("held_out", greedy=False)
+        self.states = [state for state in parts.corpus.hidden(self.rows) if state is not None]
 
     def __call__(self, student: LoadedModel) -> Row:
         """Return KL a token and agreement, with intervals over prompts."""
         sums = compare(
             self.states,
-            self.job.teacher_head,
+            self.parts.opened.parent_head,
             response_hidden(student, [row.ids for row in self.rows], batch_tokens=4096),
             head_of(student),
             [row.ids[1] for row in self.rows],

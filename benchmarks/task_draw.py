@@ -22,14 +22,14 @@ from wording import WORDINGS
 
 from potstill.cli.common import progress_for
 from potstill.collect.sources import read_rows
-from potstill.evaluate.samples import greedy_texts
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.exchanges.overlap import overlap
-from potstill.job import Job
 from potstill.models.chat import prompt_ids
+from potstill.models.greedy import greedy_texts
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
 from potstill.recipe.io import read_recipe
+from potstill.runs.parts import Parts
 from potstill.work.rundir import RunDir
 
 
@@ -42,11 +42,11 @@ def main() -> None:
     rows = fresh_rows(arguments.draw, arguments.rows)
     recipe = read_recipe(arguments.run / "recipe.yaml")
     with RunDir.open(arguments.run, recipe) as run:
-        job = Job(run, recipe, progress_for(False))
-        teacher = answers(job.teacher, rows, recipe)
-        student = answers(job.load_student(run.student), rows, recipe)
-        dtype = job.teacher.compute_dtype
-        job.store.close()
+        parts = Parts(run, recipe, progress_for(False))
+        teacher = answers(parts.opened.teacher, rows, recipe)
+        student = answers(parts.opened.student(run.student), rows, recipe)
+        dtype = parts.opened.teacher.compute_dtype
+        parts.store.close()
     assert recipe.task is not None
     asked = zip(teacher, student, rows, strict=True)
     scores = score_task(

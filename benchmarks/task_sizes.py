@@ -20,18 +20,19 @@ from typing import Any
 from common import write_results
 from task_draw import answers, fresh_rows
 
-from potstill import pipeline
 from potstill.cli.common import progress_for
 from potstill.evaluate.tasks import TaskRow, score_task
-from potstill.job import Job
+from potstill.evaluate.validation import validation
 from potstill.models.memory import release_freed
 from potstill.models.size import parameter_count
 from potstill.recipe.io import read_recipe
+from potstill.runs import distill as pipeline
+from potstill.runs.parts import Parts
+from potstill.runs.training import train_student
 from potstill.shrink.choose import cuts_along
 from potstill.shrink.cut import Cut
+from potstill.shrink.text_needs import calibration_rows, token_weights
 from potstill.shrink.trials import record
-from potstill.stages.inputs import calibration_rows, token_weights, validation
-from potstill.stages.training import train_student
 from potstill.work.rundir import RunDir
 from shrink import make_untrained, until_stopped
 
@@ -59,38 +60,38 @@ def main() -> None:
     pipeline.distill(recipe, arguments.run, until="collect", progress=progress_for(False))
     asked = fresh_rows(arguments.draw, arguments.rows)
     with RunDir.open(arguments.run, recipe) as run:
-        job = Job(run, recipe, progress_for(True))
-        rows = list(until_stopped(measured_rows(job, asked, arguments.shares)))
-        dtype = job.teacher.compute_dtype
-        job.store.close()
+        parts = Parts(run, recipe, progress_for(True))
+        rows = list(until_stopped(measured_rows(parts, asked, arguments.shares)))
+        dtype = parts.opened.teacher.compute_dtype
+        parts.store.close()
     claims = claims_of([row for row in rows if "comparison" in row])
     rows.append({"draw": arguments.draw, "recipe": recipe.model_dump(mode="json")})
     print(write_results("task_sizes", claims, rows, dtype))
 
 
 def measured_rows(
-    job: Job, asked: list[dict[str, str]], shares: Sequence[float]
+    parts: Parts, asked: list[dict[str, str]], shares: Sequence[float]
 ) -> Iterator[dict[str, Any]]:
     """Yield one row for each student."""
-    teacher = answers(job.teacher, asked, job.recipe)
-    whole = parameter_count(job.teacher.network)
-    calibration = calibration_rows(job, job.recipe.shrink.calibration_tokens)
-    weight_V = token_weights(job)
+    teacher = answers(parts.opened.teacher, asked, parts.recipe)
+    whole = parameter_count(parts.opened.teacher.network)
+    calibration = calibration_rows(parts.corpus, parts.recipe.shrink.calibration_tokens)
+    weight_V = token_weights(parts.corpus)
     path = cuts_along(
-        job.teacher,
-        job.recipe.shrink,
+        parts.opened.teacher,
+        parts.recipe.shrink,
         calibration,
         weight_V,
         shares,
-        measure=validation(job),
-        progress=job.progress,
+        measure=validation(parts.corpus),
+        progress=parts.progress,
     )
     for share in shares:
         start = time.perf_counter()
-        job.vocabulary = None
+        parts.vocabulary = None
         cut, _ = next(path)
         searched = time.perf_counter() - start
-        figures = student_of(job, cut, calibration, asked, teacher)
+        figures = student_of(parts, cut, calibration, asked, teacher)
         figures |= {"share": share, "parameters_vs_teacher": figures["parameters"] / whole}
         seconds = time.perf_counter() - start
         yield figures | {"seconds_searching": searched, "seconds": seconds}
@@ -99,20 +100,20 @@ def measured_rows(
 
 
 def student_of(
-    job: Job,
+    parts: Parts,
     cut: Cut,
     calibration: Sequence[Sequence[int]],
     asked: list[dict[str, str]],
     teacher: list[str],
 ) -> dict[str, Any]:
     """Make a student, train it, and score its answers beside the teacher's."""
-    parameters = make_untrained(job, cut, calibration)
-    shutil.rmtree(job.run.root / "checkpoints", ignore_errors=True)
-    train_student(job, job.recipe.train, "checkpoints", job.run.student, log_as=None)
-    told = answers(job.load_student(job.run.student), asked, job.recipe)
-    assert job.recipe.task is not None
+    parameters = make_untrained(parts, cut, calibration)
+    shutil.rmtree(parts.run.root / "checkpoints", ignore_errors=True)
+    train_student(parts, parts.recipe.train, "checkpoints", parts.run.student, log_as=None)
+    told = answers(parts.opened.student(parts.run.student), asked, parts.recipe)
+    assert parts.recipe.task is not None
     scores = score_task(
-        job.recipe.task,
+        parts.recipe.task,
         [
             TaskRow(t, s, row["queue"], row["wording"])
             for t, s, row in zip(teacher, told, asked, strict=True)

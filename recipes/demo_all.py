@@ -21,10 +21,10 @@ from rich.table import Table
 from potstill.cli.common import progress_for
 from potstill.models import serving
 from potstill.models.gguf import package_file
-from potstill.pipeline import distill
 from potstill.recipe import Recipe
 from potstill.recipe.io import read_recipe
 from potstill.report import words
+from potstill.runs.distill import distill
 
 HERE = Path(__file__).parent
 # A task's student comes after its teacher.

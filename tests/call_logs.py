@@ -11,8 +11,8 @@ import pytest
 
 from potstill.collect.calls import StoredCalls, exchanges_from_calls, prompts_from_calls
 from potstill.logs import read_calls
-from potstill.recipe import CallsConfig, PromptsConfig, TermsConfig
-from potstill.terms import decide
+from potstill.recipe import CallsConfig, PromptsConfig
+from potstill.terms import Stated, decide
 from potstill.terms.calls import evidence_of_calls
 
 Write = Callable[..., str]
@@ -50,7 +50,7 @@ def take() -> Take:
         if config.use == "prompts":
             return prompts_from_calls(log, prompts, seed=seed)
         evidence = evidence_of_calls(config.source, log.models)
-        decision = decide("calls/x", evidence, TermsConfig())
+        decision = decide("calls/x", evidence, Stated())
         return exchanges_from_calls(log, prompts, decision, seed=seed)
 
     return _take

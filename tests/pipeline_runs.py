@@ -8,9 +8,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from potstill import pipeline
 from potstill.progress import Silent
 from potstill.recipe import Recipe
+from potstill.runs import distill as pipeline
 from potstill.work.rundir import RunDir
 
 PLACES = ("harbour", "station", "market", "library", "museum", "bridge", "tower", "garden")

@@ -16,11 +16,11 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
 from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent, Step
-from potstill.recipe import EndpointConfig, TermsConfig
-from potstill.terms import Evidence, TermsDecision, decide
+from potstill.recipe import EndpointConfig
+from potstill.terms import Evidence, Stated, TermsDecision, decide
 
 KEY = "sk-very-secret-0123456789"
-ALLOWED = decide("nano", (Evidence("mit", "test", "mit"),), TermsConfig())
+ALLOWED = decide("nano", (Evidence("mit", "test", "mit"),), Stated())
 SAMPLING = Sampling(max_tokens=16, seed=4)
 
 

@@ -11,28 +11,30 @@ import torch
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.targets import LikeliestTokens
-from potstill.job import Job
 from potstill.losses.divergence import Divergence
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import Recipe
+from potstill.runs.parts import Parts
 from potstill.work.corpus import Text
 from potstill.work.rundir import RunDir
 from scoring_server import COUNT
 
 
-def opened(values: Any, root: Path) -> tuple[Job, list[Exchange], dict[str, LikeliestTokens]]:
+def opened(values: Any, root: Path) -> tuple[Parts, list[Exchange], dict[str, LikeliestTokens]]:
     """Return a run's job, its training rows, and the targets that are stored of them."""
     recipe = Recipe.model_validate(values)
     with RunDir.open(root, recipe) as run:
-        job = Job(run, recipe, Silent())
-    rows, spec = job.exchanges("train"), TargetSpec("top-k", COUNT)
-    keys = sorted(job.store.target_ids(job.scorer_identity, spec) & {r.exchange_id for r in rows})
-    stored = job.store.targets(job.scorer_identity, spec, keys)
+        parts = Parts(run, recipe, Silent())
+    rows, spec = parts.corpus.exchanges("train"), TargetSpec("top-k", COUNT)
+    keys = sorted(
+        parts.store.target_ids(parts.corpus.scorer_identity, spec) & {r.exchange_id for r in rows}
+    )
+    stored = parts.store.targets(parts.corpus.scorer_identity, spec, keys)
     found = {k: v for k, v in zip(keys, stored, strict=True) if isinstance(v, LikeliestTokens)}
-    return job, rows, found
+    return parts, rows, found
 
 
 def loss_by_hand(

@@ -14,15 +14,15 @@ import yaml
 from typer.testing import CliRunner
 
 import pipeline_runs
-from potstill import pipeline
 from potstill.cli.app import app
 from potstill.durable import is_leftover
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.lineage import manifest
 from potstill.models.load import load_conversation
+from potstill.runs import distill as pipeline
 from potstill.train import loop as loop_module
-from potstill.work.rundir import read_metrics
+from potstill.work.workdir import read_metrics
 
 
 def refused(values: dict[str, Any], tmp_path: Path) -> str:

@@ -17,12 +17,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import pipeline_runs
 from potstill.errors import PotstillError
-from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
-from potstill.job import Job
 from potstill.lineage import manifest
 from potstill.models.load import load
-from potstill.stages import training
+from potstill.runs import training
+from potstill.runs.parts import Parts
+from potstill.work.evaluation import Evaluation
 
 # Trimming needs a tokenizer that is larger than its bytes; the padded one is left whole.
 FAMILIES: list[tuple[str, dict[str, Any]]] = [
@@ -175,8 +175,8 @@ def test_training_from_the_store_holds_no_teacher(
     plain = training.train
 
     def watched(*args: Any, **options: Any) -> Any:
-        (job,) = [o for o in gc.get_objects() if isinstance(o, Job)]
-        held.append("teacher" in vars(job))
+        (parts,) = [o for o in gc.get_objects() if isinstance(o, Parts)]
+        held.append("teacher" in vars(parts))
         return plain(*args, **options)
 
     monkeypatch.setattr(training, "train", watched)

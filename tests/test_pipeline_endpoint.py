@@ -16,10 +16,10 @@ import pipeline_runs
 from fault_server import Behaviour, FaultServer, error
 from potstill.cli.app import app
 from potstill.errors import PotstillError
-from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import Recipe
 from potstill.recipe.io import dump_recipe
+from potstill.work.evaluation import Evaluation
 
 KEY = "sk-very-secret-0123456789"
 

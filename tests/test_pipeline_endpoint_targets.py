@@ -46,10 +46,10 @@ def test_rows_with_and_without_targets_are_learnt_from(
         run, notes = pipeline_runs.run(values, tmp_path / "run", until="train")
         asked = [body.get("top_logprobs") for body in server.bodies]
     assert sorted(asked, key=str) == [COUNT] * 66 + [None] * 12  # none for held-out text
-    job, rows, targets = opened(values, run.root)
+    parts, rows, targets = opened(values, run.root)
     assert len(rows) == 60 and 0 < len(targets) < 60
     (note,) = [n for n in run.done("collect")["figures"]["notes"] if "likeliest" in n]
-    stored = len(job.store.target_ids(job.teacher_identity, TargetSpec("top-k", COUNT)))
+    stored = len(parts.store.target_ids(parts.author_identity, TargetSpec("top-k", COUNT)))
     assert note == (
         f"{stored} of 66 answers have the server's likeliest tokens; the others have none: the "
         f"server gave no log-probabilities ({66 - stored})"
@@ -57,8 +57,8 @@ def test_rows_with_and_without_targets_are_learnt_from(
     said = f"{60 - len(targets)} of 60 answers have no likeliest tokens and teach by their text"
     assert any(said in line for line in notes)
 
-    student = job.load_student(job.untrained)
-    texts = job.texts(rows, student)
+    student = parts.opened.student(parts.untrained)
+    texts = parts.corpus.texts(rows, student)
     other = 0
     for text in texts:
         row = text.exchange
@@ -74,7 +74,7 @@ def test_rows_with_and_without_targets_are_learnt_from(
     assert (trained["steps"], trained["left_out"], trained["scored_again"]) == (1, 0, 0)
     expected = loss_by_hand(student, texts, targets, weight)
     assert trained["first_loss"] == pytest.approx(expected, rel=1e-4)
-    job.store.close()
+    parts.store.close()
 
 
 def test_where_text_cannot_give_the_objective_it_is_left_out(
@@ -84,8 +84,8 @@ def test_where_text_cannot_give_the_objective_it_is_left_out(
         values = values_for(server.url, str(nano_llama), nano_prompts, objective="reverse_kl")
         values["evaluate"]["cross_entropy_baseline"] = True
         run, notes = pipeline_runs.run(values, tmp_path / "run")
-    job, rows, targets = opened(values, run.root)
-    job.store.close()
+    parts, rows, targets = opened(values, run.root)
+    parts.store.close()
     trained = run.done("train")
     assert trained["left_out"] == len(rows) - len(targets) > 0
     assert len(trained["lengths"]) == len(targets)
@@ -106,11 +106,11 @@ def test_text_alone_may_be_learnt_with_a_trimmed_vocabulary(
         values = values_for(server.url, str(nano_llama), nano_prompts, cross_entropy=1.0)
         values["shrink"] = {"vocabulary": 400, "calibration_tokens": 1500}
         run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
-    job, rows, targets = opened(values, run.root)
-    student = job.load_student(job.run.student)
+    parts, rows, targets = opened(values, run.root)
+    student = parts.opened.student(parts.run.student)
     assert targets and len(student.tokenizer) == 400
-    texts = job.texts(rows, student)
-    job.store.close()
+    texts = parts.corpus.texts(rows, student)
+    parts.store.close()
     assert not any(text.unchanged for text in texts)
     assert max(i for text in texts for i in text.response_ids) < 400
 
@@ -123,13 +123,13 @@ def test_reasoning_that_is_left_out_is_learnt_without_targets(
         values = values_for(server.url, str(nano_llama), nano_prompts)
         values["curate"] = {"reasoning": "leave_out"}
         pipeline_runs.run(values, tmp_path / "run", until="collect")
-    job, rows, targets = opened(values, tmp_path / "run")
-    student = job.parent
-    assert all(text.unchanged for text in job.texts(rows, student)) and len(targets) == 60
+    parts, rows, targets = opened(values, tmp_path / "run")
+    student = parts.opened.parent
+    assert all(text.unchanged for text in parts.corpus.texts(rows, student)) and len(targets) == 60
     thought = replace(rows[0], response=f"<think>hm</think>{rows[0].response}")
-    (text,) = job.texts([thought], student)
+    (text,) = parts.corpus.texts([thought], student)
     assert not text.unchanged
-    job.store.close()
+    parts.store.close()
 
 
 def test_a_server_without_log_probabilities_is_found_out_early(
@@ -163,14 +163,14 @@ def test_what_an_earlier_call_stored_keeps_its_targets(
         values["teacher"]["endpoint"]["budget_tokens"] = 500
         with pytest.raises(PotstillError, match="the budget is used up"):
             pipeline_runs.run(values, tmp_path / "run", until="collect")
-        job, rows, before = opened(values, tmp_path / "run")
+        parts, rows, before = opened(values, tmp_path / "run")
         assert 0 < len(before) < len(rows) < 60
-        job.store.close()
+        parts.store.close()
         values["teacher"]["endpoint"]["budget_tokens"] = 10**6
         run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
         assert server.requests == 78
-    job, _, after = opened(values, tmp_path / "run")
-    job.store.close()
+    parts, _, after = opened(values, tmp_path / "run")
+    parts.store.close()
     assert before.keys() < after.keys()
     (note,) = [n for n in run.done("collect")["figures"]["notes"] if "likeliest" in n]
     assert "stored by an earlier call (" in note and "gave no log-probabilities (" in note
@@ -200,7 +200,7 @@ def test_a_student_learns_from_what_llama_cpp_tells(
     # A student of few blocks that learns in seconds: what is tested is what it learns from.
     values["shrink"] = {"blocks": list(range(3, 29)), "heal": "none", "calibration_tokens": 256}
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
-    job, rows, targets = opened(values, run.root)
+    parts, rows, targets = opened(values, run.root)
     assert len(rows) == len(targets) == 6
 
     for row in rows:
@@ -213,10 +213,10 @@ def test_a_student_learns_from_what_llama_cpp_tells(
             kept = dict(zip(ids_K, logp_K, strict=True))
             # fp16 keeps 11 bits.
             assert kept == pytest.approx({i: logp for i, _, logp in best}, rel=2**-11, abs=1e-7)
-    student = job.load_student(job.untrained)
+    student = parts.opened.student(parts.untrained)
     trained = run.done("train")
     assert (trained["steps"], trained["left_out"]) == (2, 0)
-    expected = loss_by_hand(student, job.texts(rows, student), targets)
+    expected = loss_by_hand(student, parts.corpus.texts(rows, student), targets)
     assert trained["first_loss"] == pytest.approx(expected, rel=1e-4)
     assert trained["last_loss"] < trained["first_loss"]
-    job.store.close()
+    parts.store.close()

@@ -29,7 +29,7 @@ def worker(values: dict[str, Any], out: str) -> None:
 
 def start(values: dict[str, Any], out: Path) -> Any:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["potstill.pipeline", "transformers", "pipeline_runs"])
+    context.set_forkserver_preload(["potstill.runs.distill", "transformers", "pipeline_runs"])
     process = context.Process(target=worker, args=(values, str(out)))
     process.start()
     return process

@@ -14,13 +14,13 @@ import pytest
 import pipeline_runs
 from fault_server import FaultServer
 from pipeline_runs import PLACES, THINGS
-from potstill import pipeline
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.load import load
 from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent
 from potstill.recipe import Recipe
+from potstill.runs.dry_run import dry_run
 from reading_server import ReadingServer
 from scoring_server import COUNT, ScoringServer
 from served_runs import loss_by_hand, opened
@@ -34,7 +34,7 @@ def calls(tmp_path: Path) -> Path:
 def asked(values: Any, root: Path) -> Any:
     """Return what a dry run says is left to ask."""
     recipe = Recipe.model_validate(values)
-    return pipeline.dry_run(recipe, root, progress=Silent()).asked
+    return dry_run(recipe, root, progress=Silent()).asked
 
 
 def values_for(url: str, student: Path, calls: Path, **train: Any) -> dict[str, Any]:
@@ -71,18 +71,18 @@ def test_past_calls_are_learnt_from_by_what_a_server_tells_of_them(
         values = values_for(server.url, nano_llama, calls)
         run, notes = pipeline_runs.run(values, tmp_path / "run")
         asked = list(server.bodies)
-    job, rows, targets = opened(values, run.root)
+    parts, rows, targets = opened(values, run.root)
     # Only training text is read, none of it is written, and each is read once.
     assert len(asked) == len(rows) == len(targets) == 60 and all("prompt" in b for b in asked)
-    student = job.load_student(job.untrained)
-    texts = job.texts(rows, student)
+    student = parts.opened.student(parts.untrained)
+    texts = parts.corpus.texts(rows, student)
     assert all(text.unchanged for text in texts)
     for text in texts:
         assert len(targets[text.exchange.exchange_id]) == len(text.response_ids)
         assert [*text.prompt_ids, *text.response_ids] in [body["prompt"] for body in asked]
     trained = run.done("train")
     assert trained["first_loss"] == pytest.approx(loss_by_hand(student, texts, targets), rel=1e-4)
-    job.store.close()
+    parts.store.close()
 
     read = sum(len(body["prompt"]) for body in asked)
     charged = run.done("curate")["reading"]["money"]
@@ -145,11 +145,11 @@ def test_right_answers_are_learnt_from_by_what_a_server_tells_of_them(
         values["task"] = {"kind": "label", "labels": ["goods", "other"], "gold": "kind"}
         run, _ = pipeline_runs.run(values, tmp_path / "run")
         assert all("prompt" in body for body in server.bodies)
-    job, stored, targets = opened(values, run.root)
+    parts, stored, targets = opened(values, run.root)
     assert len(stored) == len(targets) == 60
-    student = job.load_student(job.untrained)
-    expected = loss_by_hand(student, job.texts(stored, student), targets, 0.3)
-    job.store.close()
+    student = parts.opened.student(parts.untrained)
+    expected = loss_by_hand(student, parts.corpus.texts(stored, student), targets, 0.3)
+    parts.store.close()
     assert run.done("train")["first_loss"] == pytest.approx(expected, rel=1e-4)
     evaluation = json.loads(run.evaluation_path.read_text())
     # Held-out answers are the gold ones; the server has done nothing that could be priced.
@@ -184,14 +184,14 @@ def test_a_servers_own_answers_without_numbers_are_read_afterwards(
         assert estimated["answers to read"].prompts == 60  # the first look is none of them
         run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
         read = [body for body in server.bodies if "prompt" in body]
-    job, rows, targets = opened(values, run.root)
+    parts, rows, targets = opened(values, run.root)
     own = [row for row in rows if row.response_token_ids is not None]
     # The first is read to see whether the server can, before it is asked anything.
     assert server.bodies[0] is read[0]
     assert 0 < len(own) < 60 and len(targets) == 60 and len(read) == 1 + 60 - len(own)
-    student = job.load_student(job.untrained)
-    texts = job.texts(rows, student)
-    job.store.close()
+    student = parts.opened.student(parts.untrained)
+    texts = parts.corpus.texts(rows, student)
+    parts.store.close()
     assert all(text.unchanged for text in texts)
     expected = loss_by_hand(student, texts, targets)
     assert run.done("train")["first_loss"] == pytest.approx(expected, rel=1e-4)
@@ -204,18 +204,18 @@ def test_answers_with_reasoning_are_not_read(nano_llama: Path, calls: Path, tmp_
         values = values_for(server.url, nano_llama, calls)
         values["curate"] = {"reasoning": "leave_out"}
         pipeline_runs.run(values, tmp_path / "run", until="collect")
-        job, rows, _ = opened(values, tmp_path / "run")
-        job.store.append(
+        parts, rows, _ = opened(values, tmp_path / "run")
+        parts.store.append(
             [
                 replace(rows[0], exchange_id="d" * 64, response="<think>hm</think>Near it."),
                 replace(rows[1], exchange_id="e" * 64, reasoning="hm"),
             ]
         )
-        job.store.close()
+        parts.store.close()
         _, notes = pipeline_runs.run(values, tmp_path / "run", until="train")
         assert len(server.bodies) == 60
-    job, rows, targets = opened(values, tmp_path / "run")
-    job.store.close()
+    parts, rows, targets = opened(values, tmp_path / "run")
+    parts.store.close()
     left = {row.exchange_id for row in rows} - set(targets)
     assert len(rows) == 62 and left == {"d" * 64, "e" * 64}
     assert any("; 2 with reasoning or tool calls were not read" in note for note in notes)
@@ -233,15 +233,15 @@ def test_a_servers_ids_are_not_mixed_with_those_that_text_is_cut_into(
         values["collect"] |= {"calls": None, "max_tokens": 24}
         values["evaluate"]["greedy"] = False
         pipeline_runs.run(values, tmp_path / "run", until="collect")
-    job, rows, targets = opened(values, tmp_path / "run")
-    endpoint = job.recipe.teacher.endpoint.model_copy(update={"scores_text": True})
-    teacher = job.recipe.teacher.model_copy(update={"endpoint": endpoint})
-    job.recipe = job.recipe.model_copy(update={"teacher": teacher})
+    parts, rows, targets = opened(values, tmp_path / "run")
+    endpoint = parts.recipe.teacher.endpoint.model_copy(update={"scores_text": True})
+    teacher = parts.recipe.teacher.model_copy(update={"endpoint": endpoint})
+    parts.recipe = parts.recipe.model_copy(update={"teacher": teacher})
     assert len(targets) == len(rows)
-    assert all(text.unchanged for text in job.texts(rows, job.parent))
+    assert all(text.unchanged for text in parts.corpus.texts(rows, parts.opened.parent))
     other = [replace(row, tokenizer="blake3:other") for row in rows]
-    assert not any(text.unchanged for text in job.texts(other, job.parent))
-    job.store.close()
+    assert not any(text.unchanged for text in parts.corpus.texts(other, parts.opened.parent))
+    parts.store.close()
 
 
 def test_the_terms_of_the_server_that_reads_are_asked_for_too(
@@ -293,8 +293,8 @@ def test_damaged_readings_are_read_again_and_both_terms_are_kept(
         again = [json.dumps(body["prompt"]) for body in server.bodies[60:]]
         assert again and len(set(again)) == len(again)
         assert set(again) <= {json.dumps(body["prompt"]) for body in server.bodies[:60]}
-    job, rows, targets = opened(values, run.root)
-    job.store.close()
+    parts, rows, targets = opened(values, run.root)
+    parts.store.close()
     assert len(targets) == len(rows) == 60
     assert run.done("train")["left_out"] == 0
     # What the student learnt from has conditions: no single licence is stated for its weights.

@@ -20,7 +20,6 @@ from potstill.cli.app import app
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.store import ExchangeStore
-from potstill.job import Job
 from potstill.models.chat import prompt_ids
 from potstill.models.conversation import Reply
 from potstill.models.generate import Request, decode
@@ -28,6 +27,7 @@ from potstill.models.load import load, load_conversation
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.recipe import Recipe
+from potstill.runs.parts import Parts
 from potstill.work.corpus import reply_of
 from potstill.work.rundir import RunDir
 
@@ -434,10 +434,10 @@ def learnt_text(values: dict[str, Any], root: Path) -> dict[str, str]:
     """Return the text that each answer is trained as."""
     recipe = Recipe.model_validate(values)
     with RunDir.open(root, recipe) as run:
-        job = Job(run, recipe, pipeline_runs.Noted())
-        model = job.load_student(job.untrained)
-        texts = job.texts(job.store.read("train"), model)
-        job.store.close()
+        parts = Parts(run, recipe, pipeline_runs.Noted())
+        model = parts.opened.student(parts.untrained)
+        texts = parts.corpus.texts(parts.store.read("train"), model)
+        parts.store.close()
     return {t.exchange.response: model.tokenizer.decode(t.response_ids) for t in texts}
 
 

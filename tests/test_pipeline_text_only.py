@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM
 
 import pipeline_runs
 from pipeline_runs import PLACES, THINGS
-from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import Recipe
+from potstill.work.evaluation import Evaluation
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from potstill.runs.calls import scored_calls
 from transformers import AutoTokenizer
 
 import pipeline_runs
 from pipeline_runs import PLACES, THINGS
 from potstill.evaluate.calls import CallRow, score_calls
-from potstill.evaluate.evaluation import Evaluation
-from potstill.job import Job
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
-from potstill.stages.calls import scored_calls
+from potstill.runs.parts import Parts
+from potstill.work.evaluation import Evaluation
 from potstill.work.rundir import RunDir
 
 # As several families write calls: behind the text, each as JSON between tags.
@@ -96,11 +96,11 @@ LAID_OUT = {
 }
 
 
-def opened(values: dict[str, Any], root: Path) -> tuple[Job, LoadedModel]:
+def opened(values: dict[str, Any], root: Path) -> tuple[Parts, LoadedModel]:
     recipe = Recipe.model_validate(values)
     with RunDir.open(root, recipe) as run:
-        job = Job(run, recipe, pipeline_runs.Noted())
-    return job, job.load_student(job.run.student)
+        parts = Parts(run, recipe, pipeline_runs.Noted())
+    return parts, parts.opened.student(parts.run.student)
 
 
 def test_calls_are_learnt_and_scored_and_what_tools_return_is_not(
@@ -110,12 +110,14 @@ def test_calls_are_learnt_and_scored_and_what_tools_return_is_not(
     run, notes = pipeline_runs.run(recipe, tmp_path / "run")
     left_out = [note for note in notes if "left out" in note]
     assert all("beyond prompts.limit" in note for note in left_out), left_out
-    job, model = opened(recipe, run.root)
-    rows = job.store.read()
+    parts, model = opened(recipe, run.root)
+    rows = parts.store.read()
     assert all(row.tools == json.dumps(TOOLS, separators=(",", ":")) for row in rows)
     assert all(row.messages[-1]["role"] == "tool" for row in rows if not row.calls)
     decode = model.tokenizer.decode
-    learnt = [(text.exchange, decode(text.response_ids)) for text in job.texts(rows, model)]
+    learnt = [
+        (text.exchange, decode(text.response_ids)) for text in parts.corpus.texts(rows, model)
+    ]
     calling = {(row.response, text) for row, text in learnt if row.calls}
     assert calling == set(LAID_OUT.items())
     answers = [text for row, text in learnt if not row.calls]
@@ -126,13 +128,13 @@ def test_calls_are_learnt_and_scored_and_what_tools_return_is_not(
     assert scores is not None and sum(scores.outcomes.values()) == scores.prompts
     assert scores.prompts + scores.text_prompts == 6
     assert "How it calls tools" in run.report_path.read_text()
-    _what_is_trained_is_read_back(job, model)
-    _too_long_is_said(job, model)
+    _what_is_trained_is_read_back(parts, model)
+    _too_long_is_said(parts, model)
 
 
-def _what_is_trained_is_read_back(job: Job, model: LoadedModel) -> None:
+def _what_is_trained_is_read_back(parts: Parts, model: LoadedModel) -> None:
     """A student that writes what it was trained on is right."""
-    texts = [text for text in job.texts(job.store.read(), model) if text.exchange.calls]
+    texts = [text for text in parts.corpus.texts(parts.store.read(), model) if text.exchange.calls]
     for text in texts:
         read = model.conversation.read(text.response_ids, tools=True)
         assert read.text.strip() == text.exchange.response
@@ -140,14 +142,14 @@ def _what_is_trained_is_read_back(job: Job, model: LoadedModel) -> None:
         assert scores is not None and scores.right.value == 1
 
 
-def _too_long_is_said(job: Job, model: LoadedModel) -> None:
+def _too_long_is_said(parts: Parts, model: LoadedModel) -> None:
     """Held-out prompts that do not fit the student are counted, the others scored."""
-    row = next(row for row in job.store.read("held_out") if row.calls)
+    row = next(row for row in parts.store.read("held_out") if row.calls)
     long = ({"role": "user", "content": "boat " * 400},)
-    job.store.append([replace(row, exchange_id="f" * 64, prompt_id="long", messages=long)])
-    scores = scored_calls(job, model, lambda ids: None)
+    parts.store.append([replace(row, exchange_id="f" * 64, prompt_id="long", messages=long)])
+    scores = scored_calls(parts, model, lambda ids: None)
     assert scores is not None and scores["outcomes"]["no_call"] == scores["prompts"]
-    (note,) = [note for note in job.progress.notes if "longer than" in note]  # type: ignore[attr-defined]
+    (note,) = [note for note in parts.progress.notes if "longer than" in note]  # type: ignore[attr-defined]
     assert note.startswith("1 of 7 held-out prompts with tools are longer than the 256 tokens")
 
 

@@ -20,36 +20,82 @@ RECIPE = "name: mine\nteacher:\n  model: some/model\n"
 EVALUATION: dict[str, Any] = {
     "schema": "potstill/evaluation/1",
     "run": "mine",
-    "held_out": {"prompts": 200, "tokens": 15_000, "max_tokens": 96},
+    "created_at": "2026-11-25T10:20:30+00:00",
+    "machine": {
+        "cpu": "Example CPU 9000",
+        "cores": 2,
+        "memory_gb": 16.0,
+        "accelerator": None,
+        "packages": {},
+        "compute_dtype": "float32",
+    },
+    "held_out": {"prompts": 200, "tokens": 15_000, "max_tokens": 96, "sampling": {}},
     "models": {
         "teacher": {
             "params": 134_515_008,
             "bytes": 269_060_552,
+            "prefill_tok_s": 2300.0,
             "decode_tok_s": 41.0,
             "perplexity": {"value": 3.1, "ci95": [3.0, 3.2], "n": 200},
+            "bits_per_byte": {"value": 0.5, "ci95": [0.4, 0.6], "n": 200},
         },
         "student": {
             "params": 106_000_000,
             "bytes": 212_000_000,
+            "prefill_tok_s": 2700.0,
             "decode_tok_s": 55.0,
             "perplexity": {"value": 4.0, "ci95": [3.9, 4.1], "n": 200},
+            "bits_per_byte": {"value": 0.6, "ci95": [0.5, 0.7], "n": 200},
             "kl_per_token": {"value": 0.21, "ci95": [0.2, 0.22], "n": 200},
             "top1_agreement": {"value": 0.752, "ci95": [0.74, 0.76], "n": 200},
         },
     },
-    "overlap": {"dropped_from_training": 2},
+    "differences": {},
+    "vocabulary": None,
+    "overlap": {
+        "held_out": 200,
+        "train": 1000,
+        "exact": 0,
+        "near": 0,
+        "dropped_from_training": 2,
+        "method": "words",
+        "threshold": 0.6,
+    },
     "collection": {
         "exchanges": 1200,
         "response_tokens": 90_000,
+        "seconds": 219.0,
         "tokens_per_s": 411.0,
         "slots_busy_before_last_wave": 0.93,
     },
+    "shrink": None,
+    "training": None,
     "cost": {
-        "collection": {"flops": 1e14, "tokens": 90_000, "seconds": 220.0, "money": 0.006},
-        "total": {"flops": 3e14, "tokens": 200_000, "seconds": 650.0, "money": 0.018},
-        "from_scratch": {"flops": 1.3e18, "tokens": 2_120_000_000, "money": 1.8},
+        "collection": {
+            "flops": 1e14,
+            "tokens": 90_000,
+            "seconds": 220.0,
+            "joules": None,
+            "money": 0.006,
+        },
+        "total": {
+            "flops": 3e14,
+            "tokens": 200_000,
+            "seconds": 650.0,
+            "joules": None,
+            "money": 0.018,
+        },
+        "from_scratch": {
+            "flops": 1.3e18,
+            "tokens": 2_120_000_000,
+            "money": 1.8,
+            "formula": "6 N D",
+        },
         "ratio_flops": 2.3e-4,
+        "currency": "USD",
     },
+    "peak_memory_bytes": 1_000_000_000,
+    "seconds": 66.0,
     "samples": [
         {
             "messages": [{"role": "user", "content": "Why is the sky blue?"}],
@@ -111,7 +157,7 @@ def pretended(
         root = make_run(evaluated=until in (None, "evaluate"))
         return RunDir(root, recipe, None)
 
-    module = ModuleType("potstill.pipeline")
+    module = ModuleType("potstill.runs.distill")
     module.distill = distill  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "potstill.pipeline", module)
+    monkeypatch.setitem(sys.modules, "potstill.runs.distill", module)
     return calls

@@ -8,12 +8,12 @@ from decimal import Decimal
 import pytest
 
 from potstill.cli.budget import estimate_lines
-from potstill.collect.served.pending import Estimate
+from potstill.collect.served.pending import AskingEstimate
 
 
-def parts(*money: float | None) -> list[tuple[str, Estimate]]:
+def parts(*money: float | None) -> list[tuple[str, AskingEstimate]]:
     return [
-        (f"part {n}", Estimate(1_000 + n, 2_000 + n, 30_000 + n, 400_000 + n, amount))
+        (f"part {n}", AskingEstimate(1_000 + n, 2_000 + n, 30_000 + n, 400_000 + n, amount))
         for n, amount in enumerate(money)
     ]
 

@@ -140,7 +140,7 @@ def test_debug_adds_the_traceback(cli: CliRunner) -> None:
 def test_a_bug_keeps_its_traceback(
     cli: CliRunner, recipe_file: Path, pretended: list[dict[str, Any]]
 ) -> None:
-    sys.modules["potstill.pipeline"].distill = None  # type: ignore[attr-defined]
+    sys.modules["potstill.runs.distill"].distill = None  # type: ignore[attr-defined]
     result = cli.invoke(app, ["distill", str(recipe_file)])
     assert isinstance(result.exception, TypeError)
 
@@ -155,12 +155,12 @@ def test_ctrl_c_says_how_to_go_on(recipe_file: Path) -> None:
         "import signal, sys, time, types\n"
         # Whoever runs the tests in the background of a shell has this signal ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "module = types.ModuleType('potstill.pipeline')\n"
+        "module = types.ModuleType('potstill.runs.distill')\n"
         "def distill(*a, **k):\n"
         "    print('waiting', flush=True)\n"
         "    time.sleep(60)\n"
         "module.distill = distill\n"
-        "sys.modules['potstill.pipeline'] = module\n"
+        "sys.modules['potstill.runs.distill'] = module\n"
         "from potstill.cli import main\n"
         "main()\n"
     )
@@ -354,6 +354,6 @@ def test_errors_from_the_pipeline_are_sentences(
     def full(*_: Any, **__: Any) -> None:
         raise PotstillError("the disk is full")
 
-    sys.modules["potstill.pipeline"].distill = full  # type: ignore[attr-defined]
+    sys.modules["potstill.runs.distill"].distill = full  # type: ignore[attr-defined]
     result = cli.invoke(app, ["distill", str(recipe_file)])
     assert (result.exit_code, result.stderr) == (2, "error: the disk is full\n")

@@ -18,8 +18,8 @@ from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent
-from potstill.recipe import CollectConfig, MagpieConfig, TermsConfig
-from potstill.terms.gate import TermsDecision, decide
+from potstill.recipe import CollectConfig, MagpieConfig
+from potstill.terms.gate import Stated, TermsDecision, decide
 from potstill.terms.licences import licence_of
 from potstill.work.target_specs import target_specs
 
@@ -35,7 +35,7 @@ def prompts(count: int = 30) -> list[Prompt]:
 
 
 def gate(path: Path) -> TermsDecision:
-    return decide("nano", licence_of(path), TermsConfig())
+    return decide("nano", licence_of(path), Stated())
 
 
 def collected(
@@ -134,7 +134,7 @@ def test_the_teacher_is_not_asked_without_permission(
 ) -> None:
     model = load(str(nano_llama), precision="fp32")
     monkeypatch.setattr(answers, "decode", None)
-    unknown = decide("nano", (), TermsConfig())
+    unknown = decide("nano", (), Stated())
     with pytest.raises(PotstillError, match="may not be distilled yet"):
         collected(model, tmp_path, unknown)
 

@@ -15,8 +15,8 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import exchange_id_of, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
 from potstill.logs import Reason, read_calls
-from potstill.recipe import CallsConfig, PromptsConfig, TermsConfig
-from potstill.terms import decide
+from potstill.recipe import CallsConfig, PromptsConfig
+from potstill.terms import Stated, decide
 from potstill.terms.calls import evidence_of_calls
 
 FILES = settings(
@@ -186,7 +186,7 @@ def test_calls_that_are_too_long_are_left_out_without_changing_who_answered(writ
 def test_held_out_prompts_may_come_from_elsewhere(write, tmp_path) -> None:
     other = write("held.jsonl", {"prompt": "zz zzx zzy"}, {"prompt": WORDS[0] + " x y"})
     log = read_calls(CallsConfig(path=write("log.jsonl", *some(6)), source="mit"))
-    decision = decide("x", evidence_of_calls("mit", log.models), TermsConfig())
+    decision = decide("x", evidence_of_calls("mit", log.models), Stated())
     prompts = PromptsConfig(held_out=other, held_out_count=2, validation_count=1)
     calls = exchanges_from_calls(log, prompts, decision, seed=0)
     assert [p.source for p in calls.plan.held_out] == ["file:held.jsonl"] * 2
@@ -215,7 +215,7 @@ def test_without_terms_nothing_is_taken_and_the_way_out_is_named(write, take, tm
     letter = tmp_path / "letter.txt"
     letter.write_text("Yes, you may.")
     log = read_calls(CallsConfig(path=path))
-    terms = TermsConfig(authorisation=str(letter))
+    terms = Stated(authorisation=str(letter))
     decision = decide("x", evidence_of_calls(None, log.models), terms)
     prompts = PromptsConfig(held_out_count=1, validation_count=1)
     rows = exchanges_from_calls(log, prompts, decision, seed=0).exchanges

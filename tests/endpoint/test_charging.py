@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from potstill.endpoint.budget import Tokens
 from potstill.endpoint.charging import charge_of, tokens_in
 from potstill.endpoint.scoring import ScoredText
-from potstill.endpoint.wire import Answer, Choice, ScoredToken, parse_answer
+from potstill.endpoint.wire import ChatAnswer, ChatChoice, ScoredToken, parse_answer
 
 WORST = Tokens(500, 800)
 USAGE = {"prompt_tokens": 36, "completion_tokens": 29}
@@ -22,21 +22,21 @@ def told(count: int, text: str = " a") -> tuple[ScoredToken, ...]:
     return tuple(ScoredToken(-1, text, ()) for _ in range(count))
 
 
-def spoken(words: int, finish: Any = "stop") -> Choice:
-    return Choice("word " * words, finish)
+def spoken(words: int, finish: Any = "stop") -> ChatChoice:
+    return ChatChoice("word " * words, finish)
 
 
 def answer(
-    *choices: Choice, usage: Any = None, one: bool = False, unusable: tuple[str, ...] = ()
-) -> Answer:
-    return Answer(choices, unusable, USAGE if usage is None else usage, "m", None, one)
+    *choices: ChatChoice, usage: Any = None, one: bool = False, unusable: tuple[str, ...] = ()
+) -> ChatAnswer:
+    return ChatAnswer(choices, unusable, USAGE if usage is None else usage, "m", None, one)
 
 
 LENGTHS = (29, 84, 17, 18)
 
 
 def test_answers_that_the_server_leaves_out_are_counted() -> None:
-    choices = [Choice(" a" * count, "stop", scores=told(count)) for count in LENGTHS]
+    choices = [ChatChoice(" a" * count, "stop", scores=told(count)) for count in LENGTHS]
     for one in (True, False):
         charge = charge_of(answer(*choices, one=one), WORST, 4)
         assert (charge.used, charge.basis) == (Tokens(36, 148), "counted")
@@ -46,7 +46,7 @@ def test_answers_that_the_server_leaves_out_are_counted() -> None:
 
 
 def test_without_their_tokens_they_are_estimated_upwards() -> None:
-    choices = [Choice(" abc" * count, "stop") for count in LENGTHS]
+    choices = [ChatChoice(" abc" * count, "stop") for count in LENGTHS]
     for one in (True, False):
         charge = charge_of(answer(*choices, one=one), WORST, 4)
         assert charge.basis == "estimated"
@@ -79,13 +79,13 @@ def test_usage_that_is_not_said_is_unknown_and_never_0(usage: dict[str, int]) ->
     ("choice", "stated", "basis", "at_least"),
     [
         (spoken(20), 0, "estimated", 20),
-        (Choice("ab", "stop", scores=told(30, "a")), 3, "counted", 30),
-        (Choice("", "stop", reasoning="why " * 50), 2, "estimated", 50),
-        (Choice("", "stop", tool_calls='[{"a": 1}]'), 0, "estimated", 10),
+        (ChatChoice("ab", "stop", scores=told(30, "a")), 3, "counted", 30),
+        (ChatChoice("", "stop", reasoning="why " * 50), 2, "estimated", 50),
+        (ChatChoice("", "stop", tool_calls='[{"a": 1}]'), 0, "estimated", 10),
     ],
 )
 def test_one_answer_has_no_fewer_tokens_than_words_or_positions(
-    choice: Choice, stated: int, basis: str, at_least: int
+    choice: ChatChoice, stated: int, basis: str, at_least: int
 ) -> None:
     usage = {"prompt_tokens": 36, "completion_tokens": stated}
     charge = charge_of(answer(choice, usage=usage), WORST, 1)
@@ -94,18 +94,20 @@ def test_one_answer_has_no_fewer_tokens_than_words_or_positions(
 
 
 def test_a_character_of_several_tokens_is_told_once_and_counts_for_all() -> None:
-    choice = Choice("\N{SEEDLING} a", "stop", scores=(*told(1, "\N{SEEDLING}"), *told(1), *told(1)))
+    choice = ChatChoice(
+        "\N{SEEDLING} a", "stop", scores=(*told(1, "\N{SEEDLING}"), *told(1), *told(1))
+    )
     assert tokens_in(choice, 100) == 4 + 1 + 1
-    assert tokens_in(Choice("日本", "stop"), 100) == 7
-    assert tokens_in(Choice("日本", "stop"), 5) == 5
-    assert tokens_in(Choice("x", "length"), 100) == 100
+    assert tokens_in(ChatChoice("日本", "stop"), 100) == 7
+    assert tokens_in(ChatChoice("日本", "stop"), 5) == 5
+    assert tokens_in(ChatChoice("x", "length"), 100) == 100
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.integers(0, 300), st.booleans())
 def test_a_charge_is_never_below_what_came_or_was_said(
     lengths: list[int], stated: int, one: bool
 ) -> None:
-    choices = [Choice(" a" * count, "stop", scores=told(count)) for count in lengths]
+    choices = [ChatChoice(" a" * count, "stop", scores=told(count)) for count in lengths]
     usage = {"prompt_tokens": 3, "completion_tokens": stated}
     worst = Tokens(500, 100 * len(lengths))
     charge = charge_of(answer(*choices, usage=usage, one=one), worst, len(lengths))
@@ -113,7 +115,7 @@ def test_a_charge_is_never_below_what_came_or_was_said(
 
 
 def test_reasoning_that_is_counted_apart_is_charged() -> None:
-    choice = Choice("Paris", "stop", reasoning="well " * 70)
+    choice = ChatChoice("Paris", "stop", reasoning="well " * 70)
     usage = {"prompt_tokens": 36, "completion_tokens": 2, "reasoning_tokens": 90}
     charge = charge_of(answer(choice, usage=usage), WORST, 1)
     assert (charge.used, charge.basis) == (Tokens(36, 92), "counted")

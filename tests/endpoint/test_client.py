@@ -11,19 +11,23 @@ import pytest
 
 from fault_server import Behaviour, FaultServer, error
 from potstill.endpoint.budget import Budget, Prices, Tokens
-from potstill.endpoint.client import Asked, EndpointClient, Failure, key_of
+from potstill.endpoint.client import Answered, EndpointClient, Failure, key_of
 from potstill.endpoint.identity import Served, endpoint_identity
+from potstill.endpoint.settings import ServerSettings, SettingNames
 from potstill.endpoint.wire import ChatRequest
 from potstill.errors import PotstillError
 from potstill.models.sampling import Sampling
-from potstill.recipe import EndpointConfig
 
 KEY = "sk-very-secret-0123456789"
 REQUEST = ChatRequest(({"role": "user", "content": "Hello"},), Sampling(max_tokens=50), seed=1)
 
 
-def config(url: str, **fields: Any) -> EndpointConfig:
-    return EndpointConfig(**{"url": url, "provider": "test", "tries": 4, **fields})
+NAMES = SettingNames.under("teacher.endpoint", model="teacher.model")
+
+
+def settings(url: str, **fields: Any) -> ServerSettings:
+    known = {"provider": "test", "tries": 4, "timeout_s": 300.0, "max_in_flight": 64}
+    return ServerSettings(**{"url": url, "names": NAMES, **known, **fields})
 
 
 def asked(
@@ -35,9 +39,9 @@ def asked(
     request: ChatRequest = REQUEST,
     budget: Budget | None = None,
     **fields: Any,
-) -> tuple[Asked | Failure, EndpointClient]:
-    async def main() -> tuple[Asked | Failure, EndpointClient]:
-        made = config(server.url, **fields)
+) -> tuple[Answered | Failure, EndpointClient]:
+    async def main() -> tuple[Answered | Failure, EndpointClient]:
+        made = settings(server.url, **fields)
         async with EndpointClient(
             made, model, key=key, budget=budget or Budget(Prices())
         ) as client:
@@ -58,7 +62,7 @@ def refusal(behaviour: Behaviour, **options: Any) -> str:
 def test_an_answer_comes_with_usage_and_latency() -> None:
     with FaultServer(Behaviour(latency_s=0.01)) as server:
         outcome, client = asked(server, check=True)
-    assert isinstance(outcome, Asked)
+    assert isinstance(outcome, Answered)
     assert outcome.answer.choices[0].text.startswith("answer ")
     assert outcome.used == Tokens(7, 5)
     assert 0.01 <= outcome.latency_s < 5
@@ -99,7 +103,7 @@ def test_after_a_fault_the_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None
     with FaultServer(Behaviour(rate=0.5, seed=3)) as server:
         for _ in range(20):
             outcome, _ = asked(server, tries=12)
-            assert isinstance(outcome, Asked)
+            assert isinstance(outcome, Answered)
     assert sum(server.met.values()) > 5
 
 
@@ -151,7 +155,7 @@ def test_no_server_there() -> None:
 
     async def main() -> None:
         url = f"http://127.0.0.1:{port}/v1"
-        async with EndpointClient(config(url), "nano", budget=Budget(Prices())) as client:
+        async with EndpointClient(settings(url), "nano", budget=Budget(Prices())) as client:
             await client.check()
 
     with pytest.raises(PotstillError) as caught:
@@ -159,6 +163,17 @@ def test_no_server_there() -> None:
     assert str(caught.value) == (
         f"no server answers at http://127.0.0.1:{port}; start it, or check teacher.endpoint.url"
     )
+
+
+def test_sentences_name_settings_as_their_user_does() -> None:
+    suspect = SettingNames.under("suspect", model="the option --model")
+    assert refusal(Behaviour(), model="giant", names=suspect).endswith(
+        "it offers nano, other: set the option --model to one of them"
+    )
+    assert refusal(Behaviour(page=True), names=suspect).endswith(
+        "check suspect.url, which usually ends in /v1"
+    )
+    assert refusal(Behaviour(key="another"), names=suspect).endswith("name that in suspect.key_env")
 
 
 def test_what_is_wrong_for_every_prompt_stops_the_run_in_one_sentence() -> None:
@@ -198,10 +213,10 @@ def test_statuses_that_stop_the_run(status: int, body: dict[str, Any], words: st
 
 
 def test_a_403_after_answers_is_that_prompts_alone() -> None:
-    async def main(server: FaultServer) -> Asked | Failure:
+    async def main(server: FaultServer) -> Answered | Failure:
         budget = Budget(Prices())
-        async with EndpointClient(config(server.url), "nano", budget=budget) as client:
-            assert isinstance(await client.ask(REQUEST), Asked)
+        async with EndpointClient(settings(server.url), "nano", budget=budget) as client:
+            assert isinstance(await client.ask(REQUEST), Answered)
             server.behaviour = Behaviour(status=(403, error("moderation", "no")))
             return await client.ask(REQUEST)
 
@@ -210,9 +225,9 @@ def test_a_403_after_answers_is_that_prompts_alone() -> None:
 
 
 def test_a_key_comes_from_the_environment_alone() -> None:
-    named = config("http://127.0.0.1:1/v1", key_env="THE_KEY")
+    named = settings("http://127.0.0.1:1/v1", key_env="THE_KEY")
     assert key_of(named, {"THE_KEY": f"{KEY}\n"}) == KEY
-    assert key_of(config("http://127.0.0.1:1/v1"), {"THE_KEY": KEY}) is None
+    assert key_of(settings("http://127.0.0.1:1/v1"), {"THE_KEY": KEY}) is None
     for environ in ({}, {"THE_KEY": " "}):
         with pytest.raises(PotstillError, match="THE_KEY, but there is no such environment"):
             key_of(named, environ)
@@ -226,8 +241,8 @@ def test_no_key_in_logs_or_representations(caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level(logging.DEBUG)
     with FaultServer(Behaviour(key=KEY)) as server:
         outcome, client = asked(server, key=KEY, check=True)
-    assert isinstance(outcome, Asked)
-    for text in (caplog.text, repr(client), str(client), repr(outcome), repr(client.config)):
+    assert isinstance(outcome, Answered)
+    for text in (caplog.text, repr(client), str(client), repr(outcome), repr(client.settings)):
         assert KEY not in text
 
 
@@ -249,7 +264,7 @@ def test_a_budget_is_kept_and_nothing_is_asked_beyond_it() -> None:
 def test_without_usage_the_worst_case_is_charged() -> None:
     with FaultServer(Behaviour(usage=False)) as server:
         outcome, client = asked(server)
-    assert isinstance(outcome, Asked)
+    assert isinstance(outcome, Answered)
     assert outcome.used.response == 50
     assert client.budget.spent == outcome.used
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from potstill.endpoint.wire import (
-    Answer,
+    ChatAnswer,
     ChatRequest,
     UnreadableAnswer,
     error_fields,
@@ -29,7 +29,7 @@ def choice(content: Any = "Hi", finish: Any = "stop", **message: Any) -> dict[st
     return {"finish_reason": finish, "message": {"content": content, **message}}
 
 
-def parsed(*choices: Any, n: int = 9, **fields: Any) -> Answer:
+def parsed(*choices: Any, n: int = 9, **fields: Any) -> ChatAnswer:
     return parse_answer(json.dumps({"choices": list(choices), **fields}).encode(), n)
 
 
@@ -198,6 +198,21 @@ def test_log_probabilities_are_named_by_id_or_by_text() -> None:
     assert scores[0].token_id == 7
     assert scores[0].top == ((7, "A", -0.1), (9, "token_id:9", -2.0))
     assert scores[0].logp == -0.1
+
+
+@pytest.mark.parametrize("top", [None, [], [{"token": "A"}]])
+def test_a_tokens_own_log_probability_is_kept_without_its_rivals(top: Any) -> None:
+    own = [{"token": "A", "logprob": -0.1, "id": 7}, {"token": "B", "logprob": -1.5}]
+    rows = [{**own[0], "top_logprobs": [{"token": "A", "logprob": -0.1}]}, {**own[1]}]
+    rows[1] |= {} if top is None else {"top_logprobs": top}
+    one = parsed(choice() | {"logprobs": {"content": rows}}).choices[0]
+    assert one.scores is None and one.sampled is not None
+    assert [(t.token_id, t.text, t.logp) for t in one.sampled] == [(7, "A", -0.1), (-1, "B", -1.5)]
+    assert [len(t.top) for t in one.sampled] == [1, 0]
+    whole = parsed(choice() | {"logprobs": {"content": rows[:1]}}).choices[0]
+    assert whole.scores is not None and whole.scores == whole.sampled
+    untold = parsed(choice() | {"logprobs": {"content": [*rows, {"token": "C"}]}}).choices[0]
+    assert untold.sampled is None
 
 
 def test_figures_are_kept_as_they_are_told_for_who_judges_them() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potstill.evaluate.calls import OUTCOMES, CallRow, outcome_of, score_calls
-from potstill.evaluate.parts import CallScores
+from potstill.work.scores import CallScores
 
 
 def call(name: str = "find", arguments: Any = None, **more: Any) -> dict[str, Any]:

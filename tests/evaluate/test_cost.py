@@ -183,10 +183,10 @@ def test_from_scratch_is_chinchilla() -> None:
     estimate = from_scratch(
         10**9, CostConfig(accelerator_hour=3.6, accelerator_flops=1e15, currency="EUR")
     )
-    assert estimate["tokens"] == 20 * 10**9
-    assert estimate["flops"] == pytest.approx(1.2e20)
-    assert estimate["money"] == pytest.approx(1.2e20 / 1e15 / 3600 * 3.6)
-    assert "20" in estimate["formula"]
+    assert estimate.tokens == 20 * 10**9
+    assert estimate.flops == pytest.approx(1.2e20)
+    assert estimate.money == pytest.approx(1.2e20 / 1e15 / 3600 * 3.6)
+    assert "20" in estimate.formula
 
 
 def test_cost_section() -> None:
@@ -196,13 +196,14 @@ def test_cost_section() -> None:
         "training": stage_cost(3e12, 2000, 3600, prices, joules=60.0),
     }
     section = cost_section(stages, student_parameters=1000, prices=prices)
-    assert section["collection"] == asdict(stages["collection"])
-    assert section["training"]["money"] == pytest.approx(0.5)
-    assert section["total"]["flops"] == 4e12
-    assert section["total"]["joules"] == 100.0
-    assert section["total"]["money"] == pytest.approx(0.75)
-    assert section["ratio_flops"] == pytest.approx(4e12 / (6 * 1000 * 20000))
-    assert "shrink" not in section
+    assert section.collection is not None and section.training is not None
+    assert section.collection.model_dump() == asdict(stages["collection"])
+    assert section.training.money == pytest.approx(0.5)
+    assert section.total.flops == 4e12
+    assert section.total.joules == 100.0
+    assert section.total.money == pytest.approx(0.75)
+    assert section.ratio_flops == pytest.approx(4e12 / (6 * 1000 * 20000))
+    assert section.shrink is None
     with pytest.raises(ValueError, match="cooking"):
         cost_section({"cooking": stages["training"]}, student_parameters=1, prices=prices)
 

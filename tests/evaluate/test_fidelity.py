@@ -15,7 +15,6 @@ from potstill.evaluate.fidelity import (
     compare,
     compare_all,
     kl_differences,
-    response_nll,
     summarise,
 )
 from potstill.models.head import Head
@@ -195,17 +194,6 @@ def test_gradients_are_not_kept_and_weights_not_touched():
     compare(hidden, head, hidden, trained, [[1, 2, 3]])
     assert trained.weight_VD.grad is None
     assert torch.equal(trained.weight_VD, before)
-
-
-def test_a_response_s_own_nll_equals_compare_s():
-    rng = np.random.default_rng(6)
-    head, lengths = made_head(rng, 20, 5, padding=4), [3, 0, 7]
-    hidden, ids = made_hidden(rng, lengths, 5), [rng.integers(0, 20, n).tolist() for n in lengths]
-    sums = compare(hidden, head, hidden, head, ids)
-    np.testing.assert_allclose(
-        response_nll(hidden, head, ids, chunk=4), sums.student_nll, rtol=1e-6
-    )
-    assert response_nll([], head, []).shape == (0,)
 
 
 def made_sums(kl: list[float], tokens: list[float]) -> FidelitySums:

@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 
 from potstill.errors import PotstillError
 from potstill.evaluate.tasks import (
-    SMALLEST_SLICE,
     TaskRow,
-    TaskScores,
     same_answer,
     score_answer,
     score_task,
 )
 from potstill.recipe import TaskConfig
+from potstill.work.scores import SMALLEST_SLICE, TaskScores
 
 LABEL = TaskConfig(kind="label", labels=("yes", "no"), gold="g", slice="s")
 TEXT = TaskConfig(kind="text", gold="g")

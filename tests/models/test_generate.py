@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from scipy import stats
 
-from potstill.models.generate import Completion, Request, SlotUse, decode
-from potstill.models.load import load
+from potstill.errors import PotstillError
+from potstill.models.counter import uniforms
+from potstill.models.generate import Completion, Request, SlotUse, completions, decode
+from potstill.models.load import head_of, load
 from potstill.models.loaded import LoadedModel
-from potstill.models.sampling import Sampling, draw, uniforms
+from potstill.models.sampling import Candidates, Sampling, drawn
 from potstill.models.score import response_hidden
 
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
@@ -112,42 +112,83 @@ def test_a_response_ends_with_its_end_of_sequence_or_at_the_limit(nano_llama: Pa
             assert not set(completion.token_ids) & set(model.eos_ids)
 
 
-def test_draws_follow_the_distribution() -> None:
-    generator = torch.Generator().manual_seed(11)
-    logits = torch.randn(700, generator=generator) * 2
-    p = torch.softmax(logits.double(), dim=-1).numpy()
-    count = 60_000
-    uniform = torch.tensor(np.random.default_rng(5).random(count))
-    drawn = draw(logits.expand(count, -1), uniform, Sampling())
-    observed = np.bincount(drawn.numpy(), minlength=700)
-    often = p * count >= 5
-    expected = np.append(p[often], p[~often].sum()) * count
-    counted = np.append(observed[often], observed[~often].sum())
-    assert stats.chisquare(counted, expected).pvalue > 1e-3
+def test_completions_come_in_the_order_of_their_requests(nano_llama: Path) -> None:
+    model = load(str(nano_llama), precision="fp32")
+    sampling = Sampling(max_tokens=24)
+    known = decoded(model, requests(), sampling, slots=9)
+    # The longest first: it is the last that is done.
+    wanted = sorted(requests(), key=lambda r: -len(known[r.key].token_ids))
+    as_finished = [c.key for done in decode(model, wanted, sampling, slots=9) for c in done]
+    assert as_finished != [r.key for r in wanted]
+    step = Counting()
+    found = completions(model, wanted, sampling, step=step)
+    assert [c.key for c in found] == [r.key for r in wanted]
+    assert [c.token_ids for c in found] == [known[r.key].token_ids for r in wanted]
+    assert step.done == len(requests())
+    assert all(c.hidden_RD is None for c in found)
+    assert completions(model, [], sampling) == []
 
 
-def test_the_rarest_tokens_of_a_large_vocabulary_can_be_drawn() -> None:
-    logits = torch.zeros(1, 151_936)
-    logits[0, 0] = 18.0
-    assert int(draw(logits, torch.tensor([0.0]), Sampling())) == 0
-    assert int(draw(logits, torch.tensor([1 - 1e-12]), Sampling())) == 151_935
+def test_states_are_given_where_they_are_asked_for(nano_llama: Path) -> None:
+    model = load(str(nano_llama), precision="fp32")
+    for c in completions(model, requests(), Sampling(max_tokens=6), keep_hidden=True):
+        assert c.hidden_RD is not None
+        assert c.hidden_RD.shape == (len(c.token_ids), 64)
 
 
-@pytest.mark.parametrize("uniform", [0.0, 0.3, 0.999999999])
-def test_truncation_keeps_only_the_likeliest(uniform: float) -> None:
-    logits = torch.tensor([[3.0, 1.0, 2.0, -1.0]])
-    u = torch.tensor([uniform])
-    assert int(draw(logits, u, Sampling(top_k=1))) == 0
-    assert int(draw(logits, u, Sampling(top_k=2))) in (0, 2)
-    assert int(draw(logits, u, Sampling(top_p=0.5))) == 0
-    assert int(draw(logits, u, Sampling(temperature=0))) == 0
-    assert int(draw(logits, u, Sampling(top_p=0.9))) in (0, 2)
+def test_two_requests_with_one_key_are_a_bug(nano_llama: Path) -> None:
+    model = load(str(nano_llama), precision="fp32")
+    twice = [Request("same", (5, 6)), Request("same", (7, 8))]
+    with pytest.raises(ValueError, match="same key"):
+        completions(model, twice, Sampling(max_tokens=2))
 
 
-def test_random_numbers_depend_on_key_and_position_alone() -> None:
-    assert uniforms("a", 8).tolist() == uniforms("a", 20)[:8].tolist()
-    assert uniforms("a", 8).tolist() != uniforms("b", 8).tolist()
-    assert (
-        stats.kstest(np.concatenate([uniforms(str(i), 50) for i in range(200)]), "uniform")[1]
-        > 1e-3
-    )
+def test_a_chooser_decides_every_token_and_sees_each_row_as_it_stands(nano_llama: Path) -> None:
+    model = load(str(nano_llama), precision="fp32")
+    sampling = Sampling(top_k=7, max_tokens=12)
+    asked = {r.key: r for r in requests()}
+    seen: dict[str, list[tuple[int, ...]]] = {key: [] for key in asked}
+
+    def least_likely_survivor(given: Candidates) -> torch.Tensor:
+        weight_SV = given.surviving()
+        assert ((weight_SV > 0).sum(-1) == 7).all()
+        for key, position, number, prompt, response in zip(
+            given.keys, given.positions, given.uniforms, given.prompts, given.responses, strict=True
+        ):
+            assert prompt == asked[key].prompt_ids
+            assert position == len(response) == len(seen[key])
+            assert number == uniforms(key, position + 1)[position]
+            seen[key].append(tuple(response))
+        return weight_SV.masked_fill(weight_SV == 0, float("inf")).argmin(-1)
+
+    found = completions(model, requests(), sampling, slots=4, choose=least_likely_survivor)
+    for request, completion in zip(requests(), found, strict=True):
+        written = completion.token_ids
+        assert seen[request.key] == [written[:i] for i in range(len(written))]
+        (hidden,) = response_hidden(model, [(request.prompt_ids, written)])
+        ranks = head_of(model).logits(hidden).argsort(-1, descending=True)
+        assert written == tuple(ranks[:, 6].tolist())
+
+
+def test_the_plain_chooser_is_what_decoding_does_without_one(nano_llama: Path) -> None:
+    model = load(str(nano_llama), precision="fp32")
+    sampling = Sampling(temperature=0.8, top_p=0.9, max_tokens=20)
+    alone = completions(model, requests(), sampling, slots=4)
+    named = completions(model, requests(), sampling, slots=4, choose=drawn)
+    assert [c.token_ids for c in alone] == [c.token_ids for c in named]
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(nano_llama: Path) -> None:
+    model = load(str(nano_llama), precision="fp32")
+    with pytest.raises(PotstillError, match=r"a prompt has 256 tokens, and .* reads 256 at once"):
+        completions(model, [Request("long", tuple([7] * 256))], Sampling(max_tokens=2))
+
+
+class Counting:
+    """A step that only counts."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def advance(self, amount: int = 1, **_: object) -> None:
+        self.done += amount

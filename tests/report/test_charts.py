@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.report import charts
+from potstill.report.words import percent
+from potstill.work.figures import Estimate
 
 finite = st.floats(-1e9, 1e9)
 
@@ -30,7 +32,10 @@ def test_log_ticks_cover(low: float, times: float) -> None:
 
 
 def test_dots_are_where_the_values_are() -> None:
-    rows = [charts.Row("a", 0.25, "quarter", 0.2, 0.3), charts.Row("b", 1.0, "all", kind="student")]
+    rows = [
+        charts.DotRow("a", 0.25, "quarter", 0.2, 0.3),
+        charts.DotRow("b", 1.0, "all", kind="student"),
+    ]
     svg = ElementTree.fromstring(
         charts.dots(rows, title="shares", ticks=[0.0, 0.5, 1.0], spell=str)
     )
@@ -44,7 +49,7 @@ def test_dots_are_where_the_values_are() -> None:
 
 
 def test_log_axis() -> None:
-    row = charts.Row("a", 100.0, "hundred")
+    row = charts.DotRow("a", 100.0, "hundred")
     svg = ElementTree.fromstring(
         charts.dots([row], title="", ticks=[1.0, 10_000.0], spell=str, log=True)
     )
@@ -67,7 +72,7 @@ def test_curves_stay_inside(points: list[tuple[float, float]]) -> None:
 
 @given(st.text(min_size=1).filter(str.isprintable))
 def test_names_never_become_markup(name: str) -> None:
-    row = charts.Row(name, 1.0, name, kind=name)
+    row = charts.DotRow(name, 1.0, name, kind=name)
     svg = charts.dots([row], title=name, ticks=[0.0, 2.0], spell=lambda _: name)
     tree = ElementTree.fromstring(svg)
     assert tree.attrib["aria-label"] == name
@@ -81,3 +86,25 @@ def test_smooth_and_thin_keep_the_mean_and_the_end() -> None:
     assert len(thinned) == 100
     assert thinned[-1] == (999.0, 2.0)
     assert charts.smooth([(0, 0.0), (1, 3.0), (2, 6.0)], 3) == [(0, 1.5), (1, 3.0), (2, 4.5)]
+
+
+def test_figures_become_rows_on_an_axis_of_shares() -> None:
+    rows = [
+        charts.dot_row("a", Estimate(value=0.5, ci95=(0.4, 0.6), n=9), percent),
+        charts.dot_row("b", Estimate(value=0.9, ci95=None, n=1), percent, "student"),
+    ]
+    assert charts.span_of(rows) == (0.4, 0.9)
+    assert charts.said("shares", rows) == "shares: a 50.0%, b 90.0%"
+    chart = charts.shares(rows, "shares", "of rows")
+    svg = ElementTree.fromstring(chart.svg)
+    assert (chart.title, chart.note) == ("shares", "of rows")
+    assert [text.text for text in svg.iter("text")][-1] == "90.0%"
+    assert sum(line.attrib["class"] == "whisker" for line in svg.iter("line")) == 3
+
+
+def test_what_no_markup_may_hold_is_replaced() -> None:
+    rows = [charts.DotRow("a\x00", 1.0, "\ud800", kind="\x01")]
+    svg = charts.dots(rows, title="\x02", ticks=[0.0, 2.0], spell=lambda _: "\x03")
+    assert {text.text for text in ElementTree.fromstring(svg).iter("text")} == {
+        "a\ufffd", "\ufffd"
+    }  # fmt: skip

@@ -5,6 +5,11 @@ from __future__ import annotations
 import pytest
 
 from potstill.report import words
+from potstill.work.figures import Estimate
+
+
+def measured(value: float, *ends: float, n: int = 20) -> Estimate:
+    return Estimate.model_validate({"value": value, "ci95": ends or None, "n": n})
 
 
 @pytest.mark.parametrize(
@@ -37,14 +42,14 @@ from potstill.report import words
         (words.share_of(0.45), "0.45 times"),
         (words.energy(12_300), "12.3 kJ"),
         (words.energy(3.6e6), "1.00 kWh"),
-        (words.span({"value": 1, "ci95": [0.305, 0.323]}), "0.305 to 0.323"),
-        (words.span({"value": 1e-9, "ci95": [1e-10, 2e-9]}, words.nats), "within rounding of 0"),
-        (words.span({"value": 0.1, "ci95": [-1e-9, 2e-9]}, words.nats), "within rounding of 0"),
+        (words.span(measured(1, 0.305, 0.323)), "0.305 to 0.323"),
+        (words.span(measured(1e-9, 1e-10, 2e-9), words.nats), "within rounding of 0"),
+        (words.span(measured(0.1, -1e-9, 2e-9), words.nats), "within rounding of 0"),
         (
-            words.span({"value": 0.5, "ci95": [0.5000001, 0.5000002]}, words.nats),
+            words.span(measured(0.5, 0.5000001, 0.5000002), words.nats),
             "within rounding of 0.500",
         ),
-        (words.span({"value": 0, "ci95": [1e-9, 0.5]}, words.nats), "0 to 0.500"),
+        (words.span(measured(0, 1e-9, 0.5), words.nats), "0 to 0.500"),
     ],
 )
 def test_spelling(spelled: str, expected: str) -> None:
@@ -61,11 +66,25 @@ def test_nothing_measured_is_a_dash(spell: object, nothing: float | None) -> Non
     assert spell(nothing) == words.NOTHING
 
 
-def test_missing_and_malformed_intervals() -> None:
-    assert words.value_of(None) is None
-    assert words.value_of({"value": None}) is None
-    assert words.bounds_of({"value": 1.0, "ci95": [None, 2.0]}) is None
-    assert words.bounds_of({"value": 1.0, "ci95": [1.0]}) is None
-    assert words.span(None) == words.NOTHING
-    assert words.at({"a": {"b": 3}}, "a.b") == 3
-    assert words.at({"a": 3}, "a.b.c") is None
+def test_what_was_not_measured_has_no_interval() -> None:
+    assert words.value_of(None) is None and words.bounds_of(None) is None
+    assert words.span(None) == words.with_ends(None) == words.NOTHING
+    assert words.interval(None) == words.ends(None) == words.no_interval(None) == ""
+
+
+def test_an_interval_says_where_it_lies_or_why_there_is_none() -> None:
+    assert words.interval(measured(0.5, 0.4, 0.6)) == "95% interval 0.400 to 0.600"
+    assert words.interval(measured(0.5, n=1)) == "no interval: one prompt"
+    assert words.interval(measured(0.5, n=1200)) == "no interval: all 1,200 prompts alike"
+    assert words.ends(measured(0.5, 0.4, 0.6)) == "0.400 to 0.600"
+    assert words.ends(measured(0.5, n=1)) == "no interval: one prompt"
+    assert words.with_ends(measured(0.5, 0.4, 0.6)) == "50.0% (40.0% to 60.0%)"
+    assert words.with_ends(measured(0.5, n=1), words.nats) == "0.500 (no interval: one prompt)"
+    # Places enough to tell the ends apart.
+    assert words.span(measured(0.9998, 0.9996, 0.99995), words.percent) == "99.96% to 100.00%"
+    assert words.span(measured(1, 1.00001, 1.00002)) == "1.00001 to 1.00002"
+
+
+def test_differences_have_a_sign() -> None:
+    assert words.signed(0.3) == "+0.300" and words.signed(-0.3) == "−0.300"
+    assert words.signed(0.0) == "0" and words.signed(None) == words.NOTHING

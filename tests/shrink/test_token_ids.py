@@ -16,7 +16,7 @@ from transformers import GenerationConfig
 from potstill.errors import PotstillError
 from potstill.models.load import load, save
 from potstill.models.loaded import LoadedModel
-from potstill.shrink.choose import Tokens
+from potstill.shrink.choose import TokenRanking
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.shrink.token_ids import (
@@ -120,7 +120,7 @@ def test_a_trimmed_student_forbids_the_words_that_its_teacher_forbids(
     """The row of the issue: 330 tokens, and ids that are beyond them."""
     teacher = asked(suppress_tokens=[300, 420], bad_words_ids=[[303], [410, 415]])
     weight_V = torch.arange(len(teacher.tokenizer)).flip(0).float()
-    kept = Tokens(teacher, weight_V).kept(330)
+    kept = TokenRanking(teacher, weight_V).kept(330)
     student, _ = pruned(teacher, Cut((), kept))
     assert len(kept) == 330
     mine, theirs = student.network.generation_config, teacher.network.generation_config
@@ -154,7 +154,7 @@ def test_tokens_that_are_gone_take_their_entries_along_and_are_counted(asked: An
 def test_what_a_config_forces_stays_and_so_do_the_ends(asked: Any) -> None:
     teacher = asked(forced_bos_token_id=446, eos_token_id=[2, 444])
     assert {2, 444, 446} <= named_ids(teacher.network).must
-    kept = Tokens(teacher, -torch.arange(448.0)).kept(330)
+    kept = TokenRanking(teacher, -torch.arange(448.0)).kept(330)
     assert {2, 444, 446} <= set(kept)
     student, _ = pruned(teacher, Cut((), kept))
     mine = student.network.generation_config
@@ -164,7 +164,7 @@ def test_what_a_config_forces_stays_and_so_do_the_ends(asked: Any) -> None:
 
 def test_so_many_forbidden_words_that_no_others_fit_are_dropped(asked: Any) -> None:
     teacher = asked(suppress_tokens=list(range(340, 440)))
-    kept = Tokens(teacher, -torch.arange(448.0)).kept(330)
+    kept = TokenRanking(teacher, -torch.arange(448.0)).kept(330)
     student, _ = pruned(teacher, Cut((), kept))
     theirs = {i for i in range(340, 440) if i in set(kept)}
     assert {kept[i] for i in student.network.generation_config.suppress_tokens or []} == theirs
@@ -208,7 +208,7 @@ def test_drawn_words_that_were_forbidden_are_never_said(
     teacher.network.generation_config = GenerationConfig.from_dict(values)
     try:
         weight_V = torch.rand(448, generator=torch.Generator().manual_seed(suppressed[0]))
-        kept = Tokens(teacher, weight_V).kept(340)
+        kept = TokenRanking(teacher, weight_V).kept(340)
         student, _ = pruned(teacher, Cut((), kept))
     finally:
         teacher.network.generation_config = before

@@ -18,8 +18,9 @@ from tokenizers.models import BPE, Unigram
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from potstill.errors import PotstillError
+from potstill.models.alignment import Alignment
 from potstill.models.load import load, save
-from potstill.models.vocabulary import Recoder, VocabularyMap
+from potstill.models.vocabulary import VocabularyMap
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.shrink.vocabulary import (
@@ -68,23 +69,23 @@ def test_any_text_survives_the_round_trip(trimmed: Any, text: str) -> None:
 
 def test_text_whose_tokens_survive_is_read_as_before(trimmed: Any) -> None:
     whole, small, kept, vocabulary = trimmed
-    recoder = Recoder(whole, small, vocabulary)
+    alignment = Alignment.of(whole, small, vocabulary)
     read = 0
     for text in nano_text.prompts():
         ids = whole(text)["input_ids"]
         if set(ids) <= set(kept):
             read += 1
-            assert recoder.to_teacher(small(text)["input_ids"]) == tuple(ids)
+            assert alignment.to_teacher(small(text)["input_ids"]) == tuple(ids)
     assert read > 10
 
 
 def test_a_removed_token_becomes_its_pieces(trimmed: Any) -> None:
     whole, small, kept, vocabulary = trimmed
-    recoder = Recoder(whole, small, vocabulary)
+    alignment = Alignment.of(whole, small, vocabulary)
     removed = [t for t in range(len(whole)) if t not in set(kept)]
     assert removed
     for token in removed:
-        pieces = recoder.to_student([token])
+        pieces = alignment.to_student([token])
         assert len(pieces) > 1
         assert small.decode(list(pieces)) == whole.decode([token])
         assert int(vocabulary.student_ids_V[token]) == pieces[0]

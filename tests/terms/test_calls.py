@@ -6,8 +6,7 @@ from datetime import date
 
 import pytest
 
-from potstill.recipe import TermsConfig
-from potstill.terms import decide
+from potstill.terms import Stated, decide
 from potstill.terms.calls import evidence_of_calls
 
 TODAY = date(2026, 11, 25)
@@ -27,14 +26,14 @@ TODAY = date(2026, 11, 25)
     ],
 )
 def test_only_a_stated_source_decides(source, models, outcome) -> None:
-    evidence = evidence_of_calls(source, models)
-    assert decide("calls", evidence, TermsConfig(), today=TODAY).outcome == outcome
+    evidence = evidence_of_calls(source, models, setting="collect.calls.source")
+    assert decide("calls", evidence, Stated(), today=TODAY).outcome == outcome
 
 
 def test_reasons_say_what_is_stated_and_where() -> None:
     def reason(source, models) -> str:
-        evidence = evidence_of_calls(source, models)
-        return decide("calls", evidence, TermsConfig(), today=TODAY).reason
+        evidence = evidence_of_calls(source, models, setting="collect.calls.source")
+        return decide("calls", evidence, Stated(), today=TODAY).reason
 
     assert reason("a service", []).startswith("collect.calls.source states a service, which")
     words = "the log of calls states no terms (models: a, b, c and 1 more)"

@@ -7,16 +7,15 @@ from datetime import date
 import pytest
 
 from potstill.errors import PotstillError
-from potstill.recipe import TermsConfig
-from potstill.terms import decide, evidence_of_endpoint, packaged_facts
-from potstill.terms.facts import Outcome
+from potstill.terms import Stated, decide, evidence_of_endpoint, packaged_facts
+from potstill.terms.facts import TermsOutcome
 
 TODAY = date(2026, 11, 25)
 OWN = "http://127.0.0.1:8000/v1"
 
 
-def outcome(url: str, model: str, today: date = TODAY) -> Outcome:
-    return decide(model, evidence_of_endpoint(url, model), TermsConfig(), today=today).outcome
+def outcome(url: str, model: str, today: date = TODAY) -> TermsOutcome:
+    return decide(model, evidence_of_endpoint(url, model), Stated(), today=today).outcome
 
 
 @pytest.mark.parametrize(
@@ -41,7 +40,7 @@ def outcome(url: str, model: str, today: date = TODAY) -> Outcome:
         ("http://134744072/v1", "unknown"),
     ],
 )
-def test_a_hosted_service_is_judged_by_its_own_terms(url: str, expected: Outcome) -> None:
+def test_a_hosted_service_is_judged_by_its_own_terms(url: str, expected: TermsOutcome) -> None:
     assert outcome(url, "SmolLM2-135M-Instruct") == expected
 
 
@@ -90,7 +89,7 @@ def test_a_hosted_service_is_judged_by_its_own_terms(url: str, expected: Outcome
 )
 @pytest.mark.parametrize("url", [OWN, "http://[::1]:1/v1", "http://10.0.0.7/v1", "http://vllm/v1"])
 def test_on_a_host_of_ones_own_the_models_licence_decides(
-    url: str, model: str, expected: Outcome
+    url: str, model: str, expected: TermsOutcome
 ) -> None:
     assert outcome(url, model) == expected
 
@@ -107,7 +106,8 @@ def test_facts_that_are_too_old_permit_nothing() -> None:
 
 def test_the_reason_names_the_host() -> None:
     evidence = evidence_of_endpoint("https://llm.example.org/v1", "m")
-    decision = decide("m", evidence, TermsConfig(), today=TODAY)
+    stated = Stated(setting="teacher.terms.authorisation")
+    decision = decide("m", evidence, stated, today=TODAY)
     with pytest.raises(PotstillError, match=r"llm\.example\.org states terms of its own") as caught:
         decision.require()
     assert "teacher.terms.authorisation" in str(caught.value)
@@ -119,7 +119,7 @@ def test_an_authorisation_permits_an_unknown_host(tmp_path: object) -> None:
     file = Path(str(tmp_path)) / "permission.txt"
     file.write_text("You may distil from us.", encoding="utf-8")
     evidence = evidence_of_endpoint("https://llm.example.org/v1", "m")
-    decision = decide("m", evidence, TermsConfig(authorisation=str(file)), today=TODAY)
+    decision = decide("m", evidence, Stated(authorisation=str(file)), today=TODAY)
     assert decision.require().authorisation is not None
     assert decision.record().startswith("unknown: terms of its own; facts 2026-11; authorisation")
 

@@ -10,9 +10,9 @@ import pytest
 from blake3 import blake3
 
 from potstill.errors import PotstillError
-from potstill.recipe import TermsConfig
-from potstill.terms import Evidence, Facts, Licence, decide, licence_of, packaged_facts
-from potstill.terms.facts import Outcome
+from potstill.terms import Evidence, Licence, Stated, TermsFacts, decide, licence_of, packaged_facts
+from potstill.terms.facts import TermsOutcome
+from potstill.terms.licences import read_statement
 
 APACHE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
 MIT = """MIT License
@@ -38,6 +38,7 @@ OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
 SOFTWARE.
 """
 TODAY = date(2026, 11, 25)
+RECIPE = Stated(setting="teacher.terms.authorisation")
 
 
 def card(**fields: object) -> str:
@@ -45,8 +46,8 @@ def card(**fields: object) -> str:
     return f"---\n{lines}tags:\n- chat\n---\n# A model\n"
 
 
-def outcome(directory: Path, today: date = TODAY) -> Outcome:
-    return decide("model", licence_of(directory), TermsConfig(), today=today).outcome
+def outcome(directory: Path, today: date = TODAY) -> TermsOutcome:
+    return decide("model", licence_of(directory), Stated(), today=today).outcome
 
 
 @pytest.mark.parametrize(
@@ -77,10 +78,54 @@ def outcome(directory: Path, today: date = TODAY) -> Outcome:
         ({"config.json": "not json", "potstill-source.json": '{"license": null}'}, "unknown"),
     ],
 )
-def test_files_decide(tmp_path: Path, files: dict[str, str], expected: Outcome) -> None:
+def test_files_decide(tmp_path: Path, files: dict[str, str], expected: TermsOutcome) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8", newline="")
     assert outcome(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected", "licences"),
+    [
+        ("Apache-2.0 AND MIT", "allow", ["apache-2.0", "mit"]),
+        ("Apache-2.0 OR MIT", "allow", ["apache-2.0"]),
+        ("llama3 OR MIT", "allow", ["mit"]),
+        ("llama3 or (MIT and gemma)", "conditions", ["mit", "gemma"]),
+        ("llama3 AND MIT", "deny", ["llama3", "mit"]),
+        ("(Apache-2.0)", "allow", ["apache-2.0"]),
+        ("LicenseRef-scancode-llama-3.1-license-2024 AND MIT", "conditions", ["llama3.1", "mit"]),
+        # A choice that is not known whole is none: words that are no expression look like one.
+        ("MIT OR something-else", "unknown", [None]),
+        ("MIT or ask us first", "unknown", [None]),
+        ("Apache-2.0 AND Commons-Clause", "unknown", [None]),
+        ("Apache-2.0 WITH LLVM-exception", "unknown", [None]),
+        ("MIT AND Apache-2.0 WITH LLVM-exception", "unknown", [None]),
+        ("MIT OR Apache-2.0 WITH LLVM-exception", "unknown", [None]),
+        ("MIT WITH Apache-2.0", "unknown", [None]),
+        ("Apache-2.0+", "unknown", [None]),
+        ("MIT AND", "unknown", [None]),
+        ("()", "unknown", [None]),
+        ("MIT, Apache-2.0", "unknown", [None]),
+        (f"{'(' * 3000}MIT{')' * 3000}", "unknown", [None]),
+        (" OR ".join(["MIT"] * 1000), "unknown", [None]),
+    ],
+)
+def test_expressions_are_read_whole_or_not_at_all(
+    tmp_path: Path, expression: str, expected: TermsOutcome, licences: list[str | None]
+) -> None:
+    (tmp_path / "README.md").write_text(card(license=expression), encoding="utf-8")
+    assert outcome(tmp_path) == expected
+    evidence = licence_of(tmp_path)
+    assert [one.licence for one in evidence] == licences
+    assert {one.stated for one in evidence} == {expression[:80]}
+
+
+def test_the_names_that_facts_know_are_read_as_names() -> None:
+    facts = packaged_facts()
+    for licence in facts.licences:
+        for name in (licence.id, *licence.aliases):
+            (one,) = read_statement(name.upper(), "here", facts)
+            assert one.licence == licence.id
 
 
 def test_the_strictest_statement_decides(tmp_path: Path) -> None:
@@ -125,13 +170,13 @@ def test_a_gguf_file_states_its_licence(tmp_path: Path) -> None:
 
 def test_unknown_and_forbidden_stop_with_the_way_out() -> None:
     with pytest.raises(PotstillError) as caught:
-        decide("some/model", (), TermsConfig(), today=TODAY).require()
+        decide("some/model", (), RECIPE, today=TODAY).require()
     assert str(caught.value) == (
         "the teacher some/model may not be distilled yet: its files state no licence; if its "
         "rights holder permits it, save the permission as a text file and name it with "
         "teacher.terms.authorisation, or choose another teacher"
     )
-    denied = decide("m", (Evidence("llama3", "README.md", "llama3"),), TermsConfig(), today=TODAY)
+    denied = decide("m", (Evidence("llama3", "README.md", "llama3"),), Stated(), today=TODAY)
     with pytest.raises(PotstillError, match=r"README\.md states llama3 \(Outputs may not be used"):
         denied.require()
 
@@ -139,7 +184,7 @@ def test_unknown_and_forbidden_stop_with_the_way_out() -> None:
 def test_an_authorisation_permits_and_is_recorded(tmp_path: Path) -> None:
     letter = tmp_path / "letter.txt"
     letter.write_text("We permit it. The rights holder.", encoding="utf-8")
-    decision = decide("m", (), TermsConfig(authorisation=str(letter)), today=TODAY)
+    decision = decide("m", (), Stated(authorisation=str(letter)), today=TODAY)
     digest = f"blake3:{blake3(letter.read_bytes()).hexdigest()}"
     assert decision.require().authorisation == digest
     assert decision.outcome == "unknown"
@@ -147,6 +192,15 @@ def test_an_authorisation_permits_and_is_recorded(tmp_path: Path) -> None:
         f"unknown: no licence stated; facts {packaged_facts().version}; authorisation {digest}"
     )
     assert str(tmp_path) not in json.dumps(decision.facts())
+
+
+def test_a_setting_is_called_what_the_user_calls_it(tmp_path: Path) -> None:
+    named = Stated(str(tmp_path / "none.txt"), setting="--authorisation")
+    with pytest.raises(PotstillError, match=r"does not exist; check --authorisation$"):
+        decide("m", (), named, today=TODAY)
+    unknown = decide("m", (), Stated(setting="--authorisation"), today=TODAY)
+    with pytest.raises(PotstillError, match="name it with --authorisation, or choose another"):
+        unknown.require()
 
 
 @pytest.mark.parametrize("content", [None, "  \n"])
@@ -157,17 +211,17 @@ def test_an_authorisation_has_to_be_there_and_say_something(
     if content is not None:
         letter.write_text(content, encoding="utf-8")
     with pytest.raises(PotstillError, match="authorisation"):
-        decide("m", (), TermsConfig(authorisation=str(letter)), today=TODAY)
+        decide("m", (), Stated(authorisation=str(letter)), today=TODAY)
 
 
 def test_allow_comes_with_conditions_and_a_short_record() -> None:
     evidence = (Evidence("apache-2.0", "README.md", "apache-2.0"),)
-    decision = decide("m", evidence, TermsConfig(), today=TODAY).require()
+    decision = decide("m", evidence, Stated(), today=TODAY).require()
     assert decision.conditions[0].startswith("Keep the licence and the notices")
     assert decision.record() == f"allow: apache-2.0; facts {packaged_facts().version}"
 
 
-def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -> Facts:
+def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -> TermsFacts:
     licence = Licence.model_validate(
         {
             "id": "x",
@@ -178,7 +232,7 @@ def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -
             "recheck_after": recheck_after,
         }
     )
-    return Facts(version="1", licences=(licence,))
+    return TermsFacts(version="1", licences=(licence,))
 
 
 @pytest.mark.parametrize(
@@ -192,9 +246,9 @@ def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -
         (fact("U", date(2020, 1, 1), "deny"), "deny"),
     ],
 )
-def test_unverified_or_old_facts_never_permit(facts: Facts, expected: Outcome) -> None:
+def test_unverified_or_old_facts_never_permit(facts: TermsFacts, expected: TermsOutcome) -> None:
     evidence = (Evidence("x", "README.md", "x"),)
-    decision = decide("m", evidence, TermsConfig(), today=TODAY, facts=facts)
+    decision = decide("m", evidence, Stated(), today=TODAY, facts=facts)
     assert decision.outcome == expected
 
 

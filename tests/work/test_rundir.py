@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from potstill import durable
-from potstill.durable import temporary_name
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.work.run_recipe import is_run_directory, read_recipe, recipe_digest
-from potstill.work.rundir import RunDir, read_metrics
+from potstill.work.records import Teacher
+from potstill.work.run_recipe import RECIPE, recipe_digest
+from potstill.work.rundir import RunDir
 
 
 def recipe(**changes: object) -> Recipe:
@@ -26,10 +19,10 @@ def recipe(**changes: object) -> Recipe:
 
 def test_a_new_directory_gets_the_resolved_recipe(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "a" / "run", recipe()) as run:
-        assert read_recipe(run.root) == recipe()
+        assert RECIPE.read(run.root) == recipe()
         text = (run.root / "recipe.yaml").read_text(encoding="utf-8")
         assert "learning_rate: 0.0001" in text and "möd/el" in text
-        assert is_run_directory(run.root)
+        assert RECIPE.begins(run.root)
         assert [p.name for p in run.root.iterdir()] == ["recipe.yaml"]
 
 
@@ -66,7 +59,7 @@ def test_a_run_that_holds_nothing_takes_a_corrected_recipe(tmp_path: Path) -> No
         run.finish("prompts", {"prompts": []})
     with RunDir.open(root, recipe(seed=2)) as run:
         assert "holds no answers yet" in run.changed and "seed is 1 there and 2" in run.changed
-        assert run.done("prompts") is None and read_recipe(root).seed == 2
+        assert run.done("prompts") is None and RECIPE.read(root).seed == 2
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -89,7 +82,7 @@ def test_how_a_server_is_reached_is_written_down_until_a_run_is_finished(
             run.write_text("manifest.json", "{}")
     with RunDir.open(root, served(9)) as run:
         assert run.changed == ""
-    stated = read_recipe(root).teacher.endpoint
+    stated = RECIPE.read(root).teacher.endpoint
     assert stated is not None and stated.budget_tokens == (5 if finished else 9)
 
 
@@ -179,7 +172,7 @@ def test_a_recipe_of_an_older_version_means_the_defaults(tmp_path: Path) -> None
     with pytest.raises(PotstillError, match="gone is 1 there and not set in this recipe"):
         RunDir.open(root, recipe())
     with pytest.raises(PotstillError, match=r"does not fit this version of potstill \(gone\)"):
-        read_recipe(root)
+        RECIPE.read(root)
 
 
 def test_fresh_empties_a_run_directory_only(tmp_path: Path) -> None:
@@ -189,7 +182,7 @@ def test_fresh_empties_a_run_directory_only(tmp_path: Path) -> None:
         run.write_text("student/config.json", "{}")
     with RunDir.open(root, recipe(seed=5), fresh=True) as run:
         assert [p.name for p in root.iterdir()] == ["recipe.yaml"]
-        assert read_recipe(root).seed == 5
+        assert RECIPE.read(root).seed == 5
     foreign = tmp_path / "home"
     foreign.mkdir()
     # Somebody's own recipe in somebody's own folder does not make it a run directory.
@@ -200,26 +193,14 @@ def test_fresh_empties_a_run_directory_only(tmp_path: Path) -> None:
     assert (foreign / "recipe.yaml").exists()
 
 
-def test_fresh_does_not_follow_links(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "precious").write_text("x")
-    root = tmp_path / "run"
-    RunDir.open(root, recipe()).close()
-    (root / "student").symlink_to(outside)
-    RunDir.open(root, recipe(), fresh=True).close()
-    assert (outside / "precious").exists() and not (root / "student").exists()
-
-
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(PotstillError, match="is a file, not a directory"):
         RunDir.open(tmp_path / "run", recipe())
     with pytest.raises(PotstillError, match="not a run directory"):
-        read_recipe(tmp_path)
+        RunDir.reading(tmp_path)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     root = tmp_path / "run"
     held = RunDir.open(root, recipe())
@@ -233,65 +214,65 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     RunDir.open(root, recipe()).close()  # a refusal does not keep the lock
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
-def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
-    script = (
-        "import os, sys, signal\nfrom pathlib import Path\n"
-        "from potstill.recipe import Recipe\nfrom potstill.work.rundir import RunDir\n"
-        "r = Recipe.model_validate({'name': 'run', 'teacher': {'model': 'möd/el'}})\n"
-        "RunDir.open(Path(sys.argv[1]), r)\nos.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], check=False)
-    assert result.returncode == -9
-    RunDir.open(tmp_path / "run", recipe()).close()
-
-
-def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
+def test_a_run_is_read_while_it_is_held(tmp_path: Path) -> None:
     root = tmp_path / "run"
-    root.mkdir()
-    # Killed before its first file was renamed: still an empty directory to us.
-    half = temporary_name(root / "recipe.yaml")
-    half.write_text("# half")
-    with RunDir.open(root, recipe()):
-        assert not half.exists() and is_run_directory(root)
+    with RunDir.open(root, recipe(seed=3)) as run:
+        run.finish(Teacher(identity="x"))
+        reader = RunDir.reading(root)
+        assert reader.recipe == recipe(seed=3) and reader.done(Teacher) == Teacher(identity="x")
+        with pytest.raises(RuntimeError, match="open for reading"):
+            reader.finish(Teacher(identity="y"))
+        paths = (reader.student, reader.checkpoints, reader.evaluation_path, reader.report_path)
+        assert [p.name for p in paths] == [
+            "student",
+            "checkpoints",
+            "evaluation.json",
+            "report.html",
+        ]
+        assert {reader.readings_path.parent, reader.judge_scores_path.parent} == {root / "state"}
 
 
-def test_a_half_line_of_metrics_is_ignored_and_then_cut_off(tmp_path: Path) -> None:
+def test_a_recipe_that_cannot_be_read_is_named_with_line_and_key(tmp_path: Path) -> None:
     root = tmp_path / "run"
-    with RunDir.open(root, recipe()) as run:
-        run.log({"step": 1, "loss": math.nan, "deep": {"x": [math.inf, 1.5]}})
-    with (root / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 2, "lo')
-    expected = [{"step": 1, "loss": None, "deep": {"x": [None, 1.5]}}]
-    assert read_metrics(root) == expected
-    with RunDir.open(root, recipe()) as run:
-        run.log({"step": 2})
-        run.log({"step": 3})
-        assert run.metrics() == [*expected, {"step": 2}, {"step": 3}]
-    assert read_metrics(tmp_path) == []
+    RunDir.open(root, recipe()).close()
+    path = root / "recipe.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("clip_norm:", "clipnorm:"), encoding="utf-8")
+    with pytest.raises(PotstillError, match=r"recipe.yaml, line \d+: .*clipnorm"):
+        RunDir.reading(root)
 
 
-def test_a_full_disk_leaves_the_old_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.parametrize(
+    ("changes", "taken"),
+    [
+        ({}, {"teacher", "prompts", "collect", "curate", "train"}),
+        ({"curate": {"refusals": "drop"}}, {"teacher", "prompts", "collect"}),
+        ({"train": {"epochs": 2}}, {"teacher", "prompts", "collect", "curate"}),
+        ({"seed": 8}, {"teacher", "prompts"}),
+    ],
+)
+def test_a_run_is_begun_like_another(
+    tmp_path: Path, changes: dict[str, object], taken: set[str]
+) -> None:
+    other = tmp_path / "run"
+    with RunDir.open(other, recipe()) as run:
+        run.write_text("exchanges/journal", "an answer")
+        for name in ("teacher", "prompts", "checked", *STAGES):
+            run.finish(name, {})
+    with RunDir.open(tmp_path / "scratch", recipe(**changes)) as scratch:
+        assert scratch.holds_nothing
+        scratch.begin_like(tmp_path / "nowhere")
+        assert scratch.recorded() == {}
+        scratch.begin_like(other)
+        assert set(scratch.recorded()) == taken and not scratch.holds_nothing
 
+
+def test_a_run_without_answers_is_nothing_to_be_begun_like(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "run", recipe()) as run:
-        run.finish("train", {"steps": 1})
-        monkeypatch.setattr(durable.os, "fsync", full)
-        with pytest.raises(PotstillError, match="the disk is full"):
-            run.finish("train", {"steps": 2})
-        monkeypatch.undo()
-        assert run.done("train") == {"steps": 1}
-        assert not list(run.root.rglob("*.tmp"))
-
-
-def test_json_is_plain_and_a_torn_state_is_not_done(tmp_path: Path) -> None:
-    with RunDir.open(tmp_path / "run", recipe()) as run:
-        path = run.write_json("evaluation.json", {"kl": (1.0, -math.inf), "text": "é"})
-        assert json.loads(path.read_text(encoding="utf-8")) == {"kl": [1.0, None], "text": "é"}
-        assert path == run.evaluation_path
-        run.write_text("state/collect.json", '{"half')
-        assert run.done("collect") is None
+        run.finish("prompts", {})
+    with RunDir.open(tmp_path / "scratch", recipe(seed=4)) as scratch:
+        scratch.begin_like(run.root)
+        assert scratch.recorded() == {} and scratch.holds_nothing
 
 
 def test_the_digest_covers_every_value() -> None:

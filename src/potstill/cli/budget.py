@@ -13,7 +13,7 @@ import typer
 from potstill.cli.common import checked_recipe, progress_for
 
 if TYPE_CHECKING:
-    from potstill.collect.served.pending import Estimate
+    from potstill.collect.served.pending import AskingEstimate
 
 Budget = Annotated[
     float | None,
@@ -49,7 +49,7 @@ def print_estimates(
     """Print what is left to ask and what it takes at most."""
     recipe = checked_recipe(path, overrides, out, fresh=fresh)
 
-    from potstill.pipeline import dry_run
+    from potstill.runs.dry_run import dry_run
 
     progress = progress_for(quiet=False)
     planned = dry_run(recipe, out, fresh=fresh, redo=redo, until=until, progress=progress)
@@ -62,7 +62,7 @@ def print_estimates(
         typer.echo(line)
 
 
-def estimate_lines(found: Sequence[tuple[str, Estimate]], currency: str) -> list[str]:
+def estimate_lines(found: Sequence[tuple[str, AskingEstimate]], currency: str) -> list[str]:
     """Return a line for each part and one for all, whose figures are the sums of those above."""
     costs = _rounded_up([one.money for _, one in found])
     lines = [
@@ -80,7 +80,7 @@ def estimate_lines(found: Sequence[tuple[str, Estimate]], currency: str) -> list
     ]
 
 
-def _tokens(estimates: Sequence[Estimate]) -> str:
+def _tokens(estimates: Sequence[AskingEstimate]) -> str:
     prompt = sum(one.prompt_tokens for one in estimates)
     response = sum(one.most_response_tokens for one in estimates)
     return f"about {prompt:,} prompt tokens, at most {response:,} response tokens"

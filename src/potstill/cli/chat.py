@@ -105,7 +105,7 @@ def answer(talker: Talker, text: str, manner: Manner) -> str:
             "or set PYTHONIOENCODING to the encoding that it has"
         )
     from potstill.models.chat import prompt_ids, reply_of
-    from potstill.models.generate import Request, decode
+    from potstill.models.generate import Request, completions
     from potstill.models.load import context_length
     from potstill.models.sampling import Sampling
 
@@ -122,8 +122,8 @@ def answer(talker: Talker, text: str, manner: Manner) -> str:
         seed=manner.seed,
     )
     request = Request(key=f"chat-{manner.seed}-{len(asked)}", prompt_ids=tuple(ids))
-    done = [c for batch in decode(talker.model, [request], sampling, slots=1) for c in batch]
-    reply = reply_of(talker.model, done[0].token_ids)
+    (done,) = completions(talker.model, [request], sampling)
+    reply = reply_of(talker.model, done.token_ids)
     talker.messages = [*asked, {"role": "assistant", "content": reply.text}]
     talker.reasoning = reply.reasoning
     return reply.text
@@ -166,15 +166,14 @@ def _models_of(target: str, *, with_teacher: bool) -> list[tuple[str, Callable[[
         if missing is not None:
             raise PotstillError(missing)
         return [("model", partial(load, target))]
-    from potstill.recipe.io import read_recipe
-    from potstill.work.run_recipe import RECIPE_FILE
+    from potstill.work.rundir import RunDir
 
     student = run / "student"
     if not (student / "config.json").is_file():
         raise PotstillError(
             f"{run} has no finished student yet; `potstill show {run}` says how to go on"
         )
-    recipe = read_recipe(run / RECIPE_FILE)
+    recipe = RunDir.reading(run).recipe
     here = partial(load, device=recipe.device, precision=recipe.precision)
     models: list[tuple[str, Callable[[], LoadedModel]]] = [("student", partial(here, str(student)))]
     if with_teacher:

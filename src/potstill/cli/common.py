@@ -180,7 +180,7 @@ def distil(
     """Read a recipe and run it, all of it or until a stage; return the run directory."""
     recipe = checked_recipe(path, overrides or [], out, fresh=fresh)
 
-    from potstill.pipeline import distill
+    from potstill.runs.distill import distill
 
     return distill(recipe, out, fresh=fresh, redo=redo, until=until, progress=progress_for(quiet))
 
@@ -197,13 +197,14 @@ def checked_recipe(
     recipe = read_recipe(path, overrides)
 
     from potstill.work.named import check_named
-    from potstill.work.run_recipe import is_run_directory, refuse_foreign
+    from potstill.work.run_recipe import RECIPE
     from potstill.work.rundir import RunDir
+    from potstill.work.stage_records import CollectRecord
 
     root = out or Path("runs") / recipe.name
-    refuse_foreign(root)
-    known = not fresh and is_run_directory(root)
-    if not known or RunDir(root, recipe, None).done("collect") is None:
+    RECIPE.refuse_foreign(root)
+    known = not fresh and RECIPE.begins(root)
+    if not known or RunDir(root, recipe).done(CollectRecord) is None:
         check_named(recipe)
     return recipe
 

@@ -43,7 +43,7 @@ def demo(
     progress = progress_for(quiet)
     progress.note(f"{recipe.name}: {_estimate(recipe, quick)}")
 
-    from potstill.pipeline import distill
+    from potstill.runs.distill import distill
 
     run = distill(recipe, out, fresh=fresh, until=None, progress=progress)
 

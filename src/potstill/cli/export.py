@@ -63,15 +63,14 @@ def to_gguf_of(run: Path, kind: GgufKind, out: Path | None, progress: Progress) 
     """Write a run's student as a GGUF file, list it in the manifest, and return its path."""
     from potstill.lineage import manifest
     from potstill.models.export import in_16_bits, to_gguf
-    from potstill.recipe.io import read_recipe
-    from potstill.work.run_recipe import RECIPE_FILE
+    from potstill.work.rundir import RunDir
 
     student, target = student_of(run), out or run / GGUF_FILE
     if target.is_dir():
         raise PotstillError(f"{target} is a directory; --out names the GGUF file to write")
     if target.resolve().is_relative_to(run.resolve()):
         manifest.refuse_signed(run)
-    name = read_recipe(run / RECIPE_FILE).name
+    name = RunDir.reading(run).recipe.name
     with progress.step(f"write {target.name}"):
         to_gguf(student, target, kind, name=name)
     kept = in_16_bits(target) if kind == "q8_0" else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,30 +16,18 @@ from potstill.cli.progress_view import figure
 from potstill.durable import read_object
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.recipe.io import read_recipe
 from potstill.report import words
-from potstill.report.headline import by_gold, headline
+from potstill.report.run.headline import headline
+from potstill.report.run.names import by_gold, left_out
 from potstill.report.tables import clean
 from potstill.text.tool_calls import message_text
+from potstill.work.evaluation import Evaluation
+from potstill.work.evaluation_file import read_evaluation
+from potstill.work.figures import Estimate
 from potstill.work.run_recipe import RECIPE_FILE
 from potstill.work.rundir import RunDir
 
 _PLAIN_WIDTH = 100  # columns where the output is no terminal
-_MODELS = {
-    "teacher": "teacher",
-    "student": "student",
-    "untrained": "before training",
-    "pruned": "cut, not healed",
-    "cross_entropy": "text only",
-}
-_STAGES = {
-    "collection": "collection",
-    "shrink": "shrink",
-    "training": "training",
-    "evaluation": "evaluation",
-    "total": "total",
-    "from_scratch": "from scratch (estimated)",
-}
 
 
 @dataclass(frozen=True)
@@ -49,9 +36,9 @@ class Standing:
 
     root: Path
     recipe: Recipe
-    stages: dict[str, dict[str, Any]]
+    stages: dict[str, Any]
     last: dict[str, Any]
-    evaluation: dict[str, Any] | None
+    evaluation: Evaluation | None
     finished: bool
 
 
@@ -61,15 +48,14 @@ def read(path: Path) -> Standing:
     Raises PotstillError where there is no run.
     """
     root = find(path)
-    recipe = read_recipe(root / RECIPE_FILE)
-    run = RunDir(root, recipe, None)
+    run = RunDir.reading(root)
     records = run.metrics()
     return Standing(
         root=root,
-        recipe=recipe,
-        stages=_stages(run),
+        recipe=run.recipe,
+        stages=run.recorded(),
         last=records[-1] if records else {},
-        evaluation=read_object(run.evaluation_path, "delete it and run `potstill evaluate` again"),
+        evaluation=read_evaluation(run.evaluation_path),
         finished=run.manifest_path.is_file(),
     )
 
@@ -88,13 +74,14 @@ def find(path: Path) -> Path:
 
 
 def as_json(standing: Standing) -> dict[str, Any]:
-    """Return all of it as JSON values."""
+    """Return all of it as JSON values, the evaluation as it is in its file."""
+    run = RunDir(standing.root, standing.recipe, None)
     return {
         "run": str(standing.root),
         "finished": standing.finished,
         "stages": standing.stages,
         "last": standing.last,
-        "evaluation": standing.evaluation,
+        "evaluation": read_object(run.evaluation_path, "run `potstill evaluate` again"),
         "recipe": standing.recipe.model_dump(mode="json"),
     }
 
@@ -102,7 +89,7 @@ def as_json(standing: Standing) -> dict[str, Any]:
 def print_outcome(root: Path, *, sample: bool = False) -> None:
     """Print what a finished run is remembered by: headline, a sample pair, the report's path."""
     standing, console = read(root), console_for_output()
-    run = RunDir(root, standing.recipe, None)
+    run = RunDir(root, standing.recipe)
     if standing.evaluation is not None:
         console.print(Text(f"\n{headline(standing.evaluation)}\n"))
         if sample:
@@ -130,7 +117,7 @@ def print_run(standing: Standing) -> None:
             console.print(table)
             console.print()
     console.print(Text(_collection(evaluation)))
-    report = RunDir(standing.root, standing.recipe, None).report_path
+    report = RunDir(standing.root, standing.recipe).report_path
     if report.is_file():
         console.print(Text(f"report: {report}"), soft_wrap=True)
 
@@ -158,99 +145,101 @@ def _print_standing(console: Console, standing: Standing) -> None:
     console.print(Text(f"go on with: potstill distill {recipe} --out {root}"), soft_wrap=True)
 
 
-def _print_sample(console: Console, evaluation: Mapping[str, Any]) -> None:
-    samples = evaluation.get("samples") or []
-    if not samples:
+def _print_sample(console: Console, evaluation: Evaluation) -> None:
+    if not evaluation.samples:
         return
-    pair = samples[0]
-    prompt = " / ".join(message_text(m) for m in pair.get("messages", []))
+    pair = evaluation.samples[0]
+    prompt = " / ".join(message_text(m) for m in pair.messages)
     theirs = "right" if by_gold(evaluation) else "teacher"
-    for name, text in (
-        ("prompt", prompt),
-        (theirs, pair.get("teacher", "")),
-        ("student", pair.get("student", "")),
-    ):
-        shown = nothing_said(str(text)) or clean(str(text))
+    for name, text in (("prompt", prompt), (theirs, pair.teacher), ("student", pair.student)):
+        shown = nothing_said(text) or clean(text)
         console.print(Text(f"{name:8} ", style="bold").append(Text(shown, style="none")))
     console.print()
 
 
-def _fidelity(evaluation: Mapping[str, Any]) -> Table:
-    prompts = words.at(evaluation, "held_out.prompts")
-    lacking = words.in_brackets(words.left_out(words.at(evaluation, "held_out.left_out")))
-    title = f"Fidelity on {prompts} held-out prompts{lacking}, with 95% intervals"
+def _fidelity(evaluation: Evaluation) -> Table:
+    held_out, models = evaluation.held_out, evaluation.models
+    lacking = words.in_brackets(left_out(held_out.left_out))
+    title = f"Fidelity on {held_out.prompts} held-out prompts{lacking}, with 95% intervals"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     heads = ("KL per token", "top-1 agreement", "perplexity", "parameters", "on disk", "tokens/s")
     for head in heads:
         table.add_column(head, justify="right")
-    for key, name in _MODELS.items():
-        model = words.at(evaluation, f"models.{key}")
-        if isinstance(model, Mapping):
+    for name, model in (
+        ("teacher", models.teacher),
+        ("student", models.student),
+        ("before training", models.untrained),
+        ("cut, not healed", models.pruned),
+        ("text only", models.cross_entropy),
+    ):
+        if model is not None:
             table.add_row(
                 name,
-                _interval(model.get("kl_per_token"), words.nats),
-                _interval(model.get("top1_agreement"), words.percent),
-                _interval(model.get("perplexity")),
-                words.count(model.get("params")),
-                words.size(model.get("bytes")),
-                words.significant(model.get("decode_tok_s")),
+                _interval(model.kl_per_token, words.nats),
+                _interval(model.top1_agreement, words.percent),
+                _interval(model.perplexity),
+                words.count(model.params),
+                words.size(model.bytes),
+                words.significant(model.decode_tok_s),
             )
     return table
 
 
-def _interval(figure: Any, spell: Callable[[float | None], str] = words.significant) -> str:
-    value = words.value_of(figure)
-    if value is None:
+def _interval(figure: Estimate | None, spell: words.Spell = words.significant) -> str:
+    if figure is None:
         return words.NOTHING
-    span = words.span(figure, spell) if words.bounds_of(figure) else words.no_interval(figure)
-    return "\n".join(part for part in (spell(value), span) if part)
+    return "\n".join(part for part in (spell(figure.value), words.ends(figure, spell)) if part)
 
 
-def _cost(evaluation: Mapping[str, Any]) -> Table:
+def _cost(evaluation: Evaluation) -> Table:
     table = Table(title="Cost", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     for head in ("operations", "tokens", "time", "energy", "money"):
         table.add_column(head, justify="right")
-    currency = str(words.at(evaluation, "cost.currency") or "USD")
-    for key, name in _STAGES.items():
-        row = words.at(evaluation, f"cost.{key}")
-        if isinstance(row, Mapping):
+    cost = evaluation.cost
+    for name, stage in (
+        ("collection", cost.collection),
+        ("shrink", cost.shrink),
+        ("training", cost.training),
+        ("evaluation", cost.evaluation),
+        ("total", cost.total),
+    ):
+        if stage is not None:
             table.add_row(
                 name,
-                words.scientific(row.get("flops")),
-                words.count(row.get("tokens")),
-                words.duration(row.get("seconds")),
-                words.energy(row.get("joules")),
-                words.money(row.get("money"), currency),
+                words.scientific(stage.flops),
+                words.count(stage.tokens),
+                words.duration(stage.seconds),
+                words.energy(stage.joules),
+                words.money(stage.money, cost.currency),
             )
-    parent = words.at(evaluation, "cost.parent")
-    if isinstance(parent, Mapping):
+    scratch, nothing = cost.from_scratch, words.NOTHING
+    table.add_row(
+        "from scratch (estimated)",
+        words.scientific(scratch.flops),
+        words.count(scratch.tokens),
+        nothing,
+        nothing,
+        words.money(scratch.money, cost.currency),
+    )
+    if cost.parent is not None:
         name = "the model it began as (estimated)"
-        table.add_row(name, words.scientific(parent.get("flops")), *[words.NOTHING] * 4)
+        table.add_row(name, words.scientific(cost.parent.flops), *[nothing] * 4)
     return table
 
 
-def _collection(evaluation: Mapping[str, Any]) -> str:
-    facts = evaluation.get("collection") or {}
-    busy = facts.get("slots_busy_before_last_wave", facts.get("slots_busy"))
-    parts = [
-        f"{words.whole(facts.get('exchanges'))} exchanges",
-        f"{words.whole(facts.get('response_tokens'))} response tokens",
-        f"{words.significant(facts.get('tokens_per_s'))} tokens/s",
-    ]
-    if words.known(busy):
-        parts.append(f"slots {words.percent(busy)} busy before the last wave")
-    overlap = words.at(evaluation, "overlap.dropped_from_training")
-    if words.known(overlap):
-        parts.append(
-            f"{words.whole(overlap)} training prompts dropped for being near held-out ones"
-        )
+def _collection(evaluation: Evaluation) -> str:
+    found, parts = evaluation.collection, []
+    if found is not None:
+        parts = [
+            f"{words.whole(found.exchanges)} exchanges",
+            f"{words.whole(found.response_tokens)} response tokens",
+            f"{words.significant(found.tokens_per_s)} tokens/s",
+        ]
+        if found.slots_busy_before_last_wave is not None:
+            busy = words.percent(found.slots_busy_before_last_wave)
+            parts.append(f"slots {busy} busy before the last wave")
+    dropped = words.whole(evaluation.overlap.dropped_from_training)
+    parts.append(f"{dropped} training prompts dropped for being near held-out ones")
     return f"collected: {', '.join(parts)}"
-
-
-def _stages(run: RunDir) -> dict[str, dict[str, Any]]:
-    """Return what each finished stage recorded, in the order they finished."""
-    files = sorted((run.root / "state").glob("*.json"), key=lambda f: (f.stat().st_mtime_ns, f))
-    found = {file.stem: run.done(file.stem) for file in files}
-    return {name: result for name, result in found.items() if result is not None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +46,11 @@ class Servable:
             return self.gguf
         if self.run is not None:
             return _gguf_of_run(self.run, progress)
+        from potstill.durable import temporary_folder
         from potstill.models.export import to_gguf
 
         assert self.directory is not None
-        folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="potstill-serve-")))
+        folder = kept.enter_context(temporary_folder())
         with progress.step(f"write {self.name} as a GGUF file"):
             return to_gguf(self.directory, folder / "model.gguf", "f16", name=self.name)
 
@@ -71,11 +71,10 @@ def servable(target: str, name: str | None) -> Servable:
     run = _run_of(path)
     if run is not None:
         from potstill.cli.export import student_of
-        from potstill.recipe.io import read_recipe
-        from potstill.work.run_recipe import RECIPE_FILE
+        from potstill.work.rundir import RunDir
 
         student = student_of(run)
-        return Servable(name or read_recipe(run / RECIPE_FILE).name, run, student)
+        return Servable(name or RunDir.reading(run).recipe.name, run, student)
     if (path / "config.json").is_file():
         return Servable(name or path.resolve().name, directory=path)
     raise PotstillError(

@@ -11,8 +11,7 @@ from rich.table import Table
 from potstill.cli.run_view import console_for_output, find
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import Recipe
-from potstill.recipe.io import read_recipe
-from potstill.work.run_recipe import RECIPE_FILE
+from potstill.work.rundir import RunDir
 
 _WITHOUT_TARGETS = {
     "teacher": "training asks the teacher",
@@ -29,7 +28,7 @@ def read(path: Path) -> dict[str, Any]:
     `text`. Raises PotstillError where there is no run, or where a shard is damaged.
     """
     root = find(path)
-    recipe = read_recipe(root / RECIPE_FILE)
+    recipe = RunDir.reading(root).recipe
     store = ExchangeStore(root)
     try:
         targets = [

@@ -13,13 +13,13 @@ from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
 from potstill.exchanges.forming import formed
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.chat import prompt_ids, reply_of
-from potstill.models.conversation import Conversation
 from potstill.models.generate import Completion, Request, SlotUse, decode
 from potstill.models.load import context_length, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.progress import Progress
 from potstill.terms.gate import TermsDecision
+from potstill.work.samplings import asked_key
 from potstill.work.target_specs import TargetSpecs
 
 # Finished rows are acknowledged in groups: one transaction costs two disk syncs.
@@ -77,11 +77,6 @@ def questions(
             )
             wanted.append(Question(exchange_id, prompt, index, ids))
     return sorted(wanted, key=lambda q: q.exchange_id)
-
-
-def asked_key(conversation: Conversation, sampling: Sampling) -> dict[str, Any]:
-    """Return what decides an answer beside teacher and prompt: how it is drawn and spoken to."""
-    return {**sampling.key(), **conversation.key()}
 
 
 def plan_waves(wanted: Sequence[Question], slots: int, multiple: int) -> list[list[str]]:

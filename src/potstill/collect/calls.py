@@ -83,6 +83,16 @@ def prompts_from_calls(log: Log, prompts: PromptsConfig, *, seed: int) -> Stored
     return StoredCalls((), replace(plan, notes=(*report.notes(), *plan.notes)), report)
 
 
+def given_answers(log: Log, plan: PromptPlan) -> list[tuple[Turns, str]]:
+    """Return what was asked, and the answer, of every call whose prompt is learnt from."""
+    train = {p.prompt_id for p in plan.train}
+    return [
+        (call.ask.turns, call.answer.response)
+        for call in log.calls
+        if prompt_id_of(call.ask.messages, call.ask.tools) in train
+    ]
+
+
 def require_terms(decision: TermsDecision) -> None:
     if not decision.permitted:
         raise PotstillError(

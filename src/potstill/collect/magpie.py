@@ -10,7 +10,7 @@ import re
 
 from potstill.errors import PotstillError
 from potstill.models.chat import response_text
-from potstill.models.generate import Request, decode
+from potstill.models.generate import Request, completions
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.progress import Progress
@@ -52,11 +52,9 @@ def written_prompts(
             size = max(slots, min(config.count - len(found), 8 * slots))
             requests = [Request(f"magpie/{seed}/{drawn + i}", start) for i in range(size)]
             drawn += size
-            done = [c for group in decode(teacher, requests, sampling, slots=slots) for c in group]
-            # In the order of drawing, whichever finished first.
-            done.sort(key=lambda c: int(c.key.rpartition("/")[2]))
             before = len(found)
-            for completion in done:
+            # In the order of drawing, whichever finished first.
+            for completion in completions(teacher, requests, sampling, slots=slots):
                 text = response_text(teacher, completion.token_ids).strip()
                 if completion.finish_reason == "stop" and usable(text):
                     found.setdefault(text)

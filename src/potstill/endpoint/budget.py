@@ -15,7 +15,7 @@ _TOOLS_TOKENS = 1024
 _CHARACTERS_A_TOKEN = 4
 _SAID = ("content", "name", "tool_call_id")  # what a template may write of a message
 
-Verdict = Literal["go", "wait", "stop"]
+MayStart = Literal["go", "wait", "stop"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Budget:
         self.reserved = Tokens()
         self._most_money, self._most_tokens = money, tokens
 
-    def reserve(self, worst: Tokens) -> Verdict:
+    def reserve(self, worst: Tokens) -> MayStart:
         """Set a request's worst case aside where it fits (`go`)."""
         if self._fits(self.spent + self.reserved + worst):
             self.reserved += worst

@@ -12,7 +12,7 @@ from typing import Literal
 
 from potstill.endpoint.budget import Tokens
 from potstill.endpoint.scoring import ScoredText
-from potstill.endpoint.wire import Answer, Choice
+from potstill.endpoint.wire import ChatAnswer, ChatChoice
 
 # `stated`: by the server; `counted`: by the tokens that came; `estimated`: from the text, upwards;
 # `unknown`: the server says nothing, so that it is the most that it can have been.
@@ -29,7 +29,7 @@ class Charge:
     basis: Basis
 
 
-def charge_of(answer: Answer | ScoredText, worst: Tokens, n: int) -> Charge:
+def charge_of(answer: ChatAnswer | ScoredText, worst: Tokens, n: int) -> Charge:
     """Return what an answer to a request for `n` is charged with; `worst` bounds the request."""
     prompt = answer.usage.get("prompt_tokens", 0) or worst.prompt
     stated = answer.usage.get("completion_tokens")
@@ -45,7 +45,7 @@ def charge_of(answer: Answer | ScoredText, worst: Tokens, n: int) -> Charge:
     return Charge(Tokens(prompt, max(stated, came)), basis if known else "unknown")
 
 
-def tokens_in(choice: Choice, limit: int) -> int:
+def tokens_in(choice: ChatChoice, limit: int) -> int:
     """Return how many tokens an answer of at most `limit` has, or more: never fewer.
 
     One that was cut off has as many as the limit. A position told by the server is one token, or
@@ -62,7 +62,7 @@ def tokens_in(choice: Choice, limit: int) -> int:
     return min(limit, spoken + calls + 1)
 
 
-def _came(answer: Answer, stated: int, limit: int) -> tuple[int, Basis]:
+def _came(answer: ChatAnswer, stated: int, limit: int) -> tuple[int, Basis]:
     """Return how many tokens came, where the server's figure cannot be all of them."""
     at_least = sum(map(_least, answer.choices))
     if stated >= at_least and not answer.counts_one:
@@ -76,7 +76,7 @@ def _came(answer: Answer, stated: int, limit: int) -> tuple[int, Basis]:
     return most + limit * len(answer.unusable), "counted" if whole else "estimated"
 
 
-def _least(choice: Choice) -> int:
+def _least(choice: ChatChoice) -> int:
     """Return fewer tokens than an answer has: a word of text is at least one."""
     if choice.scores:
         return len(choice.scores)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,15 +24,15 @@ from potstill.endpoint.labels import shown
 from potstill.endpoint.refusals import Setback, setback_of
 from potstill.endpoint.retry import wait_s
 from potstill.endpoint.scoring import ScoredText, parse_scores, scoring_body
+from potstill.endpoint.settings import ServerSettings
 from potstill.endpoint.wire import (
-    Answer,
+    ChatAnswer,
     ChatRequest,
     UnreadableAnswer,
     offered_models,
     parse_answer,
     request_body,
 )
-from potstill.recipe import EndpointConfig
 from potstill.text.address import host_of, is_own_host
 
 _CONNECT_S = 15.0
@@ -40,20 +41,21 @@ _RATE_LIMIT_PATIENCE = 5
 _LONGEST_WAIT_S = 600.0
 
 
-_A = TypeVar("_A", Answer, ScoredText)
+_A = TypeVar("_A", ChatAnswer, ScoredText)
 
 
 @dataclass(frozen=True)
-class Asked(Generic[_A]):
+class Answered(Generic[_A]):
     """An answer, the tokens it is charged with, and how long its request was open, in seconds.
 
-    `basis` says where the number of tokens comes from.
+    `basis` says where the number of tokens comes from; `n` is how many answers were asked for.
     """
 
     answer: _A
     used: Tokens
     latency_s: float
     basis: Basis = "stated"
+    n: int = 1
 
 
 @dataclass(frozen=True)
@@ -79,51 +81,68 @@ class Failure:
     final: bool = False
 
 
-def key_of(config: EndpointConfig, environ: Mapping[str, str]) -> str | None:
-    """Return the key that the recipe's environment variable holds, None where it names none.
+def key_of(settings: ServerSettings, environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the key that the environment variable named holds, None where none is named.
 
-    Raises PotstillError, without the value, where it is missing or no header can carry it.
+    `environ` is the process's environment, where it is not given. Raises PotstillError, without
+    the value, where it is missing or no header can carry it.
     """
-    if config.key_env is None:
+    if settings.key_env is None:
         return None
-    key = environ.get(config.key_env, "").strip()
+    key = (os.environ if environ is None else environ).get(settings.key_env, "").strip()
     if not key:
-        raise complaints.key_not_set(config)
+        raise complaints.key_not_set(settings)
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise complaints.key_unusable(config)
+        raise complaints.key_unusable(settings)
     return key
+
+
+def client_for(
+    settings: ServerSettings,
+    model: str,
+    *,
+    spent: Tokens,
+    environ: Mapping[str, str] | None = None,
+    max_in_flight: int | None = None,
+) -> EndpointClient:
+    """Return a client with its key, and with what the budget leaves after what was `spent`.
+
+    Raises PotstillError for a key that is missing or unusable.
+    """
+    key, budget = key_of(settings, environ), settings.budget_after(spent)
+    return EndpointClient(settings, model, key=key, budget=budget, max_in_flight=max_in_flight)
 
 
 class EndpointClient:
     """A server that is asked for one model's answers; use it as an async context manager.
 
     It holds the key, which nothing that it returns, raises or prints contains. `max_in_flight`
-    may be fewer than the recipe's. `budget`, `slots` and the counts are for reading.
+    may be fewer than the settings'. `budget`, `slots` and the counts are for reading.
     """
 
     def __init__(
         self,
-        config: EndpointConfig,
+        settings: ServerSettings,
         model: str,
         *,
         key: str | None = None,
         budget: Budget,
         max_in_flight: int | None = None,
     ) -> None:
-        self.config, self.model, self.budget = config, model, budget
-        self.max_in_flight = max_in_flight or config.max_in_flight
+        self.settings, self.model, self.budget = settings, model, budget
+        self.max_in_flight = max_in_flight or settings.max_in_flight
         self.slots = Slots(InFlightLimit(self.max_in_flight))
         self.requests = self.retries = self.answers = 0
         self.uncertain = Tokens()  # of tries that brought nothing but may have been charged
         self._key = key
         self._offered: list[str] | None = None
-        self._own = is_own_host(host_of(config.url))
+        self._own = is_own_host(host_of(settings.url))
         self._settled = asyncio.Condition()
         self._spent_up = False
         self._stopping = asyncio.Event()
         self._http = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx2.Timeout(config.timeout_s, connect=min(_CONNECT_S, config.timeout_s)),
+            timeout=httpx2.Timeout(settings.timeout_s, connect=min(_CONNECT_S, settings.timeout_s)),
             limits=httpx2.Limits(
                 max_connections=self.max_in_flight,
                 max_keepalive_connections=self.max_in_flight,
@@ -148,42 +167,42 @@ class EndpointClient:
         Raises PotstillError where no server is there, it is no OpenAI-compatible one, it refuses
         the key, or it lists models and not this one. A server without a list passes.
         """
-        for failures in range(1, self.config.tries + 1):
+        for failures in range(1, self.settings.tries + 1):
             try:
-                response = await self._http.get(f"{self.config.url}/models")
+                response = await self._http.get(f"{self.settings.url}/models")
             except httpx2.ConnectError as error:
                 if out_of_files(error):
-                    raise complaints.too_many_files(None, None) from None
-                raise complaints.no_server(self.config) from None
+                    raise complaints.too_many_files(self.settings, None, None) from None
+                raise complaints.no_server(self.settings) from None
             except httpx2.HTTPError:
                 response = None
             if response is not None and response.status_code == 200:
                 self._offered = offered_models(response.content)
                 if self._offered is None:
-                    raise complaints.no_openai_server(self.config, "models gave no list of names")
+                    raise complaints.no_openai_server(self.settings, "models gave no list of names")
                 if self._offered and not _serves(self._offered, self.model):
-                    raise complaints.unknown_model(self.config, self.model, self._names())
+                    raise complaints.unknown_model(self.settings, self.model, self._names())
                 return
             if response is not None and response.status_code in (400, 404, 405, 501):
                 return
             setback = Setback("dropped", "transient")
             if response is not None:
                 setback = self._setback(response, "models")
-            if setback.verdict != "final" and failures < self.config.tries:
+            if setback.verdict != "final" and failures < self.settings.tries:
                 await asyncio.sleep(wait_s(setback.asked_wait_s, failures, random.random()))
-        raise complaints.no_server(self.config)
+        raise complaints.no_server(self.settings)
 
-    async def ask(self, request: ChatRequest) -> Asked[Answer] | Failure:
-        """Return the answer, after as many tries as the recipe allows, or why there is none.
+    async def ask(self, request: ChatRequest) -> Answered[ChatAnswer] | Failure:
+        """Return the answer, after as many tries as the settings allow, or why there is none.
 
         Raises PotstillError where no other prompt would fare better.
         """
         body = request_body(
             request,
             self.model,
-            top_logprobs=self.config.top_logprobs,
+            top_logprobs=self.settings.top_logprobs,
             spell_out=self._own,
-            extra=self.config.extra,
+            extra=self.settings.extra,
         )
         return await self._tried(
             _Call(
@@ -195,12 +214,12 @@ class EndpointClient:
             )
         )
 
-    async def score(self, ids: Sequence[int], count: int) -> Asked[ScoredText] | Failure:
+    async def score(self, ids: Sequence[int], count: int) -> Answered[ScoredText] | Failure:
         """Return the `count` likeliest tokens at each of given ids, or why there are none.
 
         Raises PotstillError where no other text would fare better.
         """
-        body = scoring_body(ids, self.model, count, spell_out=self._own, extra=self.config.extra)
+        body = scoring_body(ids, self.model, count, spell_out=self._own, extra=self.settings.extra)
         return await self._tried(
             _Call(
                 "completions",
@@ -211,21 +230,21 @@ class EndpointClient:
             )
         )
 
-    async def _tried(self, call: _Call[_A]) -> Asked[_A] | Failure:
+    async def _tried(self, call: _Call[_A]) -> Answered[_A] | Failure:
         faults = limits = 0
         while True:
             if not await self._may_start(call.worst):
                 return Failure("the budget", "budget")
             outcome = await self._try(call)
-            if isinstance(outcome, Asked):
+            if isinstance(outcome, Answered):
                 return outcome
             faults += outcome.verdict == "transient"
             limits += outcome.verdict == "rate_limit"
             if (
                 outcome.verdict == "final"
                 or self._stopping.is_set()
-                or faults >= self.config.tries
-                or limits >= self.config.tries * _RATE_LIMIT_PATIENCE
+                or faults >= self.settings.tries
+                or limits >= self.settings.tries * _RATE_LIMIT_PATIENCE
                 or (outcome.asked_wait_s or 0) > _LONGEST_WAIT_S
             ):
                 return Failure(outcome.reason, final=outcome.verdict == "final")
@@ -242,8 +261,8 @@ class EndpointClient:
         """Return more tokens than the request can be charged with."""
         limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
         known = [limit for limit in limits if isinstance(limit, int)]
-        if not known and (self.config.budget or self.config.budget_tokens):
-            raise complaints.unbounded(self.config)
+        if not known and (self.settings.budget or self.settings.budget_tokens):
+            raise complaints.unbounded(self.settings)
         longest = max(known, default=request.sampling.max_tokens)
         prompt = most_prompt_tokens(request.messages, request.tools)
         return Tokens(prompt, longest * request.n)
@@ -267,7 +286,7 @@ class EndpointClient:
         async with self._settled:
             self._settled.notify_all()
 
-    async def _try(self, call: _Call[_A]) -> Asked[_A] | Setback:
+    async def _try(self, call: _Call[_A]) -> Answered[_A] | Setback:
         used = Tokens()
         try:
             async with self.slots.slot() as episode:
@@ -285,7 +304,7 @@ class EndpointClient:
             if not isinstance(outcome, Setback):
                 charge = charge_of(outcome, call.worst, call.n)
                 used = charge.used
-                return Asked(outcome, used, latency, charge.basis)
+                return Answered(outcome, used, latency, charge.basis, call.n)
             if outcome.billed:
                 used = call.worst
                 self.uncertain += call.worst
@@ -295,7 +314,7 @@ class EndpointClient:
 
     async def _send(self, call: _Call[_A]) -> _A | Setback:
         headers = {"Content-Type": "application/json"}
-        url = f"{self.config.url}/{call.path}"
+        url = f"{self.settings.url}/{call.path}"
         try:
             response = await self._http.post(url, content=call.content, headers=headers)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
@@ -324,7 +343,7 @@ class EndpointClient:
             response.status_code,
             response.headers,
             response.content,
-            config=self.config,
+            settings=self.settings,
             model=self.model,
             offered=self._names(),
             key=self._key,

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from statistics import median
-from types import ModuleType
-
-resource: ModuleType | None
-try:
-    import resource
-except ImportError:  # Windows, which has no such limit
-    resource = None
 
 # A cut keeps this share; a step of growth adds this share of the most that is allowed.
 _CUT = 0.7
@@ -26,37 +18,6 @@ _SLOW = 4.0
 _OVERRUN = 8.0
 # The best latency fades by this much an epoch, so that one lucky epoch does not count for ever.
 _FADE = 1.02
-
-
-# What a run opens beside its requests: the store, records, an event loop, name look-ups, modules.
-_OPEN_BESIDE = 24
-
-
-def open_files() -> tuple[int | None, int]:
-    """Return how many files this process may have open, None for any number, and how many are."""
-    if resource is None:
-        return None, 0
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for folder in ("/proc/self/fd", "/dev/fd"):
-        with suppress(OSError):
-            return (None if most == resource.RLIM_INFINITY else most), len(os.listdir(folder))
-    return (None if most == resource.RLIM_INFINITY else most), _OPEN_BESIDE
-
-
-def affordable(wanted: int, most_open: int | None, are_open: int) -> int:
-    """Return how many of the wanted requests may be in flight: each holds a file open.
-
-    `most_open` files may be open (None: any number), `are_open` are, and some are left for what
-    else a run opens. 0 where there is room for none.
-    """
-    if most_open is None:
-        return wanted
-    return max(0, min(wanted, most_open - are_open - _OPEN_BESIDE))
-
-
-def needed_files(wanted: int, are_open: int) -> int:
-    """Return how many open files allow so many requests in flight."""
-    return wanted + are_open + _OPEN_BESIDE
 
 
 class InFlightLimit:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from potstill.endpoint import complaints
 from potstill.endpoint.labels import tells_a_key
-from potstill.endpoint.retry import Verdict, retry_after_s, verdict_of
+from potstill.endpoint.retry import RetryVerdict, retry_after_s, verdict_of
+from potstill.endpoint.settings import ServerSettings
 from potstill.endpoint.wire import error_fields
-from potstill.recipe import EndpointConfig
 
 TOO_LONG = "the prompt does not fit the server's context"
 
@@ -33,7 +33,7 @@ class Setback:
     """
 
     reason: str
-    verdict: Verdict
+    verdict: RetryVerdict
     asked_wait_s: float | None = None
     billed: bool = False
 
@@ -44,7 +44,7 @@ def setback_of(
     headers: Mapping[str, str],
     content: bytes,
     *,
-    config: EndpointConfig,
+    settings: ServerSettings,
     model: str,
     offered: Sequence[str] | None,
     key: str | None,
@@ -59,21 +59,21 @@ def setback_of(
     error = error_fields(content)
     words = " ".join(str(error.get(name) or "") for name in ("code", "type", "message"))
     if 300 <= status < 400:
-        raise complaints.redirected(config, status)
+        raise complaints.redirected(settings, status)
     if status == 401 or (status == 403 and not answered_before):
-        raise complaints.key_refused(config, status)
+        raise complaints.key_refused(settings, status)
     if status == 402 or "insufficient_quota" in words:
-        raise complaints.out_of_credit(config, status)
+        raise complaints.out_of_credit(settings, status)
     if path == "completions" and status in (404, 405, 410, 501) and not _NO_MODEL.search(words):
-        raise complaints.reads_no_text(config, status)
+        raise complaints.reads_no_text(settings, status)
     if status == 404 or (status == 400 and _NO_MODEL.search(words)):
         raise (
-            complaints.unknown_model(config, model, offered)
+            complaints.unknown_model(settings, model, offered)
             if error
-            else _nothing(config, path, status)
+            else _nothing(settings, path, status)
         )
     if status in (405, 410):
-        raise _nothing(config, path, status)
+        raise _nothing(settings, path, status)
     verdict = verdict_of(status)
     if verdict == "final":
         too_long = _CONTEXT.search(words) or status == 413
@@ -82,8 +82,8 @@ def setback_of(
     return Setback("rate limited" if verdict == "rate_limit" else f"status {status}", verdict, wait)
 
 
-def _nothing(config: EndpointConfig, path: str, status: int) -> Exception:
-    return complaints.no_openai_server(config, f"{path} gave status {status}")
+def _nothing(settings: ServerSettings, path: str, status: int) -> Exception:
+    return complaints.no_openai_server(settings, f"{path} gave status {status}")
 
 
 def _named(status: int, error: Mapping[str, object], key: str | None) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-Verdict = Literal["rate_limit", "transient", "final"]
+RetryVerdict = Literal["rate_limit", "transient", "final"]
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_BACK_OFF_S = 60.0
@@ -21,7 +21,7 @@ _TRANSIENT = {408, 409, 425}
 _NEVER = {501, 505}
 
 
-def verdict_of(status: int) -> Verdict:
+def verdict_of(status: int) -> RetryVerdict:
     """Return what an HTTP status that is no success means for the same request."""
     if status == 429:
         return "rate_limit"

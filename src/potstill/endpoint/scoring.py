@@ -19,7 +19,7 @@ from potstill.endpoint.wire import (
     json_object,
     usage_of,
 )
-from potstill.recipe.drawing import OF_ANSWERS
+from potstill.request_fields import OF_ANSWERS
 
 
 @dataclass(frozen=True)

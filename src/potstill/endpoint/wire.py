@@ -65,11 +65,14 @@ class ScoredToken:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChatChoice:
     """One answer: text, calls of tools, or both.
 
     `tool_calls` is JSON text in the form of `text.tool_calls`; arguments that are no JSON object
-    are kept as text. `scores` is None where the server gave no log-probabilities.
+    are kept as text. `scores` is None where the server did not tell the likeliest tokens at every
+    position. `sampled` holds what it tells of the tokens themselves, for which their own
+    log-probabilities are enough (`top` may be empty): None where it is not told of each. It is
+    for who judges an answer's likelihood, and is not stored.
     """
 
     text: str
@@ -77,17 +80,18 @@ class Choice:
     reasoning: str | None = None
     tool_calls: str | None = None
     scores: tuple[ScoredToken, ...] | None = None
+    sampled: tuple[ScoredToken, ...] | None = None
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChatAnswer:
     """What a response holds: choices that can be used, and for each other one the reason why not.
 
     `model` and `fingerprint` are what the server says of itself. `counts_one`: its usage is that
     of one of the answers.
     """
 
-    choices: tuple[Choice, ...]
+    choices: tuple[ChatChoice, ...]
     unusable: tuple[str, ...]
     usage: dict[str, int]
     model: str | None
@@ -150,7 +154,7 @@ def request_body(
     return {name: value for name, value in body.items() if value is not None}
 
 
-def parse_answer(content: bytes, n: int) -> Answer:
+def parse_answer(content: bytes, n: int) -> ChatAnswer:
     """Return what a response with status 200 holds, at most `n` choices.
 
     Raises UnreadableAnswer where it is no answer at all: no JSON, an error, a page.
@@ -162,8 +166,8 @@ def parse_answer(content: bytes, n: int) -> Answer:
     if not isinstance(choices, list) or not choices:
         raise UnreadableAnswer("no choices in the response")
     read = [_choice(choice) for choice in choices[:n]]
-    return Answer(
-        choices=tuple(choice for choice in read if isinstance(choice, Choice)),
+    return ChatAnswer(
+        choices=tuple(choice for choice in read if isinstance(choice, ChatChoice)),
         unusable=tuple(reason for reason in read if isinstance(reason, str)),
         usage=usage_of(found.get("usage")),
         model=shown_label(found.get("model")),
@@ -245,7 +249,7 @@ def _counts_one(body: Mapping[str, Any], choices: int) -> bool:
     return one is not None and one == usage.get("completion_tokens")
 
 
-def _choice(raw: Any) -> Choice | str:
+def _choice(raw: Any) -> ChatChoice | str:
     """Return a choice, or why it cannot be used."""
     message = raw.get("message") if isinstance(raw, dict) else None
     if not isinstance(message, dict):
@@ -265,19 +269,21 @@ def _choice(raw: Any) -> Choice | str:
     content = message.get("content")
     if content is not None and not isinstance(content, str):
         return "a response that is no text"
-    choice = Choice(
+    sampled = _sampled(raw.get("logprobs"))
+    choice = ChatChoice(
         text=content or "",
         finish=finish,
         reasoning=reasoning if isinstance(reasoning, str) else None,
         tool_calls=spelled(calls),
-        scores=_scores(raw.get("logprobs")),
+        scores=sampled if sampled and all(token.top for token in sampled) else None,
+        sampled=sampled,
     )
     parts = (choice.text, choice.reasoning)
     flaw = next((bad for part in parts if part and (bad := _flaw(part))), None)
     return flaw or _nothing_in(choice, message) or choice
 
 
-def _nothing_in(choice: Choice, message: Mapping[str, Any]) -> str | None:
+def _nothing_in(choice: ChatChoice, message: Mapping[str, Any]) -> str | None:
     """Return why a choice is no answer: curating judges reasoning that led to none."""
     if says_something(choice.text) or choice.reasoning or choice.tool_calls:
         return None
@@ -295,7 +301,11 @@ def _flaw(text: str) -> str | None:
     return None
 
 
-def _scores(raw: Any) -> tuple[ScoredToken, ...] | None:
+def _sampled(raw: Any) -> tuple[ScoredToken, ...] | None:
+    """Return the tokens of an answer, None unless each has a log-probability of its own.
+
+    Their `top` is empty where a likeliest token is not told as one.
+    """
     rows = raw.get("content") if isinstance(raw, dict) else None
     if not isinstance(rows, list) or not rows:
         return None
@@ -304,10 +314,11 @@ def _scores(raw: Any) -> tuple[ScoredToken, ...] | None:
         top = row.get("top_logprobs") if isinstance(row, dict) else None
         entries = [_entry(entry) for entry in top] if isinstance(top, list) else []
         own = _entry(row)
-        if own is None or not entries or None in entries:
+        if own is None:
             return None
         told = tuple(entry for entry in entries if entry is not None)
-        scored.append(ScoredToken(own[0], own[1], told, own[2]))
+        top = told if len(told) == len(entries) else ()
+        scored.append(ScoredToken(own[0], own[1], top, own[2]))
     return tuple(scored)
 
 

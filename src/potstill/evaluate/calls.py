@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from potstill.evaluate.parts import CallScores, Estimate
 from potstill.stats.bootstrap import mean_score_interval
 from potstill.text.same_json import same_json
 from potstill.text.tool_calls import Flaw, bare, calls_in
+from potstill.work.figures import Estimate
+from potstill.work.scores import CallScores
 
 Outcome = Literal["right", "other_arguments", "other_name", "no_call"]
 # From best to worst.

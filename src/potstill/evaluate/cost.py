@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from potstill.recipe import CostConfig
+from potstill.work.evaluation import Cost, FromScratch, ParentModel, Stage
 
 STAGES = ("collection", "shrink", "training", "evaluation")
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022, arXiv 2203.15556, table 3
@@ -169,8 +170,8 @@ def scratch_flops(parameters: int) -> float:
     return 6.0 * parameters * TOKENS_PER_PARAMETER * parameters
 
 
-def from_scratch(parameters: int, prices: CostConfig) -> dict[str, Any]:
-    """Return {tokens, flops, money, formula}: pretraining a model of this size, estimated.
+def from_scratch(parameters: int, prices: CostConfig) -> FromScratch:
+    """Return what pretraining a model of this size would take, estimated.
 
     Compute-optimal training reads D = 20 N tokens and takes C = 6 N D operations (Hoffmann et
     al. 2022, arXiv 2203.15556, section 3 and table 3); money is C on an accelerator of
@@ -179,12 +180,12 @@ def from_scratch(parameters: int, prices: CostConfig) -> dict[str, Any]:
     tokens = TOKENS_PER_PARAMETER * parameters
     flops = scratch_flops(parameters)
     hours = flops / prices.accelerator_flops / 3600
-    return {
-        "tokens": tokens,
-        "flops": flops,
-        "money": hours * prices.accelerator_hour,
-        "formula": SCRATCH_FORMULA,
-    }
+    return FromScratch(
+        tokens=tokens,
+        flops=flops,
+        money=hours * prices.accelerator_hour,
+        formula=SCRATCH_FORMULA,
+    )
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def cost_section(
     student_parameters: int,
     prices: CostConfig,
     parent: Parent | None = None,
-) -> dict[str, Any]:
+) -> Cost:
     """Return `cost` of evaluation.json: each stage, their total and the estimate from scratch.
 
     `ratio_flops` is the run's total over the estimate: 0.001 means a thousandth of the
@@ -218,21 +219,18 @@ def cost_section(
         raise ValueError(f"unknown stages {unknown}; there are {STAGES}")
     total = total_cost(stages.values())
     scratch = from_scratch(student_parameters, prices)
-    return {
-        **{name: asdict(stages[name]) for name in STAGES if name in stages},
-        "total": asdict(total),
-        "from_scratch": scratch,
-        "ratio_flops": total.flops / scratch["flops"],
-        "currency": prices.currency,
-        **({} if parent is None else _parent(parent, total, scratch["flops"])),
-    }
-
-
-def _parent(parent: Parent, total: StageCost, scratch: float) -> dict[str, Any]:
-    return {
-        "parent": {**asdict(parent), "flops": parent.flops},
-        "ratio_flops_with_parent": (total.flops + parent.flops) / scratch,
-    }
+    begun_as = None if parent is None else ParentModel(**asdict(parent), flops=parent.flops)
+    return Cost(
+        **{name: Stage(**asdict(stages[name])) for name in STAGES if name in stages},
+        total=Stage(**asdict(total)),
+        from_scratch=scratch,
+        ratio_flops=total.flops / scratch.flops,
+        parent=begun_as,
+        ratio_flops_with_parent=(
+            None if parent is None else (total.flops + parent.flops) / scratch.flops
+        ),
+        currency=prices.currency,
+    )
 
 
 def _linear(module: nn.Module) -> bool:

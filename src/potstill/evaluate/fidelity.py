@@ -1,26 +1,33 @@
 """How close a student's next-token distributions are to its teacher's.
 
-Everything is dense: the whole vocabulary at every response position, in fp32 log-space (torch
-sums a row in cascades, so its error stays near 1e-7), positions added up in float64. Hidden
-states come in, sums for each sequence go out, and nothing larger than one chunk of [positions,
-vocabulary] is ever held.
+Hidden states come in, sums for each sequence go out; how distributions are formed in between, and
+how precisely, `models/likelihood.py` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.models.head import Head
-from potstill.models.precision import bf16_products
+from potstill.models.likelihood import (
+    CHUNK,
+    Floats,
+    check_lengths,
+    chunks,
+    log_probabilities,
+    own_logp,
+    products_of,
+    ready,
+    sums_by_text,
+)
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Step
 from potstill.stats.bootstrap import (
@@ -32,8 +39,6 @@ from potstill.stats.bootstrap import (
     ratio_interval,
 )
 from potstill.stats.rounding import SMALLEST_KL
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def compare(
     response_ids: Sequence[Sequence[int]],
     vocabulary: VocabularyMap | None = None,
     *,
-    chunk: int = 64,
+    chunk: int = CHUNK,
     precise: bool = True,
 ) -> FidelitySums:
     """Return the fidelity of one student; see `compare_all`."""
@@ -108,7 +113,7 @@ def compare_all(
     response_ids: Sequence[Sequence[int]],
     vocabulary: VocabularyMap | None = None,
     *,
-    chunk: int = 64,
+    chunk: int = CHUNK,
     precise: bool = True,
     step: Step | None = None,
 ) -> dict[str, FidelitySums]:
@@ -116,54 +121,30 @@ def compare_all(
 
     Hidden states are one tensor [R, d] a sequence, row r predicting response token r;
     `response_ids` are the student's ids. A removed token's probability goes to the student
-    token that `vocabulary` names. `precise` leaves the head's product in fp32: a bf16 result
-    rounds logits to three digits, so that likeliest tokens tie (measured on SmolLM2: agreement
-    0.01 too high, KL 0.001; twice as fast). `chunk` is positions at a time: it changes memory
-    and speed, never the result.
+    token that `vocabulary` names. `precise` leaves the head's product in fp32: see
+    `likelihood.ready`. `chunk` is positions at a time: it changes memory and speed, never the
+    result.
 
     Raises PotstillError where a student cannot produce a token that the teacher may.
     """
-    lengths = [len(ids) for ids in response_ids]
-    _check_lengths(lengths, {"teacher": teacher_hidden} | {n: h for n, (h, _) in students.items()})
+    check_lengths(
+        response_ids, {"teacher": teacher_hidden} | {n: h for n, (h, _) in students.items()}
+    )
     teacher = _TeacherSide(teacher_head, vocabulary, precise)
-    heads = {name: _ready(head, precise) for name, (_, head) in students.items()}
+    heads = {name: ready(head, precise) for name, (_, head) in students.items()}
     figures: dict[str, list[Tensor]] = {name: [] for name in students}
     sources = [teacher_hidden, *(hidden for hidden, _ in students.values())]
-    label_T = torch.tensor([i for ids in response_ids for i in ids], dtype=torch.long)
-    all_bf16 = _in_bf16([teacher_head, *(head for _, head in students.values())])
-    with bf16_products(enabled=all_bf16):
-        for first, (teacher_ND, *student_ND) in _chunks(sources, lengths, chunk):
-            label_N = label_T[first : first + len(teacher_ND)].to(teacher_head.weight_VD.device)
+    with products_of([teacher_head, *(head for _, head in students.values())]):
+        for label_N, (teacher_ND, *student_ND) in chunks(sources, response_ids, chunk):
+            label_N = label_N.to(teacher_head.weight_VD.device)
             aim = teacher.distributions(teacher_ND, label_N)
             for name, hidden_ND in zip(students, student_ND, strict=True):
-                logq_NW = heads[name].logits(hidden_ND.to(label_N.device)).log_softmax(-1)
+                logq_NW = log_probabilities(heads[name], hidden_ND)
                 figures[name].append(_position_figures(aim, logq_NW, label_N))
             if step is not None:
                 step.advance(len(label_N))
-    return {name: _sums(parts, lengths, name) for name, parts in figures.items()}
-
-
-@torch.inference_mode()
-def response_nll(
-    hidden: Sequence[Tensor],
-    head: Head,
-    response_ids: Sequence[Sequence[int]],
-    *,
-    chunk: int = 64,
-    precise: bool = True,
-) -> Floats:
-    """Return the negative log-likelihood in nats of each response under its own model."""
     lengths = [len(ids) for ids in response_ids]
-    _check_lengths(lengths, {"model": hidden})
-    ready = _ready(head, precise)
-    label_T = torch.tensor([i for ids in response_ids for i in ids], dtype=torch.long)
-    parts = []
-    with bf16_products(enabled=_in_bf16([head])):
-        for first, (hidden_ND,) in _chunks([hidden], lengths, chunk):
-            label_N = label_T[first : first + len(hidden_ND)].to(head.weight_VD.device)
-            logits_NV = ready.logits(hidden_ND.to(label_N.device))
-            parts.append(F.cross_entropy(logits_NV, label_N, reduction="none").double().cpu())
-    return _segment_sums(torch.cat(parts) if parts else torch.zeros(0).double(), lengths)
+    return {name: _sums(parts, lengths, name) for name, parts in figures.items()}
 
 
 def summarise(
@@ -217,15 +198,14 @@ class _TeacherSide:
     """The teacher's head with its rows in the student's order, removed tokens after them."""
 
     def __init__(self, head: Head, vocabulary: VocabularyMap | None, precise: bool) -> None:
-        self.head, self.kept = _ready(head, precise), None
+        self.head, self.kept = ready(head, precise), None
         self.into_R = torch.zeros(0, dtype=torch.long)
         if vocabulary is None:
             return
         device = head.weight_VD.device
-        moved_V = ~vocabulary.kept_V & (vocabulary.student_ids_V >= 0)
+        removed_R = vocabulary.removed_R
         if head.tokens is not None:
-            moved_V[head.tokens :] = False
-        removed_R = torch.nonzero(moved_V).flatten()
+            removed_R = removed_R[removed_R < head.tokens]
         self.kept = len(vocabulary.teacher_ids_K)
         self.into_R = vocabulary.student_ids_V[removed_R].to(device)
         self.head = _selected(
@@ -234,11 +214,10 @@ class _TeacherSide:
 
     def distributions(self, hidden_ND: Tensor, label_N: Tensor) -> _Aim:
         """Return the distributions that students are compared with."""
-        hidden_ND = hidden_ND.to(self.head.weight_VD.device)
-        logp_NV = self.head.logits(hidden_ND).log_softmax(-1)
+        logp_NV = log_probabilities(self.head, hidden_ND)
         p_NV = logp_NV.exp()
         # Rows are in the student's order, so its ids address them, moved mass or not.
-        own_nll_N = -_at(logp_NV, label_N)
+        own_nll_N = -own_logp(logp_NV, label_N)
         if self.kept is None or not len(self.into_R):
             own_2N = torch.stack([own_nll_N, torch.zeros_like(own_nll_N)])
             return _Aim(logp_NV, p_NV, logp_NV.argmax(-1), own_2N)
@@ -254,20 +233,6 @@ def _selected(head: Head, rows: Tensor) -> Head:
     return replace(head, weight_VD=head.weight_VD[rows], bias_V=bias_V, tokens=None)
 
 
-def _ready(head: Head, precise: bool) -> Head:
-    weight_VD = head.weight_VD.detach()
-    bias_V = None if head.bias_V is None else head.bias_V.detach()
-    if precise:
-        weight_VD = weight_VD.float()
-        bias_V = None if bias_V is None else bias_V.float()
-    return replace(head, weight_VD=weight_VD, bias_V=bias_V)
-
-
-def _in_bf16(heads: Sequence[Head]) -> bool:
-    """Tell whether the models compute in bf16: then their states and weights hold bf16 values."""
-    return all(head.weight_VD.dtype == torch.bfloat16 for head in heads)
-
-
 def _position_figures(aim: _Aim, logq_NW: Tensor, label_N: Tensor) -> Tensor:
     """Return figures_6N in float64: kl, agree, student, teacher and own nll, mass removed."""
     logp_NW, logq_NW = _same_width(aim.logp_NW, logq_NW)
@@ -278,14 +243,10 @@ def _position_figures(aim: _Aim, logq_NW: Tensor, label_N: Tensor) -> Tensor:
     figures = [
         terms_NW.sum(-1).double(),
         (aim.likeliest_N == logq_NW.argmax(-1)).double(),
-        -_at(logq_NW, label_N),
-        -_at(logp_NW, label_N),
+        -own_logp(logq_NW, label_N),
+        -own_logp(logp_NW, label_N),
     ]
     return torch.cat([torch.stack(figures), aim.own_2N]).cpu()
-
-
-def _at(logp_NW: Tensor, label_N: Tensor) -> Tensor:
-    return logp_NW.gather(1, label_N[:, None])[:, 0].double()
 
 
 def _same_width(one_NA: Tensor, other_NB: Tensor) -> tuple[Tensor, Tensor]:
@@ -300,25 +261,6 @@ def _same_width(one_NA: Tensor, other_NB: Tensor) -> tuple[Tensor, Tensor]:
     return pads[0], pads[1]
 
 
-def _chunks(
-    sources: Sequence[Sequence[Tensor]], lengths: Sequence[int], chunk: int
-) -> Iterator[tuple[int, list[Tensor]]]:
-    """Yield (first position, rows of each source) over whole sequences joined end to end.
-
-    Sequences are joined group by group, so that the sources are never copied as a whole.
-    """
-    first, group, held = 0, [], 0
-    for i, length in enumerate(lengths):
-        group.append(i)
-        held += length
-        if held < 16 * chunk and i + 1 < len(lengths):
-            continue
-        joined = [torch.cat([source[i] for i in group]) for source in sources]
-        for start in range(0, held, chunk):
-            yield first + start, [rows[start : start + chunk] for rows in joined]
-        first, group, held = first + held, [], 0
-
-
 def _sums(parts: list[Tensor], lengths: Sequence[int], name: str) -> FidelitySums:
     figures_6T = torch.cat(parts, dim=1) if parts else torch.zeros(6, 0, dtype=torch.float64)
     if not bool(torch.isfinite(figures_6T).all()):
@@ -328,17 +270,5 @@ def _sums(parts: list[Tensor], lengths: Sequence[int], name: str) -> FidelitySum
         )
     # In the order of the fields, as `_position_figures` stacks them.
     names = [field.name for field in fields(FidelitySums)]
-    sums = {n: _segment_sums(f, lengths) for n, f in zip(names[:-1], figures_6T, strict=True)}
+    sums = {n: sums_by_text(f, lengths) for n, f in zip(names[:-1], figures_6T, strict=True)}
     return FidelitySums(**sums, tokens=np.asarray(lengths, dtype=np.float64))
-
-
-def _segment_sums(figure_T: Tensor, lengths: Sequence[int]) -> Floats:
-    group = np.repeat(np.arange(len(lengths)), lengths)
-    sums = np.bincount(group, weights=figure_T.numpy(), minlength=len(lengths))
-    return sums.astype(np.float64)
-
-
-def _check_lengths(lengths: Sequence[int], hidden: Mapping[str, Sequence[Tensor]]) -> None:
-    for name, states in hidden.items():
-        if [len(rows) for rows in states] != list(lengths):
-            raise ValueError(f"hidden states of {name} do not match the responses' lengths")

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from potstill.errors import PotstillError
-from potstill.evaluate.evaluation import (
+from potstill.evaluate.fidelity import kl_differences, summarise
+from potstill.evaluate.samples import choose
+from potstill.evaluate.speed import measure_speed
+from potstill.evaluate.text import HeldOut, Lengths, TextFigures, measure_text
+from potstill.models.greedy import greedy_texts
+from potstill.models.loaded import LoadedModel
+from potstill.models.size import bytes_in_memory, bytes_on_disk, parameter_count
+from potstill.models.vocabulary import VocabularyMap
+from potstill.progress import Progress
+from potstill.recipe import EvaluateConfig
+from potstill.stats.bootstrap import Interval, perplexity_interval, ratio_interval
+from potstill.work.evaluation import (
     Differences,
     GreedyFidelity,
     HeldOutText,
@@ -19,20 +30,10 @@ from potstill.evaluate.evaluation import (
     SamplePair,
     Vocabulary,
 )
-from potstill.evaluate.fidelity import kl_differences, summarise
-from potstill.evaluate.parts import Estimate
-from potstill.evaluate.samples import choose, greedy_texts
-from potstill.evaluate.speed import measure_speed
-from potstill.evaluate.text import HeldOut, Lengths, TextFigures, measure_text
-from potstill.models.loaded import LoadedModel
-from potstill.models.size import bytes_in_memory, bytes_on_disk, parameter_count
-from potstill.models.vocabulary import VocabularyMap
-from potstill.progress import Progress
-from potstill.recipe import EvaluateConfig
-from potstill.stats.bootstrap import Interval, perplexity_interval, ratio_interval
+from potstill.work.figures import Estimate
 
 
-class Settings(TypedDict):
+class Resampling(TypedDict):
     """How intervals are taken."""
 
     resamples: int
@@ -96,7 +97,7 @@ def evaluate(
         step.advance()
         samples = _samples(teacher, students["student"], sampled, greedy, config, seed)
         step.advance()
-    settings: Settings = {"resamples": config.resamples, "seed": seed}
+    settings: Resampling = {"resamples": config.resamples, "seed": seed}
     plain = {
         name: {
             "params": parameter_count(model.network),
@@ -135,7 +136,7 @@ def _models(
     plain: Mapping[str, Mapping[str, Any]],
     column: TextFigures,
     greedy: TextFigures | None,
-    settings: Settings,
+    settings: Resampling,
 ) -> Models:
     def bits_per_byte(nll: Any) -> Estimate:
         return Estimate.of(ratio_interval(nll / log(2), column.bytes, **settings))
@@ -158,7 +159,7 @@ def _models(
     return Models(teacher=teacher, **students)
 
 
-def _greedy(column: TextFigures | None, name: str, settings: Settings) -> GreedyFidelity | None:
+def _greedy(column: TextFigures | None, name: str, settings: Resampling) -> GreedyFidelity | None:
     if column is None or name not in column.sums:
         return None
     return GreedyFidelity(**_estimates(summarise(column.sums[name], **settings)))
@@ -169,7 +170,7 @@ def _estimates(intervals: Mapping[str, Interval]) -> dict[str, Estimate]:
 
 
 def _vocabulary(
-    vocabulary: VocabularyMap | None, column: TextFigures, settings: Settings
+    vocabulary: VocabularyMap | None, column: TextFigures, settings: Resampling
 ) -> Vocabulary | None:
     if vocabulary is None:
         return None

@@ -6,9 +6,10 @@ Formulas: docs/methods/tasks.md. Money is in whatever currency the prices are in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from potstill.work.stage_records import PricedByTime, PricedByTokens
 
 CALLS = 1000
 
@@ -58,9 +59,13 @@ class Payback:
         return asdict(self)
 
 
-def price_of(record: Mapping[str, float]) -> Price:
-    """Return the price whose fields a record holds."""
-    return MachinePrice(**record) if "machine_hour" in record else TokenPrice(**record)
+def price_of(record: PricedByTime | PricedByTokens) -> Price:
+    """Return the price that a run recorded."""
+    if isinstance(record, PricedByTime):
+        return MachinePrice(record.seconds_per_call, record.machine_hour)
+    return TokenPrice(
+        record.prompt_tokens, record.response_tokens, record.prompt_million, record.response_million
+    )
 
 
 def cost_per_1000_calls(price: Price) -> float:

@@ -1,63 +1,10 @@
-"""Pairs of responses, teacher's and student's, for a person to read."""
+"""Which prompts are shown to a person, or measured: drawn, never chosen."""
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Sequence
-
-from potstill.models.chat import reply_of
-from potstill.models.generate import Request, decode
-from potstill.models.loaded import LoadedModel
-from potstill.models.sampling import Sampling
-from potstill.progress import Step
-from potstill.text.tool_calls import with_calls
-
-# Responses that are decoded at the same time.
-_SLOTS = 96
 
 
 def choose(count: int, of: int, *, seed: int) -> list[int]:
     """Return which of `of` prompts are shown: drawn by the seed, never by how well they went."""
     return sorted(random.Random(seed).sample(range(of), min(count, of)))
-
-
-def greedy_texts(
-    model: LoadedModel,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_tokens: int,
-    step: Step | None = None,
-) -> list[str]:
-    """Return the model's greedy answer to each prompt (ids of its own tokenizer), calls as JSON.
-
-    `step` moves on by one for each response.
-    """
-    found = greedy_ids(model, prompts, max_tokens=max_tokens, step=step)
-    replies = [reply_of(model, ids) for ids in found]
-    return [
-        with_calls(reply.text, json.loads(reply.tool_calls)) if reply.tool_calls else reply.text
-        for reply in replies
-    ]
-
-
-def greedy_ids(
-    model: LoadedModel,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_tokens: int,
-    step: Step | None = None,
-) -> list[tuple[int, ...]]:
-    """Return the ids of the model's greedy response to each prompt, its end included.
-
-    `step` moves on by one for each response.
-    """
-    requests = [Request(str(i), tuple(ids)) for i, ids in enumerate(prompts)]
-    sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
-    slots = max(1, min(_SLOTS, len(requests)))
-    found: dict[str, tuple[int, ...]] = {}
-    for batch in decode(model, requests, sampling, slots=slots):
-        found.update((completion.key, tuple(completion.token_ids)) for completion in batch)
-        if step is not None:
-            step.advance(len(batch))
-    return [found[request.key] for request in requests]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from potstill.models.generate import Request, decode
+from potstill.models.generate import Request, completions
 from potstill.models.load import body_of, context_length
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
@@ -100,9 +100,9 @@ def _writing(model: LoadedModel, tokens: int) -> Task:
     sampling = Sampling(temperature=0.0, max_tokens=room)
 
     def task() -> int:
-        done = [c for batch in decode(endless, [request], sampling, slots=1) for c in batch]
+        (done,) = completions(endless, [request], sampling)
         _wait(model)
-        return sum(len(completion.token_ids) for completion in done)
+        return len(done.token_ids)
 
     return task
 

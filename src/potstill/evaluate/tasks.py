@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
 
 from potstill.errors import PotstillError
-from potstill.evaluate.parts import Estimate, Part
 from potstill.recipe import TaskConfig
 from potstill.stats import equivalence
 from potstill.stats.bootstrap import RESAMPLES, Floats, mean_score_interval, quotient_interval
 from potstill.text.answers import AnswerForm, AnswerValue
 from potstill.text.same_json import same_value
 from potstill.text.words import words_of
+from potstill.work.figures import Estimate
+from potstill.work.scores import SMALLEST_SLICE, Compared, ModelScores, SliceScores, TaskScores
 
-# A slice with fewer rows is shown, but is never called the worst.
-SMALLEST_SLICE = 20
 # What a student's answers are held against.
 _COMPARED_WITH = ("gold", "teacher")
 
@@ -50,101 +48,6 @@ class AnswerScore:
     fields: Mapping[str, bool]
 
 
-class ModelScores(Part):
-    """One model's answers."""
-
-    readable: Estimate = Field(description="Share of responses in which an answer was found.")
-    valid: Estimate | None = Field(
-        None, description="JSON: share of responses whose object fits the schema."
-    )
-    exact: Estimate | None = Field(None, description="Share of answers equal to the gold ones.")
-    f1: Estimate | None = Field(
-        None,
-        description="Mean F1 of words (JSON: of fields with their values) with the gold answer.",
-    )
-    fields: dict[str, Estimate] | None = Field(
-        None, description="JSON: share of rows in which this field is right, where gold has it."
-    )
-
-
-class Compared(Part):
-    """The student's score minus the teacher's, on the same rows, and the word for it."""
-
-    difference: FiniteFloat = Field(description="Mean of the paired differences.")
-    interval: tuple[FiniteFloat, FiniteFloat] = Field(description="Ends of its interval.")
-    confidence: FiniteFloat = Field(description="Confidence of the interval.")
-    margin: FiniteFloat = Field(description="How much lower is still called not worse.")
-    n: int = Field(ge=1, description="Rows.")
-    word: Literal["better", "not worse", "worse", "inconclusive"] = Field(
-        description="What the interval says; `not worse` means within the margin."
-    )
-    needed: int | None = Field(
-        None, description="Rows that would decide, where the word is inconclusive."
-    )
-    sentence: str = Field(description="The word as it is printed.")
-
-    @classmethod
-    def of(cls, found: equivalence.Comparison) -> Compared:
-        """Return a comparison as it is written."""
-        return cls(
-            difference=found.difference,
-            interval=(found.lo, found.hi),
-            confidence=found.confidence,
-            margin=found.margin,
-            n=found.n,
-            word=found.word,
-            needed=found.needed,
-            sentence=found.sentence,
-        )
-
-
-class SliceScores(Part):
-    """The rows with one value of the slice column."""
-
-    name: str = Field(description="The value.")
-    n: int = Field(ge=1, description="Rows.")
-    teacher: Estimate | None = Field(None, description="The teacher's score, with gold answers.")
-    student: Estimate | None = Field(None, description="The student's score, with gold answers.")
-    agreement: Estimate | None = Field(
-        None, description="Share of rows in which both give the same answer."
-    )
-    comparison: Compared | None = Field(
-        None, description="Student against teacher, for a slice that is scored apart."
-    )
-
-
-class TaskScores(Part):
-    """How teacher and student do the task on held-out rows."""
-
-    kind: Literal["label", "json", "text"] = Field(description="What an answer is.")
-    n: int = Field(ge=1, description="Held-out rows, without those that are scored apart.")
-    apart: int = Field(0, ge=0, description="Rows of slices that are scored apart.")
-    left_out: dict[str, int] = Field(
-        {}, description="Held-out rows that are not scored, by reason, as in `held_out.left_out`."
-    )
-    score: Literal["exact", "f1"] | None = Field(
-        description="The score that is compared: `f1` for text, else `exact`; null without gold."
-    )
-    teacher: ModelScores | None = Field(
-        None, description="The teacher's answers; null where right answers are all there is."
-    )
-    student: ModelScores = Field(description="The student's answers.")
-    agreement: Estimate | None = Field(
-        None,
-        description="Share of rows in which both give the same answer; none is the same as none.",
-    )
-    comparison: Compared | None = Field(
-        None, description="Student against teacher; null without gold answers, or a teacher's."
-    )
-    retention: Estimate | None = Field(
-        None, description="The student's score over the teacher's; null where that is 0."
-    )
-    slices: list[SliceScores] = Field(description="By the slice column, worst first.")
-    worst_slice: str | None = Field(
-        None, description=f"The worst of the slices with at least {SMALLEST_SLICE} rows."
-    )
-
-
 def score_task(
     task: TaskConfig, rows: Sequence[TaskRow], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> TaskScores:
@@ -162,7 +65,7 @@ def score_task(
             "all rows or none"
         )
     form = AnswerForm.of(task)
-    settings = _Settings(task, resamples, seed, "f1" if task.kind == "text" else "exact")
+    settings = _TaskScoring(task, resamples, seed, "f1" if task.kind == "text" else "exact")
     counting = _counting(task, rows)
     both = _Both.of(form, counting)
     compared = settings.compare(both)
@@ -298,7 +201,7 @@ class _Both:
 
 
 @dataclass(frozen=True)
-class _Settings:
+class _TaskScoring:
     """How figures are made from rows."""
 
     task: TaskConfig
@@ -334,7 +237,7 @@ class _Settings:
         )
 
 
-def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Settings) -> list[SliceScores]:
+def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _TaskScoring) -> list[SliceScores]:
     """Return the slices, from the student's lowest score (without gold: agreement) up."""
     members: dict[str, list[TaskRow]] = defaultdict(list)
     for row in rows:
@@ -353,7 +256,7 @@ def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Settings) -> l
     return sorted(found, key=order)
 
 
-def _slice(name: str, both: _Both, settings: _Settings, *, apart: bool) -> SliceScores:
+def _slice(name: str, both: _Both, settings: _TaskScoring, *, apart: bool) -> SliceScores:
     def score(answers: _Answers | None) -> Estimate | None:
         if answers is None or not both.scored:
             return None

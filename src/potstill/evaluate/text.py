@@ -8,15 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from potstill.evaluate.fidelity import (
-    FidelitySums,
-    Floats,
-    compare_all,
-    grouping,
-    response_nll,
-    summed,
-)
+from potstill.evaluate.fidelity import FidelitySums, compare_all, grouping, summed
 from potstill.exchanges.exchange import Message
+from potstill.models.alignment import Alignment
+from potstill.models.likelihood import Floats, response_nll
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
@@ -83,7 +78,9 @@ def measure_text(
     vocabulary changed, read in the student's tokens.
     """
     student_rows: Sequences = [(row.prompt_ids, row.response_ids) for row in rows]
-    teacher_rows = _in_teacher_ids(student_rows, vocabulary)
+    some = next(iter(students.values()))
+    to_teacher = Alignment.of(teacher.tokenizer, some.tokenizer, vocabulary).to_teacher
+    teacher_rows: Sequences = [(to_teacher(p), to_teacher(r)) for p, r in student_rows]
     own_rows: Sequences = [(row.teacher_prompt_ids, row.teacher_response_ids) for row in rows]
     changed = [_differ(a, b) for a, b in zip(teacher_rows, own_rows, strict=True)]
     stored = [None if c else row.teacher_hidden_RD for c, row in zip(changed, rows, strict=True)]
@@ -114,13 +111,6 @@ def measure_text(
         bytes=summed(sizes, group),
         read={k: [(len(p), len(r)) for p, r in pairs] for k, pairs in to_read.items()},
     )
-
-
-def _in_teacher_ids(rows: Sequences, vocabulary: VocabularyMap | None) -> Sequences:
-    if vocabulary is None:
-        return rows
-    teacher_id = vocabulary.teacher_ids_K.tolist()
-    return [([teacher_id[i] for i in p], [teacher_id[i] for i in r]) for p, r in rows]
 
 
 def _differ(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from potstill.evaluate.evaluation import Differences, ModelFigures, Models, SamplePair
-from potstill.evaluate.fidelity import Floats, grouping, response_nll, summed
-from potstill.evaluate.measure import Measured, Settings, check_held_out, held_out_text
-from potstill.evaluate.parts import Estimate
-from potstill.evaluate.samples import choose, greedy_texts
+from potstill.evaluate.fidelity import grouping, summed
+from potstill.evaluate.measure import Measured, Resampling, check_held_out, held_out_text
+from potstill.evaluate.samples import choose
 from potstill.evaluate.speed import Speed, measure_speed
 from potstill.evaluate.text import HeldOut
+from potstill.models.greedy import greedy_texts
+from potstill.models.likelihood import Floats, response_nll
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
@@ -23,6 +23,8 @@ from potstill.models.size import bytes_on_disk, parameter_count
 from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig
 from potstill.stats.bootstrap import difference_interval, perplexity_interval, ratio_interval
+from potstill.work.evaluation import Differences, ModelFigures, Models, SamplePair
+from potstill.work.figures import Estimate
 
 
 def evaluate_on_text(
@@ -52,7 +54,7 @@ def evaluate_on_text(
         speed = measure_speed(students, decode_tokens=config.speed_tokens)
         samples = _samples(students["student"], some, config, seed)
         step.advance()
-    settings: Settings = {"resamples": config.resamples, "seed": seed}
+    settings: Resampling = {"resamples": config.resamples, "seed": seed}
     figures = {
         name: _figures(
             student, speed[name], directories[name], nll[name], tokens[name], sizes, settings
@@ -97,7 +99,7 @@ def _figures(
     nll: Floats,
     tokens: Floats,
     sizes: Floats,
-    settings: Settings,
+    settings: Resampling,
 ) -> ModelFigures:
     return ModelFigures(
         params=parameter_count(student.network),

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from potstill.durable import fsync_folder, write_errors
 from potstill.exchanges.index import Folders, Index, mark_rows
 from potstill.exchanges.journal import Journal
-from potstill.exchanges.rows import TargetKey, TargetRow, exchange_table, mark_table
-from potstill.exchanges.shards import open_shard, shards, write_shard
+from potstill.exchanges.rows import (
+    EXCHANGES,
+    MARKS,
+    MarkRow,
+    TargetRow,
+    exchange_table,
+    mark_table,
+)
+from potstill.exchanges.shards import open_shard, runs, shards, write_shard
 from potstill.exchanges.target_shards import write_target_shard
 
-_GROUP_ROWS = 4_096
+_GROUP_BYTES = 4 * 1024 * 1024
+_MARKS_A_GROUP = 65_536
 _EXCHANGES_A_SHARD = 65_536
 _TARGET_BYTES_A_SHARD = 128 * 1024 * 1024
+
+
+class _Lying(NamedTuple):
+    """A row of exchanges as it lies in a journal, sorted as it will lie in a shard."""
+
+    split: str
+    prompt_id: str
+    exchange_id: str
+    size: int
 
 
 def compact_journals(folders: Folders, journals: Sequence[Journal], index: Index) -> None:
@@ -23,14 +43,8 @@ def compact_journals(folders: Folders, journals: Sequence[Journal], index: Index
     Exchanges go first, so that a shard never holds targets of an unknown exchange. The journals
     stay as they are: deleting them is the caller's last step.
     """
-    stored = set(index.exchanges_in_shards)
     for journal in journals:
-        rows = [row for row in journal.exchanges() if row["exchange_id"] not in stored]
-        rows.sort(key=lambda row: str(row["exchange_id"]))
-        for start in range(0, len(rows), _EXCHANGES_A_SHARD):
-            part = rows[start : start + _EXCHANGES_A_SHARD]
-            write_shard(folders.exchanges, exchange_table(part), group_rows=_GROUP_ROWS)
-        stored.update(row["exchange_id"] for row in rows)
+        _compact_exchanges(folders.exchanges, journal, index)
     for journal in journals:
         sizes = {key: size for key, (_, size) in journal.target_extents().items()}
         fresh = sorted(
@@ -38,11 +52,41 @@ def compact_journals(folders: Folders, journals: Sequence[Journal], index: Index
             for key in sizes
             if key not in index.target_shards and index.targets_in_journals[key] is journal
         )
-        for keys in _parts(fresh, sizes, _TARGET_BYTES_A_SHARD):
+        for keys in runs(fresh, sizes.__getitem__, _TARGET_BYTES_A_SHARD):
             write_target_shard(folders.targets, [journal.target(key) for key in keys])
     marks = [row for journal in journals for row in journal.marks()]
     if marks:
-        write_shard(folders.marks, mark_table(marks), group_rows=_GROUP_ROWS)
+        _write_marks(folders.marks, marks)
+
+
+def _compact_exchanges(folder: Path, journal: Journal, index: Index) -> None:
+    """Write a journal's exchanges, each split in row groups of its own.
+
+    Whoever reads a split decodes no other, and the samples of a prompt lie side by side.
+    """
+    mine = set(index.ids_in(journal, None))
+    lying = sorted(
+        _Lying(row["split"], row["prompt_id"], row["exchange_id"], size)
+        for row, size in journal.every_exchange()
+        if row["exchange_id"] in mine
+    )
+    for start in range(0, len(lying), _EXCHANGES_A_SHARD):
+        groups = _groups(lying[start : start + _EXCHANGES_A_SHARD])
+        tables = (exchange_table(journal.exchanges(ids)) for ids in groups)
+        write_shard(folder, EXCHANGES, tables)
+
+
+def _groups(rows: Sequence[_Lying]) -> Iterator[list[str]]:
+    """Yield the ids of one row group after the other."""
+    for _, inside in groupby(rows, key=attrgetter("split")):
+        for part in runs(list(inside), attrgetter("size"), _GROUP_BYTES):
+            yield [row.exchange_id for row in part]
+
+
+def _write_marks(folder: Path, rows: Sequence[MarkRow]) -> None:
+    table = mark_table(rows)
+    starts = range(0, table.num_rows, _MARKS_A_GROUP)
+    write_shard(folder, MARKS, (table.slice(start, _MARKS_A_GROUP) for start in starts))
 
 
 def remove_orphans(folders: Folders, journals: Sequence[Journal], index: Index) -> bool:
@@ -59,7 +103,7 @@ def remove_orphans(folders: Folders, journals: Sequence[Journal], index: Index) 
         if targets or marks:
             journal.drop(targets, marks)
             changed = True
-    orphans = [key for key in index.target_shards.keys() if key[0] not in index.known]  # noqa: SIM118
+    orphans = [key for key in index.target_shards if key[0] not in index.known]
     for path in sorted(index.target_shards.paths_of(orphans)):
         _rewrite_targets(folders.targets, path, index.known)
         changed = True
@@ -83,25 +127,9 @@ def _rewrite_marks(folder: Path, path: Path, known: Collection[str]) -> bool:
     if len(kept) == len(rows):
         return False
     if kept:
-        write_shard(folder, mark_table(kept), group_rows=_GROUP_ROWS)
+        _write_marks(folder, kept)
     _delete(path)
     return True
-
-
-def _parts(
-    keys: Sequence[TargetKey], sizes: Mapping[TargetKey, int], limit: int
-) -> Iterable[list[TargetKey]]:
-    """Cut keys into runs of about `limit` bytes."""
-    part: list[TargetKey] = []
-    held = 0
-    for key in keys:
-        if part and held + sizes[key] > limit:
-            yield part
-            part, held = [], 0
-        part.append(key)
-        held += sizes[key]
-    if part:
-        yield part
 
 
 def _delete(path: Path) -> None:

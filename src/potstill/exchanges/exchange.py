@@ -52,7 +52,7 @@ class Prompt:
         return tool_list(self.tools)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One row of the `exchanges` table; stored token ids are the truth.
 

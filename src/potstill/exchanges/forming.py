@@ -14,8 +14,8 @@ from potstill.exchanges.targets import (
     LikeliestTokens,
     TargetValues,
 )
+from potstill.models.counter import uniforms
 from potstill.models.head import Head
-from potstill.models.sampling import uniforms
 
 # Logits that exist at a time, in fp32; their cumulative sums are as many in float64.
 _ELEMENTS = 2**21

@@ -40,6 +40,8 @@ _FULL_DISK_CODES = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 # Targets are blobs of a hundred kilobytes: large pages keep their chains short.
 _PAGE_BYTES = 32_768
+# Values that one statement takes; older SQLite takes no more than 999.
+_AT_ONCE = 500
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS exchanges (exchange_id TEXT PRIMARY KEY, row TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS targets (
@@ -118,11 +120,24 @@ class Journal:
                 ],
             )
 
-    def exchanges(self) -> list[dict[str, Any]]:
-        """Return the rows of exchanges in today's form, whichever version wrote them."""
-        found = [json.loads(row) for (row,) in self._query("SELECT row FROM exchanges")]
-        # Rows of several versions may lie in one journal: a later version goes on in it.
-        return [upgraded(row, SCHEMA_VERSION if "tools" in row else 1) for row in found]
+    def every_exchange(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the rows of exchanges in today's form, and the bytes of each as they lie here.
+
+        They come a few at a time, and the journal is not written to until it is at its end.
+        """
+        with _sqlite_errors(self.path):
+            for (row,) in self._connection.execute("SELECT row FROM exchanges"):
+                yield _todays(row), len(row)
+
+    def exchanges(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the rows of exchanges in today's form, in the order asked, each named once."""
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(ids), _AT_ONCE):
+            asked = ids[start : start + _AT_ONCE]
+            places = ",".join("?" * len(asked))
+            sql = f"SELECT exchange_id, row FROM exchanges WHERE exchange_id IN ({places})"
+            found.update((key, _todays(row)) for key, row in self._query(sql, asked))
+        return [found[key] for key in ids]
 
     def target_extents(self) -> dict[TargetKey, tuple[int, int]]:
         """Return the key of every row of targets with its positions and the bytes of its data."""
@@ -184,6 +199,13 @@ class Journal:
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with _sqlite_errors(self.path):
             return self._connection.execute(sql, values).fetchall()
+
+
+def _todays(text: str) -> dict[str, Any]:
+    """Return a row in today's form, whichever version wrote it."""
+    row: dict[str, Any] = json.loads(text)
+    # Rows of several versions may lie in one journal: a later version goes on in it.
+    return upgraded(row, SCHEMA_VERSION if "tools" in row else 1)
 
 
 def journal_is_intact(path: Path) -> bool:

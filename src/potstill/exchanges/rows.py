@@ -80,7 +80,7 @@ MARKS = pa.schema(
 _AS_JSON = ("messages", "sampling", "usage")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mark:
     """A judgement on one exchange: `marker` (curate step, terms) keeps or drops it, and why."""
 
@@ -90,7 +90,7 @@ class Mark:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TargetRow:
     """One row of `targets`: `rows` positions, `dim` the width of what `data` holds in the form
     that `spec` names."""
@@ -111,7 +111,7 @@ class TargetRow:
 TargetKey = tuple[str, str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MarkRow:
     """One row of `marks`; of two with the same exchange and marker the later one stands."""
 
@@ -151,27 +151,20 @@ def require_known_version(version: int, where: str) -> None:
 
 
 def upgraded(row: dict[str, Any], version: int) -> dict[str, Any]:
-    """Return a stored row in today's columns.
-
-    Calls that an older version stored are brought into today's form; what cannot be stays as it
-    is, and curation drops it.
-    """
+    """Return a stored row in today's columns."""
     if version >= SCHEMA_VERSION:
         return row
-    calls = calls_in(row.get("tool_calls"), keep_text=True)
-    stored = row.get("tool_calls") if isinstance(calls, Flaw) else spelled(calls)
-    return {**row, "tools": row.get("tools"), "tool_calls": stored}
+    calls = upgraded_calls(row.get("tool_calls"))
+    return {**row, "tools": row.get("tools"), "tool_calls": calls}
 
 
-def exchange_from_row(row: dict[str, Any]) -> Exchange:
-    """Return the exchange that `exchange_to_row` was given."""
-    values = dict(row)
-    for name in _AS_JSON:
-        values[name] = json.loads(values[name])
-    values["messages"] = tuple(values["messages"])
-    for name in ("prompt_token_ids", "response_token_ids"):
-        values[name] = None if values[name] is None else tuple(values[name])
-    return Exchange(**values)
+def upgraded_calls(stored: str | None) -> str | None:
+    """Return calls that an older version stored in today's form.
+
+    What cannot be brought into it stays as it is, and curation drops it.
+    """
+    calls = calls_in(stored, keep_text=True)
+    return stored if isinstance(calls, Flaw) else spelled(calls)
 
 
 def response_digest(
@@ -185,9 +178,8 @@ def response_digest(
 
 
 def exchange_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Return rows of exchanges as an Arrow table, sorted by exchange_id."""
-    ordered = sorted(rows, key=lambda row: str(row["exchange_id"]))
-    return pa.Table.from_pylist(ordered, schema=EXCHANGES)
+    """Return rows of exchanges as an Arrow table, in the order given."""
+    return pa.Table.from_pylist(list(rows), schema=EXCHANGES)
 
 
 def target_table(rows: Sequence[TargetRow]) -> pa.Table:

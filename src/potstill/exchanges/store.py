@@ -8,9 +8,10 @@ the store of a finished run changes no file.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -18,6 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from potstill.durable import remove_leftovers
 from potstill.errors import PotstillError
 from potstill.exchanges.codecs import decode, encode
+from potstill.exchanges.columns import Shared
 from potstill.exchanges.compaction import compact_journals, remove_orphans
 from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.heads import (
@@ -27,27 +29,22 @@ from potstill.exchanges.heads import (
     load_head,
     save_head,
 )
-from potstill.exchanges.index import (
-    Folders,
-    Index,
-    Known,
-    exchange_rows,
-    known_of,
-    load_index,
-)
+from potstill.exchanges.index import Folders, Index, load_index, response_tokens
 from potstill.exchanges.journal import Journal, journal_is_intact, journals, set_aside_journal
+from potstill.exchanges.outline import Outline
 from potstill.exchanges.rows import (
     Mark,
     MarkRow,
     TargetKey,
     TargetRow,
-    exchange_from_row,
     exchange_to_row,
+    response_digest,
 )
+from potstill.exchanges.scan import exchange_parts, outline_parts
 from potstill.exchanges.shards import damaged, is_intact, set_aside, shards
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.targets import ExchangeTargets, TargetValues
-from potstill.exchanges.usage import TargetUsage, target_usage
+from potstill.exchanges.usage import TargetUsage, store_stats, target_positions, target_usage
 from potstill.models.head import Head
 
 _P = ParamSpec("_P")
@@ -80,6 +77,7 @@ class ExchangeStore:
         self._lock = RLock()
         self._journals: list[Journal] | None = None
         self._loaded: Index | None = None
+        self._shared = Shared()
         self._verified: set[Path] = set()
         self._orphans_gone = False
 
@@ -96,25 +94,23 @@ class ExchangeStore:
         self._remove_orphans()
         index = self._index()
         fresh: dict[str, Exchange] = {}
-        answered_otherwise = set()
+        again: list[Exchange] = []
         for exchange in exchanges:
-            known = index.known.get(exchange.exchange_id)
-            if known is None:
+            if exchange.exchange_id in index.known:
+                again.append(exchange)
+            else:
                 fresh.setdefault(exchange.exchange_id, exchange)
-            elif known.digest != known_of(exchange).digest:
-                # Batches round differently, so a repeated prompt may get another response: the
-                # stored one stands, and targets of the other would be of another text.
-                answered_otherwise.add(exchange.exchange_id)
-        known_fresh = {key: known_of(exchange) for key, exchange in fresh.items()}
-        rows = self._new_targets(
-            [t for t in targets if t.exchange_id not in answered_otherwise], known_fresh
-        )
+        # Batches round differently, so a repeated prompt may get another response: the stored one
+        # stands, and targets of the other would be of another text.
+        stored = index.answers([exchange.exchange_id for exchange in again])
+        otherwise = {e.exchange_id for e in again if _answer(e) != stored[e.exchange_id]}
+        rows = self._new_targets([t for t in targets if t.exchange_id not in otherwise], fresh)
         if not fresh and not rows:
             return
         journal = self._journal()
         journal.append([exchange_to_row(exchange) for exchange in fresh.values()], rows)
         # Only now: a failed append must leave no trace here either.
-        index.known.update(known_fresh)
+        index.add(fresh.values(), journal)
         index.targets_in_journals.update((row.key, journal) for row in rows)
 
     @_locked
@@ -123,33 +119,60 @@ class ExchangeStore:
         self.append([], targets)
 
     @_locked
-    def ids(self) -> set[str]:
-        """Return the ids of all stored exchanges."""
-        return set(self._index().known)
+    def ids(self, split: Split | None = None) -> set[str]:
+        """Return the ids of the stored exchanges, of one split or of all."""
+        known = self._index().known
+        return {key for key, place in known.items() if split in (None, place.split)}
+
+    @_locked
+    def counts(self) -> dict[str, int]:
+        """Return how many exchanges each split has, those without any left out."""
+        return self._index().counts()
 
     @_locked
     def read(self, split: Split | None = None) -> list[Exchange]:
-        """Return the exchanges, of one split or of all, sorted by exchange_id."""
-        index = self._index()
-        found: dict[str, dict[str, Any]] = {}
-        for path in self._verified_shards(self._folders.exchanges):
-            rows = exchange_rows(path, split=split)
-            found.update((row["exchange_id"], row) for row in rows)
-        for journal in self._open_journals():
-            for row in journal.exchanges():
-                if row["exchange_id"] not in index.exchanges_in_shards and split in (
-                    None,
-                    row["split"],
-                ):
-                    found.setdefault(row["exchange_id"], row)
-        return [exchange_from_row(found[key]) for key in sorted(found)]
+        """Return the exchanges, of one split or of all, sorted by exchange_id.
+
+        Row groups that hold no row of the split are not decoded.
+        """
+        found = chain.from_iterable(exchange_parts(self._index(), split, self._shared))
+        return sorted(found, key=attrgetter("exchange_id"))
+
+    def batches(self, split: Split | None = None) -> Iterator[list[Exchange]]:
+        """Yield the exchanges of `read`, some at a time and in no order, for a single pass.
+
+        So no more than some have to be in memory. Nothing is appended and nothing compacted
+        before the last has come.
+        """
+        with self._lock:
+            parts = exchange_parts(self._index(), split, self._shared)
+        while True:
+            with self._lock:
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
+
+    @_locked
+    def outlines(self, split: Split | None = None) -> list[Outline]:
+        """Return what is known of the exchanges but their words, sorted by exchange_id."""
+        found = chain.from_iterable(outline_parts(self._index(), split, self._shared))
+        return sorted(found, key=attrgetter("exchange_id"))
 
     @_locked
     def target_ids(self, scorer: str, spec: TargetSpec) -> set[str]:
         """Return the ids of the exchanges that have targets of this scorer in this form."""
         index = self._index()
-        keys = [*index.target_shards.keys(), *index.targets_in_journals]
-        return {key[0] for key in keys if key[1:] == (scorer, spec.name) and key[0] in index.known}
+        return {key for key in index.target_ids(scorer, spec.name) if key in index.known}
+
+    @_locked
+    def with_targets(self, scorer: str, spec: TargetSpec, ids: Iterable[str]) -> list[str]:
+        """Return those of `ids` that have targets of this scorer in this form, in their order.
+
+        It takes no longer where many others have them too.
+        """
+        index = self._index()
+        return [key for key in ids if key in index.known and index.has((key, scorer, spec.name))]
 
     @_locked
     def targets(self, scorer: str, spec: TargetSpec, ids: Sequence[str]) -> list[TargetValues]:
@@ -159,20 +182,13 @@ class ExchangeStore:
         """
         index = self._index()
         keys: list[TargetKey] = [(exchange_id, scorer, spec.name) for exchange_id in ids]
-        in_shards = [key for key in keys if key in index.target_shards]
-        in_journals = [key for key in keys if key in index.targets_in_journals]
-        missing = (
-            len(keys)
-            - len(in_shards)
-            - len([key for key in in_journals if key not in index.target_shards])
-        )
-        if missing:
+        if missing := sum(not index.has(key) for key in keys):
             raise PotstillError(
                 f"{missing} of {len(keys)} exchanges have no {spec.name} targets of {scorer}; run "
                 "the same command again to score them"
             )
-        found = index.target_shards.read(in_shards)
-        for key in in_journals:
+        found = index.target_shards.read([key for key in keys if key in index.target_shards])
+        for key in keys:
             if key not in found:
                 row = index.targets_in_journals[key].target(key)
                 found[key] = decode(spec, row.rows, row.dim, row.data)
@@ -225,6 +241,13 @@ class ExchangeStore:
         return [index.marks[key].mark for key in sorted(index.marks) if key[0] in index.known]
 
     @_locked
+    def dropped(self) -> set[str]:
+        """Return the ids of the exchanges that any mark drops."""
+        index = self._index()
+        found = {key for (key, _), row in index.marks.items() if not row.mark.kept}
+        return found & index.known.keys()
+
+    @_locked
     def compact(self) -> None:
         """Move the journal into shards; does nothing where there is no journal.
 
@@ -275,27 +298,18 @@ class ExchangeStore:
         `response_tokens` are those of responses whose tokens are stored, None where no response
         has any; `text_alone` responses have none, and how long they are is not known.
         """
-        index = self._index()
-        targets = {*index.target_shards.keys(), *index.targets_in_journals}
-        folders = [f for f in self._folders.all() if f.is_dir()]
-        lengths = [known.tokens for known in index.known.values() if known.tokens is not None]
-        text_alone = len(index.known) - len(lengths)
-        return {
-            "exchanges": len(index.known),
-            "splits": dict(Counter(known.split for known in index.known.values())),
-            "response_tokens": sum(lengths) if lengths or not text_alone else None,
-            "text_alone": text_alone,
-            "targets": len({key for key in targets if key[0] in index.known}),
-            "marks": len(self.marks()),
-            "shards": sum(len(shards(folder)) for folder in folders),
-            "compacted": not self._open_journals(),
-            "bytes": sum(f.stat().st_size for d in folders for f in d.iterdir() if f.is_file()),
-        }
+        compacted = not self._open_journals()
+        return store_stats(self._index(), self._folders, compacted=compacted)
 
     @_locked
     def usage(self) -> list[TargetUsage]:
         """Return what each form of targets takes, measured."""
         return target_usage(self._verified_shards(self._folders.targets), self._open_journals())
+
+    @_locked
+    def target_positions(self) -> dict[str, int]:
+        """Return how many positions have targets in each form, without reading these."""
+        return target_positions(self._verified_shards(self._folders.targets), self._open_journals())
 
     @_locked
     def close(self) -> None:
@@ -328,7 +342,7 @@ class ExchangeStore:
         return found[-1]
 
     def _new_targets(
-        self, targets: Iterable[ExchangeTargets], fresh: dict[str, Known]
+        self, targets: Iterable[ExchangeTargets], fresh: Mapping[str, Exchange]
     ) -> list[TargetRow]:
         """Return the rows of those targets that are not stored yet, checked.
 
@@ -338,12 +352,14 @@ class ExchangeStore:
         rows: dict[TargetKey, TargetRow] = {}
         for target in targets:
             key = (target.exchange_id, target.scorer, target.spec.name)
-            if key in rows or key in index.target_shards or key in index.targets_in_journals:
+            if key in rows or index.has(key):
                 continue
-            known = fresh.get(target.exchange_id) or index.known.get(target.exchange_id)
-            if known is None:
+            if target.exchange_id in fresh:
+                tokens = response_tokens(fresh[target.exchange_id])
+            elif target.exchange_id in index.known:
+                tokens = index.tokens[target.exchange_id]
+            else:
                 raise KeyError(f"no exchange {target.exchange_id} is stored")
-            tokens = known.tokens
             if tokens is not None and len(target.values) != tokens:
                 raise ValueError(f"targets of {len(target.values)} positions for {tokens} tokens")
             rows[key] = encode(target)
@@ -369,3 +385,8 @@ class ExchangeStore:
                 raise damaged(path)
             self._verified.add(path)
         return found
+
+
+def _answer(exchange: Exchange) -> bytes:
+    """Return what tells an exchange's response from another."""
+    return response_digest(exchange.response_token_ids, exchange.response, exchange.tool_calls)

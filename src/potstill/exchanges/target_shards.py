@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from potstill.exchanges.codecs import decode
-from potstill.exchanges.rows import TargetKey, TargetRow, target_table
-from potstill.exchanges.shards import open_shard, write_shard
+from potstill.exchanges.rows import TARGETS, TargetKey, TargetRow, target_table
+from potstill.exchanges.shards import open_shard, runs, write_shard
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.targets import TargetValues
 
 # A row group is decoded whole for any row in it, and costs half a kilobyte of footer.
 _GROUP_BYTES = 128 * 1024
+_Form = tuple[str, str]
+_Place = tuple[Path, int, int]
 
 
 def write_target_shard(folder: Path, rows: Sequence[TargetRow]) -> Path:
     """Write rows of targets as one shard, with row groups sized for access by id."""
-    mean_bytes = max(1, sum(len(row.data) for row in rows) // max(1, len(rows)))
-    return write_shard(folder, target_table(rows), group_rows=max(1, _GROUP_BYTES // mean_bytes))
+    groups = runs(rows, lambda row: len(row.data), _GROUP_BYTES)
+    return write_shard(folder, TARGETS, map(target_table, groups))
 
 
 class TargetShards:
@@ -29,35 +31,41 @@ class TargetShards:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._files: dict[Path, pq.ParquetFile] = {}
-        self._places: dict[TargetKey, tuple[Path, int, int]] = {}
+        # By scorer and spec, so that who asks for one form does not go through all.
+        self._places: dict[_Form, dict[str, _Place]] = defaultdict(dict)
         for path in paths:
             self._add(path)
 
     def _add(self, path: Path) -> None:
         file = self._files[path] = open_shard(path)
-        names = ("exchange_id", "scorer", "spec")
-        table = file.read(columns=list(names))
-        keys = iter(zip(*(table.column(name).to_pylist() for name in names), strict=True))
         for group in range(file.num_row_groups):
-            for row in range(file.metadata.row_group(group).num_rows):
-                self._places[next(keys)] = (path, group, row)
+            table = file.read_row_group(group, columns=["exchange_id", "scorer", "spec"])
+            ids, scorers, specs = (column.to_pylist() for column in table.columns)
+            for row, (key, scorer, spec) in enumerate(zip(ids, scorers, specs, strict=True)):
+                self._places[scorer, spec][key] = (path, group, row)
 
     def __contains__(self, key: TargetKey) -> bool:
-        return key in self._places
+        return key[0] in self.ids(*key[1:])
 
-    def keys(self) -> Iterable[TargetKey]:
-        """Return the keys of all rows."""
-        return self._places.keys()
+    def ids(self, scorer: str, spec: str) -> Collection[str]:
+        """Return the exchanges with targets of a scorer in a form."""
+        return self._places.get((scorer, spec), {}).keys()
+
+    def __iter__(self) -> Iterator[TargetKey]:
+        """Yield the keys of all rows."""
+        for (scorer, spec), places in self._places.items():
+            for key in places:
+                yield key, scorer, spec
 
     def paths_of(self, keys: Iterable[TargetKey]) -> set[Path]:
         """Return the shards that hold any of `keys`."""
-        return {self._places[key][0] for key in keys}
+        return {self._place(key)[0] for key in keys}
 
     def read(self, keys: Sequence[TargetKey]) -> dict[TargetKey, TargetValues]:
         """Return the values of each key; each row group is decoded once a call."""
         wanted: dict[tuple[Path, int], list[tuple[int, TargetKey]]] = defaultdict(list)
         for key in keys:
-            path, group, row = self._places[key]
+            path, group, row = self._place(key)
             wanted[path, group].append((row, key))
         found = {}
         for (path, group), places in wanted.items():
@@ -78,3 +86,6 @@ class TargetShards:
             file.close()
         self._files.clear()
         self._places.clear()
+
+    def _place(self, key: TargetKey) -> _Place:
+        return self._places[key[1], key[2]][key[0]]

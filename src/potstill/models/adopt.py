@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from potstill.errors import PotstillError
+from potstill.models.alignment import same_tokens
 from potstill.models.conversation import Conversation
 from potstill.models.loaded import LoadedModel
 
@@ -16,7 +17,7 @@ _MOST_NAMED = 4  # tokens in a sentence
 
 def require_same_tokens(teacher: Conversation, student: Conversation) -> None:
     """Raise PotstillError unless both models number the same tokens alike."""
-    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
+    if not same_tokens(teacher.tokenizer, student.tokenizer):
         raise PotstillError(
             f"student.model {student.name} has another tokenizer than the teacher "
             f"({len(student.tokenizer)} tokens against {len(teacher.tokenizer)}); take a student "

@@ -16,16 +16,20 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from potstill.errors import PotstillError
+from potstill.models.counter import uniforms
 from potstill.models.head import Head
 from potstill.models.load import body_of, context_length, head_of
 from potstill.models.loaded import LoadedModel
-from potstill.models.sampling import Sampling, draw, uniforms
+from potstill.models.sampling import Candidates, Chooser, Sampling, drawn
 from potstill.models.score import padded
 from potstill.models.slots import SlotCache
+from potstill.progress import Step
 
 # Prompts are admitted when this share of the slots is free: reading a prompt alone costs nearly
 # as much as reading several (measured: the waiting slots cost less than they save).
 _ADMIT_AT = 1 / 16
+# Responses that are decoded at the same time where nobody says otherwise.
+SLOTS = 96
 # Below this share of active rows the cache is packed, so that empty rows cost nothing.
 _PACK_BELOW = 0.75
 
@@ -71,7 +75,7 @@ class SlotUse:
 
 
 @dataclass
-class _Row:
+class _InSlot:
     """What is known of a response that is being decoded."""
 
     request: Request
@@ -89,14 +93,51 @@ def decode(
     slots: int,
     keep_hidden: bool = False,
     use: SlotUse | None = None,
+    choose: Chooser = drawn,
 ) -> Iterator[list[Completion]]:
     """Yield completions as they finish, in lists, one list a step that finished any.
 
     The order of work depends on the requests alone, so the same requests give the same
-    logits bit by bit on the same machine.
+    logits bit by bit on the same machine. `choose` decides every token.
     """
     if requests:
-        yield from _Decoder(model, requests, sampling, slots, keep_hidden, use or SlotUse()).run()
+        how = _How(sampling, choose, slots, keep_hidden)
+        yield from _Decoder(model, requests, how, use or SlotUse()).run()
+
+
+def completions(
+    model: LoadedModel,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    *,
+    slots: int = SLOTS,
+    keep_hidden: bool = False,
+    choose: Chooser = drawn,
+    step: Step | None = None,
+) -> list[Completion]:
+    """Return the completion of each request, in their order; `step` moves on by one for each.
+
+    Raises ValueError where two requests have the same key.
+    """
+    found: dict[str, Completion] = {}
+    if len({request.key for request in requests}) < len(requests):
+        raise ValueError("two requests have the same key, and would draw the same numbers")
+    done = decode(model, requests, sampling, slots=slots, keep_hidden=keep_hidden, choose=choose)
+    for group in done:
+        found.update((completion.key, completion) for completion in group)
+        if step is not None:
+            step.advance(len(group))
+    return [found[request.key] for request in requests]
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a queue of requests is decoded."""
+
+    sampling: Sampling
+    choose: Chooser
+    slots: int
+    keep_hidden: bool
 
 
 class _Decoder:
@@ -106,20 +147,17 @@ class _Decoder:
         self,
         model: LoadedModel,
         requests: Sequence[Request],
-        sampling: Sampling,
-        slots: int,
-        keep_hidden: bool,
+        how: _How,
         use: SlotUse,
     ) -> None:
-        self.model, self.sampling, self.use = model, sampling, use
+        self.model, self.how, self.use = model, how, use
         self.head: Head = head_of(model)
         self.config = model.network.config.get_text_config()
         self.queue = deque(requests)
-        self.slots = min(slots, len(requests))
-        self.keep_hidden = keep_hidden
-        capacity = max(len(r.prompt_ids) for r in requests) + sampling.max_tokens
+        self.slots = min(how.slots, len(requests))
+        capacity = max(len(r.prompt_ids) for r in requests) + how.sampling.max_tokens
         self.cache = SlotCache(self.config.num_hidden_layers, self.slots, capacity, model.device)
-        self.rows: list[_Row | None] = [None] * self.slots
+        self.rows: list[_InSlot | None] = [None] * self.slots
         self.token_B = torch.zeros(self.slots, dtype=torch.long, device=model.device)
         self.position_B = torch.zeros(self.slots, dtype=torch.long, device=model.device)
         self.hidden_BRD: Tensor | None = None
@@ -165,10 +203,11 @@ class _Decoder:
         last_N = torch.tensor(lengths, device=self.model.device) - 1
         hidden_ND = output.last_hidden_state[torch.arange(len(taken)), last_N]
         now = time.perf_counter()
+        limit = self.how.sampling.max_tokens
         for b, request in taken:
-            stream = uniforms(request.key, self.sampling.max_tokens).tolist()
+            stream = uniforms(request.key, limit).tolist()
             room = self.context - len(request.prompt_ids)
-            self.rows[b] = _Row(request, stream, now, min(self.sampling.max_tokens, room))
+            self.rows[b] = _InSlot(request, stream, now, min(limit, room))
         self.position_B[slots_N] = last_N + 1
         return self._accept([b for b, _ in taken], hidden_ND)
 
@@ -192,16 +231,23 @@ class _Decoder:
 
     def _accept(self, slots: list[int], hidden_ND: Tensor) -> list[Completion]:
         """Draw a token for the given slots, keep its state, and return what is finished."""
-        rows = [self.rows[b] for b in slots]
-        uniform_N = torch.tensor([r.uniform[len(r.token_ids)] for r in rows if r is not None])
-        token_N = draw(self.head.logits(hidden_ND), uniform_N.to(self.model.device), self.sampling)
+        rows = [row for row in (self.rows[b] for b in slots) if row is not None]
+        positions = [len(row.token_ids) for row in rows]
+        candidates = Candidates(
+            logits_SV=self.head.logits(hidden_ND),
+            sampling=self.how.sampling,
+            keys=[row.request.key for row in rows],
+            uniforms=[row.uniform[at] for row, at in zip(rows, positions, strict=True)],
+            prompts=[row.request.prompt_ids for row in rows],
+            responses=[row.token_ids for row in rows],
+        )
+        token_N = self.how.choose(candidates)
         slots_N = torch.tensor(slots, device=self.model.device)
         self.token_B[slots_N] = token_N
-        if self.keep_hidden:
-            self._keep(slots_N, [len(r.token_ids) for r in rows if r is not None], hidden_ND)
+        if self.how.keep_hidden:
+            self._keep(slots_N, positions, hidden_ND)
         done = []
         for b, row, token in zip(slots, rows, token_N.tolist(), strict=True):
-            assert row is not None
             row.token_ids.append(token)
             stopped = token in self.eos
             if stopped or len(row.token_ids) == row.limit:
@@ -210,12 +256,12 @@ class _Decoder:
 
     def _keep(self, slots_N: Tensor, positions: list[int], hidden_ND: Tensor) -> None:
         if self.hidden_BRD is None:
-            shape = (len(self.rows), self.sampling.max_tokens, hidden_ND.shape[1])
+            shape = (len(self.rows), self.how.sampling.max_tokens, hidden_ND.shape[1])
             self.hidden_BRD = hidden_ND.new_zeros(shape)
         at_N = torch.tensor(positions, device=hidden_ND.device)
         self.hidden_BRD[slots_N, at_N] = hidden_ND
 
-    def _finish(self, b: int, row: _Row, reason: str) -> Completion:
+    def _finish(self, b: int, row: _InSlot, reason: str) -> Completion:
         self.rows[b] = None
         self.position_B[b] = 0
         hidden_RD = None

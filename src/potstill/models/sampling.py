@@ -1,12 +1,15 @@
-"""Draw next tokens: one uniform number a row and position, from the exchange's own stream."""
+"""How next tokens are chosen: what survives truncation, and one of it by a number of the row's own.
+
+Whatever else chooses tokens (a watermark) is another `Chooser`, and is given the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
 import torch
-from blake3 import blake3
 from torch import Tensor
 
 # Width of the blocks of the two-level cumulative sum.
@@ -34,25 +37,76 @@ class Sampling:
         }
 
 
-def uniforms(key: str, count: int) -> np.ndarray:
-    """Return `count` numbers in [0, 1), the n-th for response position n.
+@dataclass(frozen=True)
+class Candidates:
+    """What the next token of each of S rows is chosen from.
 
-    A Philox counter keyed by the exchange's id: neither the batch nor the order of work
-    changes them.
+    `logits_SV` are fp32. `keys` are those of the rows' requests; `uniforms` holds for each row
+    the number in [0, 1) that its own counter has for this position. `prompts` and `responses` are
+    the ids that each row has read and written so far; they are lent for this step alone.
     """
-    digest = blake3(key.encode()).digest(length=16)
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little"))).random(count)
+
+    logits_SV: Tensor
+    sampling: Sampling
+    keys: Sequence[str]
+    uniforms: Sequence[float]
+    prompts: Sequence[Sequence[int]]
+    responses: Sequence[Sequence[int]]
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The response position that each row has come to."""
+        return tuple(len(response) for response in self.responses)
+
+    def surviving(self) -> Tensor:
+        """Return weight_SV, the distribution that is drawn from; see `surviving`."""
+        return surviving(self.logits_SV, self.sampling)
+
+    def before(self, count: int) -> list[tuple[int, ...]]:
+        """Return the last `count` ids of each row, its prompt's among them; fewer at its start."""
+        pairs = zip(self.prompts, self.responses, strict=True)
+        return [_last(prompt, response, count) for prompt, response in pairs]
+
+
+class Chooser(Protocol):
+    """Chooses the next token of every row: the only place where decoding decides anything."""
+
+    def __call__(self, candidates: Candidates) -> Tensor:
+        """Return token_S, on the device of the logits.
+
+        A row's token depends on nothing but that row: its company changes from run to run.
+        """
+        ...
+
+
+def _last(prompt: Sequence[int], response: Sequence[int], count: int) -> tuple[int, ...]:
+    if count <= len(response):
+        return tuple(response[len(response) - count :])
+    return (*prompt[max(0, len(prompt) + len(response) - count) :], *response)
+
+
+def drawn(candidates: Candidates) -> Tensor:
+    """Return token_S, drawn from what survives by each row's own number: the plain chooser."""
+    logits_SV = candidates.logits_SV
+    uniform_S = torch.tensor(candidates.uniforms).to(logits_SV.device)
+    return draw(logits_SV, uniform_S, candidates.sampling)
 
 
 def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
     """Return token_B, drawn by inverse transform from the (truncated) distribution."""
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
-    return _inverse_transform(_probabilities(logits_BV, sampling), uniform_B)
+    return _inverse_transform(surviving(logits_BV, sampling), uniform_B)
 
 
-def _probabilities(logits_BV: Tensor, sampling: Sampling) -> Tensor:
-    """Return unnormalised probabilities with what top-k and top-p cut off set to zero."""
+def surviving(logits_BV: Tensor, sampling: Sampling) -> Tensor:
+    """Return weight_BV: unnormalised probabilities, zero where top-k and top-p cut them off.
+
+    At temperature 0 the likeliest token alone survives.
+    """
+    if sampling.temperature == 0:
+        likeliest_B1 = logits_BV.argmax(-1, keepdim=True)
+        return torch.zeros_like(logits_BV).scatter_(-1, likeliest_B1, 1.0)
     scaled_BV = logits_BV / sampling.temperature if sampling.temperature != 1 else logits_BV
     weight_BV = torch.exp(scaled_BV - scaled_BV.amax(-1, keepdim=True))
     if 0 < sampling.top_k < weight_BV.shape[-1]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -31,19 +31,33 @@ def response_hidden(
     r. Sequences are read in length order, padded on the right, where causal attention cannot
     see the padding, about `batch_tokens` at once.
     """
-    if batch_tokens is None:
-        batch_tokens = _CPU_TOKENS if model.device.type == "cpu" else _GPU_TOKENS
     result: list[Tensor] = [torch.empty(0)] * len(sequences)
-    for batch in length_batches([len(p) + len(r) for p, r in sequences], batch_tokens):
-        rows = [list(sequences[i][0]) + list(sequences[i][1]) for i in batch]
-        hidden_BTD = hidden_states(model, rows)
-        for hidden_TD, i in zip(hidden_BTD, batch, strict=True):
-            prompt, response = sequences[i]
-            first = len(prompt) - 1
-            result[i] = hidden_TD[first : first + len(response)].clone()
+    for batch, states in read_in_batches(model, sequences, batch_tokens=batch_tokens):
+        for i, hidden_RD in zip(batch, states, strict=True):
+            result[i] = hidden_RD
         if step is not None:
             step.advance(sum(len(sequences[i][1]) for i in batch))
     return result
+
+
+def read_in_batches(
+    model: LoadedModel,
+    sequences: Sequence[PromptAndResponse],
+    *,
+    batch_tokens: int | None = None,
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Yield (indices of a batch's sequences, their states hidden_RD), the longest batch first."""
+    if batch_tokens is None:
+        batch_tokens = _CPU_TOKENS if model.device.type == "cpu" else _GPU_TOKENS
+    for batch in length_batches([len(p) + len(r) for p, r in sequences], batch_tokens):
+        rows = [list(sequences[i][0]) + list(sequences[i][1]) for i in batch]
+        hidden_BTD = hidden_states(model, rows)
+        states = []
+        for hidden_TD, i in zip(hidden_BTD, batch, strict=True):
+            prompt, response = sequences[i]
+            first = len(prompt) - 1
+            states.append(hidden_TD[first : first + len(response)].clone())
+        yield batch, states
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,9 @@ from potstill.durable import publish, staged
 @dataclass(frozen=True)
 class VocabularyMap:
     """The two directions between a trimmed vocabulary (size K) and the teacher's (size V).
+
+    It is sparse: each token of one goes to one of the other, so that two columns of ids are the
+    whole map.
 
     `teacher_ids_K[k]` is the teacher's id of student token k. `student_ids_V[v]` is the
     student token that receives the probability of teacher token v: itself where v is kept,
@@ -35,6 +37,11 @@ class VocabularyMap:
         kept_V[self.teacher_ids_K] = True
         return kept_V
 
+    @property
+    def removed_R(self) -> Tensor:
+        """The teacher's tokens that the student lacks, in ascending order; no padding rows."""
+        return torch.nonzero(~self.kept_V & (self.student_ids_V >= 0)).flatten()
+
     def probabilities(self, teacher_NV: Tensor, width: int) -> Tensor:
         """Return student_NW: the teacher's probabilities over the student's vocabulary.
 
@@ -44,7 +51,7 @@ class VocabularyMap:
         mapped_NW = teacher_NV.new_zeros(teacher_NV.shape[0], width)
         kept = self.teacher_ids_K.to(teacher_NV.device)
         mapped_NW[:, : len(kept)] = teacher_NV[:, kept]
-        removed = torch.nonzero(~self.kept_V & (self.student_ids_V >= 0)).flatten()
+        removed = self.removed_R
         removed = removed.to(teacher_NV.device)
         into = self.student_ids_V.to(teacher_NV.device)[removed]
         return mapped_NW.index_add_(1, into, teacher_NV[:, removed])
@@ -66,28 +73,14 @@ class VocabularyMap:
         return cls(tensors["teacher_ids"], tensors["student_ids"])
 
 
+def teacher_ids_of(vocabulary: VocabularyMap | None, student_ids: Sequence[int]) -> tuple[int, ...]:
+    """Return the teacher's ids of a student's; the same where the vocabulary is whole (None)."""
+    if vocabulary is None:
+        return tuple(student_ids)
+    return tuple(vocabulary.teacher_ids_K[list(student_ids)].tolist())
+
+
 def pieces_of(tokenizer: Any, trimmed: Any, token: int) -> list[int]:
     """Return the trimmed vocabulary's ids for one removed token's own characters."""
     text = tokenizer.backend_tokenizer.id_to_token(token)
     return [piece.id for piece in trimmed.backend_tokenizer.model.tokenize(text)]
-
-
-class Recoder:
-    """Between the teacher's token ids and a trimmed student's."""
-
-    def __init__(self, tokenizer: Any, trimmed: Any, vocabulary: VocabularyMap) -> None:
-        self._teacher_ids = vocabulary.teacher_ids_K.tolist()
-        self._student_ids = {old: new for new, old in enumerate(self._teacher_ids)}
-        self._pieces = cache(lambda token: tuple(pieces_of(tokenizer, trimmed, token)))
-
-    def to_student(self, teacher_ids: Sequence[int]) -> tuple[int, ...]:
-        """Return the student's ids of the same text: a removed token becomes its pieces."""
-        ids: list[int] = []
-        for token in teacher_ids:
-            kept = self._student_ids.get(token)
-            ids.extend(self._pieces(token) if kept is None else (kept,))
-        return tuple(ids)
-
-    def to_teacher(self, student_ids: Sequence[int]) -> tuple[int, ...]:
-        """Return the teacher's ids of the student's tokens: every one of them has one."""
-        return tuple(self._teacher_ids[token] for token in student_ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from potstill.recipe.asking import CollectConfig, EndpointConfig
-from potstill.recipe.drawing import what_changes_draws
+from potstill.request_fields import what_changes_draws
 
 
 def check_served_targets(endpoint: EndpointConfig, collect: CollectConfig) -> None:

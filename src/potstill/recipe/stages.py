@@ -6,11 +6,11 @@ asked again because training is to be another.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from potstill.recipe.differences import differences
 from potstill.recipe.whole import Recipe
 
 COLLECT, CURATE, SHRINK, TRAIN, EVALUATE, REPORT = (
@@ -114,12 +114,10 @@ class Change:
 
 def changes_between(stored: Mapping[str, Any], recipe: Recipe) -> list[Change]:
     """Return where a recipe differs from stored values, but for what decides nothing."""
-    there, here = _flat(stored), _flat(recipe.model_dump(mode="json"))
-    differing = [k for k in sorted({*there, *here}) if there.get(k) != here.get(k)]
     return [
-        Change(k, _shown(there, k), _shown(here, k), stage_of(k, recipe), k in ASKS_MORE)
-        for k in differing
-        if k not in DECIDES_NOTHING
+        Change(d.key, d.there, d.here, stage_of(d.key, recipe), d.key in ASKS_MORE)
+        for d in differences(stored, recipe.model_dump(mode="json"))
+        if d.key not in DECIDES_NOTHING
     ]
 
 
@@ -131,18 +129,3 @@ def first_stage(changes: Sequence[Change]) -> str:
 def from_stage(stage: str) -> tuple[str, ...]:
     """Return a stage and those that follow it."""
     return ORDER[ORDER.index(stage) :]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values under dotted keys; a mapping that holds nothing is a value."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found.update(_flat(value, f"{prefix}{key}."))
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    return json.dumps(values[key], ensure_ascii=False) if key in values else "not set"

@@ -1,1 +1,1 @@
-"""A run as one self-contained HTML page, and its headline as a paragraph."""
+"""Results as self-contained HTML pages: the frame that all share, and a folder a kind of page."""

@@ -9,15 +9,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
+
+from potstill.report import words
+from potstill.report.tables import clean
+from potstill.report.words import Spell
+
+if TYPE_CHECKING:
+    from potstill.work.figures import Estimate
 
 WIDTH = 460
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Row:
+class Chart:
+    """A chart with its heading and what to know of its numbers."""
+
+    title: str
+    note: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class DotRow:
     """One row of a dot chart: `text` is the value in words, `low` and `high` the whiskers."""
 
     label: str
@@ -31,11 +48,43 @@ class Row:
 def tag(name: str, *children: str | Markup, **attributes: str | float) -> Markup:
     """Return an element; children that are not markup, and attributes, are escaped."""
     spelled = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_number(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(clean(_number(value)))}"'
         for key, value in attributes.items()
     )
-    inside = Markup("").join(escape(child) for child in children)
+    inside = Markup("").join(
+        child if isinstance(child, Markup) else escape(clean(child)) for child in children
+    )
     return Markup(f"<{name}{spelled}>{inside}</{name}>")
+
+
+def dot_row(label: str, figure: Estimate, spell: Spell, kind: str = "plain") -> DotRow:
+    """Return a figure as a row, its interval as whiskers."""
+    low, high = figure.ci95 or (None, None)
+    return DotRow(label, figure.value, spell(figure.value), low, high, kind)
+
+
+def said(title: str, rows: Sequence[DotRow]) -> str:
+    """Return what a chart is called where it cannot be seen: its title and every value."""
+    return f"{title}: " + ", ".join(f"{row.label} {row.text}" for row in rows)
+
+
+def span_of(rows: Sequence[DotRow]) -> tuple[float, float]:
+    """Return the lowest and the highest number of rows, whiskers included."""
+    return (
+        min(row.value if row.low is None else row.low for row in rows),
+        max(row.value if row.high is None else row.high for row in rows),
+    )
+
+
+def shares(rows: Sequence[DotRow], title: str, note: str) -> Chart:
+    """Return a chart of shares, on an axis that ends at 1."""
+    svg = dots(
+        rows,
+        title=said(title, rows),
+        ticks=nice_ticks(span_of(rows)[0], 1.0, 5),
+        spell=lambda tick: words.percent(tick, 0),
+    )
+    return Chart(title, note, svg)
 
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -61,7 +110,7 @@ def log_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def dots(
-    rows: Sequence[Row],
+    rows: Sequence[DotRow],
     *,
     title: str,
     spell: Callable[[float], str],
@@ -167,7 +216,7 @@ def thin(points: Sequence[Point], most: int = 240) -> list[Point]:
 
 
 def _dot_row(
-    row: Row, place: Callable[[float], float], left: float, right: float, y: float
+    row: DotRow, place: Callable[[float], float], left: float, right: float, y: float
 ) -> Markup:
     axis = y + 30
     parts = [

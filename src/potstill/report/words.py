@@ -6,10 +6,14 @@ Every function takes None for "not measured" and returns `NOTHING` then.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from potstill.work.figures import Estimate
 
 NOTHING = "–"
+Spell = Callable[[float | None], str]
 # Nats a token that equal models come apart by in fp32.
 _ROUNDING = 1e-7
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -25,15 +29,6 @@ _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 def known(value: Any) -> bool:
     """Return whether `value` is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def at(tree: Any, path: str) -> Any:
-    """Return the value at a dotted path of nested mappings, None where any part is missing."""
-    for key in path.split("."):
-        if not isinstance(tree, Mapping):
-            return None
-        tree = tree.get(key)
-    return tree
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -157,24 +152,26 @@ def energy(joules: float | None) -> str:
     return f"{significant(joules / 1e3)} kJ" if joules >= 1e3 else f"{significant(joules)} J"
 
 
-def value_of(interval: Any) -> float | None:
-    """Return the value of `{value, ci95, n}`, None where it is not there."""
-    value = at(interval, "value")
-    return float(value) if known(value) else None
+def signed(value: float | None) -> str:
+    """Return a difference in nats with its sign."""
+    if value is None or not known(value):
+        return NOTHING
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{nats(abs(value))}"
 
 
-def bounds_of(interval: Any) -> tuple[float, float] | None:
-    """Return (lo, hi) of `{value, ci95, n}`, None where they are not there, or do not differ."""
-    bounds = at(interval, "ci95")
-    if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(map(known, bounds)):
-        return None
-    low, high = float(bounds[0]), float(bounds[1])
-    return (low, high) if low < high else None
+def value_of(figure: Estimate | None) -> float | None:
+    """Return the value of a figure, None where it was not measured."""
+    return None if figure is None else figure.value
 
 
-def span(interval: Any, spell: Callable[[float | None], str] = significant) -> str:
+def bounds_of(figure: Estimate | None) -> tuple[float, float] | None:
+    """Return (low, high) of a figure's interval, None where there is none."""
+    return None if figure is None else figure.ci95
+
+
+def span(figure: Estimate | None, spell: Spell = significant) -> str:
     """Return the interval's bounds in words: `0.305 to 0.323`, with places enough to differ."""
-    bounds = bounds_of(interval)
+    bounds = bounds_of(figure)
     if bounds is None:
         return NOTHING
     low, high = map(spell, bounds)
@@ -187,49 +184,42 @@ def span(interval: Any, spell: Callable[[float | None], str] = significant) -> s
     return f"within rounding of {low}" if low == high else f"{low} to {high}"
 
 
-def interval(figure: Any, spell: Callable[[float | None], str] = significant) -> str:
+def interval(figure: Estimate | None, spell: Spell = significant) -> str:
     """Return what is said of a figure's interval: `95% interval 0.305 to 0.323`, or why none is.
 
-    Empty where nothing is known of it.
+    Empty where the figure was not measured.
     """
     if bounds_of(figure) is not None:
         return f"95% interval {span(figure, spell)}"
     return no_interval(figure)
 
 
-def no_interval(figure: Any) -> str:
-    """Return why a figure that was measured has no interval; empty where it is not known."""
-    count = at(figure, "n")
-    if value_of(figure) is None or "ci95" not in figure or not known(count):
+def ends(figure: Estimate | None, spell: Spell = significant) -> str:
+    """Return the bounds alone, as a table shows them, or why there are none."""
+    return no_interval(figure) if bounds_of(figure) is None else span(figure, spell)
+
+
+def with_ends(figure: Estimate | None, spell: Spell = percent) -> str:
+    """Return a figure with its bounds: `72.4% (70.1% to 74.6%)`."""
+    if figure is None:
+        return NOTHING
+    return spell(figure.value) + in_brackets(ends(figure, spell))
+
+
+def no_interval(figure: Estimate | None) -> str:
+    """Return why a figure that was measured has no interval; else nothing."""
+    if figure is None or figure.ci95 is not None:
         return ""
-    return "no interval: one prompt" if count == 1 else f"no interval: all {count:,} prompts alike"
+    return (
+        "no interval: one prompt"
+        if figure.n == 1
+        else f"no interval: all {figure.n:,} prompts alike"
+    )
 
 
 def in_brackets(text: str) -> str:
     """Return ` (text)`, nothing for nothing."""
     return f" ({text})" if text else ""
-
-
-_LEFT_OUT = {
-    "no_answer": "without an answer",
-    "too_long": "longer than the student reads",
-    "unrenderable": "that its chat template cannot lay out",
-    "empty": "with an empty answer",
-    "invalid": "with broken characters or calls",
-}
-
-
-def left_out(counts: Any) -> str:
-    """Return what a figure lacks: `3 more left out: 2 without an answer, 1 ...`, or nothing."""
-    if not isinstance(counts, Mapping):
-        return ""
-    found = {str(name): count for name, count in counts.items() if known(count) and count > 0}
-    if not found:
-        return ""
-    parts = ", ".join(
-        f"{count:,} {_LEFT_OUT.get(name, name.replace('_', ' '))}" for name, count in found.items()
-    )
-    return f"{sum(found.values()):,} more left out: {parts}"
 
 
 def _counted(value: float | None, spelling: int) -> str:

@@ -20,9 +20,10 @@ from potstill.shrink.search import search_blocks
 from potstill.shrink.sizes import sizes_of
 from potstill.shrink.streams import calibration_batches
 from potstill.shrink.token_ids import named_ids
-from potstill.shrink.trials import Measure, Trials, first_tokens, record
+from potstill.shrink.trials import Trials, first_tokens, record
 from potstill.shrink.vocabulary import choose_tokens, is_bpe, merges_of
 from potstill.shrink.width import attentions, feed_forwards
+from potstill.work.measure import Measure
 
 # Channels and heads are ranked on this many times the tokens that a trial is healed on: it is
 # done once.
@@ -151,7 +152,7 @@ def _given(
     """Return what the recipe numbers."""
     kept_tokens = None
     if config.vocabulary is not None and weight_V is not None:
-        kept_tokens = Tokens(teacher, weight_V).kept(config.vocabulary)
+        kept_tokens = TokenRanking(teacher, weight_V).kept(config.vocabulary)
     return Cut(
         blocks=tuple(sorted(config.blocks or ())),
         kept_tokens=kept_tokens,
@@ -209,12 +210,12 @@ def _axes(
         axes = replace(axes, blocks=tuple(inner))
     if _has("vocabulary", "vocabulary" in searched, weight_V is not None, progress):
         assert weight_V is not None
-        tokens = Tokens(teacher, weight_V)
+        tokens = TokenRanking(teacher, weight_V)
         axes = replace(axes, tokens=tokens.kept, least_tokens=max(1, tokens.least))
     return axes
 
 
-class Tokens:
+class TokenRanking:
     """Which tokens stay, for any number of them."""
 
     def __init__(self, teacher: LoadedModel, weight_V: Tensor) -> None:

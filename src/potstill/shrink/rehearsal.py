@@ -10,7 +10,7 @@ from potstill.errors import PotstillError
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import ShrinkConfig
-from potstill.shrink.choose import Tokens, asked_widths, searched_axes, trims_tokens
+from potstill.shrink.choose import TokenRanking, asked_widths, searched_axes, trims_tokens
 from potstill.shrink.cut import Cut
 from potstill.shrink.importance import Ranking
 from potstill.shrink.joint import Axes, check_target
@@ -37,7 +37,7 @@ def rehearsed(parent: LoadedModel, config: ShrinkConfig) -> LoadedModel:
     tokens = None
     if trims_tokens(config, parent.tokenizer):
         width = network.get_output_embeddings().weight.shape[0]
-        tokens = Tokens(parent, torch.zeros(width))
+        tokens = TokenRanking(parent, torch.zeros(width))
     blocks = range(config.drop_layers) if config.blocks is None else config.blocks
     cut = Cut(
         blocks=tuple(sorted(blocks)),
@@ -48,7 +48,9 @@ def rehearsed(parent: LoadedModel, config: ShrinkConfig) -> LoadedModel:
     return pruned(parent, cut)[0]
 
 
-def _narrowed(parent: LoadedModel, config: ShrinkConfig, cut: Cut, tokens: Tokens | None) -> Cut:
+def _narrowed(
+    parent: LoadedModel, config: ShrinkConfig, cut: Cut, tokens: TokenRanking | None
+) -> Cut:
     """Return the cut with channels and heads gone, and one step along what is searched for."""
     sizes = sizes_of(parent.network)
     ranking = _in_order(sizes)

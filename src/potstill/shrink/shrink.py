@@ -19,7 +19,8 @@ from potstill.shrink.heal import heal
 from potstill.shrink.making import pruned
 from potstill.shrink.streams import calibration_batches
 from potstill.shrink.token_ids import dropped_ids
-from potstill.shrink.trials import Measure, as_student_reads
+from potstill.shrink.trials import as_student_reads
+from potstill.work.measure import Measure
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from potstill.models.alignment import Alignment
 from potstill.models.loaded import LoadedModel
-from potstill.models.vocabulary import Recoder, VocabularyMap
+from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import ShrinkConfig
 from potstill.shrink.blocks import drop_blocks
@@ -18,9 +19,7 @@ from potstill.shrink.heal import heal
 from potstill.shrink.making import pruned
 from potstill.shrink.streams import Batch, TeacherStream, calibration_batches
 from potstill.shrink.width import narrow
-
-# KL per token and agreement of a student on text that is neither trained on nor held out.
-Measure = Callable[[LoadedModel, VocabularyMap | None], dict[str, float]]
+from potstill.work.measure import Measure
 
 T = TypeVar("T")
 
@@ -148,10 +147,8 @@ def as_student_reads(
     rows: Sequence[Sequence[int]],
 ) -> Sequence[Sequence[int]]:
     """Return text in the student's tokens, as teacher ids: what both will be compared on."""
-    if vocabulary is None:
-        return rows
-    recoder = Recoder(teacher.tokenizer, student.tokenizer, vocabulary)
-    return [recoder.to_teacher(recoder.to_student(row)) for row in rows]
+    alignment = Alignment.of(teacher.tokenizer, student.tokenizer, vocabulary)
+    return [alignment.to_teacher(alignment.to_student(row)) for row in rows]
 
 
 def first_tokens(rows: Sequence[Sequence[int]], count: int) -> list[Sequence[int]]:

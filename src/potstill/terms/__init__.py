@@ -1,16 +1,17 @@
 """May this teacher be used? Facts as data, the licence from the model's files, and the gate."""
 
-from potstill.terms.facts import Facts, Licence, Outcome, packaged_facts
-from potstill.terms.gate import TermsDecision, decide
+from potstill.terms.facts import Licence, TermsFacts, TermsOutcome, packaged_facts
+from potstill.terms.gate import Stated, TermsDecision, decide
 from potstill.terms.licences import Evidence, licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
 
 __all__ = [
     "Evidence",
-    "Facts",
     "Licence",
-    "Outcome",
+    "Stated",
     "TermsDecision",
+    "TermsFacts",
+    "TermsOutcome",
     "decide",
     "evidence_of_endpoint",
     "licence_of",

@@ -11,7 +11,8 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-Outcome = Literal["allow", "conditions", "unknown", "deny"]
+TermsOutcome = Literal["allow", "conditions", "unknown", "deny"]
+STRICTNESS: tuple[TermsOutcome, ...] = ("allow", "conditions", "unknown", "deny")
 
 
 class Licence(BaseModel):
@@ -23,7 +24,7 @@ class Licence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    decision: Outcome
+    decision: TermsOutcome
     conditions: str
     source: str
     confidence: Literal["P", "S", "U"]
@@ -31,7 +32,7 @@ class Licence(BaseModel):
     aliases: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
 
-    def outcome(self, today: date) -> Outcome:
+    def outcome(self, today: date) -> TermsOutcome:
         """Return the decision, or `unknown` where a permission is unverified or out of date."""
         stale = self.recheck_after is not None and today > self.recheck_after
         if self.decision in ("allow", "conditions") and (self.confidence == "U" or stale):
@@ -65,7 +66,7 @@ class Family(BaseModel):
     entry: str
 
 
-class Facts(BaseModel):
+class TermsFacts(BaseModel):
     """The tables of licences and hosted services; `version` is stored with every decision."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,7 +96,7 @@ def normalised(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def packaged_facts() -> Facts:
+def packaged_facts() -> TermsFacts:
     """Return the facts that ship with potstill."""
     text = (resources.files("potstill") / "data" / "terms.yaml").read_text(encoding="utf-8")
-    return Facts.model_validate(yaml.safe_load(text))
+    return TermsFacts.model_validate(yaml.safe_load(text))

@@ -1,7 +1,7 @@
 """The gate: may this teacher's outputs train a student? Asked before any teacher call.
 
 Every statement of the licence counts and the strictest one decides. What is not known is not
-permitted, until the recipe names an authorisation.
+permitted, until the user names an authorisation.
 """
 
 from __future__ import annotations
@@ -15,11 +15,19 @@ from blake3 import blake3
 
 from potstill.durable import no_file
 from potstill.errors import PotstillError
-from potstill.recipe import TermsConfig
-from potstill.terms.facts import Facts, Outcome, packaged_facts
+from potstill.terms.facts import STRICTNESS, TermsFacts, TermsOutcome, packaged_facts
 from potstill.terms.licences import Evidence
 
-_STRICTNESS: tuple[Outcome, ...] = ("allow", "conditions", "unknown", "deny")
+
+@dataclass(frozen=True)
+class Stated:
+    """What a user states of permission: a file in which the rights holder gives it, if any.
+
+    `setting` is what the user calls it, for sentences.
+    """
+
+    authorisation: str | None = None
+    setting: str = "authorisation"
 
 
 @dataclass(frozen=True)
@@ -27,17 +35,19 @@ class TermsDecision:
     """Whether and on what grounds a teacher may be distilled.
 
     `outcome` is what the licence says; `authorisation` is the digest (`blake3:...`) of the
-    permission that the recipe names, which outranks it. `conditions` are for the user to keep.
+    permission that the user names, which outranks it; `setting` is where one is named.
+    `conditions` are for the user to keep.
     """
 
     teacher: str
-    outcome: Outcome
+    outcome: TermsOutcome
     licences: tuple[str, ...]
     evidence: tuple[Evidence, ...]
     conditions: tuple[str, ...]
     reason: str
     facts_version: str
     authorisation: str | None = None
+    setting: str = Stated.setting
 
     @property
     def permitted(self) -> bool:
@@ -51,7 +61,7 @@ class TermsDecision:
         raise PotstillError(
             f"the teacher {self.teacher} may not be distilled yet: {self.reason}; if its rights "
             "holder permits it, save the permission as a text file and name it with "
-            "teacher.terms.authorisation, or choose another teacher"
+            f"{self.setting}, or choose another teacher"
         )
 
     def record(self) -> str:
@@ -79,42 +89,43 @@ class TermsDecision:
 def decide(
     teacher: str,
     evidence: Sequence[Evidence],
-    config: TermsConfig,
+    stated: Stated,
     *,
     today: date | None = None,
-    facts: Facts | None = None,
+    facts: TermsFacts | None = None,
 ) -> TermsDecision:
     """Return the decision about a teacher from what `licence_of` found in its files, or
     `evidence_of_endpoint` in its address and name.
 
-    Raises PotstillError where the recipe names an authorisation that cannot be read. Call
+    Raises PotstillError where an authorisation is stated that cannot be read. Call
     `require` on the result before the teacher is asked anything.
     """
     facts = facts or packaged_facts()
     today = today or datetime.now(UTC).date()
     known = [found for e in evidence if e.licence and (found := facts.entry(e.licence))]
-    outcomes: list[Outcome] = [licence.outcome(today) for licence in known]
+    outcomes: list[TermsOutcome] = [licence.outcome(today) for licence in known]
     strangers = [e for e in evidence if e.licence is None]
     if strangers or not known:
         outcomes.append("unknown")
-    outcome = max(outcomes, key=_STRICTNESS.index)
+    outcome = max(outcomes, key=STRICTNESS.index)
     unique = list({licence.id: licence for licence in known}.values())
-    stated = [licence.id for licence in unique] + [e.stated for e in strangers]
+    names = [licence.id for licence in unique] + [e.stated for e in strangers]
     return TermsDecision(
         teacher=teacher,
         outcome=outcome,
-        licences=tuple(dict.fromkeys(stated)),
+        licences=tuple(dict.fromkeys(names)),
         evidence=tuple(evidence),
         conditions=tuple(dict.fromkeys(licence.conditions for licence in unique)),
         reason=_reason(outcome, evidence, facts, today),
         facts_version=facts.version,
-        authorisation=_authorisation(config.authorisation),
+        authorisation=_authorisation(stated),
+        setting=stated.setting,
     )
 
 
 def stricter(one: TermsDecision, other: TermsDecision) -> TermsDecision:
     """Return the one of two decisions that permits less."""
-    return max(one, other, key=lambda decision: _STRICTNESS.index(decision.outcome))
+    return max(one, other, key=lambda decision: STRICTNESS.index(decision.outcome))
 
 
 def own_answers(named: str) -> TermsDecision:
@@ -130,7 +141,9 @@ def own_answers(named: str) -> TermsDecision:
     )
 
 
-def _reason(outcome: Outcome, evidence: Sequence[Evidence], facts: Facts, today: date) -> str:
+def _reason(
+    outcome: TermsOutcome, evidence: Sequence[Evidence], facts: TermsFacts, today: date
+) -> str:
     """Return why: the statements that weigh most, each with its place."""
     if not evidence:
         return "its files state no licence"
@@ -150,7 +163,8 @@ def _reason(outcome: Outcome, evidence: Sequence[Evidence], facts: Facts, today:
     return "; ".join(dict.fromkeys(parts))
 
 
-def _authorisation(path: str | None) -> str | None:
+def _authorisation(stated: Stated) -> str | None:
+    path = stated.authorisation
     if path is None:
         return None
     try:
@@ -158,7 +172,7 @@ def _authorisation(path: str | None) -> str | None:
     except OSError as error:
         raise PotstillError(
             f"the authorisation {path} {no_file(Path(path).expanduser()) or 'cannot be read'}; "
-            "check teacher.terms.authorisation"
+            f"check {stated.setting}"
         ) from error
     if not content.strip():
         raise PotstillError(

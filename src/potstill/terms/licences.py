@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
 from blake3 import blake3
+from license_expression import LicenseSymbol, Licensing
 
-from potstill.terms.facts import Facts, packaged_facts
+from potstill.terms.facts import STRICTNESS, Licence, TermsFacts, packaged_facts
 
 _MOST_BYTES = 1_000_000  # of a file that is read for its licence
+_LONGEST_EXPRESSION = 500
+_EXPRESSIONS = Licensing()
+_SHOWN = 80  # characters of a statement
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying)([-._].*)?", re.IGNORECASE)
 # Permissive licences are known by the digest of their whole text, from its first words to its
 # last: with anything changed or added they are not that licence any more.
@@ -55,7 +60,7 @@ class Evidence:
     licence: str | None
 
 
-def licence_of(model: Path, facts: Facts | None = None) -> tuple[Evidence, ...]:
+def licence_of(model: Path, facts: TermsFacts | None = None) -> tuple[Evidence, ...]:
     """Return every statement about its licence in a model directory or a GGUF file.
 
     Read are the front matter of README.md, licence files, the `license` key of config.json and
@@ -75,13 +80,51 @@ def licence_of(model: Path, facts: Facts | None = None) -> tuple[Evidence, ...]:
     return tuple(found)
 
 
-def _stated(names: list[Any], where: str, facts: Facts) -> list[Evidence]:
-    evidence = []
-    for name in names:
-        if isinstance(name, str) and name.strip():
-            known = facts.find(name)
-            evidence.append(Evidence(name.strip()[:80], where, known.id if known else None))
-    return evidence
+def read_statement(name: str, where: str, facts: TermsFacts) -> list[Evidence]:
+    """Return what the name of a licence states, or an SPDX expression such as `MIT AND Apache-2.0`.
+
+    Of an expression each licence that applies is a statement of its own: all that AND joins; of
+    those between which OR gives the choice, whichever is the least strict. One with a licence or
+    an exception that the facts do not know is not known either, as a whole.
+    """
+    known = facts.find(name)
+    found = (known,) if known else _of_expression(name, facts)
+    stated = name.strip()[:_SHOWN]
+    return [Evidence(stated, where, one.id) for one in found] or [Evidence(stated, where, None)]
+
+
+def _of_expression(text: str, facts: TermsFacts) -> tuple[Licence, ...]:
+    """Return the licences that apply by an SPDX expression; none where that cannot be told."""
+    if len(text) > _LONGEST_EXPRESSION:
+        return ()
+    try:
+        return _applying(_EXPRESSIONS.parse(text), facts)
+    except Exception:  # Whatever it is that a parser raises on what was never meant for it.
+        return ()
+
+
+def _applying(expression: Any, facts: TermsFacts) -> tuple[Licence, ...]:
+    """Return the licences of a parsed expression; raises KeyError for what is not known."""
+    if isinstance(expression, _EXPRESSIONS.AND | _EXPRESSIONS.OR):
+        parts = [_applying(part, facts) for part in expression.args]
+        if isinstance(expression, _EXPRESSIONS.OR):
+            return min(parts, key=lambda licences: max(map(_strictness, licences)))
+        return tuple(dict.fromkeys(licence for part in parts for licence in part))
+    # A licence WITH an exception is another kind of symbol, and another licence.
+    known = facts.find(expression.key) if type(expression) is LicenseSymbol else None
+    if known is None:
+        raise KeyError(str(expression))
+    return (known,)
+
+
+def _strictness(licence: Licence) -> int:
+    """Return how strict a licence is; what is out of date is for the gate, which knows the day."""
+    return STRICTNESS.index(licence.outcome(date.min))
+
+
+def _stated(names: list[Any], where: str, facts: TermsFacts) -> list[Evidence]:
+    named = [name for name in names if isinstance(name, str) and name.strip()]
+    return [one for name in named for one in read_statement(name, where, facts)]
 
 
 def _front_matter(readme: Path) -> list[Any]:
@@ -107,7 +150,7 @@ def _see_name(name: Any) -> bool:
     return isinstance(name, str) and name.strip().lower() == "other"
 
 
-def _recognised(file: Path, facts: Facts) -> Evidence:
+def _recognised(file: Path, facts: TermsFacts) -> Evidence:
     """Return which licence a licence file holds, by its title or its whole text."""
     text = _plain(_text(file))
     for licence in facts.licences:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
-from potstill.terms.facts import Facts, packaged_facts
+from potstill.terms.facts import TermsFacts, packaged_facts
 from potstill.terms.licences import Evidence
 from potstill.text.address import host_of, is_own_host
 
 
-def evidence_of_endpoint(url: str, model: str, facts: Facts | None = None) -> tuple[Evidence, ...]:
+def evidence_of_endpoint(
+    url: str, model: str, facts: TermsFacts | None = None
+) -> tuple[Evidence, ...]:
     """Return what the address and the name of a served model state; nothing is asked.
 
     A hosted service's own terms count, and what the model's name tells beside them. On a host of
@@ -25,14 +27,14 @@ def evidence_of_endpoint(url: str, model: str, facts: Facts | None = None) -> tu
     return (_service(host, facts), *told)
 
 
-def _service(host: str, facts: Facts) -> Evidence:
+def _service(host: str, facts: TermsFacts) -> Evidence:
     surface = next((s for s in facts.surfaces if s.serves(host)), None)
     if surface is None:
         return Evidence("terms of its own", host, None)
     return Evidence(surface.source, host, surface.id)
 
 
-def _told_by_name(model: str, facts: Facts) -> tuple[Evidence, ...]:
+def _told_by_name(model: str, facts: TermsFacts) -> tuple[Evidence, ...]:
     """Return the licence, or the service, that each matching family stands for."""
     name = model.strip().rstrip("/").replace("\\", "/").rpartition("/")[2].lower()
     where = f"the model name {model[:80]}"

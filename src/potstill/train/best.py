@@ -26,7 +26,7 @@ _FOLDER, _RECORD, _WEIGHTS = "best", "best.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
-class Choice:
+class KeptStudent:
     """The best student so far: after how many steps, by which measure, and how good.
 
     `before` is the measure before the first step. `plan` names the data order.
@@ -44,7 +44,7 @@ class Best:
 
     def __init__(self, folder: Path, network: Any, plan: str) -> None:
         self._path, self._network, self._plan = folder / _FOLDER, network, plan
-        self.choice = self._stored()
+        self.kept = self._stored()
         # The step whose weights the network holds at the end; they are on no disk.
         self._held: int | None = None
 
@@ -57,40 +57,40 @@ class Best:
         by = next((name for name in MEASURES if name in figures), None)
         if by is None:
             return
-        value, known = float(figures[by]), self.choice
+        value, known = float(figures[by]), self.kept
         if known is not None and known.by == by and not _rank(value) < _rank(known.value):
             return
         before = value if known is None or known.by != by else known.before
-        self.choice = Choice(step, by, value, before, self._plan)
+        self.kept = KeptStudent(step, by, value, before, self._plan)
         if last:
             self._held = step
         elif write:
-            self._write(self.choice)
+            self._write(self.kept)
 
     def restore(self) -> None:
         """Put the kept student's weights into the network."""
-        choice = self.choice
-        if choice is None or choice.step == self._held:
+        kept = self.kept
+        if kept is None or kept.step == self._held:
             return
         try:
             load_trained(self._network, self._path / _WEIGHTS)
         except UNREADABLE as error:
             raise self._unreadable(error) from error
 
-    def _write(self, choice: Choice) -> None:
+    def _write(self, kept: KeptStudent) -> None:
         with replaced_directory(self._path) as partial:
             save_file(dict(trained_parameters(self._network)), partial / _WEIGHTS)
-            (partial / _RECORD).write_text(json.dumps(asdict(choice)), encoding="utf-8")
+            (partial / _RECORD).write_text(json.dumps(asdict(kept)), encoding="utf-8")
 
-    def _stored(self) -> Choice | None:
+    def _stored(self) -> KeptStudent | None:
         """Return what an earlier call kept; None where there is nothing of this data order."""
         if not self._path.is_dir():
             return None
         try:
-            choice = Choice(**json.loads((self._path / _RECORD).read_text(encoding="utf-8")))
+            kept = KeptStudent(**json.loads((self._path / _RECORD).read_text(encoding="utf-8")))
         except UNREADABLE as error:
             raise self._unreadable(error) from error
-        return choice if choice.plan == self._plan else None
+        return kept if kept.plan == self._plan else None
 
     def _unreadable(self, error: BaseException) -> PotstillError:
         return PotstillError(

@@ -27,7 +27,7 @@ from potstill.models.memory import release_freed
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches, plan_steps
-from potstill.train.best import Best, Choice
+from potstill.train.best import Best, KeptStudent
 from potstill.train.checkpoint import (
     Position,
     restore_latest,
@@ -38,7 +38,7 @@ from potstill.train.checkpoint import (
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
 from potstill.train.lora import adapted
-from potstill.train.packing import Rows, laid_out, row_shape
+from potstill.train.packing import LaidOutRows, laid_out, row_shape
 from potstill.train.prefetch import Prefetch
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
@@ -154,7 +154,7 @@ class _Loop:
         self.last: Mapping[str, float] | None = None
 
     def run(self, validate: Validate | None, log: Log, progress: Progress) -> TrainResult:
-        if validate is not None and self.best.choice is None:
+        if validate is not None and self.best.kept is None:
             # Before anything is restored: these are the weights of the untrained student.
             log({"step": 0, **self._validated(validate)})
         torch.manual_seed(0)
@@ -318,7 +318,7 @@ class _Loop:
             save_checkpoint(self.folder, self.network, self.optimizer, self.position)
 
     def _result(self) -> TrainResult:
-        done, choice = self.position, self.best.choice
+        done, kept = self.position, self.best.kept
         return TrainResult(
             steps=done.step,
             tokens=done.tokens,
@@ -327,8 +327,8 @@ class _Loop:
             tokens_per_s=done.tokens / max(done.seconds, 1e-9),
             first_loss=done.first_loss,
             last_loss=done.last_loss,
-            kept_step=done.step if choice is None else choice.step,
-            **({} if choice is None else _validation_figures(choice, self.last or {})),
+            kept_step=done.step if kept is None else kept.step,
+            **({} if kept is None else _validation_figures(kept, self.last or {})),
         )
 
 
@@ -336,16 +336,16 @@ class _Loop:
 class _MicroBatch:
     """Rows of ids, and the target at each response token."""
 
-    rows: Rows
+    rows: LaidOutRows
     targets: Targets | None
 
 
-def _validation_figures(choice: Choice, last: Mapping[str, float]) -> dict[str, Any]:
+def _validation_figures(kept: KeptStudent, last: Mapping[str, float]) -> dict[str, Any]:
     return {
-        "validated_by": choice.by,
-        "validation_before": choice.before,
-        "validation_kept": choice.value,
-        "validation_last": last.get(choice.by),
+        "validated_by": kept.by,
+        "validation_before": kept.before,
+        "validation_kept": kept.value,
+        "validation_last": last.get(kept.by),
     }
 
 

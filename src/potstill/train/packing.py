@@ -41,7 +41,7 @@ class RowShape:
 
 
 @dataclass(frozen=True)
-class Rows:
+class LaidOutRows:
     """Examples as the student reads them, each in one piece.
 
     `ids_BT` is filled up on the right. `positions_BT` restarts at every example, and is None where
@@ -54,10 +54,10 @@ class Rows:
     predicts_N2: Tensor
     label_N: Tensor
 
-    def to(self, device: torch.device) -> Rows:
+    def to(self, device: torch.device) -> LaidOutRows:
         """Return them on a device."""
         positions_BT = self.positions_BT
-        return Rows(
+        return LaidOutRows(
             ids_BT=self.ids_BT.to(device),
             positions_BT=None if positions_BT is None else positions_BT.to(device),
             predicts_N2=self.predicts_N2.to(device),
@@ -65,7 +65,7 @@ class Rows:
         )
 
 
-def laid_out(rows: Sequence[Sequence[TrainingExample]], multiple: int = 1) -> Rows:
+def laid_out(rows: Sequence[Sequence[TrainingExample]], multiple: int = 1) -> LaidOutRows:
     """Return rows of examples as tensors, their width a multiple of `multiple`."""
     texts = [[i for e in row for i in (*e.prompt_ids, *e.response_ids)] for row in rows]
     # A filler is an exchange of its own at position 0, which every model has.
@@ -79,7 +79,7 @@ def laid_out(rows: Sequence[Sequence[TrainingExample]], multiple: int = 1) -> Ro
             predicting.append(torch.stack([torch.full_like(column_R, b), column_R], dim=-1))
             start += e.length
     packed = any(len(row) > 1 for row in rows)
-    return Rows(
+    return LaidOutRows(
         ids_BT=padded(texts, multiple=multiple),
         positions_BT=padded(places, multiple=multiple) if packed else None,
         predicts_N2=torch.cat(predicting),

@@ -1,19 +1,28 @@
-"""Exchanges in the ids of the model that learns them."""
+"""What a run has collected, and the same in the ids of the model that learns it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from torch import Tensor
+
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Message
+from potstill.exchanges.exchange import Exchange, Message, Split
+from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8, TargetSpec
+from potstill.exchanges.store import ExchangeStore
+from potstill.exchanges.targets import HiddenStates
+from potstill.models.alignment import Alignment
 from potstill.models.conversation import Conversation, Reply
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
-from potstill.text.reasoning import split_trace
+from potstill.models.vocabulary import VocabularyMap
+from potstill.text.reasoning import answer_of, split_trace
 from potstill.text.tool_calls import spelled
+from potstill.work.access import Server, Weights
+from potstill.work.opened import Opened
 
 # Reasoning that begins with its mark, or whose mark was opened in the prompt and closes a line.
 _REASONS = re.compile(
@@ -87,3 +96,116 @@ def fitting(texts: Sequence[Text], student: LoadedModel) -> tuple[list[Text], in
             "at once; shorten prompts and answers, or take a student with a longer context"
         )
     return kept, len(texts) - len(kept)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The answers that a run has stored, as its stages read them.
+
+    `author_identity` is whose states are stored; `spec` the form of targets that training learns
+    from, None for text alone; `measured_on` tells which held-out answers the recipe asks for now.
+    """
+
+    store: ExchangeStore
+    opened: Opened
+    author_identity: str
+    spec: TargetSpec | None
+    reasoning: Literal["keep", "leave_out"]
+    measured_on: Callable[[Exchange], bool]
+
+    @property
+    def scorer_identity(self) -> str:
+        """The identity of whose distributions are learnt from: another's, where a server read."""
+        server = self.opened.access.server
+        return self.author_identity if server is None else server.identity
+
+    def exchanges(self, split: Split, *, greedy: bool | None = None) -> list[Exchange]:
+        """Return the exchanges of a split that curation kept, by exchange id."""
+        rows = self.kept(self.store.read(split))
+        if greedy is not None:
+            rows = [r for r in rows if (r.sampling["temperature"] == 0) == greedy]
+        return rows
+
+    def kept(self, rows: Sequence[Exchange]) -> list[Exchange]:
+        """Return those of stored rows that curation kept, held-out ones that are asked for now."""
+        dropped = self.store.dropped()
+        rows = [row for row in rows if row.exchange_id not in dropped]
+        return [row for row in rows if row.split != "held_out" or self.measured_on(row)]
+
+    def texts(
+        self,
+        rows: Sequence[Exchange],
+        student: LoadedModel,
+        vocabulary: VocabularyMap | None = None,
+    ) -> list[Text]:
+        """Return exchanges in the student's ids, whose `vocabulary` was trimmed where it is given.
+
+        Responses keep the teacher's tokens wherever they survive; prompts are tokenised as the
+        student will meet them. What a teacher without weights wrote is tokenised as a whole,
+        unless its server told which tokens they were.
+        """
+        if not isinstance(self.opened.access.author, Weights):
+            read = self._with_server_targets()
+            return [
+                self._served_text(row, student, vocabulary, row.exchange_id in read) for row in rows
+            ]
+        if vocabulary is None:
+            return [Text(row, *row.ids, True) for row in rows]
+        teachers = self.opened.conversation.tokenizer
+        alignment = Alignment.of(teachers, student.tokenizer, vocabulary)
+        texts = []
+        for row in rows:
+            prompt = student.conversation.prompt_ids(row.messages, row.tool_list)
+            response = alignment.to_student(row.ids[1])
+            same = (alignment.to_teacher(prompt), alignment.to_teacher(response)) == row.ids
+            texts.append(Text(row, prompt, response, same))
+        return texts
+
+    def _served_text(
+        self, row: Exchange, student: LoadedModel, vocabulary: VocabularyMap | None, read: bool
+    ) -> Text:
+        """Return what a teacher without weights wrote, by its own ids where these are known.
+
+        Targets stand at the server's tokens: the same text may be cut up in another way. Text that
+        was `read` by the server has them at the tokens that it is cut up into here.
+        """
+        tokens, how = self.opened.served_tokens, self.reasoning
+        if self.learnt_whole(row) and tokens is not None and vocabulary is None:
+            if row.tokenizer == tokens.tokenizer_id:
+                prompt = student.conversation.prompt_ids(row.messages, row.tool_list)
+                return Text(row, prompt, row.ids[1], True)
+            if read and row.response_token_ids is None:
+                return replace(tokenised(row, student.conversation, how), unchanged=True)
+        return tokenised(row, student.conversation, how)
+
+    def learnt_whole(self, row: Exchange) -> bool:
+        """Tell whether nothing of an answer is left out (reasoning) of what is learnt."""
+        if row.reasoning:
+            return False
+        return self.reasoning == "keep" or answer_of(row) == row.response
+
+    def parent_ids(self, split: Split) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Return (prompt ids, response ids) of a split in the tokens of the student's parent."""
+        rows = self.exchanges(split)
+        if isinstance(self.opened.access.author, Weights):
+            return [row.ids for row in rows]
+        return [(t.prompt_ids, t.response_ids) for t in self.texts(rows, self.opened.parent)]
+
+    def hidden(self, rows: Sequence[Exchange]) -> list[Tensor | None]:
+        """Return the stored states hidden_RD of exchanges, None where there are none."""
+        found: dict[str, Tensor] = {}
+        for spec in (HIDDEN_INT8, HIDDEN_FP16):
+            stored = self.store.target_ids(self.author_identity, spec)
+            known = [r.exchange_id for r in rows if r.exchange_id in stored]
+            values = self.store.targets(self.author_identity, spec, known)
+            for key, value in zip(known, values, strict=True):
+                assert isinstance(value, HiddenStates)
+                found[key] = value.hidden_RD
+        return [found.get(r.exchange_id) for r in rows]
+
+    def _with_server_targets(self) -> set[str]:
+        """Return the exchanges that have targets, where a server reads given text at all."""
+        scorer = self.opened.access.scorer
+        if not isinstance(scorer, Server) or not scorer.reads_given_text or self.spec is None:
+            return set()
+        return self.store.target_ids(scorer.identity, self.spec)

@@ -3,95 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import ValidationError
 
 from potstill.canonical import digest_of_bytes, labelled, spaced_json
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 from potstill.recipe.stages import COLLECT, ORDER, TRAIN, Change, changes_between, first_stage
-from potstill.recipe.written import dump_written
+from potstill.work.header import Header
+from potstill.work.workdir import MANIFEST_FILE, STATE
 
-RECIPE_FILE = "recipe.yaml"
-MANIFEST_FILE = "manifest.json"
-STATE = "state"
-# Only a file that starts like this makes a directory one that --fresh may empty.
-_HEADER = "# The resolved recipe of this potstill run directory. Do not edit.\n"
+RECIPE = Header(Recipe, "recipe.yaml", "recipe", "run")
+RECIPE_FILE = RECIPE.file
 
 # With another baseline the student itself trains as before, and is not trained again.
 _BASELINE, _STUDENTS_OWN = "evaluate.cross_entropy_baseline", ("checkpoints", "metrics.jsonl")
 
 
-def is_run_directory(root: Path) -> bool:
-    """Tell whether potstill made this directory."""
-    try:
-        with (root / RECIPE_FILE).open(encoding="utf-8") as file:
-            return file.read(len(_HEADER)) == _HEADER
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def refuse_file(root: Path) -> None:
-    """Refuse a file, or what lies under one, as a directory."""
-    for path in (root, *root.parents):
-        if path.exists():
-            if not path.is_dir():
-                raise PotstillError(
-                    f"{path} is a file, not a directory; choose another directory with --out"
-                )
-            return
-
-
-def refuse_foreign(root: Path) -> None:
-    """Refuse a file, and a directory that holds something other than a run."""
-    refuse_file(root)
-    if root.is_dir() and any(root.iterdir()) and not is_run_directory(root):
-        raise PotstillError(
-            f"{root} is not empty and not a run directory of potstill; choose another directory "
-            "with --out"
-        )
-
-
-def read_recipe(root: Path) -> Recipe:
-    """Return the recipe of a run directory, for reading it without holding it.
-
-    Raises `PotstillError` where it is no run directory or its recipe cannot be read.
-    """
-    if not is_run_directory(root):
-        raise PotstillError(f"{root} is not a run directory of potstill; check the path")
-    try:
-        return Recipe.model_validate(_stored_recipe(root))
-    except ValidationError as error:
-        keys = ", ".join(".".join(map(str, e["loc"])) or "recipe" for e in error.errors())
-        raise PotstillError(
-            f"the recipe in {root} does not fit this version of potstill ({keys}); use the "
-            "version that made the run, or --fresh to start over"
-        ) from error
-
-
 def recipe_digest(recipe: Recipe) -> str:
     """Return `blake3:` and 32 digits over all values of a recipe, defaults included."""
     return labelled(digest_of_bytes(spaced_json(recipe.model_dump(mode="json"))))
-
-
-def recipe_text(recipe: Recipe) -> str:
-    values = recipe.model_dump(mode="json")
-    return _HEADER + dump_written(values, allow_unicode=True, width=100)
-
-
-def _stored_recipe(root: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load((root / RECIPE_FILE).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PotstillError(
-            f"{root / RECIPE_FILE} cannot be read as YAML; use --fresh to start over, or another "
-            "directory with --out"
-        ) from error
-    return values if isinstance(values, dict) else {}
 
 
 def changes(root: Path, recipe: Recipe) -> list[Change]:
@@ -101,11 +31,7 @@ def changes(root: Path, recipe: Recipe) -> list[Change]:
     """
     if not (root / RECIPE_FILE).exists():
         return []
-    stored = _stored_recipe(root)
-    # A recipe of an older version lacks newer keys: their defaults are what it meant.
-    with suppress(ValidationError):
-        stored = Recipe.model_validate(stored).model_dump(mode="json")
-    return changes_between(stored, recipe)
+    return changes_between(RECIPE.resolved(root), recipe)
 
 
 def holds_nothing(root: Path) -> bool:

@@ -19,8 +19,8 @@ from potstill.curate.filters import invalid
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
-from potstill.recipe import EndpointConfig, TermsConfig
-from potstill.terms import Evidence, decide
+from potstill.recipe import EndpointConfig
+from potstill.terms import Evidence, Stated, decide
 from served_collecting import KEY, SAMPLING, Notes, collected, prompts, rows
 
 TOOLS = '[{"type":"function","function":{"name":"find","parameters":{"type":"object"}}}]'
@@ -102,7 +102,7 @@ def test_the_store_compacts_rows_without_ids(tmp_path: Path) -> None:
 
 
 def test_without_permission_nothing_is_asked(tmp_path: Path) -> None:
-    refused = decide("nano", (Evidence("llama3", "test", "llama3"),), TermsConfig())
+    refused = decide("nano", (Evidence("llama3", "test", "llama3"),), Stated())
     with FaultServer() as server:
         with pytest.raises(PotstillError, match="may not be distilled"):
             collected(server, tmp_path, prompts(3), decision=refused)

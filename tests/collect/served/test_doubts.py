@@ -7,29 +7,29 @@ from typing import Any
 import pytest
 
 from potstill.collect.served.doubts import ends_at_limit, longest_response, tokens_not_read
-from potstill.endpoint.wire import Answer, Choice, ScoredToken
+from potstill.endpoint.wire import ChatAnswer, ChatChoice, ScoredToken
 from potstill.models.sampling import Sampling
 from potstill.recipe import EndpointConfig
 
 EOS = 2
 
 
-def answer(*choices: Choice, **usage: int) -> Answer:
-    return Answer(choices, (), usage, "m", None)
+def answer(*choices: ChatChoice, **usage: int) -> ChatAnswer:
+    return ChatAnswer(choices, (), usage, "m", None)
 
 
-def scored(*ids: int, finish: Any = "stop") -> Choice:
-    return Choice("x", finish, scores=tuple(ScoredToken(i, "x", ()) for i in ids))
+def scored(*ids: int, finish: Any = "stop") -> ChatChoice:
+    return ChatChoice("x", finish, scores=tuple(ScoredToken(i, "x", ()) for i in ids))
 
 
 @pytest.mark.parametrize(
     ("choice", "usage", "doubtful"),
     [
-        (Choice("x", "stop"), {"completion_tokens": 4}, True),
-        (Choice("x", "stop"), {"completion_tokens": 5}, True),
-        (Choice("x", "stop"), {"completion_tokens": 3}, False),
-        (Choice("x", "stop"), {}, False),
-        (Choice("x", "length"), {"completion_tokens": 4}, False),
+        (ChatChoice("x", "stop"), {"completion_tokens": 4}, True),
+        (ChatChoice("x", "stop"), {"completion_tokens": 5}, True),
+        (ChatChoice("x", "stop"), {"completion_tokens": 3}, False),
+        (ChatChoice("x", "stop"), {}, False),
+        (ChatChoice("x", "length"), {"completion_tokens": 4}, False),
         (scored(7, 7, 7, 7), {}, True),
         (scored(7, 7, 7, EOS), {"completion_tokens": 4}, False),  # it ends itself
         (scored(7, 7, EOS), {"completion_tokens": 9}, False),
@@ -37,14 +37,14 @@ def scored(*ids: int, finish: Any = "stop") -> Choice:
     ],
 )
 def test_an_end_at_the_limit_is_doubtful(
-    choice: Choice, usage: dict[str, int], doubtful: bool
+    choice: ChatChoice, usage: dict[str, int], doubtful: bool
 ) -> None:
     assert ends_at_limit(answer(choice, **usage), choice, 4, (EOS,)) == doubtful
     assert not ends_at_limit(answer(choice, **usage), choice, None, (EOS,))
 
 
 def test_the_usage_of_several_answers_tells_nothing_of_one() -> None:
-    pair = answer(Choice("a", "stop"), Choice("b", "stop"), completion_tokens=8)
+    pair = answer(ChatChoice("a", "stop"), ChatChoice("b", "stop"), completion_tokens=8)
     assert not any(ends_at_limit(pair, choice, 4) for choice in pair.choices)
 
 

@@ -21,8 +21,8 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
 from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent
-from potstill.recipe import EndpointConfig, TermsConfig
-from potstill.terms import Evidence, decide
+from potstill.recipe import EndpointConfig
+from potstill.terms import Evidence, Stated, decide
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
@@ -52,7 +52,7 @@ def collected(
             prompts,
             Sampling(max_tokens=16),
             store,
-            decide("nano", (Evidence("mit", "test", "mit"),), TermsConfig()),
+            decide("nano", (Evidence("mit", "test", "mit"),), Stated()),
             samples=SAMPLES,
             tokens=tokens,
             spec=SPEC if tokens else None,

@@ -19,8 +19,8 @@ from potstill.exchanges.targets import LikeliestTokens
 from potstill.models.sampling import Sampling
 from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent
-from potstill.recipe import EndpointConfig, TermsConfig
-from potstill.terms import decide, evidence_of_endpoint
+from potstill.recipe import EndpointConfig
+from potstill.terms import Stated, decide, evidence_of_endpoint
 
 ASKED = ("Say only: hi", "Name a colour.", "What is two plus two?", "Name a river in France.")
 SPEC = TargetSpec("top-k", 4)
@@ -53,7 +53,7 @@ def collected(
         [prompt(text) for text in asked],
         Sampling(temperature=temperature, max_tokens=max_tokens, seed=1),
         store,
-        decide(model, evidence_of_endpoint(url, model), TermsConfig()),
+        decide(model, evidence_of_endpoint(url, model), Stated()),
         samples=samples,
         tokens=tokens,
         spec=SPEC if tokens else None,

@@ -32,8 +32,8 @@ from potstill.models.load import head_of, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.models.teacher_tokens import TeacherTokens
-from potstill.recipe import EndpointConfig, TermsConfig
-from potstill.terms.gate import decide
+from potstill.recipe import EndpointConfig
+from potstill.terms.gate import Stated, decide
 from potstill.terms.surfaces import evidence_of_endpoint
 from reading_server import ReadingServer
 
@@ -100,7 +100,7 @@ def scored(
     """Have texts read; return the figures and the ids that have targets afterwards."""
     fields = {"url": server.url, "provider": "test", "top_logprobs": COUNT, "scores_text": True}
     config = EndpointConfig(**(fields | more))
-    decision = decide(MODEL, evidence_of_endpoint(server.url, MODEL), TermsConfig())
+    decision = decide(MODEL, evidence_of_endpoint(server.url, MODEL), Stated())
     store = ExchangeStore(root / "run")
     try:
         figures = score_by_endpoint(
@@ -389,7 +389,7 @@ def test_a_server_that_reads_no_text_is_found_out_early(
         assert server.requests == 16 and str(caught.value) == words
         # Started with what it lacks, it is given all of them again.
         config = EndpointConfig(url=server.url, provider="test", top_logprobs=COUNT)
-        decision = decide(MODEL, evidence_of_endpoint(server.url, MODEL), TermsConfig())
+        decision = decide(MODEL, evidence_of_endpoint(server.url, MODEL), Stated())
         with pytest.raises(PotstillError) as caught:
             require_reading(config, MODEL, tokens, SPEC, log_of(tmp_path, tokens), decision)
         assert server.requests == 17 and str(caught.value) == words
@@ -420,7 +420,7 @@ def test_an_outage_is_no_answer_to_whether_it_reads(
     with ReadingServer(reader, behaviour) as server:
         endpoint = {"url": server.url, "provider": "test", "top_logprobs": COUNT, "tries": 1}
         config = EndpointConfig(**(endpoint | fields))
-        decision = decide(MODEL, evidence_of_endpoint(server.url, MODEL), TermsConfig())
+        decision = decide(MODEL, evidence_of_endpoint(server.url, MODEL), Stated())
         log = log_of(tmp_path, tokens)
         with pytest.raises(PotstillError, match=words):
             require_reading(config, MODEL, tokens, SPEC, log, decision)

@@ -10,7 +10,7 @@ import pytest
 
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.targets import given_tokens, likeliest_tokens
-from potstill.endpoint.wire import Choice, ScoredToken
+from potstill.endpoint.wire import ChatChoice, ScoredToken
 from potstill.models.teacher_tokens import TeacherTokens
 
 
@@ -27,7 +27,7 @@ def plain_ids(tokens: TeacherTokens, count: int) -> list[int]:
     ]
 
 
-def answer(tokens: TeacherTokens, *, by_text: bool = False, finish: str = "stop") -> Choice:
+def answer(tokens: TeacherTokens, *, by_text: bool = False, finish: str = "stop") -> ChatChoice:
     a, b, c = plain_ids(tokens, 3)
     end = tokens.eos_ids[0]
     ids = [a, b, *([end] if finish == "stop" else [])]
@@ -42,10 +42,10 @@ def answer(tokens: TeacherTokens, *, by_text: bool = False, finish: str = "stop"
 
     scores = tuple(scored(i) for i in ids)
     text = tokens.tokenizer.decode(ids, skip_special_tokens=True)
-    return Choice(text, "stop" if finish == "stop" else "length", scores=scores)
+    return ChatChoice(text, "stop" if finish == "stop" else "length", scores=scores)
 
 
-def reason(choice: Choice, tokens: TeacherTokens, count: int = 2) -> str:
+def reason(choice: ChatChoice, tokens: TeacherTokens, count: int = 2) -> str:
     with pytest.raises(NoTargets) as caught:
         likeliest_tokens(choice, tokens, count)
     return str(caught.value)
@@ -98,7 +98,7 @@ def test_parts_of_characters_are_known_by_their_ids(tokens: TeacherTokens) -> No
 
     printed = ["" for _ in ids[1:]] + ["\N{SEEDLING}"]
     scores = tuple(scored(i, text) for i, text in zip(ids, printed, strict=True))
-    choice = Choice("\N{SEEDLING}", "length", scores=scores)
+    choice = ChatChoice("\N{SEEDLING}", "length", scores=scores)
     found, values = likeliest_tokens(choice, tokens, 2)
     assert found == tuple(ids) and len(values) == len(ids)
     wrong = replace(choice, text="\N{BLACK STAR}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,25 +9,26 @@ from pathlib import Path
 from statistics import median
 
 from potstill.collect.served.doubts import longest_response
-from potstill.collect.served.figures import EndpointFigures, Stopped, amount
-from potstill.collect.served.open_files import in_flight_allowed
+from potstill.collect.served.figures import EndpointFigures, amount
 from potstill.collect.served.paid import keep_paid, paid_for_nothing
 from potstill.collect.served.pending import (
     Wanted,
-    identity_of_teacher,
     sampling_key,
     seed_of,
     spent_on,
     wanted_of,
 )
-from potstill.collect.served.rows import RowFacts, RowWriter, rows_of
+from potstill.collect.served.rows import RowFacts, StoredAnswer, rows_of
 from potstill.collect.served.unanswered import hopeless
-from potstill.endpoint.budget import Budget, Prices, Tokens
-from potstill.endpoint.client import Asked, EndpointClient, key_of
+from potstill.endpoint.budget import Tokens
+from potstill.endpoint.client import Answered, EndpointClient, Failure, client_for, key_of
 from potstill.endpoint.identity import Served
+from potstill.endpoint.many import HOPELESS as _HOPELESS
+from potstill.endpoint.many import Stopped, Taken, ask_many
+from potstill.endpoint.open_files import in_flight_allowed
 from potstill.endpoint.refusals import TOO_LONG
 from potstill.endpoint.running import run_async
-from potstill.endpoint.wire import ANSWERED_IN_VAIN, Answer, ChatRequest
+from potstill.endpoint.wire import ANSWERED_IN_VAIN, ChatAnswer, ChatRequest
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
@@ -39,12 +38,11 @@ from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision
+from potstill.work.stated import server_settings
 
 # Prompts that are open for each request that may be in flight: those that wait to be tried again
 # hold no slot, and others use it meanwhile.
 _OPEN_PER_SLOT = 4
-# So many failed prompts in a row mean that the trouble is not the prompts'.
-_HOPELESS = 50
 # So many responses without targets, and none with, mean that none will have any.
 _NO_TARGETS = 32
 
@@ -78,24 +76,30 @@ def collect_from_endpoint(
     answers none of which can be used.
     """
     decision.require()
-    key = key_of(config, os.environ if environ is None else environ)
-    identity, rows = identity_of_teacher(config, model), store.read()
-    _tell_of_others(rows, identity, progress)
+    settings = server_settings(config)
+    identity, rows = settings.identity(model), store.read()
     own = sorted((r for r in rows if r.teacher == identity), key=lambda r: r.created_at)
     stored = {row.exchange_id for row in own}
     wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
-    prices = Prices(config.price_in, config.price_out)
     before_now = spent_on(own) + (spent or Tokens()) + paid_for_nothing(paid, identity)
-    budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before_now)
     total = len({prompt.prompt_id for prompt in prompts}) * samples
     before = total - sum(len(w.samples) for w in wanted)
-    key_of_sampling = sampling_key(sampling, config)
-    limit = longest_response(sampling, config)
-    facts = RowFacts(identity, key_of_sampling, decision.record(), tokens, spec, limit)
-    at_once = in_flight_allowed(config, progress) if wanted else None
+    facts = RowFacts(
+        identity,
+        sampling_key(sampling, config),
+        decision.record(),
+        tokens,
+        spec,
+        longest_response(sampling, config),
+    )
+    key_of(settings, environ)  # a missing one is told of before anything else is
+    _tell_of_others(rows, identity, progress)
+    at_once = in_flight_allowed(settings, progress) if wanted else None
     with progress.step(label, total=total, unit="responses") as step:
         step.advance(before)
-        client = EndpointClient(config, model, key=key, budget=budget, max_in_flight=at_once)
+        client = client_for(
+            settings, model, spent=before_now, environ=environ, max_in_flight=at_once
+        )
         work = _Collection(client, sampling, facts, store, progress, step, currency)
         if spec is not None:
             work.had_targets = bool(store.target_ids(identity, spec))
@@ -104,8 +108,7 @@ def collect_from_endpoint(
         work.had_answers = bool(own)
         started = time.perf_counter()
         try:
-            if wanted:
-                run_async(work.ask_all(wanted))
+            work.ask_all(wanted)
         finally:
             keep_paid(paid, identity, work.for_nothing)
         figures = work.figures(total, before, time.perf_counter() - started)
@@ -115,7 +118,7 @@ def collect_from_endpoint(
 
 
 class _Collection:
-    """One call while it goes on: what came, what failed, whether to stop."""
+    """One call while it goes on: what `ask_many` asks, what came, what failed."""
 
     def __init__(
         self,
@@ -127,15 +130,13 @@ class _Collection:
         step: Step,
         currency: str,
     ) -> None:
-        self._client, self._sampling, self._facts = client, sampling, facts
+        self._client, self._sampling, self._facts, self._store = client, sampling, facts, store
         self._progress, self._step, self._currency = progress, step, currency
-        self._writer = RowWriter(store, self._on_disk, self._give_up)
-        self._error: Exception | None = None
         self.served = Served()
         self._models: Counter[str] = Counter()
         self._fingerprints: Counter[str] = Counter()
         self._failures: list[tuple[str, str]] = []
-        self._failed_in_a_row = self._unusable_in_a_row = 0
+        self._unanswered = self._unusable_in_a_row = 0
         self.had_answers = False
         self._stopped: Stopped | None = None
         self._one_by_one = False
@@ -148,144 +149,56 @@ class _Collection:
         self._at_limit = 0
         self._not_read: dict[str, int] = {}  # by prompt id, where it is known
 
-    async def ask_all(self, wanted: Sequence[Wanted]) -> None:
-        """Ask every prompt and store what comes; on an error too, what came is stored.
-
-        An error ends the asking once the others that are in flight have come.
-        """
-        left = iter(wanted)
-
-        async def work() -> None:
-            for one in left:
-                if self._stopped or self._error:
-                    return
-                try:
-                    await self._ask(one)
-                except Exception as error:
-                    self._give_up(error)
-
-        try:
-            async with self._client:
-                await self._client.check()
-                open_prompts = min(len(wanted), _OPEN_PER_SLOT * self._client.max_in_flight)
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._writer.run())
-                    try:
-                        await asyncio.wait([tasks.create_task(work()) for _ in range(open_prompts)])
-                    finally:
-                        self._writer.finish()
-        finally:
-            # No connection is open any more: what found no room for another file has it now.
-            self._writer.flush()
-        if self._error is not None:
-            raise self._error
+    def ask_all(self, wanted: Sequence[Wanted]) -> None:
+        """Ask every prompt and store what comes; on an error too, what came is stored."""
+        self._stopped = run_async(
+            ask_many(
+                self._client,
+                wanted,
+                self,
+                progress=self._progress,
+                open_items=_OPEN_PER_SLOT * self._client.max_in_flight,
+                hopeless=_HOPELESS,
+            )
+        )
 
     @property
     def for_nothing(self) -> Tokens:
         """What was, or may have been, charged without a response to store."""
         return self._lost + self._client.uncertain
 
-    def _give_up(self, error: Exception) -> None:
-        """Ask nothing more after an error; what others have in flight is paid for, and waited
-        for."""
-        if self._error is not None:
-            return
-        self._error = error
-        self._client.stop()
-        if self._client.slots.in_flight:
-            self._progress.note(
-                f"stopping: {self._client.slots.in_flight} requests in flight are waited for"
-            )
+    async def ask(self, wanted: Wanted) -> Answered[ChatAnswer] | Failure:
+        """Ask a prompt for every sample that is missing, or for one where they come singly."""
+        prompt, samples = wanted.prompt, wanted.samples
+        n, seed = 1 if self._one_by_one else len(samples), seed_of(samples[0][1])
+        request = ChatRequest(prompt.messages, self._sampling, seed, n, prompt.tool_list)
+        return await self._client.ask(request)
 
-    async def _ask(self, wanted: Wanted) -> None:
-        """Ask one prompt until every sample that is missing has come, or one cannot."""
-        prompt, left = wanted.prompt, list(wanted.samples)
-        while left and not (self._stopped or self._error):
-            n = 1 if self._one_by_one else len(left)
-            seed, tools = seed_of(left[0][1]), prompt.tool_list
-            request = ChatRequest(prompt.messages, self._sampling, seed, n, tools)
-            outcome = await self._client.ask(request)
-            if not isinstance(outcome, Asked):
-                if self._error is not None:
-                    return
-                if outcome.kind == "budget":
-                    self._stopped = self._stopped or "budget"
-                else:
-                    self._fail(prompt, outcome.reason)
-                return
-            self._came(outcome, prompt, left)
-            left = left[len(outcome.answer.choices) :]
-            if outcome.answer.unusable:
-                self._fail_unusable(prompt, outcome.answer.unusable[0])
-                return
-            if left and n > 1:
-                came = len(outcome.answer.choices)
-                self._ask_singly(f"the server gives {came} of {n} samples at a time")
-            elif n > 1 and outcome.basis == "estimated":
-                self._ask_singly(f"the server does not count the tokens of all {n} samples")
+    def take(
+        self, wanted: Wanted, outcome: Answered[ChatAnswer] | Failure
+    ) -> Taken[Wanted, StoredAnswer]:
+        """Return the rows of a response, and what is left to ask until every sample has come."""
+        if isinstance(outcome, Failure):
+            return self._no_answer(wanted.prompt, outcome.reason)
+        rows, error = self._came(outcome, wanted)
+        answer, left = outcome.answer, wanted.samples[len(outcome.answer.choices) :]
+        if error is not None:
+            return Taken(rows, error=error)
+        if answer.unusable:
+            return self._unusable(wanted.prompt, answer, rows)
+        if left and outcome.n > 1:
+            came = len(answer.choices)
+            self._ask_singly(f"the server gives {came} of {outcome.n} samples at a time")
+        elif outcome.n > 1 and outcome.basis == "estimated":
+            self._ask_singly(f"the server does not count the tokens of all {outcome.n} samples")
+        return Taken(rows, served=True, left=Wanted(wanted.prompt, left) if left else None)
 
-    def _ask_singly(self, why: str) -> None:
-        if not self._one_by_one:
-            self._one_by_one = True
-            self._progress.note(f"{why}; they are asked for one by one")
+    def store(self, rows: list[StoredAnswer]) -> None:
+        """Store answers and their targets in one transaction."""
+        targets = [row.targets for row in rows if row.targets is not None]
+        self._store.append([row.exchange for row in rows], targets)
 
-    def _came(
-        self, asked: Asked[Answer], prompt: Prompt, samples: Sequence[tuple[int, str]]
-    ) -> None:
-        answer = asked.answer
-        rows = rows_of(asked, prompt, samples, self._facts)
-        self._writer.put(rows.exchanges, rows.targets)
-        self._targets += len(rows.targets)
-        self._without_targets.update(rows.without_targets)
-        self._at_limit += rows.at_limit
-        if rows.not_read is not None:
-            self._not_read[prompt.prompt_id] = rows.not_read
-        self._charged[asked.basis] += 1
-        change = self.served.observe(answer.model, answer.fingerprint)
-        if change is not None:
-            self._progress.note(change)
-        self._models.update([answer.model] if answer.model else [])
-        self._fingerprints.update([answer.fingerprint] if answer.fingerprint else [])
-        self._used += asked.used
-        if not answer.choices:
-            self._lost += asked.used
-        self._latencies.append(asked.latency_s)
-        if answer.choices:
-            self._failed_in_a_row = self._unusable_in_a_row = 0
-            self.had_answers = True
-        reasons = self._without_targets
-        later = self._client.config.scores_text  # what has none now is read afterwards
-        none = not (self._targets or self.had_targets or later)
-        if none and reasons.total() >= _NO_TARGETS:
-            raise PotstillError(
-                f"none of the first {reasons.total()} responses has the log-probabilities that "
-                f"were asked for ({reasons.most_common(1)[0][0]}); take a server that gives them "
-                "and a student.model with its tokenizer, or set collect.targets to none, "
-                "teacher.endpoint.top_logprobs to 0 and train.cross_entropy to 1"
-            )
-
-    def _fail_unusable(self, prompt: Prompt, reason: str) -> None:
-        """Count an answer that came, and was charged for, to no use."""
-        self._fail(prompt, reason)
-        self._unusable_in_a_row += reason not in ANSWERED_IN_VAIN
-        why = hopeless(self._unusable_in_a_row, reason, some_usable=self.had_answers)
-        if why is not None:
-            raise PotstillError(why)
-
-    def _fail(self, prompt: Prompt, reason: str) -> None:
-        self._failures.append((prompt.prompt_id, reason))
-        if reason == TOO_LONG:
-            return
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= _HOPELESS:
-            if not self._client.answers:
-                raise PotstillError(
-                    f"the server answered none of the first {len(self._failures)} prompts "
-                    f"({reason}); look after it, or check teacher.endpoint.extra and url"
-                )
-            self._stopped = "failures"
-
-    def _on_disk(self, rows: list[Exchange]) -> None:
+    def stored(self, rows: list[StoredAnswer]) -> None:
         """Count rows that are stored now, and show where the call stands."""
         self._stored += len(rows)
         money = self._client.budget.prices.of(self._used)
@@ -294,6 +207,74 @@ class _Collection:
             in_flight=self._client.slots.in_flight,
             failed=len(self._failures),
             **({} if money is None else {"cost": amount(money, self._currency)}),
+        )
+
+    def _ask_singly(self, why: str) -> None:
+        if not self._one_by_one:
+            self._one_by_one = True
+            self._progress.note(f"{why}; they are asked for one by one")
+
+    def _came(
+        self, asked: Answered[ChatAnswer], wanted: Wanted
+    ) -> tuple[list[StoredAnswer], PotstillError | None]:
+        """Count a response; return its rows, and why no other will have what was asked for."""
+        answer = asked.answer
+        rows = rows_of(asked, wanted.prompt, wanted.samples, self._facts)
+        self._targets += len(rows.targets)
+        self._without_targets.update(rows.without_targets)
+        self._at_limit += rows.at_limit
+        if rows.not_read is not None:
+            self._not_read[wanted.prompt.prompt_id] = rows.not_read
+        self._charged[asked.basis] += 1
+        change = self.served.observe(answer.model, answer.fingerprint)
+        if change is not None:
+            self._progress.note(change)
+        self._models.update([answer.model] if answer.model else [])
+        self._fingerprints.update([answer.fingerprint] if answer.fingerprint else [])
+        self._used += asked.used
+        self._latencies.append(asked.latency_s)
+        if answer.choices:
+            self._unusable_in_a_row, self.had_answers = 0, True
+        else:
+            self._lost += asked.used
+        return rows.stored, self._none_has_targets()
+
+    def _none_has_targets(self) -> PotstillError | None:
+        reasons = self._without_targets
+        later = self._client.settings.scores_text  # what has none now is read afterwards
+        if self._targets or self.had_targets or later or reasons.total() < _NO_TARGETS:
+            return None
+        return PotstillError(
+            f"none of the first {reasons.total()} responses has the log-probabilities that "
+            f"were asked for ({reasons.most_common(1)[0][0]}); take a server that gives them "
+            "and a student.model with its tokenizer, or set collect.targets to none, "
+            "teacher.endpoint.top_logprobs to 0 and train.cross_entropy to 1"
+        )
+
+    def _unusable(
+        self, prompt: Prompt, answer: ChatAnswer, rows: list[StoredAnswer]
+    ) -> Taken[Wanted, StoredAnswer]:
+        """Count an answer that came, and was charged for, to no use."""
+        reason = answer.unusable[0]
+        self._failures.append((prompt.prompt_id, reason))
+        self._unusable_in_a_row += reason not in ANSWERED_IN_VAIN
+        why = hopeless(self._unusable_in_a_row, reason, some_usable=self.had_answers)
+        error = None if why is None else PotstillError(why)
+        return Taken(rows, served=bool(answer.choices), error=error)
+
+    def _no_answer(self, prompt: Prompt, reason: str) -> Taken[Wanted, StoredAnswer]:
+        """Count a prompt without an answer; one that is too long is no fault of the server's."""
+        self._failures.append((prompt.prompt_id, reason))
+        if reason == TOO_LONG:
+            return Taken()
+        self._unanswered += 1
+        if self._client.answers or self._unanswered < _HOPELESS:
+            return Taken(served=False)
+        return Taken(
+            error=PotstillError(
+                f"the server answered none of the first {len(self._failures)} prompts "
+                f"({reason}); look after it, or check teacher.endpoint.extra and url"
+            )
         )
 
     def figures(self, wanted: int, before: int, seconds: float) -> EndpointFigures:

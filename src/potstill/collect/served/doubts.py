@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from potstill.endpoint.wire import Answer, Choice
+from potstill.endpoint.wire import ChatAnswer, ChatChoice
 from potstill.models.sampling import Sampling
 from potstill.recipe import EndpointConfig
 
@@ -20,7 +20,7 @@ def longest_response(sampling: Sampling, config: EndpointConfig) -> int | None:
 
 
 def ends_at_limit(
-    answer: Answer, choice: Choice, limit: int | None, eos_ids: Collection[int] = ()
+    answer: ChatAnswer, choice: ChatChoice, limit: int | None, eos_ids: Collection[int] = ()
 ) -> bool:
     """Tell whether an answer that is called whole is as long as one may be.
 
@@ -35,7 +35,7 @@ def ends_at_limit(
     return alone and answer.usage.get("completion_tokens", 0) >= limit
 
 
-def tokens_not_read(answer: Answer, prompt_ids: Sequence[int] | None) -> int | None:
+def tokens_not_read(answer: ChatAnswer, prompt_ids: Sequence[int] | None) -> int | None:
     """Return how many tokens fewer than a prompt has the server read, by its own count.
 
     None where one of the two is not known. 0 where it read as many or more.

@@ -31,7 +31,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class AskingEstimate:
     """What asking would take, before anything is asked.
 
     Prompt tokens are counted by their ids where they are known, else about one for four
@@ -96,7 +96,7 @@ def estimate(
     samples: int = 1,
     stored: Collection[str] = (),
     conversation: Conversation | None = None,
-) -> Estimate:
+) -> AskingEstimate:
     """Return what is left to ask and what it costs at most; nothing is asked."""
     wanted = wanted_of(config, model, prompts, sampling, samples=samples, stored=stored)
     responses = sum(len(w.samples) for w in wanted)
@@ -109,7 +109,7 @@ def estimate(
 
 def reading_estimate(
     config: EndpointConfig, texts: Iterable[tuple[Turns, str | int]], done: int = 0
-) -> Estimate:
+) -> AskingEstimate:
     """Return what having a server read (what was asked, answer) takes, but for `done` of them.
 
     Tokens are counted at one for four characters; an answer that is not there yet is given by its
@@ -125,8 +125,8 @@ def reading_estimate(
 
 def _estimate(
     config: EndpointConfig, prompts: int, tokens: Tokens, responses: int | None = None
-) -> Estimate:
-    return Estimate(
+) -> AskingEstimate:
+    return AskingEstimate(
         prompts=prompts,
         responses=prompts if responses is None else responses,
         prompt_tokens=tokens.prompt,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,12 +10,13 @@ from typing import Any
 
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.figures import amount
-from potstill.collect.served.open_files import in_flight_allowed
 from potstill.collect.served.reading_log import PROBE, Reading, ReadingLog
 from potstill.collect.served.targets import given_tokens
-from potstill.endpoint.budget import Budget, Prices, Tokens
-from potstill.endpoint.client import Asked, EndpointClient, Failure, key_of
-from potstill.endpoint.identity import Served, endpoint_identity
+from potstill.endpoint.budget import Tokens
+from potstill.endpoint.client import Answered, EndpointClient, Failure, client_for
+from potstill.endpoint.identity import Served
+from potstill.endpoint.many import Taken, ask_many
+from potstill.endpoint.open_files import in_flight_allowed
 from potstill.endpoint.refusals import TOO_LONG
 from potstill.endpoint.running import run_async
 from potstill.endpoint.scoring import ScoredText
@@ -25,18 +24,15 @@ from potstill.endpoint.wire import ScoredToken
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
-from potstill.exchanges.targets import ExchangeTargets
+from potstill.exchanges.targets import ExchangeTargets, LikeliestTokens
 from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision
+from potstill.work.stated import server_settings
 
-# What came is stored this often: it is the most that a kill loses.
-_GROUP_S = 0.2
 # So many texts without targets, and none with, mean that none will have any.
 _NONE_HAS = 16
-# So many tries in a row that brought no answer mean that the trouble is not the texts'.
-_HOPELESS = 50
 _SHORT_TEXT = "A short text, to see whether the server reads it."
 
 
@@ -107,21 +103,21 @@ def score_by_endpoint(
     """
     decision.require()
     started = time.perf_counter()
-    identity = endpoint_identity(config.provider, model, config.revision)
+    settings = server_settings(config)
+    identity = settings.identity(model)
     having = store.target_ids(identity, spec)
     # Where no text ever had targets, the trouble was the server's: all are given to it again.
     settled = having | (log.without_targets if having else set())
     left = [text for text in texts if text.exchange_id not in settled]
-    prices = Prices(config.price_in, config.price_out)
     if left:
-        at_once = in_flight_allowed(config, progress)
-        client = _client(config, model, log, spent, environ, at_once)
+        at_once = in_flight_allowed(settings, progress)
+        before = log.spent + (spent or Tokens())
+        client = client_for(settings, model, spent=before, environ=environ, max_in_flight=at_once)
         with progress.step("read", total=len(texts), unit="texts") as step:
             step.advance(len(texts) - len(left))
-            work = _Scoring(client, identity, tokens, spec, store, log, progress, step)
+            work = _Reader(client, identity, tokens, spec, store, log, progress, step)
             work.had_targets = bool(having)
-            run_async(work.score_all(left))
-        work.require_all()
+            work.score_all(left)
         having = store.target_ids(identity, spec)
     reasons = log.reasons(t.exchange_id for t in texts if t.exchange_id not in having)
     return ScoringFigures(
@@ -130,7 +126,7 @@ def score_by_endpoint(
         without_targets=dict(Counter(reasons).most_common()),
         prompt_tokens=log.spent.prompt,
         response_tokens=log.spent.response,
-        money=prices.of(log.spent),
+        money=settings.prices.of(log.spent),
         seconds=time.perf_counter() - started,
     )
 
@@ -153,15 +149,18 @@ def require_reading(
     decision.require()
     assert spec.count is not None
     ids, count = tokens.tokenizer(_SHORT_TEXT)["input_ids"], spec.count
-    client = _client(config, model, log, spent, environ)
+    before = log.spent + (spent or Tokens())
+    client = client_for(
+        server_settings(config), model, spent=before, environ=environ, max_in_flight=1
+    )
 
-    async def probe() -> Asked[ScoredText] | Failure:
+    async def probe() -> Answered[ScoredText] | Failure:
         async with client:
             await client.check()
             return await client.score(ids, count)
 
     outcome = run_async(probe())
-    if not isinstance(outcome, Asked):
+    if not isinstance(outcome, Answered):
         if outcome.kind == "budget":
             raise _over_budget()
         raise _tells_nothing(outcome.reason) if outcome.final else _no_answer({outcome.reason: 1})
@@ -171,21 +170,6 @@ def require_reading(
         log.add({PROBE: Reading(outcome.used, str(error))})
         raise _tells_nothing(str(error)) from None
     log.add({PROBE: Reading(outcome.used)})
-
-
-def _client(
-    config: EndpointConfig,
-    model: str,
-    log: ReadingLog,
-    spent: Tokens | None,
-    environ: Mapping[str, str] | None,
-    at_once: int = 1,
-) -> EndpointClient:
-    """Return the server, with all that was read so far in its budget."""
-    key = key_of(config, os.environ if environ is None else environ)
-    prices, before = Prices(config.price_in, config.price_out), log.spent + (spent or Tokens())
-    budget = Budget(prices, money=config.budget, tokens=config.budget_tokens, spent=before)
-    return EndpointClient(config, model, key=key, budget=budget, max_in_flight=at_once)
 
 
 def _told(answer: ScoredText) -> tuple[ScoredToken, ...]:
@@ -218,8 +202,17 @@ def _tells_nothing(reason: str) -> PotstillError:
     )
 
 
-class _Scoring:
-    """One call while it goes on."""
+@dataclass(frozen=True)
+class _TextRead:
+    """What came of one text: its targets, where it has any, and what the log keeps of it."""
+
+    exchange_id: str
+    reading: Reading
+    targets: ExchangeTargets | None = None
+
+
+class _Reader:
+    """One call while it goes on: what `ask_many` asks, and what came."""
 
     def __init__(
         self,
@@ -232,64 +225,35 @@ class _Scoring:
         progress: Progress,
         step: Step,
     ) -> None:
+        assert spec.count is not None
         self._client, self._identity, self._tokens = client, identity, tokens
-        self._spec, self._store, self._log = spec, store, log
+        self._spec, self._count, self._store, self._log = spec, spec.count, store, log
         self._progress, self._step, self._served = progress, step, Served()
-        self._targets: list[ExchangeTargets] = []
-        self._readings: dict[str, Reading] = {}
         self._without: Counter[str] = Counter()
         self._unread: Counter[str] = Counter()
-        self._failed_in_a_row = 0
-        self._over_budget = False
-        self._error: Exception | None = None
         self.had_targets = False
 
-    async def score_all(self, texts: Sequence[GivenText]) -> None:
-        """Have every text read; on an error too, what came is stored."""
-        left = iter(texts)
+    def score_all(self, texts: Sequence[GivenText]) -> None:
+        """Have every text read; on an error too, what came is stored.
 
-        async def work() -> None:
-            for text in left:
-                if self._over_budget or self._error or self._failed_in_a_row >= _HOPELESS:
-                    return
-                try:
-                    await self._score(text)
-                except Exception as error:
-                    self._give_up(error)
-
-        try:
-            async with self._client:
-                await self._client.check()
-                count = min(len(texts), self._client.max_in_flight)
-                async with asyncio.TaskGroup() as tasks:
-                    storing = tasks.create_task(self._store_as_it_comes())
-                    await asyncio.wait([tasks.create_task(work()) for _ in range(count)])
-                    storing.cancel()
-        finally:
-            self._flush()
-        if self._error is not None:
-            raise self._error
-
-    def _give_up(self, error: Exception) -> None:
-        """Ask nothing more after an error; what others have in flight is waited for."""
-        self._error = self._error or error
-        self._client.stop()
-
-    def require_all(self) -> None:
-        """Raise PotstillError where text is unread; what was in flight is stored by now."""
-        if self._over_budget:
+        Raises PotstillError where text is unread.
+        """
+        stopped = run_async(ask_many(self._client, texts, self, progress=self._progress))
+        if stopped == "budget":
             raise _over_budget()
         if self._unread:
             raise _no_answer(dict(self._unread.most_common()))
 
-    async def _score(self, text: GivenText) -> None:
-        assert self._spec.count is not None
-        ids = (*text.prompt_ids, *text.response_ids)
-        outcome = await self._client.score(ids, self._spec.count)
-        if not isinstance(outcome, Asked):
-            self._failed(text, outcome)
-            return
-        self._failed_in_a_row = 0
+    async def ask(self, text: GivenText) -> Answered[ScoredText] | Failure:
+        """Send a text as ids."""
+        return await self._client.score((*text.prompt_ids, *text.response_ids), self._count)
+
+    def take(
+        self, text: GivenText, outcome: Answered[ScoredText] | Failure
+    ) -> Taken[GivenText, _TextRead]:
+        """Return what the server tells of a text, or that it has nothing to tell of it."""
+        if isinstance(outcome, Failure):
+            return self._failed(text, outcome)
         answer = outcome.answer
         change = self._served.observe(answer.model, answer.fingerprint)
         if change is not None:
@@ -297,60 +261,49 @@ class _Scoring:
         try:
             values = self._values(text, answer)
         except NoTargets as error:
-            self._lacks(text, str(error), outcome.used)
-            return
+            return self._lacks(text, str(error), outcome.used, served=True)
         self.had_targets = True
-        self._targets.append(ExchangeTargets(text.exchange_id, self._identity, self._spec, values))
-        self._read(text, Reading(outcome.used))
+        targets = ExchangeTargets(text.exchange_id, self._identity, self._spec, values)
+        return Taken(self._read(text, Reading(outcome.used), targets), served=True)
 
-    def _values(self, text: GivenText, answer: ScoredText) -> Any:
+    def store(self, rows: list[_TextRead]) -> None:
+        """Store what came. Targets first: what the log calls read has them, or never will."""
+        targets = [row.targets for row in rows if row.targets is not None]
+        if targets:
+            self._store.append_targets(targets)
+        self._log.add({row.exchange_id: row.reading for row in rows})
+
+    def stored(self, rows: list[_TextRead]) -> None:
+        """Texts count when they are read: nothing is to be done."""
+
+    def _values(self, text: GivenText, answer: ScoredText) -> LikeliestTokens:
         """Return the response's targets. Raises NoTargets."""
-        assert self._spec.count is not None
         if not text.prompt_ids:
             raise NoTargets("no prompt to read")
         # The first id has no entry: what precedes token t is told at t - 1 of the rest.
         of_response = _told(answer)[len(text.prompt_ids) - 1 :]
-        return given_tokens(of_response, self._tokens, self._spec.count)
+        return given_tokens(of_response, self._tokens, self._count)
 
-    def _failed(self, text: GivenText, outcome: Failure) -> None:
-        if self._error is not None:
-            return
-        if outcome.kind == "budget":
-            self._over_budget = True
-        elif outcome.reason == TOO_LONG:
-            self._read(text, Reading(Tokens(), outcome.reason))
-        elif outcome.final:
-            self._lacks(text, outcome.reason, Tokens())
-        else:
-            self._unread[outcome.reason] += 1
-            self._failed_in_a_row += 1
+    def _failed(self, text: GivenText, outcome: Failure) -> Taken[GivenText, _TextRead]:
+        if outcome.reason == TOO_LONG:
+            return Taken(self._read(text, Reading(Tokens(), outcome.reason)))
+        if outcome.final:
+            return self._lacks(text, outcome.reason, Tokens())
+        self._unread[outcome.reason] += 1
+        return Taken(served=False)
 
-    def _lacks(self, text: GivenText, reason: str, used: Tokens) -> None:
-        """Count a text that gets no targets; raises PotstillError once none seems to get any."""
+    def _lacks(
+        self, text: GivenText, reason: str, used: Tokens, *, served: bool | None = None
+    ) -> Taken[GivenText, _TextRead]:
+        """Count a text that gets no targets; an error, once none seems to get any."""
         self._without[reason] += 1
-        self._read(text, Reading(used, reason))
+        rows = self._read(text, Reading(used, reason))
         if self.had_targets or self._without.total() < _NONE_HAS:
-            return
-        raise _tells_nothing(self._without.most_common(1)[0][0])
+            return Taken(rows, served=served)
+        return Taken(rows, error=_tells_nothing(self._without.most_common(1)[0][0]))
 
-    def _read(self, text: GivenText, reading: Reading) -> None:
-        self._readings[text.exchange_id] = reading
+    def _read(
+        self, text: GivenText, reading: Reading, targets: ExchangeTargets | None = None
+    ) -> list[_TextRead]:
         self._step.advance(1, in_flight=self._client.slots.in_flight)
-
-    async def _store_as_it_comes(self) -> None:
-        while True:
-            await asyncio.sleep(_GROUP_S)
-            try:
-                self._flush()
-            except Exception as error:
-                self._give_up(error)
-                return
-
-    def _flush(self) -> None:
-        """Store what came. Targets first: what the log calls read has them, or never will."""
-        targets, readings = list(self._targets), dict(self._readings)
-        if targets:
-            self._store.append_targets(targets)
-            del self._targets[: len(targets)]
-        self._log.add(readings)
-        self._readings.clear()
+        return [_TextRead(text.exchange_id, reading, targets)]

@@ -1,10 +1,8 @@
-"""Answers of a server as rows of the store, and the one writer that stores them in groups."""
+"""Answers of a server as rows of the store."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,17 +10,12 @@ from typing import Any
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.doubts import ends_at_limit, tokens_not_read
 from potstill.collect.served.targets import likeliest_tokens
-from potstill.endpoint.client import Asked
-from potstill.endpoint.wire import Answer, Choice, shares
+from potstill.endpoint.client import Answered
+from potstill.endpoint.wire import ChatAnswer, ChatChoice, shares
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
-from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import ExchangeTargets
 from potstill.models.teacher_tokens import TeacherTokens
-
-# A transaction costs two disk syncs: rows are stored when so many wait, or after so long.
-_GROUP_ROWS = 32
-_GROUP_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,15 @@ class RowFacts:
 
 
 @dataclass(frozen=True)
-class Rows:
+class StoredAnswer:
+    """One row for the store, with its targets where it has any."""
+
+    exchange: Exchange
+    targets: ExchangeTargets | None
+
+
+@dataclass(frozen=True)
+class AnswerRows:
     """Rows for the store; `without_targets` says of each that lacks wanted targets why.
 
     `at_limit` of them are called whole and are as long as they may be. `not_read` is how many of
@@ -54,17 +55,23 @@ class Rows:
     at_limit: int = 0
     not_read: int | None = None
 
+    @property
+    def stored(self) -> list[StoredAnswer]:
+        """Each row with its targets."""
+        of_row = {targets.exchange_id: targets for targets in self.targets}
+        return [StoredAnswer(row, of_row.get(row.exchange_id)) for row in self.exchanges]
+
 
 def rows_of(
-    asked: Asked[Answer], prompt: Prompt, samples: Sequence[tuple[int, str]], facts: RowFacts
-) -> Rows:
+    asked: Answered[ChatAnswer], prompt: Prompt, samples: Sequence[tuple[int, str]], facts: RowFacts
+) -> AnswerRows:
     """Return a row for each choice, in the order of the samples (index, exchange id) given."""
     answer = asked.answer
     known_ids = _prompt_ids(prompt, facts)
     not_read = tokens_not_read(answer, known_ids)
     ends = facts.tokens.eos_ids if facts.tokens else ()
     at_limit = sum(ends_at_limit(answer, c, facts.limit, ends) for c in answer.choices)
-    rows = Rows([], [], [], at_limit, not_read)
+    rows = AnswerRows([], [], [], at_limit, not_read)
     # Where the server counts as many its template is ours.
     same = known_ids is not None and len(known_ids) == answer.usage.get("prompt_tokens")
     prompt_ids = known_ids if same else None
@@ -92,7 +99,9 @@ def rows_of(
     return rows
 
 
-def _exchange(asked: Asked[Answer], prompt: Prompt, choice: Choice, facts: RowFacts) -> Exchange:
+def _exchange(
+    asked: Answered[ChatAnswer], prompt: Prompt, choice: ChatChoice, facts: RowFacts
+) -> Exchange:
     """Return what a row holds beside its ids and its share of the tokens."""
     return Exchange(
         exchange_id="",
@@ -128,7 +137,7 @@ def _prompt_ids(prompt: Prompt, facts: RowFacts) -> tuple[int, ...] | None:
     return None if tokens is None else tokens.prompt_ids(prompt.messages, prompt.tool_list)
 
 
-def _usages(asked: Asked[Answer]) -> list[dict[str, int]]:
+def _usages(asked: Answered[ChatAnswer]) -> list[dict[str, int]]:
     """Return each choice's part of the tokens, so that the rows' sum is what was charged.
 
     Responses share theirs by length; the prompt, which was read once, counts for the first. What
@@ -163,78 +172,9 @@ def _usages(asked: Asked[Answer]) -> list[dict[str, int]]:
     return told
 
 
-def _lengths(choices: Sequence[Choice]) -> list[int]:
+def _lengths(choices: Sequence[ChatChoice]) -> list[int]:
     """Return what tells how much of a response is each choice's: tokens, else characters."""
     if all(choice.scores for choice in choices):
         return [len(choice.scores or ()) for choice in choices]
     said = ((choice.text, choice.reasoning, choice.tool_calls) for choice in choices)
     return [sum(len(part or "") for part in parts) for parts in said]
-
-
-class RowWriter:
-    """Stores rows in small groups while others are asked for.
-
-    `stored` is called with the rows once they are on the disk: only then do they count. What an
-    error keeps from the disk stays here, for `flush`; `failed` is told of it.
-    """
-
-    def __init__(
-        self,
-        store: ExchangeStore,
-        stored: Callable[[list[Exchange]], None],
-        failed: Callable[[Exception], None] | None = None,
-    ) -> None:
-        self._store, self._stored, self._failed = store, stored, failed
-        self._rows: list[Exchange] = []
-        self._targets: list[ExchangeTargets] = []
-        self._full = asyncio.Event()
-        self._last = False
-
-    def put(self, rows: Sequence[Exchange], targets: Sequence[ExchangeTargets] = ()) -> None:
-        """Hand rows over; they are stored within a moment."""
-        self._rows += rows
-        self._targets += targets
-        if len(self._rows) >= _GROUP_ROWS:
-            self._full.set()
-
-    def finish(self) -> None:
-        """Let `run` end once everything is stored."""
-        self._last = True
-        self._full.set()
-
-    async def run(self) -> None:
-        """Store what is handed over until `finish`, or until an error.
-
-        That is `failed`'s, where there is such, else raised: a PotstillError for a full disk.
-        """
-        try:
-            while not (self._last and not self._rows):
-                # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_GROUP_S):
-                        await self._full.wait()
-                self._full.clear()
-                rows, targets = list(self._rows), list(self._targets)
-                if rows:
-                    await asyncio.to_thread(self._store.append, rows, targets)
-                    self._done(rows, targets)
-        except asyncio.CancelledError:
-            # Also what the thread may be storing at this moment: a row is stored once.
-            self.flush()
-            raise
-        except Exception as error:
-            if self._failed is None:
-                raise
-            self._failed(error)
-
-    def flush(self) -> None:
-        """Store what is left, whatever ended `run`; raises PotstillError for a full disk."""
-        rows, targets = list(self._rows), list(self._targets)
-        if rows:
-            self._store.append(rows, targets)
-            self._done(rows, targets)
-
-    def _done(self, rows: list[Exchange], targets: list[ExchangeTargets]) -> None:
-        del self._rows[: len(rows)], self._targets[: len(targets)]
-        if rows:
-            self._stored(rows)

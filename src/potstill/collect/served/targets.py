@@ -12,7 +12,7 @@ from functools import partial
 import torch
 
 from potstill.collect.served.distribution import NoTargets, check_told, likeliest_row
-from potstill.endpoint.wire import Choice, ScoredToken
+from potstill.endpoint.wire import ChatChoice, ScoredToken
 from potstill.exchanges.targets import LikeliestTokens, with_rest
 from potstill.models.teacher_tokens import PARTIAL, TeacherTokens
 
@@ -22,7 +22,7 @@ _SUM_ERROR = 2.0**-20
 
 
 def likeliest_tokens(
-    choice: Choice, tokens: TeacherTokens, count: int
+    choice: ChatChoice, tokens: TeacherTokens, count: int
 ) -> tuple[tuple[int, ...], LikeliestTokens]:
     """Return the ids of an answer and the `count` likeliest tokens at each of its positions.
 

@@ -1,0 +1,160 @@
+"""Exchanges out of Arrow's columns and out of the journal's rows, with equal values shared.
+
+A hundred thousand exchanges are mostly token ids and what they repeat: ids are tuples of numbers
+that exist once, and names, settings and prompts that stand side by side are one object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.outline import Outline
+from potstill.exchanges.rows import SCHEMA_VERSION, upgraded_calls
+
+_T = TypeVar("_T")
+
+_IDS = ("prompt_token_ids", "response_token_ids")
+_JSON = ("messages", "sampling", "usage")
+# What differs from row to row, so that there is nothing to share.
+_OWN = ("exchange_id", "response", "reasoning", "sample_index", "latency_s")
+# Token ids below it are kept as numbers that exist once; no vocabulary is larger.
+_LARGEST_ID = 1 << 20
+# How many texts and settings are kept to be shared with what is read later.
+_KEPT = 4_096
+
+_FIELDS = fields(Exchange)
+# Columns that a shard of an earlier version may lack, and what stands there then.
+_ABSENT = {f.name: f.default for f in _FIELDS if f.default is not MISSING} | {"usage": {}}
+_OUTLINED = tuple(f.name for f in fields(Outline) if f.name not in ("prompt", "response"))
+
+EXCHANGE_COLUMNS = tuple(f.name for f in _FIELDS)
+OUTLINE_COLUMNS = (*_OUTLINED, *_IDS)
+
+
+class Shared:
+    """Gives out one object for equal values, as far as that is cheap."""
+
+    def __init__(self) -> None:
+        self._numbers_V: Any = np.empty(0, dtype=object)
+        self._texts: dict[str, str] = {}
+        self._parsed: dict[str, Any] = {}
+
+    def numbers(self, ids_N: Any) -> list[int]:
+        """Return token ids, an integer array, as Python's numbers."""
+        if not len(ids_N) or ids_N.min() < 0 or (top := int(ids_N.max())) >= _LARGEST_ID:
+            plain: list[int] = ids_N.tolist()
+            return plain
+        known = len(self._numbers_V)
+        if top >= known:
+            more = np.arange(known, max(top + 1, known + known // 4)).astype(object)
+            self._numbers_V = np.concatenate([self._numbers_V, more])
+        once: list[int] = self._numbers_V[ids_N].tolist()
+        return once
+
+    def ids(self, ids: Sequence[int] | None) -> tuple[int, ...] | None:
+        """Return the ids of one text."""
+        return None if ids is None else tuple(self.numbers(np.asarray(ids, dtype=np.int64)))
+
+    def text(self, value: str) -> str:
+        """Return a text that many rows repeat."""
+        return _kept(self._texts, value, lambda text: text)
+
+    def parsed(self, value: str) -> Any:
+        """Return the JSON value in a text that many rows repeat."""
+        return _kept(self._parsed, value, json.loads)
+
+
+def exchanges_in(batch: pa.RecordBatch, version: int, shared: Shared) -> list[Exchange]:
+    """Return the exchanges in a batch of a shard of that schema version."""
+    return list(map(Exchange, *(_values(batch, f.name, version, shared) for f in _FIELDS)))
+
+
+def outlines_in(batch: pa.RecordBatch, version: int, shared: Shared) -> list[Outline]:
+    """Return the outlines of the exchanges in a batch with the columns of `OUTLINE_COLUMNS`."""
+    columns = [_values(batch, name, version, shared) for name in _OUTLINED]
+    lengths = [pc.list_value_length(batch.column(name)).to_pylist() for name in _IDS]
+    return list(map(Outline, *columns, *lengths))
+
+
+def exchange_from_row(row: dict[str, Any], shared: Shared) -> Exchange:
+    """Return the exchange that `exchange_to_row` was given."""
+    values = dict(row)
+    values["messages"] = tuple(json.loads(values["messages"]))
+    for name in ("sampling", "usage"):
+        values[name] = shared.parsed(values[name])
+    for name in _IDS:
+        values[name] = shared.ids(values[name])
+    for name, value in values.items():
+        if isinstance(value, str) and name not in (*_OWN, "prompt_id", "tool_calls"):
+            values[name] = shared.text(value)
+    return Exchange(**values)
+
+
+def outline_of(row: Exchange) -> Outline:
+    """Return what is known of an exchange beside its words."""
+    ids = [getattr(row, name) for name in _IDS]
+    lengths = [None if one is None else len(one) for one in ids]
+    return Outline(*(getattr(row, name) for name in _OUTLINED), *lengths)
+
+
+def _values(batch: pa.RecordBatch, name: str, version: int, shared: Shared) -> list[Any]:
+    """Return a column as the values of an exchange's field."""
+    if name not in batch.schema.names:
+        return [_ABSENT[name]] * batch.num_rows
+    column = batch.column(name)
+    if column.null_count == len(column):
+        return [None] * len(column)
+    if name in _IDS:
+        return _token_ids(column, shared)
+    if name in _OWN:
+        values: list[Any] = column.to_pylist()
+        return values
+    if name == "messages":
+        return _each_once(column, lambda text: tuple(json.loads(text)))
+    if name in _JSON:
+        return _each_once(column, shared.parsed)
+    if name == "tool_calls" and version < SCHEMA_VERSION:
+        return _each_once(column, upgraded_calls)
+    # Prompts of their own have an id of their own: to keep them would drive the others out.
+    return _each_once(column, str if name in ("prompt_id", "tool_calls") else shared.text)
+
+
+def _token_ids(column: pa.Array, shared: Shared) -> list[tuple[int, ...] | None]:
+    """Return the lists of a column as tuples."""
+    ends = column.offsets.to_numpy().tolist()
+    start = ends[0]
+    numbers = shared.numbers(column.values.to_numpy()[start : ends[-1]])
+    found: list[tuple[int, ...] | None] = [
+        tuple(numbers[a - start : b - start]) for a, b in pairwise(ends)
+    ]
+    if column.null_count:
+        for i, absent in enumerate(column.is_null().to_pylist()):
+            if absent:
+                found[i] = None
+    return found
+
+
+def _each_once(column: pa.Array, value_of: Callable[[str], _T]) -> list[_T | None]:
+    """Return what `value_of` makes of each text of a column, made once for equal ones."""
+    encoded = column.dictionary_encode()
+    values = [value_of(text) for text in encoded.dictionary.to_pylist()]
+    return [None if i is None else values[i] for i in encoded.indices.to_pylist()]
+
+
+def _kept(kept: dict[str, _T], text: str, value_of: Callable[[str], _T]) -> _T:
+    """Return the value of a text as it was made before, if it is still kept."""
+    found = kept.get(text)
+    if found is None:
+        if len(kept) >= _KEPT:
+            kept.clear()
+        found = kept[text] = value_of(text)
+    return found

@@ -1,0 +1,1 @@
+"""A distillation run as a page, and its headline as a paragraph."""

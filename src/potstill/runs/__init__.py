@@ -1,0 +1,1 @@
+"""The order of things: what a run does, stage after stage."""

@@ -1,0 +1,181 @@
+"""The only place that knows the order of the stages.
+
+terms gate -> collect -> curate -> shrink -> train -> evaluate -> report -> manifest. Each stage
+records what it did in the run directory, so that the same call goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import PotstillError
+from potstill.models.memory import release_freed
+from potstill.progress import Progress, Silent
+from potstill.recipe import Recipe
+from potstill.runs.changed_files import note_changed_files
+from potstill.runs.checking import check_all
+from potstill.runs.collecting import collect_answers, rows_are_lost, some_failed
+from potstill.runs.curating import curate_stored
+from potstill.runs.dry_run import checked_apart, training_begun
+from potstill.runs.evaluating import evaluate_students
+from potstill.runs.parts import Parts
+from potstill.runs.report_run import write_report
+from potstill.runs.shrinking import make_student
+from potstill.runs.training import train_students
+from potstill.work.records import AskingCost
+from potstill.work.run_recipe import RECIPE, changes, holds_nothing, refuse_changes
+from potstill.work.rundir import RunDir
+
+STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
+    "collect": collect_answers,
+    "curate": curate_stored,
+    "shrink": make_student,
+    "train": train_students,
+    "evaluate": evaluate_students,
+}
+
+
+def distill(
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    fresh: bool = False,
+    redo: bool = False,
+    until: str | None = None,
+    progress: Progress,
+) -> RunDir:
+    """Run a recipe, or go on with it, and return its run directory, which is no longer held.
+
+    `until` names the last stage (`collect`, `curate`, `shrink`, `train` or `evaluate`); None goes
+    on to report and manifest. Stages that a changed field decides about are done again, from what
+    the stages before them left; in a finished run only with `redo`. A finished run whose recipe
+    has not changed is returned as it is, and nothing is written.
+    """
+    if until is not None and until not in STAGES:
+        raise PotstillError(f"there is no stage {until}; there are {', '.join(STAGES)}")
+    root = out or Path("runs") / recipe.name
+    _check_before_losing(recipe, root, fresh=fresh, redo=redo, progress=progress)
+    with RunDir.open(root, recipe, fresh=fresh, redo=redo) as run:
+        if run.changed:
+            progress.note(run.changed)
+        parts = Parts(run, recipe, progress)
+        try:
+            finished = run.manifest_path.is_file()
+            if finished and not _reopened(parts, redo=redo):
+                return run
+            _run_stages(parts, until, reopened=finished)
+        finally:
+            parts.store.close()
+    return run
+
+
+def _reopened(parts: Parts, *, redo: bool) -> bool:
+    """Tell whether a finished run goes on, and say where it does not.
+
+    With `redo` it does for prompts without an answer, which are asked again.
+    """
+    failed = some_failed(parts)
+    if redo and failed:
+        parts.run.forget("report")
+        return True
+    more = "; --redo asks again what got no answer" if failed else ""
+    parts.progress.note(f"{parts.run.root} is finished already; --fresh starts over{more}")
+    return False
+
+
+def _check_before_losing(
+    recipe: Recipe, root: Path, *, fresh: bool, redo: bool, progress: Progress
+) -> None:
+    """Refuse a recipe that fails its checks before what it has done again is put away.
+
+    A student that took hours is not lost to a field with a wrong number.
+    """
+    if not RECIPE.begins(root) or holds_nothing(root):
+        return
+    found = changes(root, recipe)
+    if not fresh:
+        refuse_changes(root, found, redo=redo)
+    if fresh or found:
+        with (
+            progress.step("check the recipe"),
+            checked_apart(recipe, None if fresh else root, Silent()),
+        ):
+            release_freed()
+
+
+def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> None:
+    parts.decision.require()
+    for name in parts.run.damaged_records():
+        parts.progress.note(f"the record of {name} was damaged; {name} is done again")
+    note_changed_files(parts)
+    check_all(parts)
+    damaged = parts.store.repair()
+    for name in damaged:
+        parts.progress.note(f"{name} was damaged and set aside; its rows are collected again")
+    for name, stage in STAGES.items():
+        # A damaged file has lost rows: collecting again fetches just those.
+        again = name == "collect" and (
+            damaged
+            or rows_are_lost(parts)
+            or _ask_again(parts, all_of_them=reopened or until == "collect")
+        )
+        # What a server read was in the store as well.
+        again = again or (name == "curate" and damaged and parts.recipe.served_targets)
+        if parts.run.done(name) is None or again:
+            with _measured(parts, name) as spent:
+                result = stage(parts)
+            parts.run.finish(name, {**result, **spent})
+            release_freed()
+        if name == "collect" and parts.run.done("curate") is not None and _uncurated(parts):
+            parts.run.forget("curate")
+        if name == until:
+            return
+    parts.store.compact()
+    parts.store.close()
+    write_report(parts)
+
+
+@contextmanager
+def _measured(parts: Parts, name: str) -> Iterator[dict[str, Any]]:
+    """Fill in what a stage took; collecting also what earlier calls of it did, as answers stay."""
+    spent: dict[str, Any] = {}
+    try:
+        with parts.measured() as now:
+            yield spent
+    finally:
+        earlier = parts.run.done(AskingCost.name) if name == "collect" else None
+        spent.update(now)
+        for key, value in (earlier or {}).items():
+            known = value is not None and spent[key] is not None
+            spent[key] = value + spent[key] if known else None
+        if name == "collect":
+            parts.run.finish(AskingCost.name, spent)
+
+
+def _ask_again(parts: Parts, *, all_of_them: bool) -> bool:
+    """Tell whether prompts that a server gave no answer to are asked again, and say if not.
+
+    Once training has begun they are only where `all_of_them` is set, as by `potstill collect`, or
+    by --redo in a finished run: training has to begin anew with other answers. So are those whose
+    answers were blank or refused.
+    """
+    if not some_failed(parts, in_vain=all_of_them):
+        return False
+    if all_of_them or not training_begun(parts.run.root):
+        return True
+    parts.progress.note(
+        "prompts that the server gave no answer to are left out, since training has begun without "
+        "them; `potstill collect --redo` asks them again"
+    )
+    return False
+
+
+def _uncurated(parts: Parts) -> bool:
+    """Tell whether the store holds answers that came after the others were curated.
+
+    Which they are, a call that was killed while it asked again cannot have said.
+    """
+    return not parts.store.ids() <= {mark.exchange_id for mark in parts.store.marks()}

@@ -1,0 +1,194 @@
+"""What one recipe and its directory make: who can be asked, what is open, what is stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from potstill.collect.calls import require_terms
+from potstill.energy import EnergyMeter
+from potstill.errors import PotstillError
+from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.store import ExchangeStore
+from potstill.logs.reading import Log, read_calls
+from potstill.models.load import locate
+from potstill.models.precision import resolve_device, resolve_dtype
+from potstill.models.vocabulary import VocabularyMap
+from potstill.progress import Progress
+from potstill.recipe import Recipe
+from potstill.terms.calls import evidence_of_calls
+from potstill.terms.gate import TermsDecision, decide, own_answers
+from potstill.terms.licences import licence_of
+from potstill.terms.surfaces import evidence_of_endpoint
+from potstill.work.access import Access
+from potstill.work.corpus import Corpus
+from potstill.work.opened import Compute, Opened
+from potstill.work.plan import PromptPlan
+from potstill.work.records import Checked
+from potstill.work.rundir import RunDir
+from potstill.work.spoken import spoken_since
+from potstill.work.stated import permission
+from potstill.work.target_specs import training_spec
+
+
+class Parts:
+    """A run directory, its recipe, and what was opened for it."""
+
+    def __init__(self, run: RunDir, recipe: Recipe, progress: Progress) -> None:
+        self.run, self.recipe, self.progress = run, recipe, progress
+        self.store = ExchangeStore(run.root)
+        self.access = Access.of(recipe)
+
+    @cached_property
+    def decision(self) -> TermsDecision:
+        """The terms gate's answer, before the teacher is asked anything.
+
+        It goes by the teacher's own files; where there are none, by what the recipe says of the
+        answers' source, or by the server's host and the model's name.
+        """
+        stated, calls = self.recipe.teacher, self.recipe.collect.calls
+        if self.access.reader is not None:
+            self.scorer_decision.require()
+        if self.recipe.collect.gold:
+            return own_answers(stated.model)
+        if calls is not None and calls.use == "exchanges":
+            found = evidence_of_calls(
+                calls.source, self.calls.models, setting="collect.calls.source"
+            )
+            decision = decide(self.calls.name, found, permission(calls.terms, "collect.calls"))
+            require_terms(decision)
+            return decision
+        if stated.endpoint is not None:
+            return self.scorer_decision.require()
+        directory = locate(stated.model, revision=stated.revision)
+        return decide(stated.model, licence_of(directory), permission(stated.terms)).require()
+
+    @cached_property
+    def scorer_decision(self) -> TermsDecision:
+        """The terms gate's answer about the model that a server serves."""
+        stated = self.recipe.teacher
+        assert stated.endpoint is not None
+        served = evidence_of_endpoint(stated.endpoint.url, stated.model)
+        return decide(stated.model, served, permission(stated.terms))
+
+    @cached_property
+    def compute(self) -> Compute:
+        """How models compute in this run.
+
+        The precision is measured by the run's first call, then kept: it resumes alike. The day
+        that chat templates write is the one on which the run began.
+        """
+        known = self.run.done("precision")
+        if known is None:
+            dtype = resolve_dtype(self.recipe.precision, resolve_device(self.recipe.device))
+            known = {"precision": "bf16" if dtype == torch.bfloat16 else "fp32"}
+            self.run.finish("precision", known)
+        return Compute(self.recipe.device, str(known["precision"]), spoken_since(self.run))
+
+    @cached_property
+    def opened(self) -> Opened:
+        """The models of the run."""
+        known = self.run.done("teacher")
+        return Opened(
+            self.access,
+            self.compute,
+            self.store,
+            identity=None if known is None else str(known["identity"]),
+            permit=lambda: self.decision.require(),
+            met=lambda identity: self.run.finish("teacher", {"identity": identity}),
+            progress=self.progress,
+        )
+
+    @property
+    def author_identity(self) -> str:
+        """The identity of who answered, as the run's first call found it."""
+        server, known = self.access.server, self.run.done("teacher")
+        if server is not None and self.access.reader is None:
+            return server.identity
+        return str(known["identity"]) if known else self.opened.teacher.identity
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The answers of the run, which have been collected."""
+        return Corpus(
+            self.store,
+            self.opened,
+            self.author_identity,
+            training_spec(self.recipe.collect, self.recipe.train.temperature),
+            self.recipe.curate.reasoning,
+            self._measured_on,
+        )
+
+    @property
+    def plan(self) -> PromptPlan:
+        """The run's prompts, which have been planned."""
+        return PromptPlan.from_record(self.run.done("prompts") or {})
+
+    @cached_property
+    def calls(self) -> Log:
+        """The stored calls that the recipe names."""
+        stated = self.recipe.collect.calls
+        assert stated is not None
+        return read_calls(stated)
+
+    def require_checked(self, field: str, identity: str) -> None:
+        """Raise PotstillError where a model is no longer the one that was checked at the start."""
+        known = (self.run.done(Checked.name) or {}).get("models", {}).get(field, identity)
+        if known != identity:
+            raise PotstillError(
+                f"{field} has changed since this run began (its weights, config or tokenizer); "
+                "bring it back, or start over with --fresh"
+            )
+
+    @property
+    def untrained(self) -> Path:
+        """Directory of the student before training."""
+        return self.run.root / "untrained"
+
+    @property
+    def vocabulary_path(self) -> Path:
+        """File of the map between the two vocabularies, where the student's was trimmed."""
+        return self.run.root / "vocabulary.safetensors"
+
+    @property
+    def vocabulary(self) -> VocabularyMap | None:
+        """The map between the two vocabularies; None where they are the same."""
+        path = self.vocabulary_path
+        return VocabularyMap.load(path) if path.is_file() else None
+
+    def _measured_on(self, row: Exchange) -> bool:
+        """Tell whether a held-out answer is one that the recipe asks for as it is now.
+
+        Answers that it asked for before it was changed stay in the store.
+        """
+        evaluate, stated = self.recipe.evaluate, self.recipe.teacher
+        if not self.access.author.can_answer:
+            return True
+        if row.sampling.get("max_tokens", evaluate.max_tokens) != evaluate.max_tokens:
+            return False
+        all_count = stated.endpoint is not None and self.recipe.task is not None
+        if evaluate.fidelity_prompts is None or (all_count and row.sampling["temperature"] == 0):
+            return True
+        return row.prompt_id in self._fidelity_prompts
+
+    @cached_property
+    def _fidelity_prompts(self) -> frozenset[str]:
+        held_out = self.plan.held_out
+        return frozenset(p.prompt_id for p in held_out[: self.recipe.evaluate.fidelity_prompts])
+
+    @contextmanager
+    def measured(self) -> Iterator[dict[str, Any]]:
+        """Fill in `seconds` and `joules` of what runs inside the block."""
+        meter, start = EnergyMeter(), time.perf_counter()
+        result: dict[str, Any] = {}
+        try:
+            yield result
+        finally:
+            result["seconds"] = time.perf_counter() - start
+            result["joules"] = meter.joules()

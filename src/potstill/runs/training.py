@@ -1,0 +1,113 @@
+"""Train: the student, and the baseline on text alone, by what the run has open."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from potstill.evaluate.validation import text_validation, validation
+from potstill.exchanges.exchange import Exchange
+from potstill.models.load import locate
+from potstill.models.loaded import LoadedModel
+from potstill.recipe import TrainConfig
+from potstill.runs.parts import Parts
+from potstill.terms.gate import decide, stricter
+from potstill.terms.licences import licence_of
+from potstill.train.loop import Validate
+from potstill.train.stage import Training, train_student
+from potstill.work.corpus import fitting
+from potstill.work.left_out import left_out
+from potstill.work.stated import permission
+
+
+def train_students(parts: Parts) -> dict[str, Any]:
+    """Train the student, and the baseline on text alone where asked; return the figures."""
+    config, root = parts.recipe.train, parts.run.root
+    rows = parts.corpus.exchanges("train")
+    result = _trained(parts, rows, config, "checkpoints", parts.run.student, log_as=None)
+    if parts.recipe.evaluate.cross_entropy_baseline:
+        by_text = config.model_copy(update={"cross_entropy": 1.0})
+        result["cross_entropy"] = _trained(
+            parts,
+            rows,
+            by_text,
+            "checkpoints-cross-entropy",
+            root / "cross_entropy",
+            log_as="cross_entropy",
+        )
+    return result
+
+
+def _trained(
+    parts: Parts,
+    rows: list[Exchange],
+    config: TrainConfig,
+    checkpoints: str,
+    into: Path,
+    *,
+    log_as: str | None,
+) -> dict[str, Any]:
+    """Train the untrained student once, and return the figures."""
+    student = parts.opened.student(parts.untrained, trainable=True)
+    validate, unread = _validation(parts, student)
+
+    def log(entry: dict[str, Any]) -> None:
+        parts.run.log({**entry, **({"student": log_as} if log_as else {})})
+
+    how = Training(
+        config,
+        parts.recipe.seed,
+        parts.run.root / checkpoints,
+        into,
+        validate,
+        log,
+        partial(_state_licence, parts),
+        "train" if log_as is None else f"train: {log_as.replace('_', ' ')}",
+    )
+    trained = train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)
+    return trained.record() | {"validation_left_out": unread}
+
+
+def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, dict[str, int]]:
+    """Return what measures the student on validation prompts, and which it leaves out, and why.
+
+    Without any such answer nothing is measured, and the student of the last step is kept; says so.
+    """
+    rows = parts.corpus.exchanges("validation")
+    texts, _ = fitting(parts.corpus.texts(rows, student, parts.vocabulary), student)
+    read = {text.exchange.prompt_id for text in texts}
+    unasked = (parts.run.done("unasked") or {}).get("validation", 0)
+    unread = left_out(
+        parts.store, "validation", parts.plan.validation, read, greedy=None, unasked=unasked
+    )
+    if not rows:
+        parts.progress.note(
+            "train: there is no answer to a validation prompt, so that whether training makes the "
+            "student better is not watched, and the student of the last step is kept"
+        )
+        return None, unread
+    by = text_validation if parts.access.weights is None else validation
+    measure = by(parts.corpus)
+    vocabulary = parts.vocabulary
+    return lambda model: measure(model, vocabulary), unread
+
+
+def _state_licence(parts: Parts, directory: Path) -> None:
+    """Write which licence the student's weights came under, for whoever distils it again.
+
+    Only where one licence without conditions holds for the weights and for the answers learnt
+    from; anything else is for a person to judge.
+    """
+    stated = parts.decision
+    if parts.access.reader is not None:
+        stated = stricter(stated, parts.scorer_decision)
+    named = parts.recipe.student.model
+    if named is not None:
+        weights = decide(named, licence_of(locate(named)), permission(parts.recipe.teacher.terms))
+    else:
+        weights = stated
+    if {stated.outcome, weights.outcome} == {"allow"} and len(weights.licences) == 1:
+        source = {"made_by": "potstill", "run": parts.recipe.name, "license": weights.licences[0]}
+        (directory / "potstill-source.json").write_text(json.dumps(source, indent=1))

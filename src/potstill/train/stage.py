@@ -1,0 +1,227 @@
+"""Train: the student on the teacher's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from potstill.durable import replaced_directory
+from potstill.errors import PotstillError
+from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
+from potstill.models.load import context_length, save
+from potstill.models.loaded import LoadedModel
+from potstill.models.vocabulary import VocabularyMap, teacher_ids_of
+from potstill.progress import Progress
+from potstill.recipe import TrainConfig
+from potstill.train.examples import TrainingExample
+from potstill.train.loop import Log, TrainResult, Validate, train
+from potstill.train.target_sources import Scorer, StoredTargets
+from potstill.work.corpus import Corpus, Text, fitting
+from potstill.work.speaking import earlier_answers
+
+_LONGER = "longer than what the student reads at once"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one student is trained, and where that is kept.
+
+    `validate` measures it on validation prompts, None where there are none; `save_beside` writes
+    what goes with the student's files.
+    """
+
+    config: TrainConfig
+    seed: int
+    checkpoints: Path
+    into: Path
+    validate: Validate | None
+    log: Log
+    save_beside: Callable[[Path], None]
+    name: str = "train"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training did, and what it did not learn from.
+
+    `lengths` are (prompt, response) tokens of each example; `scored_again` counts those whose
+    targets were not stored, `left_out` the answers that were not learnt from.
+    """
+
+    result: TrainResult
+    lengths: tuple[tuple[int, int], ...]
+    scored_again: int
+    left_out: int
+
+    def record(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            **asdict(self.result),
+            "lengths": [list(pair) for pair in self.lengths],
+            "scored_again": self.scored_again,
+            "left_out": self.left_out,
+        }
+
+
+def train_student(
+    student: LoadedModel,
+    corpus: Corpus,
+    rows: Sequence[Exchange],
+    vocabulary: VocabularyMap | None,
+    how: Training,
+    progress: Progress,
+) -> Trained:
+    """Train a student once on the answers `rows`, save what comes out, and return the figures.
+
+    `vocabulary` maps the student's tokens to its teacher's where they were trimmed. Raises
+    PotstillError where there is nothing to learn from.
+    """
+    config, opened = how.config, corpus.opened
+    weights = opened.access.weights is not None
+    by_text = config.cross_entropy == 1
+    texts = corpus.texts(rows, student, vocabulary)
+    spec = corpus.spec or HIDDEN_FP16
+    stored = {t.exchange.exchange_id for t in texts if t.unchanged}
+    stored &= corpus.store.target_ids(corpus.scorer_identity, spec)
+    answers = len(texts)
+    if not weights and not by_text:
+        texts = _learnable(config, texts, stored, progress)
+    texts, too_long = fitting(texts, student)
+    stored &= {t.exchange.exchange_id for t in texts}
+    if too_long:
+        progress.note(f"train: {too_long} of {answers} answers are left out: {_LONGER}")
+    examples = [
+        TrainingExample(t.exchange.exchange_id, t.prompt_ids, t.response_ids) for t in texts
+    ]
+    if config.turns == "all":
+        examples += _earlier_answers(texts, student, corpus, progress)
+    scores = weights and len(stored) < len(texts)
+    if len(stored) == len(texts):
+        opened.release()
+    targets = None
+    if not by_text:
+        scorer = _scorer(corpus, vocabulary, scores=scores)
+        targets = _targets(corpus, spec, stored, scorer, student.compute_dtype)
+        targets.prepare([e for e in examples if not e.by_text], progress)
+    result = train(
+        student,
+        examples,
+        config=config,
+        seed=how.seed,
+        targets=targets,
+        checkpoints=how.checkpoints,
+        validate=how.validate,
+        log=how.log,
+        progress=progress,
+    )
+    if result.validated_by is not None and result.kept_step < result.steps:
+        progress.note(f"{how.name}: {_kept(result)}")
+    with replaced_directory(how.into) as partial_directory:
+        save(student, partial_directory)
+        how.save_beside(partial_directory)
+    return Trained(
+        result,
+        tuple((len(e.prompt_ids), len(e.response_ids)) for e in examples),
+        len(texts) - len(stored) if scores and not by_text else 0,
+        answers - len(texts),
+    )
+
+
+def _scorer(corpus: Corpus, vocabulary: VocabularyMap | None, *, scores: bool) -> Scorer:
+    """Return whose targets are learnt; its model is loaded only where it has to score text."""
+    opened = corpus.opened
+    return Scorer(
+        corpus.scorer_identity,
+        opened.parent_head if opened.access.weights is not None else None,
+        vocabulary,
+        opened.teacher if scores else None,
+        partial(teacher_ids_of, vocabulary),
+    )
+
+
+def _targets(
+    corpus: Corpus, spec: TargetSpec, stored: set[str], scorer: Scorer, dtype: torch.dtype
+) -> StoredTargets:
+    """Return where targets come from: the store, beside it the teacher, or a server's text."""
+    from_text = corpus.opened.access.weights is None
+    return StoredTargets(corpus.store, spec, stored, scorer, dtype, from_text=from_text)
+
+
+def _kept(result: TrainResult) -> str:
+    """Say which student is kept where it is not that of the last step."""
+    names = {"kl": "KL a token from the teacher", "nll": "negative log-likelihood a token"}
+    which = (
+        "the untrained student is kept, since training did not make it better"
+        if result.kept_step == 0
+        else f"the student of step {result.kept_step} of {result.steps} is kept"
+    )
+    points = {
+        "before training": result.validation_before,
+        "as kept": result.validation_kept,
+        "after the last step": result.validation_last,
+    }
+    said = ", ".join(f"{value:.4g} {when}" for when, value in points.items() if value is not None)
+    return f"{which}; {names[str(result.validated_by)]} on validation prompts is {said}"
+
+
+def _earlier_answers(
+    texts: Sequence[Text], student: LoadedModel, corpus: Corpus, progress: Progress
+) -> list[TrainingExample]:
+    """Return the earlier answers of the talks as examples of their own, and say how many.
+
+    Each is rendered as it is where it comes last, which is how the student will be asked; one that
+    several talks begin with counts once.
+    """
+    found = earlier_answers(texts, student.conversation, corpus.reasoning)
+    room = context_length(student)
+    examples = [
+        TrainingExample(answer.key, answer.prompt_ids, answer.response_ids, by_text=True)
+        for answer in found.examples
+    ]
+    kept = {e.exchange_id: e for e in examples if e.length <= room}
+    others = {
+        "cannot be rendered": found.refused,
+        _LONGER: len({e.exchange_id for e in examples}) - len(kept),
+    }
+    said = "".join(f"; {count} left out: {why}" for why, count in others.items() if count)
+    progress.note(
+        f"train: {len(kept)} earlier answers of talks are learnt by cross-entropy, since there are "
+        f"no distributions of them{said}"
+    )
+    return list(kept.values())
+
+
+def _learnable(
+    config: TrainConfig, texts: Sequence[Text], stored: set[str], progress: Progress
+) -> list[Text]:
+    """Return the answers of a server to learn from, and say what becomes of those without targets.
+
+    `stored` are those with targets; the others teach by their text alone. That is the forward KL
+    to a distribution which is certain of each token; other divergences from it are something else,
+    or infinite, so that under these objectives they are left out. Raises PotstillError where no
+    answer has targets.
+    """
+    without = len(texts) - len(stored)
+    if not stored:
+        raise PotstillError(
+            f"none of the {len(texts)} answers to train on has the server's likeliest tokens; set "
+            "train.cross_entropy to 1 to learn from their text alone, or see that the server "
+            "gives log-probabilities and student.model has the teacher's tokenizer"
+        )
+    if not without:
+        return list(texts)
+    said = f"{without} of {len(texts)} answers have no likeliest tokens"
+    if config.objective == "forward_kl":
+        progress.note(f"train: {said} and teach by their text alone")
+        return list(texts)
+    progress.note(
+        f"train: {said} and are left out, since {config.objective} cannot be had from text; "
+        "train.objective forward_kl would learn from it"
+    )
+    return [t for t in texts if t.exchange.exchange_id in stored]

@@ -1,0 +1,19 @@
+"""What a recipe states of servers and permissions, for the layers that know no recipe."""
+
+from __future__ import annotations
+
+from potstill.endpoint.settings import ServerSettings, SettingNames
+from potstill.recipe import EndpointConfig, TermsConfig
+from potstill.terms.gate import Stated
+
+_NAMES = SettingNames.under("teacher.endpoint", model="teacher.model")
+
+
+def server_settings(endpoint: EndpointConfig) -> ServerSettings:
+    """Return how the teacher's server is asked, with what a recipe calls each setting."""
+    return ServerSettings(names=_NAMES, **dict(endpoint))
+
+
+def permission(terms: TermsConfig, section: str = "teacher") -> Stated:
+    """Return what a section (`teacher`, `collect.calls`) states of permission to use outputs."""
+    return Stated(terms.authorisation, setting=f"{section}.terms.authorisation")
