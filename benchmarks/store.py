@@ -56,15 +56,21 @@ def main() -> None:
             ("before", old, "journal"),
             ("after", new, "journal"),
         ]
+        found: list[list[Row]] = [[] for _ in asked]
+        # In turns, so that whatever else the machine does meets all of them.
+        for number in range(chosen.runs):
+            for (calls, source, layout), runs in zip(asked, found, strict=True):
+                if layout != "journal" or number == 0:
+                    runs.append(json.loads(side(source, calls, stores[layout])))
+                    print(calls, layout, json.dumps(runs[-1]), flush=True)
         rows = [
             {"calls": calls, "laid_out": layout, "bytes_on_disk": size(stores[layout])}
-            | measured(source, calls, stores[layout], chosen.runs)
-            for calls, source, layout in asked
+            | summed(runs)
+            for (calls, _, layout), runs in zip(asked, found, strict=True)
         ]
-    given = {json.dumps(row.pop("given")) for row in rows}
-    if len(given) != 1:
+    if len({json.dumps(one["given"]) for runs in found for one in runs}) != 1:
         raise SystemExit("the two versions were not given the same exchanges")
-    claims = claims_of(rows, chosen.runs)
+    claims = claims_of(rows)
     for row in rows:
         row["exchanges"] = chosen.count
     print(json.dumps(claims, indent=1))
@@ -95,30 +101,26 @@ def python(command: list[str], source: Path) -> str:
     return found.stdout
 
 
-def measured(source: Path, calls: str, store: Path, runs: int) -> Row:
+def summed(runs: list[Row]) -> Row:
     """Return the median seconds and bytes of some runs, and what each took."""
-    found = [json.loads(side(source, calls, store)) for _ in range(runs)]
-    if len({json.dumps(one["given"]) for one in found}) != 1:
-        raise SystemExit("two runs were not given the same exchanges")
-    stages = found[0]["seconds"]
-    every = [sum(one["seconds"].values()) for one in found]
-    row = {
+    every = [sum(one["seconds"].values()) for one in runs]
+    return {
         "seconds": median(every),
-        "peak_bytes": median(one["bytes"] for one in found),
-        "stages": {name: median(one["seconds"][name] for one in found) for name in stages},
+        "peak_bytes": median(one["bytes"] for one in runs),
+        "stages": {
+            name: median(one["seconds"][name] for one in runs) for name in runs[0]["seconds"]
+        },
         "runs_seconds": every,
-        "given": found[0]["given"],
     }
-    print(json.dumps({"calls": calls, "store": store.name, **row}), flush=True)
-    return row
 
 
-def claims_of(rows: list[Row], runs: int) -> dict[str, Row]:
+def claims_of(rows: list[Row]) -> dict[str, Row]:
     """Return what may be said of the store: this version against the one before it."""
     by = {(row["calls"], row["laid_out"]): row for row in rows}
 
     def ratio(key: str, layout: str, against: str) -> Row:
         value = by["after", layout][key] / by["before", against][key]
+        runs = len(by["after", layout]["runs_seconds"])
         return {"value": value, "unit": "ratio", "runs": runs}
 
     def seconds(*arguments: str) -> Row:

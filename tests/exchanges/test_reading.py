@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from potstill.exchanges import compaction, row_groups
+from potstill.exchanges import compaction, row_groups, shards
 from potstill.exchanges.columns import Shared
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.outline import Outline
 from potstill.exchanges.rows import EXCHANGES, Mark, exchange_to_row
 from potstill.exchanges.shards import digest_of
+from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.exchanges.store import ExchangeStore
+from potstill.exchanges.targets import ExchangeTargets, HiddenStates
 
 SPLITS = ("train", "validation", "held_out")
 
@@ -277,3 +281,56 @@ def test_another_answer_to_a_stored_prompt_is_told_from_the_stored_one(tmp_path:
     other: dict[str, Any] = ExchangeStore(tmp_path)._index().answers(["id-003", "id-002"])
     assert set(same) == {"id-001", "id-003"} and same["id-003"] == other["id-003"]
     assert other["id-002"] != same["id-001"]
+
+
+def test_a_shard_is_digested_once_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path, ("train",) * 4).compact()
+    (path,) = (tmp_path / "exchanges").glob("*.parquet")
+    os.utime(path, ns=(1, 1))
+    monkeypatch.setattr(shards, "_SETTLED_NS", -1)
+    digested: list[Path] = []
+    real = shards.digest_of
+    monkeypatch.setattr(shards, "digest_of", lambda p: digested.append(p) or real(p))
+    for _ in range(3):
+        store = ExchangeStore(tmp_path)
+        assert store.repair() == [] and len(store.read()) == 4
+        store.close()
+    assert digested == [path]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert ExchangeStore(tmp_path).repair() == [f"exchanges/{path.name}"]
+
+
+def test_what_was_written_just_now_is_looked_at_again(tmp_path: Path) -> None:
+    """A file's times do not tell of a change that follows within the clock's tick."""
+    filled(tmp_path, ("train",) * 4).compact()
+    (path,) = (tmp_path / "exchanges").glob("*.parquet")
+    assert shards.is_intact(path)
+    was = path.stat()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert not shards.is_intact(path)
+
+
+def test_who_has_targets_is_told_without_reading_them(tmp_path: Path) -> None:
+    store = filled(tmp_path, ("train",) * 6)
+
+    def target(number: int, scorer: str = "s") -> ExchangeTargets:
+        states = HiddenStates(torch.ones(number, 3))
+        return ExchangeTargets(f"id-{number:03d}", scorer, HIDDEN_FP16, states)
+
+    store.append_targets([target(1), target(3)])
+    store.compact()
+    store.append_targets([target(5), target(2, "another")])
+    asked = ["id-005", "id-002", "unknown", "id-001", "id-003"]
+    for _ in range(2):
+        assert store.with_targets("s", HIDDEN_FP16, asked) == ["id-005", "id-001", "id-003"]
+        assert store.with_targets("another", HIDDEN_FP16, asked) == ["id-002"]
+        assert store.target_positions() == {HIDDEN_FP16.name: 1 + 3 + 5 + 2}
+        assert store.target_positions() == {u.spec: u.positions for u in store.usage()}
+        store.compact()
