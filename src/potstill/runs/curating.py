@@ -8,7 +8,7 @@ from potstill.collect.prompts import read_prompts
 from potstill.collect.served.step import read_answers
 from potstill.curate.asking import asked_in_batches
 from potstill.curate.judge import Judge
-from potstill.curate.stage import Known, curate_answers
+from potstill.curate.stage import Grounds, curate_answers
 from potstill.exchanges.exchange import Split
 from potstill.exchanges.overlap import prompt_text
 from potstill.progress import Progress
@@ -28,7 +28,7 @@ def curate_stored(parts: Parts) -> CurateRecord:
     beyond = unlearnable(
         rows, parts.access, opened.conversation, opened.context, config.reasoning, progress
     )
-    known = Known(
+    known = Grounds(
         gold={p.prompt_id: p.gold for p in parts.plan.prompts if p.gold is not None},
         evaluation_texts=evaluation_texts(config.decontaminate, progress),
         judge=_judge(parts),
