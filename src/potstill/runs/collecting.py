@@ -14,7 +14,7 @@ from potstill.work.plan import PromptPlan
 from potstill.work.records import Prompts, Teacher, Unasked
 from potstill.work.samplings import Samplings
 from potstill.work.speaking import AnswerRoom
-from potstill.work.stage_records import UNMEASURED, CollectRecord
+from potstill.work.stage_records import CollectRecord
 from potstill.work.target_specs import training_spec
 
 
@@ -26,7 +26,7 @@ def collect_answers(parts: Parts) -> CollectRecord:
         paid=parts.run.readings_path.with_name("paid.jsonl"),
         readings=parts.run.readings_path,
     )
-    found = stage.collect_answers(
+    return stage.collect_answers(
         parts.opened,
         parts.store,
         parts.decision,
@@ -36,7 +36,6 @@ def collect_answers(parts: Parts) -> CollectRecord:
         log=lambda: parts.calls,
         progress=parts.progress,
     )
-    return found.record(**UNMEASURED)
 
 
 def asking(recipe: Recipe) -> stage.Asking:
@@ -45,7 +44,7 @@ def asking(recipe: Recipe) -> stage.Asking:
         recipe.collect,
         recipe.evaluate,
         recipe.prompts,
-        Samplings.of(recipe),
+        Samplings.of(recipe.collect, recipe.evaluate, recipe.seed),
         recipe.train.temperature,
         recipe.seed,
         reasoning=recipe.curate.reasoning,

@@ -11,7 +11,7 @@ from potstill.exchanges.overlap import OverlapReport
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownRow:
     """What a row says beside its prompt: the right answer, and the group that it counts in."""
 
     gold: str | None
@@ -37,7 +37,7 @@ class PromptPlan:
         """Every prompt: training, validation, held out."""
         return self.train + self.validation + self.held_out
 
-    def knowing(self, known: Mapping[str, Known], notes: Sequence[str] = ()) -> PromptPlan:
+    def knowing(self, known: Mapping[str, KnownRow], notes: Sequence[str] = ()) -> PromptPlan:
         """Return the plan with what its rows say of each prompt, and with further notes."""
 
         def told(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
