@@ -118,7 +118,8 @@ def collect_answers(
     """
     match opened.access.author:
         case Weights():
-            found = decoded_answers(opened.teacher, plan(), asking, store, decision, progress)
+            planned = plan()
+            found = decoded_answers(opened.teacher, planned, asking, store, decision, progress)
         case Server() as server:
             planned, tokens = plan(), opened.served_tokens
             reader = TextReader.of(server, tokens, asking.spec, kept.readings, decision)
