@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from potstill.collect.calls import prompts_from_calls
 from potstill.collect.magpie import written_prompts
-from potstill.collect.prompts import Reader, plan_prompts, read_prompts
+from potstill.collect.prompts import SourceReader, plan_prompts, read_prompts
 from potstill.collect.sources import MAGPIE
 from potstill.collect.task_rows import read_known
 from potstill.exchanges.exchange import Turns
@@ -51,7 +51,7 @@ def known_before(author: Author, prompts: PromptsConfig) -> bool:
 
 
 def new_plan(
-    planning: Planning, log: Log | None, read: Reader, opened: Opened, progress: Progress
+    planning: Planning, log: Log | None, read: SourceReader, opened: Opened, progress: Progress
 ) -> AskablePlan:
     """Return the plan of the sources that `read` reads, or of what a `log` asked; says its notes.
 
@@ -90,7 +90,7 @@ def told_anew(plan: PromptPlan, planning: Planning) -> PromptPlan:
 
 def reading(
     opened: Opened, decision: TermsDecision, *, seed: int, slots: int, progress: Progress
-) -> Reader:
+) -> SourceReader:
     """Return what reads a source of prompts; the teacher is asked to write those of magpie."""
 
     def read(source: str, config: PromptsConfig) -> Sequence[Turns]:

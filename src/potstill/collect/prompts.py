@@ -32,7 +32,7 @@ from potstill.recipe import PromptsConfig
 from potstill.text.counts import by_number
 from potstill.work.plan import PromptPlan
 
-Reader = Callable[[str, PromptsConfig], Sequence[Turns]]
+SourceReader = Callable[[str, PromptsConfig], Sequence[Turns]]
 
 
 class ReadPrompts(list[Turns]):
@@ -95,7 +95,9 @@ def _field_of(source: str, config: PromptsConfig) -> str:
     return "curate.decontaminate.sources"
 
 
-def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompts) -> PromptPlan:
+def plan_prompts(
+    config: PromptsConfig, *, seed: int, read: SourceReader = read_prompts
+) -> PromptPlan:
     """Return the plan of a run.
 
     `read(source, config)` gives the messages of a source; pass your own for sources that are
@@ -154,7 +156,7 @@ def _named(sources: Sequence[str]) -> str:
 
 
 def _distinct(
-    sources: Sequence[str], config: PromptsConfig, read: Reader, notes: list[str]
+    sources: Sequence[str], config: PromptsConfig, read: SourceReader, notes: list[str]
 ) -> list[Prompt]:
     """Return the prompts of sources that are neither blank nor repeated.
 

@@ -20,7 +20,7 @@ class Callback:
         """A stage (`collect`, `curate`, `shrink`, `train`, `evaluate`) begins its work."""
 
     def stage_finished(self, stage: str, record: WorkRecord) -> None:
-        """A stage has finished, durably; `record` (`potstill.work.stage_records`) is what it left."""
+        """A stage has finished, durably; `record` is what it left (`work/stage_records.py`)."""
 
     def logged(self, entry: Mapping[str, Any]) -> None:
         """Training wrote a line of `metrics.jsonl`: a step's loss, or a validation."""

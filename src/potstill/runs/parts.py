@@ -10,7 +10,7 @@ import torch
 
 from potstill.collect.calls import require_terms
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.store import ExchangeStore
 from potstill.logs.reading import Log, read_calls
 from potstill.models.load import locate
@@ -27,7 +27,7 @@ from potstill.work.access import Access
 from potstill.work.corpus import Corpus
 from potstill.work.opened import Compute, Opened
 from potstill.work.plan import PromptPlan
-from potstill.work.records import Checked
+from potstill.work.records import Checked, Precision, Prompts, Teacher, Unasked
 from potstill.work.rundir import RunDir
 from potstill.work.spoken import spoken_since
 from potstill.work.stated import permission
@@ -88,34 +88,34 @@ class Parts:
         The precision is measured by the run's first call, then kept: it resumes alike. The day
         that chat templates write is the one on which the run began.
         """
-        known = self.run.done("precision")
+        known = self.run.done(Precision)
         if known is None:
             dtype = resolve_dtype(self.recipe.precision, resolve_device(self.recipe.device))
-            known = {"precision": "bf16" if dtype == torch.bfloat16 else "fp32"}
-            self.run.finish("precision", known)
-        return Compute(self.recipe.device, str(known["precision"]), spoken_since(self.run))
+            known = Precision(precision="bf16" if dtype == torch.bfloat16 else "fp32")
+            self.run.finish(known)
+        return Compute(self.recipe.device, known.precision, spoken_since(self.run))
 
     @cached_property
     def opened(self) -> Opened:
         """The models of the run."""
-        known = self.run.done("teacher")
+        known = self.run.done(Teacher)
         return Opened(
             self.access,
             self.compute,
             self.store,
-            identity=None if known is None else str(known["identity"]),
+            identity=None if known is None else known.identity,
             permit=lambda: self.decision.require(),
-            met=lambda identity: self.run.finish("teacher", {"identity": identity}),
+            met=lambda identity: self.run.finish(Teacher(identity=identity)),
             progress=self.progress,
         )
 
     @property
     def author_identity(self) -> str:
         """The identity of who answered, as the run's first call found it."""
-        server, known = self.access.server, self.run.done("teacher")
+        server, known = self.access.server, self.run.done(Teacher)
         if server is not None and self.access.reader is None:
             return server.identity
-        return str(known["identity"]) if known else self.opened.teacher.identity
+        return known.identity if known else self.opened.teacher.identity
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -132,7 +132,14 @@ class Parts:
     @property
     def plan(self) -> PromptPlan:
         """The run's prompts, which have been planned."""
-        return PromptPlan.from_record(self.run.done("prompts") or {})
+        kept = self.run.done(Prompts)
+        assert kept is not None
+        return PromptPlan.of(kept)
+
+    def unasked(self, split: Split) -> int:
+        """Return how many prompts of a split were never asked, for want of room for an answer."""
+        left_out = self.run.done(Unasked)
+        return 0 if left_out is None else int(getattr(left_out, split))
 
     @cached_property
     def calls(self) -> Log:
@@ -143,7 +150,7 @@ class Parts:
 
     def require_checked(self, field: str, identity: str) -> None:
         """Raise PotstillError where a model is no longer the one that was checked at the start."""
-        known = (self.run.done(Checked.name) or {}).get("models", {}).get(field, identity)
+        known = _models(self.run).get(field, identity)
         if known != identity:
             raise PotstillError(
                 f"{field} has changed since this run began (its weights, config or tokenizer); "
@@ -185,3 +192,9 @@ class Parts:
     def _fidelity_prompts(self) -> frozenset[str]:
         held_out = self.plan.held_out
         return frozenset(p.prompt_id for p in held_out[: self.recipe.evaluate.fidelity_prompts])
+
+
+def _models(run: RunDir) -> dict[str, str]:
+    """Return the identities of the models that were checked, by their fields."""
+    checked = run.done(Checked)
+    return {} if checked is None else checked.models
