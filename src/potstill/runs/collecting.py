@@ -22,7 +22,7 @@ def collect_answers(parts: Parts) -> CollectRecord:
     """Plan the prompts, have them answered, and return the figures."""
     kept = stage.Kept(
         author=lambda identity: parts.run.finish(Teacher(identity=identity)),
-        plan=lambda plan: parts.run.finish("prompts", plan.record()),
+        plan=lambda plan: parts.run.finish(plan.kept()),
         paid=parts.run.readings_path.with_name("paid.jsonl"),
         readings=parts.run.readings_path,
     )
@@ -96,9 +96,8 @@ def retold(parts: Parts, plan: PromptPlan) -> PromptPlan:
 
 
 def _planned(parts: Parts) -> PromptPlan:
-    stored = parts.run.done("prompts")
-    if stored is not None:
-        return PromptPlan.from_record(stored)
+    if parts.run.has(Prompts):
+        return parts.plan
     wanted = planning(parts.recipe)
     read = reading(
         parts.opened,
@@ -116,7 +115,7 @@ def _planned(parts: Parts) -> PromptPlan:
 
 
 def _keep(parts: Parts, plan: PromptPlan, wanted: Planning) -> None:
-    parts.run.finish("prompts", {**plan.record(), "columns": wanted.columns})
+    parts.run.finish(plan.kept(wanted.columns))
 
 
 def some_failed(parts: Parts, *, in_vain: bool = True) -> bool:
