@@ -26,6 +26,7 @@ from potstill.runs import distill as pipeline
 from potstill.runs.dry_run import dry_run
 from potstill.work.evaluation import Evaluation
 from potstill.work.plan import PromptPlan
+from potstill.work.records import Prompts
 from potstill.work.rundir import RunDir
 
 NAME = "smollm2-nano"
@@ -600,7 +601,7 @@ def test_a_run_without_anything_to_measure_stops_before_training_and_asks_again(
 ) -> None:
     values = values_for(server, nano_llama, prompts)
     run, _ = pipeline_runs.run(values, tmp_path / "first", until="collect")
-    plan = PromptPlan.from_record(run.done("prompts") or {})
+    plan = PromptPlan.of(run.done(Prompts))
     silent = {p.messages[-1]["content"] for p in plan.prompts if p.split == split}
     complete = server._complete
 

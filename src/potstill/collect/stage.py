@@ -34,6 +34,7 @@ from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
 from potstill.work.samplings import Samplings
 from potstill.work.stage_records import (
+    UNMEASURED,
     CollectRecord,
     DecodedAnswers,
     GivenAnswers,
@@ -98,25 +99,6 @@ class Kept:
     readings: Path
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What collecting left: figures of the answers, the plan's overlap, the rows in the store."""
-
-    figures: DecodedAnswers | ServedAnswers | GivenAnswers
-    overlap: OverlapReport
-    stored: StoredRows
-
-    def record(self, seconds: float, joules: float | None) -> CollectRecord:
-        """Return what a run keeps of it, with what all its calls took."""
-        return CollectRecord(
-            seconds=seconds,
-            joules=joules,
-            figures=self.figures,
-            overlap=Overlap(**self.overlap.record()),
-            stored=self.stored,
-        )
-
-
 def collect_answers(
     opened: Opened,
     store: ExchangeStore,
@@ -127,7 +109,7 @@ def collect_answers(
     plan: Callable[[], PromptPlan],
     log: Callable[[], Log],
     progress: Progress,
-) -> Answers:
+) -> CollectRecord:
     """Have the prompts answered, store the answers, durable as they come, and return the figures.
 
     `decision` is the terms gate's about the author. Of `plan` and `log` only that is asked for
@@ -136,7 +118,8 @@ def collect_answers(
     """
     match opened.access.author:
         case Weights():
-            found = decoded_answers(opened.teacher, plan(), asking, store, decision, progress)
+            planned = plan()
+            found = decoded_answers(opened.teacher, planned, asking, store, decision, progress)
         case Server() as server:
             planned, tokens = plan(), opened.served_tokens
             reader = TextReader.of(server, tokens, asking.spec, kept.readings, decision)
@@ -172,7 +155,7 @@ def decoded_answers(
     store: ExchangeStore,
     decision: TermsDecision,
     progress: Progress,
-) -> Answers:
+) -> CollectRecord:
     """Have a model that is loaded answer, and store its states and its head.
 
     The figures are those of training and validation. Raises PotstillError where its terms forbid
@@ -181,7 +164,7 @@ def decoded_answers(
     sets = prompt_sets(plan, asking.samplings, asking.asked())
     figures = [_decoded(teacher, part, asking, store, decision, progress) for part in sets]
     store.save_head(teacher.identity, head_of(teacher))
-    return Answers(figures[0], plan.overlap, _rows(store))
+    return _record(figures[0], plan.overlap, store)
 
 
 def _decoded(
@@ -228,7 +211,7 @@ def served_answers(
     reader: TextReader | None,
     paid: Path,
     progress: Progress,
-) -> Answers:
+) -> CollectRecord:
     """Have a server answer; what came is stored where it stops before the end.
 
     `tokens` are those that its likeliest tokens are read by, `reader` is the same server where it
@@ -267,7 +250,7 @@ def served_answers(
         if part.training and not _training_answers(store):
             raise PotstillError(no_training_answer(figures))
     notes = _targets_notes(server, asking.spec, store, found)
-    return Answers(together(found, notes), plan.overlap, _rows(store))
+    return _record(together(found, notes), plan.overlap, store)
 
 
 def _targets_notes(
@@ -289,7 +272,7 @@ def past_answers(
     conversation: Conversation,
     kept: Kept,
     progress: Progress,
-) -> Answers:
+) -> CollectRecord:
     """Store the answers of a log, and say what was left out.
 
     `conversation` is the student's, in whose tokens they are counted. Raises PotstillError where
@@ -305,7 +288,7 @@ def past_answers(
     store.append(found.exchanges)
     figures = _given(store, conversation, asking.reasoning)
     noted = figures.model_copy(update={"notes": tuple(notes)})
-    return Answers(noted, found.plan.overlap, _rows(store))
+    return _record(noted, found.plan.overlap, store)
 
 
 def right_answers(
@@ -315,11 +298,11 @@ def right_answers(
     decision: TermsDecision,
     conversation: Conversation,
     kept: Kept,
-) -> Answers:
+) -> CollectRecord:
     """Store the right answers that a plan's rows came with."""
     kept.author(GOLD)
     store.append(gold_exchanges(plan.prompts, GOLD, decision))
-    return Answers(_given(store, conversation, asking.reasoning), plan.overlap, _rows(store))
+    return _record(_given(store, conversation, asking.reasoning), plan.overlap, store)
 
 
 def _given(
@@ -343,6 +326,15 @@ def _training_answers(store: ExchangeStore) -> int:
     return int(store.stats()["splits"].get("train", 0))
 
 
-def _rows(store: ExchangeStore) -> StoredRows:
+def _record(
+    figures: DecodedAnswers | ServedAnswers | GivenAnswers,
+    overlap: OverlapReport,
+    store: ExchangeStore,
+) -> CollectRecord:
     stats = store.stats()
-    return StoredRows(exchanges=stats["exchanges"], targets=stats["targets"])
+    return CollectRecord(
+        figures=figures,
+        overlap=Overlap(**overlap.record()),
+        stored=StoredRows(exchanges=stats["exchanges"], targets=stats["targets"]),
+        **UNMEASURED,
+    )
