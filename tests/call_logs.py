@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from potstill.collect.calls import Calls, exchanges_from_calls, prompts_from_calls
+from potstill.collect.calls import StoredCalls, exchanges_from_calls, prompts_from_calls
 from potstill.logs import read_calls
 from potstill.recipe import CallsConfig, PromptsConfig
 from potstill.terms import Stated, decide
 from potstill.terms.calls import evidence_of_calls
 
 Write = Callable[..., str]
-Take = Callable[..., Calls]
+Take = Callable[..., StoredCalls]
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def _bytes(line: str | bytes) -> bytes:
 def take() -> Take:
     """Return a function from the paths and settings of `collect.calls` to what is taken in."""
 
-    def _take(*paths: str, counts: tuple[int, int] = (1, 1), seed: int = 0, **fields: Any) -> Calls:
+    def _take(
+        *paths: str, counts: tuple[int, int] = (1, 1), seed: int = 0, **fields: Any
+    ) -> StoredCalls:
         fields = {"source": "apache-2.0", **fields}
         config = CallsConfig(path=paths, **fields)
         prompts = PromptsConfig(held_out_count=counts[0], validation_count=counts[1])

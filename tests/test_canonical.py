@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from potstill.run_recipe import recipe_digest
 from pydantic import BaseModel
 from safetensors.numpy import save_file
 
@@ -31,9 +30,10 @@ from potstill.canonical import (
 from potstill.curate.kept_scores import question_key
 from potstill.exchanges.rows import response_digest
 from potstill.lineage import manifest
-from potstill.logs.call import Answer, Ask, Call, Facts
+from potstill.logs.call import Ask, CallFacts, LoggedAnswer, LoggedCall
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.work.named_files import NamedFile, digests
+from potstill.work.run_recipe import recipe_digest
 
 LONG = bytes(range(256)) * 5000
 
@@ -156,7 +156,7 @@ def test_calls_of_a_log_keep_their_digests() -> None:
         {"temperature": 0.5, "seed": None},
         '[{"type":"function"}]',
     )
-    answer = Answer("yes", None, '[{"id":"1"}]')
-    call = Call(ask, answer, Facts(), "f")
+    answer = LoggedAnswer("yes", None, '[{"id":"1"}]')
+    call = LoggedCall(ask, answer, CallFacts(), "f")
     known = "20f47783db264ac1ff52b7ff43376570"
     assert _content_key("calls/m", call.ask, call.answer).hex() == known

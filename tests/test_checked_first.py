@@ -23,6 +23,7 @@ from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe.io import dump_recipe
 from potstill.runs import distill as pipeline
+from potstill.runs.dry_run import dry_run
 from potstill.work.evaluation import Evaluation
 from potstill.work.plan import PromptPlan
 from potstill.work.rundir import RunDir
@@ -44,7 +45,7 @@ def refused(values: Any, root: Path, match: str) -> None:
     """Both a run and a dry run refuse a recipe before an answer is there."""
     recipe = Recipe.model_validate(values)
     with pytest.raises(PotstillError, match=match):
-        pipeline.dry_run(recipe, root, progress=Silent())
+        dry_run(recipe, root, progress=Silent())
     assert not root.exists()
     with pytest.raises(PotstillError, match=match):
         pipeline.distill(recipe, root, progress=Silent())
@@ -433,7 +434,7 @@ def test_a_dry_run_says_what_redo_and_fresh_would_do(
 
     def asked(**options: Any) -> int:
         recipe = Recipe.model_validate(values)
-        found = pipeline.dry_run(recipe, run.root, progress=Silent(), **options).asked
+        found = dry_run(recipe, run.root, progress=Silent(), **options).asked
         return sum(one.responses for _, one in found)
 
     assert asked() == asked(until="collect") == failed > 0
@@ -464,7 +465,7 @@ def test_a_dry_run_plans_from_what_the_run_has_read(
     lines = [json.dumps({"prompt": f"What of the thing number {n}?"}) for n in range(90)]
     prompts.write_text("\n".join(lines), encoding="utf-8")
     recipe = Recipe.model_validate(values)
-    found = pipeline.dry_run(recipe, tmp_path / "run", progress=Silent()).asked
+    found = dry_run(recipe, tmp_path / "run", progress=Silent()).asked
     assert sum(one.responses for _, one in found) == 0
 
 
@@ -518,7 +519,7 @@ def test_a_schema_that_is_broken_meanwhile_is_refused_before_training(
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
     schema.write_text('{"type":', encoding="utf-8")
     recipe = Recipe.model_validate(values)
-    for call in (pipeline.dry_run, pipeline.distill):
+    for call in (dry_run, pipeline.distill):
         with pytest.raises(PotstillError, match=r"schema.json is not valid JSON"):
             call(recipe, run.root, progress=Silent())
     assert run.done("curate") is not None and run.done("shrink") is None

@@ -20,7 +20,7 @@ from potstill.models.load import load
 from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.runs import distill as pipeline
+from potstill.runs.dry_run import dry_run
 from reading_server import ReadingServer
 from scoring_server import COUNT, ScoringServer
 from served_runs import loss_by_hand, opened
@@ -34,7 +34,7 @@ def calls(tmp_path: Path) -> Path:
 def asked(values: Any, root: Path) -> Any:
     """Return what a dry run says is left to ask."""
     recipe = Recipe.model_validate(values)
-    return pipeline.dry_run(recipe, root, progress=Silent()).asked
+    return dry_run(recipe, root, progress=Silent()).asked
 
 
 def values_for(url: str, student: Path, calls: Path, **train: Any) -> dict[str, Any]:

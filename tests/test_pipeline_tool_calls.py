@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from potstill.runs.calls import scored_calls
 from transformers import AutoTokenizer
 
 import pipeline_runs

@@ -100,7 +100,7 @@ def test_text_has_one_prompt_a_line(write):
         ),
         (
             "p.jsonl.gz",
-            gzip.compress(b'{"prompt": "a"}')[:-9],
+            gzip.compress(b'{"prompt": "a"}', mtime=0)[:-9],
             "p.jsonl.gz cannot be read (it ends early",
         ),
         ("p.csv", "prompt;n\nsecret\n", "p.csv, line 2, has fewer cells than the header, which"),
@@ -132,9 +132,9 @@ def test_missing_file():
         ("p.json", '{"version": 1, "data": [{"prompt": "a"}, {"prompt": "b"}]}'),
         ("p.JSON", '{"messages": [{"prompt": "a"}, {"prompt": "b"}]}'),
         ("p.ndjson", '{"prompt": "a"}\n{"prompt": "b"}\n'),
-        ("p.jsonl.gz", gzip.compress(b'{"prompt": "a"}\n{"prompt": "b"}\n')),
-        ("p.json.gz", gzip.compress(b'[{"prompt": "a"}, {"prompt": "b"}]')),
-        ("p.csv.gz", gzip.compress(b"prompt\na\nb\n")),
+        ("p.jsonl.gz", gzip.compress(b'{"prompt": "a"}\n{"prompt": "b"}\n', mtime=0)),
+        ("p.json.gz", gzip.compress(b'[{"prompt": "a"}, {"prompt": "b"}]', mtime=0)),
+        ("p.csv.gz", gzip.compress(b"prompt\na\nb\n", mtime=0)),
         ("p.tsv", "prompt\na\nb\n"),
     ],
 )

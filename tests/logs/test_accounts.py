@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from potstill.logs import Account, form_named, known_forms, read_calls
-from potstill.logs.call import Answer, Ask, Call, Facts, Record
+from potstill.logs.call import Ask, CallFacts, LoggedAnswer, LoggedCall, Record
 from potstill.recipe import CallsConfig
 
 MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}]
@@ -115,7 +115,7 @@ def test_accounts_come_with_the_places_of_their_rows(write) -> None:
 def test_what_is_collected_holds_no_account(write) -> None:
     held = {
         field.name
-        for kind in (Ask, Answer, Facts, Record, Call)
+        for kind in (Ask, LoggedAnswer, CallFacts, Record, LoggedCall)
         for field in dataclasses.fields(kind)
     }
     assert not held & {field.name for field in dataclasses.fields(Account)}

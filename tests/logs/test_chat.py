@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from potstill.logs.call import Answer, Ask, Reason
+from potstill.logs.call import Ask, LoggedAnswer, Reason
 from potstill.logs.readers import read_chat
 
 NOTHING = {"temperature": None, "top_p": None, "top_k": None, "max_tokens": None, "seed": None}
@@ -26,7 +26,7 @@ def choice(message: dict, finish: str | None = "stop") -> dict:
     return {"index": 0, "message": message, "finish_reason": finish}
 
 
-def only(row: dict) -> Answer | Reason:
+def only(row: dict) -> LoggedAnswer | Reason:
     (answer,) = read_chat(row).answers
     return answer
 
@@ -37,7 +37,7 @@ def test_the_last_assistant_turn_is_the_response() -> None:
     record = read_chat({"messages": chat})
     asked = ({"role": "system", "content": "Be brief. "}, *chat[1:4])
     assert record.ask == Ask(asked, NOTHING)
-    assert record.answers == (Answer(" Well. "),)
+    assert record.answers == (LoggedAnswer(" Well. "),)
 
 
 def test_request_and_response_keep_what_the_log_says() -> None:
@@ -65,7 +65,7 @@ def test_request_and_response_keep_what_the_log_says() -> None:
     tools = '[{"type":"function","function":{"name":"f"}}]'
     assert record.ask == Ask((user("one two"),), sampling, tools)
     (answer,) = record.answers
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, LoggedAnswer)
     assert (answer.response, answer.reasoning, answer.finish_reason) == (
         "Yes.",
         "So.",
@@ -95,8 +95,8 @@ def test_stored_completions_have_their_messages_beside_the_choices() -> None:
     }
     record = read_chat(row)
     assert record.answers == (
-        Answer("Hi.", finish_reason="stop"),
-        Answer("Hey.", finish_reason="length"),
+        LoggedAnswer("Hi.", finish_reason="stop"),
+        LoggedAnswer("Hey.", finish_reason="length"),
     )
     assert isinstance(record.ask, Ask)
     assert record.ask.sampling["temperature"] == 0.2
@@ -114,14 +114,14 @@ def test_stored_completions_have_their_messages_beside_the_choices() -> None:
 )
 def test_responses_come_in_several_wrappings(response) -> None:
     record = read_chat({"request": {"messages": [user("Hello")]}, "response": response})
-    assert [a.response for a in record.answers if isinstance(a, Answer)] == ["Hi."]
+    assert [a.response for a in record.answers if isinstance(a, LoggedAnswer)] == ["Hi."]
 
 
 def test_messages_beside_a_response_are_its_request() -> None:
     for response in ("Hi.", {"choices": [choice(assistant("Hi."))]}):
         record = read_chat({"messages": [user("Hello")], "response": response})
         assert isinstance(record.ask, Ask)
-        assert [a.response for a in record.answers if isinstance(a, Answer)] == ["Hi."]
+        assert [a.response for a in record.answers if isinstance(a, LoggedAnswer)] == ["Hi."]
 
 
 def test_numbers_beyond_all_bounds_do_not_reach_the_store(write, take) -> None:
@@ -140,7 +140,7 @@ def test_numbers_beyond_all_bounds_do_not_reach_the_store(write, take) -> None:
 
 def test_a_leading_thought_is_kept_apart() -> None:
     answer = only({"messages": [user("a"), assistant("<think>\nHm.\n</think>\n\nYes.")]})
-    assert answer == Answer("Yes.", reasoning="Hm.")
+    assert answer == LoggedAnswer("Yes.", reasoning="Hm.")
     assert only({"messages": [user("a"), assistant("<think>Hm. I")]}) is Reason.NO_RESPONSE
 
 

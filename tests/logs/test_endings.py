@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from call_logs import Take, Write
-from potstill.logs.call import Answer, Reason
+from potstill.logs.call import LoggedAnswer, Reason
 from potstill.logs.readers import Columns, read_alpaca, read_chat, read_sharegpt, read_table
 
 USER = {"role": "user", "content": "Is 7 prime?"}
@@ -16,7 +16,7 @@ def chat(choice: dict) -> dict:
     return {"request": {"messages": [USER]}, "response": {"choices": [choice]}}
 
 
-def only(row: dict) -> Answer | Reason:
+def only(row: dict) -> LoggedAnswer | Reason:
     (answer,) = read_chat(row).answers
     return answer
 
@@ -118,7 +118,7 @@ def test_an_end_is_read_by_the_names_of_other_servers(field, stated, kept) -> No
         only({"request": asked, "response": {"message": HALF, "done": True, field: stated}}),
         *read_table(table, Columns()).answers,
     ]
-    assert all(isinstance(row, Answer) and row.finish_reason == kept for row in rows)
+    assert all(isinstance(row, LoggedAnswer) and row.finish_reason == kept for row in rows)
     failed = read_table({**table, field: "error"}, Columns())
     assert failed.answers == (Reason.ERROR,)
 
@@ -132,7 +132,7 @@ def test_a_message_in_a_body_that_states_no_end_is_left_out() -> None:
 def test_a_cell_that_spells_no_error_is_none(written) -> None:
     row = {"prompt": "Is 7 prime?", "response": "Yes.", "finish_reason": "stop"}
     (answer,) = read_table({**row, "error": written}, Columns()).answers
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, LoggedAnswer)
     assert read_table({**row, "error": "timeout"}, Columns()).answers == (Reason.ERROR,)
 
 
@@ -140,6 +140,6 @@ def test_a_cell_that_spells_no_error_is_none(written) -> None:
 def test_a_place_that_is_blank_leaves_the_word_to_another(blank) -> None:
     row = {"messages": [USER, HALF], "finish_reason": blank, "stop_reason": "max_tokens"}
     answer = only(row)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, LoggedAnswer)
     assert answer.finish_reason == "max_tokens"
     assert only({**row, "stop_reason": blank}) is Reason.END_BLANK

@@ -19,10 +19,10 @@ from potstill.logs import (
     register,
     unregister,
 )
-from potstill.logs.call import Answer, Ask, Facts, Record
-from potstill.logs.forms import Settings, columns_of
+from potstill.logs.call import Ask, CallFacts, LoggedAnswer, Record
+from potstill.logs.forms import ReadSettings, columns_of
 from potstill.logs.readers import Columns
-from potstill.logs.rows import Row
+from potstill.logs.rows import SourceRow
 from potstill.recipe import CallsConfig
 from potstill.recipe.asking import LOG_FORMS
 
@@ -56,8 +56,8 @@ def test_the_first_rows_show_the_form(write, row, form, why) -> None:
 
 def test_columns_that_the_recipe_names_decide(write) -> None:
     both = write("log.jsonl", {"messages": [USER], "answer": "x", "request": "a", "response": "b"})
-    assert detect(both, Settings(Columns("messages", "answer"))).form == "table"
-    assert detect(both, Settings(Columns("request", "response"))).form == "table"
+    assert detect(both, ReadSettings(Columns("messages", "answer"))).form == "table"
+    assert detect(both, ReadSettings(Columns("request", "response"))).form == "table"
 
 
 @pytest.mark.parametrize(
@@ -154,16 +154,18 @@ def test_files_that_are_not_there_or_not_of_a_known_kind(write, tmp_path) -> Non
 
 
 def test_columns_without_a_plain_name_are_only_counted() -> None:
-    assert columns_of([Row({"a": 1, "A sentence.": 2}, "x"), Row({"a": 1, "b": 2}, "x")]) == (
-        "a, b and 1 more"
-    )
-    assert columns_of([Row({"A sentence.": 2}, "x")]) == "1 more"
-    assert columns_of([Row({}, "x")]) == "none"
+    assert columns_of(
+        [SourceRow({"a": 1, "A sentence.": 2}, "x"), SourceRow({"a": 1, "b": 2}, "x")]
+    ) == ("a, b and 1 more")
+    assert columns_of([SourceRow({"A sentence.": 2}, "x")]) == "1 more"
+    assert columns_of([SourceRow({}, "x")]) == "none"
 
 
 def _read_mine(row, settings):
     return Record(
-        Ask(({"role": "user", "content": row["q"]},), {}), (Answer(row["a"]),), Facts(model="big")
+        Ask(({"role": "user", "content": row["q"]},), {}),
+        (LoggedAnswer(row["a"]),),
+        CallFacts(model="big"),
     )
 
 

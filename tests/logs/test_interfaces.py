@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from openai.types.responses import Response
 
-from potstill.logs.call import Answer, Ask, Reason, Record
+from potstill.logs.call import Ask, LoggedAnswer, Reason, Record
 from potstill.logs.litellm import read_litellm
 from potstill.logs.readers import read_chat
 
@@ -28,9 +28,9 @@ def asked(row: dict) -> Ask:
     return ask
 
 
-def answer(record: Record) -> Answer:
+def answer(record: Record) -> LoggedAnswer:
     (found,) = record.answers
-    assert isinstance(found, Answer), found
+    assert isinstance(found, LoggedAnswer), found
     return found
 
 
@@ -339,7 +339,7 @@ def test_responses_come_in_several_wrappings(row) -> None:
     record = read_chat(row)
     assert isinstance(record.ask, Ask)
     assert record.ask.messages == (user("a"),)
-    assert answer(record) == Answer("b", finish_reason="completed")
+    assert answer(record) == LoggedAnswer("b", finish_reason="completed")
 
 
 CUT = {"incomplete_details": {"reason": "max_output_tokens"}}

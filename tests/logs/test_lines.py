@@ -14,7 +14,7 @@ from potstill.errors import PotstillError
 from potstill.logs import lines
 from potstill.logs.call import Reason
 from potstill.logs.lines import BadRow, log_rows
-from potstill.logs.rows import Row
+from potstill.logs.rows import SourceRow
 
 FILES = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -22,7 +22,7 @@ FILES = settings(
 
 
 def seen(path) -> list:
-    return [r.values if isinstance(r, Row) else r.reason for r in log_rows(str(path))]
+    return [r.values if isinstance(r, SourceRow) else r.reason for r in log_rows(str(path))]
 
 
 def test_jsonl_keeps_places_and_counts_what_it_cannot_read(write) -> None:
@@ -43,7 +43,7 @@ def test_jsonl_keeps_places_and_counts_what_it_cannot_read(write) -> None:
     assert [r.place.removeprefix("log.jsonl, ") for r in found] == [
         f"line {n}" for n in (1, 3, 4, 5, 6, 7, 8, 9)
     ]
-    assert [r.values for r in found if isinstance(r, Row)] == [{"a": 1}, {"a": "\ud800"}]
+    assert [r.values for r in found if isinstance(r, SourceRow)] == [{"a": 1}, {"a": "\ud800"}]
     assert {r.reason for r in found if isinstance(r, BadRow)} == {Reason.UNREADABLE}
 
 
@@ -70,7 +70,7 @@ def test_csv_with_long_cells_and_damaged_lines(write) -> None:
 def test_parquet_comes_in_batches_with_row_numbers(tmp_path) -> None:
     pq.write_table(pa.table({"n": range(600)}), tmp_path / "t.parquet")
     found = list(log_rows(str(tmp_path / "t.parquet")))
-    assert [(r.values["n"], r.place) for r in found if isinstance(r, Row)][-1] == (
+    assert [(r.values["n"], r.place) for r in found if isinstance(r, SourceRow)][-1] == (
         599,
         "t.parquet, row 600",
     )
@@ -85,7 +85,7 @@ def test_garbage_is_counted_and_never_crashes(tmp_path, name, garbage) -> None:
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     try:
         for row in log_rows(str(tmp_path / name)):
-            assert isinstance(row, Row | BadRow)
+            assert isinstance(row, SourceRow | BadRow)
     except PotstillError as error:
         if "in its header" not in str(error):  # a header of several names in one cell
             raise

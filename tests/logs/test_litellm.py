@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from potstill.errors import PotstillError
-from potstill.logs.call import Answer, Ask, Reason
+from potstill.logs.call import Ask, LoggedAnswer, Reason
 from potstill.logs.litellm import read_litellm
 from potstill.logs.readers import Columns, read_table
 
@@ -54,7 +54,7 @@ def test_the_request_is_read_from_where_the_proxy_keeps_it() -> None:
     assert isinstance(record.ask, Ask)
     assert record.ask.messages == ({"role": "user", "content": "Hello"},)
     assert record.ask.sampling["temperature"] == 0
-    assert record.answers == (Answer("Hi.", finish_reason="stop"),)
+    assert record.answers == (LoggedAnswer("Hi.", finish_reason="stop"),)
     facts = record.facts
     assert (facts.model, facts.provider, facts.returned_model) == ("gpt-x", "openai", "gpt-x-2026")
     assert facts.usage == {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
@@ -73,7 +73,7 @@ def test_json_columns_may_be_text_and_messages_may_be_stored() -> None:
     )
     record = read_litellm(row)
     assert isinstance(record.ask, Ask)
-    assert record.answers == (Answer("Hi.", finish_reason="stop"),)
+    assert record.answers == (LoggedAnswer("Hi.", finish_reason="stop"),)
     assert record.facts.latency_s == 1.5
 
 
@@ -98,7 +98,7 @@ def test_the_standard_logging_payload_is_read_too() -> None:
 
 @pytest.mark.parametrize("text", ["Plain words.", '{"label": "spam"}', '["a"]'])
 def test_a_response_in_plain_text_may_be_json_that_the_model_wrote(text: str) -> None:
-    assert read_litellm(spend_row(response=text)).answers == (Answer(text),)
+    assert read_litellm(spend_row(response=text)).answers == (LoggedAnswer(text),)
 
 
 REDACTED = {"role": "user", "content": "redacted-by-litellm"}
@@ -120,7 +120,7 @@ REDACTED = {"role": "user", "content": "redacted-by-litellm"}
 def test_rows_without_text_have_a_reason(changes, ask, answer) -> None:
     record = read_litellm(spend_row(**changes))
     assert record.ask is ask if ask else isinstance(record.ask, Ask)
-    assert record.answers[0] is answer if answer else isinstance(record.answers[0], Answer)
+    assert record.answers[0] is answer if answer else isinstance(record.answers[0], LoggedAnswer)
 
 
 def test_a_csv_of_spend_logs_says_what_is_missing(tmp_path: Path, take) -> None:
@@ -275,7 +275,7 @@ def test_a_table_takes_the_columns_that_the_recipe_names() -> None:
     }
     record = read_table(row, Columns("q", "a"))
     assert isinstance(record.ask, Ask)
-    assert record.answers == (Answer("Hi.", "So.", None, "length"),)
+    assert record.answers == (LoggedAnswer("Hi.", "So.", None, "length"),)
     assert (record.facts.model, record.facts.latency_s) == ("big", 0.5)
     assert record.facts.created_at == "2026-03-01T10:00:00.000+00:00"
 

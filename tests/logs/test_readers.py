@@ -14,7 +14,7 @@ import pytest
 from call_logs import Take, Write
 from potstill.errors import PotstillError
 from potstill.logs import detect, read_calls
-from potstill.logs.call import Call, Reason
+from potstill.logs.call import LoggedCall, Reason
 from potstill.recipe import CallsConfig
 
 WORDS = ("aa", "bb", "cc", "dd")
@@ -29,14 +29,14 @@ def assistant(content: Any, **more: Any) -> dict:
     return {"role": "assistant", "content": content, **more}
 
 
-def calls_in(*paths: str, **fields: Any) -> dict[str, Call]:
+def calls_in(*paths: str, **fields: Any) -> dict[str, LoggedCall]:
     """Return the calls of a log by what they answered."""
     log = read_calls(CallsConfig(path=paths, **fields))
     assert not log.tally.left_out
     return {call.answer.response: call for call in log.calls}
 
 
-def the_call(path: str, **fields: Any) -> Call:
+def the_call(path: str, **fields: Any) -> LoggedCall:
     (call,) = calls_in(path, **fields).values()
     return call
 

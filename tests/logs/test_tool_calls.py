@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from potstill.exchanges.exchange import exchange_id_of, prompt_id_of
-from potstill.logs.call import Answer, Ask, Reason
+from potstill.logs.call import Ask, LoggedAnswer, Reason
 from potstill.logs.litellm import read_litellm
 from potstill.logs.readers import Columns, read_chat, read_table
 
@@ -47,7 +47,7 @@ def chat(message: Mapping[str, Any], finish: str | None = "tool_calls", **reques
     return {"request": body, "response": completion(message, finish)}
 
 
-def only(row: dict[str, Any]) -> Answer | Reason:
+def only(row: dict[str, Any]) -> LoggedAnswer | Reason:
     (answer,) = read_chat(row).answers
     return answer
 
@@ -71,7 +71,7 @@ def test_an_answer_that_calls_is_whole_with_its_text_and_its_call(message, text,
     record = read_chat(chat(message, finish))
     assert record.ask == Ask((ASKED,), record.ask.sampling, TOOLS_TEXT)  # type: ignore[union-attr]
     (answer,) = record.answers
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, LoggedAnswer)
     assert answer.response == text
     assert json.loads(answer.tool_calls or "") == [kept(id="c1")]
     order = list(json.loads(answer.tool_calls or "")[0]["function"]["arguments"])
@@ -80,7 +80,7 @@ def test_an_answer_that_calls_is_whole_with_its_text_and_its_call(message, text,
 
 def test_parallel_calls_stay_in_order() -> None:
     answer = only(chat(says(None, written(id="a"), written("{}", id="b"))))
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, LoggedAnswer)
     assert [call["id"] for call in json.loads(answer.tool_calls or "")] == ["a", "b"]
 
 
@@ -119,7 +119,9 @@ def test_tools_may_stand_beside_the_request() -> None:
 
 
 def test_a_text_that_ended_otherwise_needs_no_call() -> None:
-    assert only(chat(says("Here it is."), "stop")) == Answer("Here it is.", finish_reason="stop")
+    assert only(chat(says("Here it is."), "stop")) == LoggedAnswer(
+        "Here it is.", finish_reason="stop"
+    )
 
 
 # Prompts
@@ -136,7 +138,7 @@ STORED = (
 def test_a_prompt_may_hold_calls_and_end_with_a_tools_result() -> None:
     record = read_chat({"messages": [*TURNS, {"role": "assistant", "content": "In Rome."}]})
     assert isinstance(record.ask, Ask) and record.ask.messages == STORED
-    assert record.answers == (Answer("In Rome."),)
+    assert record.answers == (LoggedAnswer("In Rome."),)
 
 
 def test_the_older_form_of_functions_is_the_same() -> None:
@@ -163,7 +165,7 @@ def test_the_older_form_of_functions_is_the_same() -> None:
     )
     call = {"role": "assistant", "function_call": {"name": "find", "arguments": ""}}
     answer = only({"request": {"messages": [ASKED]}, "response": completion(call, "function_call")})
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, LoggedAnswer)
     assert json.loads(answer.tool_calls or "")[0]["function"] == {"name": "find", "arguments": {}}
 
 
@@ -176,7 +178,7 @@ def test_a_fine_tuning_example_with_tools_ends_with_a_call() -> None:
     record = read_chat(row)
     assert isinstance(record.ask, Ask) and record.ask.tools == TOOLS_TEXT
     (answer,) = record.answers
-    assert isinstance(answer, Answer) and answer.tool_calls
+    assert isinstance(answer, LoggedAnswer) and answer.tool_calls
     row["messages"][-1]["weight"] = 0
     assert only(row) is Reason.WEIGHT_ZERO
 
@@ -238,7 +240,7 @@ def test_litellm_rows_hold_calls_in_request_and_response() -> None:
     assert isinstance(record.ask, Ask)
     assert (record.ask.messages, record.ask.tools) == (STORED, TOOLS_TEXT)
     (answer,) = record.answers
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, LoggedAnswer)
     assert json.loads(answer.tool_calls or "") == [kept(id="c2")]
 
 
@@ -250,12 +252,12 @@ def test_a_table_has_columns_for_tools_and_calls() -> None:
         assert isinstance(record.ask, Ask)
         assert (record.ask.messages, record.ask.tools) == (STORED, TOOLS_TEXT)
         (answer,) = record.answers
-        assert isinstance(answer, Answer) and answer.response == ""
+        assert isinstance(answer, LoggedAnswer) and answer.response == ""
         assert json.loads(answer.tool_calls or "") == [kept(id="c2")]
     plain = read_table(
         {"q": "Hello", "a": "Hi.", "tools": "", "tool_calls": None}, Columns("q", "a")
     )
-    assert plain.answers == (Answer("Hi."),)
+    assert plain.answers == (LoggedAnswer("Hi."),)
     assert read_table({"q": "Hello", "a": None}, Columns("q", "a")).answers == (Reason.NO_RESPONSE,)
     broken = {"q": "Hello", "a": "Hi.", "tools": "not tools"}
     assert read_table(broken, Columns("q", "a")).ask is Reason.TOOLS_UNREADABLE

@@ -100,6 +100,8 @@ def test_tokens_that_survive_are_kept_and_others_are_cut_up(
     alignment, vocabulary = alignments["trimmed"], cut[1]
     kept = set(vocabulary.teacher_ids_K.tolist())
     assert 0 < len(kept) < len(whole)
+    assert alignment.vocabulary is vocabulary
+    assert alignments["same"].vocabulary is None
     for token in range(len(whole)):
         found = alignment.to_student([token])
         assert (len(found) == 1) == (token in kept)

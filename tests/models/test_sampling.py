@@ -95,6 +95,12 @@ def test_only_what_survives_is_drawn(data: st.DataObject) -> None:
     assert (surviving(logits, sampling).gather(1, token[:, None]) > 0).all()
 
 
+def test_a_token_is_cut_off_once_the_mass_before_it_is_top_p() -> None:
+    """Four equal tokens: two of them are half of the mass, and the third begins where it ends."""
+    for top_p, left in [(0.25, 1), (0.5, 2), (0.51, 3), (1.0, 4)]:
+        assert int((surviving(torch.zeros(1, 4), Sampling(top_p=top_p)) > 0).sum()) == left
+
+
 def made_candidates(prompts: list[list[int]], responses: list[list[int]]) -> Candidates:
     rows = len(prompts)
     generator = torch.Generator().manual_seed(5)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from potstill.collect.answers import CollectionFigures
 from potstill.collect.served.reading import ScoringFigures
-from potstill.curate.curation import Curation
+from potstill.curate.curation import CurationResult
 from potstill.errors import PotstillError
 from potstill.evaluate.measure import Measured
 from potstill.evaluate.payback import MachinePrice, TokenPrice
@@ -263,7 +263,7 @@ def test_records_have_the_keys_of_what_stages_give() -> None:
     assert names(stage_records.DecodedAnswers) == given(CollectionFigures)
     assert names(PlannedOverlap) == given(OverlapReport)
     assert names(stage_records.ReadAnswers) == given(ScoringFigures) | {"note"}
-    curation = Curation((), 0, 0, {}, {}, {}).record()
+    curation = CurationResult((), 0, 0, {}, {}, {}).record()
     assert names(CurateRecord) == set(curation) | {"reading"} | took
     assert set(Cut().record()) <= names(ShrinkRecord)
     assert names(stage_records.TriedCut) - {"kl", "taken", "parameters", "blocks"} == set(

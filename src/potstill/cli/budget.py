@@ -49,7 +49,7 @@ def print_estimates(
     """Print what is left to ask and what it takes at most."""
     recipe = checked_recipe(path, overrides, out, fresh=fresh)
 
-    from potstill.runs.distill import dry_run
+    from potstill.runs.dry_run import dry_run
 
     progress = progress_for(quiet=False)
     planned = dry_run(recipe, out, fresh=fresh, redo=redo, until=until, progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +46,11 @@ class Servable:
             return self.gguf
         if self.run is not None:
             return _gguf_of_run(self.run, progress)
+        from potstill.durable import temporary_folder
         from potstill.models.export import to_gguf
 
         assert self.directory is not None
-        folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="potstill-serve-")))
+        folder = kept.enter_context(temporary_folder())
         with progress.step(f"write {self.name} as a GGUF file"):
             return to_gguf(self.directory, folder / "model.gguf", "f16", name=self.name)
 

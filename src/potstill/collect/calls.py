@@ -19,7 +19,7 @@ from potstill.exchanges.exchange import (
     prompt_id_of,
     tool_list,
 )
-from potstill.logs.call import Call, Reason
+from potstill.logs.call import LoggedCall, Reason
 from potstill.logs.reading import Log
 from potstill.logs.tally import WAYS_OUT, CallsReport
 from potstill.recipe import PromptsConfig
@@ -32,7 +32,7 @@ _UNKNOWN_FINISH: Literal["stop", "length"] = "stop"
 
 
 @dataclass(frozen=True)
-class Calls:
+class StoredCalls:
     """Exchanges from a log (none where only prompts are used), the plan, and what was left out.
 
     `exchanges` are sorted by exchange id. Every prompt of the plan is answered by one of them,
@@ -52,7 +52,7 @@ class Calls:
 
 def exchanges_from_calls(
     log: Log, prompts: PromptsConfig, decision: TermsDecision, *, seed: int
-) -> Calls:
+) -> StoredCalls:
     """Return the log's calls as exchanges, split by digest as prompts are.
 
     Of `prompts` the counts, `held_out` and `limit` are used; messages stay as they were logged.
@@ -66,10 +66,10 @@ def exchanges_from_calls(
     used = [call for call, key in zip(log.calls, prompt_ids, strict=True) if key in splits]
     report = _report(log, len(log.calls) - len(used), used)
     rows = _exchanges(used, log.identities, splits, decision)
-    return Calls(tuple(sorted(rows, key=lambda row: row.exchange_id)), plan, report)
+    return StoredCalls(tuple(sorted(rows, key=lambda row: row.exchange_id)), plan, report)
 
 
-def prompts_from_calls(log: Log, prompts: PromptsConfig, *, seed: int) -> Calls:
+def prompts_from_calls(log: Log, prompts: PromptsConfig, *, seed: int) -> StoredCalls:
     """Return what was asked alone, as a plan of prompts for another teacher.
 
     No terms are asked for, since no response is used. The plan's notes say what was left out.
@@ -80,7 +80,17 @@ def prompts_from_calls(log: Log, prompts: PromptsConfig, *, seed: int) -> Calls:
     planned = {p.prompt_id for p in plan.prompts}
     missing = sum(key not in planned for key in log.asks)
     report = _report(log, missing, (), prompts=len(log.asks) - missing)
-    return Calls((), replace(plan, notes=(*report.notes(), *plan.notes)), report)
+    return StoredCalls((), replace(plan, notes=(*report.notes(), *plan.notes)), report)
+
+
+def given_answers(log: Log, plan: PromptPlan) -> list[tuple[Turns, str]]:
+    """Return what was asked, and the answer, of every call whose prompt is learnt from."""
+    train = {p.prompt_id for p in plan.train}
+    return [
+        (call.ask.turns, call.answer.response)
+        for call in log.calls
+        if prompt_id_of(call.ask.messages, call.ask.tools) in train
+    ]
 
 
 def require_terms(decision: TermsDecision) -> None:
@@ -144,7 +154,7 @@ def _named(log: Log) -> str:
 
 
 def _report(
-    log: Log, not_planned: int, used: Sequence[Call], *, prompts: int | None = None
+    log: Log, not_planned: int, used: Sequence[LoggedCall], *, prompts: int | None = None
 ) -> CallsReport:
     found = log.detected
     calls = len(log.calls) if prompts is None else len(log.asks)
@@ -160,7 +170,7 @@ def _report(
 
 
 def _exchanges(
-    calls: Sequence[Call],
+    calls: Sequence[LoggedCall],
     identities: Mapping[str, str],
     splits: Mapping[str, Split],
     decision: TermsDecision,
@@ -176,7 +186,7 @@ def _exchanges(
     return rows
 
 
-def _question(call: Call) -> bytes:
+def _question(call: LoggedCall) -> bytes:
     ask = call.ask
     return canonical_json(
         [call.teacher, list(ask.messages), tool_list(ask.tools), dict(ask.sampling)]
@@ -184,7 +194,7 @@ def _question(call: Call) -> bytes:
 
 
 def _exchange(
-    call: Call, teacher: str, sample_index: int, splits: Mapping[str, Split], terms: str
+    call: LoggedCall, teacher: str, sample_index: int, splits: Mapping[str, Split], terms: str
 ) -> Exchange:
     ask, answer, facts = call.ask, call.answer, call.facts
     prompt_id, sampling = prompt_id_of(ask.messages, ask.tools), dict(ask.sampling)

@@ -19,7 +19,7 @@ from potstill.logs.conversations import (
     messages_of,
     order_of,
 )
-from potstill.logs.rows import Row
+from potstill.logs.rows import SourceRow
 from potstill.logs.template import template_columns
 from potstill.logs.turns import Chat, Unfit, text_of
 from potstill.recipe import PromptsConfig
@@ -59,10 +59,10 @@ def said_of(count: int, name: str, said: Said) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedRow:
     """What a row asks; `column` is where it stands, if the recipe does not say so."""
 
-    row: Row
+    row: SourceRow
     turns: Turns
     said: tuple[Said, ...] = ()
     column: str | None = None
@@ -91,7 +91,7 @@ class RowReader:
         )
         return cls(config, column or config.column, fields)
 
-    def read(self, row: Row) -> Asked | Left:
+    def read(self, row: SourceRow) -> AskedRow | Left:
         """Return what a row asks, or that nobody known speaks in it.
 
         Raises PotstillError, with its place, where it does not fit.
@@ -125,7 +125,7 @@ class RowReader:
         tools = self._tools(row, chat, column)
         return self._with_system(row, messages, tools, said, found)
 
-    def _by_template(self, row: Row, template: str) -> Asked:
+    def _by_template(self, row: SourceRow, template: str) -> AskedRow:
         values = {field: _text_value(row, field) for field in self.fields}
         text = _fit(text_of(template.format(**values), "the prompt"), row)
         tools = None if TOOLS_COLUMN in self.fields else tools_of(row, must_be=False)
@@ -135,26 +135,26 @@ class RowReader:
 
     def _with_system(
         self,
-        row: Row,
+        row: SourceRow,
         messages: tuple[Message, ...],
         tools: str | None,
         said: list[Said],
         column: str | None,
-    ) -> Asked:
+    ) -> AskedRow:
         system = self.config.system
         if system is not None:
             if messages[0]["role"] != "system":
                 messages = ({"role": "system", "content": system}, *messages)
             elif messages[0]["content"] != system:
                 said.append(Said.OWN_SYSTEM)
-        return Asked(row, Turns(messages, tools), tuple(said), column)
+        return AskedRow(row, Turns(messages, tools), tuple(said), column)
 
-    def _is_elsewhere(self, row: Row) -> bool:
+    def _is_elsewhere(self, row: SourceRow) -> bool:
         """Tell whether a row's null comes from other rows' columns, as in a table of two kinds."""
         empty = self.column == _DEFAULT_COLUMN and row.values[self.column] is None
         return empty and isinstance(column_showing(row.values), str)
 
-    def _showing(self, row: Row) -> str:
+    def _showing(self, row: SourceRow) -> str:
         """Return the column of a row that lacks the recipe's, where it can be only one."""
         found = column_showing(row.values) if self.column == _DEFAULT_COLUMN else None
         if isinstance(found, str):
@@ -163,9 +163,9 @@ class RowReader:
             value_of(row, self.column)
         raise PotstillError(f"{row.place}: {found}, with prompts.column")
 
-    def _tools(self, row: Row, chat: Chat, column: str) -> str | None:
+    def _tools(self, row: SourceRow, chat: Chat, column: str) -> str | None:
         if chat.tools is not None:
-            return tools_of(Row({TOOLS_COLUMN: chat.tools}, row.place), must_be=True)
+            return tools_of(SourceRow({TOOLS_COLUMN: chat.tools}, row.place), must_be=True)
         if column == TOOLS_COLUMN:
             return None
         return tools_of(row, must_be=chat.form in ("chat", "sharegpt"))
@@ -186,7 +186,7 @@ def same_prompt(turns: Turns) -> str:
     return prompt_id_of(bare, turns.tools)
 
 
-def value_of(row: Row, column: str, field: str = "prompts.column or prompts.template") -> Any:
+def value_of(row: SourceRow, column: str, field: str = "prompts.column or prompts.template") -> Any:
     """Return a cell. Raises PotstillError, which says to set `field`, where there is none."""
     if column not in row.values:
         raise PotstillError(
@@ -196,7 +196,7 @@ def value_of(row: Row, column: str, field: str = "prompts.column or prompts.temp
     return row.values[column]
 
 
-def _columns(row: Row) -> str:
+def _columns(row: SourceRow) -> str:
     """Return the columns of a row in words; a table without a header has text in their place."""
     plain = [name for name in sorted(map(str, row.values)) if _PLAIN_NAME.fullmatch(name)]
     shown, others = plain[:_MOST_NAMED], len(row.values) - len(plain[:_MOST_NAMED])
@@ -206,7 +206,7 @@ def _columns(row: Row) -> str:
     return f"{named}{others} more" + ("" if plain else " (is the first line a header?)")
 
 
-def tools_of(row: Row, *, must_be: bool) -> str | None:
+def tools_of(row: SourceRow, *, must_be: bool) -> str | None:
     """Return the tools that a row's column `tools` offers, as JSON text; None where it has none.
 
     Beside messages it `must_be` tools, and PotstillError is raised where they cannot be read;
@@ -230,13 +230,13 @@ def form_words(column: str) -> str:
     return f"the conversation in {column}"
 
 
-def _fit(found: T | Unfit, row: Row) -> T:
+def _fit(found: T | Unfit, row: SourceRow) -> T:
     if isinstance(found, Unfit):
         raise PotstillError(f"{row.place}: {found}")
     return found
 
 
-def _text_value(row: Row, column: str) -> str:
+def _text_value(row: SourceRow, column: str) -> str:
     value = value_of(row, column)
     if isinstance(value, list) and any(map(like_message, value)):
         raise PotstillError(

@@ -13,7 +13,7 @@ from dataclasses import replace
 from blake3 import blake3
 
 from potstill.collect.prompt_rows import (
-    Asked,
+    AskedRow,
     Left,
     RowReader,
     Said,
@@ -32,7 +32,7 @@ from potstill.recipe import PromptsConfig
 from potstill.text.counts import by_number
 from potstill.work.plan import PromptPlan
 
-Reader = Callable[[str, PromptsConfig], Sequence[Turns]]
+SourceReader = Callable[[str, PromptsConfig], Sequence[Turns]]
 
 
 class ReadPrompts(list[Turns]):
@@ -61,12 +61,12 @@ def read_prompts(source: str, config: PromptsConfig) -> ReadPrompts:
     return ReadPrompts((one.turns for one in each), notes)
 
 
-def rows_and_prompts(source: str, config: PromptsConfig) -> tuple[tuple[str, ...], list[Asked]]:
+def rows_and_prompts(source: str, config: PromptsConfig) -> tuple[tuple[str, ...], list[AskedRow]]:
     """Return notes on a source, and its rows with what is asked, as `read_prompts` makes it."""
     rows = read_rows(source, _field_of(source, config))
     reader = RowReader.of(config, rows.column)
     read = [reader.read(row) for row in rows]
-    each = [one for one in read if isinstance(one, Asked)]
+    each = [one for one in read if isinstance(one, AskedRow)]
     left = [one.problem for one in read if isinstance(one, Left)]
     if left and not each:
         raise PotstillError(left[0])
@@ -95,7 +95,9 @@ def _field_of(source: str, config: PromptsConfig) -> str:
     return "curate.decontaminate.sources"
 
 
-def plan_prompts(config: PromptsConfig, *, seed: int, read: Reader = read_prompts) -> PromptPlan:
+def plan_prompts(
+    config: PromptsConfig, *, seed: int, read: SourceReader = read_prompts
+) -> PromptPlan:
     """Return the plan of a run.
 
     `read(source, config)` gives the messages of a source; pass your own for sources that are
@@ -154,7 +156,7 @@ def _named(sources: Sequence[str]) -> str:
 
 
 def _distinct(
-    sources: Sequence[str], config: PromptsConfig, read: Reader, notes: list[str]
+    sources: Sequence[str], config: PromptsConfig, read: SourceReader, notes: list[str]
 ) -> list[Prompt]:
     """Return the prompts of sources that are neither blank nor repeated.
 

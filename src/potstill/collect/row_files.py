@@ -25,7 +25,7 @@ from potstill.errors import PotstillError
 from potstill.logs.column_signs import SIGNS, sign_between
 from potstill.logs.columns import NO_VALUE, column_values
 from potstill.logs.conversations import COLUMNS, like_message
-from potstill.logs.rows import Row
+from potstill.logs.rows import SourceRow
 
 _LINES = (".jsonl", ".ndjson")
 KINDS = (".jsonl", ".jsonl.gz", ".json", ".csv", ".tsv", ".parquet", ".txt")
@@ -34,17 +34,17 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
 
 @dataclass(frozen=True)
-class Rows:
+class SourceRows:
     """Rows in their order, and in `notes` what is to be said of how they were read.
 
     `column` holds the prompts, where the kind of source decides that and not the recipe.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[SourceRow, ...]
     notes: tuple[str, ...] = ()
     column: str | None = None
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return iter(self.rows)
 
     def __len__(self) -> int:
@@ -61,23 +61,23 @@ def kind_of(name: str) -> str | None:
     return suffix if suffix in KINDS and (bare == whole or suffix != ".parquet") else None
 
 
-def read_file(path: Path) -> Rows:
+def read_file(path: Path) -> SourceRows:
     """Return the rows of a file whose kind is known. Raises PotstillError where it is damaged."""
     kind = kind_of(path.name)
     if kind == ".parquet":
-        return Rows(_parquet(path))
+        return SourceRows(_parquet(path))
     text = _text_of(path)
     if kind in (".csv", ".tsv"):
         return _csv(text, path.name, "," if kind == ".csv" else "\t")
     rows = tuple(_TEXT_READERS[kind or ".txt"](text, path.name))
-    return Rows(rows, column="prompt" if kind == ".txt" else None)
+    return SourceRows(rows, column="prompt" if kind == ".txt" else None)
 
 
-def json_lines(text: str, name: str) -> Iterator[Row]:
+def json_lines(text: str, name: str) -> Iterator[SourceRow]:
     """Yield the object of every line that is not blank."""
     for number, line in _lines(text):
         place = f"{name}, line {number}"
-        yield Row(_object(_loaded(line, place), place), place)
+        yield SourceRow(_object(_loaded(line, place), place), place)
 
 
 def _text_of(path: Path) -> str:
@@ -111,9 +111,9 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line.removesuffix("\r")
 
 
-def _text(text: str, name: str) -> Iterator[Row]:
+def _text(text: str, name: str) -> Iterator[SourceRow]:
     for number, line in _lines(text):
-        yield Row({"prompt": line}, f"{name}, line {number}")
+        yield SourceRow({"prompt": line}, f"{name}, line {number}")
 
 
 def _loaded(line: str, place: str) -> Any:
@@ -137,7 +137,7 @@ def _object(value: Any, place: str) -> dict[str, Any]:
     return value
 
 
-def _json(text: str, name: str) -> Iterator[Row]:
+def _json(text: str, name: str) -> Iterator[SourceRow]:
     """Yield the objects of a JSON list, of an object that holds one, or of JSON Lines."""
     if not text.strip():
         return
@@ -161,7 +161,7 @@ def _json(text: str, name: str) -> Iterator[Row]:
         )
     for number, item in enumerate(items, start=1):
         place = f"{where}, item {number}"
-        yield Row(_object(item, place), place)
+        yield SourceRow(_object(item, place), place)
 
 
 def _listed(value: Any, name: str) -> tuple[Sequence[Any], str]:
@@ -198,7 +198,7 @@ def _column(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(key.isdigit() for key in value)
 
 
-def _csv(text: str, name: str, delimiter: str) -> Rows:
+def _csv(text: str, name: str, delimiter: str) -> SourceRows:
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
     found = sign_between(text, name) if delimiter == "," else delimiter
     other = None if found == delimiter else SIGNS[found]
@@ -218,14 +218,14 @@ def _csv(text: str, name: str, delimiter: str) -> Rows:
                     f"{place}, has fewer cells than the header, which has {other} and no commas; "
                     "save the file with commas between its columns, or as .jsonl"
                 )
-            rows.append(Row(dict(values), place))
+            rows.append(SourceRow(dict(values), place))
     except csv.Error as error:
         raise PotstillError(
             f"{name}, line {reader.line_num}, is not valid CSV ({error}); "
             "check the quotes, or save it as .jsonl"
         ) from None
     notes = () if other is None else (f"{name} has {other} between its columns, not commas",)
-    return Rows(tuple(rows), notes)
+    return SourceRows(tuple(rows), notes)
 
 
 def _distinct_columns(names: Sequence[str], name: str) -> None:
@@ -235,14 +235,14 @@ def _distinct_columns(names: Sequence[str], name: str) -> None:
         raise PotstillError(f"{name} has {shown} twice; rename one of them")
 
 
-_TEXT_READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
+_TEXT_READERS: dict[str, Callable[[str, str], Iterator[SourceRow]]] = {
     ".jsonl": json_lines,
     ".json": _json,
     ".txt": _text,
 }
 
 
-def _parquet(path: Path) -> tuple[Row, ...]:
+def _parquet(path: Path) -> tuple[SourceRow, ...]:
     try:
         table = pq.read_table(path)
         columns = {
@@ -265,5 +265,5 @@ def _parquet(path: Path) -> tuple[Row, ...]:
                 raise PotstillError(
                     f"{place}: {shown} holds what cannot be read; convert the file to .jsonl"
                 )
-        rows.append(Row(values, place, structs=True))
+        rows.append(SourceRow(values, place, structs=True))
     return tuple(rows)

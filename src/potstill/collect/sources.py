@@ -6,10 +6,10 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from potstill.collect.row_files import KINDS, Rows, json_lines, kind_of, read_file
+from potstill.collect.row_files import KINDS, SourceRows, json_lines, kind_of, read_file
 from potstill.durable import os_reason
 from potstill.errors import PotstillError
-from potstill.logs.rows import Row
+from potstill.logs.rows import SourceRow
 from potstill.text.counts import by_number
 
 STARTER = "starter"
@@ -29,7 +29,7 @@ SHIPPED = {
 _KINDS = ", ".join(KINDS)
 
 
-def read_rows(source: str, field: str = "prompts.source") -> Rows:
+def read_rows(source: str, field: str = "prompts.source") -> SourceRows:
     """Return the rows of a source, in its order.
 
     `source` is a name in `SHIPPED`, a path (one of `KINDS`; .txt has one prompt a line, in the
@@ -41,7 +41,7 @@ def read_rows(source: str, field: str = "prompts.source") -> Rows:
         path = resources.files("potstill").joinpath("data", SHIPPED[source], f"{source}.jsonl")
         column = "prompt" if source in (STARTER, STARTER_HELD_OUT) else None
         text = path.read_text(encoding="utf-8")
-        rows = Rows(tuple(json_lines(text, f"{source}.jsonl")), column=column)
+        rows = SourceRows(tuple(json_lines(text, f"{source}.jsonl")), column=column)
     elif source == MAGPIE:
         raise PotstillError(
             "prompts of the source magpie are written by the teacher, so they cannot be read "
@@ -97,7 +97,7 @@ def source_name(source: str) -> str:
     return f"file:{Path(source).name}"
 
 
-def _files(source: str, field: str) -> Rows:
+def _files(source: str, field: str) -> SourceRows:
     read = [read_file(path) for path in files_of(source, field)]
     notes = tuple(note for rows in read for note in rows.notes)
     path = Path(os.path.expanduser(source))
@@ -109,7 +109,7 @@ def _files(source: str, field: str) -> Rows:
         name = source_name(source)
         files = by_number(len(read), f"{kind} file of {name} was", f"{kind} files of {name} were")
         notes = (f"{files} read{left}", *notes)
-    return Rows(tuple(row for rows in read for row in rows), notes, read[0].column)
+    return SourceRows(tuple(row for rows in read for row in rows), notes, read[0].column)
 
 
 def _in_folder(path: Path, source: str, field: str) -> tuple[Path, ...]:
@@ -140,7 +140,7 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
 
 
-def _hugging_face(source: str) -> Rows:
+def _hugging_face(source: str) -> SourceRows:
     """Read `hf:NAME[:SPLIT]`; data sets that need their own code are not run."""
     name, _, split = source.removeprefix("hf:").partition(":")
     if not name:
@@ -155,8 +155,8 @@ def _hugging_face(source: str) -> Rows:
     split = split or "train"
     try:
         records = load_dataset(name, split=split)
-        return Rows(
-            tuple(Row(dict(v), f"{source}, row {i}", True) for i, v in enumerate(records, 1))
+        return SourceRows(
+            tuple(SourceRow(dict(v), f"{source}, row {i}", True) for i, v in enumerate(records, 1))
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise PotstillError(

@@ -11,7 +11,7 @@ from potstill.collect.prompts import rows_and_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import prompt_id_of
 from potstill.logs.conversations import without_nulls
-from potstill.logs.rows import Row
+from potstill.logs.rows import SourceRow
 from potstill.recipe import PromptsConfig, TaskConfig
 from potstill.text.answers import AnswerForm
 from potstill.text.counts import by_number
@@ -75,7 +75,7 @@ def read_known(
     return found
 
 
-def _cell(value: Any, row: Row, form: AnswerForm) -> Any:
+def _cell(value: Any, row: SourceRow, form: AnswerForm) -> Any:
     """Return a right answer as it was written, before a typed column filled its keys in.
 
     Which nulls were meant cannot be told: all go, unless the schema only allows them as they are.
@@ -88,7 +88,7 @@ def _cell(value: Any, row: Row, form: AnswerForm) -> Any:
     return bare
 
 
-def _wanted(column: str | None, row: Row, unlabelled: bool) -> TypeGuard[str]:
+def _wanted(column: str | None, row: SourceRow, unlabelled: bool) -> TypeGuard[str]:
     return column is not None and not (unlabelled and row.values.get(column) is None)
 
 

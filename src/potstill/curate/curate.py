@@ -1,8 +1,8 @@
 """Judging stored exchanges: which of them the student learns from, and why not the others.
 
-Filters run in the order of `FILTERS`: first what a row shows by itself, then what compares rows,
-so that what stays of several alike is a row that passed everything before. A row's mark names the
-first filter that drops it. Nothing is deleted, and curating again replaces the marks.
+Filters run in the order of `filter_order`: first what a row shows by itself, then what compares
+rows, so that what stays of several alike is a row that passed everything before. A row's mark names
+the first filter that drops it. Nothing is deleted, and curating again replaces the marks.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from potstill.curate import filters
 from potstill.curate.choose import not_shortest
-from potstill.curate.curation import FILTERS, SPLITS, Curation, Verified
+from potstill.curate.curation import SPLITS, CurationResult, Verified
 from potstill.curate.decontaminate import contaminated, evaluation_runs
 from potstill.curate.duplicates import exact_duplicates, near_duplicates, shingled
 from potstill.curate.judge import Judge, refuse_partial_judge, scores
+from potstill.curate.registry import RowFilter, filter_order, row_filters
 from potstill.curate.spent import generated_tokens
-from potstill.curate.verify import Verdict, Verifier, verifier
+from potstill.curate.verify import AnswerVerdict, Verifier, verifier
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.rows import Mark
@@ -36,7 +36,6 @@ _COMPARES = ("duplicate", "near_duplicate", "sample")
 Reasons = dict[str, str]
 """exchange_id of each row that is dropped: why."""
 Find = Callable[[Sequence[Exchange]], Reasons]
-RowFilter = Callable[[Exchange], str | None]
 
 
 def check(config: CurateConfig, gold: Mapping[str, str] | None = None) -> None:
@@ -69,7 +68,7 @@ def curate(
     judge: Judge | None = None,
     text_only: bool,
     unlearnable: Mapping[str, Reasons] | None = None,
-) -> Curation:
+) -> CurationResult:
     """Judge exchanges; the order of rows changes nothing.
 
     `gold` maps prompt_id to the gold answer. `evaluation_texts` are those that training must stay
@@ -96,7 +95,7 @@ def curate(
         finds[name] = partial(_known, reasons=why)
     reasons: Reasons = {}
     alone: dict[str, int] = {}
-    for name in FILTERS:
+    for name in filter_order():
         find = finds.get(name)
         if find is None:
             continue
@@ -110,11 +109,11 @@ def curate(
         reasons |= {key: f"{name}: {why}" for key, why in found.items()}
     by_split = {split: _by_filter(ordered, reasons, split) for split in SPLITS}
     kept = [row for row in train if row.exchange_id not in reasons]
-    return Curation(
+    return CurationResult(
         marks=tuple(_mark(row, reasons) for row in ordered),
         train=len(train),
         train_kept=len(kept),
-        dropped={name: by_split["train"][name] for name in FILTERS if name in alone},
+        dropped={name: by_split["train"][name] for name in filter_order() if name in alone},
         elsewhere={s: dict(found) for s, found in by_split.items() if s != "train" and found},
         alone=alone,
         examples=_examples(reasons, config.examples),
@@ -125,7 +124,7 @@ def curate(
     )
 
 
-def write_marks(store: ExchangeStore, curation: Curation) -> None:
+def write_marks(store: ExchangeStore, curation: CurationResult) -> None:
     """Store every mark, durable on return; marks that stand already are not written again."""
     store.mark(curation.marks)
 
@@ -134,7 +133,7 @@ def _finds(
     train: Sequence[Exchange],
     config: CurateConfig,
     evaluation_texts: Sequence[str],
-    verdicts: Mapping[str, Verdict],
+    verdicts: Mapping[str, AnswerVerdict],
     judge: Judge | None,
     found_scores: dict[str, float | None],
     text_only: bool,
@@ -142,7 +141,7 @@ def _finds(
     """Return the filters that the recipe asks for, by name."""
     found: dict[str, Find] = {
         name: partial(_each, check=row_filter)
-        for name, row_filter in _row_filters(config, text_only).items()
+        for name, row_filter in row_filters(config, text_only).items()
     }
     runs = evaluation_runs(evaluation_texts, config.decontaminate.words)
     if runs:
@@ -158,25 +157,6 @@ def _finds(
     if config.keep_shortest is not None:
         found["sample"] = partial(_sampled, verdicts=verdicts, found=found_scores, config=config)
     return found
-
-
-def _row_filters(config: CurateConfig, text_only: bool) -> dict[str, RowFilter]:
-    chosen: dict[str, RowFilter] = {
-        "invalid": filters.invalid,
-        "empty": filters.empty,
-        "truncated": partial(filters.truncated, how=config.truncated, text_only=text_only),
-    }
-    if config.refusals == "drop":
-        chosen["refusal"] = filters.refusing
-    if config.repetition == "drop":
-        chosen["repetition"] = filters.repetitive
-    if config.languages:
-        chosen["language"] = partial(
-            filters.wrong_language,
-            languages=config.languages,
-            confidence=config.language_confidence,
-        )
-    return chosen
 
 
 def _known(rows: Sequence[Exchange], *, reasons: Reasons) -> Reasons:
@@ -210,7 +190,7 @@ def _judged(
 def _sampled(
     rows: Sequence[Exchange],
     *,
-    verdicts: Mapping[str, Verdict],
+    verdicts: Mapping[str, AnswerVerdict],
     found: Mapping[str, float | None],
     config: CurateConfig,
 ) -> Reasons:
@@ -225,20 +205,20 @@ def _sampled(
 
 def _verdicts(
     rows: Sequence[Exchange], right: Verifier | None, gold: Mapping[str, str] | None
-) -> dict[str, Verdict]:
+) -> dict[str, AnswerVerdict]:
     if right is None:
         return {}
     answers = gold or {}
     return {row.exchange_id: _verdict(row, right, answers.get(row.prompt_id)) for row in rows}
 
 
-def _verdict(row: Exchange, right: Verifier, gold: str | None) -> Verdict:
+def _verdict(row: Exchange, right: Verifier, gold: str | None) -> AnswerVerdict:
     """Return whether an answer is right; a call of a tool is a step to one, which none can tell."""
-    return Verdict(None) if row.calls else right(row.response, gold)
+    return AnswerVerdict(None) if row.calls else right(row.response, gold)
 
 
 def _refuse_unused_gold(
-    config: CurateConfig, verdicts: Mapping[str, Verdict], gold: Mapping[str, str] | None
+    config: CurateConfig, verdicts: Mapping[str, AnswerVerdict], gold: Mapping[str, str] | None
 ) -> None:
     needs_gold = config.verify.kind in ("number", "exact")
     if needs_gold and verdicts and all(v.correct is None for v in verdicts.values()):
@@ -248,11 +228,11 @@ def _refuse_unused_gold(
         )
 
 
-def _wrong(verdict: Verdict) -> str | None:
+def _wrong(verdict: AnswerVerdict) -> str | None:
     return verdict.reason if verdict.correct is False else None
 
 
-def _verified(rows: Sequence[Exchange], verdicts: Mapping[str, Verdict]) -> Verified:
+def _verified(rows: Sequence[Exchange], verdicts: Mapping[str, AnswerVerdict]) -> Verified:
     checked = [row for row in rows if verdicts[row.exchange_id].correct is not None]
     counts = [generated_tokens(row) for row in checked]
     known = [count for count in counts if count is not None]
@@ -283,13 +263,13 @@ def _examples(reasons: Reasons, count: int) -> dict[str, tuple[str, ...]]:
     ids: dict[str, list[str]] = {}
     for key in sorted(reasons):
         ids.setdefault(_filter_of(reasons[key]), []).append(key)
-    return {name: tuple(ids[name][:count]) for name in FILTERS if name in ids}
+    return {name: tuple(ids[name][:count]) for name in filter_order() if name in ids}
 
 
 def _notes(
     train: Sequence[Exchange],
     alone: Mapping[str, int],
-    verdicts: Mapping[str, Verdict],
+    verdicts: Mapping[str, AnswerVerdict],
     found_scores: Mapping[str, float | None],
     judge: Judge | None,
 ) -> list[str]:

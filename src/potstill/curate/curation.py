@@ -51,7 +51,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Curation:
+class CurationResult:
     """The judgement on every row.
 
     `marks` has one mark a row, sorted by exchange_id; the reason of a dropped one is

@@ -12,7 +12,7 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Message
 from potstill.text.tool_calls import message_text
 
-Ask = Callable[[Sequence[Exchange], str], Iterable[Mapping[str, str]]]
+AskJudge = Callable[[Sequence[Exchange], str], Iterable[Mapping[str, str]]]
 """From (rows, rubric) to what the judge says of each row, by exchange id, in parts as they come."""
 
 # Bounded, so that no text takes long to read.
@@ -34,7 +34,7 @@ class Judge:
 
     name: str
     identity: str
-    ask: Ask
+    ask: AskJudge
     kept: Path | None = None
 
 

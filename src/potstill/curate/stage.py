@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from potstill.curate.curate import Reasons, curate, write_marks
-from potstill.curate.curation import Curation
+from potstill.curate.curation import CurationResult
 from potstill.curate.judge import Judge
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Split
@@ -41,7 +41,7 @@ def curate_answers(
     needed: Mapping[Split, str],
     measured_on: Callable[[Exchange], bool],
     progress: Progress,
-) -> Curation:
+) -> CurationResult:
     """Mark every stored answer as kept or dropped, durable on return, and return the counts.
 
     `rows` are all that the store holds. `needed` names the splits, in words, without which a later
@@ -85,7 +85,7 @@ def _require_measured_rows(kept: Collection[Split], needed: Mapping[Split, str])
             )
 
 
-def _elsewhere(found: Curation) -> list[str]:
+def _elsewhere(found: CurationResult) -> list[str]:
     """Return in sentences how many rows that nothing is trained on are left out, and why."""
     return [
         f"curate: {count} {split.replace('_', '-')} answers left out: {WHY.get(name, name)}"

@@ -28,7 +28,7 @@ _DIGITS = 60  # of a difference
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AnswerVerdict:
     """`correct` is None where there is no gold answer to compare with; `reason` says what is
     wrong, and is empty where nothing is."""
 
@@ -36,9 +36,9 @@ class Verdict:
     reason: str = ""
 
 
-Verifier = Callable[[str, str | None], Verdict]
-_RIGHT = Verdict(True)
-_UNKNOWN = Verdict(None)
+Verifier = Callable[[str, str | None], AnswerVerdict]
+_RIGHT = AnswerVerdict(True)
+_UNKNOWN = AnswerVerdict(None)
 
 
 def verifier(config: VerifyConfig, gold: Mapping[str, str] | None) -> Verifier | None:
@@ -77,28 +77,30 @@ def verifier(config: VerifyConfig, gold: Mapping[str, str] | None) -> Verifier |
     return same_answer
 
 
-def same_number(response: str, gold: str | None, *, tolerance: Decimal) -> Verdict:
+def same_number(response: str, gold: str | None, *, tolerance: Decimal) -> AnswerVerdict:
     """Compare the last number of a response with the gold one's."""
     found = read_number(response)
     if found is None:
-        return Verdict(False, "no number")
+        return AnswerVerdict(False, "no number")
     wanted = last_number(gold) if gold is not None else None
     if wanted is None:
         return _UNKNOWN
-    return _RIGHT if _near(found, wanted, tolerance) else Verdict(False, "another number")
+    return _RIGHT if _near(found, wanted, tolerance) else AnswerVerdict(False, "another number")
 
 
-def allowed_label(response: str, gold: str | None, *, labels: LabelReader) -> Verdict:
+def allowed_label(response: str, gold: str | None, *, labels: LabelReader) -> AnswerVerdict:
     """Compare the label that a response gives with the gold one."""
     found = read_label(response, labels)
     if found is None:
-        return Verdict(False, "no allowed label, or several")
+        return AnswerVerdict(False, "no allowed label, or several")
     if gold is not None and found != labels.whole(gold):
-        return Verdict(False, "another label")
+        return AnswerVerdict(False, "another label")
     return _RIGHT
 
 
-def fitting_json(response: str, gold: str | None, *, fits: Callable[[Any], str | None]) -> Verdict:
+def fitting_json(
+    response: str, gold: str | None, *, fits: Callable[[Any], str | None]
+) -> AnswerVerdict:
     """Hold the JSON of a response against the schema, compare it with the gold value, and see
     that nothing stands around it: what is learnt from is what the student will write.
 
@@ -107,26 +109,26 @@ def fitting_json(response: str, gold: str | None, *, fits: Callable[[Any], str |
     """
     found = read_json(response)
     if found is None:
-        return Verdict(False, "no JSON")
+        return AnswerVerdict(False, "no JSON")
     mismatch = fits(found.value)
     if mismatch is not None:
-        return Verdict(False, f"JSON against the schema's {mismatch}")
+        return AnswerVerdict(False, f"JSON against the schema's {mismatch}")
     try:
         same = gold is None or same_value(found.value, parsed(gold))
     except RecursionError:
-        return Verdict(False, "JSON nested too deeply")
+        return AnswerVerdict(False, "JSON nested too deeply")
     if not same:
-        return Verdict(False, "another value")
-    return Verdict(False, f"not bare JSON: {found.around}") if found.around else _RIGHT
+        return AnswerVerdict(False, "another value")
+    return AnswerVerdict(False, f"not bare JSON: {found.around}") if found.around else _RIGHT
 
 
-def same_answer(response: str, gold: str | None) -> Verdict:
+def same_answer(response: str, gold: str | None) -> AnswerVerdict:
     """Compare the short text of a response with the gold one's, both in their plain form."""
     if gold is None:
         return _UNKNOWN
     if read_text(response) == short_answer(gold):
         return _RIGHT
-    return Verdict(False, "another answer")
+    return AnswerVerdict(False, "another answer")
 
 
 def _near(one: Decimal, other: Decimal, tolerance: Decimal) -> bool:

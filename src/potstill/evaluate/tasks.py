@@ -16,7 +16,7 @@ from potstill.errors import PotstillError
 from potstill.recipe import TaskConfig
 from potstill.stats import equivalence
 from potstill.stats.bootstrap import RESAMPLES, Floats, mean_score_interval, quotient_interval
-from potstill.text.answers import Answer, AnswerForm
+from potstill.text.answers import AnswerForm, AnswerValue
 from potstill.text.same_json import same_value
 from potstill.text.words import words_of
 from potstill.work.figures import Estimate
@@ -35,7 +35,7 @@ class TaskRow:
 
     teacher: str | None
     student: str
-    gold: Answer | None = None
+    gold: AnswerValue | None = None
     slice: str | None = None
 
 
@@ -65,7 +65,7 @@ def score_task(
             "all rows or none"
         )
     form = AnswerForm.of(task)
-    settings = _Scoring(task, resamples, seed, "f1" if task.kind == "text" else "exact")
+    settings = _TaskScoring(task, resamples, seed, "f1" if task.kind == "text" else "exact")
     counting = _counting(task, rows)
     both = _Both.of(form, counting)
     compared = settings.compare(both)
@@ -104,7 +104,7 @@ def check_apart(task: TaskConfig, slices: Sequence[str | None]) -> None:
         raise PotstillError("task.apart names every slice there is; leave one out of it")
 
 
-def score_answer(answer: Answer | None, gold: Answer) -> AnswerScore:
+def score_answer(answer: AnswerValue | None, gold: AnswerValue) -> AnswerScore:
     """Return how an answer compares with the right one; no answer is wrong throughout."""
     if isinstance(gold, dict):
         found = answer if isinstance(answer, dict) else {}
@@ -122,7 +122,7 @@ def score_answer(answer: Answer | None, gold: Answer) -> AnswerScore:
     return AnswerScore(answer == gold, f1, {})
 
 
-def same_answer(one: Answer | None, other: Answer | None) -> bool:
+def same_answer(one: AnswerValue | None, other: AnswerValue | None) -> bool:
     """Return whether two answers say the same; two that are missing do not."""
     return one is not None and other is not None and same_value(one, other)
 
@@ -132,11 +132,13 @@ class _Answers:
     """One model's answers to all rows, read and scored."""
 
     form: AnswerForm
-    answers: Sequence[Answer | None]
+    answers: Sequence[AnswerValue | None]
     each: Sequence[AnswerScore]
 
     @classmethod
-    def of(cls, form: AnswerForm, texts: Sequence[str], golds: Sequence[Answer | None]) -> _Answers:
+    def of(
+        cls, form: AnswerForm, texts: Sequence[str], golds: Sequence[AnswerValue | None]
+    ) -> _Answers:
         answers = [form.read(text) for text in texts]
         each = [
             score_answer(answer, gold)
@@ -199,7 +201,7 @@ class _Both:
 
 
 @dataclass(frozen=True)
-class _Scoring:
+class _TaskScoring:
     """How figures are made from rows."""
 
     task: TaskConfig
@@ -235,7 +237,7 @@ class _Scoring:
         )
 
 
-def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Scoring) -> list[SliceScores]:
+def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _TaskScoring) -> list[SliceScores]:
     """Return the slices, from the student's lowest score (without gold: agreement) up."""
     members: dict[str, list[TaskRow]] = defaultdict(list)
     for row in rows:
@@ -254,7 +256,7 @@ def _slices(form: AnswerForm, rows: Sequence[TaskRow], settings: _Scoring) -> li
     return sorted(found, key=order)
 
 
-def _slice(name: str, both: _Both, settings: _Scoring, *, apart: bool) -> SliceScores:
+def _slice(name: str, both: _Both, settings: _TaskScoring, *, apart: bool) -> SliceScores:
     def score(answers: _Answers | None) -> Estimate | None:
         if answers is None or not both.scored:
             return None

@@ -1,7 +1,7 @@
 """Stored calls of a large model: readers of the forms that logs have. Nothing here needs torch."""
 
 from potstill.logs.accounts import Account
-from potstill.logs.call import Reason
+from potstill.logs.call import Ask, CallFacts, LoggedAnswer, LoggedCall, Reason, Record
 from potstill.logs.forms import (
     Detected,
     LogForm,
@@ -16,11 +16,16 @@ from potstill.logs.tally import CallsReport
 
 __all__ = [
     "Account",
+    "Ask",
+    "CallFacts",
     "CallsReport",
     "Detected",
     "Log",
     "LogForm",
+    "LoggedAnswer",
+    "LoggedCall",
     "Reason",
+    "Record",
     "detect",
     "form_named",
     "known_forms",

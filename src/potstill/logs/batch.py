@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from potstill.errors import PotstillError
-from potstill.logs.call import BatchRequest, Facts, Reason, Record, Values
+from potstill.logs.call import BatchRequest, CallFacts, Reason, Record, Values
 from potstill.logs.lines import BadRow, log_rows
 from potstill.logs.readers import read_batch_output, read_batch_request
 
@@ -19,7 +19,7 @@ _ANSWER = {"response", "result", "error"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _AskedLine:
     request: BatchRequest
     place: str
 
@@ -33,7 +33,7 @@ def batch_records(
     The files are read twice, so that only the requests are held, not the answers. Raises
     PotstillError where there is no input at all, or no output although `answers` are wanted.
     """
-    asked: dict[str, _Asked] = {}
+    asked: dict[str, _AskedLine] = {}
     outputs = 0
     for path in paths:
         for row in log_rows(path):
@@ -62,11 +62,11 @@ def _asks(row: Values) -> bool:
     return bool(row.keys() & _REQUEST)
 
 
-def _note(asked: dict[str, _Asked], key: str, request: BatchRequest, place: str) -> None:
+def _note(asked: dict[str, _AskedLine], key: str, request: BatchRequest, place: str) -> None:
     known = asked.get(key)
     if known is not None and known.request != request:
         request = replace(request, ask=Reason.SAME_ID)
-    asked[key] = _Asked(request, place)
+    asked[key] = _AskedLine(request, place)
 
 
 def _require_both(paths: Sequence[str], *, inputs: int, outputs: int, answers: bool) -> None:
@@ -83,7 +83,7 @@ def _require_both(paths: Sequence[str], *, inputs: int, outputs: int, answers: b
         )
 
 
-def _joined(paths: Sequence[str], asked: dict[str, _Asked]) -> Iterator[tuple[Record, str]]:
+def _joined(paths: Sequence[str], asked: dict[str, _AskedLine]) -> Iterator[tuple[Record, str]]:
     answered = set()
     for path in paths:
         for row in log_rows(path):
@@ -96,5 +96,5 @@ def _joined(paths: Sequence[str], asked: dict[str, _Asked]) -> Iterator[tuple[Re
                 yield read_batch_output(found.request if found else None, row.values), row.place
     for key, found in asked.items():
         if key not in answered:
-            facts = Facts(model=found.request.model)
+            facts = CallFacts(model=found.request.model)
             yield Record(found.request.ask, (Reason.NO_RESPONSE,), facts), found.place

@@ -9,7 +9,6 @@ from typing import Any
 
 from potstill.exchanges.exchange import Message, Turns
 
-Messages = tuple[Message, ...]
 Values = dict[str, Any]
 
 
@@ -59,7 +58,7 @@ class Ask:
     None where the request does not say.
     """
 
-    messages: Messages
+    messages: tuple[Message, ...]
     sampling: Mapping[str, float | int | None]
     tools: str | None = None
 
@@ -70,7 +69,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LoggedAnswer:
     """What came back: text, calls of tools (JSON text), or both.
 
     `finish_reason` is as logged; None where the log does not say.
@@ -83,7 +82,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class CallFacts:
     """What a log says of a call beside its text; None or empty where it does not.
 
     `latency_s` is in seconds, `created_at` ISO 8601 in UTC, `spend` in the log's currency.
@@ -109,8 +108,8 @@ class Record:
     """
 
     ask: Ask | Reason
-    answers: tuple[Answer | Reason, ...]
-    facts: Facts = Facts()
+    answers: tuple[LoggedAnswer | Reason, ...]
+    facts: CallFacts = CallFacts()
     detail: str | None = None
     row_id: str | None = None
 
@@ -124,12 +123,12 @@ class BatchRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class LoggedCall:
     """One answered request, and the file that it is from (its name alone)."""
 
     ask: Ask
-    answer: Answer
-    facts: Facts
+    answer: LoggedAnswer
+    facts: CallFacts
     file: str
 
     @property

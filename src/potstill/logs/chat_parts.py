@@ -12,7 +12,7 @@ from typing import Any
 
 from potstill.exchanges.exchange import Message
 from potstill.logs import anthropic, responses_api
-from potstill.logs.call import Answer, Ask, Facts, Messages, Reason, Record
+from potstill.logs.call import Ask, CallFacts, LoggedAnswer, Reason, Record
 from potstill.logs.content import other_than_text, unusable
 from potstill.logs.conversations import chat_of_row, message_of
 from potstill.logs.endings import NO_PLACE, flaw_of, stated_in, word_of
@@ -49,8 +49,8 @@ def reason_of(unfit: Unfit) -> Reason:
 
 def record_of(
     ask: Ask | Unfit | Reason,
-    answers: tuple[Answer | Reason, ...],
-    facts: Facts,
+    answers: tuple[LoggedAnswer | Reason, ...],
+    facts: CallFacts,
     *,
     row_id: str | None = None,
 ) -> Record:
@@ -60,7 +60,7 @@ def record_of(
     return Record(ask, answers, facts, None, row_id)
 
 
-def prompt_of(chat: Chat) -> Messages | Unfit | Reason:
+def prompt_of(chat: Chat) -> tuple[Message, ...] | Unfit | Reason:
     """Return what was asked, from turns; the last is the user's or a tool's result.
 
     Texts keep the white space around them.
@@ -112,7 +112,7 @@ def ask_of_turns(chat: Chat, request: Mapping[str, Any]) -> Ask | Unfit | Reason
     return Ask(prompt, sampling_of(request), spelled(tools))
 
 
-def answers_of(response: Mapping[str, Any]) -> tuple[Answer | Reason, ...]:
+def answers_of(response: Mapping[str, Any]) -> tuple[LoggedAnswer | Reason, ...]:
     """Return the answers in a response's body; a chat completion has one for each choice."""
     if response.get("error"):
         return (Reason.ERROR,)
@@ -138,7 +138,7 @@ def holds_answers(response: Mapping[str, Any]) -> bool:
     )
 
 
-def answer_of_message(message: Mapping[str, Any], stated: Any = NO_PLACE) -> Answer | Reason:
+def answer_of_message(message: Mapping[str, Any], stated: Any = NO_PLACE) -> LoggedAnswer | Reason:
     """Return the answer that an assistant's message is.
 
     `stated` is what the log says of its end, `NO_PLACE` where its form says nothing of ends. What
@@ -170,7 +170,7 @@ def answer_of_text(
     reasoning: str | None = None,
     tool_calls: str | None = None,
     finish_reason: str | None = None,
-) -> Answer | Reason:
+) -> LoggedAnswer | Reason:
     """Return the answer that a text is; a leading `<think>` block is kept apart as reasoning.
 
     One that is not closed was cut off before there was an answer. With calls of tools there need
@@ -185,10 +185,10 @@ def answer_of_text(
     wrong = unusable(text, reasoning or "")
     if wrong is not None:
         return wrong
-    return Answer(text, reasoning or None, tool_calls, finish_reason)
+    return LoggedAnswer(text, reasoning or None, tool_calls, finish_reason)
 
 
-def _choice(choice: Any) -> Answer | Reason:
+def _choice(choice: Any) -> LoggedAnswer | Reason:
     if not isinstance(choice, dict):
         return Reason.NO_RESPONSE
     if choice.get("error"):

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 Column = Any  # an array of Arrow's, or one in chunks; the library has no types
-Kind = Callable[[pa.DataType], pa.DataType]
+Retype = Callable[[pa.DataType], pa.DataType]
 # Stands for a value that Python cannot hold, nor as text.
 NO_VALUE = object()
 _FAULTS = (ValueError, OverflowError, pa.ArrowException)
@@ -53,7 +53,7 @@ def _as(column: Column, kind: pa.DataType) -> list[Any]:
     return found
 
 
-def _mapped(kind: pa.DataType, moment: Kind) -> pa.DataType:
+def _mapped(kind: pa.DataType, moment: Retype) -> pa.DataType:
     """Return a type with its times, however deep, replaced."""
     if pa.types.is_temporal(kind):
         return moment(kind)

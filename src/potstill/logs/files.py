@@ -13,7 +13,7 @@ from potstill.errors import PotstillError
 _LINES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 _WHOLE = (".json", ".json.gz")
 SUFFIXES = (*_LINES, *_WHOLE, ".parquet", ".csv", ".tsv")
-Kind = Literal["lines", "json", "parquet", "csv", "tsv"]
+FileKind = Literal["lines", "json", "parquet", "csv", "tsv"]
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def files_in(paths: Sequence[str]) -> LogFiles:
     return LogFiles(tuple(dict.fromkeys(found)), tuple(others))
 
 
-def kind_of(path: Path) -> Kind | None:
+def kind_of(path: Path) -> FileKind | None:
     """Return how a file is read, as the end of its name says; None for other files."""
     name = path.name.lower()
-    kinds: dict[Kind, tuple[str, ...]] = {
+    kinds: dict[FileKind, tuple[str, ...]] = {
         "lines": _LINES,
         "json": _WHOLE,
         "parquet": (".parquet",),

@@ -31,7 +31,7 @@ from potstill.logs.readers import (
     read_sharegpt,
     read_table,
 )
-from potstill.logs.rows import Row
+from potstill.logs.rows import SourceRow
 from potstill.logs.template import template_columns
 from potstill.logs.turns import Chat
 from potstill.logs.values import structured
@@ -57,7 +57,7 @@ _FORM_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReadSettings:
     """What a recipe says of how rows are read.
 
     Where no `answers` are wanted, only what was asked has to be there. `whole_requests`: LiteLLM's
@@ -84,9 +84,9 @@ class LogForm:
     """
 
     name: str
-    shown: Callable[[Values, Settings], str | None]
-    read: Callable[[Values, Settings], Record] | None = None
-    read_files: Callable[[Sequence[str], Settings], Records] | None = None
+    shown: Callable[[Values, ReadSettings], str | None]
+    read: Callable[[Values, ReadSettings], Record] | None = None
+    read_files: Callable[[Sequence[str], ReadSettings], Records] | None = None
     account: Callable[[Values], Account] = no_account
     of_its_own: bool = False
 
@@ -98,10 +98,10 @@ class LogForm:
         """Yield who made the call of each readable row of the files, and its place."""
         for path in paths:
             for row in log_rows(path):
-                if isinstance(row, Row):
+                if isinstance(row, SourceRow):
                     yield self.account(row.values), row.place
 
-    def records(self, paths: Sequence[str], settings: Settings) -> Records:
+    def records(self, paths: Sequence[str], settings: ReadSettings) -> Records:
         """Yield a record, or why there is none, and its place, for every row of the files."""
         if self.read_files is not None:
             yield from self.read_files(paths, settings)
@@ -167,7 +167,7 @@ def form_named(name: str) -> LogForm:
     return _FORMS[name]
 
 
-def detect(path: str, settings: Settings = Settings()) -> Detected:
+def detect(path: str, settings: ReadSettings = ReadSettings()) -> Detected:
     """Return which form a log has, and why, from its first rows.
 
     A table needs both columns, or only the prompt's where no answers are wanted.
@@ -205,10 +205,10 @@ def _has_text(row: Values) -> bool:
     return any(isinstance(value, str) for value in row.values())
 
 
-def first_rows(path: str) -> list[Row]:
+def first_rows(path: str) -> list[SourceRow]:
     """Return the readable rows among the first of a log. Raises PotstillError if there are none."""
     first = list(islice(log_rows(path), _FIRST_ROWS))
-    readable = [row for row in first if isinstance(row, Row)]
+    readable = [row for row in first if isinstance(row, SourceRow)]
     if readable:
         return readable
     name = path.rpartition("/")[2]
@@ -221,7 +221,7 @@ def first_rows(path: str) -> list[Row]:
     )
 
 
-def require_columns(rows: Sequence[Row], settings: Settings) -> None:
+def require_columns(rows: Sequence[SourceRow], settings: ReadSettings) -> None:
     """Raise PotstillError unless some of a table's rows have the columns that a recipe names."""
     columns = settings.columns
     if columns.template is None:
@@ -233,7 +233,7 @@ def require_columns(rows: Sequence[Row], settings: Settings) -> None:
         _require(rows, columns.response, "response_column")
 
 
-def _require(rows: Sequence[Row], column: str, field: str) -> None:
+def _require(rows: Sequence[SourceRow], column: str, field: str) -> None:
     if not any(column in row.values for row in rows):
         raise PotstillError(
             f"the log of calls {_name(rows)} has no column {column}; the columns there are: "
@@ -241,7 +241,7 @@ def _require(rows: Sequence[Row], column: str, field: str) -> None:
         )
 
 
-def columns_of(rows: Sequence[Row]) -> str:
+def columns_of(rows: Sequence[SourceRow]) -> str:
     """Return the columns of rows in words, the most frequent first.
 
     Names that do not look like a column's are only counted: a table without a header has text
@@ -257,11 +257,11 @@ def columns_of(rows: Sequence[Row]) -> str:
     return words or "none"
 
 
-def _name(rows: Sequence[Row]) -> str:
+def _name(rows: Sequence[SourceRow]) -> str:
     return re.sub(r", (line|row) \d+$", "", rows[0].place)
 
 
-def _shown(row: Values, settings: Settings) -> dict[str, str]:
+def _shown(row: Values, settings: ReadSettings) -> dict[str, str]:
     """Return every form that one row could have, with the columns that show it."""
     found: dict[str, str] = {}
     for name, form in _FORMS.items():
@@ -274,19 +274,19 @@ def _shown(row: Values, settings: Settings) -> dict[str, str]:
     return found
 
 
-def _batch(row: Values, settings: Settings) -> str | None:
+def _batch(row: Values, settings: ReadSettings) -> str | None:
     part = part_of_a_batch(row)
     return None if part is None else f"rows have custom_id and {part}"
 
 
-def _litellm(row: Values, settings: Settings) -> str | None:
+def _litellm(row: Values, settings: ReadSettings) -> str | None:
     markers = sorted(row.keys() & _LITELLM)
     if not row.keys() & {"request_id", "id"} or len(markers) < _LITELLM_LEAST:
         return None
     return f"rows have {', '.join(markers[:_LITELLM_LEAST])}"
 
 
-def _table(row: Values, settings: Settings) -> str | None:
+def _table(row: Values, settings: ReadSettings) -> str | None:
     columns = settings.columns
     if columns.template is not None:
         asked, shown = template_columns(columns.template), "the template's columns"
@@ -311,7 +311,7 @@ def _holds_its_answer(row: Values, columns: Columns) -> bool:
     return isinstance(chat, Chat) and bool(chat.turns) and chat.turns[-1]["role"] == "assistant"
 
 
-def _chat(row: Values, settings: Settings) -> str | None:
+def _chat(row: Values, settings: ReadSettings) -> str | None:
     there = {key for key, value in row.items() if value is not None}
     for keys in (("messages",), ("request", "response"), ("choices",), ("input", "output")):
         if not there >= set(keys):
@@ -324,12 +324,12 @@ def _chat(row: Values, settings: Settings) -> str | None:
     return None
 
 
-def _sharegpt(row: Values, settings: Settings) -> str | None:
+def _sharegpt(row: Values, settings: ReadSettings) -> str | None:
     column = next((c for c in CONVERSATIONS if structured(row.get(c)) not in (None, "")), None)
     return None if column is None else f"rows have {column}"
 
 
-def _alpaca(row: Values, settings: Settings) -> str | None:
+def _alpaca(row: Values, settings: ReadSettings) -> str | None:
     rest = ("output",) if settings.answers else ("output", "input")
     beside = next((key for key in rest if key in row), None)
     if not isinstance(row.get("instruction"), str) or beside is None:
@@ -337,7 +337,7 @@ def _alpaca(row: Values, settings: Settings) -> str | None:
     return f"rows have instruction and {beside}"
 
 
-def _completion(row: Values, settings: Settings) -> str | None:
+def _completion(row: Values, settings: ReadSettings) -> str | None:
     if row.get("prompt") is None or row.get("completion") is None:
         return None
     return None if settings.columns.response in row else "rows have prompt and completion"

@@ -29,7 +29,7 @@ from potstill.logs.conversations import without_nulls
 from potstill.logs.endings import END_FIELDS
 from potstill.logs.files import SUFFIXES, kind_of
 from potstill.logs.json_rows import rows_around
-from potstill.logs.rows import Row
+from potstill.logs.rows import SourceRow
 from potstill.text.tool_calls import may_be_filled_in
 
 _LONGEST_LINE = 64 << 20  # bytes; no call is that long, and it would fill the memory
@@ -45,7 +45,7 @@ class BadRow:
     reason: Reason
 
 
-def log_rows(path: str) -> Iterator[Row | BadRow]:
+def log_rows(path: str) -> Iterator[SourceRow | BadRow]:
     """Yield the rows of a log in its order; blank lines are no rows.
 
     Raises PotstillError where the file is not there, of another kind, or damaged as a whole.
@@ -78,7 +78,7 @@ def _opened(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _jsonl(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
+def _jsonl(file: IO[bytes], name: str) -> Iterator[SourceRow | BadRow]:
     number = 0
     while line := file.readline(_LONGEST_LINE):
         number += 1
@@ -91,7 +91,7 @@ def _jsonl(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
             yield _json_row(line.removeprefix(_BOM) if number == 1 else line, place)
 
 
-def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
+def _json(file: IO[bytes], name: str) -> Iterator[SourceRow | BadRow]:
     """Yield the rows of a JSON file: an array of them, one object, or one object a line.
 
     An object around one list of rows stands for these. What is not in lines is held as a whole.
@@ -99,9 +99,9 @@ def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
     """
     head = file.readline(_LONGEST_LINE).removeprefix(_BOM).strip()
     first = _json_row(head, name) if head[:1] == b"{" else None
-    alone = isinstance(first, Row) and not any(map(bytes.strip, file))
+    alone = isinstance(first, SourceRow) and not any(map(bytes.strip, file))
     file.seek(0)
-    if isinstance(first, Row) and not (alone and rows_around(first.values, name)):
+    if isinstance(first, SourceRow) and not (alone and rows_around(first.values, name)):
         yield from _jsonl(file, name)
         return
     raw = file.read().removeprefix(_BOM)
@@ -123,18 +123,20 @@ def _json(file: IO[bytes], name: str) -> Iterator[Row | BadRow]:
     values = within or (found if isinstance(found, list) else [found])
     for number, value in enumerate(values, start=1):
         place = f"{name}, row {number}"
-        yield Row(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
+        yield (
+            SourceRow(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
+        )
 
 
-def _json_row(line: bytes, place: str) -> Row | BadRow:
+def _json_row(line: bytes, place: str) -> SourceRow | BadRow:
     try:
         value = parsed(line.decode())
     except ValueError:
         return BadRow(place, Reason.UNREADABLE)
-    return Row(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
+    return SourceRow(value, place) if isinstance(value, dict) else BadRow(place, Reason.UNREADABLE)
 
 
-def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
+def _csv(path: Path, delimiter: str) -> Iterator[SourceRow | BadRow]:
     given, delimiter = delimiter, _sign_between(path) if delimiter == "," else delimiter
     # The module's own limit (128 KiB a cell) is shorter than many prompts.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))
@@ -160,7 +162,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
                 yield BadRow(place, Reason.UNREADABLE)
             else:
                 padded = [*cells, *[None] * (len(header) - len(cells))]
-                yield Row(dict(zip(header, padded, strict=True)), place)
+                yield SourceRow(dict(zip(header, padded, strict=True)), place)
 
 
 def other_sign(path: str) -> str | None:
@@ -181,7 +183,7 @@ def _sign_between(path: Path) -> str:
     return sign_between(head, f"the log of calls {path.name}")
 
 
-def _parquet(path: Path) -> Iterator[Row | BadRow]:
+def _parquet(path: Path) -> Iterator[SourceRow | BadRow]:
     number = 0
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
@@ -193,7 +195,7 @@ def _parquet(path: Path) -> Iterator[Row | BadRow]:
                 elif may_be_filled_in(row):
                     yield BadRow(place, Reason.FILLED_IN)
                 else:
-                    yield Row(_without_filled_in(row), place, structs=True)
+                    yield SourceRow(_without_filled_in(row), place, structs=True)
 
 
 def _without_filled_in(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from potstill.canonical import digest_of_bytes
-from potstill.logs.call import Answer, Ask, Facts, Reason, Record, Values
+from potstill.logs.call import Ask, CallFacts, LoggedAnswer, Reason, Record, Values
 from potstill.logs.chat_parts import answer_of_message, answers_of, ask_of, holds_answers, record_of
 from potstill.logs.endings import row_failed
 from potstill.logs.facts import completion_facts, has_several
@@ -32,7 +32,7 @@ def read_litellm(row: Values, *, whole_requests: bool = False) -> Record:
     response = structured(row.get("response"))
     facts = _facts(row, response if isinstance(response, dict) else {})
 
-    def record(ask: Ask | Unfit | Reason, answers: tuple[Answer | Reason, ...]) -> Record:
+    def record(ask: Ask | Unfit | Reason, answers: tuple[LoggedAnswer | Reason, ...]) -> Record:
         return record_of(ask, answers, facts, row_id=_row_id(row))
 
     if str(row.get("call_type") or "") not in _CHAT_CALLS:
@@ -85,14 +85,14 @@ def _row_id(row: Values) -> str | None:
     return digest_of_bytes("\n".join(shown).encode(errors="replace"))
 
 
-def _facts(row: Values, response: Mapping[str, Any]) -> Facts:
+def _facts(row: Values, response: Mapping[str, Any]) -> CallFacts:
     of_response = completion_facts({}, response)
     latency = seconds_between(row.get("startTime"), row.get("endTime"))
     milliseconds = number(row.get("request_duration_ms"))
     if latency is None and milliseconds is not None and milliseconds >= 0:
         latency = round(milliseconds / 1000, 4)
     spend = number(row.get("spend") if row.get("spend") is not None else row.get("response_cost"))
-    return Facts(
+    return CallFacts(
         model=name(row.get("model")) or name(row.get("model_group")) or of_response.model,
         provider=name(row.get("custom_llm_provider")),
         returned_model=of_response.returned_model,
@@ -104,7 +104,7 @@ def _facts(row: Values, response: Mapping[str, Any]) -> Facts:
     )
 
 
-def _answers(raw: Any, response: Any) -> tuple[Answer | Reason, ...]:
+def _answers(raw: Any, response: Any) -> tuple[LoggedAnswer | Reason, ...]:
     if not response:
         return (Reason.NOT_STORED,)
     if isinstance(response, dict) and holds_answers(response):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from potstill.logs import anthropic, responses_api
-from potstill.logs.call import Answer, BatchRequest, Facts, Reason, Record, Values
+from potstill.logs.call import BatchRequest, CallFacts, LoggedAnswer, Reason, Record, Values
 from potstill.logs.chat_parts import (
     answer_of_message,
     answers_of,
@@ -169,7 +169,7 @@ def _example(row: Values, column: str) -> Record:
     return record_of(ask, (failed or answer or Reason.NO_RESPONSE,), facts)
 
 
-def _whole(row: Values, chat: Chat, facts: Facts) -> Record:
+def _whole(row: Values, chat: Chat, facts: CallFacts) -> Record:
     """Return a conversation as what was asked and its last turn, the assistant's."""
     last = chat.turns[-1]
     ask = ask_of_turns(replace(chat, turns=chat.turns[:-1], fields=chat.fields[:-1]), row)
@@ -192,7 +192,7 @@ def _asked(row: Values, columns: Columns) -> Chat | Unfit | Reason:
     return chat_of_row({**beside, "template": text}, "template")
 
 
-def _cell_answer(row: Values, response: Any, chat: Chat) -> Answer | Reason:
+def _cell_answer(row: Values, response: Any, chat: Chat) -> LoggedAnswer | Reason:
     """Return the answer in a table's cell: text, or an assistant's message where all else is."""
     stated = stated_in(row)
     if row_failed(row):
@@ -230,5 +230,5 @@ def _answered(chat: Chat) -> bool:
     return bool(chat.turns) and chat.turns[-1]["role"] == "assistant"
 
 
-def _unfit(found: Unfit | Reason, facts: Facts) -> Record:
+def _unfit(found: Unfit | Reason, facts: CallFacts) -> Record:
     return record_of(found, (Reason.NO_PROMPT,), facts)

@@ -12,11 +12,11 @@ from typing import Any
 from potstill.canonical import canonical_json, digest_of, digest_of_bytes, parsed
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, prompt_id_of, tool_list
-from potstill.logs.call import Answer, Ask, Call, Facts, Reason, Record
+from potstill.logs.call import Ask, CallFacts, LoggedAnswer, LoggedCall, Reason, Record
 from potstill.logs.files import files_in
 from potstill.logs.forms import (
     Detected,
-    Settings,
+    ReadSettings,
     detect,
     first_rows,
     form_named,
@@ -35,13 +35,13 @@ class Log:
     """What the files of a log hold; nothing in it depends on the order of their rows.
 
     `calls` are distinct. `asks` holds what was shown and the file of every usable request, answered
-    or not, by prompt id. `identities` maps `Call.teacher` to that name with the digest of its
+    or not, by prompt id. `identities` maps `LoggedCall.teacher` to that name with the digest of its
     calls. `models` are the wanted models' names, those with the most rows first.
     """
 
     name: str
     detected: Detected
-    calls: tuple[Call, ...]
+    calls: tuple[LoggedCall, ...]
     asks: dict[str, tuple[Turns, str]]
     identities: dict[str, str]
     models: tuple[str, ...]
@@ -77,16 +77,16 @@ def form_of(config: CallsConfig) -> Detected:
     return _form(config, files_in(config.paths).paths, settings_of(config))
 
 
-def settings_of(config: CallsConfig) -> Settings:
+def settings_of(config: CallsConfig) -> ReadSettings:
     """Return how a recipe wants rows to be read."""
-    return Settings(
+    return ReadSettings(
         Columns(config.prompt_column, config.response_column, config.template),
         answers=config.use == "exchanges",
         whole_requests=config.whole_requests,
     )
 
 
-def _form(config: CallsConfig, paths: Sequence[str], settings: Settings) -> Detected:
+def _form(config: CallsConfig, paths: Sequence[str], settings: ReadSettings) -> Detected:
     if config.form == "auto" and settings.columns.stated:
         found = Detected("table", "the recipe names its columns")
     elif config.form == "auto":
@@ -101,7 +101,7 @@ def _form(config: CallsConfig, paths: Sequence[str], settings: Settings) -> Dete
     return replace(found, why="; ".join([found.why, *said]))
 
 
-def _one_form(paths: Sequence[str], settings: Settings) -> Detected:
+def _one_form(paths: Sequence[str], settings: ReadSettings) -> Detected:
     each = {path: detect(path, settings) for path in paths}
     if len({found.form for found in each.values()}) > 1:
         ways = ", ".join(f"{Path(path).name} is {found.form}" for path, found in each.items())
@@ -118,7 +118,7 @@ class _Gathering:
     def __init__(self, config: CallsConfig) -> None:
         self._config = config
         self._keys: defaultdict[str, set[bytes]] = defaultdict(set)
-        self.calls: dict[bytes, Call] = {}
+        self.calls: dict[bytes, LoggedCall] = {}
         self.asks: dict[str, tuple[Turns, str]] = {}
         self.tally = Tally()
 
@@ -152,7 +152,7 @@ class _Gathering:
             if isinstance(answer, Reason):
                 self.tally.leave_out(answer, place)
             else:
-                self._add_call(Call(found.ask, answer, facts, file), room, place)
+                self._add_call(LoggedCall(found.ask, answer, facts, file), room, place)
 
     def identities(self) -> dict[str, str]:
         """Return who answered, each with the digest of what it answered."""
@@ -173,7 +173,7 @@ class _Gathering:
             if self._config.use == "prompts":
                 self.tally.repeats += 1
 
-    def _add_call(self, call: Call, room: int, place: str) -> None:
+    def _add_call(self, call: LoggedCall, room: int, place: str) -> None:
         key = _content_key(call.teacher, call.ask, call.answer)
         self._keys[call.teacher].add(key)
         said = (call.answer.response, call.answer.reasoning or "", call.answer.tool_calls or "")
@@ -187,7 +187,7 @@ class _Gathering:
         self.calls[key] = call
 
 
-def _content_key(teacher: str, ask: Ask, answer: Answer) -> bytes:
+def _content_key(teacher: str, ask: Ask, answer: LoggedAnswer) -> bytes:
     """Return 16 bytes that name what was asked of whom, and what came back."""
     asked = [teacher, list(ask.messages), tool_list(ask.tools), dict(ask.sampling)]
     calls = None if answer.tool_calls is None else parsed(answer.tool_calls)
@@ -200,9 +200,9 @@ def _written(turns: Turns) -> str:
     return json.dumps([turns.messages, turns.tools])
 
 
-def _preference(call: Call) -> tuple[Any, ...]:
+def _preference(call: LoggedCall) -> tuple[Any, ...]:
     """Return the rank of a repeat: how it ended is known, earliest, then by content alone."""
-    facts: Facts = call.facts
+    facts: CallFacts = call.facts
     return (
         call.answer.finish_reason is None,
         facts.created_at is None,

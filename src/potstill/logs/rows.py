@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Row:
+class SourceRow:
     """One record of a source; `place` says where it is, for example `prompts.jsonl, line 3`.
 
     `structs`: the columns are typed, so that keys which a record lacks may be null.

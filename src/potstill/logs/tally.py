@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from potstill.logs.call import Call, Reason
+from potstill.logs.call import LoggedCall, Reason
 from potstill.text.counts import by_number
 from potstill.text.finish import Ending, ending_of
 
@@ -133,7 +133,13 @@ class Tally:
         return _by_count(Counter({str(k): v for k, v in self._left_out.items()}))
 
     def report(
-        self, form: str, why: str, calls: int, used: Sequence[Call], *, prompts: int | None = None
+        self,
+        form: str,
+        why: str,
+        calls: int,
+        used: Sequence[LoggedCall],
+        *,
+        prompts: int | None = None,
     ) -> CallsReport:
         """Return the report, when `used` of `calls` became exchanges (or `prompts` prompts)."""
         spend = [*self._spend, *self._spend_of.values()]
@@ -157,7 +163,7 @@ class Tally:
         )
 
 
-def _missing(used: Sequence[Call]) -> dict[str, int]:
+def _missing(used: Sequence[LoggedCall]) -> dict[str, int]:
     """Return how many calls lack each field, those that all have left out."""
     counts: Counter[str] = Counter()
     for call in used:

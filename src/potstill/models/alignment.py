@@ -40,10 +40,13 @@ class Aligned(NamedTuple):
 
 
 class Alignment(ABC):
-    """Between the tokens of a teacher and those of a student."""
+    """Between the tokens of a teacher and those of a student.
 
-    def __init__(self, student_tokenizer: Any) -> None:
-        self._tokenizer = student_tokenizer
+    `vocabulary` maps them where they differ; None where they are the same.
+    """
+
+    def __init__(self, student_tokenizer: Any, vocabulary: VocabularyMap | None = None) -> None:
+        self._tokenizer, self.vocabulary = student_tokenizer, vocabulary
 
     @staticmethod
     def of(
@@ -77,7 +80,10 @@ class Alignment(ABC):
         """Return the student's tokens with those that the teacher reads in their place."""
 
     def to_teacher(self, student_ids: Sequence[int]) -> tuple[int, ...]:
-        """Return what the teacher reads in place of the student's tokens."""
+        """Return what the teacher reads in place of the student's tokens.
+
+        Who compares the two position by position relies on units, as both kinds of today have.
+        """
         return self.beside(student_ids).teacher_ids
 
     def tokens(self, text: str) -> Aligned:
@@ -105,7 +111,7 @@ class _Trimmed(Alignment):
     def __init__(
         self, teacher_tokenizer: Any, student_tokenizer: Any, vocabulary: VocabularyMap
     ) -> None:
-        super().__init__(student_tokenizer)
+        super().__init__(student_tokenizer, vocabulary)
         self._teacher_ids = vocabulary.teacher_ids_K.tolist()
         self._student_ids = {old: new for new, old in enumerate(self._teacher_ids)}
         self._pieces = cache(

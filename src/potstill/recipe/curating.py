@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from potstill.recipe.section import Section
 
@@ -96,6 +97,10 @@ class JudgeConfig(Section):
     )
 
 
+FILTER_SETTINGS: dict[str, type[Section]] = {}
+"""The settings of each filter that a user registered (`potstill.curate.registry`), by its name."""
+
+
 class CurateConfig(Section):
     """Which of the teacher's answers the student learns from."""
 
@@ -144,6 +149,11 @@ class CurateConfig(Section):
         description="Of several answers to a prompt that `verify` (or else the judge) passes, keep "
         "this many, shortest first.",
     )
+    filters: dict[str, dict[str, Any]] = Field(
+        {},
+        description="Filters of your own that were registered in Python, each with its settings: "
+        "`name: {setting: value}`.",
+    )
     reasoning: Literal["keep", "leave_out"] = Field(
         "keep",
         description="Reasoning that comes before an answer (`<think>` and the like): part of what "
@@ -154,6 +164,11 @@ class CurateConfig(Section):
     examples: int = Field(
         5, ge=0, description="Exchanges named in the report for each reason to drop."
     )
+
+    @field_validator("filters")
+    @classmethod
+    def _registered(cls, given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {name: _settings(name, values) for name, values in given.items()}
 
     @field_validator("reasoning", mode="before")
     @classmethod
@@ -168,3 +183,23 @@ class CurateConfig(Section):
                 "shortest of unchecked answers is the one that says least"
             )
         return self
+
+
+def _settings(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a registered filter with its defaults."""
+    kind = FILTER_SETTINGS.get(name)
+    if kind is None:
+        known = ", ".join(FILTER_SETTINGS)
+        close = get_close_matches(name, FILTER_SETTINGS, 1)
+        raise ValueError(
+            f"curate.filters names {name}, which is not registered; "
+            + (f"there are {known}" if known else "register it before the recipe is read")
+            + (f" (did you mean {close[0]}?)" if close else "")
+        )
+    try:
+        return kind.model_validate(values).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, ("curate.filters", name, *first["loc"])))
+        fault = first["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+        raise ValueError(f"{place}: {fault[0].lower()}{fault[1:]}; correct it") from None

@@ -29,7 +29,7 @@ and `potstill recipe --schema` prints the JSON schema.
 
 
 @dataclass(frozen=True)
-class Row:
+class FieldRow:
     """One field of the recipe: dotted path, type in words, default as YAML, what it does."""
 
     path: str
@@ -38,7 +38,7 @@ class Row:
     description: str
 
 
-def rows(section: type[Section] = Recipe, prefix: str = "") -> list[Row]:
+def rows(section: type[Section] = Recipe, prefix: str = "") -> list[FieldRow]:
     """Return a row for every field that holds a plain value, in the recipe's order."""
     found = []
     for name, field in section.model_fields.items():
@@ -46,7 +46,7 @@ def rows(section: type[Section] = Recipe, prefix: str = "") -> list[Row]:
         if inner is not None:
             found += rows(inner, f"{prefix}{name}.")
         else:
-            found.append(Row(f"{prefix}{name}", _kind(field), _default(field), _text(field)))
+            found.append(FieldRow(f"{prefix}{name}", _kind(field), _default(field), _text(field)))
     return found
 
 
@@ -61,7 +61,7 @@ def schema() -> dict[str, Any]:
 def markdown() -> str:
     """Return the reference page: a table for each section."""
     parts = [_HEAD]
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[FieldRow]] = {}
     for row in rows():
         groups.setdefault(row.path.rpartition(".")[0], []).append(row)
     for name, group in groups.items():

@@ -6,24 +6,22 @@ records what it did in the run directory, so that the same call goes on where it
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-from potstill.collect.served.pending import AskingEstimate
+from potstill.energy import EnergyMeter
 from potstill.errors import PotstillError
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
-from potstill.recipe.stages import TRAIN, first_stage, from_stage
-from potstill.runs.checking import check_all, note_changed_files
-from potstill.runs.collecting import collect_answers, planned_prompts, rows_are_lost, some_failed
+from potstill.recipe.stages import COLLECT
+from potstill.runs.callbacks import Callback
+from potstill.runs.changed_files import note_changed_files
+from potstill.runs.checking import check_all
+from potstill.runs.collecting import collect_answers, rows_are_lost, some_failed
 from potstill.runs.curating import curate_stored
-from potstill.runs.estimates import server_estimates
+from potstill.runs.dry_run import checked_apart, training_begun
 from potstill.runs.evaluating import evaluate_students
 from potstill.runs.parts import Parts
 from potstill.runs.report_run import write_report
@@ -32,9 +30,10 @@ from potstill.runs.training import train_students
 from potstill.work.records import AskingCost
 from potstill.work.run_recipe import RECIPE, changes, holds_nothing, refuse_changes
 from potstill.work.rundir import RunDir
-from potstill.work.workdir import MANIFEST_FILE, STATE
+from potstill.work.stage_records import STAGE_RECORDS, CurateRecord, StageRecord
 
-STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
+_RECORDS = {record.name: record for record in STAGE_RECORDS}
+STAGES: dict[str, Callable[[Parts], StageRecord]] = {
     "collect": collect_answers,
     "curate": curate_stored,
     "shrink": make_student,
@@ -51,13 +50,15 @@ def distill(
     redo: bool = False,
     until: str | None = None,
     progress: Progress,
+    callbacks: Sequence[Callback] = (),
 ) -> RunDir:
     """Run a recipe, or go on with it, and return its run directory, which is no longer held.
 
     `until` names the last stage (`collect`, `curate`, `shrink`, `train` or `evaluate`); None goes
     on to report and manifest. Stages that a changed field decides about are done again, from what
     the stages before them left; in a finished run only with `redo`. A finished run whose recipe
-    has not changed is returned as it is, and nothing is written.
+    has not changed is returned as it is, and nothing is written. `callbacks` are told of stages and
+    of what training logs.
     """
     if until is not None and until not in STAGES:
         raise PotstillError(f"there is no stage {until}; there are {', '.join(STAGES)}")
@@ -66,7 +67,7 @@ def distill(
     with RunDir.open(root, recipe, fresh=fresh, redo=redo) as run:
         if run.changed:
             progress.note(run.changed)
-        parts = Parts(run, recipe, progress)
+        parts = Parts(run, recipe, progress, callbacks)
         try:
             finished = run.manifest_path.is_file()
             if finished and not _reopened(parts, redo=redo):
@@ -91,74 +92,6 @@ def _reopened(parts: Parts, *, redo: bool) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do: its prompts by split, and what is left to ask a server.
-
-    `prompts` is None where nobody knows them yet, since the teacher would write them.
-    """
-
-    prompts: dict[str, int] | None
-    asked: tuple[tuple[str, AskingEstimate], ...]
-
-
-def dry_run(
-    recipe: Recipe,
-    out: Path | None = None,
-    *,
-    fresh: bool = False,
-    redo: bool = False,
-    until: str | None = None,
-    progress: Progress,
-) -> DryRun:
-    """Check all that a run checks before its first question, and return what it would ask.
-
-    The arguments are those of `distill`. Nothing is asked, and nothing is written into the run
-    directory. Raises PotstillError for whatever a run would be refused for, then or later.
-    """
-    root = out or Path("runs") / recipe.name
-    RECIPE.refuse_foreign(root)
-    if not fresh:
-        refuse_changes(root, changes(root, recipe), redo=redo)
-    with _checked_apart(recipe, None if fresh else root, progress) as parts:
-        plan = planned_prompts(parts)
-        asks = parts.run.done("collect") is None or _asks_again(parts, root, redo=redo, until=until)
-        estimates = server_estimates(parts, parts.run.root if fresh else root, asks=asks)
-    counts = None if plan is None else Counter(str(prompt.split) for prompt in plan.prompts)
-    return DryRun(None if counts is None else dict(counts), tuple(estimates))
-
-
-def _asks_again(parts: Parts, root: Path, *, redo: bool, until: str | None) -> bool:
-    """Tell whether a run that has collected in `root` asks again what got no answer."""
-    found = changes(root, parts.recipe)
-    unchanged = (root / MANIFEST_FILE).is_file() and not found
-    if unchanged and not redo:
-        return False
-    all_of_them = unchanged or until == "collect"
-    anew = bool(found) and TRAIN in from_stage(first_stage(found))
-    begun = _training_begun(root) and not anew
-    return some_failed(parts, in_vain=all_of_them) and (all_of_them or not begun)
-
-
-@contextmanager
-def _checked_apart(recipe: Recipe, like: Path | None, progress: Progress) -> Iterator[Parts]:
-    """Check all that a run checks first in a directory of its own, which goes afterwards.
-
-    `like` is the run directory that the run would go on in.
-    """
-    with TemporaryDirectory() as name, RunDir.open(Path(name) / recipe.name, recipe) as scratch:
-        if like is not None:
-            scratch.begin_like(like)
-        parts = Parts(scratch, recipe, progress)
-        try:
-            parts.decision.require()
-            note_changed_files(parts)
-            check_all(parts)
-            yield parts
-        finally:
-            parts.store.close()
-
-
 def _check_before_losing(
     recipe: Recipe, root: Path, *, fresh: bool, redo: bool, progress: Progress
 ) -> None:
@@ -174,15 +107,15 @@ def _check_before_losing(
     if fresh or found:
         with (
             progress.step("check the recipe"),
-            _checked_apart(recipe, None if fresh else root, Silent()),
+            checked_apart(recipe, None if fresh else root, Silent()),
         ):
             release_freed()
 
 
 def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> None:
     parts.decision.require()
-    for name in parts.run.damaged_records():
-        parts.progress.note(f"the record of {name} was damaged; {name} is done again")
+    for said in parts.run.damage():
+        parts.progress.note(said)
     note_changed_files(parts)
     check_all(parts)
     damaged = parts.store.repair()
@@ -196,13 +129,10 @@ def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> N
             or _ask_again(parts, all_of_them=reopened or until == "collect")
         )
         # What a server read was in the store as well.
-        again = again or (name == "curate" and damaged and parts.recipe.served_targets)
-        if parts.run.done(name) is None or again:
-            with _measured(parts, name) as spent:
-                result = stage(parts)
-            parts.run.finish(name, {**result, **spent})
-            release_freed()
-        if name == "collect" and parts.run.done("curate") is not None and _uncurated(parts):
+        again = again or (name == "curate" and damaged and parts.access.target_server is not None)
+        if parts.run.done(_RECORDS[name]) is None or again:
+            _do(parts, name, stage)
+        if name == COLLECT and parts.run.done(CurateRecord) is not None and _uncurated(parts):
             parts.run.forget("curate")
         if name == until:
             return
@@ -211,21 +141,34 @@ def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> N
     write_report(parts)
 
 
-@contextmanager
-def _measured(parts: Parts, name: str) -> Iterator[dict[str, Any]]:
-    """Fill in what a stage took; collecting also what earlier calls of it did, as answers stay."""
-    spent: dict[str, Any] = {}
+def _do(parts: Parts, name: str, stage: Callable[[Parts], StageRecord]) -> None:
+    """Do a stage, record what it did and took, and tell of it."""
+    for callback in parts.callbacks:
+        callback.stage_started(name)
+    meter, start = EnergyMeter(), time.perf_counter()
+    seconds, joules = 0.0, None
     try:
-        with parts.measured() as now:
-            yield spent
+        record = stage(parts)
     finally:
-        earlier = parts.run.done(AskingCost.name) if name == "collect" else None
-        spent.update(now)
-        for key, value in (earlier or {}).items():
-            known = value is not None and spent[key] is not None
-            spent[key] = value + spent[key] if known else None
-        if name == "collect":
-            parts.run.finish(AskingCost.name, spent)
+        seconds, joules = time.perf_counter() - start, meter.joules()
+        if name == COLLECT:
+            seconds, joules = _asking_cost(parts.run, seconds, joules)
+    record = record.taking(seconds, joules)
+    parts.run.finish(record)
+    release_freed()
+    for callback in parts.callbacks:
+        callback.stage_finished(name, record)
+
+
+def _asking_cost(run: RunDir, seconds: float, joules: float | None) -> tuple[float, float | None]:
+    """Return what asking took in this call and in earlier ones, whose answers stay; record it."""
+    earlier = run.done(AskingCost)
+    if earlier is not None:
+        known = earlier.seconds is not None
+        seconds = seconds + (earlier.seconds or 0.0) if known else seconds
+        joules = None if joules is None or earlier.joules is None else joules + earlier.joules
+    run.finish(AskingCost(seconds=seconds, joules=joules))
+    return seconds, joules
 
 
 def _ask_again(parts: Parts, *, all_of_them: bool) -> bool:
@@ -237,17 +180,13 @@ def _ask_again(parts: Parts, *, all_of_them: bool) -> bool:
     """
     if not some_failed(parts, in_vain=all_of_them):
         return False
-    if all_of_them or not _training_begun(parts.run.root):
+    if all_of_them or not training_begun(parts.run.root):
         return True
     parts.progress.note(
         "prompts that the server gave no answer to are left out, since training has begun without "
         "them; `potstill collect --redo` asks them again"
     )
     return False
-
-
-def _training_begun(root: Path) -> bool:
-    return (root / "checkpoints").is_dir() or (root / STATE / "train.json").is_file()
 
 
 def _uncurated(parts: Parts) -> bool:

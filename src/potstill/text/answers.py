@@ -26,8 +26,8 @@ from potstill.text.reasoning import split_trace
 from potstill.text.values import JsonFound, first_object, json_value, last_number
 
 # A label in the spelling of the recipe, a JSON object, or text in its plain form.
-Answer = str | dict[str, Any]
-Kind = Literal["label", "json", "text"]
+AnswerValue = str | dict[str, Any]
+AnswerKind = Literal["label", "json", "text"]
 
 _LONGEST_LABEL = 60  # characters of a gold label that an error quotes
 
@@ -56,7 +56,7 @@ def read_number(response: str) -> Decimal | None:
 class AnswerForm:
     """What counts as an answer; `schema` is None where any JSON object will do."""
 
-    kind: Kind
+    kind: AnswerKind
     labels: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = field(default=None, hash=False)
 
@@ -65,7 +65,7 @@ class AnswerForm:
         """Return the form that a recipe asks for. Raises PotstillError for a broken schema."""
         return cls(kind=task.kind, labels=task.labels, schema=_schema_of(task))
 
-    def read(self, text: str) -> Answer | None:
+    def read(self, text: str) -> AnswerValue | None:
         """Return the answer in a response; None where there is none, or more than one.
 
         JSON that is no object is no answer of a task.
@@ -77,13 +77,13 @@ class AnswerForm:
             return found.value if found is not None and isinstance(found.value, dict) else None
         return read_text(text)
 
-    def fits_schema(self, answer: Answer | None) -> bool:
+    def fits_schema(self, answer: AnswerValue | None) -> bool:
         """Return whether an answer was found and is one that the form allows."""
         if answer is None:
             return False
         return self.kind != "json" or self._mismatch is None or self._mismatch(answer) is None
 
-    def gold(self, value: Any, place: str) -> Answer:
+    def gold(self, value: Any, place: str) -> AnswerValue:
         """Return the right answer that a cell holds.
 
         `place` names the row in errors. Raises PotstillError where the cell is blank, holds no

@@ -17,7 +17,7 @@ _OPENING = re.compile(rf"\s*<({'|'.join(_TAGS)})>")
 _CLOSING = re.compile(rf"</({'|'.join(_TAGS)})>")
 
 
-class Answered(Protocol):
+class HasResponse(Protocol):
     """What was answered: an exchange, or anything else with these two."""
 
     @property
@@ -65,12 +65,12 @@ def split_trace(response: str) -> Trace:
     )
 
 
-def answer_of(exchange: Answered) -> str:
+def answer_of(exchange: HasResponse) -> str:
     """Return what an exchange answers, without any reasoning."""
     return split_trace(exchange.response).answer
 
 
-def reasoning_of(exchange: Answered) -> str:
+def reasoning_of(exchange: HasResponse) -> str:
     """Return an exchange's reasoning, from its own field and from the response; empty if none."""
     parts = (exchange.reasoning or "", split_trace(exchange.response).reasoning)
     return "\n".join(part for part in parts if part)

@@ -31,3 +31,13 @@ def rehearse(student: LoadedModel, config: TrainConfig) -> None:
             longest=_LONGEST,
             micro_batch_tokens=min(config.micro_batch_tokens, _LONGEST),
         )
+
+
+def asks_much(config: TrainConfig) -> bool:
+    """Tell whether training asks anything of a student that not every one can give."""
+    return (
+        config.lora is not None
+        or config.frozen_blocks > 0
+        or config.packing == "packed"
+        or config.gradient_checkpointing != "none"
+    )

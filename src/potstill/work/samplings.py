@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from potstill.models.conversation import Conversation
 from potstill.models.sampling import Sampling
 from potstill.recipe import EvaluateConfig, Recipe
+
+
+@dataclass(frozen=True)
+class Samplings:
+    """How all answers of a run are drawn: those to learn from, held-out text, its likeliest."""
+
+    training: Sampling
+    held_out: Sampling
+    greedy: Sampling
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Samplings:
+        """Return how a recipe has answers drawn."""
+        return cls(
+            train_sampling(recipe),
+            held_out_sampling(recipe, greedy=False),
+            held_out_sampling(recipe, greedy=True),
+        )
 
 
 def train_sampling(recipe: Recipe) -> Sampling:

@@ -1,4 +1,4 @@
-"""The headline in words, and the limits that go with it."""
+"""The headline in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 from potstill.report.run.headline import headline
-from potstill.report.run.limits import limits
 from potstill.work.evaluation import Evaluation
 from potstill.work.evaluation_file import evaluation_of
 
@@ -28,7 +27,6 @@ def test_small_run_says_so(content: dict[str, Any]) -> None:
     assert headline(evaluation_of(content)).endswith(
         "Small run: 24 held-out prompts are too few to quote these figures; use at least 200."
     )
-    assert limits(evaluation_of(content))[0].startswith("Small run: 24")
 
 
 def test_existing_student_is_compared_with_itself_before(content: dict[str, Any]) -> None:
@@ -48,24 +46,6 @@ def test_what_was_not_measured_is_left_out(content: dict[str, Any]) -> None:
     assert found.startswith("The student has 107.1 million parameters. On 200 prompts kept out")
     assert "it gives the teacher's answers a perplexity of 4.10 (95% interval" in found
     assert "before training" not in found and "agrees" not in found
-
-
-def test_limits_follow_the_run(content: dict[str, Any]) -> None:
-    text = " ".join(limits(evaluation_of(content)))
-    assert "20,000 of 49,152 tokens" in text
-    assert "at most 96 tokens" in text
-    assert "trained on the teacher's text alone" in text
-    assert "Energy was not measured" in text
-    assert "greedy text was not measured" not in text
-    content["models"]["cross_entropy"] = content["models"]["student"]
-    content["models"]["student"]["greedy"] = None
-    content["vocabulary"] = None
-    content["cost"]["total"]["joules"] = 5.0
-    text = " ".join(limits(evaluation_of(content)))
-    assert "tokens, chosen" not in text
-    assert "text alone" not in text
-    assert "CPU packages only" in text
-    assert "greedy text was not measured" in text
 
 
 def test_headline_is_light() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from potstill.endpoint.many import Stopped
+from potstill.work.stage_records import ServedAnswers
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,48 @@ class EndpointFigures:
                 "them, or has another template"
             )
         return notes
+
+
+def together(found: Sequence[EndpointFigures], notes: Sequence[str] = ()) -> ServedAnswers:
+    """Return the figures of all that a server was asked as one collection's, with more notes."""
+    seconds = sum(f.seconds for f in found)
+    tokens = sum(f.response_tokens for f in found)
+    prices = [f.money for f in found if f.money is not None]
+    failed: Counter[str] = Counter()
+    for figures in found:
+        failed.update(figures.failed)
+    models = sorted({name for f in found for name in f.returned_models})
+    return ServedAnswers(
+        exchanges=sum(f.before + f.stored for f in found),
+        computed=sum(f.stored for f in found),
+        response_tokens=tokens,
+        seconds=seconds,
+        tokens_per_s=tokens / seconds if seconds else 0.0,
+        money=sum(prices) if prices else None,
+        failed=dict(failed),
+        failures=tuple(pair for f in found for pair in f.failures),
+        notes=(
+            *([f"the server called its model {' and '.join(models)}"] if models else []),
+            *(note for figures in found for note in figures.notes()),
+            *notes,
+        ),
+    )
+
+
+def without_targets(found: Sequence[EndpointFigures], having: int, answers: int) -> str:
+    """Return in a sentence how many answers have targets, and why the others have none.
+
+    The reasons are those of these calls: what an earlier one stored is not judged again.
+    """
+    reasons: Counter[str] = Counter()
+    for figures in found:
+        reasons.update(figures.without_targets)
+    earlier = answers - having - reasons.total()
+    if earlier > 0:
+        reasons["stored by an earlier call"] = earlier
+    others = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    more = f"; the others have none: {others}" if others else ""
+    return f"{having} of {answers} answers have the server's likeliest tokens{more}"
 
 
 def amount(money: float, currency: str) -> str:

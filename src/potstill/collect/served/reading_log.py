@@ -74,3 +74,9 @@ class ReadingLog:
         self.readings |= readings
         for reading in readings.values():
             self.spent += reading.tokens
+
+
+def texts_read(path: Path) -> int:
+    """Return how many texts a server was given to read, by the log at `path`."""
+    lines = read_lines(path)
+    return len({key for line in lines for key in line.get("read", ())} - {PROBE})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from potstill.collect.served.figures import EndpointFigures
 from potstill.endpoint.refusals import TOO_LONG
 from potstill.endpoint.wire import ANSWERED_IN_VAIN, NO_FINISH_REASON, SERVER_GAVE_UP
@@ -21,6 +23,15 @@ def hopeless(unusable_in_a_row: int, reason: str, *, some_usable: bool) -> str |
         f"none of the server's first {unusable_in_a_row} answers can be used ({reason}), and each "
         f"may have been charged for; {way_out(reason)}"
     )
+
+
+def worth_asking_again(reasons: Iterable[str], *, in_vain: bool = True) -> bool:
+    """Tell whether any of the reasons why there is no answer may be gone when asked again.
+
+    Without `in_vain`, blank and refused answers are none of them: the same question would get them
+    again.
+    """
+    return any(in_vain or reason not in ANSWERED_IN_VAIN for reason in reasons)
 
 
 def way_out(reason: str) -> str:
