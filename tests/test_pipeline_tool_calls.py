@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from potstill.runs.calls import scored_calls
 from transformers import AutoTokenizer
 
 import pipeline_runs
