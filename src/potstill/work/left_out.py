@@ -32,8 +32,8 @@ def left_out(
     """Return how many of the `wanted` prompts are not among those `used`, by reason.
 
     The figure is made of `greedy` answers, of drawn ones, or, where that is None, of both. A prompt
-    that curation left an answer of is one that the student cannot read. `unasked` prompts of the split
-    were never asked, since they leave the student no room for an answer: too long as well.
+    that curation left an answer of is one that the student cannot read. `unasked` prompts of the
+    split were never asked, since they leave the student no room for an answer: too long as well.
     """
     rows = store.read(split)
     return counted(rows, store.marks(), wanted, used, greedy=greedy, unasked=unasked)
