@@ -119,12 +119,9 @@ class Corpus:
         server = self.opened.access.server
         return self.author_identity if server is None else server.identity
 
-    def exchanges(self, split: Split, *, greedy: bool | None = None) -> list[Exchange]:
+    def exchanges(self, split: Split) -> list[Exchange]:
         """Return the exchanges of a split that curation kept, by exchange id."""
-        rows = self.kept(self.store.read(split))
-        if greedy is not None:
-            rows = [r for r in rows if (r.sampling["temperature"] == 0) == greedy]
-        return rows
+        return self.kept(self.store.read(split))
 
     def kept(self, rows: Sequence[Exchange]) -> list[Exchange]:
         """Return those of stored rows that curation kept, held-out ones that are asked for now."""
