@@ -14,6 +14,7 @@ from potstill.evaluate.task_answers import TaskMeasure, task_outcome
 from potstill.evaluate.text_only import evaluate_on_text
 from potstill.evaluate.tool_calls import scored_calls
 from potstill.exchanges.exchange import Prompt
+from potstill.machine import gpu_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.size import parameter_count
 from potstill.models.vocabulary import VocabularyMap
@@ -57,7 +58,7 @@ def evaluate_student(
     and `unasked` more were never asked. `vocabulary` maps the student's tokens to its teacher's
     where they were trimmed. Raises PotstillError without a held-out answer.
     """
-    start, meter = time.perf_counter(), EnergyMeter()
+    start, meter = time.perf_counter(), EnergyMeter(gpu=gpu_of(corpus.opened.compute.device))
     opened = corpus.opened
     students = {name: opened.student(path) for name, path in directories.items()}
     student, rows = students["student"], HeldOutRows.of(corpus)

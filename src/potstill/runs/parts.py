@@ -17,6 +17,7 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.store import ExchangeStore
 from potstill.logs.reading import Log, read_calls
+from potstill.machine import gpu_of
 from potstill.models.load import locate
 from potstill.models.precision import resolve_device, resolve_dtype
 from potstill.models.vocabulary import VocabularyMap
@@ -185,7 +186,10 @@ class Parts:
     @contextmanager
     def measured(self) -> Iterator[dict[str, Any]]:
         """Fill in `seconds` and `joules` of what runs inside the block."""
-        meter, start = EnergyMeter(), time.perf_counter()
+        meter, start = (
+            EnergyMeter(gpu=gpu_of(resolve_device(self.recipe.device))),
+            time.perf_counter(),
+        )
         result: dict[str, Any] = {}
         try:
             yield result
