@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from potstill.runs.calls import scored_calls
 from transformers import AutoTokenizer
 
 import pipeline_runs
@@ -147,8 +146,16 @@ def _too_long_is_said(parts: Parts, model: LoadedModel) -> None:
     row = next(row for row in parts.store.read("held_out") if row.calls)
     long = ({"role": "user", "content": "boat " * 400},)
     parts.store.append([replace(row, exchange_id="f" * 64, prompt_id="long", messages=long)])
-    scores = scored_calls(parts, model, lambda ids: None)
-    assert scores is not None and scores["outcomes"]["no_call"] == scores["prompts"]
+    scores = scored_calls(
+        model,
+        parts.corpus.exchanges("held_out"),
+        config=parts.recipe.evaluate,
+        seed=parts.recipe.seed,
+        progress=parts.progress,
+        read=lambda ids: None,
+    )
+    assert scores is not None and scores.outcomes["no_call"] == scores.prompts
+    assert scores.left_out == 1
     (note,) = [note for note in parts.progress.notes if "longer than" in note]  # type: ignore[attr-defined]
     assert note.startswith("1 of 7 held-out prompts with tools are longer than the 256 tokens")
 

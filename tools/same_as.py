@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,12 @@ import nano_models  # noqa: E402
 import nano_text  # noqa: E402
 
 import pipeline_runs  # noqa: E402
+from fault_server import Behaviour, FaultServer  # noqa: E402
 from potstill.models.identity import identity_of  # noqa: E402
+from potstill.models.teacher_tokens import TeacherTokens  # noqa: E402
+from scoring_server import COUNT, ScoringServer  # noqa: E402
 
+_SERVED = "smollm2-nano"
 _COLUMNS = (
     "exchange_id",
     "prompt_id",
@@ -58,8 +62,10 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="leave both runs of every recipe here")
     given = parser.parse_args()
     different = 0
-    with _folder(given.keep) as folder, _checked_out(given.commit) as then:
-        recipes = _recipes(folder)
+    with ExitStack() as open_now:
+        folder = open_now.enter_context(_folder(given.keep))
+        then = open_now.enter_context(_checked_out(given.commit))
+        recipes = open_now.enter_context(_recipes(folder))
         asked = [*(recipes if given.only is None else given.only), *([_DEMO] * given.demo)]
         for name in asked:
             verb = ["demo", "--quick"]
@@ -127,8 +133,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _recipes(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return one recipe for each way through the stages, on models that are written to `folder`."""
+@contextmanager
+def _recipes(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
+    """Yield one recipe for each way through the stages, on models that are written to `folder`.
+
+    The servers that some of them ask run meanwhile: what they answer is a function of the request.
+    """
     models = {
         name: nano_models.build(name, folder / "models" / name) for name in nano_models.FAMILIES
     }
@@ -146,8 +156,9 @@ def _recipes(folder: Path) -> dict[str, dict[str, Any]]:
     def values(family: str, source: Path = prompts, **sections: Any) -> dict[str, Any]:
         return pipeline_runs.recipe_values(models[family], source, **sections)
 
-    text_only = {"student": {"model": str(models["llama"])}, "train": {"cross_entropy": 1.0}}
-    return {
+    student = {"model": str(models["llama"])}
+    text_only = {"student": student, "train": {"cross_entropy": 1.0}}
+    recipes = {
         "blocks": values("llama"),
         "vocabulary": values("qwen3", shrink={"drop_layers": 0, "vocabulary": 384}),
         "sliding": values("gemma"),
@@ -172,6 +183,31 @@ def _recipes(folder: Path) -> dict[str, dict[str, Any]]:
             collect={"targets": "none", "calls": {"path": str(calls), "source": "apache-2.0"}},
         ),
     }
+    with _servers(models["llama"]) as (answering, scoring):
+        top_k = {"targets": "top-k", "top_k_targets": COUNT, "max_tokens": 24}
+        mixed = {"student": student, "train": {"cross_entropy": 0.4}}
+        yield recipes | {
+            "server": _asked(answering.url, prompts, **text_only, collect={"targets": "none"}),
+            "server-top-k": _asked(scoring.url, prompts, **mixed, collect=top_k),
+        }
+
+
+@contextmanager
+def _servers(model: Path) -> Iterator[tuple[FaultServer, FaultServer]]:
+    """Run a server that answers, and one that tells its likeliest tokens in a model's tokens."""
+    answering = FaultServer(Behaviour(model=_SERVED))
+    with answering, ScoringServer(TeacherTokens.of(model)) as scoring:
+        yield answering, scoring
+
+
+def _asked(url: str, prompts: Path, **sections: Any) -> dict[str, Any]:
+    """Return the recipe of a teacher behind a server."""
+    values = pipeline_runs.recipe_values(_SERVED, prompts, **sections)
+    count = sections["collect"].get("top_k_targets", 0)
+    values["shrink"] = {}
+    values["evaluate"]["greedy"] = False
+    values["teacher"]["endpoint"] = {"url": url, "provider": "test", "top_logprobs": count}
+    return values
 
 
 def _ran(tree: Path, verb: list[str], out: Path) -> Path:

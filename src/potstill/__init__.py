@@ -1,0 +1,59 @@
+"""Distil a small language model from a larger one, and report what it kept and what it cost.
+
+The names below are the library; the pages in `docs/library/` show each at work. They are loaded
+when they are first asked for, so that `import potstill` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from potstill import losses as losses
+    from potstill.errors import PotstillError as PotstillError
+    from potstill.exchanges.store import ExchangeStore as ExchangeStore
+    from potstill.recipe import Recipe as Recipe
+    from potstill.runs.callbacks import Callback as Callback
+    from potstill.runs.library import Run as Run
+    from potstill.runs.library import distill as distill
+    from potstill.runs.library import open_run as open_run
+    from potstill.work.evaluation import Evaluation as Evaluation
+
+_WHERE = {
+    "Callback": "potstill.runs.callbacks",
+    "Evaluation": "potstill.work.evaluation",
+    "ExchangeStore": "potstill.exchanges.store",
+    "PotstillError": "potstill.errors",
+    "Recipe": "potstill.recipe",
+    "Run": "potstill.runs.library",
+    "distill": "potstill.runs.library",
+    "open_run": "potstill.runs.library",
+}
+_PACKAGES = ("losses",)
+
+__all__ = [
+    "Callback",
+    "Evaluation",
+    "ExchangeStore",
+    "PotstillError",
+    "Recipe",
+    "Run",
+    "distill",
+    "losses",
+    "open_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"potstill.{name}")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'potstill' has no attribute {name!r}")
+    found = getattr(import_module(_WHERE[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,7 +11,7 @@ import torch
 from potstill.errors import PotstillError
 from potstill.models.load import load
 from potstill.recipe import TrainConfig
-from potstill.train.rehearsal import rehearse
+from potstill.train.rehearsal import asks_much, rehearse
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,20 @@ def test_what_does_not_fit_is_refused(nano_llama: Path, fields: dict[str, Any], 
     student = load(str(nano_llama), device="cpu", precision="fp32", trainable=True)
     with pytest.raises(PotstillError, match=match):
         rehearse(student, TrainConfig(**fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "much"),
+    [
+        ({}, False),
+        ({"learning_rate": 1.0}, False),
+        ({"lora": {"rank": 2}}, True),
+        ({"frozen_blocks": 1}, True),
+        ({"packing": "packed"}, True),
+        ({"gradient_checkpointing": "blocks"}, True),
+    ],
+)
+def test_only_what_not_every_student_can_give_is_worth_a_try(
+    fields: dict[str, Any], much: bool
+) -> None:
+    assert asks_much(TrainConfig(**fields)) is much

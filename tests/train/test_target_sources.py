@@ -99,9 +99,11 @@ def test_stored_and_scored_targets_give_the_same_loss_in_the_order_asked(
     assert keys == {e.exchange_id for e in examples}
     asked = [examples[i] for i in (4, 0, 5)]
     student = load(str(nano_llama), precision="fp32")
+    # Always the same: stored states are rounded, which moves a draw now and then.
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in student.network.parameters():
-            parameter += 0.05 * torch.randn_like(parameter)
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
     found = []
     for chosen in (keys, {"e0"}, set()):
         source = StoredTargets(store, spec, chosen, scorer, torch.float32)

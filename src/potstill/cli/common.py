@@ -204,7 +204,7 @@ def checked_recipe(
     root = out or Path("runs") / recipe.name
     RECIPE.refuse_foreign(root)
     known = not fresh and RECIPE.begins(root)
-    if not known or RunDir(root, recipe).done(CollectRecord) is None:
+    if not known or not RunDir(root, recipe).has(CollectRecord):
         check_named(recipe)
     return recipe
 

@@ -9,20 +9,22 @@ give exactly 0, as value and as slope. All of them are zero or more; what roundi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from potstill.errors import PotstillError
+from potstill.recipe.learning import OBJECTIVES
 
-Kind = Literal[
-    "forward_kl", "reverse_kl", "jsd", "skew_forward_kl", "skew_reverse_kl", "total_variation"
-]
 Slope = Tensor | None
+Function = Callable[..., tuple[Tensor, Slope]]
+"""f(teacher_logp_NV, student_logp_NV, slope=...) -> (value_N, slope_NV or None)."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LEAST = -1e30
 # Near its ends a skewed divergence and its slope go with the square of the share: at 0.001 that is
 # a few of fp32's steps at 1 (2^-23), and below it rounding is all that is left.
@@ -41,11 +43,16 @@ class Divergence:
     to an end fp32 cannot tell the objective from that end, or from nothing.
     """
 
-    kind: Kind = "forward_kl"
+    kind: str = "forward_kl"
     beta: float = 0.5
     alpha: float = 0.1
 
     def __post_init__(self) -> None:
+        if self.kind not in _MAKE:
+            raise PotstillError(
+                f"there is no divergence {self.kind}; there are {', '.join(_MAKE)}, and "
+                "potstill.losses.register_divergence adds one"
+            )
         for name in ("beta", "alpha"):
             if not LEAST_SHARE <= getattr(self, name) <= 1.0 - LEAST_SHARE:
                 raise PotstillError(
@@ -55,23 +62,14 @@ class Divergence:
                 )
 
     @property
-    def function(self) -> Callable[..., tuple[Tensor, Slope]]:
+    def function(self) -> Function:
         """Return f(teacher_logp_NV, student_logp_NV, slope=...) -> (value_N, slope_NV or None)."""
-        if self.kind == "jsd":
-            return partial(jensen_shannon, beta=self.beta)
-        if self.kind == "skew_forward_kl":
-            return partial(skew_forward_kl, alpha=self.alpha)
-        if self.kind == "skew_reverse_kl":
-            return partial(skew_reverse_kl, alpha=self.alpha)
-        return _PLAIN[self.kind]
+        return _MAKE[self.kind](self)
 
     @property
     def needs_overlap(self) -> bool:
         """Tell whether it is infinite where the student uses a token that the teacher cannot."""
-        return self.kind == "reverse_kl"
-
-
-FORWARD_KL = Divergence()
+        return self.kind in _NEED_OVERLAP
 
 
 def forward_kl(
@@ -168,11 +166,70 @@ def cross_entropy(student_logp_NV: Tensor, label_N: Tensor) -> Tensor:
     return -torch.gather(student_logp_NV, -1, label_N.unsqueeze(-1)).squeeze(-1)
 
 
-_PLAIN: dict[str, Callable[..., tuple[Tensor, Slope]]] = {
-    "forward_kl": forward_kl,
-    "reverse_kl": reverse_kl,
-    "total_variation": total_variation,
+# From a name to what makes its function of a divergence's parameters.
+_MAKE: dict[str, Callable[[Divergence], Function]] = {
+    "forward_kl": lambda _: forward_kl,
+    "reverse_kl": lambda _: reverse_kl,
+    "jsd": lambda chosen: partial(jensen_shannon, beta=chosen.beta),
+    "skew_forward_kl": lambda chosen: partial(skew_forward_kl, alpha=chosen.alpha),
+    "skew_reverse_kl": lambda chosen: partial(skew_reverse_kl, alpha=chosen.alpha),
+    "total_variation": lambda _: total_variation,
 }
+_NEED_OVERLAP = {"reverse_kl"}
+_OWN = frozenset(_MAKE)
+
+FORWARD_KL = Divergence()
+
+
+def register_divergence(name: str, function: Function, *, needs_overlap: bool = False) -> None:
+    """Let `train.objective` name a divergence of your own, for this process.
+
+    `function(teacher_logp_NV, student_logp_NV, slope=...)` returns value_N, in nats, and, where
+    asked, its slope as this module says; `differentiated` makes one of a value alone.
+    `needs_overlap` tells that it is infinite where the student uses a token that the teacher
+    cannot. Raises PotstillError where the name is taken or cannot be one.
+    """
+    if not _NAME.fullmatch(name):
+        raise PotstillError(
+            f"{name!r} cannot name a divergence; take lower-case letters, digits and underscores"
+        )
+    if name in _MAKE:
+        raise PotstillError(f"there is a divergence {name} already; give yours another name")
+    _MAKE[name] = lambda _: function
+    if needs_overlap:
+        _NEED_OVERLAP.add(name)
+    OBJECTIVES.add(name)
+
+
+def unregister_divergence(name: str) -> None:
+    """Take out what `register_divergence` added; potstill's own stay."""
+    if name not in _OWN:
+        _MAKE.pop(name, None)
+        _NEED_OVERLAP.discard(name)
+        OBJECTIVES.remove(name)
+
+
+def differentiated(value: Callable[[Tensor, Tensor], Tensor]) -> Function:
+    """Return a divergence of its value alone, whose slope PyTorch derives.
+
+    `value(teacher_logp_NV, student_logp_NV)` returns value_N. The student's log-probabilities are
+    its logits but for a constant a row, which a normalised row's slope does not see.
+    """
+
+    def function(
+        teacher_logp_NV: Tensor, student_logp_NV: Tensor, *, slope: bool = False
+    ) -> tuple[Tensor, Slope]:
+        if not slope:
+            return value(teacher_logp_NV, student_logp_NV), None
+        with torch.enable_grad():
+            logits_NV = student_logp_NV.detach().requires_grad_()
+            value_N = value(teacher_logp_NV, logits_NV.log_softmax(-1))
+            (slope_NV,) = torch.autograd.grad(value_N.sum(), logits_NV)
+        # A token that the student rules out stays so, whatever 0 * inf is.
+        slope_NV = slope_NV.masked_fill(student_logp_NV.isneginf(), 0.0)
+        return value_N.detach(), slope_NV
+
+    return function
 
 
 def _gap(teacher_logp_NV: Tensor, student_logp_NV: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ wherever it was made.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -78,6 +78,18 @@ def parse_recipe(text: str, source: str, overrides: Sequence[str] = ()) -> Recip
         return Recipe.model_validate(_without_empty_sections(tree, Recipe))
     except ValidationError as error:
         raise PotstillError(_summary(error.errors(), source, places)) from None
+
+
+def recipe_of(values: Mapping[str, Any], source: str = "the recipe") -> Recipe:
+    """Return the recipe with these values, as YAML would hold them; `source` names it in errors.
+
+    Raises PotstillError that names the key of whatever is wrong.
+    """
+    try:
+        tree = meant(dict(values), Recipe, {})
+        return Recipe.model_validate(_without_empty_sections(tree, Recipe))
+    except ValidationError as error:
+        raise PotstillError(_summary(error.errors(), source, {})) from None
 
 
 def parse_override(text: str) -> tuple[tuple[str, ...], Any]:

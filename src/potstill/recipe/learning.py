@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from potstill.recipe.names import Names
 from potstill.recipe.section import Section, TemplateArguments
 
 
@@ -143,12 +144,18 @@ class LoraConfig(Section):
     )
 
 
+# `potstill.losses.register_divergence` adds to them.
+OBJECTIVES = Names(
+    "forward_kl", "reverse_kl", "jsd", "skew_forward_kl", "skew_reverse_kl", "total_variation"
+)
+
+
 class TrainConfig(Section):
     """How the student learns."""
 
-    objective: Literal[
-        "forward_kl", "reverse_kl", "jsd", "skew_forward_kl", "skew_reverse_kl", "total_variation"
-    ] = Field("forward_kl", description="Divergence between teacher and student at each position.")
+    objective: Annotated[str, OBJECTIVES] = Field(
+        "forward_kl", description="Divergence between teacher and student at each position."
+    )
     beta: float = Field(
         0.5,
         ge=0.001,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from potstill.collect import stage
 from potstill.collect.planning import Planning, known_before, new_plan, reading, told_anew
@@ -15,11 +14,11 @@ from potstill.work.plan import PromptPlan
 from potstill.work.records import Prompts, Teacher, Unasked
 from potstill.work.samplings import Samplings
 from potstill.work.speaking import AnswerRoom
-from potstill.work.stage_records import CollectRecord
+from potstill.work.stage_records import UNMEASURED, CollectRecord
 from potstill.work.target_specs import training_spec
 
 
-def collect_answers(parts: Parts) -> dict[str, Any]:
+def collect_answers(parts: Parts) -> CollectRecord:
     """Plan the prompts, have them answered, and return the figures."""
     kept = stage.Kept(
         author=lambda identity: parts.run.finish(Teacher(identity=identity)),
@@ -37,9 +36,7 @@ def collect_answers(parts: Parts) -> dict[str, Any]:
         log=lambda: parts.calls,
         progress=parts.progress,
     )
-    # What it took is measured around it.
-    values = found.record(0.0, None).as_json()
-    return {key: values[key] for key in ("figures", "overlap", "stored")}
+    return found.record(**UNMEASURED)
 
 
 def asking(recipe: Recipe) -> stage.Asking:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from potstill.collect.prompts import read_prompts
 from potstill.collect.served.step import read_answers
@@ -18,13 +17,11 @@ from potstill.runs.collecting import text_reader
 from potstill.runs.parts import Parts
 from potstill.work.access import Weights
 from potstill.work.speaking import unlearnable
+from potstill.work.stage_records import UNMEASURED, CurateRecord
 
 
-def curate_stored(parts: Parts) -> dict[str, Any]:
-    """Mark every stored answer as kept or dropped, and have a server read what it has to.
-
-    Returns the counts, and under `reading` what was read.
-    """
+def curate_stored(parts: Parts) -> CurateRecord:
+    """Mark every stored answer as kept or dropped, and have a server read what it has to."""
     recipe, opened, progress = parts.recipe, parts.opened, parts.progress
     config = recipe.curate
     rows = parts.store.read()
@@ -50,11 +47,13 @@ def curate_stored(parts: Parts) -> dict[str, Any]:
         measured_on=parts.corpus.measured_on,
         progress=progress,
     )
+    values = {**found.record(), **UNMEASURED}
     reader = text_reader(parts)
-    if reader is None:
-        return found.record()
-    read = read_answers(reader, parts.corpus, currency=recipe.cost.currency, progress=progress)
-    return {**found.record(), "reading": read.model_dump(mode="json")}
+    if reader is not None:
+        values["reading"] = read_answers(
+            reader, parts.corpus, currency=recipe.cost.currency, progress=progress
+        )
+    return CurateRecord.model_validate(values)
 
 
 def evaluation_texts(config: DecontaminateConfig, progress: Progress | None = None) -> list[str]:

@@ -6,15 +6,19 @@ records what it did in the run directory, so that the same call goes on where it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from potstill.energy import EnergyMeter
 from potstill.errors import PotstillError
+from potstill.machine import gpu_of
 from potstill.models.memory import release_freed
+from potstill.models.precision import resolve_device
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
+from potstill.recipe.stages import COLLECT
+from potstill.runs.callbacks import Callback
 from potstill.runs.changed_files import note_changed_files
 from potstill.runs.checking import check_all
 from potstill.runs.collecting import collect_answers, rows_are_lost, some_failed
@@ -28,8 +32,10 @@ from potstill.runs.training import train_students
 from potstill.work.records import AskingCost
 from potstill.work.run_recipe import RECIPE, changes, holds_nothing, refuse_changes
 from potstill.work.rundir import RunDir
+from potstill.work.stage_records import STAGE_RECORDS, CurateRecord, StageRecord
 
-STAGES: dict[str, Callable[[Parts], dict[str, Any]]] = {
+_RECORDS = {record.name: record for record in STAGE_RECORDS}
+STAGES: dict[str, Callable[[Parts], StageRecord]] = {
     "collect": collect_answers,
     "curate": curate_stored,
     "shrink": make_student,
@@ -46,13 +52,15 @@ def distill(
     redo: bool = False,
     until: str | None = None,
     progress: Progress,
+    callbacks: Sequence[Callback] = (),
 ) -> RunDir:
     """Run a recipe, or go on with it, and return its run directory, which is no longer held.
 
     `until` names the last stage (`collect`, `curate`, `shrink`, `train` or `evaluate`); None goes
     on to report and manifest. Stages that a changed field decides about are done again, from what
     the stages before them left; in a finished run only with `redo`. A finished run whose recipe
-    has not changed is returned as it is, and nothing is written.
+    has not changed is returned as it is, and nothing is written. `callbacks` are told of stages and
+    of what training logs.
     """
     if until is not None and until not in STAGES:
         raise PotstillError(f"there is no stage {until}; there are {', '.join(STAGES)}")
@@ -61,7 +69,7 @@ def distill(
     with RunDir.open(root, recipe, fresh=fresh, redo=redo) as run:
         if run.changed:
             progress.note(run.changed)
-        parts = Parts(run, recipe, progress)
+        parts = Parts(run, recipe, progress, callbacks)
         try:
             finished = run.manifest_path.is_file()
             if finished and not _reopened(parts, redo=redo):
@@ -108,8 +116,8 @@ def _check_before_losing(
 
 def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> None:
     parts.decision.require()
-    for name in parts.run.damaged_records():
-        parts.progress.note(f"the record of {name} was damaged; {name} is done again")
+    for said in parts.run.damage():
+        parts.progress.note(said)
     note_changed_files(parts)
     check_all(parts)
     damaged = parts.store.repair()
@@ -123,13 +131,10 @@ def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> N
             or _ask_again(parts, all_of_them=reopened or until == "collect")
         )
         # What a server read was in the store as well.
-        again = again or (name == "curate" and damaged and parts.recipe.served_targets)
-        if parts.run.done(name) is None or again:
-            with _measured(parts, name) as spent:
-                result = stage(parts)
-            parts.run.finish(name, {**result, **spent})
-            release_freed()
-        if name == "collect" and parts.run.done("curate") is not None and _uncurated(parts):
+        again = again or (name == "curate" and damaged and parts.access.target_server is not None)
+        if parts.run.done(_RECORDS[name]) is None or again:
+            _do(parts, name, stage)
+        if name == COLLECT and parts.run.done(CurateRecord) is not None and _uncurated(parts):
             parts.run.forget("curate")
         if name == until:
             return
@@ -138,21 +143,35 @@ def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> N
     write_report(parts)
 
 
-@contextmanager
-def _measured(parts: Parts, name: str) -> Iterator[dict[str, Any]]:
-    """Fill in what a stage took; collecting also what earlier calls of it did, as answers stay."""
-    spent: dict[str, Any] = {}
+def _do(parts: Parts, name: str, stage: Callable[[Parts], StageRecord]) -> None:
+    """Do a stage, record what it did and took, and tell of it."""
+    for callback in parts.callbacks:
+        callback.stage_started(name)
+    meter = EnergyMeter(gpu=gpu_of(resolve_device(parts.recipe.device)))
+    start = time.perf_counter()
+    seconds, joules = 0.0, None
     try:
-        with parts.measured() as now:
-            yield spent
+        record = stage(parts)
     finally:
-        earlier = parts.run.done(AskingCost.name) if name == "collect" else None
-        spent.update(now)
-        for key, value in (earlier or {}).items():
-            known = value is not None and spent[key] is not None
-            spent[key] = value + spent[key] if known else None
-        if name == "collect":
-            parts.run.finish(AskingCost.name, spent)
+        seconds, joules = time.perf_counter() - start, meter.joules()
+        if name == COLLECT:
+            seconds, joules = _asking_cost(parts.run, seconds, joules)
+    record = record.taking(seconds, joules)
+    parts.run.finish(record)
+    release_freed()
+    for callback in parts.callbacks:
+        callback.stage_finished(name, record)
+
+
+def _asking_cost(run: RunDir, seconds: float, joules: float | None) -> tuple[float, float | None]:
+    """Return what asking took in this call and in earlier ones, whose answers stay; record it."""
+    earlier = run.done(AskingCost)
+    if earlier is not None:
+        known = earlier.seconds is not None
+        seconds = seconds + (earlier.seconds or 0.0) if known else seconds
+        joules = None if joules is None or earlier.joules is None else joules + earlier.joules
+    run.finish(AskingCost(seconds=seconds, joules=joules))
+    return seconds, joules
 
 
 def _ask_again(parts: Parts, *, all_of_them: bool) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from potstill.evaluate.stage import Measuring, evaluate_student
 from potstill.models.loaded import LoadedModel
 from potstill.runs.parts import Parts
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
-from potstill.work.plan import PromptPlan
+from potstill.work.stage_records import EvaluateRecord, ShrinkRecord
 
 
-def evaluate_students(parts: Parts) -> dict[str, Any]:
+def evaluate_students(parts: Parts) -> EvaluateRecord:
     """Measure the student and its baselines; return the record."""
     run, recipe = parts.run, parts.recipe
     directories = {"student": run.student, "untrained": parts.untrained}
@@ -22,22 +20,22 @@ def evaluate_students(parts: Parts) -> dict[str, Any]:
     return evaluate_student(
         directories,
         parts.corpus,
-        PromptPlan.from_record(run.done("prompts") or {}).held_out,
+        parts.plan.held_out,
         Measuring(recipe.evaluate, recipe.task, recipe.cost.machine_hour, recipe.seed),
         pruned=_pruned(parts),
         vocabulary=parts.vocabulary,
-        unasked=(run.done("unasked") or {}).get("held_out", 0),
+        unasked=parts.unasked("held_out"),
         progress=parts.progress,
-    ).as_json()
+    )
 
 
 def _pruned(parts: Parts) -> LoadedModel | None:
     """Return the student as it was cut, not healed; None where none was cut from the teacher."""
-    shrunk = parts.run.done("shrink") or {}
-    if parts.access.weights is None or shrunk.get("blocks") is None:
+    shrunk = parts.run.done(ShrinkRecord)
+    if parts.access.weights is None or shrunk is None or shrunk.blocks is None:
         return None
     teacher = parts.opened.teacher
-    found, _ = pruned(teacher, Cut.from_record(shrunk))
+    found, _ = pruned(teacher, Cut.from_record(shrunk.model_dump()))
     # Cut from fp32 weights, it is measured in the dtype that the other students are read in.
     found.network.to(teacher.compute_dtype)
     return found

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from potstill.collect.calls import require_terms
-from potstill.energy import EnergyMeter
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange
+from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.store import ExchangeStore
 from potstill.logs.reading import Log, read_calls
-from potstill.machine import gpu_of
 from potstill.models.load import locate
 from potstill.models.precision import resolve_device, resolve_dtype
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
+from potstill.runs.callbacks import Callback
 from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
@@ -31,7 +27,7 @@ from potstill.work.access import Access
 from potstill.work.corpus import Corpus
 from potstill.work.opened import Compute, Opened
 from potstill.work.plan import PromptPlan
-from potstill.work.records import Checked
+from potstill.work.records import Checked, Precision, Prompts, Teacher, Unasked
 from potstill.work.rundir import RunDir
 from potstill.work.spoken import spoken_since
 from potstill.work.stated import permission
@@ -41,8 +37,15 @@ from potstill.work.target_specs import training_spec
 class Parts:
     """A run directory, its recipe, and what was opened for it."""
 
-    def __init__(self, run: RunDir, recipe: Recipe, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        recipe: Recipe,
+        progress: Progress,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
         self.run, self.recipe, self.progress = run, recipe, progress
+        self.callbacks = callbacks
         self.store = ExchangeStore(run.root)
         self.access = Access.of(recipe)
 
@@ -85,34 +88,34 @@ class Parts:
         The precision is measured by the run's first call, then kept: it resumes alike. The day
         that chat templates write is the one on which the run began.
         """
-        known = self.run.done("precision")
+        known = self.run.done(Precision)
         if known is None:
             dtype = resolve_dtype(self.recipe.precision, resolve_device(self.recipe.device))
-            known = {"precision": "bf16" if dtype == torch.bfloat16 else "fp32"}
-            self.run.finish("precision", known)
-        return Compute(self.recipe.device, str(known["precision"]), spoken_since(self.run))
+            known = Precision(precision="bf16" if dtype == torch.bfloat16 else "fp32")
+            self.run.finish(known)
+        return Compute(self.recipe.device, known.precision, spoken_since(self.run))
 
     @cached_property
     def opened(self) -> Opened:
         """The models of the run."""
-        known = self.run.done("teacher")
+        known = self.run.done(Teacher)
         return Opened(
             self.access,
             self.compute,
             self.store,
-            identity=None if known is None else str(known["identity"]),
+            identity=None if known is None else known.identity,
             permit=lambda: self.decision.require(),
-            met=lambda identity: self.run.finish("teacher", {"identity": identity}),
+            met=lambda identity: self.run.finish(Teacher(identity=identity)),
             progress=self.progress,
         )
 
     @property
     def author_identity(self) -> str:
         """The identity of who answered, as the run's first call found it."""
-        server, known = self.access.server, self.run.done("teacher")
+        server, known = self.access.server, self.run.done(Teacher)
         if server is not None and self.access.reader is None:
             return server.identity
-        return str(known["identity"]) if known else self.opened.teacher.identity
+        return known.identity if known else self.opened.teacher.identity
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -129,7 +132,14 @@ class Parts:
     @property
     def plan(self) -> PromptPlan:
         """The run's prompts, which have been planned."""
-        return PromptPlan.from_record(self.run.done("prompts") or {})
+        kept = self.run.done(Prompts)
+        assert kept is not None
+        return PromptPlan.of(kept)
+
+    def unasked(self, split: Split) -> int:
+        """Return how many prompts of a split were never asked, for want of room for an answer."""
+        left_out = self.run.done(Unasked)
+        return 0 if left_out is None else int(getattr(left_out, split))
 
     @cached_property
     def calls(self) -> Log:
@@ -140,7 +150,7 @@ class Parts:
 
     def require_checked(self, field: str, identity: str) -> None:
         """Raise PotstillError where a model is no longer the one that was checked at the start."""
-        known = (self.run.done(Checked.name) or {}).get("models", {}).get(field, identity)
+        known = _models(self.run).get(field, identity)
         if known != identity:
             raise PotstillError(
                 f"{field} has changed since this run began (its weights, config or tokenizer); "
@@ -183,16 +193,8 @@ class Parts:
         held_out = self.plan.held_out
         return frozenset(p.prompt_id for p in held_out[: self.recipe.evaluate.fidelity_prompts])
 
-    @contextmanager
-    def measured(self) -> Iterator[dict[str, Any]]:
-        """Fill in `seconds` and `joules` of what runs inside the block."""
-        meter, start = (
-            EnergyMeter(gpu=gpu_of(resolve_device(self.recipe.device))),
-            time.perf_counter(),
-        )
-        result: dict[str, Any] = {}
-        try:
-            yield result
-        finally:
-            result["seconds"] = time.perf_counter() - start
-            result["joules"] = meter.joules()
+
+def _models(run: RunDir) -> dict[str, str]:
+    """Return the identities of the models that were checked, by their fields."""
+    checked = run.done(Checked)
+    return {} if checked is None else checked.models

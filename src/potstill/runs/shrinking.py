@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from potstill.evaluate.validation import validation
 from potstill.runs.parts import Parts
 from potstill.shrink.stage import StudentFiles, cut_student, take_student
+from potstill.work.stage_records import UNMEASURED, ShrinkRecord
 
 
-def make_student(parts: Parts) -> dict[str, Any]:
+def make_student(parts: Parts) -> ShrinkRecord:
     """Save the student before training, cut from the teacher or given; return how."""
     recipe, access = parts.recipe, parts.access
     files = StudentFiles(parts.untrained, parts.vocabulary_path)
@@ -22,7 +22,7 @@ def make_student(parts: Parts) -> dict[str, Any]:
             files,
             met=partial(parts.require_checked, "student.model"),
         )
-        return {"blocks": None}
+        return ShrinkRecord(blocks=None, **UNMEASURED)
     made = cut_student(
         parts.corpus,
         recipe.shrink,
@@ -30,4 +30,4 @@ def make_student(parts: Parts) -> dict[str, Any]:
         measure=validation(parts.corpus),
         progress=parts.progress,
     )
-    return {**made.figures, **made.cut.record()}
+    return ShrinkRecord.model_validate({**made.figures, **made.cut.record(), **UNMEASURED})

@@ -19,17 +19,19 @@ from potstill.train.loop import Validate
 from potstill.train.stage import Training, train_student
 from potstill.work.corpus import fitting
 from potstill.work.left_out import left_out
+from potstill.work.stage_records import UNMEASURED, TrainedStudent, TrainRecord
 from potstill.work.stated import permission
 
 
-def train_students(parts: Parts) -> dict[str, Any]:
+def train_students(parts: Parts) -> TrainRecord:
     """Train the student, and the baseline on text alone where asked; return the figures."""
     config, root = parts.recipe.train, parts.run.root
     rows = parts.corpus.exchanges("train")
-    result = _trained(parts, rows, config, "checkpoints", parts.run.student, log_as=None)
+    student = _trained(parts, rows, config, "checkpoints", parts.run.student, log_as=None)
+    values = student.model_dump(mode="json")
     if parts.recipe.evaluate.cross_entropy_baseline:
         by_text = config.model_copy(update={"cross_entropy": 1.0})
-        result["cross_entropy"] = _trained(
+        baseline = _trained(
             parts,
             rows,
             by_text,
@@ -37,7 +39,8 @@ def train_students(parts: Parts) -> dict[str, Any]:
             root / "cross_entropy",
             log_as="cross_entropy",
         )
-    return result
+        values["cross_entropy"] = baseline.model_dump(mode="json")
+    return TrainRecord.model_validate({**values, **UNMEASURED})
 
 
 def _trained(
@@ -48,13 +51,16 @@ def _trained(
     into: Path,
     *,
     log_as: str | None,
-) -> dict[str, Any]:
+) -> TrainedStudent:
     """Train the untrained student once, and return the figures."""
     student = parts.opened.student(parts.untrained, trainable=True)
     validate, unread = _validation(parts, student)
 
     def log(entry: dict[str, Any]) -> None:
-        parts.run.log({**entry, **({"student": log_as} if log_as else {})})
+        logged = {**entry, **({"student": log_as} if log_as else {})}
+        parts.run.log(logged)
+        for callback in parts.callbacks:
+            callback.logged(logged)
 
     how = Training(
         config,
@@ -62,12 +68,12 @@ def _trained(
         parts.run.root / checkpoints,
         into,
         validate,
+        unread,
         log,
         partial(_state_licence, parts),
         "train" if log_as is None else f"train: {log_as.replace('_', ' ')}",
     )
-    trained = train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)
-    return trained.record() | {"validation_left_out": unread}
+    return train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)
 
 
 def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, dict[str, int]]:
@@ -78,7 +84,7 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
     rows = parts.corpus.exchanges("validation")
     texts, _ = fitting(parts.corpus.texts(rows, student, parts.vocabulary), student)
     read = {text.exchange.prompt_id for text in texts}
-    unasked = (parts.run.done("unasked") or {}).get("validation", 0)
+    unasked = parts.unasked("validation")
     unread = left_out(
         parts.store, "validation", parts.plan.validation, read, greedy=None, unasked=unasked
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,6 +23,7 @@ from potstill.train.loop import Log, TrainResult, Validate, train
 from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Corpus, Text, fitting
 from potstill.work.speaking import earlier_answers
+from potstill.work.stage_records import TrainedStudent
 
 _LONGER = "longer than what the student reads at once"
 
@@ -32,8 +32,8 @@ _LONGER = "longer than what the student reads at once"
 class Training:
     """How one student is trained, and where that is kept.
 
-    `validate` measures it on validation prompts, None where there are none; `save_beside` writes
-    what goes with the student's files.
+    `validate` measures it on validation prompts, None where there are none; `unread` counts those
+    that it leaves out, by reason. `save_beside` writes what goes with the student's files.
     """
 
     config: TrainConfig
@@ -41,32 +41,10 @@ class Training:
     checkpoints: Path
     into: Path
     validate: Validate | None
+    unread: Mapping[str, int]
     log: Log
     save_beside: Callable[[Path], None]
     name: str = "train"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training did, and what it did not learn from.
-
-    `lengths` are (prompt, response) tokens of each example; `scored_again` counts those whose
-    targets were not stored, `left_out` the answers that were not learnt from.
-    """
-
-    result: TrainResult
-    lengths: tuple[tuple[int, int], ...]
-    scored_again: int
-    left_out: int
-
-    def record(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {
-            **asdict(self.result),
-            "lengths": [list(pair) for pair in self.lengths],
-            "scored_again": self.scored_again,
-            "left_out": self.left_out,
-        }
 
 
 def train_student(
@@ -76,7 +54,7 @@ def train_student(
     vocabulary: VocabularyMap | None,
     how: Training,
     progress: Progress,
-) -> Trained:
+) -> TrainedStudent:
     """Train a student once on the answers `rows`, save what comes out, and return the figures.
 
     `vocabulary` maps the student's tokens to its teacher's where they were trimmed. Raises
@@ -125,11 +103,14 @@ def train_student(
     with replaced_directory(how.into) as partial_directory:
         save(student, partial_directory)
         how.save_beside(partial_directory)
-    return Trained(
-        result,
-        tuple((len(e.prompt_ids), len(e.response_ids)) for e in examples),
-        len(texts) - len(stored) if scores and not by_text else 0,
-        answers - len(texts),
+    return TrainedStudent.model_validate(
+        {
+            **asdict(result),
+            "lengths": [(len(e.prompt_ids), len(e.response_ids)) for e in examples],
+            "scored_again": len(texts) - len(stored) if scores and not by_text else 0,
+            "left_out": answers - len(texts),
+            "validation_left_out": dict(how.unread),
+        }
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.overlap import OverlapReport
+from potstill.work.records import Prompts
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,18 @@ class PromptPlan:
             "overlap": asdict(self.overlap),
             "notes": list(self.notes),
         }
+
+    @classmethod
+    def of(cls, kept: Prompts) -> PromptPlan:
+        """Return the plan that a run has recorded."""
+        overlap = kept.overlap.model_dump()
+        return cls(
+            train=tuple(p for p in kept.prompts if p.split == "train"),
+            validation=tuple(p for p in kept.prompts if p.split == "validation"),
+            held_out=tuple(p for p in kept.prompts if p.split == "held_out"),
+            overlap=OverlapReport(**{name: overlap[name] for name in overlap}),
+            notes=kept.notes,
+        )
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> PromptPlan:

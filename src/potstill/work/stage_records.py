@@ -7,7 +7,7 @@ finite are null in JSON, and None here.
 from __future__ import annotations
 
 import json
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypedDict
 
 from pydantic import Field, model_validator
 
@@ -27,11 +27,29 @@ ReadLengths = tuple[tuple[int, int], ...]
 """(prompt tokens, response tokens) of sequences."""
 
 
-class StageRecord(WorkRecord):
-    """What a stage did, and what it took; `joules` is None where the machine does not say."""
+class Unmeasured(TypedDict):
+    """What a stage took, before anybody has measured it."""
 
     seconds: float
     joules: float | None
+
+
+UNMEASURED: Unmeasured = {"seconds": 0.0, "joules": None}
+
+
+class StageRecord(WorkRecord):
+    """What a stage did, and what it took; `joules` is None where the machine does not say.
+
+    Who does a stage does not know what it takes: it says `UNMEASURED`, and that is measured
+    around it.
+    """
+
+    seconds: float
+    joules: float | None
+
+    def taking(self, seconds: float, joules: float | None) -> Self:
+        """Return the record with what the stage took."""
+        return self.model_copy(update={"seconds": seconds, "joules": joules})
 
 
 class AnswerFigures(Recorded):
@@ -275,3 +293,13 @@ class EvaluateRecord(StageRecord):
         """Return the record that a run wrote; raises ValueError where it is damaged."""
         values = without_empty_intervals(json.loads(text))
         return super().from_json(json.dumps(values).encode())
+
+
+# In the order in which a run makes them.
+STAGE_RECORDS: tuple[type[StageRecord], ...] = (
+    CollectRecord,
+    CurateRecord,
+    ShrinkRecord,
+    TrainRecord,
+    EvaluateRecord,
+)
