@@ -51,7 +51,7 @@ format: $(VENV)/.installed-dev ## Format and fix what can be fixed
 	$(BIN)/ruff format
 
 docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the code
-	$(BIN)/python -m potstill.recipe_docs > docs/reference/recipe.md
+	$(BIN)/python -m potstill.recipe.docs > docs/reference/recipe.md
 
 bench-demo: $(VENV)/.installed-dev ## The demo as a whole process: time, memory, fidelity
 	$(BIN)/python benchmarks/demo.py

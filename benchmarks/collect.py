@@ -24,7 +24,7 @@ from potstill.models.generate import Request, SlotUse, decode
 from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
-from potstill.recipe_io import packaged_recipe
+from potstill.recipe.io import packaged_recipe
 
 
 def main() -> None:

@@ -40,9 +40,9 @@ from potstill.collect.prompts import plan_prompts
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
 from potstill.collect.served.pending import seed_of, wanted_of
+from potstill.endpoint.wire import ChatRequest, request_body
 from potstill.exchanges.exchange import Prompt, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
-from potstill.models.endpoint.wire import ChatRequest, request_body
 from potstill.models.gguf import package_file
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent

@@ -30,14 +30,14 @@ from potstill.job import Job
 from potstill.models.load import blocks_of, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
-from potstill.recipe_io import packaged_recipe
-from potstill.rundir import RunDir
+from potstill.recipe.io import packaged_recipe
 from potstill.shrink.cut import Cut
 from potstill.shrink.heal import heal
 from potstill.shrink.making import pruned
 from potstill.shrink.streams import TeacherStream, calibration_batches
 from potstill.shrink.trials import first_tokens
 from potstill.stages.inputs import calibration_rows
+from potstill.work.rundir import RunDir
 
 DROPPED = 5
 LESS_TEXT = {8_000: "cascade, 8,000 tokens", 32_000: "cascade, 32,000 tokens"}

@@ -41,8 +41,7 @@ from potstill.job import Job
 from potstill.models.load import blocks_of, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
-from potstill.recipe_io import packaged_recipe
-from potstill.rundir import RunDir
+from potstill.recipe.io import packaged_recipe
 from potstill.shrink.choose import cuts_along
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
@@ -52,6 +51,7 @@ from potstill.shrink.trials import as_student_reads, record
 from potstill.stages.inputs import calibration_rows, held_out, token_weights, validation
 from potstill.stages.training import train_student
 from potstill.stats.bootstrap import ratio_interval
+from potstill.work.rundir import RunDir
 
 SHARES = (0.90, 0.75, 0.50, 0.35)
 EVENLY = "evenly thinned"

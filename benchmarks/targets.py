@@ -40,13 +40,13 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import CollectConfig, TrainConfig
-from potstill.recipe_io import packaged_recipe
-from potstill.rundir import RunDir
+from potstill.recipe.io import packaged_recipe
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets, TargetSource
+from potstill.work.rundir import RunDir
 
 DROPPED = (11, 13, 14, 17, 21, 25)
 SAMPLED = TargetSpec("sampled", CollectConfig().draws)

@@ -29,8 +29,8 @@ from potstill.job import Job
 from potstill.models.chat import prompt_ids
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
-from potstill.recipe_io import read_recipe
-from potstill.rundir import RunDir
+from potstill.recipe.io import read_recipe
+from potstill.work.rundir import RunDir
 
 
 def main() -> None:

@@ -26,13 +26,13 @@ from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.tasks import TaskRow, score_task
 from potstill.job import Job
 from potstill.models.memory import release_freed
-from potstill.recipe_io import read_recipe
-from potstill.rundir import RunDir
+from potstill.recipe.io import read_recipe
 from potstill.shrink.choose import cuts_along
 from potstill.shrink.cut import Cut
 from potstill.shrink.trials import record
 from potstill.stages.inputs import calibration_rows, token_weights, validation
 from potstill.stages.training import train_student
+from potstill.work.rundir import RunDir
 from shrink import make_untrained, until_stopped
 
 SHARES = (0.75, 0.6, 0.45, 0.3)

@@ -23,7 +23,7 @@ from potstill.models import serving
 from potstill.models.gguf import package_file
 from potstill.pipeline import distill
 from potstill.recipe import Recipe
-from potstill.recipe_io import read_recipe
+from potstill.recipe.io import read_recipe
 from potstill.report import words
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from typing import Any
 from potstill import pipeline
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 PLACES = ("harbour", "station", "market", "library", "museum", "bridge", "tower", "garden")
 THINGS = ("boat", "train", "apple", "book", "statue", "lamp", "bell", "rose", "map", "coat")

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from fault_server import Behaviour, FaultServer, answer_to
-from potstill.collect.served.targets import TeacherTokens
+from potstill.models.teacher_tokens import TeacherTokens
 
 COUNT = 4
 

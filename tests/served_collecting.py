@@ -10,11 +10,11 @@ from typing import Any
 from fault_server import FaultServer
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
-from potstill.collect.served.targets import TeacherTokens
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent, Step
 from potstill.recipe import EndpointConfig, TermsConfig
 from potstill.terms import Evidence, TermsDecision, decide

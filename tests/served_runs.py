@@ -18,8 +18,8 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
 from potstill.work.corpus import Text
+from potstill.work.rundir import RunDir
 from scoring_server import COUNT
 
 

@@ -24,9 +24,9 @@ from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.load import load_tokenizer
 from potstill.recipe import Recipe
-from potstill.recipe_io import read_recipe
-from potstill.rundir import RunDir
+from potstill.recipe.io import read_recipe
 from potstill.shrink.vocabulary import trimmed_tokenizer
+from potstill.work.rundir import RunDir
 
 Refused = Callable[..., str]
 

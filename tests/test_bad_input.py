@@ -21,8 +21,8 @@ from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.lineage import manifest
 from potstill.models.load import load_conversation
-from potstill.rundir import read_metrics
 from potstill.train import loop as loop_module
+from potstill.work.rundir import read_metrics
 
 
 def refused(values: dict[str, Any], tmp_path: Path) -> str:

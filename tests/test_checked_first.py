@@ -18,14 +18,14 @@ import pipeline_runs
 from fault_server import Behaviour, FaultServer
 from potstill import pipeline
 from potstill.cli.app import app
-from potstill.collect.prompts import PromptPlan
 from potstill.errors import PotstillError
 from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.recipe_io import dump_recipe
-from potstill.rundir import RunDir
+from potstill.recipe.io import dump_recipe
+from potstill.work.plan import PromptPlan
+from potstill.work.rundir import RunDir
 
 NAME = "smollm2-nano"
 # Of `values_for`: training prompts, and all that are asked.

@@ -19,7 +19,7 @@ from potstill.errors import PotstillError
 from potstill.evaluate.evaluation import Evaluation
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import Recipe
-from potstill.recipe_io import dump_recipe
+from potstill.recipe.io import dump_recipe
 
 KEY = "sk-very-secret-0123456789"
 

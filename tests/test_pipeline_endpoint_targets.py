@@ -13,11 +13,11 @@ import pipeline_runs
 from fault_server import Behaviour, FaultServer
 from llama_server import MODEL, PACKAGE
 from potstill.collect.served import answers as endpoint
-from potstill.collect.served.targets import TeacherTokens
+from potstill.endpoint.wire import ScoredToken
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
-from potstill.models.endpoint.wire import ScoredToken
+from potstill.models.teacher_tokens import TeacherTokens
 from scoring_server import COUNT, ScoringServer
 from served_runs import loss_by_hand, opened
 

@@ -15,10 +15,10 @@ import pipeline_runs
 from fault_server import FaultServer
 from pipeline_runs import PLACES, THINGS
 from potstill import pipeline
-from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.load import load
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from reading_server import ReadingServer

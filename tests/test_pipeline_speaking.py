@@ -28,8 +28,8 @@ from potstill.models.load import load, load_conversation
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
 from potstill.work.corpus import reply_of
+from potstill.work.rundir import RunDir
 
 # Turns of another form, ended by another token than ChatML's.
 PLAIN_TURNS = (

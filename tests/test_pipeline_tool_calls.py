@@ -19,8 +19,8 @@ from potstill.evaluate.evaluation import Evaluation
 from potstill.job import Job
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
 from potstill.stages.calls import scored_calls
+from potstill.work.rundir import RunDir
 
 # As several families write calls: behind the text, each as JSON between tags.
 TEMPLATE = (

@@ -19,8 +19,8 @@ import yaml
 
 from potstill.lineage import manifest
 from potstill.recipe import Recipe
-from potstill.recipe_io import parse_recipe, read_recipe
-from potstill.rundir import RunDir
+from potstill.recipe.io import parse_recipe, read_recipe
+from potstill.work.rundir import RunDir
 from printed_pages import (
     PAGES,
     ROOT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from potstill.errors import PotstillError
-from potstill.recipe_io import dump_recipe, parse_recipe
+from potstill.recipe.io import dump_recipe, parse_recipe
 
 BASE = """name: mine
 teacher:

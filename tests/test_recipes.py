@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from potstill.recipe_io import read_recipe
+from potstill.recipe.io import read_recipe
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))

@@ -24,7 +24,7 @@ from fault_server import Behaviour, FaultServer
 from potstill.cli.app import app
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import Recipe
-from potstill.recipe_io import dump_recipe
+from potstill.recipe.io import dump_recipe
 
 # Places of prompts in their split that are made equal by hand: (held out, training).
 SAME = ((3, 5), (9, 30))

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from potstill.collect.calls import require_terms
-from potstill.collect.prompts import PromptPlan
-from potstill.collect.served.targets import TeacherTokens
-from potstill.collect.targets import training_spec
+from potstill.endpoint.identity import endpoint_identity
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import EnergyMeter
 from potstill.exchanges.exchange import Exchange
@@ -25,23 +23,25 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
 from potstill.logs.reading import Log, read_calls
 from potstill.models.conversation import Conversation
-from potstill.models.endpoint.identity import endpoint_identity
 from potstill.models.head import Head
 from potstill.models.load import head_of, load, load_conversation, locate
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.models.precision import resolve_device, resolve_dtype
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.models.vocabulary import Recoder, VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
-from potstill.rundir import CHECKED, RunDir
 from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.text.reasoning import answer_of
 from potstill.work.corpus import Text, tokenised
+from potstill.work.plan import PromptPlan
+from potstill.work.rundir import CHECKED, RunDir
 from potstill.work.spoken import spoken_since
+from potstill.work.target_specs import training_spec
 
 
 class Job:

@@ -21,7 +21,15 @@ from potstill.models.memory import release_freed
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
 from potstill.recipe.stages import TRAIN, first_stage, from_stage
-from potstill.run_recipe import (
+from potstill.run_report import write_report
+from potstill.stages.checking import check_all, note_changed_files
+from potstill.stages.collecting import collect_answers, planned_prompts, rows_are_lost, some_failed
+from potstill.stages.curating import curate_answers
+from potstill.stages.estimates import server_estimates
+from potstill.stages.evaluating import evaluate_student
+from potstill.stages.shrinking import make_student
+from potstill.stages.training import train_students
+from potstill.work.run_recipe import (
     MANIFEST_FILE,
     STATE,
     changes,
@@ -30,15 +38,7 @@ from potstill.run_recipe import (
     refuse_changes,
     refuse_foreign,
 )
-from potstill.run_report import write_report
-from potstill.rundir import ASKED, RunDir
-from potstill.stages.checking import check_all, note_changed_files
-from potstill.stages.collecting import collect_answers, planned_prompts, rows_are_lost, some_failed
-from potstill.stages.curating import curate_answers
-from potstill.stages.estimates import server_estimates
-from potstill.stages.evaluating import evaluate_student
-from potstill.stages.shrinking import make_student
-from potstill.stages.training import train_students
+from potstill.work.rundir import ASKED, RunDir
 
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "collect": collect_answers,

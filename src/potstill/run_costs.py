@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from potstill.collect.served.pending import spent_on
-from potstill.collect.targets import training_spec
+from potstill.endpoint.budget import Prices
 from potstill.evaluate.cost import (
     ModelShape,
     Parent,
@@ -22,8 +22,8 @@ from potstill.evaluate.cost import (
 )
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job
-from potstill.models.endpoint.budget import Prices
 from potstill.train.lora import adapter_weights
+from potstill.work.target_specs import training_spec
 
 Lengths = Sequence[Sequence[int]]
 

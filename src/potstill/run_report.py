@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
-from potstill.collect.prompts import PromptPlan, shared_prompts
+from potstill.collect.prompts import shared_prompts
 from potstill.curate.language import identified
 from potstill.evaluate.evaluation import Collection, Curation, Evaluation, Training
 from potstill.evaluate.machine import machine_facts, peak_memory_bytes
@@ -17,8 +17,9 @@ from potstill.job import Job
 from potstill.lineage import manifest
 from potstill.report.page import render
 from potstill.run_costs import charged, cost_of, written_tokens
-from potstill.run_recipe import recipe_digest
 from potstill.shrink.cut import Cut
+from potstill.work.plan import PromptPlan
+from potstill.work.run_recipe import recipe_digest
 
 _STAGES = ("collect", "curate", "shrink", "train", "evaluate")
 # Texts whose language is told: enough to show which there are.

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from potstill.progress import Progress
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 RECIPE = "name: mine\nteacher:\n  model: some/model\n"
 

@@ -19,7 +19,7 @@ from potstill.models.generate import Request, decode
 from potstill.models.load import load
 from potstill.models.sampling import Sampling
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 
 @pytest.fixture

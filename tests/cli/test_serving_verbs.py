@@ -23,7 +23,7 @@ from potstill.lineage import manifest
 from potstill.models import serving
 from potstill.models.serving import Address
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 RECIPE = Recipe.model_validate({"name": "mine", "teacher": {"model": "some/model"}})
 

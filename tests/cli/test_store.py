@@ -17,7 +17,7 @@ from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.head import Head
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 TOKENS, DIM, ROWS = 500, 16, 40
 

@@ -15,10 +15,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from potstill import recipe_docs
 from potstill.cli.app import app
 from potstill.cli.common import go_on
 from potstill.errors import PotstillError
+from potstill.recipe import docs as recipe_docs
 
 
 def potstill(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -279,7 +279,7 @@ def test_a_name_that_no_run_has_is_said_to_be_none(
 
 def test_show_does_not_take_the_lock(cli: CliRunner, make_run: Callable[..., Path]) -> None:
     from potstill.recipe import Recipe
-    from potstill.rundir import RunDir
+    from potstill.work.rundir import RunDir
 
     root = make_run(evaluated=False)
     recipe = Recipe.model_validate({"name": "mine", "teacher": {"model": "some/model"}})

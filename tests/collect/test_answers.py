@@ -10,7 +10,6 @@ import pytest
 from potstill.collect import answers
 from potstill.collect.answers import CollectionFigures, collect, plan_waves, questions
 from potstill.collect.magpie import usable, written_prompts
-from potstill.collect.targets import target_specs
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, prompt_id_of
 from potstill.exchanges.specs import HIDDEN_FP16
@@ -22,6 +21,7 @@ from potstill.progress import Silent
 from potstill.recipe import CollectConfig, MagpieConfig, TermsConfig
 from potstill.terms.gate import TermsDecision, decide
 from potstill.terms.licences import licence_of
+from potstill.work.target_specs import target_specs
 
 SAMPLING = Sampling(max_tokens=16, seed=4)
 

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.recipe import PromptsConfig
 from potstill.text.words import words_of
+from potstill.work.plan import PromptPlan
 
 
 def user(text: str) -> dict[str, str]:

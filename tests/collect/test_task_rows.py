@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from potstill.collect.prompts import Known, plan_prompts, read_prompts
+from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import prompt_id_of
 from potstill.recipe import PromptsConfig, TaskConfig
+from potstill.work.plan import Known
 
 PROMPTS = PromptsConfig(template="Sort: {body}", system="Be brief.")
 TASK = TaskConfig(kind="label", labels=("yes", "no"), gold="g", slice="s")

@@ -11,8 +11,8 @@ import pytest
 from potstill.errors import PotstillError
 from potstill.lineage import manifest
 from potstill.recipe import Recipe
-from potstill.run_recipe import recipe_digest
-from potstill.rundir import RunDir
+from potstill.work.run_recipe import recipe_digest
+from potstill.work.rundir import RunDir
 
 RECIPE = Recipe.model_validate({"name": "run", "teacher": {"model": "x"}})
 

@@ -16,7 +16,7 @@ import potstill
 from potstill.lineage import manifest
 from potstill.lineage.packages import ALWAYS, IRRELEVANT, WHERE_ASKED, package_versions
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 SOURCE = Path(potstill.__file__).parent
 # Functions that import a module by its name in text.

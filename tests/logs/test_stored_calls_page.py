@@ -9,7 +9,7 @@ import pytest
 
 from potstill.logs import read_calls
 from potstill.recipe import CallsConfig
-from potstill.recipe_io import dump_recipe, parse_recipe
+from potstill.recipe.io import dump_recipe, parse_recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "stored-calls.md"
 EXAMPLES = dict(

@@ -8,7 +8,7 @@ import pytest
 
 from potstill.errors import PotstillError
 from potstill.recipe.drawing import OF_ANSWERS, what_changes_draws
-from potstill.recipe_io import parse_recipe
+from potstill.recipe.io import parse_recipe
 
 # A value that changes something, for every kind of field.
 CHANGING: dict[str, Any] = {

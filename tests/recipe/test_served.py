@@ -6,7 +6,7 @@ import pytest
 
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.recipe_io import dump_recipe, parse_recipe
+from potstill.recipe.io import dump_recipe, parse_recipe
 
 BASE = """name: mine
 teacher:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from potstill.models.endpoint.wire import ANSWERED_IN_VAIN
+from potstill.endpoint.wire import ANSWERED_IN_VAIN
 from potstill.stages.collecting import some_failed
 
 

@@ -12,11 +12,11 @@ import pipeline_runs
 from potstill.job import Job
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.shrink.vocabulary import choose_tokens, merges_of
 from potstill.stages import inputs as stage_inputs
+from potstill.work.rundir import RunDir
 
 
 @pytest.mark.parametrize("targets", ["hidden", "none"])

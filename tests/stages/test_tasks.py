@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import pipeline_runs
-from potstill.collect.prompts import PromptPlan
 from potstill.job import Job
 from potstill.models.load import load
 from potstill.progress import Silent
 from potstill.recipe import Recipe
-from potstill.rundir import RunDir
 from potstill.stages import tasks
+from potstill.work.plan import PromptPlan
+from potstill.work.rundir import RunDir
 
 HELD_OUT, PRICED = 12, 4
 

@@ -166,8 +166,8 @@ def _models_of(target: str, *, with_teacher: bool) -> list[tuple[str, Callable[[
         if missing is not None:
             raise PotstillError(missing)
         return [("model", partial(load, target))]
-    from potstill.recipe_io import read_recipe
-    from potstill.run_recipe import RECIPE_FILE
+    from potstill.recipe.io import read_recipe
+    from potstill.work.run_recipe import RECIPE_FILE
 
     student = run / "student"
     if not (student / "config.json").is_file():
@@ -192,7 +192,7 @@ def _models_of(target: str, *, with_teacher: bool) -> list[tuple[str, Callable[[
 
 def _run_of(target: str) -> Path | None:
     """Return the run that a directory, a run's name, or a student inside a run stands for."""
-    from potstill.run_recipe import RECIPE_FILE
+    from potstill.work.run_recipe import RECIPE_FILE
 
     path = Path(target).expanduser()
     for root in (path, Path("runs") / path, path.parent if path.name == "student" else path):

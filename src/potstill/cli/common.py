@@ -20,7 +20,7 @@ from potstill.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from potstill.recipe import Recipe
-    from potstill.rundir import RunDir
+    from potstill.work.rundir import RunDir
 
 P = ParamSpec("P")
 # Verbs that go on where they were.
@@ -192,13 +192,13 @@ def checked_recipe(
 
     Raises PotstillError before anything heavy is imported.
     """
-    from potstill.recipe_io import read_recipe
+    from potstill.recipe.io import read_recipe
 
     recipe = read_recipe(path, overrides)
 
-    from potstill.run_recipe import is_run_directory, refuse_foreign
-    from potstill.rundir import RunDir
     from potstill.work.named import check_named
+    from potstill.work.run_recipe import is_run_directory, refuse_foreign
+    from potstill.work.rundir import RunDir
 
     root = out or Path("runs") / recipe.name
     refuse_foreign(root)

@@ -37,7 +37,7 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Distil SmolLM2-135M-Instruct into a smaller model, and report."""
-    from potstill.recipe_io import packaged_recipe
+    from potstill.recipe.io import packaged_recipe
 
     stated = packaged_recipe("demo-quick" if quick else "demo", overrides or [])
     recipe = _with_reachable_teacher(stated)

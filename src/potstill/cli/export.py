@@ -63,8 +63,8 @@ def to_gguf_of(run: Path, kind: GgufKind, out: Path | None, progress: Progress) 
     """Write a run's student as a GGUF file, list it in the manifest, and return its path."""
     from potstill.lineage import manifest
     from potstill.models.export import in_16_bits, to_gguf
-    from potstill.recipe_io import read_recipe
-    from potstill.run_recipe import RECIPE_FILE
+    from potstill.recipe.io import read_recipe
+    from potstill.work.run_recipe import RECIPE_FILE
 
     student, target = student_of(run), out or run / GGUF_FILE
     if target.is_dir():

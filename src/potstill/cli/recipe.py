@@ -30,17 +30,17 @@ def recipe(
     if schema and explain:
         raise PotstillError("--schema and --explain print different things; choose one")
     if schema:
-        from potstill.recipe_docs import schema as json_schema
+        from potstill.recipe.docs import schema as json_schema
 
         echo_json(json_schema())
     elif explain:
         _explain()
     elif path is None and not overrides:
-        from potstill.recipe_io import packaged_text
+        from potstill.recipe.io import packaged_text
 
         typer.echo(packaged_text("start"), nl=False)
     else:
-        from potstill.recipe_io import dump_recipe, packaged_recipe, read_recipe
+        from potstill.recipe.io import dump_recipe, packaged_recipe, read_recipe
 
         changes = overrides or []
         read = packaged_recipe("start", changes) if path is None else read_recipe(path, changes)
@@ -52,7 +52,7 @@ def _explain() -> None:
     import shutil
     import textwrap
 
-    from potstill.recipe_docs import rows
+    from potstill.recipe.docs import rows
 
     columns = min(shutil.get_terminal_size((_EXPLAINED_WIDTH, 24)).columns, _EXPLAINED_WIDTH)
     for row in rows():

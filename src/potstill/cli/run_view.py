@@ -17,13 +17,13 @@ from potstill.cli.progress_view import figure
 from potstill.durable import read_object
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.recipe_io import read_recipe
+from potstill.recipe.io import read_recipe
 from potstill.report import words
 from potstill.report.headline import by_gold, headline
 from potstill.report.tables import clean
-from potstill.run_recipe import RECIPE_FILE
-from potstill.rundir import RunDir
 from potstill.text.tool_calls import message_text
+from potstill.work.run_recipe import RECIPE_FILE
+from potstill.work.rundir import RunDir
 
 _PLAIN_WIDTH = 100  # columns where the output is no terminal
 _MODELS = {

@@ -71,8 +71,8 @@ def servable(target: str, name: str | None) -> Servable:
     run = _run_of(path)
     if run is not None:
         from potstill.cli.export import student_of
-        from potstill.recipe_io import read_recipe
-        from potstill.run_recipe import RECIPE_FILE
+        from potstill.recipe.io import read_recipe
+        from potstill.work.run_recipe import RECIPE_FILE
 
         student = student_of(run)
         return Servable(name or read_recipe(run / RECIPE_FILE).name, run, student)
@@ -86,7 +86,7 @@ def servable(target: str, name: str | None) -> Servable:
 
 
 def _run_of(path: Path) -> Path | None:
-    from potstill.run_recipe import RECIPE_FILE
+    from potstill.work.run_recipe import RECIPE_FILE
 
     places = (path, Path("runs") / path)
     return next((root for root in places if (root / RECIPE_FILE).is_file()), None)

@@ -11,8 +11,8 @@ from rich.table import Table
 from potstill.cli.run_view import console_for_output, find
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import Recipe
-from potstill.recipe_io import read_recipe
-from potstill.run_recipe import RECIPE_FILE
+from potstill.recipe.io import read_recipe
+from potstill.work.run_recipe import RECIPE_FILE
 
 _WITHOUT_TARGETS = {
     "teacher": "training asks the teacher",

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from potstill.collect.targets import TargetSpecs
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
 from potstill.exchanges.forming import formed
@@ -21,6 +20,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.progress import Progress
 from potstill.terms.gate import TermsDecision
+from potstill.work.target_specs import TargetSpecs
 
 # Finished rows are acknowledged in groups: one transaction costs two disk syncs.
 _COMMIT_ROWS = 32

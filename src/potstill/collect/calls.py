@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from potstill.collect.prompts import PromptPlan, plan_prompts, read_prompts
+from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import (
     Exchange,
@@ -25,6 +25,7 @@ from potstill.logs.tally import WAYS_OUT, CallsReport
 from potstill.recipe import PromptsConfig
 from potstill.terms.gate import TermsDecision
 from potstill.text.finish import ending_of, finish_of
+from potstill.work.plan import PromptPlan
 
 # What `Exchange.finish_reason` is where a form says nothing of ends; the report counts them apart.
 _UNKNOWN_FINISH: Literal["stop", "length"] = "stop"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from potstill.collect.prompt_rows import is_blank, same_prompt, value_of
-from potstill.collect.prompts import Known, rows_and_prompts
+from potstill.collect.prompts import rows_and_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import prompt_id_of
 from potstill.logs.conversations import without_nulls
@@ -15,6 +15,7 @@ from potstill.logs.rows import Row
 from potstill.recipe import PromptsConfig, TaskConfig
 from potstill.text.answers import AnswerForm
 from potstill.text.counts import by_number
+from potstill.work.plan import Known
 
 
 class KnownRows(dict[str, Known]):

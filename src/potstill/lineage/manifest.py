@@ -19,8 +19,8 @@ from blake3 import blake3
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.lineage.packages import package_versions
-from potstill.run_recipe import MANIFEST_FILE, recipe_digest
-from potstill.rundir import RunDir
+from potstill.work.run_recipe import MANIFEST_FILE, recipe_digest
+from potstill.work.rundir import RunDir
 
 SCHEMA = "potstill/manifest/1"
 SIGNATURE_FILE = "manifest.json.sig"

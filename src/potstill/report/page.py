@@ -17,7 +17,7 @@ from markupsafe import Markup
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.report.view import context
-from potstill.rundir import read_metrics
+from potstill.work.rundir import read_metrics
 
 MOST_BYTES = 300_000
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from potstill.collect.prompts import PromptPlan
 from potstill.exchanges.exchange import Prompt
 from potstill.models.sampling import Sampling
 from potstill.recipe import Recipe
+from potstill.work.plan import PromptPlan
 from potstill.work.samplings import held_out_sampling, train_sampling
 
 

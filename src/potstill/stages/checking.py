@@ -6,7 +6,6 @@ knows what it was checked with.
 
 from __future__ import annotations
 
-from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.open_files import in_flight_allowed
 from potstill.curate.curate import check
 from potstill.errors import PotstillError
@@ -19,8 +18,6 @@ from potstill.models.memory import release_freed
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe.stages import COLLECT, stage_of
-from potstill.run_recipe import recipe_digest
-from potstill.rundir import CHECKED
 from potstill.shrink.rehearsal import rehearsed
 from potstill.stages.collecting import planned_prompts, retold
 from potstill.stages.curating import evaluation_texts, judge_of
@@ -28,6 +25,9 @@ from potstill.stages.speaking import check_room, check_speaking, check_written
 from potstill.text.answers import AnswerForm
 from potstill.train.rehearsal import rehearse
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
+from potstill.work.plan import PromptPlan
+from potstill.work.run_recipe import recipe_digest
+from potstill.work.rundir import CHECKED
 
 _FILES = "files"
 

@@ -11,25 +11,26 @@ from typing import Any
 from potstill.collect.answers import Question, collect, gold_exchanges, plan_waves, questions
 from potstill.collect.calls import exchanges_from_calls, prompts_from_calls
 from potstill.collect.magpie import written_prompts
-from potstill.collect.prompts import Known, PromptPlan, plan_prompts, read_prompts
+from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
 from potstill.collect.served.unanswered import no_training_answer, why_stopped
 from potstill.collect.sources import MAGPIE
-from potstill.collect.targets import target_specs, training_spec
 from potstill.collect.task_rows import read_known
+from potstill.endpoint.wire import ANSWERED_IN_VAIN
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, Turns
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.specs import TargetSpec
 from potstill.job import Job
-from potstill.models.endpoint.wire import ANSWERED_IN_VAIN
 from potstill.models.sampling import Sampling
 from potstill.recipe import PromptsConfig, Recipe
 from potstill.stages.asking import Asked, asked_of_a_server, for_fidelity
 from potstill.stages.reading import check_reading, spent_on_reading
 from potstill.stages.speaking import askable
+from potstill.work.plan import Known, PromptPlan
 from potstill.work.samplings import held_out_sampling, train_sampling
+from potstill.work.target_specs import target_specs, training_spec
 
 # Who answered, where the rows came with their answers.
 GOLD = "gold"

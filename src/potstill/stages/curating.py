@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from potstill.collect.prompts import PromptPlan, read_prompts
+from potstill.collect.prompts import read_prompts
 from potstill.curate.curate import curate, write_marks
 from potstill.curate.curation import Curation
 from potstill.curate.judge import Judge, question
@@ -24,6 +24,7 @@ from potstill.recipe import DecontaminateConfig, PromptsConfig
 from potstill.stages.left_out import WHY
 from potstill.stages.reading import read_answers
 from potstill.stages.speaking import unlearnable
+from potstill.work.plan import PromptPlan
 
 # A judge's answer is a score and little else.
 _JUDGE_TOKENS = 48

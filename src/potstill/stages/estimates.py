@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from potstill.collect.calls import prompts_from_calls
-from potstill.collect.prompts import PromptPlan
 from potstill.collect.served.pending import Estimate, estimate, reading_estimate
 from potstill.collect.served.reading_log import PROBE
 from potstill.durable import read_lines
@@ -14,9 +13,10 @@ from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.store import ExchangeStore
 from potstill.job import Job
 from potstill.recipe import EndpointConfig, Recipe
-from potstill.rundir import readings_path
 from potstill.stages.asking import asked_of_a_server
 from potstill.stages.collecting import planned_prompts
+from potstill.work.plan import PromptPlan
+from potstill.work.rundir import readings_path
 
 
 def server_estimates(job: Job, run: Path, *, asks: bool) -> list[tuple[str, Estimate]]:

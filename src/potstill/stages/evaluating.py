@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from potstill.collect.prompts import PromptPlan
 from potstill.evaluate.machine import parameter_count
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.text_only import evaluate_on_text
@@ -17,6 +16,7 @@ from potstill.stages.calls import ReadCalls, scored_calls
 from potstill.stages.inputs import held_out, held_out_answers
 from potstill.stages.left_out import left_out
 from potstill.stages.tasks import scored_task
+from potstill.work.plan import PromptPlan
 
 
 def evaluate_student(job: Job) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 from potstill.collect.served.pending import spent_on
 from potstill.collect.served.reading import GivenText, require_reading, score_by_endpoint
 from potstill.collect.served.reading_log import ReadingLog
-from potstill.collect.targets import training_spec
+from potstill.endpoint.budget import Tokens
 from potstill.exchanges.exchange import Exchange
 from potstill.job import Job
-from potstill.models.endpoint.budget import Tokens
+from potstill.work.target_specs import training_spec
 
 
 def reading_log(job: Job) -> ReadingLog | None:

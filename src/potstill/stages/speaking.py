@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from potstill.collect.prompts import PromptPlan
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
 from potstill.job import Job
@@ -17,6 +16,7 @@ from potstill.models.load import load_conversation, stated_context
 from potstill.recipe import Recipe
 from potstill.train.examples import TrainingExample
 from potstill.work.corpus import Text, reply_of, tokenised
+from potstill.work.plan import PromptPlan
 
 # Where a student made from the teacher, or learning from text, has nothing to take over.
 _PROBE = Reply("Yes.")

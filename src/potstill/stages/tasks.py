@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from potstill.collect.answers import asked_key
-from potstill.collect.prompts import PromptPlan
 from potstill.errors import PotstillError
 from potstill.evaluate.payback import MachinePrice, Price, TokenPrice
 from potstill.evaluate.samples import choose, greedy_texts
@@ -20,6 +19,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
 from potstill.stages.left_out import left_out
 from potstill.text.answers import AnswerForm
+from potstill.work.plan import PromptPlan
 from potstill.work.samplings import held_out_sampling
 
 # Rows that a call's price is measured on where the others need no asking: as many as are decoded

@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from potstill.collect.prompts import PromptPlan
-from potstill.collect.targets import training_spec
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
@@ -28,6 +26,8 @@ from potstill.train.examples import TrainingExample
 from potstill.train.loop import TrainResult, Validate, train
 from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Text, fitting
+from potstill.work.plan import PromptPlan
+from potstill.work.target_specs import training_spec
 
 _LONGER = "longer than what the student reads at once"
 

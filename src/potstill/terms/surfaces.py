@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from potstill.models.endpoint.address import host_of, is_own_host
 from potstill.terms.facts import Facts, packaged_facts
 from potstill.terms.licences import Evidence
+from potstill.text.address import host_of, is_own_host
 
 
 def evidence_of_endpoint(url: str, model: str, facts: Facts | None = None) -> tuple[Evidence, ...]:

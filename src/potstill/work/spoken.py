@@ -7,7 +7,7 @@ from typing import Any
 
 from potstill.errors import PotstillError
 from potstill.models.conversation import VERSION
-from potstill.rundir import RunDir
+from potstill.work.rundir import RunDir
 
 
 def spoken_since(run: RunDir) -> str:

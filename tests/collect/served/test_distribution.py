@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.collect.served.distribution import NoTargets, check_told, likeliest_row
-from potstill.models.endpoint.wire import ScoredToken
+from potstill.endpoint.wire import ScoredToken
 
 WIDTH = 300
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from potstill.collect.served.doubts import ends_at_limit, longest_response, tokens_not_read
-from potstill.models.endpoint.wire import Answer, Choice, ScoredToken
+from potstill.endpoint.wire import Answer, Choice, ScoredToken
 from potstill.models.sampling import Sampling
 from potstill.recipe import EndpointConfig
 

@@ -11,13 +11,13 @@ from httpx2 import Client
 from llama_server import MODEL, PACKAGE
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
-from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import LikeliestTokens
 from potstill.models.sampling import Sampling
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent
 from potstill.recipe import EndpointConfig, TermsConfig
 from potstill.terms import decide, evidence_of_endpoint

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from potstill.collect.served.targets import TeacherTokens
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
+from potstill.models.teacher_tokens import TeacherTokens
 from scoring_server import COUNT, ScoringServer
 from served_collecting import Notes, collected, prompts
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from fault_server import Behaviour, FaultServer
+from potstill.endpoint.concurrency import affordable, needed_files, open_files
 from potstill.exchanges.store import ExchangeStore
-from potstill.models.endpoint.concurrency import affordable, needed_files, open_files
 
 pytest.importorskip("resource", reason="needs a limit of open files")
 

@@ -22,7 +22,6 @@ from potstill.collect.served.reading import (
     score_by_endpoint,
 )
 from potstill.collect.served.reading_log import ReadingLog
-from potstill.collect.served.targets import TeacherTokens
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, prompt_id_of
 from potstill.exchanges.forming import formed
@@ -32,6 +31,7 @@ from potstill.exchanges.targets import LikeliestTokens
 from potstill.models.load import head_of, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.recipe import EndpointConfig, TermsConfig
 from potstill.terms.gate import decide
 from potstill.terms.surfaces import evidence_of_endpoint

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from potstill.collect.served.rows import RowFacts, RowWriter, rows_of
+from potstill.endpoint.budget import Tokens
+from potstill.endpoint.client import Asked
+from potstill.endpoint.wire import Answer, Choice
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.store import ExchangeStore
-from potstill.models.endpoint.budget import Tokens
-from potstill.models.endpoint.client import Asked
-from potstill.models.endpoint.wire import Answer, Choice
 
 PROMPT = Prompt("p", ({"role": "user", "content": "Hello"},), "train", "test")
 FACTS = RowFacts("test/nano", {"seed": 0}, "allow")

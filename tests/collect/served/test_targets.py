@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from potstill.collect.served.distribution import NoTargets
-from potstill.collect.served.targets import TeacherTokens, given_tokens, likeliest_tokens
-from potstill.models.endpoint.wire import Choice, ScoredToken
+from potstill.collect.served.targets import given_tokens, likeliest_tokens
+from potstill.endpoint.wire import Choice, ScoredToken
+from potstill.models.teacher_tokens import TeacherTokens
 
 
 @pytest.fixture(scope="module")

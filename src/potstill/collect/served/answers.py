@@ -23,19 +23,19 @@ from potstill.collect.served.pending import (
     wanted_of,
 )
 from potstill.collect.served.rows import RowFacts, RowWriter, rows_of
-from potstill.collect.served.targets import TeacherTokens
 from potstill.collect.served.unanswered import hopeless
+from potstill.endpoint.budget import Budget, Prices, Tokens
+from potstill.endpoint.client import Asked, EndpointClient, key_of
+from potstill.endpoint.identity import Served
+from potstill.endpoint.refusals import TOO_LONG
+from potstill.endpoint.running import run_async
+from potstill.endpoint.wire import ANSWERED_IN_VAIN, Answer, ChatRequest
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
-from potstill.models.endpoint.budget import Budget, Prices, Tokens
-from potstill.models.endpoint.client import Asked, EndpointClient, key_of
-from potstill.models.endpoint.identity import Served
-from potstill.models.endpoint.refusals import TOO_LONG
-from potstill.models.endpoint.running import run_async
-from potstill.models.endpoint.wire import ANSWERED_IN_VAIN, Answer, ChatRequest
 from potstill.models.sampling import Sampling
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision

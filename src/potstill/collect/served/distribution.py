@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from potstill.models.endpoint.wire import ScoredToken
+from potstill.endpoint.wire import ScoredToken
 
 # Figures rounded to bf16 add up to 1 within this.
 SUM_LIMIT = 1.01

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from potstill.models.endpoint.wire import Answer, Choice
+from potstill.endpoint.wire import Answer, Choice
 from potstill.models.sampling import Sampling
 from potstill.recipe import EndpointConfig
 

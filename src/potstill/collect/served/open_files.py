@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from potstill.models.endpoint import complaints
-from potstill.models.endpoint.concurrency import affordable, needed_files, open_files
+from potstill.endpoint import complaints
+from potstill.endpoint.concurrency import affordable, needed_files, open_files
 from potstill.progress import Progress
 from potstill.recipe import EndpointConfig
 

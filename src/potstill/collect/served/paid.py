@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from potstill.durable import append_line, read_lines
+from potstill.endpoint.budget import Tokens
 from potstill.exchanges.exchange import canonical_json
-from potstill.models.endpoint.budget import Tokens
 
 
 def paid_for_nothing(path: Path | None, teacher: str) -> Tokens:

@@ -8,15 +8,15 @@ from typing import Any
 
 from blake3 import blake3
 
-from potstill.exchanges.exchange import Exchange, Prompt, Turns, exchange_id_of
-from potstill.models.conversation import Conversation
-from potstill.models.endpoint.budget import (
+from potstill.endpoint.budget import (
     Prices,
     Tokens,
     likely_prompt_tokens,
     most_prompt_tokens,
 )
-from potstill.models.endpoint.identity import endpoint_identity
+from potstill.endpoint.identity import endpoint_identity
+from potstill.exchanges.exchange import Exchange, Prompt, Turns, exchange_id_of
+from potstill.models.conversation import Conversation
 from potstill.models.sampling import Sampling
 from potstill.recipe import EndpointConfig
 from potstill.text.tool_calls import message_text

@@ -14,18 +14,19 @@ from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.figures import amount
 from potstill.collect.served.open_files import in_flight_allowed
 from potstill.collect.served.reading_log import PROBE, Reading, ReadingLog
-from potstill.collect.served.targets import TeacherTokens, given_tokens
+from potstill.collect.served.targets import given_tokens
+from potstill.endpoint.budget import Budget, Prices, Tokens
+from potstill.endpoint.client import Asked, EndpointClient, Failure, key_of
+from potstill.endpoint.identity import Served, endpoint_identity
+from potstill.endpoint.refusals import TOO_LONG
+from potstill.endpoint.running import run_async
+from potstill.endpoint.scoring import ScoredText
+from potstill.endpoint.wire import ScoredToken
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import ExchangeTargets
-from potstill.models.endpoint.budget import Budget, Prices, Tokens
-from potstill.models.endpoint.client import Asked, EndpointClient, Failure, key_of
-from potstill.models.endpoint.identity import Served, endpoint_identity
-from potstill.models.endpoint.refusals import TOO_LONG
-from potstill.models.endpoint.running import run_async
-from potstill.models.endpoint.scoring import ScoredText
-from potstill.models.endpoint.wire import ScoredToken
+from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Progress, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import TermsDecision

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from potstill.durable import append_line, read_lines
+from potstill.endpoint.budget import Tokens
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import canonical_json
-from potstill.models.endpoint.budget import Tokens
 
 # Under this key stands the short text that tells whether a server reads at all.
 PROBE = "probe"

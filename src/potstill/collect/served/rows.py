@@ -11,13 +11,14 @@ from typing import Any
 
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.doubts import ends_at_limit, tokens_not_read
-from potstill.collect.served.targets import TeacherTokens, likeliest_tokens
+from potstill.collect.served.targets import likeliest_tokens
+from potstill.endpoint.client import Asked
+from potstill.endpoint.wire import Answer, Choice, shares
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import ExchangeTargets
-from potstill.models.endpoint.client import Asked
-from potstill.models.endpoint.wire import Answer, Choice, shares
+from potstill.models.teacher_tokens import TeacherTokens
 
 # A transaction costs two disk syncs: rows are stored when so many wait, or after so long.
 _GROUP_ROWS = 32

@@ -7,70 +7,18 @@ exactly one id has that text. An answer of which any token is left in doubt gets
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import torch
 
 from potstill.collect.served.distribution import NoTargets, check_told, likeliest_row
-from potstill.exchanges.exchange import Message
+from potstill.endpoint.wire import Choice, ScoredToken
 from potstill.exchanges.targets import LikeliestTokens, with_rest
-from potstill.models.conversation import Conversation
-from potstill.models.endpoint.wire import Choice, ScoredToken
-from potstill.models.identity import tokenizer_id_of
-from potstill.models.load import load_conversation
-from potstill.text.tool_calls import Tool
+from potstill.models.teacher_tokens import PARTIAL, TeacherTokens
 
-_PARTIAL = "\ufffd"  # what stands for a part of a character
 # Servers tell no mass of the rest. Half of fp32's step at logits of 16 to 32 is how far a
 # log-probability may be off, and so what the likeliest tokens leave of 1.
 _SUM_ERROR = 2.0**-20
-
-
-@dataclass(frozen=True)
-class TeacherTokens:
-    """The teacher's tokenizer, read without weights. `eos_ids` end a response.
-
-    `conversation` is None where there is no chat template: then it is not known what was asked.
-    """
-
-    tokenizer: Any
-    tokenizer_id: str
-    eos_ids: tuple[int, ...]
-    conversation: Conversation | None = None
-
-    @classmethod
-    def of(cls, directory: Path) -> TeacherTokens:
-        """Return the tokens of a model directory."""
-        spoken = load_conversation(str(directory))
-        whole = spoken if spoken.template is not None else None
-        return cls(spoken.tokenizer, tokenizer_id_of(directory), spoken.stop_ids, whole)
-
-    @property
-    def width(self) -> int:
-        """How many tokens there are."""
-        return len(self.tokenizer)
-
-    @cached_property
-    def texts(self) -> list[str]:
-        """The text of every token."""
-        return list(self.tokenizer.batch_decode([[i] for i in range(self.width)]))
-
-    @cached_property
-    def id_of_text(self) -> dict[str, int]:
-        """The id of every text that only one token has."""
-        found: dict[str, int | None] = {}
-        for token_id, text in enumerate(self.texts):
-            found[text] = None if text in found else token_id
-        return {text: i for text, i in found.items() if i is not None and _PARTIAL not in text}
-
-    def prompt_ids(
-        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None
-    ) -> tuple[int, ...] | None:
-        """Return a prompt's ids by the chat template, None where there is no template."""
-        return None if self.conversation is None else self.conversation.prompt_ids(messages, tools)
 
 
 def likeliest_tokens(
@@ -133,7 +81,7 @@ def _id(token_id: int, text: str, tokens: TeacherTokens) -> int:
     # whole character at the token that ends it: that the parts are there, the spelling tells.
     known = tokens.texts[token_id] if token_id < tokens.width else ""
     unprinted = not text or text.startswith("token_id:")
-    alike = unprinted or _PARTIAL in text or _PARTIAL in known or known == text
+    alike = unprinted or PARTIAL in text or PARTIAL in known or known == text
     if token_id >= tokens.width or not alike:
         raise NoTargets("a token's id that has another text: another tokenizer, perhaps")
     return token_id

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from potstill.collect.served.figures import EndpointFigures
-from potstill.models.endpoint.refusals import TOO_LONG
-from potstill.models.endpoint.wire import ANSWERED_IN_VAIN, NO_FINISH_REASON, SERVER_GAVE_UP
+from potstill.endpoint.refusals import TOO_LONG
+from potstill.endpoint.wire import ANSWERED_IN_VAIN, NO_FINISH_REASON, SERVER_GAVE_UP
 
 # So many answers in a row that came and cannot be used, and none that can, mean that none will.
 _NO_USE = 16

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import potstill.recipe_docs as docs
-from potstill.recipe_io import field_paths
+import potstill.recipe.docs as docs
+from potstill.recipe.io import field_paths
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference" / "recipe.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "recipe.md"
 
 
 def test_every_field_has_one_row() -> None:

@@ -15,16 +15,15 @@ from typing import Any, Generic, Literal, TypeVar
 import httpx2
 
 from potstill.durable import out_of_files
-from potstill.models.endpoint import complaints
-from potstill.models.endpoint.address import host_of, is_own_host
-from potstill.models.endpoint.budget import Budget, Tokens, most_prompt_tokens
-from potstill.models.endpoint.charging import Basis, charge_of
-from potstill.models.endpoint.concurrency import InFlightLimit, Slots
-from potstill.models.endpoint.labels import shown
-from potstill.models.endpoint.refusals import Setback, setback_of
-from potstill.models.endpoint.retry import wait_s
-from potstill.models.endpoint.scoring import ScoredText, parse_scores, scoring_body
-from potstill.models.endpoint.wire import (
+from potstill.endpoint import complaints
+from potstill.endpoint.budget import Budget, Tokens, most_prompt_tokens
+from potstill.endpoint.charging import Basis, charge_of
+from potstill.endpoint.concurrency import InFlightLimit, Slots
+from potstill.endpoint.labels import shown
+from potstill.endpoint.refusals import Setback, setback_of
+from potstill.endpoint.retry import wait_s
+from potstill.endpoint.scoring import ScoredText, parse_scores, scoring_body
+from potstill.endpoint.wire import (
     Answer,
     ChatRequest,
     UnreadableAnswer,
@@ -33,6 +32,7 @@ from potstill.models.endpoint.wire import (
     request_body,
 )
 from potstill.recipe import EndpointConfig
+from potstill.text.address import host_of, is_own_host
 
 _CONNECT_S = 15.0
 # A rate limit is no fault of the prompt: it may come back this many times as often.

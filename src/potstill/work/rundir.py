@@ -34,7 +34,7 @@ from potstill.recipe.stages import (
     first_stage,
     from_stage,
 )
-from potstill.run_recipe import (
+from potstill.work.run_recipe import (
     MANIFEST_FILE,
     RECIPE_FILE,
     STATE,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.models.endpoint.budget import Tokens
-from potstill.models.endpoint.charging import charge_of, tokens_in
-from potstill.models.endpoint.scoring import ScoredText
-from potstill.models.endpoint.wire import Answer, Choice, ScoredToken, parse_answer
+from potstill.endpoint.budget import Tokens
+from potstill.endpoint.charging import charge_of, tokens_in
+from potstill.endpoint.scoring import ScoredText
+from potstill.endpoint.wire import Answer, Choice, ScoredToken, parse_answer
 
 WORST = Tokens(500, 800)
 USAGE = {"prompt_tokens": 36, "completion_tokens": 29}

@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.models.endpoint.concurrency import InFlightLimit, Slots
+from potstill.endpoint.concurrency import InFlightLimit, Slots
 
 
 def epoch(limit: InFlightLimit, latency_s: float = 1.0, *, saturated: bool = True) -> None:

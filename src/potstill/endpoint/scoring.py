@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from potstill.models.endpoint.labels import shown_label
-from potstill.models.endpoint.wire import (
+from potstill.endpoint.labels import shown_label
+from potstill.endpoint.wire import (
     ScoredToken,
     UnreadableAnswer,
     as_float,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.models.endpoint.scoring import ScoredText, parse_scores, scoring_body
-from potstill.models.endpoint.wire import UnreadableAnswer
+from potstill.endpoint.scoring import ScoredText, parse_scores, scoring_body
+from potstill.endpoint.wire import UnreadableAnswer
 
 IDS = (5, 7, 9)
 NAMES = st.sampled_from(["7", "9", "x", "logprob", "decoded_token", "prompt_logprobs", "usage"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.models.endpoint.budget import (
+from potstill.endpoint.budget import (
     Budget,
     Prices,
     Tokens,

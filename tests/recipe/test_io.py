@@ -10,7 +10,7 @@ import yaml
 
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.recipe_io import (
+from potstill.recipe.io import (
     dump_recipe,
     field_paths,
     packaged_recipe,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from potstill.models.endpoint.wire import (
+from potstill.endpoint.wire import (
     Answer,
     ChatRequest,
     UnreadableAnswer,

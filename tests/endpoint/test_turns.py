@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from potstill.models.endpoint.turns import body_messages
-from potstill.models.endpoint.wire import ChatRequest, request_body
+from potstill.endpoint.turns import body_messages
+from potstill.endpoint.wire import ChatRequest, request_body
 from potstill.models.sampling import Sampling
 
 ARGUMENTS = {"q": "Zürich", "a": 1}

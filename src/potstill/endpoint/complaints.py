@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from potstill.errors import PotstillError
-from potstill.models.endpoint.address import origin_of
 from potstill.recipe import EndpointConfig
+from potstill.text.address import origin_of
 
 _MOST_NAMED = 8
 

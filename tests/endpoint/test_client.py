@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from fault_server import Behaviour, FaultServer, error
+from potstill.endpoint.budget import Budget, Prices, Tokens
+from potstill.endpoint.client import Asked, EndpointClient, Failure, key_of
+from potstill.endpoint.identity import Served, endpoint_identity
+from potstill.endpoint.wire import ChatRequest
 from potstill.errors import PotstillError
-from potstill.models.endpoint.address import host_of, is_own_host, origin_of
-from potstill.models.endpoint.budget import Budget, Prices, Tokens
-from potstill.models.endpoint.client import Asked, EndpointClient, Failure, key_of
-from potstill.models.endpoint.identity import Served, endpoint_identity
-from potstill.models.endpoint.wire import ChatRequest
 from potstill.models.sampling import Sampling
 from potstill.recipe import EndpointConfig
 
@@ -84,7 +83,7 @@ def test_an_answer_comes_with_usage_and_latency() -> None:
 def test_a_fault_is_tried_again_and_then_named(
     fault: str, reason: str, charged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("potstill.models.endpoint.client.wait_s", lambda *_: 0.0)
+    monkeypatch.setattr("potstill.endpoint.client.wait_s", lambda *_: 0.0)
     with FaultServer(Behaviour(rate=1.0, faults=(fault,), key=KEY)) as server:
         outcome, client = asked(server, key=KEY)
     assert outcome == Failure(reason)
@@ -96,7 +95,7 @@ def test_a_fault_is_tried_again_and_then_named(
 
 
 def test_after_a_fault_the_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("potstill.models.endpoint.client.wait_s", lambda *_: 0.0)
+    monkeypatch.setattr("potstill.endpoint.client.wait_s", lambda *_: 0.0)
     with FaultServer(Behaviour(rate=0.5, seed=3)) as server:
         for _ in range(20):
             outcome, _ = asked(server, tries=12)
@@ -253,17 +252,6 @@ def test_without_usage_the_worst_case_is_charged() -> None:
     assert isinstance(outcome, Asked)
     assert outcome.used.response == 50
     assert client.budget.spent == outcome.used
-
-
-def test_addresses() -> None:
-    assert host_of("https://API.Example.COM.:8443/v1") == "api.example.com"
-    assert origin_of("http://[::1]:8000/v1") == "http://[::1]:8000"
-    own = ["localhost", "127.0.0.1", "10.1.2.3", "192.168.0.9", "::1", "fd00::1", "vllm"]
-    own += ["gpu.local", "x.internal", "a.localhost", "172.16.0.1"]
-    others = ["8.8.8.8", "api.openai.com", "2130706433", "0x7f000001", "2001:4860::8888"]
-    others += ["localhost.example.com", "172.32.0.1", ""]
-    assert [host for host in own if not is_own_host(host)] == []
-    assert [host for host in others if is_own_host(host)] == []
 
 
 def test_an_identity_has_no_address() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from potstill.models.endpoint.labels import label_of, shown_label
-from potstill.models.endpoint.turns import body_messages
+from potstill.endpoint.labels import label_of, shown_label
+from potstill.endpoint.turns import body_messages
 from potstill.models.sampling import Sampling
 from potstill.text.finish import Ending, Finish, ending_of, finish_of
 from potstill.text.forms import says_something

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.models.endpoint.retry import back_off_s, retry_after_s, verdict_of, wait_s
+from potstill.endpoint.retry import back_off_s, retry_after_s, verdict_of, wait_s
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
 

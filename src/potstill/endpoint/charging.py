@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from potstill.models.endpoint.budget import Tokens
-from potstill.models.endpoint.scoring import ScoredText
-from potstill.models.endpoint.wire import Answer, Choice
+from potstill.endpoint.budget import Tokens
+from potstill.endpoint.scoring import ScoredText
+from potstill.endpoint.wire import Answer, Choice
 
 # `stated`: by the server; `counted`: by the tokens that came; `estimated`: from the text, upwards;
 # `unknown`: the server says nothing, so that it is the most that it can have been.

@@ -16,8 +16,8 @@ from potstill import durable
 from potstill.durable import temporary_name
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.run_recipe import is_run_directory, read_recipe, recipe_digest
-from potstill.rundir import RunDir, read_metrics
+from potstill.work.run_recipe import is_run_directory, read_recipe, recipe_digest
+from potstill.work.rundir import RunDir, read_metrics
 
 
 def recipe(**changes: object) -> Recipe:
@@ -237,7 +237,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     script = (
         "import os, sys, signal\nfrom pathlib import Path\n"
-        "from potstill.recipe import Recipe\nfrom potstill.rundir import RunDir\n"
+        "from potstill.recipe import Recipe\nfrom potstill.work.rundir import RunDir\n"
         "r = Recipe.model_validate({'name': 'run', 'teacher': {'model': 'möd/el'}})\n"
         "RunDir.open(Path(sys.argv[1]), r)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from potstill.models.endpoint import complaints
-from potstill.models.endpoint.labels import tells_a_key
-from potstill.models.endpoint.retry import Verdict, retry_after_s, verdict_of
-from potstill.models.endpoint.wire import error_fields
+from potstill.endpoint import complaints
+from potstill.endpoint.labels import tells_a_key
+from potstill.endpoint.retry import Verdict, retry_after_s, verdict_of
+from potstill.endpoint.wire import error_fields
 from potstill.recipe import EndpointConfig
 
 TOO_LONG = "the prompt does not fit the server's context"

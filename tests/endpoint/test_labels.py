@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.models.endpoint.labels import HIDDEN, label_of, shown, shown_label, tells_a_key
+from potstill.endpoint.labels import HIDDEN, label_of, shown, shown_label, tells_a_key
 
 KEY = "sk-very-secret-0123456789"
 
