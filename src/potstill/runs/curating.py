@@ -26,7 +26,13 @@ def curate_stored(parts: Parts) -> CurateRecord:
     config = recipe.curate
     rows = parts.store.read()
     beyond = unlearnable(
-        rows, parts.access, opened.conversation, opened.context, config.reasoning, progress
+        rows,
+        parts.access,
+        opened.conversation,
+        opened.context,
+        config.reasoning,
+        progress,
+        cut=parts.cut,
     )
     known = Grounds(
         gold={p.prompt_id: p.gold for p in parts.plan.prompts if p.gold is not None},

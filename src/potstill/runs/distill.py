@@ -158,6 +158,10 @@ def _do(parts: Parts, name: str, stage: Callable[[Parts], StageRecord]) -> None:
             seconds, joules = _asking_cost(parts.run, seconds, joules)
     record = record.taking(seconds, joules)
     parts.run.finish(record)
+    parts.next_stage()
+    if name == COLLECT:
+        # The stages to come read shards many times as fast as the journal.
+        parts.store.compact()
     release_freed()
     for callback in parts.callbacks:
         callback.stage_finished(name, record)
