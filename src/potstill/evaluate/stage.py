@@ -12,7 +12,6 @@ from potstill.evaluate.task_answers import TaskMeasure, task_outcome
 from potstill.evaluate.text_only import evaluate_on_text
 from potstill.evaluate.tool_calls import scored_calls
 from potstill.exchanges.exchange import Prompt
-from potstill.machine import gpu_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.size import parameter_count
 from potstill.models.vocabulary import VocabularyMap
