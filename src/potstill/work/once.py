@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import dataclass
 from typing import Literal
 
 from potstill.exchanges.exchange import Exchange
@@ -12,7 +13,11 @@ from potstill.work.corpus import Text, tokenised
 # The student and its parent, whose tokens differ where the vocabulary is cut.
 _READERS = 2
 
-Ids = tuple[array[int], array[int]]
+
+@dataclass(frozen=True)
+class _Ids:
+    prompt: array[int]
+    response: array[int]
 
 
 class CutOnce:
@@ -22,7 +27,7 @@ class CutOnce:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, dict[str, Ids]] = {}
+        self._kept: dict[str, dict[str, _Ids]] = {}
 
     def __call__(
         self, row: Exchange, spoken: Conversation, reasoning: Literal["keep", "leave_out"]
@@ -32,11 +37,12 @@ class CutOnce:
         ids = known.get(row.exchange_id)
         if ids is None:
             text = tokenised(row, spoken, reasoning)
-            known[row.exchange_id] = (array("i", text.prompt_ids), array("i", text.response_ids))
+            prompt, response = array("i", text.prompt_ids), array("i", text.response_ids)
+            known[row.exchange_id] = _Ids(prompt, response)
             return text
-        return Text(row, tuple(ids[0]), tuple(ids[1]), unchanged=False)
+        return Text(row, tuple(ids.prompt), tuple(ids.response), unchanged=False)
 
-    def _of(self, reader: str) -> dict[str, Ids]:
+    def _of(self, reader: str) -> dict[str, _Ids]:
         known = self._kept.pop(reader, None)
         if known is None:
             known = {}
