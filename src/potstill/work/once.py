@@ -12,7 +12,7 @@ from potstill.work.corpus import Text, tokenised
 # The student and its parent, whose tokens differ where the vocabulary is cut.
 _READERS = 2
 
-Ids = tuple[array[int], array[int]]
+Ids = tuple["array[int]", "array[int]"]
 
 
 class CutOnce:
