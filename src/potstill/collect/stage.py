@@ -54,8 +54,8 @@ class Asking:
     """How answers are drawn, and what is kept of them.
 
     `temperature` is the loss's, at which sampled targets are drawn. `reasoning` tells whether what
-    stands before an answer is learnt too, and `cut` cuts texts into the student's ids. `all_greedy`:
-    a server answers every held-out prompt greedily, since nobody can ask it later.
+    stands before an answer is learnt too; `cut` cuts texts into the student's ids. `all_greedy`: a
+    server answers every held-out prompt greedily, since nobody can ask it later.
     """
 
     collect: CollectConfig
