@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Message, Split
+from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8, TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
@@ -21,6 +21,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import VocabularyMap
 from potstill.text.reasoning import answer_of, split_trace
 from potstill.text.tool_calls import spelled
+from potstill.text.turns import Message
 from potstill.work.access import Server, Weights
 from potstill.work.opened import Opened
 

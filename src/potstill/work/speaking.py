@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
+from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.models.adopt import differences, require_same_tokens
 from potstill.models.conversation import Conversation, Reply
 from potstill.models.load import stated_context
 from potstill.progress import Progress
 from potstill.recipe import CollectConfig, EvaluateConfig, TaskConfig
+from potstill.text.turns import prompt_id_of
 from potstill.work.access import Access, Weights
 from potstill.work.corpus import Cut, Text, reply_of, tokenised
 from potstill.work.opened import Opened
