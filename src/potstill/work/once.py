@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from potstill.exchanges.exchange import Exchange
 from potstill.models.conversation import Conversation
@@ -12,7 +12,8 @@ from potstill.work.corpus import Text, tokenised
 # The student and its parent, whose tokens differ where the vocabulary is cut.
 _READERS = 2
 
-Ids = tuple["array[int]", "array[int]"]
+# Python 3.11 knows no `array[int]` while it runs.
+Ids: TypeAlias = "tuple[array[int], array[int]]"
 
 
 class CutOnce:
