@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from potstill.exchanges.store import ExchangeStore as ExchangeStore
     from potstill.recipe import Recipe as Recipe
     from potstill.runs.callbacks import Callback as Callback
-    from potstill.runs.library import Run as Run
     from potstill.runs.library import distill as distill
-    from potstill.runs.library import open_run as open_run
+    from potstill.runs.run import Run as Run
+    from potstill.runs.run import open_run as open_run
     from potstill.work.evaluation import Evaluation as Evaluation
 
 _WHERE = {
@@ -26,9 +26,9 @@ _WHERE = {
     "ExchangeStore": "potstill.exchanges.store",
     "PotstillError": "potstill.errors",
     "Recipe": "potstill.recipe",
-    "Run": "potstill.runs.library",
+    "Run": "potstill.runs.run",
     "distill": "potstill.runs.library",
-    "open_run": "potstill.runs.library",
+    "open_run": "potstill.runs.run",
 }
 _PACKAGES = ("losses",)
 
