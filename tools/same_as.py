@@ -183,18 +183,21 @@ def _recipes(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
             collect={"targets": "none", "calls": {"path": str(calls), "source": "apache-2.0"}},
         ),
     }
-    answering = FaultServer(Behaviour(model=_SERVED))
-    with answering, ScoringServer(TeacherTokens.of(models["llama"])) as scoring:
+    with _servers(models["llama"]) as (answering, scoring):
+        top_k = {"targets": "top-k", "top_k_targets": COUNT, "max_tokens": 24}
+        mixed = {"student": student, "train": {"cross_entropy": 0.4}}
         yield recipes | {
             "server": _asked(answering.url, prompts, **text_only, collect={"targets": "none"}),
-            "server-top-k": _asked(
-                scoring.url,
-                prompts,
-                student=student,
-                collect={"targets": "top-k", "top_k_targets": COUNT, "max_tokens": 24},
-                train={"cross_entropy": 0.4},
-            ),
+            "server-top-k": _asked(scoring.url, prompts, **mixed, collect=top_k),
         }
+
+
+@contextmanager
+def _servers(model: Path) -> Iterator[tuple[FaultServer, FaultServer]]:
+    """Run a server that answers, and one that tells its likeliest tokens in a model's tokens."""
+    answering = FaultServer(Behaviour(model=_SERVED))
+    with answering, ScoringServer(TeacherTokens.of(model)) as scoring:
+        yield answering, scoring
 
 
 def _asked(url: str, prompts: Path, **sections: Any) -> dict[str, Any]:

@@ -122,10 +122,11 @@ def _rewrite_targets(folder: Path, path: Path, known: Collection[str]) -> None:
 
 
 def _rewrite_marks(folder: Path, path: Path, known: Collection[str]) -> bool:
-    rows = mark_rows(path)
-    kept = [row for row in rows if row.mark.exchange_id in known]
-    if len(kept) == len(rows):
+    with open_shard(path, mapped=False) as file:
+        ids = file.read(columns=["exchange_id"]).column("exchange_id").to_pylist()
+    if all(key in known for key in ids):
         return False
+    kept = [row for row in mark_rows(path) if row.mark.exchange_id in known]
     if kept:
         _write_marks(folder, kept)
     _delete(path)

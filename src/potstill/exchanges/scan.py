@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, TypeVar
 
+from potstill.exchanges.collector import collector_at_rest
 from potstill.exchanges.columns import (
     EXCHANGE_COLUMNS,
     OUTLINE_COLUMNS,
@@ -39,6 +41,14 @@ def outline_parts(index: Index, split: str | None, shared: Shared) -> Iterator[l
         yield _standing(outlines_in(batch, group.version, shared), index, group)
     for rows in _journal_rows(index, split):
         yield [outline_of(exchange_from_row(row, shared)) for row in rows]
+
+
+def all_rows(parts: Iterator[list[_Row]]) -> list[_Row]:
+    """Return the rows of all parts, sorted by exchange_id."""
+    with collector_at_rest():
+        rows = [row for part in parts for row in part]
+        rows.sort(key=attrgetter("exchange_id"))
+        return rows
 
 
 def _standing(rows: list[_Row], index: Index, group: RowGroup) -> list[_Row]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
-from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -19,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from potstill.durable import remove_leftovers
 from potstill.errors import PotstillError
 from potstill.exchanges.codecs import decode, encode
+from potstill.exchanges.collector import collector_at_rest
 from potstill.exchanges.columns import Shared
 from potstill.exchanges.compaction import compact_journals, remove_orphans
 from potstill.exchanges.exchange import Exchange, Split
@@ -40,7 +39,7 @@ from potstill.exchanges.rows import (
     exchange_to_row,
     response_digest,
 )
-from potstill.exchanges.scan import exchange_parts, outline_parts
+from potstill.exchanges.scan import all_rows, exchange_parts, outline_parts
 from potstill.exchanges.shards import damaged, is_intact, set_aside, shards
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.targets import ExchangeTargets, TargetValues
@@ -135,8 +134,7 @@ class ExchangeStore:
 
         Row groups that hold no row of the split are not decoded.
         """
-        found = chain.from_iterable(exchange_parts(self._index(), split, self._shared))
-        return sorted(found, key=attrgetter("exchange_id"))
+        return all_rows(exchange_parts(self._index(), split, self._shared))
 
     def batches(self, split: Split | None = None) -> Iterator[list[Exchange]]:
         """Yield the exchanges of `read`, some at a time and in no order, for a single pass.
@@ -156,8 +154,7 @@ class ExchangeStore:
     @_locked
     def outlines(self, split: Split | None = None) -> list[Outline]:
         """Return what is known of the exchanges but their words, sorted by exchange_id."""
-        found = chain.from_iterable(outline_parts(self._index(), split, self._shared))
-        return sorted(found, key=attrgetter("exchange_id"))
+        return all_rows(outline_parts(self._index(), split, self._shared))
 
     @_locked
     def target_ids(self, scorer: str, spec: TargetSpec) -> set[str]:
@@ -171,8 +168,14 @@ class ExchangeStore:
 
         It takes no longer where many others have them too.
         """
-        index = self._index()
-        return [key for key in ids if key in index.known and index.has((key, scorer, spec.name))]
+        index, name = self._index(), spec.name
+        in_shards = index.target_shards.ids(scorer, name)
+        in_journals = index.targets_in_journals
+        return [
+            key
+            for key in ids
+            if (key in in_shards or (key, scorer, name) in in_journals) and key in index.known
+        ]
 
     @_locked
     def targets(self, scorer: str, spec: TargetSpec, ids: Sequence[str]) -> list[TargetValues]:
@@ -321,7 +324,9 @@ class ExchangeStore:
 
     def _index(self) -> Index:
         if self._loaded is None:
-            self._loaded = load_index(self._folders, self._open_journals(), self._verified_shards)
+            with collector_at_rest():
+                journals = self._open_journals()
+                self._loaded = load_index(self._folders, journals, self._verified_shards)
         return self._loaded
 
     def _forget(self) -> None:

@@ -84,14 +84,8 @@ def collect_from_endpoint(
     before_now = spent_on(own) + (spent or Tokens()) + paid_for_nothing(paid, identity)
     total = len({prompt.prompt_id for prompt in prompts}) * samples
     before = total - sum(len(w.samples) for w in wanted)
-    facts = RowFacts(
-        identity,
-        sampling_key(sampling, config),
-        decision.record(),
-        tokens,
-        spec,
-        longest_response(sampling, config),
-    )
+    key, limit = sampling_key(sampling, config), longest_response(sampling, config)
+    facts = RowFacts(identity, key, decision.record(), tokens, spec, limit)
     key_of(settings, environ)  # a missing one is told of before anything else is
     _tell_of_others(rows, identity, progress)
     at_once = in_flight_allowed(settings, progress) if wanted else None
@@ -101,11 +95,7 @@ def collect_from_endpoint(
             settings, model, spent=before_now, environ=environ, max_in_flight=at_once
         )
         work = _Collection(client, sampling, facts, store, progress, step, currency)
-        if spec is not None:
-            work.had_targets = bool(store.target_ids(identity, spec))
-        for row in own:
-            work.served.observe(row.returned_model, row.system_fingerprint)
-        work.had_answers = bool(own)
+        work.know(own)
         started = time.perf_counter()
         try:
             work.ask_all(wanted)
@@ -132,22 +122,32 @@ class _Collection:
     ) -> None:
         self._client, self._sampling, self._facts, self._store = client, sampling, facts, store
         self._progress, self._step, self._currency = progress, step, currency
-        self.served = Served()
+        self._served = Served()
         self._models: Counter[str] = Counter()
         self._fingerprints: Counter[str] = Counter()
         self._failures: list[tuple[str, str]] = []
         self._unanswered = self._unusable_in_a_row = 0
-        self.had_answers = False
+        self._had_answers = False
         self._stopped: Stopped | None = None
         self._one_by_one = False
         self._used = self._lost = Tokens()
         self._stored = self._targets = 0
-        self.had_targets = False
+        self._had_targets = False
         self._without_targets: Counter[str] = Counter()
         self._latencies: list[float] = []
         self._charged: Counter[str] = Counter()
         self._at_limit = 0
         self._not_read: dict[str, int] = {}  # by prompt id, where it is known
+
+    def know(self, own: Sequence[Exchange]) -> None:
+        """Take in what this server's stored answers tell of it."""
+        spec = self._facts.spec
+        self._had_answers = bool(own)
+        self._had_targets = spec is not None and bool(
+            self._store.target_ids(self._facts.teacher, spec)
+        )
+        for row in own:
+            self._served.observe(row.returned_model, row.system_fingerprint)
 
     def ask_all(self, wanted: Sequence[Wanted]) -> None:
         """Ask every prompt and store what comes; on an error too, what came is stored."""
@@ -226,7 +226,7 @@ class _Collection:
         if rows.not_read is not None:
             self._not_read[wanted.prompt.prompt_id] = rows.not_read
         self._charged[asked.basis] += 1
-        change = self.served.observe(answer.model, answer.fingerprint)
+        change = self._served.observe(answer.model, answer.fingerprint)
         if change is not None:
             self._progress.note(change)
         self._models.update([answer.model] if answer.model else [])
@@ -234,7 +234,7 @@ class _Collection:
         self._used += asked.used
         self._latencies.append(asked.latency_s)
         if answer.choices:
-            self._unusable_in_a_row, self.had_answers = 0, True
+            self._unusable_in_a_row, self._had_answers = 0, True
         else:
             self._lost += asked.used
         return rows.stored, self._none_has_targets()
@@ -242,7 +242,7 @@ class _Collection:
     def _none_has_targets(self) -> PotstillError | None:
         reasons = self._without_targets
         later = self._client.settings.scores_text  # what has none now is read afterwards
-        if self._targets or self.had_targets or later or reasons.total() < _NO_TARGETS:
+        if self._targets or self._had_targets or later or reasons.total() < _NO_TARGETS:
             return None
         return PotstillError(
             f"none of the first {reasons.total()} responses has the log-probabilities that "
@@ -258,7 +258,7 @@ class _Collection:
         reason = answer.unusable[0]
         self._failures.append((prompt.prompt_id, reason))
         self._unusable_in_a_row += reason not in ANSWERED_IN_VAIN
-        why = hopeless(self._unusable_in_a_row, reason, some_usable=self.had_answers)
+        why = hopeless(self._unusable_in_a_row, reason, some_usable=self._had_answers)
         error = None if why is None else PotstillError(why)
         return Taken(rows, served=bool(answer.choices), error=error)
 
