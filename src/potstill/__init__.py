@@ -10,8 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from potstill import logs as logs
     from potstill import losses as losses
     from potstill.errors import PotstillError as PotstillError
+    from potstill.exchanges.exchange import Exchange as Exchange
     from potstill.exchanges.store import ExchangeStore as ExchangeStore
     from potstill.recipe import Recipe as Recipe
     from potstill.runs.callbacks import Callback as Callback
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Callback": "potstill.runs.callbacks",
     "Evaluation": "potstill.work.evaluation",
+    "Exchange": "potstill.exchanges.exchange",
     "ExchangeStore": "potstill.exchanges.store",
     "PotstillError": "potstill.errors",
     "Recipe": "potstill.recipe",
@@ -30,16 +33,18 @@ _WHERE = {
     "distill": "potstill.runs.library",
     "open_run": "potstill.runs.run",
 }
-_PACKAGES = ("losses",)
+_PACKAGES = ("logs", "losses")
 
 __all__ = [
     "Callback",
     "Evaluation",
+    "Exchange",
     "ExchangeStore",
     "PotstillError",
     "Recipe",
     "Run",
     "distill",
+    "logs",
     "losses",
     "open_run",
 ]

@@ -12,7 +12,7 @@ from potstill.errors import PotstillError
 from potstill.recipe import PromptsConfig, Recipe, Section
 from potstill.recipe.io import Draft
 from potstill.runs.callbacks import Callback
-from potstill.runs.given import GivenNetwork, GivenPrompts, Network
+from potstill.runs.given import GivenNetwork, GivenPrompts, Network, kind_of
 
 Model = str | Path | Network
 """The name or directory of a model, or a transformers model with its tokenizer."""
@@ -107,8 +107,8 @@ def draft_of(recipe: object) -> Draft:
     if isinstance(recipe, str | Path):
         return Draft.read(Path(recipe))
     raise PotstillError(
-        "recipe has to be a Recipe, a mapping of its values, or the path of its YAML file, but a "
-        f"{type(recipe).__name__} was handed in"
+        "recipe has to be a Recipe, a mapping of its values, or the path of its YAML file, but "
+        f"{kind_of(recipe)} was handed in"
     )
 
 

@@ -63,7 +63,7 @@ class GivenNetwork:
         if len(pair) != 2 or not all(map(isinstance, pair, kinds)):
             raise PotstillError(
                 f"{argument} has to be the name or directory of a model, or a transformers model "
-                f"and its tokenizer as a pair, but {_kinds(model)} was handed in"
+                f"and its tokenizer as a pair, but {kind_of(model)} was handed in"
             )
         network, tokenizer = pair
         if getattr(network, "_hf_peft_config_loaded", False):
@@ -106,7 +106,7 @@ class GivenPrompts:
         if isinstance(prompts, Mapping) or not isinstance(prompts, Iterable):
             raise PotstillError(
                 "prompts has to be a list of texts, of conversations or of rows, but "
-                f"{_kinds(prompts)} was handed in" + _instead(prompts)
+                f"{kind_of(prompts)} was handed in" + _instead(prompts)
             )
         if hasattr(prompts, "iterrows"):
             raise PotstillError(
@@ -143,7 +143,7 @@ def _line(prompt: object, number: int, column: str) -> str:
         row = {column: [dict(turn) for turn in prompt]}
     else:
         raise PotstillError(
-            f"prompts[{number}] is {_kinds(prompt)}; hand in text, a list of messages, or a row "
+            f"prompts[{number}] is {kind_of(prompt)}; hand in text, a list of messages, or a row "
             "with columns"
         )
     try:
@@ -161,10 +161,12 @@ def _instead(prompts: object) -> str:
     return f"; hand in one of its parts: prompts[{next(iter(prompts))!r}]"
 
 
-def _kinds(value: object) -> str:
+def kind_of(value: object) -> str:
+    """Return in words what was handed in: its class, and those of what it holds."""
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {', '.join(type(v).__name__ for v in value[:3])}"
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _digest(network: Any, tokenizer: Any) -> str:
