@@ -28,6 +28,7 @@ from potstill.work.evaluation import Evaluation
 from potstill.work.plan import PromptPlan
 from potstill.work.records import Prompts
 from potstill.work.rundir import RunDir
+from potstill.work.workdir import WorkRecord
 
 NAME = "smollm2-nano"
 # Of `values_for`: training prompts, and all that are asked.
@@ -497,10 +498,10 @@ def test_answers_that_came_in_a_call_that_was_killed_are_curated(
     server.behaviour = Behaviour(model=NAME)
     finish = RunDir.finish
 
-    def killed(self: RunDir, stage: str, result: Any) -> None:
-        if stage == "collect":
+    def killed(self: RunDir, record: WorkRecord) -> None:
+        if record.name == "collect":
             raise KeyboardInterrupt
-        finish(self, stage, result)
+        finish(self, record)
 
     with pytest.MonkeyPatch.context() as kill:
         kill.setattr(RunDir, "finish", killed)

@@ -10,7 +10,7 @@ from potstill.durable import replaced_directory
 from potstill.models.adopt import adopted
 from potstill.models.load import save
 from potstill.models.loaded import LoadedModel
-from potstill.progress import Progress
+from potstill.progress import Progress, Silent
 from potstill.recipe import ShrinkConfig
 from potstill.shrink.choose import trims_tokens
 from potstill.shrink.shrink import Shrunk, shrink
@@ -55,7 +55,7 @@ def cut_student(
     files: StudentFiles,
     *,
     measure: Measure,
-    progress: Progress,
+    progress: Progress = Silent(),
 ) -> Shrunk:
     """Cut the student from its parent, heal it, save it, and return how it came about.
 

@@ -103,6 +103,11 @@ def fitting(texts: Sequence[Text], student: LoadedModel) -> tuple[list[Text], in
     return kept, len(texts) - len(kept)
 
 
+def every_answer(row: Exchange) -> bool:
+    """Take each held-out answer as one that is asked for."""
+    return True
+
+
 @dataclass(frozen=True)
 class Corpus:
     """The answers that a run has stored, as its stages read them.
@@ -115,9 +120,9 @@ class Corpus:
     store: ExchangeStore
     opened: Opened
     author_identity: str
-    spec: TargetSpec | None
-    reasoning: Literal["keep", "leave_out"]
-    measured_on: Callable[[Exchange], bool]
+    spec: TargetSpec | None = None
+    reasoning: Literal["keep", "leave_out"] = "keep"
+    measured_on: Callable[[Exchange], bool] = every_answer
     cut: Cut = tokenised
     _read: dict[Split, list[Exchange]] = field(default_factory=dict, repr=False)
 

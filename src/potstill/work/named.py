@@ -15,6 +15,9 @@ from potstill.models.reference import check_reference
 from potstill.recipe import Recipe
 from potstill.text.answers import AnswerForm
 from potstill.work.named_files import sources_of
+from potstill.work.run_recipe import RECIPE
+from potstill.work.rundir import RunDir
+from potstill.work.stage_records import CollectRecord
 
 # Folders of the rows that ship with potstill.
 _SHIPPED = ("prompts", "tasks")
@@ -44,6 +47,17 @@ def check_named(recipe: Recipe) -> None:
             check_reference(ref)
         except PotstillError as error:
             raise PotstillError(f"{field}: {error}") from error
+
+
+def check_wanted(recipe: Recipe, root: Path, *, fresh: bool = False) -> None:
+    """Check what a recipe names for its run directory; one that has its answers needs it less.
+
+    Raises PotstillError as `check_named`, and where the directory is no run's.
+    """
+    RECIPE.refuse_foreign(root)
+    known = not fresh and RECIPE.begins(root)
+    if not known or not RunDir(root, recipe).has(CollectRecord):
+        check_named(recipe)
 
 
 def _files(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
