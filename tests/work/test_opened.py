@@ -15,6 +15,7 @@ from learnt_stores import CALLS, COMPUTE, Answered, answered, text_access
 from pipeline_runs import Noted
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
+from potstill.models.conversation.fingerprint import fingerprint_of
 from potstill.models.load import head_of, load
 from potstill.progress import Silent
 from potstill.recipe import EndpointConfig
@@ -121,7 +122,7 @@ def test_a_student_s_parent_is_its_own_where_there_are_no_weights(
     models.release()
     _ = models.parent
     assert len(loads) == 2
-    assert models.conversation.fingerprint == models.parent.conversation.fingerprint
+    assert fingerprint_of(models.conversation) == fingerprint_of(models.parent.conversation)
 
 
 def test_a_stored_head_stands_for_a_teacher_that_is_not_loaded(
