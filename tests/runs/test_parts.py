@@ -20,6 +20,7 @@ from potstill.recipe import Recipe
 from potstill.runs.parts import Parts
 from potstill.work.records import Checked, Precision, Teacher, Unasked
 from potstill.work.rundir import RunDir
+from potstill.work.spoken import spoken_since
 
 ENDPOINT = {"url": "http://127.0.0.1:9/v1", "provider": "local"}
 
@@ -28,11 +29,13 @@ def recipe_of(teacher: Path | str, **sections: Any) -> Recipe:
     return Recipe.model_validate(recipe_values(teacher, "rows.jsonl", **sections))
 
 
-def text_recipe(directory: Path | str, **sections: Any) -> Recipe:
-    sections.setdefault("teacher", {"model": "m", "endpoint": ENDPOINT})
+def text_recipe(directory: Path | str, *, asks: bool = True, **sections: Any) -> Recipe:
+    """Return a recipe that learns text: a server's that is asked, or past calls'."""
     values = recipe_values("m", "rows.jsonl", **sections)
-    values["collect"] = {**values["collect"], "targets": "none"}
-    values["train"] |= {"cross_entropy": 1}
+    if asks:
+        values["teacher"]["endpoint"] = ENDPOINT
+    values["collect"]["targets"] = "none"
+    values["train"]["cross_entropy"] = 1
     values["student"] = {"model": str(directory)}
     return Recipe.model_validate(values)
 
@@ -40,6 +43,7 @@ def text_recipe(directory: Path | str, **sections: Any) -> Recipe:
 @contextmanager
 def parts_of(root: Path, recipe: Recipe) -> Iterator[Parts]:
     with RunDir.open(root, recipe) as run:
+        spoken_since(run)
         parts = Parts(run, recipe, Silent())
         run.finish(PLAN.kept())
         yield parts
@@ -149,7 +153,7 @@ def test_answers_that_were_given_all_count(nano_llama: Path, tmp_path: Path) -> 
     calls = {"path": "log.jsonl", "source": "mit"}
     recipe = text_recipe(
         nano_llama,
-        teacher={"model": "m"},
+        asks=False,
         collect={"calls": calls},
         evaluate={"fidelity_prompts": 1},
     )
