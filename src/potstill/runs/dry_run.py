@@ -26,6 +26,7 @@ from potstill.work.access import PastCalls, RightAnswers, Server
 from potstill.work.plan import PromptPlan
 from potstill.work.run_recipe import RECIPE, changes, refuse_changes
 from potstill.work.rundir import RunDir, readings_path
+from potstill.work.stage_records import CollectRecord
 from potstill.work.workdir import MANIFEST_FILE, STATE
 
 
@@ -60,7 +61,9 @@ def dry_run(
         refuse_changes(root, changes(root, recipe), redo=redo)
     with checked_apart(recipe, None if fresh else root, progress) as parts:
         plan = planned_prompts(parts)
-        asks = parts.run.done("collect") is None or _asks_again(parts, root, redo=redo, until=until)
+        asks = parts.run.done(CollectRecord) is None or _asks_again(
+            parts, root, redo=redo, until=until
+        )
         estimates = _estimates(parts, plan, parts.run.root if fresh else root, asks=asks)
     counts = None if plan is None else Counter(str(prompt.split) for prompt in plan.prompts)
     return DryRun(None if counts is None else dict(counts), tuple(estimates))
