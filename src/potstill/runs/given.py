@@ -194,7 +194,7 @@ def _digest(network: Any, tokenizer: Any) -> str:
     return hasher.hexdigest(length=_DIGEST_BYTES)
 
 
-def _bytes_of(tensor: Tensor) -> memoryview:
+def _bytes_of(tensor: Tensor) -> Any:
     import torch
 
     if tensor.is_meta:
@@ -203,7 +203,7 @@ def _bytes_of(tensor: Tensor) -> memoryview:
             "offloading, or hand in its directory"
         )
     flat = tensor.detach().cpu().contiguous().view(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy()
 
 
 def _without_incidental(config: Any) -> Any:
