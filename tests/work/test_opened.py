@@ -219,3 +219,18 @@ def test_a_student_is_loaded_from_its_directory(
     assert student.directory == nano_qwen3
     masters = {p.dtype for p in models.student(nano_qwen3, trainable=True).network.parameters()}
     assert masters == {torch.float32}
+
+
+def test_a_teacher_is_opened_by_the_licence_in_its_files(nano_llama: Path, tmp_path: Path) -> None:
+    met: list[str] = []
+    store = ExchangeStore(str(tmp_path / "store"))
+    opened = Opened(Access.to(Weights(str(nano_llama))), COMPUTE, store, met=met.append)
+    assert opened.teacher is opened.parent
+    assert met == [opened.teacher.identity]
+    bare = Path(shutil.copytree(nano_llama, tmp_path / "bare"))
+    (bare / "README.md").unlink()
+    with pytest.raises(PotstillError, match="its files state no licence"):
+        _ = Opened(Access.to(Weights(str(bare))), COMPUTE, store).teacher
+    allowed = Opened(Access.to(Weights(str(bare))), COMPUTE, store, permit=lambda: None)
+    assert allowed.teacher.identity == met[0]
+    assert not (tmp_path / "store").exists()

@@ -12,7 +12,7 @@ from potstill.errors import PotstillError
 from potstill.recipe import PromptsConfig, Recipe, Section
 from potstill.recipe.io import Draft
 from potstill.runs.callbacks import Callback
-from potstill.runs.given import GivenNetwork, GivenPrompts, Network, kind_of
+from potstill.runs.given import GivenNetwork, GivenPrompts, Network, checked_pair, kind_of
 
 Model = str | Path | Network
 """The name or directory of a model, or a transformers model with its tokenizer."""
@@ -37,6 +37,8 @@ class Call:
         Raises PotstillError where a network's are unknown.
         """
         loaded = teacher is not None and not isinstance(teacher, str | Path)
+        if loaded:
+            checked_pair(teacher, "teacher")
         if isinstance(terms, Mapping | Section):
             return self._put("teacher", "terms", _plain(terms), "terms")
         if isinstance(terms, str) and not loaded:

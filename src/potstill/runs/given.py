@@ -36,6 +36,29 @@ def given_folder(root: Path) -> Path:
     return root.with_name(f"{root.name}-given")
 
 
+def checked_pair(model: object, argument: str) -> Network:
+    """Return a network and its tokenizer.
+
+    Raises PotstillError where it is none of transformers with its tokenizer.
+    """
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    pair = model if isinstance(model, tuple | list) else (model,)
+    kinds = (PreTrainedModel, PreTrainedTokenizerBase)
+    if len(pair) != 2 or not all(map(isinstance, pair, kinds)):
+        raise PotstillError(
+            f"{argument} has to be the name or directory of a model, or a transformers model and "
+            f"its tokenizer as a pair, but {kind_of(model)} was handed in"
+        )
+    network, tokenizer = pair
+    if getattr(network, "_hf_peft_config_loaded", False):
+        raise PotstillError(
+            f"{argument} has adapters that lie beside its weights; merge them first "
+            "(merge_and_unload), and hand in what that returns"
+        )
+    return network, tokenizer
+
+
 @dataclass(frozen=True)
 class GivenNetwork:
     """A network with its tokenizer, and the directory that it is kept in.
@@ -54,23 +77,9 @@ class GivenNetwork:
     ) -> GivenNetwork:
         """Return where a network goes, without writing it.
 
-        Raises PotstillError where it is none of transformers with its tokenizer.
+        Raises PotstillError as `checked_pair`, and where weights are not in memory.
         """
-        from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-        pair = model if isinstance(model, tuple | list) else (model,)
-        kinds = (PreTrainedModel, PreTrainedTokenizerBase)
-        if len(pair) != 2 or not all(map(isinstance, pair, kinds)):
-            raise PotstillError(
-                f"{argument} has to be the name or directory of a model, or a transformers model "
-                f"and its tokenizer as a pair, but {kind_of(model)} was handed in"
-            )
-        network, tokenizer = pair
-        if getattr(network, "_hf_peft_config_loaded", False):
-            raise PotstillError(
-                f"{argument} has adapters that lie beside its weights; merge them first "
-                "(merge_and_unload), and hand in what that returns"
-            )
+        network, tokenizer = checked_pair(model, argument)
         return cls(
             network, tokenizer, folder / f"{argument}-{_digest(network, tokenizer)}", licence
         )
@@ -185,7 +194,7 @@ def _digest(network: Any, tokenizer: Any) -> str:
     return hasher.hexdigest(length=_DIGEST_BYTES)
 
 
-def _bytes_of(tensor: Tensor) -> memoryview:
+def _bytes_of(tensor: Tensor) -> Any:
     import torch
 
     if tensor.is_meta:
@@ -194,7 +203,7 @@ def _bytes_of(tensor: Tensor) -> memoryview:
             "offloading, or hand in its directory"
         )
     flat = tensor.detach().cpu().contiguous().view(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy()
 
 
 def _without_incidental(config: Any) -> Any:
