@@ -294,7 +294,7 @@ def test_a_run_that_has_its_answers_needs_no_prompts_any_more(
     with pytest.raises(PotstillError, match=r"gone\.jsonl does not exist"):
         checked_recipe(tmp_path / "r.yaml", [], tmp_path / "run")
     with RunDir.open(tmp_path / "run", Recipe.model_validate(values)) as run:
-        run.finish("collect", {"exchanges": 3})
+        run.write_json("state/collect.json", {"exchanges": 3})
     assert checked_recipe(tmp_path / "r.yaml", [], tmp_path / "run").name == "nano"
     with pytest.raises(PotstillError, match=r"gone\.jsonl does not exist"):
         checked_recipe(tmp_path / "r.yaml", [], tmp_path / "run", fresh=True)

@@ -26,7 +26,9 @@ from potstill.runs import distill as pipeline
 from potstill.runs.dry_run import dry_run
 from potstill.work.evaluation import Evaluation
 from potstill.work.plan import PromptPlan
+from potstill.work.records import Prompts
 from potstill.work.rundir import RunDir
+from potstill.work.workdir import WorkRecord
 
 NAME = "smollm2-nano"
 # Of `values_for`: training prompts, and all that are asked.
@@ -496,10 +498,10 @@ def test_answers_that_came_in_a_call_that_was_killed_are_curated(
     server.behaviour = Behaviour(model=NAME)
     finish = RunDir.finish
 
-    def killed(self: RunDir, stage: str, result: Any) -> None:
-        if stage == "collect":
+    def killed(self: RunDir, record: WorkRecord) -> None:
+        if record.name == "collect":
             raise KeyboardInterrupt
-        finish(self, stage, result)
+        finish(self, record)
 
     with pytest.MonkeyPatch.context() as kill:
         kill.setattr(RunDir, "finish", killed)
@@ -600,7 +602,7 @@ def test_a_run_without_anything_to_measure_stops_before_training_and_asks_again(
 ) -> None:
     values = values_for(server, nano_llama, prompts)
     run, _ = pipeline_runs.run(values, tmp_path / "first", until="collect")
-    plan = PromptPlan.from_record(run.done("prompts") or {})
+    plan = PromptPlan.of(run.done(Prompts))
     silent = {p.messages[-1]["content"] for p in plan.prompts if p.split == split}
     complete = server._complete
 

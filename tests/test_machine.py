@@ -14,6 +14,7 @@ import torch
 import potstill
 from potstill.machine import (
     cpu_name,
+    gpu_of,
     hardware,
     machine_facts,
     peak_memory_bytes,
@@ -79,3 +80,11 @@ def test_importing_it_loads_no_torch():
         env={**os.environ, "PYTHONPATH": source},
     )
     assert done.stdout == "False\n"
+
+
+def test_only_a_gpu_has_a_number(monkeypatch):
+    assert gpu_of(torch.device("cpu")) is None
+    assert gpu_of(torch.device("mps")) is None
+    assert gpu_of(torch.device("cuda:2")) == 2
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert gpu_of(torch.device("cuda")) == 1

@@ -20,9 +20,9 @@ from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.lineage import manifest
 from potstill.models.load import load
-from potstill.runs import training
-from potstill.runs.parts import Parts
+from potstill.train import stage as train_stage
 from potstill.work.evaluation import Evaluation
+from potstill.work.opened import Opened
 
 # Trimming needs a tokenizer that is larger than its bytes; the padded one is left whole.
 FAMILIES: list[tuple[str, dict[str, Any]]] = [
@@ -172,14 +172,14 @@ def test_training_from_the_store_holds_no_teacher(
 ) -> None:
     values = pipeline_runs.recipe_values(nano_llama, nano_prompts, shrink={"blocks": [3]})
     held: list[bool] = []
-    plain = training.train
+    plain = train_stage.train
 
     def watched(*args: Any, **options: Any) -> Any:
-        (parts,) = [o for o in gc.get_objects() if isinstance(o, Parts)]
-        held.append("teacher" in vars(parts))
+        (opened,) = [o for o in gc.get_objects() if isinstance(o, Opened)]
+        held.append(opened._teacher is not None)
         return plain(*args, **options)
 
-    monkeypatch.setattr(training, "train", watched)
+    monkeypatch.setattr(train_stage, "train", watched)
     pipeline_runs.run(values, tmp_path / "run", until="train")
     assert held == [False]
 

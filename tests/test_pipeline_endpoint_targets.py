@@ -109,7 +109,7 @@ def test_text_alone_may_be_learnt_with_a_trimmed_vocabulary(
     parts, rows, targets = opened(values, run.root)
     student = parts.opened.student(parts.run.student)
     assert targets and len(student.tokenizer) == 400
-    texts = parts.corpus.texts(rows, student)
+    texts = parts.corpus.texts(rows, student, parts.vocabulary)
     parts.store.close()
     assert not any(text.unchanged for text in texts)
     assert max(i for text in texts for i in text.response_ids) < 400

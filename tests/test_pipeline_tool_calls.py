@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 import pipeline_runs
 from pipeline_runs import PLACES, THINGS
 from potstill.evaluate.calls import CallRow, score_calls
+from potstill.evaluate.tool_calls import scored_calls
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
 from potstill.runs.parts import Parts

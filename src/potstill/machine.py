@@ -18,7 +18,16 @@ import psutil
 if TYPE_CHECKING:
     import torch
 
-PACKAGES = ("potstill", "torch", "transformers", "accelerate", "tokenizers", "numpy", "pyarrow")
+PACKAGES = (
+    "potstill",
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "numpy",
+    "pyarrow",
+    "zeus",
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,15 @@ def usable_cores() -> int:
     if hasattr(process, "cpu_affinity"):  # macOS has none
         return len(process.cpu_affinity())
     return psutil.cpu_count() or 1
+
+
+def gpu_of(device: torch.device) -> int | None:
+    """Return the number of the GPU that a device is; None for what is no GPU."""
+    if device.type != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def memory_gb() -> float:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.recipe import PromptsConfig
+from potstill.text.turns import Turns, prompt_id_of
 from potstill.text.words import words_of
 from potstill.work.plan import PromptPlan
+from potstill.work.records import Prompts
 
 
 def user(text: str) -> dict[str, str]:
@@ -245,6 +246,11 @@ def test_nulls_that_a_struct_column_filled_in_are_refused(tmp_path):
     assert [turns.tools for turns in read] == [TOOLS, None]
 
 
+def read_back(record):
+    """Return the plan of a record, by way of its JSON."""
+    return PromptPlan.of(Prompts.from_json(json.dumps(record).encode()))
+
+
 def test_the_plan_keeps_tools_and_comes_back_from_its_record():
     rows = [Turns((user(text),), TOOLS) for text in WORDS]
     last = (*rows[0].messages, CALLING, {**RESULT, "content": ""})
@@ -252,13 +258,13 @@ def test_the_plan_keeps_tools_and_comes_back_from_its_record():
     plan = plan_prompts(config(), seed=0, read=lambda source, config: rows)
     assert {p.tools for p in plan.prompts} == {TOOLS} and len(plan.prompts) == len(rows)
     assert all(p.prompt_id == prompt_id_of(p.messages, TOOLS) for p in plan.prompts)
-    again = PromptPlan.from_record(json.loads(json.dumps(plan.record())))
+    again = read_back(plan.kept().as_json())
     assert again == plan
     assert any(list(p.messages) == list(last) for p in again.prompts)
-    without = plan_prompts(config(), seed=0, read=made(WORDS)).record()
+    without = plan_prompts(config(), seed=0, read=made(WORDS)).kept().as_json()
     for prompt in without["prompts"]:
         del prompt["tools"]  # as an older version recorded it
-    assert PromptPlan.from_record(without) == plan_prompts(config(), seed=0, read=made(WORDS))
+    assert read_back(without) == plan_prompts(config(), seed=0, read=made(WORDS))
 
 
 # The plan

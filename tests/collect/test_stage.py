@@ -15,7 +15,6 @@ from pipeline_runs import Noted, recipe_values, write_calls
 from potstill.collect.stage import (
     GOLD,
     SEVERAL,
-    Answers,
     Asking,
     Kept,
     collect_answers,
@@ -37,7 +36,7 @@ from potstill.terms.gate import Stated, TermsDecision, decide, own_answers
 from potstill.terms.licences import Evidence
 from potstill.work.plan import PromptPlan
 from potstill.work.samplings import Samplings
-from potstill.work.stage_records import DecodedAnswers, GivenAnswers, ServedAnswers
+from potstill.work.stage_records import CollectRecord, DecodedAnswers, GivenAnswers, ServedAnswers
 from scoring_server import COUNT, ScoringServer
 
 ALLOWED = decide("nano", (Evidence("mit", "test", "mit"),), Stated())
@@ -96,7 +95,7 @@ def collected(
     log: Log | None = None,
     how: Asking | None = None,
     decision: TermsDecision = ALLOWED,
-) -> tuple[Answers, Told, list[str]]:
+) -> tuple[CollectRecord, Told, list[str]]:
     """Return what collecting left, what a run was told, and the notes."""
     told, progress = Told(store, folder), Noted()
     opened = open_models(Recipe.model_validate(recipe), store, progress)
@@ -158,8 +157,8 @@ def test_a_model_at_hand_answers_and_its_states_and_head_are_stored(
         "held-out greedy responses",
     ]
     assert told.authors == []  # who it is was told as it was loaded
-    record = found.record(2.0, None)
-    assert record.figures == figures and record.overlap.held_out == 3
+    assert found.overlap.held_out == 3 and found.taking(2.0, None).seconds == 2
+    assert CollectRecord.from_json(json.dumps(found.as_json()).encode()) == found
 
 
 def test_what_is_stored_is_not_asked_again(
@@ -330,7 +329,7 @@ def test_right_answers_are_stored_as_nobodys(
     assert sorted(row.response for row in rows) == ["0", "0", "2", "4", "6", "8"]
     assert found.stored.exchanges == 6
     # Nothing was odd, and nothing is written of it.
-    assert "notes" not in found.record(0.0, None).as_json()["figures"]
+    assert "notes" not in found.as_json()["figures"]
 
 
 def test_rows_without_a_right_answer_leave_nothing_to_learn(

@@ -11,9 +11,9 @@ import pytest
 from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import prompt_id_of
 from potstill.recipe import PromptsConfig, TaskConfig
-from potstill.work.plan import Known
+from potstill.text.turns import prompt_id_of
+from potstill.work.plan import KnownRow
 
 PROMPTS = PromptsConfig(template="Sort: {body}", system="Be brief.")
 TASK = TaskConfig(kind="label", labels=("yes", "no"), gold="g", slice="s")
@@ -33,13 +33,13 @@ def test_facts_are_found_by_the_prompt_that_is_asked(source):
     path = source({"body": "a", "g": "Yes", "s": 1}, {"body": "b", "g": "no", "s": None})
     facts = read_known(path, PROMPTS, TASK)
     first, second = (prompt_id_of(turns.messages) for turns in read_prompts(path, PROMPTS))
-    assert facts == {first: Known("yes", "1"), second: Known("no", "None")}
+    assert facts == {first: KnownRow("yes", "1"), second: KnownRow("no", "None")}
 
 
 def test_without_gold_or_slice_there_is_nothing_to_read(source):
     bare = TaskConfig(kind="text")
     (facts,) = read_known(source({"body": "a"}), PROMPTS, bare).values()
-    assert facts == Known(None, None)
+    assert facts == KnownRow(None, None)
 
 
 def test_repeated_prompts_count_once_and_blank_ones_not(source):
@@ -52,7 +52,7 @@ def test_repeated_prompts_count_once_and_blank_ones_not(source):
 def test_rows_for_a_teacher_to_answer_need_no_right_answer(source):
     rows = {"body": "a"}, {"body": "b", "g": None, "s": 2}, {"body": "c", "g": "no", "s": 3}
     facts = read_known(source(*rows), PROMPTS, TASK, unlabelled=True)
-    assert list(facts.values()) == [Known(None, None), Known(None, "2"), Known("no", "3")]
+    assert list(facts.values()) == [KnownRow(None, None), KnownRow(None, "2"), KnownRow("no", "3")]
 
 
 def test_an_unlabelled_repetition_contradicts_nothing_but_a_wrong_label_still_does(source):

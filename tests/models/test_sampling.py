@@ -101,6 +101,17 @@ def test_a_token_is_cut_off_once_the_mass_before_it_is_top_p() -> None:
         assert int((surviving(torch.zeros(1, 4), Sampling(top_p=top_p)) > 0).sum()) == left
 
 
+@pytest.mark.parametrize("width", [300, 700, 5000])
+def test_a_number_that_rounds_to_1_draws_the_last_token_with_mass(width: int) -> None:
+    """In fp32, one number in 30 million: whole blocks behind that token have no mass."""
+    rounded = torch.tensor([1 - 2.0**-30])
+    assert rounded.item() == 1
+    logits = torch.full((1, width), float("-inf"))
+    logits[0, [3, 7, 21]] = torch.tensor([1.0, 2.0, 0.5])
+    assert draw(logits, rounded, Sampling()).tolist() == [21]
+    assert draw(logits, rounded, Sampling(top_k=2)).tolist() == [7]
+
+
 def made_candidates(prompts: list[list[int]], responses: list[list[int]]) -> Candidates:
     rows = len(prompts)
     generator = torch.Generator().manual_seed(5)

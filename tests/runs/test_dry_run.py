@@ -41,7 +41,7 @@ def served(url: str, student: Path, prompts: Path, **endpoint: Any) -> dict[str,
         evaluate={"greedy": True, "fidelity_prompts": 3, "max_tokens": 8},
     )
     values["shrink"] = {}
-    values["teacher"]["endpoint"] = {"url": url, "provider": "test", "price_out": 5.0, **endpoint}
+    values["teacher"]["endpoint"] = {"url": url, "provider": "test", **endpoint}
     permission = prompts.with_name("permission.txt")
     permission.write_text("You may.", encoding="utf-8")
     values["teacher"]["terms"] = {"authorisation": str(permission)}
@@ -75,7 +75,7 @@ def test_a_server_is_asked_set_by_set_but_for_what_is_stored(
 ) -> None:
     root = tmp_path / "run"
     with FaultServer(Behaviour(model=NAME)) as server:
-        values = served(server.url, nano_llama, prompts)
+        values = served(server.url, nano_llama, prompts, price_in=0.0, price_out=5.0)
         found = dry(values, root)
         assert server.requests == 0 and not root.exists()
         counts = {label: (e.prompts, e.responses) for label, e in found.asked}
@@ -123,9 +123,11 @@ def test_what_a_server_would_read_is_estimated(
     asked: dict[str, AskingEstimate] = dict(found.asked)
     assert ("responses" in asked) == (kind == "own")
     read = asked["answers to read"]
-    assert read.prompts == 20
+    # Calls that come with their answers are planned as they are stored.
+    assert (found.prompts is None) == (kind == "calls")
+    assert read.prompts == (found.prompts["train"] if found.prompts else 20)
     # Nobody knows how long a server's own answers will be: the longest count.
-    assert (read.prompt_tokens >= 20 * 16) == (kind == "own")
+    assert (read.prompt_tokens >= read.prompts * 16) == (kind == "own")
 
 
 def test_training_has_begun_where_anything_of_it_is_there(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_a_directory_that_is_no_runs_is_refused(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "letters.txt").write_text("Mine.")
-    with pytest.raises(PotstillError, match="letters"):
+    with pytest.raises(PotstillError, match="is not empty and not a run directory"):
         dry(pipeline_runs.recipe_values(nano_llama, nano_prompts), tmp_path)
 
 

@@ -316,7 +316,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"recipe": "not-there.yaml"}, "the recipe not-there.yaml does not exist"),
     ({"teacher": 5}, "teacher has to be the name or directory of a model, or a transformers"),
     ({"teacher": ("a", "b")}, "teacher has to be the name or directory of a model"),
-    ({"student": object()}, "student has to be the name or directory of a model"),
+    ({"student": 3}, "student has to be the name or directory of a model"),
     ({"teacher": None}, "the recipe: teacher.model is missing"),
     ({"prompts": 5}, "prompts has to be a list of texts, of conversations or of rows, but an int"),
     ({"prompts": {"train": TEXTS}}, "prompts has to be a list of texts"),

@@ -10,14 +10,14 @@ from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import SourceReader, plan_prompts, read_prompts
 from potstill.collect.sources import MAGPIE
 from potstill.collect.task_rows import read_known
-from potstill.exchanges.exchange import Turns
 from potstill.logs.reading import Log
 from potstill.progress import Progress
 from potstill.recipe import PromptsConfig, TaskConfig
 from potstill.terms.gate import TermsDecision
+from potstill.text.turns import Turns
 from potstill.work.access import Author, PastCalls
 from potstill.work.opened import Opened
-from potstill.work.plan import Known, PromptPlan
+from potstill.work.plan import KnownRow, PromptPlan
 from potstill.work.speaking import AnswerRoom, AskablePlan, askable
 
 
@@ -85,7 +85,7 @@ def told(plan: PromptPlan, planning: Planning) -> PromptPlan:
 
 def told_anew(plan: PromptPlan, planning: Planning) -> PromptPlan:
     """Return a plan with the right answers of the columns named now, and none of those before."""
-    return told(plan.knowing({p.prompt_id: Known(None, None) for p in plan.prompts}), planning)
+    return told(plan.knowing({p.prompt_id: KnownRow(None, None) for p in plan.prompts}), planning)
 
 
 def reading(

@@ -28,12 +28,13 @@ from potstill.progress import Progress
 from potstill.recipe import CollectConfig, EvaluateConfig, PromptsConfig
 from potstill.terms.gate import TermsDecision
 from potstill.work.access import PastCalls, RightAnswers, Server, Weights
-from potstill.work.corpus import tokenised
+from potstill.work.corpus import Cut, tokenised
 from potstill.work.evaluation import Overlap
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
 from potstill.work.samplings import Samplings
 from potstill.work.stage_records import (
+    UNMEASURED,
     CollectRecord,
     DecodedAnswers,
     GivenAnswers,
@@ -53,8 +54,8 @@ class Asking:
     """How answers are drawn, and what is kept of them.
 
     `temperature` is the loss's, at which sampled targets are drawn. `reasoning` tells whether what
-    stands before an answer is learnt too. `all_greedy`: a server answers every held-out prompt
-    greedily, since nobody can ask it later.
+    stands before an answer is learnt too; `cut` cuts texts into the student's ids. `all_greedy`: a
+    server answers every held-out prompt greedily, since nobody can ask it later.
     """
 
     collect: CollectConfig
@@ -66,6 +67,7 @@ class Asking:
     reasoning: Literal["keep", "leave_out"] = "keep"
     all_greedy: bool = False
     currency: str = "USD"
+    cut: Cut = tokenised
 
     @property
     def spec(self) -> TargetSpec | None:
@@ -98,25 +100,6 @@ class Kept:
     readings: Path
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What collecting left: figures of the answers, the plan's overlap, the rows in the store."""
-
-    figures: DecodedAnswers | ServedAnswers | GivenAnswers
-    overlap: OverlapReport
-    stored: StoredRows
-
-    def record(self, seconds: float, joules: float | None) -> CollectRecord:
-        """Return what a run keeps of it, with what all its calls took."""
-        return CollectRecord(
-            seconds=seconds,
-            joules=joules,
-            figures=self.figures,
-            overlap=Overlap(**self.overlap.record()),
-            stored=self.stored,
-        )
-
-
 def collect_answers(
     opened: Opened,
     store: ExchangeStore,
@@ -127,7 +110,7 @@ def collect_answers(
     plan: Callable[[], PromptPlan],
     log: Callable[[], Log],
     progress: Progress,
-) -> Answers:
+) -> CollectRecord:
     """Have the prompts answered, store the answers, durable as they come, and return the figures.
 
     `decision` is the terms gate's about the author. Of `plan` and `log` only that is asked for
@@ -136,7 +119,8 @@ def collect_answers(
     """
     match opened.access.author:
         case Weights():
-            found = decoded_answers(opened.teacher, plan(), asking, store, decision, progress)
+            planned = plan()
+            found = decoded_answers(opened.teacher, planned, asking, store, decision, progress)
         case Server() as server:
             planned, tokens = plan(), opened.served_tokens
             reader = TextReader.of(server, tokens, asking.spec, kept.readings, decision)
@@ -172,7 +156,7 @@ def decoded_answers(
     store: ExchangeStore,
     decision: TermsDecision,
     progress: Progress,
-) -> Answers:
+) -> CollectRecord:
     """Have a model that is loaded answer, and store its states and its head.
 
     The figures are those of training and validation. Raises PotstillError where its terms forbid
@@ -181,7 +165,7 @@ def decoded_answers(
     sets = prompt_sets(plan, asking.samplings, asking.asked())
     figures = [_decoded(teacher, part, asking, store, decision, progress) for part in sets]
     store.save_head(teacher.identity, head_of(teacher))
-    return Answers(figures[0], plan.overlap, _rows(store))
+    return _record(figures[0], plan.overlap, store)
 
 
 def _decoded(
@@ -228,7 +212,7 @@ def served_answers(
     reader: TextReader | None,
     paid: Path,
     progress: Progress,
-) -> Answers:
+) -> CollectRecord:
     """Have a server answer; what came is stored where it stops before the end.
 
     `tokens` are those that its likeliest tokens are read by, `reader` is the same server where it
@@ -267,7 +251,7 @@ def served_answers(
         if part.training and not _training_answers(store):
             raise PotstillError(no_training_answer(figures))
     notes = _targets_notes(server, asking.spec, store, found)
-    return Answers(together(found, notes), plan.overlap, _rows(store))
+    return _record(together(found, notes), plan.overlap, store)
 
 
 def _targets_notes(
@@ -289,7 +273,7 @@ def past_answers(
     conversation: Conversation,
     kept: Kept,
     progress: Progress,
-) -> Answers:
+) -> CollectRecord:
     """Store the answers of a log, and say what was left out.
 
     `conversation` is the student's, in whose tokens they are counted. Raises PotstillError where
@@ -303,9 +287,9 @@ def past_answers(
     for note in (*found.plan.notes, *notes):
         progress.note(note)
     store.append(found.exchanges)
-    figures = _given(store, conversation, asking.reasoning)
+    figures = _given(store, conversation, asking)
     noted = figures.model_copy(update={"notes": tuple(notes)})
-    return Answers(noted, found.plan.overlap, _rows(store))
+    return _record(noted, found.plan.overlap, store)
 
 
 def right_answers(
@@ -315,16 +299,14 @@ def right_answers(
     decision: TermsDecision,
     conversation: Conversation,
     kept: Kept,
-) -> Answers:
+) -> CollectRecord:
     """Store the right answers that a plan's rows came with."""
     kept.author(GOLD)
     store.append(gold_exchanges(plan.prompts, GOLD, decision))
-    return Answers(_given(store, conversation, asking.reasoning), plan.overlap, _rows(store))
+    return _record(_given(store, conversation, asking), plan.overlap, store)
 
 
-def _given(
-    store: ExchangeStore, conversation: Conversation, reasoning: Literal["keep", "leave_out"]
-) -> GivenAnswers:
+def _given(store: ExchangeStore, conversation: Conversation, asking: Asking) -> GivenAnswers:
     """Return the figures of answers that nobody was asked for, in the student's tokens."""
     dropped = {mark.exchange_id for mark in store.marks() if not mark.kept}
     rows: list[Exchange] = [row for row in store.read() if row.exchange_id not in dropped]
@@ -332,7 +314,7 @@ def _given(
         exchanges=len(rows),
         computed=len(rows),
         response_tokens=sum(
-            len(tokenised(row, conversation, reasoning).response_ids) for row in rows
+            len(asking.cut(row, conversation, asking.reasoning).response_ids) for row in rows
         ),
         seconds=0.0,
         tokens_per_s=0.0,
@@ -343,6 +325,15 @@ def _training_answers(store: ExchangeStore) -> int:
     return int(store.stats()["splits"].get("train", 0))
 
 
-def _rows(store: ExchangeStore) -> StoredRows:
+def _record(
+    figures: DecodedAnswers | ServedAnswers | GivenAnswers,
+    overlap: OverlapReport,
+    store: ExchangeStore,
+) -> CollectRecord:
     stats = store.stats()
-    return StoredRows(exchanges=stats["exchanges"], targets=stats["targets"])
+    return CollectRecord(
+        figures=figures,
+        overlap=Overlap(**overlap.record()),
+        stored=StoredRows(exchanges=stats["exchanges"], targets=stats["targets"]),
+        **UNMEASURED,
+    )

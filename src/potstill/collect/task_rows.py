@@ -9,16 +9,16 @@ from typing import Any, TypeGuard
 from potstill.collect.prompt_rows import is_blank, same_prompt, value_of
 from potstill.collect.prompts import rows_and_prompts
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import prompt_id_of
 from potstill.logs.conversations import without_nulls
 from potstill.logs.rows import SourceRow
 from potstill.recipe import PromptsConfig, TaskConfig
 from potstill.text.answers import AnswerForm
 from potstill.text.counts import by_number
-from potstill.work.plan import Known
+from potstill.text.turns import prompt_id_of
+from potstill.work.plan import KnownRow
 
 
-class KnownRows(dict[str, Known]):
+class KnownRows(dict[str, KnownRow]):
     """What rows say of their prompts, by prompt id, and in `notes` what is to be said of that."""
 
     notes: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ def read_known(
     a right answer that the task does not allow, and where one prompt has two.
     """
     form, found, filled = AnswerForm.of(task), KnownRows(), 0
-    firsts: dict[str, Known] = {}
+    firsts: dict[str, KnownRow] = {}
     every = (sources,) if isinstance(sources, str) else sources
     for one in (one for source in every for one in rows_and_prompts(source, prompts)[1]):
         row, turns = one.row, one.turns
@@ -55,7 +55,7 @@ def read_known(
             gold = str(allowed) if task.kind == "label" else _spelled(cell)
         if _wanted(task.slice, row, unlabelled):
             slice_ = str(value_of(row, task.slice, "task.slice"))
-        first = firsts.setdefault(same_prompt(turns), Known(gold, slice_))
+        first = firsts.setdefault(same_prompt(turns), KnownRow(gold, slice_))
         found.setdefault(prompt_id_of(turns.messages, turns.tools), first)
         if None not in (first.gold, gold) and first.gold != gold:
             raise PotstillError(

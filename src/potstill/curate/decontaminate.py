@@ -14,16 +14,16 @@ from potstill.text.tool_calls import strings_in
 from potstill.text.words import is_word, words_of
 
 LEAST_WORDS = 5
-Run = tuple[str, ...]
+WordRun = tuple[str, ...]
 
 
-def evaluation_runs(texts: Sequence[str], words: int = 13) -> frozenset[Run]:
+def evaluation_runs(texts: Sequence[str], words: int = 13) -> frozenset[WordRun]:
     """Return the runs of words to look for: all of that length, and whole shorter texts.
 
     Signs stand among the words, but texts of fewer than 5 words proper give none: they would be
     found everywhere.
     """
-    runs: set[Run] = set()
+    runs: set[WordRun] = set()
     for text in texts:
         found = words_of(text)
         if len(found) >= words:
@@ -34,7 +34,7 @@ def evaluation_runs(texts: Sequence[str], words: int = 13) -> frozenset[Run]:
 
 
 def contaminated(
-    rows: Sequence[Exchange], runs: Collection[Run], *, common: int | None = None
+    rows: Sequence[Exchange], runs: Collection[WordRun], *, common: int | None = None
 ) -> dict[str, str]:
     """Return the id of each exchange that holds one of the runs, and how long that is.
 
@@ -45,7 +45,7 @@ def contaminated(
     lengths = sorted({len(run) for run in runs})
     held = {row.exchange_id: _held(row, runs, lengths) for row in rows}
     if common is not None:
-        prompts: dict[Run, set[str]] = defaultdict(set)
+        prompts: dict[WordRun, set[str]] = defaultdict(set)
         for row in rows:
             for run in held[row.exchange_id]:
                 prompts[run].add(row.prompt_id)
@@ -58,7 +58,7 @@ def contaminated(
     }
 
 
-def _held(row: Exchange, runs: Collection[Run], lengths: Sequence[int]) -> set[Run]:
+def _held(row: Exchange, runs: Collection[WordRun], lengths: Sequence[int]) -> set[WordRun]:
     texts = [text for message in row.messages for text in strings_in(message)]
     texts += [row.response, row.reasoning or "", *strings_in(row.calls)]
     words = [words_of(text) for text in texts]
@@ -67,5 +67,5 @@ def _held(row: Exchange, runs: Collection[Run], lengths: Sequence[int]) -> set[R
     }
 
 
-def _runs(words: Sequence[str], length: int) -> Iterator[Run]:
+def _runs(words: Sequence[str], length: int) -> Iterator[WordRun]:
     return (tuple(words[i : i + length]) for i in range(len(words) - length + 1))

@@ -18,7 +18,7 @@ from potstill.work.left_out import WHY
 
 
 @dataclass(frozen=True)
-class Known:
+class Grounds:
     """What curation goes by beside the answers.
 
     `gold` maps prompt ids to right answers, `evaluation_texts` are those that training must stay
@@ -37,7 +37,7 @@ def curate_answers(
     store: ExchangeStore,
     rows: Sequence[Exchange],
     config: CurateConfig,
-    known: Known = Known(),
+    known: Grounds = Grounds(),
     *,
     needed: Mapping[Split, str] | None = None,
     measured_on: Callable[[Exchange], bool] = every_answer,

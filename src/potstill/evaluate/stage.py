@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from potstill.energy import EnergyMeter
 from potstill.evaluate.held_out import HeldOutRows, held_out, held_out_answers
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.task_answers import TaskMeasure, task_outcome
@@ -21,7 +19,7 @@ from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig, TaskConfig
 from potstill.work.access import Weights
 from potstill.work.corpus import Corpus
-from potstill.work.stage_records import EvaluateRecord, Sections
+from potstill.work.stage_records import UNMEASURED, EvaluateRecord, Sections
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,6 @@ def evaluate_student(
     and `unasked` more were never asked. `vocabulary` maps the student's tokens to its teacher's
     where they were trimmed. Raises PotstillError without a held-out answer.
     """
-    start, meter = time.perf_counter(), EnergyMeter()
     opened = corpus.opened
     students = {name: opened.student(path) for name, path in directories.items()}
     student, rows = students["student"], HeldOutRows.of(corpus)
@@ -84,8 +81,7 @@ def evaluate_student(
         sections=sections,
         read={name: tuple(lengths) for name, lengths in measured.read.items()},
         student_params=parameter_count(student.network),
-        seconds=time.perf_counter() - start,
-        joules=meter.joules(),
+        **UNMEASURED,
     )
 
 

@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from potstill.exchanges.exchange import Exchange, Message
+from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.outline import Outline
 from potstill.exchanges.rows import SCHEMA_VERSION, upgraded_calls
+from potstill.text.turns import Message
 
 _T = TypeVar("_T")
 
@@ -37,6 +38,10 @@ _FIELDS = fields(Exchange)
 # Columns that a shard of an earlier version may lack, and what stands there then.
 _ABSENT = {f.name: f.default for f in _FIELDS if f.default is not MISSING} | {"usage": {}}
 _OUTLINED = tuple(f.name for f in fields(Outline) if f.name not in ("prompt", "response"))
+
+_REPEATED = tuple(
+    f.name for f in _FIELDS if f.name not in (*_OWN, *_IDS, *_JSON, "prompt_id", "tool_calls")
+)
 
 EXCHANGE_COLUMNS = tuple(f.name for f in _FIELDS)
 OUTLINE_COLUMNS = (*_OUTLINED, *_IDS)
@@ -95,8 +100,8 @@ def exchange_from_row(row: dict[str, Any], shared: Shared) -> Exchange:
         values[name] = shared.parsed(values[name])
     for name in _IDS:
         values[name] = shared.ids(values[name])
-    for name, value in values.items():
-        if isinstance(value, str) and name not in (*_OWN, "prompt_id", "tool_calls"):
+    for name in _REPEATED:
+        if isinstance(value := values.get(name), str):
             values[name] = shared.text(value)
     return Exchange(**values)
 

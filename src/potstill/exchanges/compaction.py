@@ -67,8 +67,7 @@ def _compact_exchanges(folder: Path, journal: Journal, index: Index) -> None:
     mine = set(index.ids_in(journal, None))
     lying = sorted(
         _Lying(row["split"], row["prompt_id"], row["exchange_id"], size)
-        for row, size in journal.every_exchange()
-        if row["exchange_id"] in mine
+        for row, size in journal.every_exchange(mine)
     )
     for start in range(0, len(lying), _EXCHANGES_A_SHARD):
         groups = _groups(lying[start : start + _EXCHANGES_A_SHARD])

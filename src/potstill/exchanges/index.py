@@ -104,8 +104,11 @@ class Index:
     def answers(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Return what names the stored responses of these exchanges: `response_digest`."""
         found: dict[str, bytes] = {}
+        if not ids:
+            return found
         places = {key: self.known[key].within for key in ids}
-        groups = [group for group in self.groups if group in places.values()]
+        there = set(places.values())
+        groups = [group for group in self.groups if group in there]
         asked = pa.array(sorted(places), pa.string())
         for group, batch in batches_of(groups, ("exchange_id", *_ANSWER)):
             some = batch.filter(pc.is_in(batch.column("exchange_id"), asked)).to_pylist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -57,8 +58,9 @@ def _standing(rows: list[_Row], index: Index, group: RowGroup) -> list[_Row]:
 
 
 def _journal_rows(index: Index, split: str | None) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of exchanges that are in no shard."""
+    """Yield the rows of exchanges that are in no shard, some at a time."""
     for journal in index.journals:
-        ids = index.ids_in(journal, split)
-        for start in range(0, len(ids), _JOURNAL_ROWS):
-            yield journal.exchanges(ids[start : start + _JOURNAL_ROWS])
+        ids = set(index.ids_in(journal, split))
+        rows = (row for row, _ in journal.every_exchange(ids))
+        while some := list(islice(rows, _JOURNAL_ROWS)):
+            yield some

@@ -71,6 +71,7 @@ IRRELEVANT: Mapping[str, str] = {
     "pydantic-core": "comes with pydantic, in one version for each of its",
     "rich": "shows progress and tables",
     "typer": "reads the command line",
+    "zeus": "reads a GPU's energy; evaluation.json names it where it did",
     "xllamacpp": "serves a finished student",
 }
 

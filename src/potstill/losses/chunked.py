@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.tensor import DTensor, Partial
 
 from potstill.losses.divergence import FORWARD_KL, Divergence
-from potstill.losses.part import Weights, loss_of_part, part_function
+from potstill.losses.part import LossScales, loss_of_part, part_function
 from potstill.losses.row_terms import check_pair, term_of
 from potstill.losses.targets import DenseTargets, Targets
 from potstill.losses.teacher import TeacherHead
@@ -59,7 +59,7 @@ class _LossPlan:
     divergence: Divergence
     label_N: Tensor
     temperature: float
-    weights: Weights
+    weights: LossScales
     normaliser: float
     rows: int
     dtype: torch.dtype
@@ -115,7 +115,7 @@ def distillation_loss(
         divergence=divergence,
         label_N=label_N,
         temperature=temperature,
-        weights=Weights(
+        weights=LossScales(
             scale=student_head.scale,
             softcap=student_head.softcap,
             temperature=temperature,

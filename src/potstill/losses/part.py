@@ -20,7 +20,7 @@ from potstill.losses.teacher import capped, in_fp32
 
 
 @dataclass(frozen=True)
-class Weights:
+class LossScales:
     """The student's scale and soft cap, the temperature, and cross-entropy's weight."""
 
     scale: float
@@ -29,7 +29,7 @@ class Weights:
     cross_entropy: float
 
 
-LossOfPart = Callable[[Tensor, Tensor, RowsTerm | None, Weights, bool], Tensor]
+LossOfPart = Callable[[Tensor, Tensor, RowsTerm | None, LossScales, bool], Tensor]
 
 
 def part_function(device: torch.device) -> LossOfPart:
@@ -38,7 +38,7 @@ def part_function(device: torch.device) -> LossOfPart:
 
 
 def loss_of_part(
-    raw_NV: Tensor, label_N: Tensor, term: RowsTerm | None, weights: Weights, want_gradient: bool
+    raw_NV: Tensor, label_N: Tensor, term: RowsTerm | None, weights: LossScales, want_gradient: bool
 ) -> Tensor:
     """Return (loss, divergence, CE) summed over these rows, from the head's products `raw_NV`.
 
@@ -81,7 +81,7 @@ def _compiled() -> LossOfPart:
 
 
 def _on_gpu(
-    raw_NV: Tensor, label_N: Tensor, term: RowsTerm | None, weights: Weights, want_gradient: bool
+    raw_NV: Tensor, label_N: Tensor, term: RowsTerm | None, weights: LossScales, want_gradient: bool
 ) -> Tensor:
     """Call the compiled function, which is compiled once for any number of rows."""
     for tensor in (raw_NV, label_N, *([] if term is None else term.tensors())):
@@ -99,7 +99,7 @@ def _cross_entropy_slope(logq_NV: Tensor, label_N: Tensor, weight: float) -> Ten
     return share_NV.scatter_add_(1, label_N.unsqueeze(1), minus_N1)
 
 
-def _through_cap(grad_NV: Tensor, logits_NV: Tensor, weights: Weights) -> Tensor:
+def _through_cap(grad_NV: Tensor, logits_NV: Tensor, weights: LossScales) -> Tensor:
     """Return the gradient before scale and soft cap, from that after them, in place.
 
     d cap tanh(u / cap) / du = 1 - (z / cap)^2 with z the capped logit.

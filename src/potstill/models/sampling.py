@@ -134,7 +134,10 @@ def _inverse_transform(weight_BV: Tensor, uniform_B: Tensor) -> Tensor:
     blocks_BKW = weight_BV.view(rows, -1, _BLOCK)
     upto_BK = blocks_BKW.sum(-1).double().cumsum(-1)
     wanted_B1 = uniform_B.double()[:, None] * upto_BK[:, -1:]
-    block_B = torch.searchsorted(upto_BK, wanted_B1, right=True).clamp(max=upto_BK.shape[1] - 1)
+    # A number next to 1 may round to the whole: the last block with weight has it.
+    block_B = torch.minimum(
+        torch.searchsorted(upto_BK, wanted_B1, right=True), _last_positive(upto_BK)
+    )
     before_B1 = torch.where(block_B > 0, upto_BK.gather(1, (block_B - 1).clamp(min=0)), 0.0)
     inside_BW = blocks_BKW[torch.arange(rows), block_B[:, 0]].double().cumsum(-1)
     offset_B1 = torch.searchsorted(inside_BW, wanted_B1 - before_B1, right=True)
@@ -143,6 +146,6 @@ def _inverse_transform(weight_BV: Tensor, uniform_B: Tensor) -> Tensor:
     return (block_B * _BLOCK + torch.minimum(offset_B1, last_B1))[:, 0]
 
 
-def _last_positive(inside_BW: Tensor) -> Tensor:
+def _last_positive(upto_BN: Tensor) -> Tensor:
     """Return per row the first index at which the cumulative weight has reached its end."""
-    return torch.searchsorted(inside_BW, inside_BW[:, -1:].contiguous(), right=False)
+    return torch.searchsorted(upto_BN, upto_BN[:, -1:].contiguous(), right=False)

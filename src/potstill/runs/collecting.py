@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from potstill.collect import stage
@@ -14,7 +15,7 @@ from potstill.work.plan import PromptPlan
 from potstill.work.records import Prompts, Teacher, Unasked
 from potstill.work.samplings import Samplings
 from potstill.work.speaking import AnswerRoom
-from potstill.work.stage_records import UNMEASURED, CollectRecord
+from potstill.work.stage_records import CollectRecord
 from potstill.work.target_specs import training_spec
 
 
@@ -22,21 +23,20 @@ def collect_answers(parts: Parts) -> CollectRecord:
     """Plan the prompts, have them answered, and return the figures."""
     kept = stage.Kept(
         author=lambda identity: parts.run.finish(Teacher(identity=identity)),
-        plan=lambda plan: parts.run.finish("prompts", plan.record()),
+        plan=lambda plan: parts.run.finish(plan.kept()),
         paid=parts.run.readings_path.with_name("paid.jsonl"),
         readings=parts.run.readings_path,
     )
-    found = stage.collect_answers(
+    return stage.collect_answers(
         parts.opened,
         parts.store,
         parts.decision,
-        asking(parts.recipe),
+        replace(asking(parts.recipe), cut=parts.cut),
         kept,
         plan=partial(_planned, parts),
         log=lambda: parts.calls,
         progress=parts.progress,
     )
-    return found.record(**UNMEASURED)
 
 
 def asking(recipe: Recipe) -> stage.Asking:
@@ -45,7 +45,7 @@ def asking(recipe: Recipe) -> stage.Asking:
         recipe.collect,
         recipe.evaluate,
         recipe.prompts,
-        Samplings.of(recipe),
+        Samplings.of(recipe.collect, recipe.evaluate, recipe.seed),
         recipe.train.temperature,
         recipe.seed,
         reasoning=recipe.curate.reasoning,
@@ -97,9 +97,8 @@ def retold(parts: Parts, plan: PromptPlan) -> PromptPlan:
 
 
 def _planned(parts: Parts) -> PromptPlan:
-    stored = parts.run.done("prompts")
-    if stored is not None:
-        return PromptPlan.from_record(stored)
+    if parts.run.has(Prompts):
+        return parts.plan
     wanted = planning(parts.recipe)
     read = reading(
         parts.opened,
@@ -117,7 +116,7 @@ def _planned(parts: Parts) -> PromptPlan:
 
 
 def _keep(parts: Parts, plan: PromptPlan, wanted: Planning) -> None:
-    parts.run.finish("prompts", {**plan.record(), "columns": wanted.columns})
+    parts.run.finish(plan.kept(wanted.columns))
 
 
 def some_failed(parts: Parts, *, in_vain: bool = True) -> bool:

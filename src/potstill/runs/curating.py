@@ -8,7 +8,7 @@ from potstill.collect.prompts import read_prompts
 from potstill.collect.served.step import read_answers
 from potstill.curate.asking import asked_in_batches
 from potstill.curate.judge import Judge
-from potstill.curate.stage import Known, curate_answers
+from potstill.curate.stage import Grounds, curate_answers
 from potstill.exchanges.exchange import Split
 from potstill.exchanges.overlap import prompt_text
 from potstill.progress import Progress
@@ -26,9 +26,15 @@ def curate_stored(parts: Parts) -> CurateRecord:
     config = recipe.curate
     rows = parts.store.read()
     beyond = unlearnable(
-        rows, parts.access, opened.conversation, opened.context, config.reasoning, progress
+        rows,
+        parts.access,
+        opened.conversation,
+        opened.context,
+        config.reasoning,
+        progress,
+        cut=parts.cut,
     )
-    known = Known(
+    known = Grounds(
         gold={p.prompt_id: p.gold for p in parts.plan.prompts if p.gold is not None},
         evaluation_texts=evaluation_texts(config.decontaminate, progress),
         judge=_judge(parts),

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from potstill.energy import EnergyMeter
 from potstill.errors import PotstillError
+from potstill.machine import gpu_of
 from potstill.models.memory import release_freed
+from potstill.models.precision import resolve_device
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
 from potstill.recipe.stages import COLLECT
@@ -145,7 +147,8 @@ def _do(parts: Parts, name: str, stage: Callable[[Parts], StageRecord]) -> None:
     """Do a stage, record what it did and took, and tell of it."""
     for callback in parts.callbacks:
         callback.stage_started(name)
-    meter, start = EnergyMeter(), time.perf_counter()
+    meter = EnergyMeter(gpu=gpu_of(resolve_device(parts.recipe.device)))
+    start = time.perf_counter()
     seconds, joules = 0.0, None
     try:
         record = stage(parts)
@@ -155,6 +158,10 @@ def _do(parts: Parts, name: str, stage: Callable[[Parts], StageRecord]) -> None:
             seconds, joules = _asking_cost(parts.run, seconds, joules)
     record = record.taking(seconds, joules)
     parts.run.finish(record)
+    parts.next_stage()
+    if name == COLLECT:
+        # The stages to come read shards many times as fast as the journal.
+        parts.store.compact()
     release_freed()
     for callback in parts.callbacks:
         callback.stage_finished(name, record)

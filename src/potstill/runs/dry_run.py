@@ -13,7 +13,6 @@ from potstill.collect.calls import given_answers, prompts_from_calls
 from potstill.collect.served.pending import AskingEstimate, estimate, reading_estimate
 from potstill.collect.served.reading_log import texts_read
 from potstill.durable import temporary_folder
-from potstill.exchanges.exchange import Turns
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Progress
 from potstill.recipe import Recipe
@@ -22,6 +21,7 @@ from potstill.runs.changed_files import note_changed_files
 from potstill.runs.checking import check_all
 from potstill.runs.collecting import asking, planned_prompts, some_failed
 from potstill.runs.parts import Parts
+from potstill.text.turns import Turns
 from potstill.work.access import PastCalls, RightAnswers, Server
 from potstill.work.plan import PromptPlan
 from potstill.work.run_recipe import RECIPE, changes, refuse_changes

@@ -25,6 +25,7 @@ from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.work.access import Access
 from potstill.work.corpus import Corpus
+from potstill.work.once import CutOnce
 from potstill.work.opened import Compute, Opened
 from potstill.work.plan import PromptPlan
 from potstill.work.records import Checked, Precision, Prompts, Teacher, Unasked
@@ -46,6 +47,7 @@ class Parts:
     ) -> None:
         self.run, self.recipe, self.progress = run, recipe, progress
         self.callbacks = callbacks
+        self.cut = CutOnce()
         self.store = ExchangeStore(run.root)
         self.access = Access.of(recipe)
 
@@ -127,7 +129,12 @@ class Parts:
             training_spec(self.recipe.collect, self.recipe.train.temperature),
             self.recipe.curate.reasoning,
             self._measured_on,
+            self.cut,
         )
+
+    def next_stage(self) -> None:
+        """Let go of what a stage has read of the store: it may change before the next reads it."""
+        self.__dict__.pop("corpus", None)
 
     @property
     def plan(self) -> PromptPlan:

@@ -100,13 +100,10 @@ def write_report(parts: Parts) -> None:
     run, recipe, author = parts.run, parts.recipe, parts.access.author
     done, rows = done_of(run), parts.store.read()
     student = parts.opened.student(run.student)
-    answers = answered_by(
-        author,
-        rows,
-        done.collected.figures,
-        parts.store.usage(),
-        scorer=parts.corpus.scorer_identity,
-    )
+    # Targets of others than weights were formed elsewhere.
+    usage = () if parts.access.weights is None else parts.store.usage()
+    scorer = parts.corpus.scorer_identity
+    answers = answered_by(author, rows, done.collected.figures, usage, scorer=scorer)
     shapes = shapes_of(parts.opened.parent.network, student.network, recipe.train)
     evaluation = evaluation_of(
         done,
@@ -319,7 +316,7 @@ def _closeness(found: CutMeasure | None) -> Closeness | None:
 def training_section(trained: TrainRecord) -> TrainingPart:
     """Return the training run, as far as it is shown."""
     by_text = trained.cross_entropy
-    shown = trained.model_dump(include=set(TrainingPart.model_fields) & set(trained.as_json()))
+    shown = trained.model_dump(include=set(TrainingPart.model_fields))
     more = {
         "cross_entropy_kept_step": None if by_text is None else by_text.kept_step,
         "left_out": trained.left_out or None,
@@ -329,8 +326,7 @@ def training_section(trained: TrainRecord) -> TrainingPart:
 
 def curation_section(curated: CurateRecord) -> CurationPart:
     """Return which answers the student learnt from, as far as it is shown."""
-    shown = curated.model_dump(include=set(CurationPart.model_fields))
-    return CurationPart.model_validate({**shown, "notes": list(curated.notes)})
+    return CurationPart.model_validate(curated.model_dump(include=set(CurationPart.model_fields)))
 
 
 def payback_section(task: TaskOutcome | None, spent: float | None) -> PaybackPart | None:

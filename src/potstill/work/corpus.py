@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Message, Split
+from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8, TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
@@ -21,6 +21,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import VocabularyMap
 from potstill.text.reasoning import answer_of, split_trace
 from potstill.text.tool_calls import spelled
+from potstill.text.turns import Message
 from potstill.work.access import Server, Weights
 from potstill.work.opened import Opened
 
@@ -52,6 +53,10 @@ def tokenised(row: Exchange, spoken: Conversation, reasoning: Literal["keep", "l
         row.messages, reply, tools, reasoning=reasoning, whole=row.finish_reason == "stop"
     )
     return Text(row, spoken.prompt_ids(row.messages, tools), response, unchanged=False)
+
+
+Cut = Callable[[Exchange, Conversation, Literal["keep", "leave_out"]], Text]
+"""What cuts an exchange into the ids of who learns it, as `tokenised` does."""
 
 
 def reply_in(row: Exchange) -> Reply:
@@ -109,6 +114,7 @@ class Corpus:
 
     `author_identity` is whose states are stored; `spec` the form of targets that training learns
     from, None for text alone; `measured_on` tells which held-out answers the recipe asks for now.
+    `cut` cuts texts into ids. What was read of the store is held as long as the corpus is.
     """
 
     store: ExchangeStore
@@ -117,6 +123,8 @@ class Corpus:
     spec: TargetSpec | None = None
     reasoning: Literal["keep", "leave_out"] = "keep"
     measured_on: Callable[[Exchange], bool] = every_answer
+    cut: Cut = tokenised
+    _read: dict[Split, list[Exchange]] = field(default_factory=dict, repr=False)
 
     @property
     def scorer_identity(self) -> str:
@@ -124,12 +132,11 @@ class Corpus:
         server = self.opened.access.server
         return self.author_identity if server is None else server.identity
 
-    def exchanges(self, split: Split, *, greedy: bool | None = None) -> list[Exchange]:
-        """Return the exchanges of a split that curation kept, by exchange id."""
-        rows = self.kept(self.store.read(split))
-        if greedy is not None:
-            rows = [r for r in rows if (r.sampling["temperature"] == 0) == greedy]
-        return rows
+    def exchanges(self, split: Split) -> list[Exchange]:
+        """Return the exchanges of a split that curation kept, by exchange id; read once."""
+        if split not in self._read:
+            self._read[split] = self.kept(self.store.read(split))
+        return self._read[split]
 
     def kept(self, rows: Sequence[Exchange]) -> list[Exchange]:
         """Return those of stored rows that curation kept, held-out ones that are asked for now."""
@@ -180,8 +187,8 @@ class Corpus:
                 prompt = student.conversation.prompt_ids(row.messages, row.tool_list)
                 return Text(row, prompt, row.ids[1], True)
             if read and row.response_token_ids is None:
-                return replace(tokenised(row, student.conversation, how), unchanged=True)
-        return tokenised(row, student.conversation, how)
+                return replace(self.cut(row, student.conversation, how), unchanged=True)
+        return self.cut(row, student.conversation, how)
 
     def learnt_whole(self, row: Exchange) -> bool:
         """Tell whether nothing of an answer is left out (reasoning) of what is learnt."""
@@ -199,9 +206,9 @@ class Corpus:
     def hidden(self, rows: Sequence[Exchange]) -> list[Tensor | None]:
         """Return the stored states hidden_RD of exchanges, None where there are none."""
         found: dict[str, Tensor] = {}
+        ids = [row.exchange_id for row in rows]
         for spec in (HIDDEN_INT8, HIDDEN_FP16):
-            stored = self.store.target_ids(self.author_identity, spec)
-            known = [r.exchange_id for r in rows if r.exchange_id in stored]
+            known = self.store.with_targets(self.author_identity, spec, ids)
             values = self.store.targets(self.author_identity, spec, known)
             for key, value in zip(known, values, strict=True):
                 assert isinstance(value, HiddenStates)

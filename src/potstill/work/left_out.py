@@ -31,9 +31,9 @@ def left_out(
 ) -> dict[str, int]:
     """Return how many of the `wanted` prompts are not among those `used`, by reason.
 
-    `greedy` names the answers that the figure is made of, as `Corpus.exchanges` does. A prompt that
-    curation left an answer of is one that the student cannot read. `unasked` prompts of the split
-    were never asked, since they leave the student no room for an answer: too long as well.
+    The figure is made of `greedy` answers, of drawn ones, or, where that is None, of both. A prompt
+    that curation left an answer of is one that the student cannot read. `unasked` prompts of the
+    split were never asked, since they leave the student no room for an answer: too long as well.
     """
     rows = store.read(split)
     return counted(rows, store.marks(), wanted, used, greedy=greedy, unasked=unasked)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.overlap import OverlapReport
-from potstill.work.records import Prompts
+from potstill.work.records import PlannedOverlap, Prompts
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownRow:
     """What a row says beside its prompt: the right answer, and the group that it counts in."""
 
     gold: str | None
@@ -38,7 +37,7 @@ class PromptPlan:
         """Every prompt: training, validation, held out."""
         return self.train + self.validation + self.held_out
 
-    def knowing(self, known: Mapping[str, Known], notes: Sequence[str] = ()) -> PromptPlan:
+    def knowing(self, known: Mapping[str, KnownRow], notes: Sequence[str] = ()) -> PromptPlan:
         """Return the plan with what its rows say of each prompt, and with further notes."""
 
         def told(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
@@ -57,38 +56,25 @@ class PromptPlan:
             notes=(*self.notes, *notes),
         )
 
-    def record(self) -> dict[str, Any]:
-        """Return the plan as JSON values, from which `from_record` makes it again."""
-        return {
-            "prompts": [asdict(prompt) for prompt in self.prompts],
-            "overlap": asdict(self.overlap),
-            "notes": list(self.notes),
-        }
+    def kept(self, columns: Sequence[str | None] | None = None) -> Prompts:
+        """Return the plan as a run keeps it, from which `of` makes it again.
+
+        `columns` are those that right answers and slices are from; None where there are no rows.
+        """
+        overlap = PlannedOverlap(**asdict(self.overlap))
+        if columns is None:
+            return Prompts(prompts=self.prompts, overlap=overlap, notes=self.notes)
+        return Prompts(
+            prompts=self.prompts, overlap=overlap, notes=self.notes, columns=tuple(columns)
+        )
 
     @classmethod
     def of(cls, kept: Prompts) -> PromptPlan:
         """Return the plan that a run has recorded."""
-        overlap = kept.overlap.model_dump()
         return cls(
             train=tuple(p for p in kept.prompts if p.split == "train"),
             validation=tuple(p for p in kept.prompts if p.split == "validation"),
             held_out=tuple(p for p in kept.prompts if p.split == "held_out"),
-            overlap=OverlapReport(**{name: overlap[name] for name in overlap}),
+            overlap=OverlapReport(**kept.overlap.model_dump()),
             notes=kept.notes,
-        )
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> PromptPlan:
-        """Return the plan that `record` was made from."""
-        prompts = [
-            Prompt(**{**values, "messages": tuple(values["messages"])})
-            for values in record["prompts"]
-        ]
-        found = record["overlap"]
-        return cls(
-            train=tuple(p for p in prompts if p.split == "train"),
-            validation=tuple(p for p in prompts if p.split == "validation"),
-            held_out=tuple(p for p in prompts if p.split == "held_out"),
-            overlap=OverlapReport(**{**found, "train_indices": tuple(found["train_indices"])}),
-            notes=tuple(record["notes"]),
         )

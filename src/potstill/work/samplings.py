@@ -7,7 +7,7 @@ from typing import Any
 
 from potstill.models.conversation import Conversation
 from potstill.models.sampling import Sampling
-from potstill.recipe import EvaluateConfig, Recipe
+from potstill.recipe import CollectConfig, EvaluateConfig
 
 
 @dataclass(frozen=True)
@@ -19,30 +19,17 @@ class Samplings:
     greedy: Sampling
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Samplings:
+    def of(cls, collect: CollectConfig, evaluate: EvaluateConfig, seed: int) -> Samplings:
         """Return how a recipe has answers drawn."""
         return cls(
-            train_sampling(recipe),
-            held_out_sampling(recipe, greedy=False),
-            held_out_sampling(recipe, greedy=True),
+            Sampling(collect.temperature, collect.top_p, collect.top_k, collect.max_tokens, seed),
+            sampling_to_measure(evaluate, seed, greedy=False),
+            sampling_to_measure(evaluate, seed, greedy=True),
         )
 
 
-def train_sampling(recipe: Recipe) -> Sampling:
-    """Return how responses to training and validation prompts are drawn."""
-    collect = recipe.collect
-    return Sampling(
-        collect.temperature, collect.top_p, collect.top_k, collect.max_tokens, recipe.seed
-    )
-
-
-def held_out_sampling(recipe: Recipe, *, greedy: bool) -> Sampling:
-    """Return how held-out text is drawn: the teacher's own distribution, or its likeliest text."""
-    return sampling_to_measure(recipe.evaluate, recipe.seed, greedy=greedy)
-
-
 def sampling_to_measure(config: EvaluateConfig, seed: int, *, greedy: bool) -> Sampling:
-    """Return the same, of what evaluation is to be like."""
+    """Return how held-out text is drawn: the teacher's own distribution, or its likeliest text."""
     temperature = 0.0 if greedy else 1.0
     return Sampling(temperature=temperature, max_tokens=config.max_tokens, seed=seed)
 

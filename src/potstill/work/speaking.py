@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
+from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.models.adopt import differences, require_same_tokens
 from potstill.models.conversation import Conversation, Reply
 from potstill.models.load import stated_context
 from potstill.progress import Progress
 from potstill.recipe import CollectConfig, EvaluateConfig, TaskConfig
+from potstill.text.turns import prompt_id_of
 from potstill.work.access import Access, Weights
-from potstill.work.corpus import Text, reply_of, tokenised
+from potstill.work.corpus import Cut, Text, reply_of, tokenised
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
 
@@ -170,6 +171,8 @@ def unlearnable(
     room: int,
     reasoning: Literal["keep", "leave_out"],
     progress: Progress,
+    *,
+    cut: Cut = tokenised,
 ) -> dict[str, dict[str, str]]:
     """Return the rows that the student cannot read, or its template not render, and why.
 
@@ -181,7 +184,7 @@ def unlearnable(
         try:
             prompt, response = row.ids
             if not isinstance(access.author, Weights):
-                text = tokenised(row, conversation, reasoning)
+                text = cut(row, conversation, reasoning)
                 prompt, response = text.prompt_ids, text.response_ids
         except PotstillError as error:
             found[UNRENDERABLE][row.exchange_id] = str(error)

@@ -24,6 +24,10 @@ def test_limits_follow_the_run(content: dict[str, Any]) -> None:
     assert "tokens, chosen" not in text
     assert "text alone" not in text
     assert "CPU packages only" in text
+    content["machine"]["accelerator"] = "A GPU"
+    assert "CPU packages only" in " ".join(limits(evaluation_of(content)))
+    content["machine"]["packages"]["zeus"] = "0.16.0"
+    assert "CPU packages and the GPU, with" in " ".join(limits(evaluation_of(content)))
     assert "greedy text was not measured" in text
 
 

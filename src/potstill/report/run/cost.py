@@ -29,6 +29,7 @@ class CostSection:
     ratio: str
     here: str | None
     energy: bool
+    energy_of: str
 
 
 def cost(evaluation: Evaluation) -> CostSection:
@@ -68,7 +69,19 @@ def cost(evaluation: Evaluation) -> CostSection:
         ratio=words.share_of(scratch_ratio(evaluation)),
         here=_scratch_here(found),
         energy=found.total.joules is not None,
+        energy_of=energy_of(evaluation),
     )
+
+
+def gpu_counted(evaluation: Evaluation) -> bool:
+    """Tell whether the energy is also that of a GPU: of one that was read by Zeus."""
+    machine = evaluation.machine
+    return machine.accelerator is not None and "zeus" in machine.packages
+
+
+def energy_of(evaluation: Evaluation) -> str:
+    """Return in words what the energy is that of."""
+    return "the CPU packages" + (" and the GPU" if gpu_counted(evaluation) else "")
 
 
 def _stages(evaluation: Evaluation) -> list[tuple[str, str, Stage]]:

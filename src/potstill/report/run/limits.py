@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from potstill.report import words
+from potstill.report.run.cost import energy_of, gpu_counted
 from potstill.report.run.headline import caution
 from potstill.report.run.names import by_gold
 from potstill.work.evaluation import Evaluation
@@ -108,4 +109,7 @@ def _cost(evaluation: Evaluation) -> str:
         )
     if cost.total.joules is None:
         return text + " Energy was not measured: this machine does not report it."
-    return text + " Energy is that of the CPU packages only, with whatever else was running."
+    only = "" if gpu_counted(evaluation) else " only"
+    return (
+        f"{text} Energy is that of {energy_of(evaluation)}{only}, with whatever else was running."
+    )

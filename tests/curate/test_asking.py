@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import pipeline_runs
+from potstill.curate import asking
 from potstill.curate.judge import question
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
@@ -19,7 +20,6 @@ from potstill.models.chat import prompt_ids
 from potstill.models.load import load
 from potstill.progress import Silent, Step
 from potstill.recipe import Recipe
-from potstill.runs import curating
 from potstill.runs import distill as pipeline
 
 
@@ -83,14 +83,14 @@ def test_a_batch_says_what_each_row_alone_does(
     rows = trained_rows(collected[1])[:8]
     model = load(str(judge), precision="fp32")
     longest = max(len(prompt_ids(model, question(r.messages, r.response, "?"))) for r in rows)
-    monkeypatch.setattr(curating, "_BATCH_TOKENS", 3 * (longest + curating._JUDGE_TOKENS))
+    monkeypatch.setattr(asking, "_BATCH_TOKENS", 3 * (longest + asking._JUDGE_TOKENS))
     progress = Counted()
-    parts = list(curating._asked_in_batches(model, progress, rows, "?"))
+    parts = list(asking.asked_in_batches(model, progress, rows, "?"))
     assert 1 < len(parts) <= 3
     together = {key: text for part in parts for key, text in part.items()}
     assert progress.steps == {"judge answers": (8, 8.0)}
     for row in rows:
-        [alone] = curating._asked_in_batches(model, progress, [row], "?")
+        [alone] = asking.asked_in_batches(model, progress, [row], "?")
         assert alone == {row.exchange_id: together[row.exchange_id]}
 
 
@@ -107,8 +107,8 @@ def test_a_stopped_judge_goes_on_with_what_is_missing(
         asked.append(len(prompts))
         return ["Score: 4"] * len(prompts)
 
-    monkeypatch.setattr(curating, "greedy_texts", score)
-    monkeypatch.setattr(curating, "_BATCH_TOKENS", 1200)
+    monkeypatch.setattr(asking, "greedy_texts", score)
+    monkeypatch.setattr(asking, "_BATCH_TOKENS", 1200)
     recipe = Recipe.model_validate(values)
     with pytest.raises(KeyboardInterrupt):
         pipeline.distill(recipe, root, until="curate", progress=Silent())
@@ -139,7 +139,7 @@ def test_a_judge_that_says_nothing_is_an_error_and_is_not_asked_twice(
         calls.append(len(prompts))
         return [""] * len(prompts)
 
-    monkeypatch.setattr(curating, "greedy_texts", nothing)
+    monkeypatch.setattr(asking, "greedy_texts", nothing)
     for _ in range(2):
         with pytest.raises(PotstillError, match="gave no score from 1 to 5 for any of"):
             pipeline_runs.run(values, root, until="curate")
