@@ -18,8 +18,10 @@ from potstill.losses import (
     register_divergence,
     unregister_divergence,
 )
-from potstill.losses.part import loss_of_part
+from potstill.losses.part import LossScales, loss_of_part
+from potstill.losses.row_terms import term_of
 from potstill.losses.targets import DenseTargets, SampledTargets, TopKTargets
+from potstill.losses.workspace import Workspace
 from potstill.models.head import Head
 from potstill.recipe.io import parse_recipe
 
@@ -154,9 +156,6 @@ def test_likeliest_tokens_and_draws_take_it_or_refuse_it(registered: Divergence)
 
 def test_it_may_stand_in_what_is_compiled(registered: Divergence) -> None:
     """A GPU compiles what is done with a few rows; here the compiler's reading of it is checked."""
-    from potstill.losses.part import Weights
-    from potstill.losses.row_terms import term_of
-    from potstill.losses.workspace import Workspace
 
     torch.manual_seed(0)
     raw_NV, label_N = torch.randn(5, 20), torch.randint(0, 20, (5,))
@@ -164,7 +163,7 @@ def test_it_may_stand_in_what_is_compiled(registered: Divergence) -> None:
     targets = TopKTargets(ids_NK, logp_NK, (1 - logp_NK.exp().sum(-1)).log())
     term = term_of(targets, slice(0, 5), registered, 1.0, Workspace())
     plain, compiled = raw_NV.clone(), raw_NV.clone()
-    weights = Weights(1.0, None, 1.0, 0.0)
+    weights = LossScales(1.0, None, 1.0, 0.0)
     expected = loss_of_part(plain, label_N, term, weights, True)
     with torch.no_grad():
         found = torch.compile(loss_of_part, backend="eager")(compiled, label_N, term, weights, True)

@@ -321,6 +321,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"teacher": None}, "the recipe: teacher.model is missing"),
     ({"prompts": 5}, "prompts has to be a list of texts, of conversations or of rows, but an int"),
     ({"prompts": {"train": TEXTS}}, "prompts has to be a list of texts"),
+    ({"prompts": b"a"}, "prompts has to be a list of texts, of conversations or of rows, but a b"),
+    ({"prompts": {"a", "b"}}, "prompts has to be a list of texts"),
     ({"prompts": []}, "prompts holds no prompt"),
     ({"prompts": ["a", 5]}, "prompts[1] is an int"),
     ({"prompts": [{"role": "user", "content": "a"}]}, "prompts[0] is a message, not a conversa"),
@@ -402,6 +404,7 @@ _KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_a_kill(here: Path, network: tuple[Any, Any], nano_llama: Path) -> None:
     call = json.dumps({"model": str(nano_llama), "recipe": SMALL, "prompts": TEXTS})
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(_KILLED), call])

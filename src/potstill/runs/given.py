@@ -112,7 +112,9 @@ class GivenPrompts:
         `datasets.Dataset`), whose columns stay as they are. Raises PotstillError for anything else,
         and for none at all.
         """
-        if isinstance(prompts, Mapping) or not isinstance(prompts, Iterable):
+        # The order of a set is another one in the process that goes on.
+        unlike = isinstance(prompts, Mapping | bytes | set | frozenset)
+        if unlike or not isinstance(prompts, Iterable):
             raise PotstillError(
                 "prompts has to be a list of texts, of conversations or of rows, but "
                 f"{kind_of(prompts)} was handed in" + _instead(prompts)
