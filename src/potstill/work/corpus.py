@@ -55,7 +55,7 @@ def tokenised(row: Exchange, spoken: Conversation, reasoning: Literal["keep", "l
     return Text(row, spoken.prompt_ids(row.messages, tools), response, unchanged=False)
 
 
-Cut = Callable[[Exchange, Conversation, Literal["keep", "leave_out"]], Text]
+Cutter = Callable[[Exchange, Conversation, Literal["keep", "leave_out"]], Text]
 """What cuts an exchange into the ids of who learns it, as `tokenised` does."""
 
 
@@ -123,7 +123,7 @@ class Corpus:
     spec: TargetSpec | None = None
     reasoning: Literal["keep", "leave_out"] = "keep"
     measured_on: Callable[[Exchange], bool] = every_answer
-    cut: Cut = tokenised
+    cut: Cutter = tokenised
     _read: dict[Split, list[Exchange]] = field(default_factory=dict, repr=False)
 
     @property
