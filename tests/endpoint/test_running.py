@@ -42,10 +42,11 @@ def within_a_loop(work):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("run", [lambda work: run_async(work()), within_a_loop])
 def test_the_result_comes_back_and_so_does_what_is_raised(run) -> None:  # type: ignore[no-untyped-def]
+    before = threading.active_count()
     assert run(lambda: add(1, 2)) == 3
     with pytest.raises(PotstillError, match="no"):
         run(fail)
-    assert threading.active_count() == 1
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("run", [lambda work: run_async(work()), within_a_loop])
