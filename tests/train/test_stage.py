@@ -152,7 +152,7 @@ def test_what_has_no_targets_is_scored_again(
     row = corpus.exchanges("train")[0]
     again = replace(row, exchange_id="zz", sample_index=1)
     corpus.store.append([again])
-    corpus = replace(corpus, _read={})
+    corpus = replace(corpus)
     found = trained(student, corpus, training(tmp_path))
     assert found.scored_again == 1 and len(found.lengths) == len(PLAN.train) + 1
     assert found.first_loss == pytest.approx(0, abs=1e-3) and released == []

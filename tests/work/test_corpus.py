@@ -98,8 +98,12 @@ def test_a_split_is_read_once(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -
         assert corpus.parent_ids("train") == [row.ids for row in rows]
         assert len(corpus.exchanges("held_out")) == 2 * len(PLAN.held_out)
     assert read == ["train", "held_out"]
-    # Another stage's corpus sees what the store holds then.
-    assert replace(corpus, _read={}).exchanges("train") == rows and len(read) == 3
+    # Dropped ones are among what was read.
+    assert corpus.stored("train") == rows and len(read) == 2
+    # Another stage's corpus sees what the store holds then, and what it is to measure on.
+    none = replace(corpus, measured_on=lambda row: False)
+    assert none.exchanges("held_out") == [] and len(none.stored("held_out")) == 6
+    assert len(read) == 3
 
 
 def test_what_curation_dropped_is_not_there(stored: Answered, tmp_path: Path) -> None:
@@ -113,6 +117,7 @@ def test_what_curation_dropped_is_not_there(stored: Answered, tmp_path: Path) ->
     )
     ids = [row.exchange_id for row in corpus.exchanges("train")]
     assert first.exchange_id not in ids and second.exchange_id in ids
+    assert {row.exchange_id for row in corpus.stored("train")} == {*ids, first.exchange_id}
     assert len(ids) == len(PLAN.train) - 1
     corpus.store.close()
 

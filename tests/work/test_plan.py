@@ -68,5 +68,6 @@ def test_what_rows_say_replaces_what_was_known() -> None:
     assert told.train == (replace(first, gold="seven", slice="odd"), plan.train[1])
     assert told.held_out == (replace(held, slice="even"),)
     assert told.validation == plan.validation and told.notes == ("a note",)
+    assert told.knowing({}, ["another"]).notes == ("a note", "another")
     # A right answer that a row no longer has is gone.
     assert told.knowing({first.prompt_id: KnownRow(None, None)}).train[0] == first

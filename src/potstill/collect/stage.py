@@ -28,7 +28,7 @@ from potstill.progress import Progress, Silent
 from potstill.recipe import CollectConfig, EvaluateConfig, PromptsConfig
 from potstill.terms.gate import TermsDecision
 from potstill.work.access import PastCalls, RightAnswers, Server, Weights
-from potstill.work.corpus import Cut, tokenised
+from potstill.work.corpus import Cutter, tokenised
 from potstill.work.evaluation import Overlap
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
@@ -67,7 +67,7 @@ class Asking:
     reasoning: Literal["keep", "leave_out"] = "keep"
     all_greedy: bool = False
     currency: str = "USD"
-    cut: Cut = tokenised
+    cut: Cutter = tokenised
 
     @property
     def spec(self) -> TargetSpec | None:

@@ -81,9 +81,13 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
     rows = parts.corpus.exchanges("validation")
     texts, _ = fitting(parts.corpus.texts(rows, student, parts.vocabulary), student)
     read = {text.exchange.prompt_id for text in texts}
-    unasked = parts.unasked("validation")
     unread = left_out(
-        parts.store, "validation", parts.plan.validation, read, greedy=None, unasked=unasked
+        parts.corpus.stored("validation"),
+        parts.store.marks(),
+        parts.plan.validation,
+        read,
+        greedy=None,
+        unasked=parts.unasked("validation"),
     )
     if not rows:
         parts.progress.note(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from potstill.work.stage_records import ShrinkRecord
 
-Kept = tuple[tuple[int, ...], ...]
+KeptRows = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Cut:
 
     blocks: tuple[int, ...] = ()
     kept_tokens: tuple[int, ...] | None = None
-    channels: Kept | None = None
-    kv_heads: Kept | None = None
+    channels: KeptRows | None = None
+    kv_heads: KeptRows | None = None
 
     @property
     def widths(self) -> dict[str, int]:

@@ -20,7 +20,7 @@ from potstill.models.vocabulary import VocabularyMap, teacher_ids_of
 from potstill.progress import Progress, Silent
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
-from potstill.train.loop import Log, TrainResult, Validate, train
+from potstill.train.loop import LogStep, TrainResult, Validate, train
 from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Corpus, Text, fitting
 from potstill.work.speaking import earlier_answers
@@ -53,7 +53,7 @@ class Training:
     into: Path
     validate: Validate | None = None
     unread: Mapping[str, int] = field(default_factory=dict)
-    log: Log = _logs_nothing
+    log: LogStep = _logs_nothing
     save_beside: Callable[[Path], object] = _saves_nothing
     name: str = "train"
 

@@ -55,7 +55,7 @@ def tokenised(row: Exchange, spoken: Conversation, reasoning: Literal["keep", "l
     return Text(row, spoken.prompt_ids(row.messages, tools), response, unchanged=False)
 
 
-Cut = Callable[[Exchange, Conversation, Literal["keep", "leave_out"]], Text]
+Cutter = Callable[[Exchange, Conversation, Literal["keep", "leave_out"]], Text]
 """What cuts an exchange into the ids of who learns it, as `tokenised` does."""
 
 
@@ -123,8 +123,9 @@ class Corpus:
     spec: TargetSpec | None = None
     reasoning: Literal["keep", "leave_out"] = "keep"
     measured_on: Callable[[Exchange], bool] = every_answer
-    cut: Cut = tokenised
-    _read: dict[Split, list[Exchange]] = field(default_factory=dict, repr=False)
+    cut: Cutter = tokenised
+    _read: dict[Split, list[Exchange]] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[Split, list[Exchange]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def scorer_identity(self) -> str:
@@ -133,16 +134,22 @@ class Corpus:
         return self.author_identity if server is None else server.identity
 
     def exchanges(self, split: Split) -> list[Exchange]:
-        """Return the exchanges of a split that curation kept, by exchange id; read once."""
-        if split not in self._read:
-            self._read[split] = self.kept(self.store.read(split))
-        return self._read[split]
+        """Return the exchanges of a split that curation kept, by exchange id.
 
-    def kept(self, rows: Sequence[Exchange]) -> list[Exchange]:
-        """Return those of stored rows that curation kept, held-out ones that are asked for now."""
-        dropped = self.store.dropped()
-        rows = [row for row in rows if row.exchange_id not in dropped]
-        return [row for row in rows if row.split != "held_out" or self.measured_on(row)]
+        Held out, those that are asked for now.
+        """
+        if split not in self._kept:
+            dropped = self.store.dropped()
+            rows = [row for row in self.stored(split) if row.exchange_id not in dropped]
+            asked = [row for row in rows if row.split != "held_out" or self.measured_on(row)]
+            self._kept[split] = asked
+        return self._kept[split]
+
+    def stored(self, split: Split) -> list[Exchange]:
+        """Return all stored exchanges of a split, dropped ones too, by exchange id; read once."""
+        if split not in self._read:
+            self._read[split] = self.store.read(split)
+        return self._read[split]
 
     def texts(
         self,

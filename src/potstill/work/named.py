@@ -14,6 +14,7 @@ from potstill.errors import PotstillError
 from potstill.models.reference import check_reference
 from potstill.recipe import Recipe
 from potstill.text.answers import AnswerForm
+from potstill.work.access import Access
 from potstill.work.named_files import sources_of
 from potstill.work.run_recipe import RECIPE
 from potstill.work.rundir import RunDir
@@ -77,8 +78,9 @@ def _files(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 def _models(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield the field and the reference of each model that is loaded here."""
+    teacher = Access.of(recipe).weights
     named = {
-        "teacher.model": None if recipe.text_only else recipe.teacher.model,
+        "teacher.model": None if teacher is None else teacher.model,
         "student.model": recipe.student.model,
         "curate.judge.model": recipe.curate.judge.model,
     }

@@ -16,7 +16,7 @@ from potstill.progress import Progress
 from potstill.recipe import CollectConfig, EvaluateConfig, TaskConfig
 from potstill.text.turns import prompt_id_of
 from potstill.work.access import Access, Weights
-from potstill.work.corpus import Cut, Text, reply_of, tokenised
+from potstill.work.corpus import Cutter, Text, reply_of, tokenised
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
 
@@ -172,7 +172,7 @@ def unlearnable(
     reasoning: Literal["keep", "leave_out"],
     progress: Progress,
     *,
-    cut: Cut = tokenised,
+    cut: Cutter = tokenised,
 ) -> dict[str, dict[str, str]]:
     """Return the rows that the student cannot read, or its template not render, and why.
 
