@@ -111,7 +111,9 @@ def test_text_alone_is_measured_by_how_unlikely_it_is(nano_llama: Path, tmp_path
     for text in corpus.texts(past_rows("validation"), student):
         (hidden_RD,) = response_hidden(student, [(text.prompt_ids, text.response_ids)])
         logp_RV = head_of(student).logits(hidden_RD).double().log_softmax(-1)
-        total -= float(logp_RV[range(len(text.response_ids)), list(text.response_ids)].sum().detach())
+        total -= float(
+            logp_RV[range(len(text.response_ids)), list(text.response_ids)].sum().detach()
+        )
         tokens += len(text.response_ids)
     # What it cannot read is left out, and every token counts alike.
     assert found["nll"] == pytest.approx(total / tokens, rel=1e-4)

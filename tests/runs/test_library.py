@@ -276,7 +276,7 @@ def test_a_student_is_handed_in_as_a_network(here: Path, nano_llama: Path) -> No
     assert run.student(device="cpu").network.num_parameters() == student.num_parameters()
 
 
-@pytest.mark.parametrize("kind", ["recipe", "file", "text", "sections"])
+@pytest.mark.parametrize("kind", ["recipe", "file", "text", "sections", "numbers"])
 def test_a_recipe_is_handed_in_in_many_forms(kind: str, here: Path, nano_llama: Path) -> None:
     values = {**SMALL, "name": "mine", "teacher": {"model": "somebody/else"}}
     whole = Recipe.model_validate(values)
@@ -286,11 +286,12 @@ def test_a_recipe_is_handed_in_in_many_forms(kind: str, here: Path, nano_llama: 
         "file": Path("mine.yaml"),
         "text": "mine.yaml",
         "sections": {**values, "train": TrainConfig(epochs=2)},
+        "numbers": {**values, "seed": np.int64(3), "train": {"epochs": np.float32(2)}},
     }
     run = potstill.distill(forms[kind], teacher=nano_llama, prompts=TEXTS, until="collect")
     assert run.root == Path("runs/mine")
     assert run.recipe.teacher.model == str(nano_llama)
-    assert run.recipe.train.epochs == (2 if kind == "sections" else 1)
+    assert run.recipe.train.epochs == (2 if kind in ("sections", "numbers") else 1)
     # What was handed in has not changed.
     assert values["teacher"] == {"model": "somebody/else"}
 

@@ -24,7 +24,7 @@ from potstill.models.conversation import Conversation
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.teacher_tokens import TeacherTokens
-from potstill.progress import Progress
+from potstill.progress import Progress, Silent
 from potstill.recipe import CollectConfig, EvaluateConfig, PromptsConfig
 from potstill.terms.gate import TermsDecision
 from potstill.work.access import PastCalls, RightAnswers, Server, Weights
@@ -109,7 +109,7 @@ def collect_answers(
     *,
     plan: Callable[[], PromptPlan],
     log: Callable[[], Log],
-    progress: Progress,
+    progress: Progress = Silent(),
 ) -> CollectRecord:
     """Have the prompts answered, store the answers, durable as they come, and return the figures.
 
@@ -155,7 +155,7 @@ def decoded_answers(
     asking: Asking,
     store: ExchangeStore,
     decision: TermsDecision,
-    progress: Progress,
+    progress: Progress = Silent(),
 ) -> CollectRecord:
     """Have a model that is loaded answer, and store its states and its head.
 
