@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,10 @@ from potstill.models.load import load
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Silent
 from potstill.recipe import Recipe
+from potstill.runs import parts as parts_module
 from potstill.runs.parts import Parts
+from potstill.terms.gate import Stated
+from potstill.terms.licences import Evidence
 from potstill.work.records import Checked, Precision, Teacher, Unasked
 from potstill.work.rundir import RunDir
 from potstill.work.spoken import spoken_since
@@ -175,3 +179,50 @@ def test_the_map_of_a_trimmed_vocabulary_is_there_where_it_was_kept(tmp_path: Pa
         assert parts.vocabulary is not None
         assert parts.vocabulary.teacher_ids_K.tolist() == [0, 2]
         assert parts.untrained.parent == parts.vocabulary_path.parent == tmp_path
+
+
+def test_the_terms_gate_goes_by_who_answers(
+    nano_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model's own files, a server's address and name, what is said of calls, or nobody."""
+    asked: list[str] = []
+
+    def decide(named: str, found: Any, stated: Stated) -> Any:
+        asked.append(f"{named} by {found}, {stated.setting}")
+        return module_decide(named, (Evidence("mit", "test", "mit"),), stated)
+
+    module_decide = parts_module.decide
+    monkeypatch.setattr(parts_module, "decide", decide)
+    monkeypatch.setattr(parts_module, "licence_of", lambda directory: directory.name)
+    monkeypatch.setattr(
+        parts_module, "evidence_of_endpoint", lambda url, model: f"{model} at {url}"
+    )
+    monkeypatch.setattr(
+        parts_module, "evidence_of_calls", lambda source, models, setting: f"{source} {models}"
+    )
+    task = {"kind": "label", "labels": ["a", "b"], "gold": "right"}
+    log = tmp_path / "log.jsonl"
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    log.write_text(json.dumps({"messages": turns, "model": "past-1"}) + "\n")
+    calls = {"path": str(log), "source": "mit"}
+    recipes = {
+        "weights": recipe_of(nano_llama),
+        "server": text_recipe(nano_llama),
+        "calls": text_recipe(nano_llama, asks=False, collect={"calls": calls}),
+        "gold": text_recipe(nano_llama, asks=False, collect={"gold": True}, task=task),
+    }
+    for name, recipe in recipes.items():
+        asked.clear()
+        with parts_of(tmp_path / name, recipe) as parts:
+            assert parts.decision.permitted
+            assert parts.decision is parts.decision, "asked once"
+        expected = {
+            "weights": [f"{nano_llama} by llama, teacher.terms.authorisation"],
+            "server": [f"m by m at {ENDPOINT['url']}, teacher.terms.authorisation"],
+            "gold": [],
+        }
+        if name == "calls":
+            (said,) = asked
+            assert " by mit " in said and said.endswith(", collect.calls.terms.authorisation")
+        else:
+            assert asked == expected[name]

@@ -28,10 +28,13 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import ExchangeTargets, LikeliestTokens
 from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
+from potstill.models.score import response_hidden
+from potstill.models.vocabulary import teacher_ids_of
 from potstill.progress import Silent
 from potstill.recipe import EndpointConfig, TrainConfig
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
+from potstill.shrink.vocabulary import choose_tokens, merges_of
 from potstill.train import stage as module
 from potstill.train.stage import Training, train_student
 from potstill.work.access import Access, Server, Weights
@@ -193,14 +196,23 @@ def test_a_trimmed_student_learns_in_its_own_tokens(
     corpus: Corpus, tmp_path: Path, nano_llama: Path, spied: Spied
 ) -> None:
     teacher = load(str(nano_llama), precision="fp32", trainable=True)
-    student, vocabulary = pruned(teacher, Cut(kept_tokens=tuple(range(400))))
+    # The last tokens stay, so that each has another number.
+    merges = merges_of(teacher.tokenizer)
+    kept = choose_tokens(merges, torch.arange(len(teacher.tokenizer)).double(), 400)
+    student, vocabulary = pruned(teacher, Cut(kept_tokens=tuple(kept)))
     assert vocabulary is not None
     found = trained(student, corpus, training(tmp_path), vocabulary=vocabulary)
     texts = corpus.texts(corpus.exchanges("train"), student, vocabulary)
     assert [e.response_ids for e in spied.examples] == [t.response_ids for t in texts]
     # What is cut up anew has no stored targets.
     assert found.scored_again == sum(not t.unchanged for t in texts) > 0
-    assert found.first_loss is not None and found.first_loss < 1
+    pairs = [
+        (teacher_ids_of(vocabulary, e.prompt_ids), teacher_ids_of(vocabulary, e.response_ids))
+        for e in spied.examples
+    ]
+    states = torch.cat(response_hidden(corpus.opened.teacher, pairs))
+    learnt = spied.options["targets"].targets(spied.examples)
+    torch.testing.assert_close(learnt.hidden_ND.float(), states, atol=2e-2, rtol=1e-2)
 
 
 def test_what_is_too_long_is_left_out_and_said(
