@@ -41,13 +41,14 @@ from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
 from potstill.collect.served.pending import seed_of, wanted_of
 from potstill.endpoint.wire import ChatRequest, request_body
-from potstill.exchanges.exchange import Prompt, prompt_id_of
+from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.gguf import package_file
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent
 from potstill.recipe import EndpointConfig, PromptsConfig
 from potstill.terms import Stated, decide, evidence_of_endpoint
+from potstill.text.turns import prompt_id_of
 
 KEY_ENV, KEY = "POTSTILL_BENCH_KEY", "sk-bench-5f1e0c7a9d3b4826"
 FAULTY = "smollm2-faulty"

@@ -38,6 +38,7 @@ from potstill.shrink.streams import TeacherStream, calibration_batches
 from potstill.shrink.text_needs import calibration_rows
 from potstill.shrink.trials import first_tokens
 from potstill.work.rundir import RunDir
+from potstill.work.stage_records import ShrinkRecord
 
 DROPPED = 5
 LESS_TEXT = {8_000: "cascade, 8,000 tokens", 32_000: "cascade, 32,000 tokens"}
@@ -100,8 +101,9 @@ def main() -> None:
 
 def measured_rows(parts: Parts) -> list[dict[str, Any]]:
     """Return one row for each way to make the student."""
-    done = parts.run.done("shrink") or {}
-    searched = tuple(done["blocks"])
+    done = parts.run.done(ShrinkRecord)
+    assert done is not None and done.blocks is not None
+    searched = done.blocks
     layers = len(blocks_of(parts.opened.teacher.network))
     evenly = tuple(range(layers // DROPPED - 1, layers, layers // DROPPED))[:DROPPED]
     measure = held_out_measure(parts)

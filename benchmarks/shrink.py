@@ -44,7 +44,7 @@ from potstill.models.size import parameter_count
 from potstill.recipe.io import packaged_recipe
 from potstill.runs import distill as pipeline
 from potstill.runs.parts import Parts
-from potstill.runs.training import train_student
+from potstill.runs.training import train_once
 from potstill.shrink.choose import cuts_along
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
@@ -249,13 +249,13 @@ def at_rate(parts: Parts, rate: float) -> dict[str, Any]:
     shutil.rmtree(parts.run.root / "checkpoints", ignore_errors=True)
     directory = parts.run.root / f"student-{rate:g}"
     config = parts.recipe.train.model_copy(update={"learning_rate": rate})
-    training = train_student(parts, config, "checkpoints", directory, log_as=None)
+    training = train_once(parts, config, "checkpoints", directory)
     kl = validation(parts.corpus)(parts.opened.student(directory), parts.vocabulary)["kl"]
     return {
         "directory": directory,
         "learning_rate": rate,
         "validation_kl": kl,
-        "steps": training["steps"],
+        "steps": training.steps,
     }
 
 

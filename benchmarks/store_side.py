@@ -30,10 +30,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from potstill.exchanges.exchange import Exchange, exchange_id_of, prompt_id_of
+from potstill.exchanges.exchange import Exchange, exchange_id_of
 from potstill.exchanges.rows import Mark
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
+from potstill.text.turns import prompt_id_of
 
 PROMPT, RESPONSE = 40, 160
 VOCABULARY = 49_152

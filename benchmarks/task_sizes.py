@@ -28,7 +28,7 @@ from potstill.models.size import parameter_count
 from potstill.recipe.io import read_recipe
 from potstill.runs import distill as pipeline
 from potstill.runs.parts import Parts
-from potstill.runs.training import train_student
+from potstill.runs.training import train_once
 from potstill.shrink.choose import cuts_along
 from potstill.shrink.cut import Cut
 from potstill.shrink.text_needs import calibration_rows, token_weights
@@ -109,7 +109,7 @@ def student_of(
     """Make a student, train it, and score its answers beside the teacher's."""
     parameters = make_untrained(parts, cut, calibration)
     shutil.rmtree(parts.run.root / "checkpoints", ignore_errors=True)
-    train_student(parts, parts.recipe.train, "checkpoints", parts.run.student, log_as=None)
+    train_once(parts, parts.recipe.train, "checkpoints", parts.run.student)
     told = answers(parts.opened.student(parts.run.student), asked, parts.recipe)
     assert parts.recipe.task is not None
     scores = score_task(

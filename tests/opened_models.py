@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from potstill.exchanges.exchange import Prompt, Split, prompt_id_of
+from potstill.exchanges.exchange import Prompt, Split
 from potstill.exchanges.overlap import OverlapReport
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Progress, Silent
 from potstill.recipe import Recipe
+from potstill.text.turns import prompt_id_of
 from potstill.work.access import Access
 from potstill.work.opened import Compute, Opened
 from potstill.work.plan import PromptPlan

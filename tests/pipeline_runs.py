@@ -78,6 +78,12 @@ def run(values: dict[str, Any], out: Path, **options: Any) -> tuple[RunDir, list
     return directory, progress.notes
 
 
+def recorded(run: RunDir, name: str) -> Any:
+    """Return what the file of a record holds, None where there is none: its very keys."""
+    path = run.record_path(name)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 def fingerprint(root: Path) -> dict[str, tuple[str, int]]:
     """Return digest and time of change of every file under a directory."""
     return {

@@ -10,7 +10,7 @@ from typing import Any
 from fault_server import FaultServer
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
-from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
+from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
@@ -18,6 +18,7 @@ from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent, Step
 from potstill.recipe import EndpointConfig
 from potstill.terms import Evidence, Stated, TermsDecision, decide
+from potstill.text.turns import prompt_id_of
 
 KEY = "sk-very-secret-0123456789"
 ALLOWED = decide("nano", (Evidence("mit", "test", "mit"),), Stated())

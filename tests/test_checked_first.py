@@ -28,6 +28,7 @@ from potstill.work.evaluation import Evaluation
 from potstill.work.plan import PromptPlan
 from potstill.work.records import Prompts
 from potstill.work.rundir import RunDir
+from potstill.work.workdir import WorkRecord
 
 NAME = "smollm2-nano"
 # Of `values_for`: training prompts, and all that are asked.
@@ -190,17 +191,17 @@ def test_distill_asks_again_what_failed(
     values = values_for(server, nano_llama, prompts)
     server.behaviour = Behaviour(model=NAME, rate=0.5, faults=("200 with an error",), seed=3)
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
-    failures = len(run.done("collect")["figures"]["failures"])
+    failures = len(pipeline_runs.recorded(run, "collect")["figures"]["failures"])
     assert 0 < failures < 30
     server.behaviour = Behaviour(model=NAME)
     asked = server.requests
     run, _ = pipeline_runs.run(values, tmp_path / "run")
     assert server.requests == asked + failures
-    figures = run.done("collect")["figures"]
+    figures = pipeline_runs.recorded(run, "collect")["figures"]
     assert figures["exchanges"] == ALL and not figures["failures"]
     evaluation = Evaluation.model_validate_json(run.evaluation_path.read_text(encoding="utf-8"))
     assert evaluation.held_out.prompts == 6
-    assert run.done("curate")["train"] == TRAINED
+    assert pipeline_runs.recorded(run, "curate")["train"] == TRAINED
 
 
 def test_a_server_that_answers_nothing_is_asked_again(
@@ -227,9 +228,9 @@ def test_once_training_has_begun_what_failed_is_named_and_left_out(
     assert any("`potstill collect --redo` asks them again" in note for note in notes)
     server.behaviour = Behaviour(model=NAME)
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
-    assert server.requests > asked and run.done("train") is None
+    assert server.requests > asked and pipeline_runs.recorded(run, "train") is None
     run, _ = pipeline_runs.run(values, tmp_path / "run")
-    assert run.done("curate")["train"] == TRAINED
+    assert pipeline_runs.recorded(run, "curate")["train"] == TRAINED
 
 
 MENDED: dict[str, dict[str, Any]] = {
@@ -316,7 +317,7 @@ def test_a_changed_evaluation_set_has_curation_done_again(
         server, nano_llama, prompts, curate={"decontaminate": {"sources": [str(evaluation)]}}
     )
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
-    assert run.done("curate")["train_kept"] == TRAINED
+    assert pipeline_runs.recorded(run, "curate")["train_kept"] == TRAINED
     evaluation.write_text("\n".join(json.dumps({"prompt": t}) for t in texts), encoding="utf-8")
     with pytest.raises(PotstillError, match="curation drops all"):
         pipeline_runs.run(values, tmp_path / "run", until="curate")
@@ -338,7 +339,7 @@ def test_a_schema_that_is_lost_after_collecting_is_named_before_training(
         schema.write_text({"broken": "{", "a list": "[1]", "emptied": ""}[what], encoding="utf-8")
     with pytest.raises(PotstillError, match=r"schema"):
         pipeline_runs.run(values, tmp_path / "run")
-    assert run.done("train") is None and server.requests == asked
+    assert pipeline_runs.recorded(run, "train") is None and server.requests == asked
 
 
 def test_a_gold_column_can_be_named_later(nano_llama: Path, tmp_path: Path) -> None:
@@ -354,10 +355,10 @@ def test_a_gold_column_can_be_named_later(nano_llama: Path, tmp_path: Path) -> N
     before = stored(run.root)
     values["task"]["gold"] = "other"
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
-    assert {p["gold"] for p in run.done("prompts")["prompts"]} == {"there"}
+    assert {p["gold"] for p in pipeline_runs.recorded(run, "prompts")["prompts"]} == {"there"}
     del values["task"]
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
-    assert {p["gold"] for p in run.done("prompts")["prompts"]} == {None}
+    assert {p["gold"] for p in pipeline_runs.recorded(run, "prompts")["prompts"]} == {None}
     assert stored(run.root) == before
 
 
@@ -383,7 +384,7 @@ def test_damaged_records_are_said_and_their_stages_done_again(
     (run.root / "state" / "shrink.json").write_text('{"blocks": [')
     run, notes = pipeline_runs.run(values, tmp_path / "run", until="shrink")
     assert any("the record of shrink was damaged" in note for note in notes)
-    assert run.done("shrink") is not None
+    assert pipeline_runs.recorded(run, "shrink") is not None
     (run.root / "state" / "teacher.json").write_text("")
     with pytest.raises(PotstillError, match=r"teacher.json is damaged"):
         pipeline_runs.run(values, tmp_path / "run")
@@ -431,7 +432,7 @@ def test_a_dry_run_says_what_redo_and_fresh_would_do(
     values = values_for(server, nano_llama, prompts)
     server.behaviour = Behaviour(model=NAME, rate=0.4, faults=("200 with an error",), seed=3)
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
-    failed = len(run.done("collect")["figures"]["failures"])
+    failed = len(pipeline_runs.recorded(run, "collect")["figures"]["failures"])
 
     def asked(**options: Any) -> int:
         recipe = Recipe.model_validate(values)
@@ -441,7 +442,7 @@ def test_a_dry_run_says_what_redo_and_fresh_would_do(
     assert asked() == asked(until="collect") == failed > 0
     assert asked(fresh=True) == ALL
     pipeline_runs.run(values, run.root, until="train")  # the server still fails for some
-    again = len(run.done("collect")["figures"]["failures"])
+    again = len(pipeline_runs.recorded(run, "collect")["figures"]["failures"])
     assert again > 0 and asked() == 0 and asked(until="collect") == again
     pipeline_runs.run(values, run.root)
     before = pipeline_runs.fingerprint(run.root)
@@ -493,21 +494,21 @@ def test_answers_that_came_in_a_call_that_was_killed_are_curated(
     values = values_for(server, nano_llama, prompts)
     server.behaviour = Behaviour(model=NAME, rate=0.4, faults=("200 with an error",), seed=3)
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
-    assert run.done("curate")["train"] < TRAINED
+    assert pipeline_runs.recorded(run, "curate")["train"] < TRAINED
     server.behaviour = Behaviour(model=NAME)
     finish = RunDir.finish
 
-    def killed(self: RunDir, stage: str, result: Any) -> None:
-        if stage == "collect":
+    def killed(self: RunDir, record: WorkRecord) -> None:
+        if record.name == "collect":
             raise KeyboardInterrupt
-        finish(self, stage, result)
+        finish(self, record)
 
     with pytest.MonkeyPatch.context() as kill:
         kill.setattr(RunDir, "finish", killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline_runs.run(values, run.root, until="curate")
     run, _ = pipeline_runs.run(values, run.root, until="curate")
-    assert run.done("curate")["train"] == TRAINED
+    assert pipeline_runs.recorded(run, "curate")["train"] == TRAINED
 
 
 def test_a_schema_that_is_broken_meanwhile_is_refused_before_training(
@@ -523,7 +524,10 @@ def test_a_schema_that_is_broken_meanwhile_is_refused_before_training(
     for call in (dry_run, pipeline.distill):
         with pytest.raises(PotstillError, match=r"schema.json is not valid JSON"):
             call(recipe, run.root, progress=Silent())
-    assert run.done("curate") is not None and run.done("shrink") is None
+    assert (
+        pipeline_runs.recorded(run, "curate") is not None
+        and pipeline_runs.recorded(run, "shrink") is None
+    )
 
 
 def test_a_file_that_is_gone_and_comes_back_as_another_is_named(
@@ -583,7 +587,7 @@ def test_a_finished_run_asks_again_what_failed_where_it_is_told_to(
     server.behaviour = Behaviour(model=NAME, rate=0.3, faults=("200 with an error",), seed=3)
     pipeline_runs.run(values, tmp_path / "run", until="train")
     run, _ = pipeline_runs.run(values, tmp_path / "run")
-    failed = len(run.done("collect")["figures"]["failures"])
+    failed = len(pipeline_runs.recorded(run, "collect")["figures"]["failures"])
     server.behaviour = Behaviour(model=NAME)
     asked, before = server.requests, pipeline_runs.fingerprint(run.root)
     _, notes = pipeline_runs.run(values, run.root, until=until)
@@ -592,7 +596,7 @@ def test_a_finished_run_asks_again_what_failed_where_it_is_told_to(
     pipeline_runs.run(values, run.root, until=until, redo=True)
     assert server.requests == asked + failed > asked
     run, _ = pipeline_runs.run(values, run.root)
-    assert run.done("curate")["train"] == TRAINED and run.manifest_path.is_file()
+    assert pipeline_runs.recorded(run, "curate")["train"] == TRAINED and run.manifest_path.is_file()
 
 
 @pytest.mark.parametrize("split", ["held_out", "validation"])
@@ -617,8 +621,8 @@ def test_a_run_without_anything_to_measure_stops_before_training_and_asks_again(
             pipeline_runs.run(values, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
-    assert run.done("curate")["train"] == TRAINED
-    assert not run.done("collect")["figures"]["failures"]
+    assert pipeline_runs.recorded(run, "curate")["train"] == TRAINED
+    assert not pipeline_runs.recorded(run, "collect")["figures"]["failures"]
 
 
 def test_prices_that_are_stated_later_are_counted(

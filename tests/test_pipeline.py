@@ -215,7 +215,7 @@ def test_an_existing_student_and_a_text_only_baseline(
     models = evaluation["models"]
     assert models["untrained"]["kl_per_token"]["value"] == pytest.approx(0, abs=1e-4)
     # Text alone can only lead away from what the student equals: it stays as it was.
-    assert run.done("train")["cross_entropy"]["kept_step"] == 0
+    assert pipeline_runs.recorded(run, "train")["cross_entropy"]["kept_step"] == 0
     assert evaluation["training"]["cross_entropy_kept_step"] == 0
     assert models["cross_entropy"]["kl_per_token"]["value"] == pytest.approx(0, abs=1e-4)
     assert "Trained on text alone, no better: as before" in run.report_path.read_text()
@@ -226,8 +226,8 @@ def test_a_stage_alone_stops_and_the_next_call_goes_on(
 ) -> None:
     values = pipeline_runs.recipe_values(nano_llama, nano_prompts)
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
-    assert run.done("collect") is not None
-    assert run.done("shrink") is None
+    assert pipeline_runs.recorded(run, "collect") is not None
+    assert pipeline_runs.recorded(run, "shrink") is None
     store = ExchangeStore(run.root)
     collected = store.ids()
     store.close()

@@ -132,12 +132,12 @@ def test_prompts_that_failed_are_said_and_asked_again(
     with FaultServer(faulty) as server:
         values = values_for(server, nano_llama, nano_prompts, tries=1)
         run, notes = pipeline_runs.run(values, tmp_path / "run", until="collect")
-        figures = run.done("collect")["figures"]
+        figures = pipeline_runs.recorded(run, "collect")["figures"]
         assert figures["failures"] and figures["exchanges"] + len(figures["failures"]) == 78
         assert any("no answer to" in note for note in notes)
         server.behaviour = behaviour()
         run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
-        figures = run.done("collect")["figures"]
+        figures = pipeline_runs.recorded(run, "collect")["figures"]
         assert figures["exchanges"] == 78 and not figures["failures"]
 
 
@@ -162,7 +162,7 @@ def test_a_server_whose_answers_are_all_of_no_use_is_not_asked_on(
         server.behaviour = behaviour()
         values = values_for(server, nano_llama, nano_prompts)
         run, _ = pipeline_runs.run(values, tmp_path / "run", until="collect")
-        assert run.done("collect")["figures"]["exchanges"] == 78
+        assert pipeline_runs.recorded(run, "collect")["figures"]["exchanges"] == 78
 
 
 @pytest.mark.parametrize(

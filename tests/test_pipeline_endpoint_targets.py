@@ -48,7 +48,9 @@ def test_rows_with_and_without_targets_are_learnt_from(
     assert sorted(asked, key=str) == [COUNT] * 66 + [None] * 12  # none for held-out text
     parts, rows, targets = opened(values, run.root)
     assert len(rows) == 60 and 0 < len(targets) < 60
-    (note,) = [n for n in run.done("collect")["figures"]["notes"] if "likeliest" in n]
+    (note,) = [
+        n for n in pipeline_runs.recorded(run, "collect")["figures"]["notes"] if "likeliest" in n
+    ]
     stored = len(parts.store.target_ids(parts.author_identity, TargetSpec("top-k", COUNT)))
     assert note == (
         f"{stored} of 66 answers have the server's likeliest tokens; the others have none: the "
@@ -70,7 +72,7 @@ def test_rows_with_and_without_targets_are_learnt_from(
         other += text.unchanged and text.response_ids != cut_up
     assert other > 10
     # One step reads everything: its loss is that of the untrained student.
-    trained = run.done("train")
+    trained = pipeline_runs.recorded(run, "train")
     assert (trained["steps"], trained["left_out"], trained["scored_again"]) == (1, 0, 0)
     expected = loss_by_hand(student, texts, targets, weight)
     assert trained["first_loss"] == pytest.approx(expected, rel=1e-4)
@@ -86,7 +88,7 @@ def test_where_text_cannot_give_the_objective_it_is_left_out(
         run, notes = pipeline_runs.run(values, tmp_path / "run")
     parts, rows, targets = opened(values, run.root)
     parts.store.close()
-    trained = run.done("train")
+    trained = pipeline_runs.recorded(run, "train")
     assert trained["left_out"] == len(rows) - len(targets) > 0
     assert len(trained["lengths"]) == len(targets)
     assert any("are left out, since reverse_kl cannot be had from text" in n for n in notes)
@@ -172,7 +174,9 @@ def test_what_an_earlier_call_stored_keeps_its_targets(
     parts, _, after = opened(values, tmp_path / "run")
     parts.store.close()
     assert before.keys() < after.keys()
-    (note,) = [n for n in run.done("collect")["figures"]["notes"] if "likeliest" in n]
+    (note,) = [
+        n for n in pipeline_runs.recorded(run, "collect")["figures"]["notes"] if "likeliest" in n
+    ]
     assert "stored by an earlier call (" in note and "gave no log-probabilities (" in note
 
 
@@ -214,7 +218,7 @@ def test_a_student_learns_from_what_llama_cpp_tells(
             # fp16 keeps 11 bits.
             assert kept == pytest.approx({i: logp for i, _, logp in best}, rel=2**-11, abs=1e-7)
     student = parts.opened.student(parts.untrained)
-    trained = run.done("train")
+    trained = pipeline_runs.recorded(run, "train")
     assert (trained["steps"], trained["left_out"]) == (2, 0)
     expected = loss_by_hand(student, parts.corpus.texts(rows, student), targets)
     assert trained["first_loss"] == pytest.approx(expected, rel=1e-4)

@@ -80,12 +80,12 @@ def test_past_calls_are_learnt_from_by_what_a_server_tells_of_them(
     for text in texts:
         assert len(targets[text.exchange.exchange_id]) == len(text.response_ids)
         assert [*text.prompt_ids, *text.response_ids] in [body["prompt"] for body in asked]
-    trained = run.done("train")
+    trained = pipeline_runs.recorded(run, "train")
     assert trained["first_loss"] == pytest.approx(loss_by_hand(student, texts, targets), rel=1e-4)
     parts.store.close()
 
     read = sum(len(body["prompt"]) for body in asked)
-    charged = run.done("curate")["reading"]["money"]
+    charged = pipeline_runs.recorded(run, "curate")["reading"]["money"]
     assert charged == pytest.approx((2 * read + 4 * 60) / 1e6)
     said = f"60 of 60 answers that were read have the server's likeliest tokens ({read + 60} tokens"
     assert any(said in note for note in notes)
@@ -122,9 +122,11 @@ def test_it_goes_on_where_the_budget_ended_it(
         assert len(server.bodies) == 60
         read = sum(len(body["prompt"]) for body in server.bodies)
     # What the first calls paid for is part of the price, and training needs no server.
-    assert run.done("curate")["reading"]["money"] == pytest.approx((2 * read + 4 * 60) / 1e6)
+    assert pipeline_runs.recorded(run, "curate")["reading"]["money"] == pytest.approx(
+        (2 * read + 4 * 60) / 1e6
+    )
     run, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
-    assert run.done("train")["left_out"] == 0
+    assert pipeline_runs.recorded(run, "train")["left_out"] == 0
 
 
 def test_right_answers_are_learnt_from_by_what_a_server_tells_of_them(
@@ -150,7 +152,7 @@ def test_right_answers_are_learnt_from_by_what_a_server_tells_of_them(
     student = parts.opened.student(parts.untrained)
     expected = loss_by_hand(student, parts.corpus.texts(stored, student), targets, 0.3)
     parts.store.close()
-    assert run.done("train")["first_loss"] == pytest.approx(expected, rel=1e-4)
+    assert pipeline_runs.recorded(run, "train")["first_loss"] == pytest.approx(expected, rel=1e-4)
     evaluation = json.loads(run.evaluation_path.read_text())
     # Held-out answers are the gold ones; the server has done nothing that could be priced.
     assert evaluation["task"]["teacher"] is None and evaluation["payback"] is None
@@ -194,7 +196,7 @@ def test_a_servers_own_answers_without_numbers_are_read_afterwards(
     parts.store.close()
     assert all(text.unchanged for text in texts)
     expected = loss_by_hand(student, texts, targets)
-    assert run.done("train")["first_loss"] == pytest.approx(expected, rel=1e-4)
+    assert pipeline_runs.recorded(run, "train")["first_loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_answers_with_reasoning_are_not_read(nano_llama: Path, calls: Path, tmp_path: Path) -> None:
@@ -296,7 +298,7 @@ def test_damaged_readings_are_read_again_and_both_terms_are_kept(
     parts, rows, targets = opened(values, run.root)
     parts.store.close()
     assert len(targets) == len(rows) == 60
-    assert run.done("train")["left_out"] == 0
+    assert pipeline_runs.recorded(run, "train")["left_out"] == 0
     # What the student learnt from has conditions: no single licence is stated for its weights.
     assert not (run.student / "potstill-source.json").exists()
     run, _ = pipeline_runs.run(values, tmp_path / "run")

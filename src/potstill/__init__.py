@@ -10,36 +10,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from potstill import logs as logs
     from potstill import losses as losses
     from potstill.errors import PotstillError as PotstillError
+    from potstill.exchanges.exchange import Exchange as Exchange
     from potstill.exchanges.store import ExchangeStore as ExchangeStore
     from potstill.recipe import Recipe as Recipe
     from potstill.runs.callbacks import Callback as Callback
-    from potstill.runs.library import Run as Run
     from potstill.runs.library import distill as distill
-    from potstill.runs.library import open_run as open_run
+    from potstill.runs.run import Run as Run
+    from potstill.runs.run import open_run as open_run
     from potstill.work.evaluation import Evaluation as Evaluation
 
 _WHERE = {
     "Callback": "potstill.runs.callbacks",
     "Evaluation": "potstill.work.evaluation",
+    "Exchange": "potstill.exchanges.exchange",
     "ExchangeStore": "potstill.exchanges.store",
     "PotstillError": "potstill.errors",
     "Recipe": "potstill.recipe",
-    "Run": "potstill.runs.library",
+    "Run": "potstill.runs.run",
     "distill": "potstill.runs.library",
-    "open_run": "potstill.runs.library",
+    "open_run": "potstill.runs.run",
 }
-_PACKAGES = ("losses",)
+_PACKAGES = ("logs", "losses")
 
 __all__ = [
     "Callback",
     "Evaluation",
+    "Exchange",
     "ExchangeStore",
     "PotstillError",
     "Recipe",
     "Run",
     "distill",
+    "logs",
     "losses",
     "open_run",
 ]

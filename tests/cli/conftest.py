@@ -125,10 +125,10 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     def make(*, evaluated: bool, name: str = "run") -> Path:
         recipe = Recipe.model_validate({"name": "mine", "teacher": {"model": "some/model"}})
         with RunDir.open(tmp_path / name, recipe) as run:
-            run.finish("collect", {"exchanges": 1200})
+            run.write_json("state/collect.json", {"exchanges": 1200})
             run.log({"step": 20, "loss": 0.5})
             if evaluated:
-                run.finish("train", {"steps": 20})
+                run.write_json("state/train.json", {"steps": 20})
                 run.write_json("evaluation.json", EVALUATION)
                 run.write_text("report.html", "<p>report</p>")
                 run.write_text("manifest.json", "{}")

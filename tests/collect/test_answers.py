@@ -11,7 +11,7 @@ from potstill.collect import answers
 from potstill.collect.answers import CollectionFigures, collect, plan_waves, questions
 from potstill.collect.magpie import usable, written_prompts
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Prompt, prompt_id_of
+from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.load import load
@@ -21,6 +21,7 @@ from potstill.progress import Silent
 from potstill.recipe import CollectConfig, MagpieConfig
 from potstill.terms.gate import Stated, TermsDecision, decide
 from potstill.terms.licences import licence_of
+from potstill.text.turns import prompt_id_of
 from potstill.work.target_specs import target_specs
 
 SAMPLING = Sampling(max_tokens=16, seed=4)

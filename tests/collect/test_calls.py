@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from potstill.collect.calls import exchanges_from_calls
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import exchange_id_of, prompt_id_of
+from potstill.exchanges.exchange import exchange_id_of
 from potstill.exchanges.store import ExchangeStore
 from potstill.logs import Reason, read_calls
 from potstill.recipe import CallsConfig, PromptsConfig
 from potstill.terms import Stated, decide
 from potstill.terms.calls import evidence_of_calls
+from potstill.text.turns import prompt_id_of
 
 FILES = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

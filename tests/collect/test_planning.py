@@ -14,13 +14,13 @@ from pipeline_runs import Noted, recipe_values, write_calls
 from potstill.collect import planning as module
 from potstill.collect.planning import Planning, known_before, new_plan, reading, told_anew
 from potstill.collect.prompts import read_prompts
-from potstill.exchanges.exchange import Turns
 from potstill.exchanges.store import ExchangeStore
 from potstill.logs.reading import read_calls
 from potstill.progress import Silent
 from potstill.recipe import CallsConfig, PromptsConfig, Recipe, TaskConfig
 from potstill.terms.gate import Stated, decide
 from potstill.terms.licences import Evidence
+from potstill.text.turns import Turns
 from potstill.work.access import PastCalls, RightAnswers, Server, Weights
 from potstill.work.opened import Opened
 from potstill.work.speaking import AnswerRoom

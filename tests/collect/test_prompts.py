@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Turns, prompt_id_of
 from potstill.exchanges.overlap import overlap, prompt_text
 from potstill.recipe import PromptsConfig
+from potstill.text.turns import Turns, prompt_id_of
 from potstill.text.words import words_of
 from potstill.work.plan import PromptPlan
 from potstill.work.records import Prompts

@@ -11,8 +11,8 @@ import pytest
 from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.collect.task_rows import read_known
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import prompt_id_of
 from potstill.recipe import PromptsConfig, TaskConfig
+from potstill.text.turns import prompt_id_of
 from potstill.work.plan import KnownRow
 
 PROMPTS = PromptsConfig(template="Sort: {body}", system="Be brief.")

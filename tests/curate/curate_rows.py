@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from potstill.curate.judge import Judge
-from potstill.exchanges.exchange import Exchange, prompt_id_of
+from potstill.exchanges.exchange import Exchange
+from potstill.text.turns import prompt_id_of
 
 
 def exchange(

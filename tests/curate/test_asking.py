@@ -119,14 +119,14 @@ def test_a_stopped_judge_goes_on_with_what_is_missing(
     stop[0] = -1
     progress = Counted()
     run = pipeline.distill(recipe, root, until="curate", progress=progress)
-    done = run.done("curate")
+    done = pipeline_runs.recorded(run, "curate")
     assert done is not None and done["judge"] == str(values["curate"]["judge"]["model"])
     # Only answers that nothing before the judge drops are judged.
     judged = sum(reason.partition(":")[0] in ("", "judge") for reason in reasons_of_training(root))
     assert 0 < before < judged == sum(asked)
     assert progress.steps["judge answers"] == (judged - before, judged - before)
     # The file is no stage's record.
-    assert run.done("judge-scores") is None
+    assert pipeline_runs.recorded(run, "judge-scores") is None
 
 
 def test_a_judge_that_says_nothing_is_an_error_and_is_not_asked_twice(

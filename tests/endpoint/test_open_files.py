@@ -26,7 +26,8 @@ from potstill.endpoint import open_files
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Prompt, prompt_id_of
+from potstill.exchanges.exchange import Prompt
+from potstill.text.turns import prompt_id_of
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
 from potstill.progress import Silent

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from potstill.collect.answers import collect, plan_waves, questions
-from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
+from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Progress, Silent
 from potstill.recipe import CollectConfig, EvaluateConfig
 from potstill.terms.gate import Stated, decide
 from potstill.terms.licences import licence_of
+from potstill.text.turns import prompt_id_of
 from potstill.work.access import Access, Author, Weights
 from potstill.work.corpus import Corpus
 from potstill.work.opened import Compute, Opened

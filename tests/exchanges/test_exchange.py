@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from potstill.exchanges.exchange import Prompt, exchange_id_of, prompt_id_of
+from potstill.exchanges.exchange import Prompt, exchange_id_of
+from potstill.text.turns import prompt_id_of
 
 SAMPLING = {"temperature": 0.5, "seed": None}
 PLAIN = [

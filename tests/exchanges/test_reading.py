@@ -15,12 +15,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from potstill.canonical import digest_of_file
 from potstill.exchanges import compaction, row_groups, shards
 from potstill.exchanges.columns import Shared
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.outline import Outline
 from potstill.exchanges.rows import EXCHANGES, Mark, exchange_to_row
-from potstill.exchanges.shards import digest_of
 from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import ExchangeTargets, HiddenStates
@@ -104,7 +104,7 @@ def earlier_shard(root: Path, rows: list[Exchange], *, group_rows: int = 4_096) 
         use_dictionary=["teacher"],
         write_statistics=False,
     )
-    return (folder / "new").rename(folder / f"part-{digest_of(folder / 'new')}.parquet")
+    return (folder / "new").rename(folder / f"part-{digest_of_file(folder / 'new')}.parquet")
 
 
 def outlined(row: Exchange) -> Outline:
@@ -176,7 +176,7 @@ def test_a_split_is_read_without_decoding_the_others(tmp_path: Path) -> None:
     path.unlink()
     broken = tmp_path / "exchanges" / "new"
     broken.write_bytes(data)
-    broken.rename(broken.with_name(f"part-{digest_of(broken)}.parquet"))
+    broken.rename(broken.with_name(f"part-{digest_of_file(broken)}.parquet"))
     store = ExchangeStore(tmp_path)
     expected = [exchange(i, "train", "spirit") for i in range(0, 80, 2)]
     assert store.read("train") == expected
@@ -291,8 +291,8 @@ def test_a_shard_is_digested_once_a_process(
     os.utime(path, ns=(1, 1))
     monkeypatch.setattr(shards, "_SETTLED_NS", -1)
     digested: list[Path] = []
-    real = shards.digest_of
-    monkeypatch.setattr(shards, "digest_of", lambda p: digested.append(p) or real(p))
+    real = shards.digest_of_file
+    monkeypatch.setattr(shards, "digest_of_file", lambda p: digested.append(p) or real(p))
     for _ in range(3):
         store = ExchangeStore(tmp_path)
         assert store.repair() == [] and len(store.read()) == 4

@@ -15,10 +15,10 @@ from potstill.collect.prompts import plan_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges import overlap as overlap_module
 from potstill.exchanges import shared_shingles
-from potstill.exchanges.exchange import Turns
 from potstill.exchanges.overlap import overlap
 from potstill.exchanges.shared_shingles import Numbered, shingle_sets
 from potstill.recipe import PromptsConfig
+from potstill.text.turns import Turns
 
 # A few words, so that texts share many; an empty one and one that is no word are texts too.
 words = st.sampled_from(["a", "b", "c", "d", "e", "7", "ü", "光", "-", ""])

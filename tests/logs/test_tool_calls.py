@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from potstill.exchanges.exchange import exchange_id_of, prompt_id_of
+from potstill.exchanges.exchange import exchange_id_of
 from potstill.logs.call import Ask, LoggedAnswer, Reason
 from potstill.logs.litellm import read_litellm
 from potstill.logs.readers import Columns, read_chat, read_table
+from potstill.text.turns import prompt_id_of
 
 ASKED = {"role": "user", "content": "Where is parcel 7?"}
 FUNCTION = {"name": "find", "description": "d", "parameters": {"type": "object", "properties": {}}}

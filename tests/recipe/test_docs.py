@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import potstill.recipe.docs as docs
-from potstill.recipe.io import field_paths
+from potstill.recipe.complaints import field_paths
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "recipe.md"
 

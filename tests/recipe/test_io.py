@@ -10,9 +10,9 @@ import yaml
 
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
+from potstill.recipe.complaints import field_paths
 from potstill.recipe.io import (
     dump_recipe,
-    field_paths,
     packaged_recipe,
     parse_override,
     parse_recipe,

@@ -199,4 +199,4 @@ def test_without_a_place_for_temporary_files_it_is_one_sentence(
         assert said.exit_code == 2, said.output
         assert words in " ".join(said.output.split())
         assert "Traceback" not in said.output
-    assert run.done("collect") is not None
+    assert pipeline_runs.recorded(run, "collect") is not None

@@ -95,12 +95,6 @@ def test_a_narrow_student_is_the_silenced_teacher_and_loads_as_an_ordinary_model
     assert torch.equal(longer, plain)
 
 
-def test_a_cut_survives_its_record(nano_llama: Path) -> None:
-    cut = width_cut(load(str(nano_llama), precision="fp32"), heads=True)
-    assert Cut.from_record({**cut.record(), "plain": {}}) == cut
-    assert Cut.from_record(Cut((2,), (0, 5)).record()) == Cut((2,), (0, 5))
-
-
 @pytest.mark.parametrize(
     ("family", "axis"),
     [(family, "channels") for family in FAMILIES] + [(family, "heads") for family in GROUPED],

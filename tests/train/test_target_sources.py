@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -19,13 +18,14 @@ from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8, TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import LikeliestTokens
 from potstill.losses.chunked import distillation_loss
-from potstill.losses.divergence import Divergence, Kind
+from potstill.losses.divergence import Divergence
 from potstill.losses.targets import DenseTargets, SampledTargets, Targets, TopKTargets
 from potstill.models.load import head_of, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Silent
+from potstill.recipe.learning import OBJECTIVES
 from potstill.train.examples import TrainingExample
 from potstill.train.target_sources import Scorer, StoredTargets
 from top_k_layouts import first_layout
@@ -122,10 +122,10 @@ def test_stored_and_scored_targets_give_the_same_loss_in_the_order_asked(
     store.close()
 
 
-@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("kind", list(OBJECTIVES))
 @pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
 def test_likeliest_tokens_of_a_sure_teacher_bound_every_divergence(
-    kind: Kind, old: bool, nano_llama: Path, tmp_path: Path
+    kind: str, old: bool, nano_llama: Path, tmp_path: Path
 ) -> None:
     """Their rest is 1e-4 to 1e-12, which fp16 and subtraction take for none."""
     teacher = load(str(nano_llama), precision="fp32")

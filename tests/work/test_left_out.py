@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from potstill.exchanges.exchange import Exchange, Prompt
+from potstill.exchanges.exchange import Exchange, Prompt, Split
 from potstill.exchanges.rows import Mark
 from potstill.exchanges.store import ExchangeStore
 from potstill.work.left_out import left_out
@@ -35,14 +36,21 @@ def answered(name: str, *, temperature: float = 1.0) -> Exchange:
     )
 
 
+def reasons_in(
+    store: ExchangeStore, split: Split, wanted: Any, used: Any, **how: Any
+) -> dict[str, int]:
+    """Return why prompts of a split are in no figure."""
+    return left_out(store.read(split), store.marks(), wanted, used, **how)
+
+
 def test_each_reason_is_counted_and_the_most_frequent_comes_first(tmp_path: Path) -> None:
     store = ExchangeStore(tmp_path)
     store.append([answered(name) for name in ("used", "empty", "long")])
     store.mark([Mark("empty at 1.0", "curate", False, "empty:nothing in it")])
     wanted = [prompt(name) for name in ("used", "empty", "long", "lost", "lost too")]
-    found = left_out(store, "held_out", wanted, {"used"}, greedy=None, unasked=0)
+    found = reasons_in(store, "held_out", wanted, {"used"}, greedy=None, unasked=0)
     assert list(found.items()) == [("no_answer", 2), ("empty", 1), ("too_long", 1)]
-    found = left_out(store, "held_out", wanted, {"used"}, greedy=None, unasked=4)
+    found = reasons_in(store, "held_out", wanted, {"used"}, greedy=None, unasked=4)
     assert list(found.items()) == [("too_long", 5), ("no_answer", 2), ("empty", 1)]
     store.close()
 
@@ -54,15 +62,15 @@ def test_only_answers_of_the_kind_that_the_figure_is_made_of_count(tmp_path: Pat
     wanted = [prompt("both"), prompt("drawn")]
 
     def reasons(greedy: bool | None) -> dict[str, int]:
-        return left_out(store, "held_out", wanted, (), greedy=greedy, unasked=0)
+        return reasons_in(store, "held_out", wanted, (), greedy=greedy, unasked=0)
 
     assert reasons(False) == {"invalid": 1, "too_long": 1}
     assert reasons(True) == {"too_long": 1, "no_answer": 1}
-    assert left_out(store, "validation", wanted, (), greedy=None, unasked=0) == {"no_answer": 2}
+    assert reasons_in(store, "validation", wanted, (), greedy=None, unasked=0) == {"no_answer": 2}
     store.close()
 
 
 def test_nothing_is_counted_where_all_is_used(tmp_path: Path) -> None:
     store = ExchangeStore(tmp_path)
-    assert left_out(store, "held_out", [], (), greedy=False, unasked=0) == {}
+    assert reasons_in(store, "held_out", [], (), greedy=False, unasked=0) == {}
     store.close()

@@ -8,9 +8,10 @@ import pytest
 
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe
-from potstill.work.records import Teacher
+from potstill.work.records import RECORDS, Prompts, Teacher
 from potstill.work.run_recipe import RECIPE, recipe_digest
 from potstill.work.rundir import RunDir
+from potstill.work.stage_records import STAGE_RECORDS, UNMEASURED, ShrinkRecord, TrainRecord
 
 
 def recipe(**changes: object) -> Recipe:
@@ -28,12 +29,12 @@ def test_a_new_directory_gets_the_resolved_recipe(tmp_path: Path) -> None:
 
 def test_the_same_recipe_goes_on_and_opening_writes_nothing(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "run", recipe()) as run:
-        run.finish("collect", {"tokens": 7})
+        run.finish(Teacher(identity="x"))
         run.log({"step": 1})
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")}
     with RunDir.open(tmp_path / "run", recipe()) as run:
-        assert run.done("collect") == {"tokens": 7}
-        assert run.done("train") is None
+        assert run.done(Teacher) == Teacher(identity="x")
+        assert run.done(TrainRecord) is None
         assert run.metrics() == [{"step": 1}]
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
 
@@ -56,10 +57,10 @@ def test_another_recipe_is_refused_and_each_difference_named(tmp_path: Path) -> 
 def test_a_run_that_holds_nothing_takes_a_corrected_recipe(tmp_path: Path) -> None:
     root = tmp_path / "run"
     with RunDir.open(root, recipe(seed=1)) as run:
-        run.finish("prompts", {"prompts": []})
+        run.write_json("state/prompts.json", {"prompts": []})
     with RunDir.open(root, recipe(seed=2)) as run:
         assert "holds no answers yet" in run.changed and "seed is 1 there and 2" in run.changed
-        assert run.done("prompts") is None and RECIPE.read(root).seed == 2
+        assert run.done(Prompts) is None and RECIPE.read(root).seed == 2
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -112,13 +113,13 @@ def test_a_changed_field_undoes_its_own_stage_and_what_follows(
     with RunDir.open(root, recipe()) as run:
         run.write_text("exchanges/journal", "an answer")
         for stage in STAGES:
-            run.finish(stage, {})
+            run.write_json(f"state/{stage}.json", {})
         for name in LEFT:
             run.write_text(f"{name}/x" if "." not in name else name, "{}")
     with RunDir.open(root, recipe(**changes)) as run:
         field = next(iter(changes))
         assert field in run.changed
-        assert tuple(s for s in STAGES if run.done(s) is not None) == kept_stages
+        assert tuple(r.name for r in STAGE_RECORDS if run.has(r)) == kept_stages
         assert {n for n in LEFT if (root / n).exists()} == set(kept_files)
         assert (root / "exchanges/journal").exists()
     with RunDir.open(root, recipe(**changes)) as run:
@@ -128,14 +129,14 @@ def test_a_changed_field_undoes_its_own_stage_and_what_follows(
 def test_a_finished_run_is_changed_only_where_that_is_asked_for(tmp_path: Path) -> None:
     root = tmp_path / "run"
     with RunDir.open(root, recipe()) as run:
-        run.finish("train", {})
+        run.write_json("state/train.json", {})
         run.write_text("student/config.json", "{}")
         run.write_text("manifest.json", "{}")
     with pytest.raises(PotstillError, match=r"is finished.*--redo to do train and what follows"):
         RunDir.open(root, recipe(train={"epochs": 2}))
     assert (root / "student").exists()
     with RunDir.open(root, recipe(train={"epochs": 2}), redo=True) as run:
-        assert run.done("train") is None and not run.manifest_path.exists()
+        assert not run.has(TrainRecord) and not run.manifest_path.exists()
         assert not (root / "student").exists()
 
 
@@ -145,19 +146,18 @@ def test_a_damaged_record_of_what_a_run_began_with_is_named(
     tmp_path: Path, name: str, content: str
 ) -> None:
     with RunDir.open(tmp_path / "run", recipe()) as run:
-        run.finish(name, {"identity": "x"})
+        run.write_json(f"state/{name}.json", {"identity": "x"})
         (run.root / "state" / f"{name}.json").write_text(content)
         with pytest.raises(PotstillError, match=f"{name}.json is damaged.*--fresh"):
-            run.done(name)
+            run.done(next(r for r in RECORDS if r.name == name))
 
 
 def test_a_damaged_record_of_a_stage_counts_as_none_and_is_known(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "run", recipe()) as run:
-        run.finish("collect", {})
-        run.finish("train", {})
+        run.finish(ShrinkRecord(blocks=None, **UNMEASURED))
         (run.root / "state" / "train.json").write_bytes(b"\xff{")
-        assert run.done("train") is None and run.done("collect") == {}
-        assert run.damaged_records() == ["train"]
+        assert run.done(TrainRecord) is None and run.done(ShrinkRecord) is not None
+        assert run.damage() == ["the record of train was damaged; train is done again"]
 
 
 def test_a_recipe_of_an_older_version_means_the_defaults(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_recipe_of_an_older_version_means_the_defaults(tmp_path: Path) -> None
 def test_fresh_empties_a_run_directory_only(tmp_path: Path) -> None:
     root = tmp_path / "run"
     with RunDir.open(root, recipe()) as run:
-        run.finish("collect", {})
+        run.write_json("state/collect.json", {})
         run.write_text("student/config.json", "{}")
     with RunDir.open(root, recipe(seed=5), fresh=True) as run:
         assert [p.name for p in root.iterdir()] == ["recipe.yaml"]
@@ -258,7 +258,7 @@ def test_a_run_is_begun_like_another(
     with RunDir.open(other, recipe()) as run:
         run.write_text("exchanges/journal", "an answer")
         for name in ("teacher", "prompts", "checked", *STAGES):
-            run.finish(name, {})
+            run.write_json(f"state/{name}.json", {})
     with RunDir.open(tmp_path / "scratch", recipe(**changes)) as scratch:
         assert scratch.holds_nothing
         scratch.begin_like(tmp_path / "nowhere")
@@ -269,7 +269,7 @@ def test_a_run_is_begun_like_another(
 
 def test_a_run_without_answers_is_nothing_to_be_begun_like(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "run", recipe()) as run:
-        run.finish("prompts", {})
+        run.write_json("state/prompts.json", {})
     with RunDir.open(tmp_path / "scratch", recipe(seed=4)) as scratch:
         scratch.begin_like(run.root)
         assert scratch.recorded() == {} and scratch.holds_nothing

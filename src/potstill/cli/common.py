@@ -196,16 +196,9 @@ def checked_recipe(
 
     recipe = read_recipe(path, overrides)
 
-    from potstill.work.named import check_named
-    from potstill.work.run_recipe import RECIPE
-    from potstill.work.rundir import RunDir
-    from potstill.work.stage_records import CollectRecord
+    from potstill.work.named import check_wanted
 
-    root = out or Path("runs") / recipe.name
-    RECIPE.refuse_foreign(root)
-    known = not fresh and RECIPE.begins(root)
-    if not known or not RunDir(root, recipe).has(CollectRecord):
-        check_named(recipe)
+    check_wanted(recipe, out or Path("runs") / recipe.name, fresh=fresh)
     return recipe
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from potstill.cli.run_view import console_for_output, find
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import Recipe
+from potstill.work.access import Access
 from potstill.work.rundir import RunDir
 
 _WITHOUT_TARGETS = {
@@ -45,9 +46,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _learnt_from(recipe: Recipe) -> str:
-    if recipe.served_targets:
+    access = Access.of(recipe)
+    if access.target_server is not None:
         return "server"
-    return "text" if recipe.text_only or recipe.train.cross_entropy == 1 else "teacher"
+    by_text = access.weights is None or recipe.train.cross_entropy == 1
+    return "text" if by_text else "teacher"
 
 
 def _tokens(found: dict[str, Any]) -> str:

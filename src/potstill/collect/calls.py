@@ -10,21 +10,14 @@ from typing import Literal
 from potstill.canonical import canonical_json
 from potstill.collect.prompts import plan_prompts, read_prompts
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import (
-    Exchange,
-    Prompt,
-    Split,
-    Turns,
-    exchange_id_of,
-    prompt_id_of,
-    tool_list,
-)
+from potstill.exchanges.exchange import Exchange, Prompt, Split, exchange_id_of
 from potstill.logs.call import LoggedCall, Reason
 from potstill.logs.reading import Log
 from potstill.logs.tally import WAYS_OUT, CallsReport
 from potstill.recipe import PromptsConfig
 from potstill.terms.gate import TermsDecision
 from potstill.text.finish import ending_of, finish_of
+from potstill.text.turns import Turns, prompt_id_of, tool_list
 from potstill.work.plan import PromptPlan
 
 # What `Exchange.finish_reason` is where a form says nothing of ends; the report counts them apart.

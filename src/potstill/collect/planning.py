@@ -10,11 +10,11 @@ from potstill.collect.magpie import written_prompts
 from potstill.collect.prompts import SourceReader, plan_prompts, read_prompts
 from potstill.collect.sources import MAGPIE
 from potstill.collect.task_rows import read_known
-from potstill.exchanges.exchange import Turns
 from potstill.logs.reading import Log
 from potstill.progress import Progress
 from potstill.recipe import PromptsConfig, TaskConfig
 from potstill.terms.gate import TermsDecision
+from potstill.text.turns import Turns
 from potstill.work.access import Author, PastCalls
 from potstill.work.opened import Opened
 from potstill.work.plan import KnownRow, PromptPlan

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Message, Turns, prompt_id_of
 from potstill.logs.conversations import (
     INSTRUCTION,
     SYSTEM_COLUMNS,
@@ -25,6 +24,7 @@ from potstill.logs.turns import Chat, Unfit, text_of
 from potstill.recipe import PromptsConfig
 from potstill.text.counts import by_number
 from potstill.text.tool_calls import Flaw, may_be_filled_in, spelled, tools_in
+from potstill.text.turns import Message, Turns, prompt_id_of
 
 T = TypeVar("T")
 

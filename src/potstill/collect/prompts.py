@@ -25,11 +25,12 @@ from potstill.collect.prompt_rows import (
 from potstill.collect.small_files import way_out
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Message, Prompt, Split, Turns, prompt_id_of
+from potstill.exchanges.exchange import Prompt, Split
 from potstill.exchanges.overlap import METHOD, OverlapReport, overlap, prompt_text
 from potstill.logs.template import without_template
 from potstill.recipe import PromptsConfig
 from potstill.text.counts import by_number
+from potstill.text.turns import Message, Turns, prompt_id_of
 from potstill.work.plan import PromptPlan
 
 SourceReader = Callable[[str, PromptsConfig], Sequence[Turns]]

@@ -24,11 +24,11 @@ from potstill.models.conversation import Conversation
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.teacher_tokens import TeacherTokens
-from potstill.progress import Progress
+from potstill.progress import Progress, Silent
 from potstill.recipe import CollectConfig, EvaluateConfig, PromptsConfig
 from potstill.terms.gate import TermsDecision
 from potstill.work.access import PastCalls, RightAnswers, Server, Weights
-from potstill.work.corpus import tokenised
+from potstill.work.corpus import Cutter, tokenised
 from potstill.work.evaluation import Overlap
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
@@ -54,8 +54,8 @@ class Asking:
     """How answers are drawn, and what is kept of them.
 
     `temperature` is the loss's, at which sampled targets are drawn. `reasoning` tells whether what
-    stands before an answer is learnt too. `all_greedy`: a server answers every held-out prompt
-    greedily, since nobody can ask it later.
+    stands before an answer is learnt too; `cut` cuts texts into the student's ids. `all_greedy`: a
+    server answers every held-out prompt greedily, since nobody can ask it later.
     """
 
     collect: CollectConfig
@@ -67,6 +67,7 @@ class Asking:
     reasoning: Literal["keep", "leave_out"] = "keep"
     all_greedy: bool = False
     currency: str = "USD"
+    cut: Cutter = tokenised
 
     @property
     def spec(self) -> TargetSpec | None:
@@ -108,7 +109,7 @@ def collect_answers(
     *,
     plan: Callable[[], PromptPlan],
     log: Callable[[], Log],
-    progress: Progress,
+    progress: Progress = Silent(),
 ) -> CollectRecord:
     """Have the prompts answered, store the answers, durable as they come, and return the figures.
 
@@ -154,7 +155,7 @@ def decoded_answers(
     asking: Asking,
     store: ExchangeStore,
     decision: TermsDecision,
-    progress: Progress,
+    progress: Progress = Silent(),
 ) -> CollectRecord:
     """Have a model that is loaded answer, and store its states and its head.
 
@@ -286,7 +287,7 @@ def past_answers(
     for note in (*found.plan.notes, *notes):
         progress.note(note)
     store.append(found.exchanges)
-    figures = _given(store, conversation, asking.reasoning)
+    figures = _given(store, conversation, asking)
     noted = figures.model_copy(update={"notes": tuple(notes)})
     return _record(noted, found.plan.overlap, store)
 
@@ -302,12 +303,10 @@ def right_answers(
     """Store the right answers that a plan's rows came with."""
     kept.author(GOLD)
     store.append(gold_exchanges(plan.prompts, GOLD, decision))
-    return _record(_given(store, conversation, asking.reasoning), plan.overlap, store)
+    return _record(_given(store, conversation, asking), plan.overlap, store)
 
 
-def _given(
-    store: ExchangeStore, conversation: Conversation, reasoning: Literal["keep", "leave_out"]
-) -> GivenAnswers:
+def _given(store: ExchangeStore, conversation: Conversation, asking: Asking) -> GivenAnswers:
     """Return the figures of answers that nobody was asked for, in the student's tokens."""
     dropped = {mark.exchange_id for mark in store.marks() if not mark.kept}
     rows: list[Exchange] = [row for row in store.read() if row.exchange_id not in dropped]
@@ -315,7 +314,7 @@ def _given(
         exchanges=len(rows),
         computed=len(rows),
         response_tokens=sum(
-            len(tokenised(row, conversation, reasoning).response_ids) for row in rows
+            len(asking.cut(row, conversation, asking.reasoning).response_ids) for row in rows
         ),
         seconds=0.0,
         tokens_per_s=0.0,

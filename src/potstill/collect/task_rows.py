@@ -9,12 +9,12 @@ from typing import Any, TypeGuard
 from potstill.collect.prompt_rows import is_blank, same_prompt, value_of
 from potstill.collect.prompts import rows_and_prompts
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import prompt_id_of
 from potstill.logs.conversations import without_nulls
 from potstill.logs.rows import SourceRow
 from potstill.recipe import PromptsConfig, TaskConfig
 from potstill.text.answers import AnswerForm
 from potstill.text.counts import by_number
+from potstill.text.turns import prompt_id_of
 from potstill.work.plan import KnownRow
 
 

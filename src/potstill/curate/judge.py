@@ -9,8 +9,9 @@ from pathlib import Path
 
 from potstill.curate.kept_scores import answer_key, keep, kept, question_key
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Message
+from potstill.exchanges.exchange import Exchange
 from potstill.text.tool_calls import message_text
+from potstill.text.turns import Message
 
 AskJudge = Callable[[Sequence[Exchange], str], Iterable[Mapping[str, str]]]
 """From (rows, rubric) to what the judge says of each row, by exchange id, in parts as they come."""

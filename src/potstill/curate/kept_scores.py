@@ -12,7 +12,8 @@ from typing import Any
 
 from potstill.canonical import canonical_json, digest_of_bytes, spaced_json
 from potstill.durable import append_line, read_lines
-from potstill.exchanges.exchange import Exchange, Message
+from potstill.exchanges.exchange import Exchange
+from potstill.text.turns import Message
 
 
 def question_key(identity: str, question: Sequence[Message]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from potstill.curate.curate import Reasons, curate, write_marks
 from potstill.curate.curation import CurationResult
@@ -11,8 +11,9 @@ from potstill.curate.judge import Judge
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.store import ExchangeStore
-from potstill.progress import Progress
+from potstill.progress import Progress, Silent
 from potstill.recipe import CurateConfig
+from potstill.work.corpus import every_answer
 from potstill.work.left_out import WHY
 
 
@@ -25,22 +26,22 @@ class Grounds:
     the student cannot read, and why. `text_only`: the student learns from text, not from targets.
     """
 
-    gold: Mapping[str, str]
-    evaluation_texts: Sequence[str]
-    judge: Judge | None
-    unlearnable: Mapping[str, Reasons]
-    text_only: bool
+    gold: Mapping[str, str] = field(default_factory=dict)
+    evaluation_texts: Sequence[str] = ()
+    judge: Judge | None = None
+    unlearnable: Mapping[str, Reasons] = field(default_factory=dict)
+    text_only: bool = False
 
 
 def curate_answers(
     store: ExchangeStore,
     rows: Sequence[Exchange],
     config: CurateConfig,
-    known: Grounds,
+    known: Grounds = Grounds(),
     *,
-    needed: Mapping[Split, str],
-    measured_on: Callable[[Exchange], bool],
-    progress: Progress,
+    needed: Mapping[Split, str] | None = None,
+    measured_on: Callable[[Exchange], bool] = every_answer,
+    progress: Progress = Silent(),
 ) -> CurationResult:
     """Mark every stored answer as kept or dropped, durable on return, and return the counts.
 
@@ -63,7 +64,7 @@ def curate_answers(
     write_marks(store, found)
     kept = [row for row in rows if row.exchange_id in found.kept]
     measured = {row.split for row in kept if row.split != "held_out" or measured_on(row)}
-    _require_measured_rows(measured, needed)
+    _require_measured_rows(measured, needed or {})
     for note in found.notes:
         progress.note(f"curate: {note}")
     dropped = ", ".join(f"{count} {name}" for name, count in found.dropped.items() if count)

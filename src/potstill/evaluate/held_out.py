@@ -13,7 +13,7 @@ from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.work.access import Server
 from potstill.work.corpus import Corpus, Text, fitting
-from potstill.work.left_out import counted
+from potstill.work.left_out import left_out
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class HeldOutRows:
     @classmethod
     def of(cls, corpus: Corpus) -> HeldOutRows:
         """Return what a run has stored."""
-        every = corpus.store.read("held_out")
-        return cls(tuple(every), tuple(corpus.kept(every)), tuple(corpus.store.marks()))
+        every, kept = corpus.stored("held_out"), corpus.exchanges("held_out")
+        return cls(tuple(every), tuple(kept), tuple(corpus.store.marks()))
 
     def drawn(self, *, greedy: bool | None) -> list[Exchange]:
         """Return the kept ones that are the likeliest text, or those drawn; None for both."""
@@ -42,7 +42,7 @@ class HeldOutRows:
         self, wanted: Sequence[Prompt], used: Collection[str], *, greedy: bool | None, unasked: int
     ) -> dict[str, int]:
         """Return how many of the `wanted` prompts are not among those `used`, by reason."""
-        return counted(self.every, self.marks, wanted, used, greedy=greedy, unasked=unasked)
+        return left_out(self.every, self.marks, wanted, used, greedy=greedy, unasked=unasked)
 
 
 def held_out(

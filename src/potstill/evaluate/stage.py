@@ -15,7 +15,7 @@ from potstill.exchanges.exchange import Prompt
 from potstill.models.loaded import LoadedModel
 from potstill.models.size import parameter_count
 from potstill.models.vocabulary import VocabularyMap
-from potstill.progress import Progress
+from potstill.progress import Progress, Silent
 from potstill.recipe import EvaluateConfig, TaskConfig
 from potstill.work.access import Weights
 from potstill.work.corpus import Corpus
@@ -45,7 +45,7 @@ def evaluate_student(
     pruned: LoadedModel | None = None,
     vocabulary: VocabularyMap | None = None,
     unasked: int = 0,
-    progress: Progress,
+    progress: Progress = Silent(),
 ) -> EvaluateRecord:
     """Measure every student against the teacher, or on its text, and return the figures.
 

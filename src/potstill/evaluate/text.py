@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from potstill.evaluate.fidelity import FidelitySums, compare_all, grouping, summed
-from potstill.exchanges.exchange import Message
 from potstill.models.alignment import Alignment
 from potstill.models.likelihood import Floats, response_nll
 from potstill.models.load import head_of
@@ -17,6 +16,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress, Step
+from potstill.text.turns import Message
 
 Lengths = tuple[int, int]
 Sequences = list[tuple[Sequence[int], Sequence[int]]]

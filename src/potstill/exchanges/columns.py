@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from potstill.exchanges.exchange import Exchange, Message
+from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.outline import Outline
 from potstill.exchanges.rows import SCHEMA_VERSION, upgraded_calls
+from potstill.text.turns import Message
 
 _T = TypeVar("_T")
 

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from potstill.canonical import digest_of
 from potstill.text.tool_calls import Call, Flaw, Tool, calls_in, with_calls
+from potstill.text.turns import Message, Turns, tool_list
 
 Split = Literal["train", "validation", "held_out"]
-Message = dict[str, Any]
-"""`role` and `content`, both text. An assistant's may have `tool_calls` (as `Call`), a tool's
-result has the role `tool` and may have `tool_call_id` and `name`."""
-
-
-@dataclass(frozen=True)
-class Turns:
-    """What a model is shown: messages, and the tools on offer as JSON text, if any."""
-
-    messages: tuple[Message, ...]
-    tools: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,22 +103,6 @@ class Exchange:
     def ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return (prompt ids, response ids); empty where the teacher does not give them."""
         return self.prompt_token_ids or (), self.response_token_ids or ()
-
-
-def tool_list(tools: str | None) -> list[Tool] | None:
-    """Return the tools that JSON text holds."""
-    return None if tools is None else list(json.loads(tools))
-
-
-def prompt_id_of(messages: tuple[Message, ...], tools: str | None = None) -> str:
-    """Return the digest (32 hexadecimal digits) that names a prompt, with its tools if any.
-
-    The order of keys in tools and arguments does not change it.
-    """
-    asked: Any = list(messages)
-    if tools is not None:
-        asked = {"messages": asked, "tools": json.loads(tools)}
-    return digest_of(asked)
 
 
 def exchange_id_of(

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from potstill.exchanges.exchange import Message
 from potstill.exchanges.shared_shingles import ShingleSets, numbered, shingle_sets, similar
 from potstill.text.shingles import SHINGLE_WORDS, THRESHOLD
 from potstill.text.tool_calls import message_text
+from potstill.text.turns import Message
 from potstill.text.words import words_of
 
 # A shingle is a template's when this share of all texts has it, and at least this many do.

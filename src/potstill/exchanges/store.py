@@ -71,7 +71,7 @@ class ExchangeStore:
     such shards aside.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | str) -> None:
         self._folders = Folders.under(Path(root))
         self._lock = RLock()
         self._journals: list[Journal] | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from potstill.exchanges.exchange import Message, Turns
+from potstill.text.turns import Message, Turns
 
 Values = dict[str, Any]
 

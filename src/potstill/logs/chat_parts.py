@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from potstill.exchanges.exchange import Message
 from potstill.logs import anthropic, responses_api
 from potstill.logs.call import Ask, CallFacts, LoggedAnswer, Reason, Record
 from potstill.logs.content import other_than_text, unusable
@@ -20,6 +19,7 @@ from potstill.logs.turns import Chat, Trouble, Unfit
 from potstill.logs.values import sampling_of
 from potstill.text.finish import Ending, ending_of
 from potstill.text.tool_calls import Flaw, results_have_calls, spelled, strings_in, tools_in
+from potstill.text.turns import Message
 
 _THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _FLAWS = {

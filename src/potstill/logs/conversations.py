@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 from potstill.canonical import parsed
-from potstill.exchanges.exchange import Message
 from potstill.logs.list_text import is_damaged_list, python_value
 from potstill.logs.turns import Chat, Unfit, text_of, turns_of
 from potstill.text.tool_calls import Flaw, calls_in, results_have_calls
+from potstill.text.turns import Message
 
 INSTRUCTION = "instruction"
 _INPUTS = ("input", "context")  # of Alpaca and of Dolly: what an instruction is about

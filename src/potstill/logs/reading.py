@@ -11,7 +11,6 @@ from typing import Any
 
 from potstill.canonical import canonical_json, digest_of, digest_of_bytes, parsed
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Turns, prompt_id_of, tool_list
 from potstill.logs.call import Ask, CallFacts, LoggedAnswer, LoggedCall, Reason, Record
 from potstill.logs.files import files_in
 from potstill.logs.forms import (
@@ -28,6 +27,7 @@ from potstill.logs.tally import Tally
 from potstill.logs.values import name
 from potstill.recipe import CallsConfig
 from potstill.text.tool_calls import message_text
+from potstill.text.turns import Turns, prompt_id_of, tool_list
 
 
 @dataclass(frozen=True)

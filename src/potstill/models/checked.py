@@ -15,6 +15,7 @@ from torch import Tensor
 from potstill.durable import os_reason
 from potstill.errors import PotstillError
 from potstill.models.files import integer_tensors, named
+from potstill.models.quiet import quiet_transformers
 
 # Words of a library that are passed on: enough to name a field, too few to be a page.
 _WORDS = 200
@@ -65,7 +66,7 @@ def checked_network(
         one_sentence(
             f"the model {ref} cannot be loaded by transformers", "check its config.json and weights"
         ),
-        _quiet(),
+        quiet_transformers(),
     ):
         network, info = (kind or AutoModelForCausalLM).from_pretrained(
             directory,
@@ -311,17 +312,3 @@ def first_words(error: BaseException) -> str:
     words = _CLASS.sub("", " ".join(str(error).split())).split(". ")[0].rstrip(".")
     words = reason or words or "the library gives no reason"
     return words if len(words) <= _WORDS else f"{words[:_WORDS].rstrip()} ..."
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' own tables and warnings about weights off the screen: they are said."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)

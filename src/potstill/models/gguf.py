@@ -18,6 +18,7 @@ from potstill.models import gguf_file, gguf_rope
 from potstill.models.checked import first_words
 from potstill.models.gguf_file import INSTEAD, GgufFile
 from potstill.models.gguf_tokenizer import byte_level_tokenizer, end_ids
+from potstill.models.quiet import quiet_transformers
 from potstill.models.reference import package_gguf
 
 # Bumped when a conversion would come out differently, so that old caches are not used.
@@ -61,7 +62,8 @@ def converted(path: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
         try:
-            _convert(path, partial)
+            with quiet_transformers():
+                _convert(path, partial)
             try:
                 partial.rename(target)
             except OSError:
@@ -87,10 +89,7 @@ def cache_directory() -> Path:
 
 
 def _convert(path: Path, directory: Path) -> None:
-    from transformers.utils import logging
-
     file = gguf_file.read(path)
-    logging.disable_progress_bar()
     tokenizer = _tokenizer(path, file)
     network = _network(path, file)
     _forget_quantisation(network)

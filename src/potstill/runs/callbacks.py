@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from potstill.progress import Progress, Step
+from potstill.runs.in_python import in_python
 from potstill.work.workdir import WorkRecord
 
 _LOG = logging.getLogger("potstill")
@@ -62,7 +63,8 @@ class Told:
             yield step
 
     def note(self, text: str) -> None:
-        """Show one line, and tell it."""
+        """Show one line, in the words of a call, and tell it."""
+        text = in_python(text)
         self._shown.note(text)
         for callback in self._callbacks:
             callback.noted(text)

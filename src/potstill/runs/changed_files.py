@@ -10,6 +10,7 @@ from potstill.runs.parts import Parts
 from potstill.text.answers import AnswerForm
 from potstill.work.named_files import changed_fields, digests, named_files, naming_fields
 from potstill.work.records import Files
+from potstill.work.stage_records import STAGE_RECORDS, CollectRecord
 
 
 def note_changed_files(parts: Parts) -> None:
@@ -26,7 +27,7 @@ def note_changed_files(parts: Parts) -> None:
     then = None if known is None else {f: p for f, p in known.digests.items() if f in named}
     for field, what in changed_fields(then or now, now).items():
         stage = stage_of(field, parts.recipe)
-        read = field not in now and parts.run.done(stage) is not None
+        read = field not in now and _done(parts, stage)
         if stage == COLLECT or read:
             _note_changed_rows(parts, field, what)
         else:
@@ -39,6 +40,11 @@ def note_changed_files(parts: Parts) -> None:
     kept = {**(then or {}), **now}
     if then != kept:
         parts.run.finish(Files(digests=kept))
+
+
+def _done(parts: Parts, stage: str) -> bool:
+    """Tell whether a stage was done; the report, which records nothing, never was."""
+    return any(r.name == stage and parts.run.done(r) is not None for r in STAGE_RECORDS)
 
 
 def check_files(recipe: Recipe, *, curated: bool = False) -> None:
@@ -54,7 +60,7 @@ def _note_changed_rows(parts: Parts, field: str, what: str) -> None:
         parts.run.begin_again()
         parts.progress.note(f"{field}: {what} since this run began, and is read anew")
         return
-    if field == "collect.calls.path" and parts.run.done("collect") is None:
+    if field == "collect.calls.path" and parts.run.done(CollectRecord) is None:
         raise PotstillError(
             f"{field}: {what} while only some of its calls are stored; bring it back as it was, "
             "choose another directory with --out, or start over with --fresh"

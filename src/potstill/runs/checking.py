@@ -27,6 +27,7 @@ from potstill.work.plan import PromptPlan
 from potstill.work.records import Checked, Files, Prompts
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.speaking import check_room, check_written, taken_over
+from potstill.work.stage_records import CurateRecord, ShrinkRecord, TrainRecord
 from potstill.work.stated import server_settings
 
 
@@ -51,13 +52,13 @@ def check_all(parts: Parts) -> None:
         check_room(plan, parts.opened, planning(parts.recipe).room)
     if plan is not None:
         _check_plan(parts.recipe, retold(parts, plan), parts.opened)
-    models = _check_models(parts) if parts.run.done("train") is None else {}
+    models = _check_models(parts) if parts.run.done(TrainRecord) is None else {}
     parts.run.finish(now.model_copy(update={"models": models}))
 
 
 def _check_words(parts: Parts) -> None:
     """Refuse schemas and evaluation sets that cannot be read, and too few files to open."""
-    check_files(parts.recipe, curated=parts.run.done("curate") is not None)
+    check_files(parts.recipe, curated=parts.run.done(CurateRecord) is not None)
     server = parts.access.server
     if server is not None:
         # Asking says so where it is fewer.
@@ -67,10 +68,10 @@ def _check_words(parts: Parts) -> None:
 def _check_speaking(parts: Parts) -> None:
     """Refuse files and templates that cannot be read, and a student that cannot be taught."""
     judge = parts.recipe.curate.judge.model
-    if judge is not None and parts.run.done("curate") is None:
+    if judge is not None and parts.run.done(CurateRecord) is None:
         load_conversation(judge, date=parts.compute.day)
     over = taken_over(parts.opened)
-    if over is not None and parts.run.done("shrink") is None:
+    if over is not None and parts.run.done(ShrinkRecord) is None:
         parts.progress.note(over)
 
 
@@ -90,10 +91,10 @@ def _check_models(parts: Parts) -> dict[str, str]:
     """
     recipe, found = parts.recipe, dict[str, str]()
     judge, named = recipe.curate.judge.model, parts.access.student
-    if judge is not None and parts.run.done("curate") is None:
+    if judge is not None and parts.run.done(CurateRecord) is None:
         with parts.progress.step("check judge"):
             found["curate.judge.model"] = judge_of(judge, parts).identity
-    if parts.run.done("shrink") is not None:
+    if parts.run.done(ShrinkRecord) is not None:
         with parts.progress.step("check student"):
             rehearse(parts.opened.student(parts.untrained, trainable=True), recipe.train)
     elif named is not None and not recipe.cuts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from potstill.collect import stage
@@ -30,7 +31,7 @@ def collect_answers(parts: Parts) -> CollectRecord:
         parts.opened,
         parts.store,
         parts.decision,
-        asking(parts.recipe),
+        replace(asking(parts.recipe), cut=parts.cut),
         kept,
         plan=partial(_planned, parts),
         log=lambda: parts.calls,

@@ -13,7 +13,6 @@ from potstill.collect.calls import given_answers, prompts_from_calls
 from potstill.collect.served.pending import AskingEstimate, estimate, reading_estimate
 from potstill.collect.served.reading_log import texts_read
 from potstill.durable import temporary_folder
-from potstill.exchanges.exchange import Turns
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Progress
 from potstill.recipe import Recipe
@@ -22,10 +21,12 @@ from potstill.runs.changed_files import note_changed_files
 from potstill.runs.checking import check_all
 from potstill.runs.collecting import asking, planned_prompts, some_failed
 from potstill.runs.parts import Parts
+from potstill.text.turns import Turns
 from potstill.work.access import PastCalls, RightAnswers, Server
 from potstill.work.plan import PromptPlan
 from potstill.work.run_recipe import RECIPE, changes, refuse_changes
 from potstill.work.rundir import RunDir, readings_path
+from potstill.work.stage_records import CollectRecord
 from potstill.work.workdir import MANIFEST_FILE, STATE
 
 
@@ -60,7 +61,9 @@ def dry_run(
         refuse_changes(root, changes(root, recipe), redo=redo)
     with checked_apart(recipe, None if fresh else root, progress) as parts:
         plan = planned_prompts(parts)
-        asks = parts.run.done("collect") is None or _asks_again(parts, root, redo=redo, until=until)
+        asks = parts.run.done(CollectRecord) is None or _asks_again(
+            parts, root, redo=redo, until=until
+        )
         estimates = _estimates(parts, plan, parts.run.root if fresh else root, asks=asks)
     counts = None if plan is None else Counter(str(prompt.split) for prompt in plan.prompts)
     return DryRun(None if counts is None else dict(counts), tuple(estimates))

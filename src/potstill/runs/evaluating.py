@@ -35,7 +35,7 @@ def _pruned(parts: Parts) -> LoadedModel | None:
     if parts.access.weights is None or shrunk is None or shrunk.blocks is None:
         return None
     teacher = parts.opened.teacher
-    found, _ = pruned(teacher, Cut.from_record(shrunk.model_dump()))
+    found, _ = pruned(teacher, Cut.of(shrunk))
     # Cut from fp32 weights, it is measured in the dtype that the other students are read in.
     found.network.to(teacher.compute_dtype)
     return found

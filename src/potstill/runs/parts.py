@@ -23,7 +23,7 @@ from potstill.terms.calls import evidence_of_calls
 from potstill.terms.gate import TermsDecision, decide, own_answers
 from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
-from potstill.work.access import Access
+from potstill.work.access import Access, PastCalls, RightAnswers, Server, Weights
 from potstill.work.corpus import Corpus
 from potstill.work.once import CutOnce
 from potstill.work.opened import Compute, Opened
@@ -58,30 +58,31 @@ class Parts:
         It goes by the teacher's own files; where there are none, by what the recipe says of the
         answers' source, or by the server's host and the model's name.
         """
-        stated, calls = self.recipe.teacher, self.recipe.collect.calls
         if self.access.reader is not None:
             self.scorer_decision.require()
-        if self.recipe.collect.gold:
-            return own_answers(stated.model)
-        if calls is not None and calls.use == "exchanges":
-            found = evidence_of_calls(
-                calls.source, self.calls.models, setting="collect.calls.source"
-            )
-            decision = decide(self.calls.name, found, permission(calls.terms, "collect.calls"))
-            require_terms(decision)
-            return decision
-        if stated.endpoint is not None:
-            return self.scorer_decision.require()
-        directory = locate(stated.model, revision=stated.revision)
-        return decide(stated.model, licence_of(directory), permission(stated.terms)).require()
+        match self.access.author:
+            case RightAnswers(model):
+                return own_answers(model)
+            case PastCalls(calls=calls):
+                found = evidence_of_calls(
+                    calls.source, self.calls.models, setting="collect.calls.source"
+                )
+                decision = decide(self.calls.name, found, permission(calls.terms, "collect.calls"))
+                require_terms(decision)
+                return decision
+            case Server():
+                return self.scorer_decision.require()
+            case Weights(model, revision):
+                licence = licence_of(locate(model, revision=revision))
+                return decide(model, licence, permission(self.recipe.teacher.terms)).require()
 
     @cached_property
     def scorer_decision(self) -> TermsDecision:
         """The terms gate's answer about the model that a server serves."""
-        stated = self.recipe.teacher
-        assert stated.endpoint is not None
-        served = evidence_of_endpoint(stated.endpoint.url, stated.model)
-        return decide(stated.model, served, permission(stated.terms))
+        server = self.access.server
+        assert server is not None
+        served = evidence_of_endpoint(server.endpoint.url, server.model)
+        return decide(server.model, served, permission(self.recipe.teacher.terms))
 
     @cached_property
     def compute(self) -> Compute:
@@ -185,12 +186,12 @@ class Parts:
 
         Answers that it asked for before it was changed stay in the store.
         """
-        evaluate, stated = self.recipe.evaluate, self.recipe.teacher
+        evaluate = self.recipe.evaluate
         if not self.access.author.can_answer:
             return True
         if row.sampling.get("max_tokens", evaluate.max_tokens) != evaluate.max_tokens:
             return False
-        all_count = stated.endpoint is not None and self.recipe.task is not None
+        all_count = self.access.server is not None and self.recipe.task is not None
         if evaluate.fidelity_prompts is None or (all_count and row.sampling["temperature"] == 0):
             return True
         return row.prompt_id in self._fidelity_prompts

@@ -7,7 +7,7 @@ from functools import partial
 from potstill.evaluate.validation import validation
 from potstill.runs.parts import Parts
 from potstill.shrink.stage import StudentFiles, cut_student, take_student
-from potstill.work.stage_records import UNMEASURED, ShrinkRecord
+from potstill.work.stage_records import ShrinkRecord
 
 
 def make_student(parts: Parts) -> ShrinkRecord:
@@ -15,14 +15,13 @@ def make_student(parts: Parts) -> ShrinkRecord:
     recipe, access = parts.recipe, parts.access
     files = StudentFiles(parts.untrained, parts.vocabulary_path)
     if access.student is not None and not recipe.cuts:
-        take_student(
+        return take_student(
             access.student,
             parts.compute,
             None if access.weights is None else lambda: parts.opened.teacher,
             files,
             met=partial(parts.require_checked, "student.model"),
         )
-        return ShrinkRecord(blocks=None, **UNMEASURED)
     made = cut_student(
         parts.corpus,
         recipe.shrink,
@@ -30,4 +29,4 @@ def make_student(parts: Parts) -> ShrinkRecord:
         measure=validation(parts.corpus),
         progress=parts.progress,
     )
-    return ShrinkRecord.model_validate({**made.figures, **made.cut.record(), **UNMEASURED})
+    return made.record

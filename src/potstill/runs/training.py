@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from potstill.evaluate.validation import text_validation, validation
-from potstill.exchanges.exchange import Exchange
 from potstill.models.load import locate
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
@@ -26,14 +25,12 @@ from potstill.work.stated import permission
 def train_students(parts: Parts) -> TrainRecord:
     """Train the student, and the baseline on text alone where asked; return the figures."""
     config, root = parts.recipe.train, parts.run.root
-    rows = parts.corpus.exchanges("train")
-    student = _trained(parts, rows, config, "checkpoints", parts.run.student, log_as=None)
+    student = train_once(parts, config, "checkpoints", parts.run.student)
     values = student.model_dump(mode="json")
     if parts.recipe.evaluate.cross_entropy_baseline:
         by_text = config.model_copy(update={"cross_entropy": 1.0})
-        baseline = _trained(
+        baseline = train_once(
             parts,
-            rows,
             by_text,
             "checkpoints-cross-entropy",
             root / "cross_entropy",
@@ -43,14 +40,13 @@ def train_students(parts: Parts) -> TrainRecord:
     return TrainRecord.model_validate({**values, **UNMEASURED})
 
 
-def _trained(
+def train_once(
     parts: Parts,
-    rows: list[Exchange],
     config: TrainConfig,
     checkpoints: str,
     into: Path,
     *,
-    log_as: str | None,
+    log_as: str | None = None,
 ) -> TrainedStudent:
     """Train the untrained student once, and return the figures."""
     student = parts.opened.student(parts.untrained, trainable=True)
@@ -73,6 +69,7 @@ def _trained(
         partial(_state_licence, parts),
         "train" if log_as is None else f"train: {log_as.replace('_', ' ')}",
     )
+    rows = parts.corpus.exchanges("train")
     return train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)
 
 
@@ -84,9 +81,13 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
     rows = parts.corpus.exchanges("validation")
     texts, _ = fitting(parts.corpus.texts(rows, student, parts.vocabulary), student)
     read = {text.exchange.prompt_id for text in texts}
-    unasked = parts.unasked("validation")
     unread = left_out(
-        parts.store, "validation", parts.plan.validation, read, greedy=None, unasked=unasked
+        parts.corpus.stored("validation"),
+        parts.store.marks(),
+        parts.plan.validation,
+        read,
+        greedy=None,
+        unasked=parts.unasked("validation"),
     )
     if not rows:
         parts.progress.note(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-Kept = tuple[tuple[int, ...], ...]
+from potstill.work.stage_records import ShrinkRecord
+
+KeptRows = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Cut:
 
     blocks: tuple[int, ...] = ()
     kept_tokens: tuple[int, ...] | None = None
-    channels: Kept | None = None
-    kv_heads: Kept | None = None
+    channels: KeptRows | None = None
+    kv_heads: KeptRows | None = None
 
     @property
     def widths(self) -> dict[str, int]:
@@ -38,26 +38,7 @@ class Cut:
         """Return the numbers of the blocks that stay, of `count`."""
         return [i for i in range(count) if i not in set(self.blocks)]
 
-    def record(self) -> dict[str, Any]:
-        """Return plain JSON values, which `from_record` reads."""
-        return {
-            "blocks": list(self.blocks),
-            "kept_tokens": None if self.kept_tokens is None else list(self.kept_tokens),
-            "channels": None if self.channels is None else [list(row) for row in self.channels],
-            "kv_heads": None if self.kv_heads is None else [list(row) for row in self.kv_heads],
-        }
-
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Cut:
-        """Return the cut that `record` wrote; other keys are passed over."""
-        tokens = record.get("kept_tokens")
-        return cls(
-            tuple(record["blocks"]),
-            None if tokens is None else tuple(tokens),
-            _kept(record.get("channels")),
-            _kept(record.get("kv_heads")),
-        )
-
-
-def _kept(rows: Sequence[Sequence[int]] | None) -> Kept | None:
-    return None if rows is None else tuple(tuple(row) for row in rows)
+    def of(cls, record: ShrinkRecord) -> Cut:
+        """Return what was cut; nothing where the student was taken as it was given."""
+        return cls(record.blocks or (), record.kept_tokens, record.channels, record.kv_heads)

@@ -29,7 +29,7 @@ from torch import Tensor
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress
-from potstill.shrink.cut import Kept
+from potstill.shrink.cut import KeptRows
 from potstill.shrink.streams import Batch, TeacherStream
 from potstill.shrink.width import attentions, feed_forwards
 
@@ -41,15 +41,15 @@ _AT_ONCE = 32
 class Ranking:
     """For each block the channels and key-value heads, dearest first; None where not ranked."""
 
-    channels: Kept | None = None
-    kv_heads: Kept | None = None
+    channels: KeptRows | None = None
+    kv_heads: KeptRows | None = None
 
-    def kept_channels(self, count: int) -> Kept:
+    def kept_channels(self, count: int) -> KeptRows:
         """Return the `count` channels to keep of each block, in rising order."""
         assert self.channels is not None
         return tuple(tuple(sorted(row[:count])) for row in self.channels)
 
-    def kept_kv_heads(self, count: int) -> Kept:
+    def kept_kv_heads(self, count: int) -> KeptRows:
         """Return the `count` key-value heads to keep of each block, in rising order."""
         assert self.kv_heads is not None
         return tuple(tuple(sorted(row[:count])) for row in self.kv_heads)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from potstill.shrink.streams import calibration_batches
 from potstill.shrink.token_ids import dropped_ids
 from potstill.shrink.trials import as_student_reads
 from potstill.work.measure import Measure
+from potstill.work.stage_records import UNMEASURED, CutMeasure, ShrinkRecord, TriedCut
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Shrunk:
     student: LoadedModel
     vocabulary: VocabularyMap | None
     cut: Cut
-    figures: dict[str, Any]
+    record: ShrinkRecord
 
 
 def shrink(
@@ -59,16 +59,29 @@ def shrink(
     if config.heal != "none" and replace(cut, kept_tokens=None) != Cut():
         rows = as_student_reads(teacher, student, vocabulary, calibration)
         refitted = healed(teacher, student, cut, rows, config, progress)
-    figures = {
-        "heal": config.heal,
-        "refitted": refitted,
-        "calibration_tokens": sum(len(row) for row in calibration),
-        "plain": plain,
-        "healed": measure(student, vocabulary),
-        "trials": trials,
-        "ids_dropped": _ids_dropped(teacher, cut, progress),
-    }
-    return Shrunk(student, vocabulary, cut, figures)
+    after = measure(student, vocabulary)
+    record = ShrinkRecord(
+        blocks=cut.blocks,
+        kept_tokens=cut.kept_tokens,
+        channels=cut.channels,
+        kv_heads=cut.kv_heads,
+        heal=config.heal,
+        refitted=tuple(refitted),
+        calibration_tokens=sum(len(row) for row in calibration),
+        plain=CutMeasure(**plain),
+        healed=CutMeasure(**after),
+        trials=tuple(TriedCut.model_validate(trial) for trial in trials),
+        ids_dropped=_ids_dropped(teacher, cut, progress),
+        **UNMEASURED,
+    )
+    repaired = " and not healed"
+    if refitted:
+        repaired = f", {after['kl']:.3f} and {after['agreement']:.3f} healed"
+    progress.note(
+        f"shrink: KL {plain['kl']:.3f} and agreement {plain['agreement']:.3f} cut{repaired}, on "
+        "validation prompts"
+    )
+    return Shrunk(student, vocabulary, cut, record)
 
 
 def _ids_dropped(teacher: LoadedModel, cut: Cut, progress: Progress) -> dict[str, int]:

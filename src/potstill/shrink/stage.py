@@ -10,7 +10,7 @@ from potstill.durable import replaced_directory
 from potstill.models.adopt import adopted
 from potstill.models.load import save
 from potstill.models.loaded import LoadedModel
-from potstill.progress import Progress
+from potstill.progress import Progress, Silent
 from potstill.recipe import ShrinkConfig
 from potstill.shrink.choose import trims_tokens
 from potstill.shrink.shrink import Shrunk, shrink
@@ -19,6 +19,7 @@ from potstill.work.access import Weights
 from potstill.work.corpus import Corpus
 from potstill.work.measure import Measure
 from potstill.work.opened import Compute
+from potstill.work.stage_records import UNMEASURED, ShrinkRecord
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ def take_student(
     files: StudentFiles,
     *,
     met: Callable[[str], None],
-) -> None:
-    """Save a trained model as the student before training.
+) -> ShrinkRecord:
+    """Save a trained model as the student before training, and return that none was cut.
 
-    `met` is told its identity, and raises PotstillError where it is another one than was checked.
+    It takes over how its `teacher` speaks, where it learns that one's distributions. `met` is told
+    its identity, and raises PotstillError where it is another one than was checked.
     """
     student = compute.load(who, trainable=True)
     met(student.identity)
@@ -47,6 +49,7 @@ def take_student(
         student = adopted(student, teacher())
     with replaced_directory(files.directory) as directory:
         save(student, directory)
+    return ShrinkRecord(blocks=None, **UNMEASURED)
 
 
 def cut_student(
@@ -55,7 +58,7 @@ def cut_student(
     files: StudentFiles,
     *,
     measure: Measure,
-    progress: Progress,
+    progress: Progress = Silent(),
 ) -> Shrunk:
     """Cut the student from its parent, heal it, save it, and return how it came about.
 
@@ -76,14 +79,4 @@ def cut_student(
         made.vocabulary.save(files.vocabulary)
     with replaced_directory(files.directory) as directory:
         save(made.student, directory)
-    plain, healed = made.figures["plain"], made.figures["healed"]
-    after = (
-        f", {healed['kl']:.3f} and {healed['agreement']:.3f} healed"
-        if made.figures["refitted"]
-        else " and not healed"
-    )
-    progress.note(
-        f"shrink: KL {plain['kl']:.3f} and agreement {plain['agreement']:.3f} cut{after}, on "
-        "validation prompts"
-    )
     return made

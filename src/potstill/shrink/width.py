@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
-from potstill.shrink.cut import Kept
+from potstill.shrink.cut import KeptRows
 from potstill.shrink.parts import Attention, FeedForward, attention_of, feed_forward_of
 
 _CHANNEL_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
@@ -60,7 +60,7 @@ def possible_kv_heads(network: Any) -> list[int]:
 
 
 @torch.no_grad()
-def narrow(network: Any, channels: Kept | None, kv_heads: Kept | None) -> None:
+def narrow(network: Any, channels: KeptRows | None, kv_heads: KeptRows | None) -> None:
     """Keep only the given feed-forward channels and key-value heads of each block, in place.
 
     Raises PotstillError where the architecture cannot be cut so; the network is then spoilt.
@@ -112,14 +112,14 @@ def _probe(network: Any) -> Tensor:
     return hidden_BTD.float()
 
 
-def _silence_channels(parts: Sequence[FeedForward], channels: Kept) -> None:
+def _silence_channels(parts: Sequence[FeedForward], channels: KeptRows) -> None:
     """Set the removed channels' columns of each writer to zero."""
     _check_kept("shrink.ffn_channels", channels, len(parts), parts[0].channels)
     for part, kept in zip(parts, channels, strict=True):
         part.writer.weight *= _mask(part.channels, kept, part.writer.weight)
 
 
-def _silence_heads(network: Any, parts: Sequence[Attention], kv_heads: Kept) -> None:
+def _silence_heads(network: Any, parts: Sequence[Attention], kv_heads: KeptRows) -> None:
     """Set the removed heads' columns of each writer to zero."""
     first = parts[0]
     _check_kept("shrink.kv_heads", kv_heads, len(parts), first.kv_heads)
@@ -135,7 +135,7 @@ def _silence_heads(network: Any, parts: Sequence[Attention], kv_heads: Kept) -> 
         part.writer.weight *= _mask(part.writer.in_features, columns, part.writer.weight)
 
 
-def _check_kept(field: str, kept: Kept, blocks: int, width: int) -> None:
+def _check_kept(field: str, kept: KeptRows, blocks: int, width: int) -> None:
     counts = {len(row) for row in kept}
     valid = len(kept) == blocks and len(counts) == 1 and counts != {0}
     valid = valid and all(sorted(set(row)) == list(row) for row in kept)
@@ -143,7 +143,7 @@ def _check_kept(field: str, kept: Kept, blocks: int, width: int) -> None:
         raise PotstillError(f"{field} must leave from 1 to {width} in each block, equally many")
 
 
-def _slice_channels(network: Any, channels: Kept) -> None:
+def _slice_channels(network: Any, channels: KeptRows) -> None:
     config = network.config.get_text_config()
     parts = feed_forwards(network)
     # A config that leaves its width unsaid (n_inner: null) has to say it from now on.
@@ -155,7 +155,7 @@ def _slice_channels(network: Any, channels: Kept) -> None:
         _keep_columns(part.writer, kept)
 
 
-def _slice_heads(network: Any, kv_heads: Kept) -> None:
+def _slice_heads(network: Any, kv_heads: KeptRows) -> None:
     parts = attentions(network)
     count = len(kv_heads[0])
     _set_heads(network.config.get_text_config(), count, parts[0])

@@ -51,7 +51,7 @@ _RELEASE_EVERY = 10
 _STEPS_TO_COMPILE_FOR = 500
 
 Validate = Callable[[LoadedModel], dict[str, float]]
-Log = Callable[[dict[str, Any]], None]
+LogStep = Callable[[dict[str, Any]], None]
 # The rows of one forward pass, as positions of examples.
 Part = Sequence[Sequence[int]]
 
@@ -89,7 +89,7 @@ def train(
     targets: TargetSource | None,
     checkpoints: Path,
     validate: Validate | None,
-    log: Log,
+    log: LogStep,
     progress: Progress,
 ) -> TrainResult:
     """Train the student in place and return the figures; goes on from the last checkpoint.
@@ -153,7 +153,7 @@ class _Loop:
         self.best = Best(folder, self.network, self.plan)
         self.last: Mapping[str, float] | None = None
 
-    def run(self, validate: Validate | None, log: Log, progress: Progress) -> TrainResult:
+    def run(self, validate: Validate | None, log: LogStep, progress: Progress) -> TrainResult:
         if validate is not None and self.best.kept is None:
             # Before anything is restored: these are the weights of the untrained student.
             log({"step": 0, **self._validated(validate)})
@@ -187,7 +187,7 @@ class _Loop:
         return self._result()
 
     def _one_step(
-        self, coming: Iterator[_MicroBatch], validate: Validate | None, log: Log, shown: Step
+        self, coming: Iterator[_MicroBatch], validate: Validate | None, log: LogStep, shown: Step
     ) -> None:
         started = time.perf_counter()
         number = self.position.step

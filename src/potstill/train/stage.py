@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,10 +17,10 @@ from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
 from potstill.models.load import context_length, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import VocabularyMap, teacher_ids_of
-from potstill.progress import Progress
+from potstill.progress import Progress, Silent
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
-from potstill.train.loop import Log, TrainResult, Validate, train
+from potstill.train.loop import LogStep, TrainResult, Validate, train
 from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Corpus, Text, fitting
 from potstill.work.speaking import earlier_answers
@@ -28,22 +29,32 @@ from potstill.work.stage_records import TrainedStudent
 _LONGER = "longer than what the student reads at once"
 
 
+def _logs_nothing(entry: Mapping[str, Any]) -> None:
+    """Take a step's figures, and do nothing with them."""
+
+
+def _saves_nothing(directory: Path) -> None:
+    """Write nothing beside a student."""
+
+
 @dataclass(frozen=True)
 class Training:
     """How one student is trained, and where that is kept.
 
+    `checkpoints` is the directory that a killed training goes on from, `into` the student's.
     `validate` measures it on validation prompts, None where there are none; `unread` counts those
-    that it leaves out, by reason. `save_beside` writes what goes with the student's files.
+    that it leaves out, by reason. `log` is given each step's figures; `save_beside` writes what
+    goes with the student's files.
     """
 
     config: TrainConfig
     seed: int
     checkpoints: Path
     into: Path
-    validate: Validate | None
-    unread: Mapping[str, int]
-    log: Log
-    save_beside: Callable[[Path], None]
+    validate: Validate | None = None
+    unread: Mapping[str, int] = field(default_factory=dict)
+    log: LogStep = _logs_nothing
+    save_beside: Callable[[Path], object] = _saves_nothing
     name: str = "train"
 
 
@@ -53,7 +64,7 @@ def train_student(
     rows: Sequence[Exchange],
     vocabulary: VocabularyMap | None,
     how: Training,
-    progress: Progress,
+    progress: Progress = Silent(),
 ) -> TrainedStudent:
     """Train a student once on the answers `rows`, save what comes out, and return the figures.
 

@@ -101,11 +101,16 @@ class Access:
         author = _author(recipe)
         student = _student(recipe)
         if isinstance(author, Weights):
-            return cls(author, author, author, student)
+            return cls.to(author, student)
         assert student is not None  # the recipe is refused without one
         scorer = author if isinstance(author, Server) else _server(recipe)
         kept = scorer if scorer is not None and scorer.tells_targets else None
         return cls(author, kept, student, student)
+
+    @classmethod
+    def to(cls, teacher: Weights, student: Weights | None = None) -> Access:
+        """Return access to a teacher whose weights are at hand."""
+        return cls(teacher, teacher, teacher, student)
 
     @property
     def weights(self) -> Weights | None:

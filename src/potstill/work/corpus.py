@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Message, Split
+from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8, TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import HiddenStates
@@ -21,6 +21,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import VocabularyMap
 from potstill.text.reasoning import answer_of, split_trace
 from potstill.text.tool_calls import spelled
+from potstill.text.turns import Message
 from potstill.work.access import Server, Weights
 from potstill.work.opened import Opened
 
@@ -54,7 +55,7 @@ def tokenised(row: Exchange, spoken: Conversation, reasoning: Literal["keep", "l
     return Text(row, spoken.prompt_ids(row.messages, tools), response, unchanged=False)
 
 
-Cut = Callable[[Exchange, Conversation, Literal["keep", "leave_out"]], Text]
+Cutter = Callable[[Exchange, Conversation, Literal["keep", "leave_out"]], Text]
 """What cuts an exchange into the ids of who learns it, as `tokenised` does."""
 
 
@@ -102,6 +103,11 @@ def fitting(texts: Sequence[Text], student: LoadedModel) -> tuple[list[Text], in
     return kept, len(texts) - len(kept)
 
 
+def every_answer(row: Exchange) -> bool:
+    """Take each held-out answer as one that is asked for."""
+    return True
+
+
 @dataclass(frozen=True)
 class Corpus:
     """The answers that a run has stored, as its stages read them.
@@ -114,11 +120,12 @@ class Corpus:
     store: ExchangeStore
     opened: Opened
     author_identity: str
-    spec: TargetSpec | None
-    reasoning: Literal["keep", "leave_out"]
-    measured_on: Callable[[Exchange], bool]
-    cut: Cut = tokenised
-    _read: dict[Split, list[Exchange]] = field(default_factory=dict, repr=False)
+    spec: TargetSpec | None = None
+    reasoning: Literal["keep", "leave_out"] = "keep"
+    measured_on: Callable[[Exchange], bool] = every_answer
+    cut: Cutter = tokenised
+    _read: dict[Split, list[Exchange]] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[Split, list[Exchange]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def scorer_identity(self) -> str:
@@ -127,16 +134,22 @@ class Corpus:
         return self.author_identity if server is None else server.identity
 
     def exchanges(self, split: Split) -> list[Exchange]:
-        """Return the exchanges of a split that curation kept, by exchange id; read once."""
-        if split not in self._read:
-            self._read[split] = self.kept(self.store.read(split))
-        return self._read[split]
+        """Return the exchanges of a split that curation kept, by exchange id.
 
-    def kept(self, rows: Sequence[Exchange]) -> list[Exchange]:
-        """Return those of stored rows that curation kept, held-out ones that are asked for now."""
-        dropped = self.store.dropped()
-        rows = [row for row in rows if row.exchange_id not in dropped]
-        return [row for row in rows if row.split != "held_out" or self.measured_on(row)]
+        Held out, those that are asked for now.
+        """
+        if split not in self._kept:
+            dropped = self.store.dropped()
+            rows = [row for row in self.stored(split) if row.exchange_id not in dropped]
+            asked = [row for row in rows if row.split != "held_out" or self.measured_on(row)]
+            self._kept[split] = asked
+        return self._kept[split]
+
+    def stored(self, split: Split) -> list[Exchange]:
+        """Return all stored exchanges of a split, dropped ones too, by exchange id; read once."""
+        if split not in self._read:
+            self._read[split] = self.store.read(split)
+        return self._read[split]
 
     def texts(
         self,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from potstill.exchanges.exchange import Exchange, Prompt, Split
+from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.rows import Mark
-from potstill.exchanges.store import ExchangeStore
 
 NO_ANSWER, TOO_LONG = "no_answer", "too_long"
 # Reasons in words, for notes; the report has its own.
@@ -21,25 +20,6 @@ WHY = {
 
 
 def left_out(
-    store: ExchangeStore,
-    split: Split,
-    wanted: Sequence[Prompt],
-    used: Collection[str],
-    *,
-    greedy: bool | None,
-    unasked: int,
-) -> dict[str, int]:
-    """Return how many of the `wanted` prompts are not among those `used`, by reason.
-
-    The figure is made of `greedy` answers, of drawn ones, or, where that is None, of both. A prompt
-    that curation left an answer of is one that the student cannot read. `unasked` prompts of the
-    split were never asked, since they leave the student no room for an answer: too long as well.
-    """
-    rows = store.read(split)
-    return counted(rows, store.marks(), wanted, used, greedy=greedy, unasked=unasked)
-
-
-def counted(
     rows: Iterable[Exchange],
     marks: Iterable[Mark],
     wanted: Sequence[Prompt],
@@ -48,7 +28,13 @@ def counted(
     greedy: bool | None,
     unasked: int,
 ) -> dict[str, int]:
-    """Return what `left_out` does, from the stored `rows` of a split and the `marks` on them."""
+    """Return how many of the `wanted` prompts are not among those `used`, by reason.
+
+    `rows` are all that is stored of their split, with the `marks` on them. The figure is made of
+    `greedy` answers, of drawn ones, or, where that is None, of both. A prompt that curation left an
+    answer of is one that the student cannot read. `unasked` prompts of the split were never asked,
+    since they leave the student no room for an answer: too long as well.
+    """
     why = {mark.exchange_id: mark.reason for mark in marks if not mark.kept}
     stored: dict[str, list[Exchange]] = {}
     for row in rows:

@@ -14,7 +14,11 @@ from potstill.errors import PotstillError
 from potstill.models.reference import check_reference
 from potstill.recipe import Recipe
 from potstill.text.answers import AnswerForm
+from potstill.work.access import Access
 from potstill.work.named_files import sources_of
+from potstill.work.run_recipe import RECIPE
+from potstill.work.rundir import RunDir
+from potstill.work.stage_records import CollectRecord
 
 # Folders of the rows that ship with potstill.
 _SHIPPED = ("prompts", "tasks")
@@ -46,6 +50,17 @@ def check_named(recipe: Recipe) -> None:
             raise PotstillError(f"{field}: {error}") from error
 
 
+def check_wanted(recipe: Recipe, root: Path, *, fresh: bool = False) -> None:
+    """Check what a recipe names for its run directory; one that has its answers needs it less.
+
+    Raises PotstillError as `check_named`, and where the directory is no run's.
+    """
+    RECIPE.refuse_foreign(root)
+    known = not fresh and RECIPE.begins(root)
+    if not known or not RunDir(root, recipe).has(CollectRecord):
+        check_named(recipe)
+
+
 def _files(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Yield the field, what it is, and the path, of each file that is no source of rows."""
     calls, task = recipe.collect.calls, recipe.task
@@ -63,8 +78,9 @@ def _files(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 def _models(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield the field and the reference of each model that is loaded here."""
+    teacher = Access.of(recipe).weights
     named = {
-        "teacher.model": None if recipe.text_only else recipe.teacher.model,
+        "teacher.model": None if teacher is None else teacher.model,
         "student.model": recipe.student.model,
         "curate.judge.model": recipe.curate.judge.model,
     }

@@ -18,7 +18,9 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.models.precision import resolve_device
 from potstill.models.teacher_tokens import TeacherTokens
-from potstill.progress import Progress
+from potstill.progress import Progress, Silent
+from potstill.terms.gate import Stated, decide
+from potstill.terms.licences import licence_of
 from potstill.work.access import Access, Weights
 
 
@@ -68,7 +70,8 @@ class Opened:
     """The models that a run asks, each loaded once, until `release`.
 
     `identity` is the teacher's, as the run began with it; None before it was first loaded, which
-    `met` is then told. `permit` raises PotstillError where its terms do not allow what follows.
+    `met` is then told. `permit` raises PotstillError where its terms do not allow what follows;
+    without it, its own files decide.
     """
 
     def __init__(
@@ -77,13 +80,14 @@ class Opened:
         compute: Compute,
         store: ExchangeStore,
         *,
-        identity: str | None,
-        permit: Callable[[], object],
-        met: Callable[[str], None],
-        progress: Progress,
+        identity: str | None = None,
+        permit: Callable[[], object] | None = None,
+        met: Callable[[str], object] | None = None,
+        progress: Progress = Silent(),
     ) -> None:
         self.access, self.compute, self._store = access, compute, store
-        self._identity, self._permit, self._met = identity, permit, met
+        self._identity, self._met = identity, met
+        self._permit = permit or self._permitted_by_its_files
         self._progress = progress
         self._teacher: LoadedModel | None = None
         self._parent: LoadedModel | None = None
@@ -99,7 +103,8 @@ class Opened:
                 found = self.compute.load(author)
             if self._identity is None:
                 self._identity = found.identity
-                self._met(found.identity)
+                if self._met is not None:
+                    self._met(found.identity)
             elif self._identity != found.identity:
                 raise PotstillError(
                     f"the teacher {author.model} is another one than this run began with (its "
@@ -165,6 +170,12 @@ class Opened:
         if self.access.target_server is None:
             return None
         return TeacherTokens.of(locate(self.access.parent.model))
+
+    def _permitted_by_its_files(self) -> None:
+        author = self.access.weights
+        assert author is not None
+        directory = locate(author.model, revision=author.revision)
+        decide(author.model, licence_of(directory), Stated()).require()
 
     def release(self) -> None:
         """Drop the models from memory: what is left needs what is stored of them alone."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Self
 
 from potstill.durable import write_bytes, write_errors
 from potstill.recipe import Recipe
@@ -34,7 +33,7 @@ from potstill.work.run_recipe import (
     kept_by,
     refuse_changes,
 )
-from potstill.work.workdir import METRICS_FILE, STATE, R, WorkDir, WorkRecord, remove
+from potstill.work.workdir import METRICS_FILE, STATE, WorkDir, remove
 
 # What a stage leaves beside its record, and what goes when it is done again.
 _LEFT_BEHIND = {
@@ -200,49 +199,3 @@ class RunDir(WorkDir[Recipe]):
         Not named as a stage's record is: it is none.
         """
         return self.root / STATE / "judge-scores.jsonl"
-
-    @overload
-    def done(self, record: type[R]) -> R | None: ...
-
-    @overload
-    def done(self, record: str) -> dict[str, Any] | None: ...
-
-    def done(self, record: type[R] | str) -> R | dict[str, Any] | None:
-        """Return what `finish` recorded, or None where it has not; see `WorkDir.done`.
-
-        By its name alone a record is returned as it stands in its file.
-        """
-        if not isinstance(record, str):
-            return super().done(record)
-        try:
-            return self._values(record)
-        except ValueError as error:
-            if record in ORDER:
-                return None
-            raise self._lost(record) from error
-
-    def finish(self, record: WorkRecord | str, values: Mapping[str, Any] | None = None) -> None:
-        """Record what was done, durable on return: a record, or a name and its values."""
-        if isinstance(record, str):
-            self.write_json(f"{STATE}/{record}.json", dict(values or {}))
-        else:
-            super().finish(record)
-
-    def damaged_records(self) -> list[str]:
-        """Return the stages whose record is there and cannot be read, so that they run again."""
-        found = []
-        for stage in ORDER:
-            try:
-                self._values(stage)
-            except ValueError:
-                found.append(stage)
-        return found
-
-    def _values(self, name: str) -> dict[str, Any] | None:
-        path = self.record_path(name)
-        if not path.exists():
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("a record is one JSON object")
-        return found

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
+from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.models.adopt import differences, require_same_tokens
 from potstill.models.conversation import Conversation, Reply
 from potstill.models.load import stated_context
 from potstill.progress import Progress
 from potstill.recipe import CollectConfig, EvaluateConfig, TaskConfig
+from potstill.text.turns import prompt_id_of
 from potstill.work.access import Access, Weights
-from potstill.work.corpus import Cut, Text, reply_of, tokenised
+from potstill.work.corpus import Cutter, Text, reply_of, tokenised
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
 
@@ -171,7 +172,7 @@ def unlearnable(
     reasoning: Literal["keep", "leave_out"],
     progress: Progress,
     *,
-    cut: Cut = tokenised,
+    cut: Cutter = tokenised,
 ) -> dict[str, dict[str, str]]:
     """Return the rows that the student cannot read, or its template not render, and why.
 

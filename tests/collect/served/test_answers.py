@@ -17,10 +17,11 @@ from potstill.collect.served.figures import EndpointFigures
 from potstill.collect.served.pending import estimate, wanted_of
 from potstill.curate.filters import invalid
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Prompt, prompt_id_of
+from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.store import ExchangeStore
 from potstill.recipe import EndpointConfig
 from potstill.terms import Evidence, Stated, decide
+from potstill.text.turns import prompt_id_of
 from served_collecting import KEY, SAMPLING, Notes, collected, prompts, rows
 
 TOOLS = '[{"type":"function","function":{"name":"find","parameters":{"type":"object"}}}]'

@@ -15,7 +15,7 @@ import scoring_server
 from fault_server import Behaviour, FaultServer
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
-from potstill.exchanges.exchange import Prompt, prompt_id_of
+from potstill.exchanges.exchange import Prompt
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.sampling import Sampling
@@ -23,6 +23,7 @@ from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent
 from potstill.recipe import EndpointConfig
 from potstill.terms import Evidence, Stated, decide
+from potstill.text.turns import prompt_id_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 

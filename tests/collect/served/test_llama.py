@@ -12,7 +12,7 @@ from llama_server import MODEL, PACKAGE
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, Prompt, prompt_id_of
+from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.exchanges.targets import LikeliestTokens
@@ -21,6 +21,7 @@ from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Silent
 from potstill.recipe import EndpointConfig
 from potstill.terms import Stated, decide, evidence_of_endpoint
+from potstill.text.turns import prompt_id_of
 
 ASKED = ("Say only: hi", "Name a colour.", "What is two plus two?", "Name a river in France.")
 SPEC = TargetSpec("top-k", 4)

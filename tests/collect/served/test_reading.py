@@ -23,7 +23,7 @@ from potstill.collect.served.reading import (
 )
 from potstill.collect.served.reading_log import ReadingLog
 from potstill.errors import PotstillError
-from potstill.exchanges.exchange import Exchange, prompt_id_of
+from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.forming import formed
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
@@ -35,6 +35,7 @@ from potstill.models.teacher_tokens import TeacherTokens
 from potstill.recipe import EndpointConfig
 from potstill.terms.gate import Stated, decide
 from potstill.terms.surfaces import evidence_of_endpoint
+from potstill.text.turns import prompt_id_of
 from reading_server import ReadingServer
 
 COUNT = 5

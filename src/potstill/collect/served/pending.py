@@ -15,11 +15,12 @@ from potstill.endpoint.budget import (
     most_prompt_tokens,
 )
 from potstill.endpoint.identity import endpoint_identity
-from potstill.exchanges.exchange import Exchange, Prompt, Turns, exchange_id_of
+from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
 from potstill.models.conversation import Conversation
 from potstill.models.sampling import Sampling
 from potstill.recipe import EndpointConfig
 from potstill.text.tool_calls import message_text
+from potstill.text.turns import Turns
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from datetime import date as Date
 from functools import cached_property
 from typing import Any, Literal
 
-from potstill.canonical import canonical_text, digest_of
 from potstill.errors import PotstillError
 from potstill.models.conversation import layout, written
 from potstill.models.conversation.calls import (
@@ -104,15 +103,6 @@ class Conversation:
             date=None if self.template is None else self.template.today.isoformat(),
             name=self.name,
         )
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A digest of all that decides which ids a conversation becomes."""
-        template = self.template
-        how = None if template is None else [template.source(), template.today.isoformat()]
-        arguments = canonical_text(dict(self.arguments))
-        tokens = self.tokenizer.backend_tokenizer.to_str()
-        return digest_of([tokens, how, arguments, self.end, list(self.stop_ids)])
 
     @property
     def arguments(self) -> Mapping[str, Any]:

@@ -1,0 +1,84 @@
+"""A run as an object: what it measured, its student, its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import PotstillError
+from potstill.exchanges.exchange import Exchange, Split
+from potstill.exchanges.store import ExchangeStore
+from potstill.models.load import load
+from potstill.models.loaded import LoadedModel
+from potstill.recipe import Recipe
+from potstill.work.evaluation import Evaluation
+from potstill.work.evaluation_file import read_evaluation
+from potstill.work.rundir import RunDir
+from potstill.work.workdir import read_metrics
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, to be read; `open_run` opens one."""
+
+    root: Path
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What the run was made by."""
+        return RunDir.reading(self.root).recipe
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What was measured. Raises PotstillError where the run has not come so far."""
+        found = read_evaluation(self.root / "evaluation.json")
+        if found is None:
+            raise PotstillError(
+                f"{self.root} has no evaluation yet; run its recipe to the end, which goes on "
+                "where it stopped"
+            )
+        return found
+
+    @property
+    def report(self) -> Path:
+        """The page of the run. Raises PotstillError where it has none yet."""
+        return self._made("report.html")
+
+    @property
+    def student_directory(self) -> Path:
+        """Where the student lies, as transformers loads it. Raises PotstillError where it does
+        not yet."""
+        return self._made("student")
+
+    def student(self, *, device: str = "auto", precision: str = "auto") -> LoadedModel:
+        """Return the student, loaded: `.network` and `.tokenizer` are transformers' own."""
+        return load(str(self.student_directory), device=device, precision=precision)
+
+    def exchanges(self, split: Split | None = None) -> list[Exchange]:
+        """Return the stored answers of a split (`train`, `validation`, `held_out`), or all."""
+        store = ExchangeStore(self.root)
+        try:
+            return store.read(split)
+        finally:
+            store.close()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return what training logged, in its order: a step's loss, or a validation."""
+        return read_metrics(self.root)
+
+    def _made(self, name: str) -> Path:
+        path = self.root / name
+        if not path.exists():
+            raise PotstillError(f"{self.root} has no {name} yet; run its recipe to the end")
+        return path
+
+
+def open_run(path: str | Path) -> Run:
+    """Return a run that this version of potstill, or an older one, has made.
+
+    Raises PotstillError where there is none, or its recipe cannot be read.
+    """
+    run = RunDir.reading(Path(path))
+    return Run(run.root)
