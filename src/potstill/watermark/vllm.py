@@ -139,6 +139,18 @@ def read_config(path: Path, scheme: str) -> VllmKeyFile:
     return VllmKeyFile(config, readable_by_others(path))
 
 
+def scheme_of_file(path: Path) -> str | None:
+    """Return the scheme of a key file that holds vLLM's JSON; None for any other file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    algorithm = content.get("algorithm", "gumbel")
+    return next((name for name, known in NAMES.items() if known == algorithm), None)
+
+
 def schemes_of(config: VllmConfig) -> tuple[Scheme, ...]:
     """Return what is tested, each for itself; p-values of several are put together by Bonferroni.
 
@@ -216,6 +228,7 @@ class Sbw:
     window: int
     gamma: float
     delta: float
+    decoy_salt: int = 0
 
     @property
     def name(self) -> str:
@@ -223,7 +236,7 @@ class Sbw:
 
     @property
     def key_id(self) -> str:
-        return _key_id(self.key)
+        return _key_id(self.key, *([self.decoy_salt] if self.decoy_salt else []))
 
     @property
     def law(self) -> Law:
@@ -236,15 +249,17 @@ class Sbw:
         return sbw_seeds(self.key, windows_KN, tokens_N), tokens_N
 
     def scores(self, inputs: Columns) -> Scores:
-        seeds_N, tokens_N = inputs
-        return sbw_green(seeds_N, tokens_N, self.gamma).astype(np.float64)
+        seeds_N = inputs[0].astype(np.uint64) ^ np.uint64(self.decoy_salt)
+        return sbw_green(seeds_N, inputs[1], self.gamma).astype(np.float64)
 
     def expected(self, entropy: float) -> float:
         nobody = EpochKey("none", bytes(32))
         return GreenList(nobody, self.window, self.gamma, self.delta).expected(entropy)
 
     def decoy(self, number: int) -> Self:
-        return replace(self, key=_decoy_key(number, 0))
+        # Which rows are one input is decided by the key. A decoy keeps that, and draws with other
+        # seeds.
+        return replace(self, decoy_salt=_decoy_key(number, 0))
 
 
 def _key_id(*keys: int) -> str:
