@@ -7,7 +7,7 @@ from a random one without the key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
@@ -31,8 +31,18 @@ def siphash(columns: Sequence[NDArray[Any]], key: bytes) -> Words:
 
     Ids are whole numbers in [0, 2^32). Raises ValueError for a key that has not 16 bytes.
     """
+    return of_hashes(columns, key, lambda hashes: hashes, np.dtype(np.uint64))
+
+
+def of_hashes(
+    columns: Sequence[NDArray[Any]],
+    key: bytes,
+    function: Callable[[Words], NDArray[Any]],
+    dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """Return a function of the messages' hashes, as N numbers of a type."""
     k0, k1 = key_words(key)
-    return over_blocks(lambda block: _hashed(block, k0, k1), columns, np.dtype(np.uint64))
+    return over_blocks(lambda block: function(_hashed(block, k0, k1)), columns, dtype)
 
 
 def key_words(key: bytes) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -25,12 +25,13 @@ from potstill.canonical import digest_of, labelled
 from potstill.errors import PotstillError
 from potstill.stats.exact import BinomialLaw, GammaLaw, Law
 from potstill.watermark.keys import EpochKey
-from potstill.watermark.prf import Columns, below, siphash, uniforms_of
+from potstill.watermark.prf import Columns, below, of_hashes, siphash, uniforms_of
 
 Ids = NDArray[Any]
 Scores = NDArray[np.float64]
 
 WIDEST_WINDOW = 16
+_SCORE = np.dtype(np.float64)
 
 
 class Scheme(Protocol):
@@ -160,18 +161,25 @@ class GreenList(_Keyed):
 
     def green(self, inputs: Columns) -> NDArray[np.bool_]:
         """Tell which of the rows are green."""
-        return below(siphash(inputs, self.subkey), self.gamma)
+        hashes = siphash(inputs, self.subkey)
+        return below(hashes, self.gamma)
 
     def scores(self, inputs: Columns) -> Scores:
-        return self.green(inputs).astype(np.float64)
+        return of_hashes(inputs, self.subkey, lambda h: below(h, self.gamma), _SCORE)
 
     def expected(self, entropy: float) -> float:
-        p_V = falling_chances(entropy)
-        draws = max(64, _DRAWS // len(p_V))
-        green_DV = np.random.default_rng(0).random((draws, len(p_V))) < self.gamma
-        weight_DV = np.where(green_DV, math.exp(min(self.delta, 700.0)), 1.0) * p_V
-        share_D = (weight_DV * green_DV).sum(1) / weight_DV.sum(1)
-        return float(share_D.mean())
+        return _expected_green(self.gamma, self.delta, entropy)
+
+
+@lru_cache
+def _expected_green(gamma: float, delta: float, entropy: float) -> float:
+    """Return the mean share of green tokens in marked text of an entropy."""
+    p_V = falling_chances(entropy)
+    draws = max(64, _DRAWS // len(p_V))
+    green_DV = np.random.default_rng(0).random((draws, len(p_V))) < gamma
+    weight_DV = np.where(green_DV, math.exp(min(delta, 700.0)), 1.0) * p_V
+    share_D = (weight_DV * green_DV).sum(1) / weight_DV.sum(1)
+    return float(share_D.mean())
 
 
 @dataclass(frozen=True)
@@ -192,10 +200,10 @@ class Gumbel(_Keyed):
 
     def uniforms(self, inputs: Columns) -> Scores:
         """Return u_N in [0, 1) of the rows."""
-        return uniforms_of(siphash(inputs, self.subkey))
+        return of_hashes(inputs, self.subkey, uniforms_of, _SCORE)
 
     def scores(self, inputs: Columns) -> Scores:
-        return np.asarray(-np.log1p(-self.uniforms(inputs)), dtype=np.float64)
+        return of_hashes(inputs, self.subkey, lambda h: -np.log1p(-uniforms_of(h)), _SCORE)
 
     def expected(self, entropy: float) -> float:
         # The winner's u is a uniform number to the power of its p: E[-ln(1 - u)] = H(1 / p).
@@ -210,6 +218,7 @@ _DRAWS = 1 << 20
 _TINY, _WIDEST, _MOST_NATS = 1e-6, 8192, 7.0
 
 
+@lru_cache
 def falling_chances(entropy: float) -> NDArray[np.float64]:
     """Return chances that each fall by one factor, with the given entropy in nats.
 
@@ -223,8 +232,10 @@ def falling_chances(entropy: float) -> NDArray[np.float64]:
     wanted = min(entropy, _MOST_NATS)
     factor = float(brentq(lambda r: _geometric_entropy(r) - wanted, 1e-12, 1 - 1e-6, xtol=1e-12))
     length = min(_WIDEST, 1 + math.ceil(math.log(_TINY) / math.log(factor)))
-    p_V = factor ** np.arange(length)
-    return np.asarray(p_V / p_V.sum(), dtype=np.float64)
+    p_V = np.asarray(factor ** np.arange(length), dtype=np.float64)
+    p_V /= p_V.sum()
+    p_V.flags.writeable = False
+    return p_V
 
 
 def _geometric_entropy(factor: float) -> float:
