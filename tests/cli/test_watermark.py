@@ -1,4 +1,4 @@
-"""`potstill watermark`: keys are made and told by digest alone, marks are found, faults are said."""
+"""`potstill watermark`: keys told by digest alone, marks found in what was written, faults said."""
 
 from __future__ import annotations
 

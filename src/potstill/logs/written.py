@@ -25,7 +25,7 @@ TEXT_COLUMNS = ("text", "response")
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenText:
     """One text that a model wrote: as token ids where they were stored, else as text."""
 
     place: str
@@ -42,7 +42,7 @@ class Writings:
     are files of folders that are no texts.
     """
 
-    texts: list[Written] = field(default_factory=list)
+    texts: list[WrittenText] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
     tokenizers: set[str] = field(default_factory=set)
     left_out: Counter[Reason] = field(default_factory=Counter)
@@ -59,7 +59,7 @@ def read_written(paths: Sequence[str]) -> Writings:
     logs: dict[str, list[str]] = {}
     for path in _files(paths, found):
         if kind_of(Path(path)) is None:
-            found.texts.append(Written(Path(path).name, _plain_text(Path(path))))
+            found.texts.append(WrittenText(Path(path).name, _plain_text(Path(path))))
         else:
             logs.setdefault(_form_of(path), []).append(path)
     for form, files in logs.items():
@@ -135,7 +135,7 @@ def _take_column(path: str, column: str, found: Writings) -> None:
             continue
         if ids is not None and isinstance(digest := row.values.get("tokenizer"), str):
             found.tokenizers.add(digest)
-        found.texts.append(Written(row.place, "" if ids is not None else text, ids))
+        found.texts.append(WrittenText(row.place, "" if ids is not None else text, ids))
 
 
 def _take(record: Record | Reason, place: str, found: Writings) -> None:
@@ -151,7 +151,7 @@ def _take(record: Record | Reason, place: str, found: Writings) -> None:
     for answer in record.answers:
         if isinstance(answer, LoggedAnswer):
             parts = [part for part in (answer.reasoning, answer.response) if part]
-            found.texts += [Written(place, part) for part in parts]
+            found.texts += [WrittenText(place, part) for part in parts]
             found.left_out[Reason.NO_RESPONSE] += not parts
         else:
             found.left_out[answer] += 1

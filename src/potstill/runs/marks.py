@@ -11,7 +11,7 @@ from typing import Any
 
 from potstill.errors import PotstillError
 from potstill.logs.call import Reason
-from potstill.logs.written import Writings, Written, read_written, reasons
+from potstill.logs.written import Writings, WrittenText, read_written, reasons
 from potstill.stats.exact import holm
 from potstill.watermark.decoys import DECOYS
 from potstill.watermark.detect import Detection, Looking, detect
@@ -78,7 +78,7 @@ class MarksFound:
 
 
 @dataclass(frozen=True)
-class Tokens:
+class MarkTokenizer:
     """How text is cut into ids, the digest of what cuts it, and how many ids there are."""
 
     encode: Encode
@@ -131,7 +131,7 @@ def looking_for(*, p: float, each: bool, decoys: int) -> Looking:
     return Looking(p_wanted=p, each=each, decoys=decoys)
 
 
-def tokens_of(ref: str) -> Tokens:
+def tokens_of(ref: str) -> MarkTokenizer:
     """Return the tokenizer of a model, or of a folder that holds a tokenizer.json alone."""
     from potstill.models.identity import tokenizer_id_of
 
@@ -149,7 +149,7 @@ def tokens_of(ref: str) -> Tokens:
         def encode(texts: list[str]) -> list[list[int]]:
             return [row.ids for row in bare.encode_batch(texts, add_special_tokens=False)]
 
-        return Tokens(encode, tokenizer_id_of(folder), bare.get_vocab_size())
+        return MarkTokenizer(encode, tokenizer_id_of(folder), bare.get_vocab_size())
 
     from potstill.models.load import load_tokenizer, locate
 
@@ -160,7 +160,7 @@ def tokens_of(ref: str) -> Tokens:
         found: list[list[int]] = whole(texts, add_special_tokens=False)["input_ids"]
         return found
 
-    return Tokens(encode_whole, tokenizer_id_of(directory), len(whole))
+    return MarkTokenizer(encode_whole, tokenizer_id_of(directory), len(whole))
 
 
 def _asked(query: MarkQuery) -> _Asked:
@@ -260,7 +260,7 @@ def _encoded(encode: Encode, texts: Sequence[str]) -> list[list[int]]:
     return ids
 
 
-def _each(tests: Sequence[Detection], texts: Sequence[Written]) -> tuple[TextFound, ...]:
+def _each(tests: Sequence[Detection], texts: Sequence[WrittenText]) -> tuple[TextFound, ...]:
     rows = zip(*(test.each or () for test in tests), strict=True)
     found = [(row[0].scored, min(1.0, len(row) * min(one.p for one in row))) for row in rows]
     adjusted = holm([p for _, p in found])

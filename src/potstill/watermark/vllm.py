@@ -50,12 +50,14 @@ UNRELEASED = (
 )
 _UNCONFIRMED = {
     "sglang": (
-        "the marks of SGLang are not scored: it publishes no vectors that a second implementation "
-        "could be checked on, and draws them from a 32-bit hash; use its own detector"
+        "the marks of SGLang are not scored: its windows reach into the prompt and are told apart "
+        "by 32-bit hashes, and potstill's way of scoring was not checked on them; use its own "
+        "detector"
     ),
     "tensorrt-llm": (
-        "the marks of TensorRT-LLM are not scored: it calls its recipe a prototype that may change "
-        "and publishes no vectors to check a second implementation on; use its own detector"
+        "the marks of TensorRT-LLM are not scored: its documentation calls them a prototype whose "
+        "recipe may change, and potstill's way of scoring was not checked on them; use its own "
+        "detector"
     ),
 }
 
