@@ -23,7 +23,7 @@ Columns = tuple[NDArray[Any], ...]
 BITS = 53
 _DROPPED = np.uint64(64 - BITS)
 # The four words that a key is mixed with: "somepseudorandomlygeneratedbytes".
-_START = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
+START = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 
 
 def siphash(columns: Sequence[NDArray[Any]], key: bytes) -> Words:
@@ -71,7 +71,7 @@ def _hashed(columns: Columns, k0: int, k1: int) -> Words:
     length = 4 * len(columns)
     v = [
         np.full(columns[0].shape, k ^ s, np.uint64)
-        for k, s in zip((k0, k1, k0, k1), _START, strict=True)
+        for k, s in zip((k0, k1, k0, k1), START, strict=True)
     ]
     spare = np.empty_like(v[0])
     for word in _words(columns, length):
