@@ -147,3 +147,22 @@ def test_hidden_states_are_the_whole_of_it() -> None:
     got = formed("a", "s", hidden(3), head(), HIDDEN_INT8).values
     assert isinstance(got, HiddenStates)
     assert torch.equal(got.hidden_RD, hidden(3))
+
+
+def test_a_bias_gives_draws_of_the_marked_distribution() -> None:
+    """Each token's count is within one of its expectation under logits plus the bias."""
+    bias_RV = torch.randint(0, 2, (9, TOKENS), generator=torch.Generator().manual_seed(1)) * 2.0
+    spec = TargetSpec("sampled", 400, 2.0)
+    values = formed("a", "t", hidden(9), head(), spec, lambda rows, _: bias_RV[rows]).values
+    assert isinstance(values, Draws)
+    logits_RV = head().logits(hidden(9))[:, :TOKENS] + bias_RV
+    p_RV = torch.softmax(logits_RV / 2, dim=-1)
+    count_RV = dense(values.ids_RU, values.count_RU, TOKENS)
+    assert bool(((count_RV - 400 * p_RV).abs() < 1.001).all())
+    plain = formed("a", "t", hidden(9), head(), spec).values
+    assert isinstance(plain, Draws) and not torch.equal(plain.entropy_R, values.entropy_R)
+
+
+def test_hidden_states_show_no_bias() -> None:
+    with pytest.raises(ValueError, match="the scorer's own"):
+        formed("a", "t", hidden(2), head(), HIDDEN_INT8, lambda rows, width: torch.zeros(2, width))

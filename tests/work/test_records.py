@@ -40,7 +40,15 @@ from potstill.work.stage_records import (
 from potstill.work.workdir import STATE, WorkRecord
 
 BY_NAME = {record.name: record for record in RECORDS}
-BEGUN_WITH = {"conversation", "precision", "teacher", "files", "prompts", "unasked"}
+BEGUN_WITH = {
+    "conversation",
+    "precision",
+    "teacher",
+    "watermark",
+    "files",
+    "prompts",
+    "unasked",
+}
 # What real runs of two commits wrote, lists shortened.
 THEN, NOW = (
     json.loads((Path(__file__).parent / "records" / f"{commit}.json").read_text(encoding="utf-8"))
@@ -91,6 +99,16 @@ UNUSUAL = {
     "losses that were not finite": (
         "train",
         {**NOW["gold"]["train"], "first_loss": None, "validated_by": None},
+    ),
+    "a mark": (
+        "watermark",
+        {
+            "key_id": "blake3:0",
+            "mark_id": "blake3:1",
+            "epoch": "2026-12",
+            "scheme": "green",
+            "parameters": {"window": 1.0, "gamma": 0.5, "delta": 2.0},
+        },
     ),
     "prompts too long": ("unasked", {"train": 3, "held_out": 1}),
     "checked by an older version": ("checked", {"recipe": "blake3:0"}),
@@ -260,7 +278,7 @@ def test_records_have_the_keys_of_what_stages_give() -> None:
     def given(kind: Any) -> set[str]:
         return {field.name for field in fields(kind)}
 
-    assert names(stage_records.DecodedAnswers) == given(CollectionFigures)
+    assert names(stage_records.DecodedAnswers) == given(CollectionFigures) | {"watermark"}
     assert names(PlannedOverlap) == given(OverlapReport)
     assert names(stage_records.ReadAnswers) == given(ScoringFigures) | {"note"}
     curation = CurationResult((), 0, 0, {}, {}, {}).record()

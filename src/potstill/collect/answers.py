@@ -10,15 +10,19 @@ from typing import Any
 
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
-from potstill.exchanges.forming import formed
+from potstill.exchanges.forming import LogitBias, formed
+from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
+from potstill.exchanges.targets import ExchangeTargets
 from potstill.models.chat import prompt_ids, reply_of
 from potstill.models.generate import Completion, Request, SlotUse, decode
 from potstill.models.load import context_length, head_of
 from potstill.models.loaded import LoadedModel
-from potstill.models.sampling import Sampling
+from potstill.models.sampling import Sampling, drawn
 from potstill.progress import Progress
 from potstill.terms.gate import TermsDecision
+from potstill.watermark.marking import OwnScheme, bias_of, marking
+from potstill.watermark.schemes import GreenList
 from potstill.work.samplings import asked_key
 from potstill.work.target_specs import TargetSpecs
 
@@ -54,11 +58,17 @@ class CollectionFigures:
 
 
 def questions(
-    teacher: LoadedModel, prompts: Sequence[Prompt], sampling: Sampling, *, samples: int = 1
+    teacher: LoadedModel,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    *,
+    samples: int = 1,
+    mark_id: str | None = None,
 ) -> list[Question]:
     """Return what has to be asked, in order of exchange id, so that nothing else orders it.
 
-    Raises PotstillError where a prompt leaves no room in the teacher's context.
+    `mark_id` names the mark that the answers will carry, None for none. Raises PotstillError where
+    a prompt leaves no room in the teacher's context.
     """
     wanted = []
     for prompt in prompts:
@@ -73,7 +83,12 @@ def questions(
         key = asked_key(teacher.conversation, sampling)
         for index in range(samples):
             exchange_id = exchange_id_of(
-                teacher.identity, prompt.messages, key, index, tools=prompt.tool_list
+                teacher.identity,
+                prompt.messages,
+                key,
+                index,
+                tools=prompt.tool_list,
+                watermark_key_id=mark_id,
             )
             wanted.append(Question(exchange_id, prompt, index, ids))
     return sorted(wanted, key=lambda q: q.exchange_id)
@@ -102,14 +117,19 @@ def collect(
     targets: TargetSpecs,
     progress: Progress,
     label: str = "collect",
+    scheme: OwnScheme | None = None,
 ) -> CollectionFigures:
     """Answer every question whose exchange is not stored yet; durable as it goes.
 
     `decision` is the terms gate's; it raises where the teacher's outputs may not be used. A
     wave in which anything is missing is decoded again whole; rows already stored stay as they are.
     `targets` come from the states that decoding computes, in the form that the prompt's split has.
+    With a `scheme` the answers are marked, and their targets are those of the marked distribution;
+    the questions then have its `mark_id`.
     """
     decision.require()
+    choose = drawn if scheme is None else marking(scheme)
+    storing = _Storing(teacher, sampling, store, decision, targets, scheme)
     by_id = {q.exchange_id: q for q in wanted}
     missing = _missing(by_id, store, teacher.identity, targets)
     before, last = SlotUse(), SlotUse()
@@ -123,9 +143,17 @@ def collect(
             use = last if number == len(waves) - 1 else before
             requests = [Request(key, by_id[key].prompt_ids) for key in wave]
             keep = any(targets[by_id[key].prompt.split] is not None for key in wave)
-            found = decode(teacher, requests, sampling, slots=slots, keep_hidden=keep, use=use)
+            found = decode(
+                teacher,
+                requests,
+                sampling,
+                slots=slots,
+                keep_hidden=keep,
+                use=use,
+                choose=choose,
+            )
             for group in _groups(found):
-                _store(teacher, group, by_id, sampling, store, decision, targets)
+                storing.store_group(group, by_id)
                 computed += len(group)
                 tokens += sum(len(c.token_ids) for c in group)
                 rate = tokens / (time.perf_counter() - started)
@@ -208,57 +236,66 @@ def _groups(found: Iterator[list[Completion]]) -> Iterator[list[Completion]]:
         yield group
 
 
-def _store(
-    teacher: LoadedModel,
-    group: Sequence[Completion],
-    by_id: dict[str, Question],
-    sampling: Sampling,
-    store: ExchangeStore,
-    decision: TermsDecision,
-    specs: TargetSpecs,
-) -> None:
-    rows = [_exchange(teacher, c, by_id[c.key], sampling, decision) for c in group]
-    head, targets = head_of(teacher), []
-    for done in group:
-        spec = specs[by_id[done.key].prompt.split]
-        if spec is not None and done.hidden_RD is not None:
-            targets.append(formed(done.key, teacher.identity, done.hidden_RD, head, spec))
-    store.append(rows, targets)
+@dataclass(frozen=True)
+class _Storing:
+    """Where completions go, and as what."""
 
+    teacher: LoadedModel
+    sampling: Sampling
+    store: ExchangeStore
+    decision: TermsDecision
+    specs: TargetSpecs
+    scheme: OwnScheme | None
 
-def _exchange(
-    teacher: LoadedModel,
-    completion: Completion,
-    question: Question,
-    sampling: Sampling,
-    decision: TermsDecision,
-) -> Exchange:
-    prompt = question.prompt
-    reply = reply_of(teacher, completion.token_ids, tools=prompt.tools is not None)
-    return Exchange(
-        exchange_id=completion.key,
-        prompt_id=prompt.prompt_id,
-        split=prompt.split,
-        messages=prompt.messages,
-        tools=prompt.tools,
-        response=reply.text,
-        prompt_token_ids=question.prompt_ids,
-        response_token_ids=completion.token_ids,
-        tokenizer=teacher.tokenizer_id,
-        finish_reason="stop" if completion.finish_reason == "stop" else "length",
-        teacher=teacher.identity,
-        sampling=asked_key(teacher.conversation, sampling),
-        sample_index=question.sample_index,
-        terms_decision=decision.record(),
-        source=prompt.source,
-        created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        latency_s=round(completion.latency_s, 4),
-        reasoning=reply.reasoning,
-        tool_calls=reply.tool_calls,
-        usage={
-            "prompt_tokens": len(question.prompt_ids),
-            "completion_tokens": len(completion.token_ids),
-        },
-        dtype=str(teacher.compute_dtype).removeprefix("torch."),
-        device=teacher.device.type,
-    )
+    def store_group(self, group: Sequence[Completion], by_id: dict[str, Question]) -> None:
+        """Store completions with their targets."""
+        rows = [self._exchange(done, by_id[done.key]) for done in group]
+        targets = [self._targets(done, self.specs[by_id[done.key].prompt.split]) for done in group]
+        self.store.append(rows, [found for found in targets if found is not None])
+
+    def _targets(self, done: Completion, spec: TargetSpec | None) -> ExchangeTargets | None:
+        if spec is None or done.hidden_RD is None:
+            return None
+        teacher, bias = self.teacher, self._bias(done.token_ids)
+        return formed(done.key, teacher.identity, done.hidden_RD, head_of(teacher), spec, bias)
+
+    def _bias(self, response_ids: tuple[int, ...]) -> LogitBias | None:
+        """Return what the mark comes to in logits before the temperature that text is drawn at."""
+        if self.scheme is None:
+            return None
+        if not isinstance(self.scheme, GreenList):
+            raise ValueError(f"a {self.scheme.name} mark gives no distribution to form targets of")
+        scheme, temperature = self.scheme, self.sampling.temperature
+        return lambda rows, width: temperature * bias_of(scheme, response_ids, width, rows)
+
+    def _exchange(self, completion: Completion, question: Question) -> Exchange:
+        teacher, prompt = self.teacher, question.prompt
+        reply = reply_of(teacher, completion.token_ids, tools=prompt.tools is not None)
+        return Exchange(
+            exchange_id=completion.key,
+            prompt_id=prompt.prompt_id,
+            split=prompt.split,
+            messages=prompt.messages,
+            tools=prompt.tools,
+            response=reply.text,
+            prompt_token_ids=question.prompt_ids,
+            response_token_ids=completion.token_ids,
+            tokenizer=teacher.tokenizer_id,
+            finish_reason="stop" if completion.finish_reason == "stop" else "length",
+            teacher=teacher.identity,
+            sampling=asked_key(teacher.conversation, self.sampling),
+            sample_index=question.sample_index,
+            terms_decision=self.decision.record(),
+            source=prompt.source,
+            created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            latency_s=round(completion.latency_s, 4),
+            reasoning=reply.reasoning,
+            tool_calls=reply.tool_calls,
+            watermark_key_id=None if self.scheme is None else self.scheme.mark_id,
+            usage={
+                "prompt_tokens": len(question.prompt_ids),
+                "completion_tokens": len(completion.token_ids),
+            },
+            dtype=str(teacher.compute_dtype).removeprefix("torch."),
+            device=teacher.device.type,
+        )

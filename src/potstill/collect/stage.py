@@ -10,6 +10,7 @@ from typing import Literal
 from potstill.collect.answers import collect, gold_exchanges, plan_waves, questions
 from potstill.collect.asked import AskedFor, PromptSet, prompt_sets
 from potstill.collect.calls import exchanges_from_calls
+from potstill.collect.mark_effect import mark_effect
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures, together, without_targets
 from potstill.collect.served.step import TextReader, check_reading
@@ -30,6 +31,8 @@ from potstill.terms.gate import TermsDecision
 from potstill.work.access import PastCalls, RightAnswers, Server, Weights
 from potstill.work.corpus import Cutter, tokenised
 from potstill.work.evaluation import Overlap
+from potstill.work.mark import TrainingMark
+from potstill.work.marked import MarkedAnswers
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
 from potstill.work.samplings import Samplings
@@ -53,7 +56,8 @@ SEVERAL = "calls/several"
 class Asking:
     """How answers are drawn, and what is kept of them.
 
-    `temperature` is the loss's, at which sampled targets are drawn. `reasoning` tells whether what
+    `temperature` is the loss's, at which sampled targets are drawn. `mark` is in the answers that
+    are learnt from, and in no other. `reasoning` tells whether what
     stands before an answer is learnt too; `cut` cuts texts into the student's ids. `all_greedy`: a
     server answers every held-out prompt greedily, since nobody can ask it later.
     """
@@ -68,6 +72,7 @@ class Asking:
     all_greedy: bool = False
     currency: str = "USD"
     cut: Cutter = tokenised
+    mark: TrainingMark | None = None
 
     @property
     def spec(self) -> TargetSpec | None:
@@ -177,7 +182,14 @@ def _decoded(
     progress: Progress,
 ) -> DecodedAnswers:
     """Collect one set of responses, say how fast, and return its figures."""
-    wanted = questions(teacher, part.prompts, part.sampling, samples=part.samples)
+    mark = asking.mark if part.training else None
+    wanted = questions(
+        teacher,
+        part.prompts,
+        part.sampling,
+        samples=part.samples,
+        mark_id=None if mark is None else mark.scheme.mark_id,
+    )
     config = asking.collect
     figures = collect(
         teacher,
@@ -190,6 +202,7 @@ def _decoded(
         targets=target_specs(config, asking.temperature),
         progress=progress,
         label=part.label,
+        scheme=None if mark is None else mark.scheme,
     )
     if figures.computed:
         before = figures.slots_busy_before_last_wave
@@ -198,7 +211,32 @@ def _decoded(
             f"{figures.tokens_per_s:.0f} tokens/s, {figures.slots_busy:.0%} of slots busy"
             + (f" ({before:.0%} before the last wave)" if before is not None else "")
         )
-    return DecodedAnswers(**asdict(figures))
+    found = DecodedAnswers(**asdict(figures))
+    if mark is None or not wanted:
+        return found
+    marked = mark_effect(
+        teacher,
+        wanted,
+        part.sampling,
+        mark,
+        store,
+        slots=config.slots,
+        samples=part.samples,
+        progress=progress,
+    )
+    progress.note(_said_of(marked))
+    return found.model_copy(update={"watermark": marked})
+
+
+def _said_of(marked: MarkedAnswers) -> str:
+    """Say what a mark came to."""
+    share = marked.marked_tokens / max(1, marked.tokens)
+    kl = "" if marked.kl_per_token is None else f", KL {marked.kl_per_token:.3g} nats a token"
+    return (
+        f"mark: {share:.0%} of {marked.tokens:,} tokens carry it; perplexity "
+        f"{marked.perplexity_unmarked:.3g} without and {marked.perplexity_marked:.3g} with it, on "
+        f"{marked.sample} answers{kl}"
+    )
 
 
 def served_answers(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -20,31 +23,71 @@ from potstill.models.head import Head
 # Logits that exist at a time, in fp32; their cumulative sums are as many in float64.
 _ELEMENTS = 2**21
 
+LogitBias = Callable[[slice, int], Tensor]
+"""What is added to the logits of some response positions: (positions, V) to bias_NV, fp32."""
+
 
 @torch.no_grad()
 def formed(
-    exchange_id: str, scorer: str, hidden_RD: Tensor, head: Head, spec: TargetSpec
+    exchange_id: str,
+    scorer: str,
+    hidden_RD: Tensor,
+    head: Head,
+    spec: TargetSpec,
+    bias: LogitBias | None = None,
 ) -> ExchangeTargets:
     """Return the targets of one exchange in the form that `spec` names, on the CPU.
 
-    Draws are a function of the exchange's id and the distribution alone. Raises PotstillError
-    where the scorer has fewer tokens than `spec` wants.
+    `bias` makes them those of another distribution than the scorer's own (of marked text): it is
+    added to the logits before any temperature. Draws are a function of the exchange's id and the
+    distribution alone. Raises PotstillError where the scorer has fewer tokens than `spec` wants,
+    and ValueError for hidden states with a bias, which they cannot show.
     """
-    return ExchangeTargets(exchange_id, scorer, spec, _values(exchange_id, hidden_RD, head, spec))
+    scored = _Logits(hidden_RD, head, bias)
+    return ExchangeTargets(exchange_id, scorer, spec, _values(exchange_id, scored, spec))
 
 
-def _values(exchange_id: str, hidden_RD: Tensor, head: Head, spec: TargetSpec) -> TargetValues:
+@dataclass(frozen=True)
+class _Logits:
+    """The logits of an exchange's R positions, made in chunks of rows."""
+
+    hidden_RD: Tensor
+    head: Head
+    bias: LogitBias | None
+
+    @property
+    def width(self) -> int:
+        return self.head.tokens or len(self.head.weight_VD)
+
+    def __len__(self) -> int:
+        return len(self.hidden_RD)
+
+    def chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield some rows and their logits_NV at a time."""
+        few = max(1, _ELEMENTS // self.width)
+        for start in range(0, len(self), few):
+            rows = slice(start, start + few)
+            hidden_ND = self.hidden_RD[rows].to(self.head.weight_VD.device)
+            logits_NV = self.head.logits(hidden_ND)[:, : self.width]
+            if self.bias is not None:
+                logits_NV = logits_NV + self.bias(rows, self.width).to(logits_NV.device)
+            yield rows, logits_NV
+
+
+def _values(exchange_id: str, scored: _Logits, spec: TargetSpec) -> TargetValues:
     if spec.is_hidden:
-        return HiddenStates(hidden_RD)
+        if scored.bias is not None:
+            raise ValueError("hidden states are the scorer's own, whatever is added to its logits")
+        return HiddenStates(scored.hidden_RD)
     assert spec.count is not None
-    width = head.tokens or len(head.weight_VD)
     if spec.kind == "sampled":
-        return _draws(exchange_id, hidden_RD, head, spec.count, spec.temperature, width)
-    if spec.count > width:
+        return _draws(exchange_id, scored, spec.count, spec.temperature)
+    if spec.count > scored.width:
         raise PotstillError(
-            f"collect.top_k_targets is {spec.count}, but the teacher has {width} tokens; lower it"
+            f"collect.top_k_targets is {spec.count}, but the teacher has {scored.width} tokens; "
+            "lower it"
         )
-    return _likeliest(hidden_RD, head, spec.count, width)
+    return _likeliest(scored, spec.count)
 
 
 def systematic_draws(
@@ -79,29 +122,28 @@ def _counted(ids_RK: Tensor) -> tuple[Tensor, Tensor]:
     return ids_RU, count_RU
 
 
-def _draws(
-    exchange_id: str, hidden_RD: Tensor, head: Head, draws: int, temperature: float, width: int
-) -> Draws:
+def _draws(exchange_id: str, scored: _Logits, draws: int, temperature: float) -> Draws:
     # A stream apart from the one that decided the response's tokens.
-    uniform_R = torch.from_numpy(uniforms(f"{exchange_id}/targets", len(hidden_RD)))
+    uniform_R = torch.from_numpy(uniforms(f"{exchange_id}/targets", len(scored)))
     ids, counts, entropies = [], [], []
-    for rows in _chunks(hidden_RD, width):
-        logits_NV = _logits(hidden_RD[rows], head, width) / temperature
-        p_NV = torch.softmax(logits_NV, dim=-1)
+    for rows, logits_NV in scored.chunks():
+        p_NV = torch.softmax(logits_NV / temperature, dim=-1)
         ids_NU, count_NU = systematic_draws(p_NV, uniform_R[rows].to(p_NV.device), draws)
         ids.append(ids_NU.cpu())
         counts.append(count_NU.cpu())
         entropies.append(torch.special.entr(p_NV).sum(dim=-1).cpu())
     most = max((part.shape[1] for part in ids), default=0)
     return Draws(
-        _stacked(ids, most), _stacked(counts, most), torch.cat([*entropies, torch.zeros(0)]), width
+        _stacked(ids, most),
+        _stacked(counts, most),
+        torch.cat([*entropies, torch.zeros(0)]),
+        scored.width,
     )
 
 
-def _likeliest(hidden_RD: Tensor, head: Head, count: int, width: int) -> LikeliestTokens:
+def _likeliest(scored: _Logits, count: int) -> LikeliestTokens:
     ids, logps = [torch.zeros(0, count, dtype=torch.long)], [torch.zeros(0, count + 1)]
-    for rows in _chunks(hidden_RD, width):
-        logits_NV = _logits(hidden_RD[rows], head, width)
+    for _, logits_NV in scored.chunks():
         ids_NK = logits_NV.topk(count, dim=-1).indices.sort(dim=-1).values
         own_NK = logits_NV.gather(1, ids_NK)
         # The rest's mass is added up from the rest itself, whatever the likeliest leave of 1.
@@ -110,16 +152,7 @@ def _likeliest(hidden_RD: Tensor, head: Head, count: int, width: int) -> Likelie
         ids.append(ids_NK.cpu())
         logps.append(coarse_NC.float().cpu())
     coarse_RC = torch.cat(logps)
-    return LikeliestTokens(torch.cat(ids), coarse_RC[:, :-1], coarse_RC[:, -1], width)
-
-
-def _logits(hidden_ND: Tensor, head: Head, width: int) -> Tensor:
-    return head.logits(hidden_ND.to(head.weight_VD.device))[:, :width]
-
-
-def _chunks(hidden_RD: Tensor, width: int) -> list[slice]:
-    few = max(1, _ELEMENTS // width)
-    return [slice(start, start + few) for start in range(0, len(hidden_RD), few)]
+    return LikeliestTokens(torch.cat(ids), coarse_RC[:, :-1], coarse_RC[:, -1], scored.width)
 
 
 def _stacked(parts: list[Tensor], most: int) -> Tensor:

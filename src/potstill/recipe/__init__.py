@@ -23,6 +23,7 @@ from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import LoraConfig, ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.section import Section
 from potstill.recipe.tasks import TaskConfig
+from potstill.recipe.watermark import WatermarkConfig
 from potstill.recipe.whole import Recipe
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "TermsConfig",
     "TrainConfig",
     "VerifyConfig",
+    "WatermarkConfig",
 ]

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from potstill.recipe.names import Names
 from potstill.recipe.section import Section, TemplateArguments
+from potstill.recipe.watermark import WatermarkConfig
 
 # What a request says by itself, so that `extra` cannot say otherwise.
 _OWN_KEYS = ("messages", "model", "n", "stream")
@@ -361,7 +362,8 @@ class CollectConfig(Section):
         "hidden states, which are all of it, in fp16; `hidden-int8`: the same in half the bytes; "
         "`sampled`: draws from it, for forward KL and cross-entropy; `top-k`: its likeliest "
         "tokens, a lower bound, and all that a server may tell; `none`: text only, and training "
-        "asks the teacher again.",
+        "asks the teacher again. With `watermark`: `sampled`, from the marked distribution, or "
+        "`none` for `gumbel`.",
     )
     draws: int = Field(
         50, ge=1, le=65_535, description="Draws at each position, with `targets: sampled`."
@@ -375,6 +377,19 @@ class CollectConfig(Section):
     calls: CallsConfig | None = Field(
         None, description="Stored calls to read in place of asking the teacher."
     )
+    watermark: WatermarkConfig | None = Field(
+        None, description="Mark the answers that are learnt from; leave it out to mark none."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _marked_targets(cls, given: Any) -> Any:
+        """Take targets that keep the mark, where the recipe leaves the choice."""
+        if not isinstance(given, dict) or given.get("watermark") is None or "targets" in given:
+            return given
+        mark = given["watermark"]
+        scheme = mark.get("scheme") if isinstance(mark, dict) else getattr(mark, "scheme", None)
+        return {**given, "targets": "none" if scheme == "gumbel" else "sampled"}
 
     @property
     def answers_given(self) -> bool:

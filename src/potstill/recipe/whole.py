@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from potstill.recipe.asking import CollectConfig, PromptsConfig, TeacherConfig
 from potstill.recipe.curating import CurateConfig
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
+from potstill.recipe.marked import check_marked, learnt_by_text
 from potstill.recipe.section import Section
 from potstill.recipe.served import check_served_targets
 from potstill.recipe.tasks import TaskConfig
@@ -67,6 +68,11 @@ class Recipe(Section):
         knobs = ("drop_layers", "blocks", "vocabulary", "ffn_channels", "kv_heads", "parameters")
         return tuple(f"shrink.{name}" for name in knobs if getattr(self.shrink, name))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _marked_learning(cls, values: Any) -> Any:
+        return learnt_by_text(values)
+
     @model_validator(mode="after")
     def _possible_pairs(self) -> Recipe:
         if self.student.model is not None and self.cuts and not self.text_only:
@@ -74,6 +80,7 @@ class Recipe(Section):
                 "student.model and shrink cannot be combined: an existing student is trained as "
                 f"it is; remove student.model, or {' and '.join(self.cuts)}"
             )
+        check_marked(self.teacher, self.collect, self.train)
         self._possible_targets()
         self._possible_endpoint()
         self._possible_text_only()

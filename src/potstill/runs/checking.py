@@ -27,7 +27,7 @@ from potstill.work.plan import PromptPlan
 from potstill.work.records import Checked, Files, Prompts
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.speaking import check_room, check_written, taken_over
-from potstill.work.stage_records import CurateRecord, ShrinkRecord, TrainRecord
+from potstill.work.stage_records import CollectRecord, CurateRecord, ShrinkRecord, TrainRecord
 from potstill.work.stated import server_settings
 
 
@@ -57,8 +57,11 @@ def check_all(parts: Parts) -> None:
 
 
 def _check_words(parts: Parts) -> None:
-    """Refuse schemas and evaluation sets that cannot be read, and too few files to open."""
+    """Refuse keys, schemas and evaluation sets that cannot be read, and too few files to open."""
     check_files(parts.recipe, curated=parts.run.done(CurateRecord) is not None)
+    if parts.run.done(CollectRecord) is None:
+        # A key that cannot be read is refused before anybody writes.
+        _ = parts.mark
     server = parts.access.server
     if server is not None:
         # Asking says so where it is fewer.

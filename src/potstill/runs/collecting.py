@@ -11,6 +11,7 @@ from potstill.collect.served.step import TextReader
 from potstill.collect.served.unanswered import worth_asking_again
 from potstill.recipe import Recipe
 from potstill.runs.parts import Parts
+from potstill.watermark.marking import doubts
 from potstill.work.plan import PromptPlan
 from potstill.work.records import Prompts, Teacher, Unasked
 from potstill.work.samplings import Samplings
@@ -21,6 +22,7 @@ from potstill.work.target_specs import training_spec
 
 def collect_answers(parts: Parts) -> CollectRecord:
     """Plan the prompts, have them answered, and return the figures."""
+    _keep_mark(parts)
     kept = stage.Kept(
         author=lambda identity: parts.run.finish(Teacher(identity=identity)),
         plan=lambda plan: parts.run.finish(plan.kept()),
@@ -31,12 +33,39 @@ def collect_answers(parts: Parts) -> CollectRecord:
         parts.opened,
         parts.store,
         parts.decision,
-        replace(asking(parts.recipe), cut=parts.cut),
+        replace(asking(parts.recipe), cut=parts.cut, mark=parts.mark),
         kept,
         plan=partial(_planned, parts),
         log=lambda: parts.calls,
         progress=parts.progress,
     )
+
+
+def _keep_mark(parts: Parts) -> None:
+    """Record, before the first answer is stored, how answers are marked, and say so."""
+    mark, recipe = parts.mark, parts.recipe
+    if mark is None:
+        return
+    record, learnt = mark.record(), recipe.collect.targets
+    parts.run.finish(record)
+    how = ", ".join(f"{name} {value:g}" for name, value in record.parameters.items())
+    by = (
+        "from draws of the marked distribution (collect.targets sampled)"
+        if learnt == "sampled"
+        else "from the marked text alone (train.cross_entropy 1)"
+    )
+    parts.progress.note(
+        f"mark: training and validation answers carry a {record.scheme} mark ({how}) of epoch "
+        f"{record.epoch}, key {record.key_id}; held-out answers carry none; the student learns {by}"
+    )
+    said = doubts(
+        mark.scheme,
+        Samplings.of(recipe.collect, recipe.evaluate, recipe.seed).training,
+        recipe.collect.samples,
+    )
+    for warning in (mark.warning, *said):
+        if warning is not None:
+            parts.progress.note(f"mark: {warning}")
 
 
 def asking(recipe: Recipe) -> stage.Asking:

@@ -25,10 +25,11 @@ from potstill.terms.licences import licence_of
 from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.work.access import Access, PastCalls, RightAnswers, Server, Weights
 from potstill.work.corpus import Corpus
+from potstill.work.mark import TrainingMark, training_mark
 from potstill.work.once import CutOnce
 from potstill.work.opened import Compute, Opened
 from potstill.work.plan import PromptPlan
-from potstill.work.records import Checked, Precision, Prompts, Teacher, Unasked
+from potstill.work.records import Checked, Precision, Prompts, Teacher, Unasked, Watermark
 from potstill.work.rundir import RunDir
 from potstill.work.spoken import spoken_since
 from potstill.work.stated import permission
@@ -148,6 +149,11 @@ class Parts:
         """Return how many prompts of a split were never asked, for want of room for an answer."""
         left_out = self.run.done(Unasked)
         return 0 if left_out is None else int(getattr(left_out, split))
+
+    @cached_property
+    def mark(self) -> TrainingMark | None:
+        """The mark of training answers, its key read; None where the recipe names no key."""
+        return training_mark(self.recipe.collect.watermark, self.run.done(Watermark))
 
     @cached_property
     def calls(self) -> Log:

@@ -36,6 +36,7 @@ from potstill.work.evaluation import (
     Shrink,
     TrainingPart,
 )
+from potstill.work.records import Watermark
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
 from potstill.work.stage_records import (
@@ -117,6 +118,7 @@ def write_report(parts: Parts) -> None:
     )
     run.write_json("evaluation.json", evaluation.as_json())
     origin = _origin(parts)
+    marked = run.done(Watermark)
     # Right answers are nobody's: the name that the recipe gives them is no teacher's.
     nobody = isinstance(author, RightAnswers)
     render(run.root, provenance(origin, recipe, nobody=nobody))
@@ -124,6 +126,7 @@ def write_report(parts: Parts) -> None:
         "teacher": origin.teacher(),
         "student": {"identity": student.identity},
         **origin.permitted(),
+        **({} if marked is None else {"watermark": marked.as_json()}),
         "trust_remote_code": recipe.teacher.trust_remote_code,
     }
     manifest.write(run, facts)
@@ -232,6 +235,7 @@ def collection_section(
         lengths=lengths,
         length_unit=unit,
         languages=_languages([row.response for row in train if row.response or not row.calls]),
+        watermark=None if decoded is None else decoded.watermark,
     )
 
 

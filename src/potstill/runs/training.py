@@ -95,7 +95,9 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
             "student better is not watched, and the student of the last step is kept"
         )
         return None, unread
-    by = text_validation if parts.access.weights is None else validation
+    # Of marked text the teacher's own distribution is no measure: it is without the mark.
+    marked = any(row.watermark_key_id is not None for row in rows)
+    by = text_validation if parts.access.weights is None or marked else validation
     measure = by(parts.corpus)
     vocabulary = parts.vocabulary
     return lambda model: measure(model, vocabulary), unread

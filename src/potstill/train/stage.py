@@ -81,17 +81,17 @@ def train_student(
     answers = len(texts)
     if not weights and not by_text:
         texts = _learnable(config, texts, stored, progress)
+    alone = set() if by_text else _without_marked_targets(texts, stored, progress)
     texts, too_long = fitting(texts, student)
     stored &= {t.exchange.exchange_id for t in texts}
     if too_long:
         progress.note(f"train: {too_long} of {answers} answers are left out: {_LONGER}")
-    examples = [
-        TrainingExample(t.exchange.exchange_id, t.prompt_ids, t.response_ids) for t in texts
-    ]
+    examples = [_example(t, alone) for t in texts]
+    missing = sum(not e.by_text and e.exchange_id not in stored for e in examples)
     if config.turns == "all":
         examples += _earlier_answers(texts, student, corpus, progress)
-    scores = weights and len(stored) < len(texts)
-    if len(stored) == len(texts):
+    scores = weights and missing > 0
+    if not missing:
         opened.release()
     targets = None
     if not by_text:
@@ -118,11 +118,35 @@ def train_student(
         {
             **asdict(result),
             "lengths": [(len(e.prompt_ids), len(e.response_ids)) for e in examples],
-            "scored_again": len(texts) - len(stored) if scores and not by_text else 0,
+            "scored_again": missing if scores and not by_text else 0,
             "left_out": answers - len(texts),
             "validation_left_out": dict(how.unread),
         }
     )
+
+
+def _example(text: Text, alone: set[str]) -> TrainingExample:
+    """Return a text as it is learnt: those of `alone` by themselves, without a distribution."""
+    key = text.exchange.exchange_id
+    return TrainingExample(key, text.prompt_ids, text.response_ids, by_text=key in alone)
+
+
+def _without_marked_targets(
+    texts: Sequence[Text], stored: set[str], progress: Progress
+) -> set[str]:
+    """Return the marked answers without stored targets, which teach by their text; says so.
+
+    The teacher, asked again, would tell its distribution without the mark.
+    """
+    marked = {t.exchange.exchange_id for t in texts if t.exchange.watermark_key_id is not None}
+    without = marked - stored
+    if without:
+        progress.note(
+            f"train: {len(without)} of {len(marked)} marked answers have no targets at the "
+            "student's tokens and teach by their text alone, since the teacher would read them "
+            "without the mark"
+        )
+    return without
 
 
 def _scorer(corpus: Corpus, vocabulary: VocabularyMap | None, *, scores: bool) -> Scorer:

@@ -206,7 +206,7 @@ def tilted(scheme: GreenList, weight_RV: Tensor, windows: Sequence[tuple[int, ..
     `weight_RV` are the weights that survive, each row's with its window.
     """
     green_P, row_P, token_P = _of_survivors(scheme, weight_RV, windows)
-    tilted_RV = weight_RV.double()
+    tilted_RV = weight_RV.to(torch.float64, copy=True)
     tilted_RV[row_P, token_P] *= torch.where(green_P, 1.0, math.exp(-scheme.delta)).double()
     return tilted_RV
 
@@ -220,25 +220,35 @@ def winners(scheme: Gumbel, weight_RV: Tensor, windows: Sequence[tuple[int, ...]
     return cost_RV.argmin(-1)
 
 
-def bias_of(scheme: GreenList, response_ids: Sequence[int], vocabulary: int) -> Tensor:
+def bias_of(
+    scheme: GreenList,
+    response_ids: Sequence[int],
+    vocabulary: int,
+    rows: slice = slice(None),
+) -> Tensor:
     """Return bias_RV, what marking added to the logits of each of R response positions (fp32).
 
     It is delta for green tokens, 0 for others and at positions that were not marked. For text drawn
     without truncation the marked distribution is the softmax of logits (over the temperature)
-    plus this: what stored targets of marked text are drawn from.
+    plus this: what stored targets of marked text are drawn from. `rows` are the positions that are
+    wanted; all, if left out.
     """
-    windows, known = Windows(scheme.window), [*response_ids]
-    fresh = [windows.fresh("", known[:at]) for at in range(len(known))]
-    marked = [at for at, window in enumerate(fresh) if window is not None]
-    bias_RV = torch.zeros(len(known), vocabulary)
-    if marked:
-        even_MV = torch.ones(len(marked), vocabulary)
+    marked = marked_windows(scheme, response_ids)[rows]
+    at = [row for row, window in enumerate(marked) if window is not None]
+    bias_RV = torch.zeros(len(marked), vocabulary)
+    if at:
+        even_MV = torch.ones(len(at), vocabulary)
         green_P, row_P, token_P = _of_survivors(
-            scheme, even_MV, [window for window in fresh if window is not None]
+            scheme, even_MV, [window for window in marked if window is not None]
         )
-        at_M = torch.tensor(marked)
-        bias_RV[at_M[row_P], token_P] = green_P.float() * scheme.delta
+        bias_RV[torch.tensor(at)[row_P], token_P] = green_P.float() * scheme.delta
     return bias_RV
+
+
+def marked_windows(scheme: OwnScheme, response_ids: Sequence[int]) -> list[tuple[int, ...] | None]:
+    """Return the window that marked each token of a response, None where it was not marked."""
+    windows, known = Windows(scheme.window), [*response_ids]
+    return [windows.fresh("", known[:at]) for at in range(len(known))]
 
 
 def _of_survivors(

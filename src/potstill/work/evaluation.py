@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, FiniteFloat
 
 from potstill.work.figures import Estimate, Part
+from potstill.work.marked import MarkedAnswers
 from potstill.work.scores import CallScores, TaskScores
 
 # In 1 an interval without width stood for none, and money, tokens and agreement were never null.
@@ -168,6 +169,9 @@ class CollectionPart(Part):
         {},
         description="Training answers by language, the most frequent first; empty without the "
         "extra `curate`. Short ones are `unknown`.",
+    )
+    watermark: MarkedAnswers | None = Field(
+        None, description="The mark in the answers that were learnt from; null without one."
     )
 
 

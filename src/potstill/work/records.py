@@ -63,6 +63,23 @@ class Teacher(WorkRecord):
     identity: str
 
 
+class Watermark(WorkRecord):
+    """How training answers are marked. `key_id` is the digest of the epoch's key, `mark_id` that
+    of key, scheme and parameters, which the answers are stored under.
+
+    Identity: answers of two keys would be one log with two marks.
+    """
+
+    name: ClassVar[str] = "watermark"
+    begun_with: ClassVar[bool] = True
+
+    key_id: str
+    mark_id: str
+    epoch: str
+    scheme: str
+    parameters: dict[str, float]
+
+
 class Files(WorkRecord):
     """The files that the recipe names, as the run read them first.
 
@@ -143,6 +160,7 @@ RECORDS: tuple[type[WorkRecord], ...] = (
     Prompts,
     Checked,
     Teacher,
+    Watermark,
     AskingCost,
     CollectRecord,
     CurateRecord,

@@ -20,6 +20,7 @@ from potstill.work.evaluation import (
     Vocabulary,
 )
 from potstill.work.evaluation_file import without_empty_intervals
+from potstill.work.marked import MarkedAnswers
 from potstill.work.scores import CallScores, TaskScores
 from potstill.work.workdir import Recorded, WorkRecord
 
@@ -71,6 +72,7 @@ class DecodedAnswers(AnswerFigures):
     slots_busy: float | None
     slots_busy_before_last_wave: float | None
     waves: int
+    watermark: MarkedAnswers | None = None
 
 
 class ServedAnswers(AnswerFigures):
@@ -113,7 +115,10 @@ class CollectRecord(StageRecord):
     @property
     def notes(self) -> tuple[str, ...]:
         """What was odd about the answers."""
-        return () if isinstance(self.figures, DecodedAnswers) else self.figures.notes
+        if not isinstance(self.figures, DecodedAnswers):
+            return self.figures.notes
+        marked = self.figures.watermark
+        return () if marked is None else tuple(marked.doubts)
 
 
 class ReadAnswers(Recorded):

@@ -15,12 +15,14 @@ def target_specs(config: CollectConfig, temperature: float) -> TargetSpecs:
     """Return the form of targets that each split gets; None stores text only.
 
     Training gets what the recipe wants, draws at `temperature`, which is the loss's. What is
-    measured on is kept whole: held-out text always, validation text unless there are no targets.
+    measured on is kept whole: held-out text always, validation text unless there are no targets,
+    or it is marked: its states would be those of the distribution without the mark.
     """
     wanted = training_spec(config, temperature)
+    by_text = wanted is None or config.watermark is not None
     return {
         "train": wanted,
-        "validation": None if wanted is None else HIDDEN_FP16,
+        "validation": None if by_text else HIDDEN_FP16,
         "held_out": HIDDEN_FP16,
     }
 

@@ -11,6 +11,7 @@ from potstill.report.charts import Chart
 from potstill.report.run.names import left_out
 from potstill.report.tables import FactList, Table, capital, measured, row, table
 from potstill.work.evaluation import Closeness, CurationPart, Evaluation, TrainingPart
+from potstill.work.marked import MarkedAnswers
 
 SHRINK_HEADS = ("", "KL per token", "Top-1 agreement")
 
@@ -160,7 +161,24 @@ def _collected(evaluation: Evaluation) -> FactList:
         ("Waves", words.whole(found.waves)),
         ("Paid to the server", words.money(found.money, evaluation.cost.currency)),
         *((f"No answer: {reason}", words.whole(count)) for reason, count in found.failed.items()),
+        *_mark(found.watermark),
     )
+
+
+def _mark(found: MarkedAnswers | None) -> FactList:
+    """Return the facts of the mark that training answers carry."""
+    if found is None:
+        return []
+    parameters = ", ".join(f"{name} {value:g}" for name, value in found.parameters.items())
+    return [
+        ("Mark in training answers", f"{found.scheme} ({parameters})"),
+        ("Mark: epoch", found.epoch),
+        ("Mark: digest of the key", found.key_id),
+        ("Marked tokens", words.count(found.marked_tokens)),
+        ("Perplexity with the mark", words.significant(found.perplexity_marked)),
+        ("Perplexity without it", words.significant(found.perplexity_unmarked)),
+        ("KL a token, marked from unmarked", words.significant(found.kl_per_token)),
+    ]
 
 
 def _collection_charts(evaluation: Evaluation) -> list[Chart]:
