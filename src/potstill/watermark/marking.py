@@ -26,7 +26,7 @@ OwnScheme = GreenList | Gumbel
 
 # Draws that are tried together, first for all rows, then for those that accepted none. A row that
 # accepts none of all these is drawn from the whole marked distribution.
-_FIRST, _MORE = 4, 60
+_FIRST, _MORE = 12, 60
 # Responses whose windows are remembered from step to step.
 _REMEMBERED = 4096
 # Half a step of the numbers in [0, 1): what 0 stands for where a logarithm is taken.
