@@ -110,6 +110,7 @@ def test_a_key_is_its_owner_s_alone_and_printed_as_a_digest(
     assert secret not in result.output
     assert "blake3:" in result.stdout
     assert ("--watermark-config" in result.stdout) is (scheme is not None)
+    assert ("no release" in result.stderr) is (scheme == "vllm-sbw")
     again = run(cli, "keygen", path, *([] if scheme is None else ["--scheme", scheme]))
     assert again.exit_code == 2
     assert "there already" in again.stderr

@@ -76,6 +76,8 @@ def keygen(
     from potstill.runs.mark_keys import KeyWanted, make_key
 
     made = make_key(KeyWanted(key, scheme, master, epoch, window, gamma, delta, tokenizer))
+    if made.warning is not None:
+        typer.echo(f"warning: {made.warning}", err=True)
     if json:
         echo_json(watermark_view.key_as_json(made))
     else:
