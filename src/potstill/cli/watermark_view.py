@@ -18,6 +18,8 @@ from potstill.runs.marks import MarksFound
 from potstill.watermark.calibration import Calibration
 from potstill.watermark.detect import Detection
 
+# From which p on a mean score is taken for a sign of a mark.
+_SIGN = 0.05
 # Texts that are listed; --json has all of them.
 _LISTED = 20
 
@@ -135,7 +137,8 @@ def _needed(test: Detection) -> str:
     line = (
         f"for p {needed.p:g}: where every token is marked at {needed.entropy:g} nats, {expected} do"
     )
-    if needed.observed is not None:
+    # A mean that is no farther from the null's than by chance says nothing of an amount.
+    if needed.observed is not None and test.p <= _SIGN:
         line += f"; at the mean score found, about {needed.observed:,}"
     return line
 
