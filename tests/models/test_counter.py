@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from potstill.models.counter import uniforms
+from potstill.models.counter import more_uniforms, uniforms
 
 PINNED = ["0x1.5fef1c16ace07p-1", "0x1.236743881e3cep-1", "0x1.fbd4a127a6acbp-1"]
 
@@ -49,3 +49,20 @@ def test_numbers_at_one_position_are_uniform_over_keys(position: int) -> None:
     assert min(column) >= 0
     assert max(column) < 1
     assert stats.kstest(column, "uniform").pvalue > 1e-4
+
+
+MORE = {0: "0x1.d3f71793f85a0p-5", 700: "0x1.e8f1188f5a9ccp-2"}
+
+
+def test_more_numbers_are_pinned() -> None:
+    for position, first in MORE.items():
+        assert float(more_uniforms("exchange", position, 1)[0]).hex() == first
+
+
+def test_more_numbers_of_a_position_are_shared_with_nothing() -> None:
+    every = [uniforms("a", 2_000), *(more_uniforms("a", position, 40) for position in range(100))]
+    numbers = np.concatenate(every)
+    assert len(set(numbers.tolist())) == len(numbers)
+    assert stats.kstest(np.concatenate(every[1:]), "uniform").pvalue > 1e-3
+    assert more_uniforms("a", 7, 9)[:4].tolist() == more_uniforms("a", 7, 4).tolist()
+    assert more_uniforms("b", 7, 4).tolist() != more_uniforms("a", 7, 4).tolist()

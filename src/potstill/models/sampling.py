@@ -96,7 +96,7 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
     """Return token_B, drawn by inverse transform from the (truncated) distribution."""
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
-    return _inverse_transform(surviving(logits_BV, sampling), uniform_B)
+    return drawn_from(surviving(logits_BV, sampling), uniform_B[:, None])[:, 0]
 
 
 def surviving(logits_BV: Tensor, sampling: Sampling) -> Tensor:
@@ -121,8 +121,8 @@ def surviving(logits_BV: Tensor, sampling: Sampling) -> Tensor:
     return weight_BV
 
 
-def _inverse_transform(weight_BV: Tensor, uniform_B: Tensor) -> Tensor:
-    """Return the token at which the cumulative weight passes `uniform * total`.
+def drawn_from(weight_BV: Tensor, uniform_BM: Tensor) -> Tensor:
+    """Return token_BM, M draws of each row: where the cumulative weight passes `uniform * total`.
 
     Two levels (blocks, then inside one block), in float64: a plain fp32 cumulative sum over
     a large vocabulary rounds its tail away.
@@ -133,19 +133,21 @@ def _inverse_transform(weight_BV: Tensor, uniform_B: Tensor) -> Tensor:
         weight_BV = torch.nn.functional.pad(weight_BV, (0, spare))
     blocks_BKW = weight_BV.view(rows, -1, _BLOCK)
     upto_BK = blocks_BKW.sum(-1).double().cumsum(-1)
-    wanted_B1 = uniform_B.double()[:, None] * upto_BK[:, -1:]
+    wanted_BM = uniform_BM.double() * upto_BK[:, -1:]
     # A number next to 1 may round to the whole: the last block with weight has it.
-    block_B = torch.minimum(
-        torch.searchsorted(upto_BK, wanted_B1, right=True), _last_positive(upto_BK)
+    block_BM = torch.minimum(
+        torch.searchsorted(upto_BK, wanted_BM, right=True), _last_positive(upto_BK)
     )
-    before_B1 = torch.where(block_B > 0, upto_BK.gather(1, (block_B - 1).clamp(min=0)), 0.0)
-    inside_BW = blocks_BKW[torch.arange(rows), block_B[:, 0]].double().cumsum(-1)
-    offset_B1 = torch.searchsorted(inside_BW, wanted_B1 - before_B1, right=True)
+    before_BM = torch.where(block_BM > 0, upto_BK.gather(1, (block_BM - 1).clamp(min=0)), 0.0)
+    row_B1 = torch.arange(rows, device=weight_BV.device)[:, None]
+    inside_BMW = blocks_BKW[row_B1, block_BM].double().cumsum(-1)
+    wanted_BM1 = (wanted_BM - before_BM)[..., None]
+    offset_BM1 = torch.searchsorted(inside_BMW, wanted_BM1, right=True)
     # Rounding may put the wanted value past the block's end: take its last token with weight.
-    last_B1 = _last_positive(inside_BW)
-    return (block_B * _BLOCK + torch.minimum(offset_B1, last_B1))[:, 0]
+    last_BM1 = _last_positive(inside_BMW)
+    return block_BM * _BLOCK + torch.minimum(offset_BM1, last_BM1)[..., 0]
 
 
-def _last_positive(upto_BN: Tensor) -> Tensor:
-    """Return per row the first index at which the cumulative weight has reached its end."""
-    return torch.searchsorted(upto_BN, upto_BN[:, -1:].contiguous(), right=False)
+def _last_positive(upto_N: Tensor) -> Tensor:
+    """Return along the last axis the first index at which the cumulative weight has its end."""
+    return torch.searchsorted(upto_N, upto_N[..., -1:].contiguous(), right=False)

@@ -1,0 +1,269 @@
+"""Mark what a model writes, token by token, as choosers of `models/generate.py`.
+
+Only tokens that survive top-k and top-p are touched. A token is marked where the k tokens before
+it are the response's own and have not stood before another token of the response: the first k
+tokens, and those after a window that comes again, are drawn as without a mark. So no window ever
+reaches into the prompt, and no number is used twice in one response.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from potstill.models.counter import more_uniforms
+from potstill.models.sampling import Candidates, Chooser, Sampling, drawn, drawn_from
+from potstill.watermark import torch_prf
+from potstill.watermark.schemes import GreenList, Gumbel
+
+OwnScheme = GreenList | Gumbel
+
+# Draws that are tried together, first for all rows, then for those that accepted none. A row that
+# accepts none of all these is drawn from the whole marked distribution.
+_FIRST, _MORE = 12, 60
+# Responses whose windows are remembered from step to step.
+_REMEMBERED = 4096
+# Half a step of the numbers in [0, 1): what 0 stands for where a logarithm is taken.
+_LEAST = 2.0**-54
+
+
+def marking(scheme: OwnScheme) -> Chooser:
+    """Return the chooser that marks by a scheme; decoding with it writes marked text.
+
+    At temperature 0 one token survives, and is written as without a mark.
+    """
+    return _GreenChooser(scheme) if isinstance(scheme, GreenList) else _GumbelChooser(scheme)
+
+
+def doubts(scheme: OwnScheme, sampling: Sampling, answers: int = 1) -> list[str]:
+    """Return what speaks against marking like this, each in a sentence to print as a warning."""
+    found = []
+    if sampling.temperature == 0:
+        found.append(
+            "at temperature 0 there is nothing to choose, so that the answers will carry no mark; "
+            "draw them at a temperature above 0"
+        )
+    if isinstance(scheme, Gumbel) and answers > 1:
+        found.append(
+            f"{answers} answers to one prompt, marked with one Gumbel key, are much alike, since "
+            "the key decides them; ask once for each prompt, or mark with a green list"
+        )
+    return found
+
+
+def fresh_window(response: Sequence[int], window: int) -> tuple[int, ...] | None:
+    """Return the last tokens of a response; None where they stood before a token of it already."""
+    return Windows(window).fresh("", response)
+
+
+class Windows:
+    """Which windows of a response have stood before a token of it already."""
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+
+    def fresh(self, key: str, response: Sequence[int]) -> tuple[int, ...] | None:
+        """Return the window of the next token of a response; None where it is not to be marked.
+
+        What was found for a `key` is kept for its next token.
+        """
+        k, length = self.window, len(response)
+        if length < k:
+            return None
+        seen = self._seen.pop(key, None)
+        if seen is None or not seen.fits(response):
+            seen = _Seen(k, tuple(response[:k]))
+        for at in range(seen.length, length):
+            seen.windows.add(tuple(response[at - k : at]))
+        seen.length, seen.last = length, tuple(response[length - k :])
+        self._seen[key] = seen
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return None if seen.last in seen.windows else seen.last
+
+
+@dataclass
+class _Seen:
+    """The windows before the first `length` tokens of a response, and its last one until there."""
+
+    length: int
+    last: tuple[int, ...]
+    windows: set[tuple[int, ...]] = field(default_factory=set)
+
+    def fits(self, response: Sequence[int]) -> bool:
+        """Tell whether this may be the beginning of a response."""
+        begin = self.length - len(self.last)
+        return self.length <= len(response) and tuple(response[begin : self.length]) == self.last
+
+
+class _GreenChooser:
+    """Draw from the model, accept green, accept red at a chance of e^-delta, else draw again.
+
+    That is exactly a draw from p(x) e^(delta g(x)) / sum: a draw is accepted at a chance of
+    e^(delta (g(x) - 1)), and one more try after any number of refused ones is a try like the
+    first.
+    """
+
+    def __init__(self, scheme: GreenList) -> None:
+        self.scheme, self.windows = scheme, Windows(scheme.window)
+        self.red = math.exp(-scheme.delta)
+
+    def __call__(self, candidates: Candidates) -> Tensor:
+        if candidates.sampling.temperature == 0:
+            return drawn(candidates)
+        weight_SV = candidates.surviving()
+        rows = _marked_rows(self.windows, candidates)
+        own_S = torch.tensor(candidates.uniforms).double().numpy()
+        uniform_SM = np.repeat(own_S[:, None], _FIRST, axis=1)
+        more = {s: self._more(candidates, s, 2 * _FIRST - 1) for s in rows}
+        for s, numbers in more.items():
+            uniform_SM[s, 1:] = numbers[_FIRST:]
+        token_SM = drawn_from(weight_SV, _like(weight_SV, uniform_SM)).cpu().numpy()
+        chosen_S = token_SM[:, 0].copy()
+        left = self._accept(chosen_S, rows, token_SM, {s: n[:_FIRST] for s, n in more.items()})
+        if left:
+            self._again(candidates, weight_SV, left, chosen_S)
+        return torch.from_numpy(chosen_S).to(weight_SV.device)
+
+    def _again(
+        self,
+        candidates: Candidates,
+        weight_SV: Tensor,
+        rows: dict[int, tuple[int, ...]],
+        chosen_S: np.ndarray,
+    ) -> None:
+        """Draw many times more for rows that accepted nothing, then from the whole distribution."""
+        first = 2 * _FIRST - 1
+        more = {s: self._more(candidates, s, first + 2 * _MORE + 1)[first:] for s in rows}
+        uniform_RM = np.stack([numbers[:_MORE] for numbers in more.values()])
+        weight_RV = weight_SV[list(rows)]
+        token_RM = drawn_from(weight_RV, _like(weight_SV, uniform_RM)).cpu().numpy()
+        token_SM = np.zeros((len(chosen_S), _MORE), np.int64)
+        token_SM[list(rows)] = token_RM
+        accepts = {s: numbers[_MORE : 2 * _MORE] for s, numbers in more.items()}
+        left = self._accept(chosen_S, rows, token_SM, accepts)
+        if left:
+            tilted_RV = tilted(self.scheme, weight_SV[list(left)], list(left.values()))
+            uniform_R1 = np.array([[more[s][-1]] for s in left])
+            chosen_S[list(left)] = drawn_from(tilted_RV, _like(weight_SV, uniform_R1))[:, 0].cpu()
+
+    def _accept(
+        self,
+        chosen_S: np.ndarray,
+        rows: dict[int, tuple[int, ...]],
+        token_SM: np.ndarray,
+        accepts: dict[int, np.ndarray],
+    ) -> dict[int, tuple[int, ...]]:
+        """Write the first accepted draw of each row; return the rows that accepted none."""
+        if not rows:
+            return {}
+        token_RM = token_SM[list(rows)]
+        tries = token_RM.shape[1]
+        windows_KN = [np.repeat(column, tries) for column in zip(*rows.values(), strict=True)]
+        inputs = self.scheme.inputs(windows_KN, token_RM.ravel())
+        green_RM = self.scheme.green(inputs).reshape(token_RM.shape)
+        taken_RM = green_RM | (np.stack(list(accepts.values())) < self.red)
+        left = {}
+        for (s, window), taken_M, token_M in zip(rows.items(), taken_RM, token_RM, strict=True):
+            if taken_M.any():
+                chosen_S[s] = token_M[taken_M.argmax()]
+            else:
+                left[s] = window
+        return left
+
+    def _more(self, candidates: Candidates, s: int, count: int) -> np.ndarray:
+        return more_uniforms(candidates.keys[s], len(candidates.responses[s]), count)
+
+
+class _GumbelChooser:
+    """The surviving token with the largest u^(1/p), which is the least -ln(u) / p."""
+
+    def __init__(self, scheme: Gumbel) -> None:
+        self.scheme, self.windows = scheme, Windows(scheme.window)
+
+    def __call__(self, candidates: Candidates) -> Tensor:
+        if candidates.sampling.temperature == 0:
+            return drawn(candidates)
+        weight_SV = candidates.surviving()
+        uniform_S1 = torch.tensor(candidates.uniforms).to(weight_SV.device)[:, None]
+        token_S = drawn_from(weight_SV, uniform_S1)[:, 0]
+        rows = _marked_rows(self.windows, candidates)
+        if rows:
+            token_S[list(rows)] = winners(self.scheme, weight_SV[list(rows)], list(rows.values()))
+        return token_S
+
+
+def tilted(scheme: GreenList, weight_RV: Tensor, windows: Sequence[tuple[int, ...]]) -> Tensor:
+    """Return weight_RV of marked text, as float64: e^-delta times as much where a token is red.
+
+    `weight_RV` are the weights that survive, each row's with its window.
+    """
+    green_P, row_P, token_P = _of_survivors(scheme, weight_RV, windows)
+    tilted_RV = weight_RV.double()
+    tilted_RV[row_P, token_P] *= torch.where(green_P, 1.0, math.exp(-scheme.delta)).double()
+    return tilted_RV
+
+
+def winners(scheme: Gumbel, weight_RV: Tensor, windows: Sequence[tuple[int, ...]]) -> Tensor:
+    """Return token_R that the key chooses of those that survive, each row's with its window."""
+    u_P, row_P, token_P = _of_survivors(scheme, weight_RV, windows)
+    cost_RV = torch.full(weight_RV.shape, math.inf, dtype=torch.float64, device=weight_RV.device)
+    weight_P = weight_RV[row_P, token_P].double()
+    cost_RV[row_P, token_P] = -torch.log(u_P.clamp(min=_LEAST)) / weight_P
+    return cost_RV.argmin(-1)
+
+
+def bias_of(scheme: GreenList, response_ids: Sequence[int], vocabulary: int) -> Tensor:
+    """Return bias_RV, what marking added to the logits of each of R response positions (fp32).
+
+    It is delta for green tokens, 0 for others and at positions that were not marked. For text drawn
+    without truncation the marked distribution is the softmax of logits (over the temperature)
+    plus this: what stored targets of marked text are drawn from.
+    """
+    windows, known = Windows(scheme.window), [*response_ids]
+    fresh = [windows.fresh("", known[:at]) for at in range(len(known))]
+    marked = [at for at, window in enumerate(fresh) if window is not None]
+    bias_RV = torch.zeros(len(known), vocabulary)
+    if marked:
+        even_MV = torch.ones(len(marked), vocabulary)
+        green_P, row_P, token_P = _of_survivors(
+            scheme, even_MV, [window for window in fresh if window is not None]
+        )
+        at_M = torch.tensor(marked)
+        bias_RV[at_M[row_P], token_P] = green_P.float() * scheme.delta
+    return bias_RV
+
+
+def _of_survivors(
+    scheme: OwnScheme, weight_RV: Tensor, windows: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the bit (green list) or number of each surviving token, with its row and its id."""
+    row_P, token_P = weight_RV.nonzero(as_tuple=True)
+    window_RK = torch.tensor(windows, device=weight_RV.device)
+    columns = [*window_RK[row_P].T, token_P]
+    if weight_RV.device.type == "cpu":
+        inputs = tuple(column.numpy() for column in columns)
+        found = scheme.green(inputs) if isinstance(scheme, GreenList) else scheme.uniforms(inputs)
+        return torch.from_numpy(found), row_P, token_P
+    hash_P = torch_prf.siphash(columns, scheme.subkey)
+    if isinstance(scheme, GreenList):
+        return torch_prf.below(hash_P, scheme.gamma), row_P, token_P
+    return torch_prf.uniforms_of(hash_P), row_P, token_P
+
+
+def _marked_rows(windows: Windows, candidates: Candidates) -> dict[int, tuple[int, ...]]:
+    """Return the rows whose next token is marked, each with its window."""
+    pairs = zip(candidates.keys, candidates.responses, strict=True)
+    fresh = [windows.fresh(key, response) for key, response in pairs]
+    return {s: window for s, window in enumerate(fresh) if window is not None}
+
+
+def _like(weight: Tensor, numbers: np.ndarray) -> Tensor:
+    return torch.from_numpy(numbers).to(weight.device)
