@@ -22,6 +22,7 @@ from potstill.cli import (
     show,
     store,
     train,
+    watermark,
 )
 from potstill.errors import PotstillError
 
@@ -49,6 +50,7 @@ for verb in (
 ):
     app.command()(verb)
 app.add_typer(store.app, name="store")
+app.add_typer(watermark.app, name="watermark")
 
 
 def _version(wanted: bool) -> None:

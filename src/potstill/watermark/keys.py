@@ -106,6 +106,11 @@ def write_key(path: Path, key: MasterKey | EpochKey) -> None:
     Raises `PotstillError` where there is a file already: a key that is lost cannot be made again.
     """
     head = _MASTER if isinstance(key, MasterKey) else f"{_EPOCH} {key.epoch}"
+    write_secret(path, f"{head} {key.secret.hex()}")
+
+
+def write_secret(path: Path, line: str) -> None:
+    """Write a line into a new file that its owner alone can read. Raises as `write_key` does."""
     with write_errors(path.parent, "choose another place for the key"):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -116,7 +121,7 @@ def write_key(path: Path, key: MasterKey | EpochKey) -> None:
                 "another name"
             ) from error
         with os.fdopen(descriptor, "wb") as file:
-            file.write(f"{head} {key.secret.hex()}\n".encode())
+            file.write(f"{line}\n".encode())
             file.flush()
             os.fsync(file.fileno())
         fsync_folder(path.parent)
@@ -135,7 +140,7 @@ def read_key(path: Path) -> KeyFile:
     secret = bytes.fromhex(found["secret"])
     epoch = found["epoch"]
     key = MasterKey(secret) if epoch is None else EpochKey(epoch, secret)
-    return KeyFile(key, _readable_by_others(path))
+    return KeyFile(key, readable_by_others(path))
 
 
 def check_key(key: EpochKey, expected: str) -> None:
@@ -147,7 +152,8 @@ def check_key(key: EpochKey, expected: str) -> None:
         )
 
 
-def _readable_by_others(path: Path) -> str | None:
+def readable_by_others(path: Path) -> str | None:
+    """Return the sentence that warns of a key file with loose permissions, else None."""
     if os.name == "nt" or not stat.S_IMODE(path.stat().st_mode) & 0o077:
         return None
     return f"others on this machine may read the key file {path}; run chmod 600 on it"

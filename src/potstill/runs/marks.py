@@ -1,0 +1,289 @@
+"""Look for a key's marks in what models wrote: files in, p-values out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import PotstillError
+from potstill.logs.call import Reason
+from potstill.logs.written import Writings, WrittenText, read_written, reasons
+from potstill.stats.exact import holm
+from potstill.watermark.decoys import DECOYS
+from potstill.watermark.detect import Detection, Looking, detect
+from potstill.watermark.keys import check_key, read_key
+from potstill.watermark.record import MarkRecord, read_record
+from potstill.watermark.schemes import GreenList, Gumbel, Scheme
+from potstill.watermark.token_texts import TokenTexts
+from potstill.watermark.vllm import (
+    NAMES,
+    UNRELEASED,
+    read_config,
+    refuse_unconfirmed,
+    scheme_of_file,
+    schemes_of,
+)
+
+OWN = ("green", "gumbel")
+# Texts that are cut into ids at once.
+_TEXTS = 1000
+
+Encode = Callable[[list[str]], list[list[int]]]
+
+
+@dataclass(frozen=True)
+class MarkQuery:
+    """Which marks are looked for, and where.
+
+    What is None is taken from the record beside the key's file.
+    """
+
+    paths: tuple[str, ...]
+    key: Path
+    scheme: str | None = None
+    epoch: str | None = None
+    window: int | None = None
+    gamma: float | None = None
+    delta: float | None = None
+    tokenizer: str | None = None
+    looking: Looking = field(default_factory=Looking)
+
+
+@dataclass(frozen=True)
+class TextFound:
+    """One text alone: `p` is over all tests, `adjusted_p` Holm's over all texts."""
+
+    place: str
+    scored: int
+    p: float
+    adjusted_p: float
+
+
+@dataclass(frozen=True)
+class MarksFound:
+    """What a key's marks come to; `p` is the least of the tests' times their number, at most 1."""
+
+    scheme: str
+    tests: tuple[Detection, ...]
+    p: float
+    log10_p: float
+    left_out: Mapping[Reason, int]
+    passed_over: tuple[str, ...]
+    warnings: tuple[str, ...]
+    each: tuple[TextFound, ...] | None = None
+
+
+@dataclass(frozen=True)
+class MarkTokenizer:
+    """How text is cut into ids, the digest of what cuts it, and how many ids there are."""
+
+    encode: Encode
+    digest: str
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The schemes that are tested, and what was said on the way."""
+
+    name: str
+    schemes: tuple[Scheme, ...]
+    record: MarkRecord
+    warnings: tuple[str, ...]
+
+
+def find_marks(query: MarkQuery) -> MarksFound:
+    """Return how sure a key's marks are in texts.
+
+    Raises PotstillError for what cannot be tested.
+    """
+    asked = _asked(query)
+    written = read_written(query.paths)
+    if not written.texts:
+        raise PotstillError(_no_texts(written))
+    texts, shown = _as_ids(written, query, asked.record)
+    tests = tuple(
+        detect(scheme, texts, shown=shown, looking=query.looking) for scheme in asked.schemes
+    )
+    count = len(tests)
+    return MarksFound(
+        scheme=asked.name,
+        tests=tests,
+        p=min(1.0, count * min(test.p for test in tests)),
+        log10_p=min(0.0, math.log10(count) + min(test.log10_p for test in tests)),
+        left_out=dict(written.left_out),
+        passed_over=tuple(written.passed_over),
+        warnings=asked.warnings,
+        each=_each(tests, written.texts) if query.looking.each else None,
+    )
+
+
+def looking_for(*, p: float, each: bool, decoys: int) -> Looking:
+    """Return how to look. Raises PotstillError for what cannot be looked for."""
+    if not 0 < p < 1:
+        raise PotstillError("--p lies between 0 and 1; choose for example 1e-6")
+    if decoys and decoys < DECOYS:
+        raise PotstillError(f"--decoys takes {DECOYS:,} keys at the least; choose more, or none")
+    return Looking(p_wanted=p, each=each, decoys=decoys)
+
+
+def tokens_of(ref: str) -> MarkTokenizer:
+    """Return the tokenizer of a model, or of a folder that holds a tokenizer.json alone."""
+    from potstill.models.identity import tokenizer_id_of
+
+    folder = Path(ref).expanduser()
+    if (folder / "tokenizer.json").is_file() and not (folder / "config.json").is_file():
+        from tokenizers import Tokenizer
+
+        try:
+            bare = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the library raises no type of its own
+            raise PotstillError(
+                f"the tokenizer of {ref} cannot be loaded; check its tokenizer.json"
+            ) from error
+
+        def encode(texts: list[str]) -> list[list[int]]:
+            return [row.ids for row in bare.encode_batch(texts, add_special_tokens=False)]
+
+        return MarkTokenizer(encode, tokenizer_id_of(folder), bare.get_vocab_size())
+
+    from potstill.models.load import load_tokenizer, locate
+
+    directory = locate(ref)
+    whole: Any = load_tokenizer(directory)
+
+    def encode_whole(texts: list[str]) -> list[list[int]]:
+        found: list[list[int]] = whole(texts, add_special_tokens=False)["input_ids"]
+        return found
+
+    return MarkTokenizer(encode_whole, tokenizer_id_of(directory), len(whole))
+
+
+def _asked(query: MarkQuery) -> _Asked:
+    """Return what is tested. Raises PotstillError where a scheme or its parameters are open."""
+    record = read_record(query.key) or MarkRecord()
+    name = query.scheme or record.scheme or scheme_of_file(query.key)
+    if name is None:
+        raise PotstillError(
+            f"it is not known what {query.key} marks with; state --scheme: {_names()}"
+        )
+    refuse_unconfirmed(name)
+    if name in NAMES:
+        found = read_config(query.key, name)
+        stray = [o for o in ("epoch", "window", "gamma", "delta") if getattr(query, o) is not None]
+        if stray:
+            raise PotstillError(
+                f"--{stray[0]} is not for {name}, whose key file states it; leave it out"
+            )
+        said = (found.warning, UNRELEASED if name == "vllm-sbw" else None)
+        schemes = schemes_of(found.config)
+        return _Asked(name, schemes, record, tuple(word for word in said if word))
+    if name not in OWN:
+        raise PotstillError(f"no scheme is named {name}; {close_names(name)}")
+    file = read_key(query.key)
+    key = file.epoch(query.epoch)
+    if record.key_id not in (None, file.key.key_id):
+        check_key(key, str(record.key_id))
+    window = _stated(query.window, record.window, name, "window")
+    scheme: Scheme = Gumbel(key, int(window))
+    if name == "green":
+        gamma = _stated(query.gamma, record.gamma, name, "gamma")
+        delta = _stated(query.delta, record.delta, name, "delta")
+        scheme = GreenList(key, int(window), gamma, delta)
+    return _Asked(name, (scheme,), record, (file.warning,) if file.warning else ())
+
+
+def _stated(stated: float | None, recorded: float | None, scheme: str, parameter: str) -> float:
+    if stated is not None and recorded is not None and stated != recorded:
+        raise PotstillError(
+            f"--{parameter} is {stated:g}, and the record beside the key says {recorded:g}; leave "
+            "the option out, or correct the record"
+        )
+    value = recorded if stated is None else stated
+    if value is None:
+        raise PotstillError(
+            f"the scheme {scheme} needs its {parameter}; state the one that marked the text with "
+            f"--{parameter}, or keep the record beside the key that potstill watermark keygen wrote"
+        )
+    return value
+
+
+def _as_ids(
+    written: Writings, query: MarkQuery, record: MarkRecord
+) -> tuple[TokenTexts, TokenTexts | None]:
+    """Return the texts and what was shown as ids of the tokenizer that the marks are in."""
+    by_text = [text for text in written.texts if text.ids is None]
+    if query.tokenizer is None:
+        if by_text:
+            raise PotstillError(
+                "marks stand in token ids, and these are texts; name the marked model's tokenizer "
+                "with --tokenizer"
+            )
+        _check_tokenizers(written.tokenizers, record.tokenizer)
+        texts, shown = TokenTexts.of(text.ids or () for text in written.texts), None
+    else:
+        tokens = tokens_of(query.tokenizer)
+        _check_tokenizers({tokens.digest, *written.tokenizers}, record.tokenizer)
+        encoded = iter(_encoded(tokens.encode, [text.text for text in by_text]))
+        texts = TokenTexts.of(
+            next(encoded) if text.ids is None else text.ids for text in written.texts
+        )
+        shown = TokenTexts.of(_encoded(tokens.encode, written.shown)) if written.shown else None
+        texts.refuse_strangers(tokens.vocabulary)
+    if record.vocabulary is not None:
+        texts.refuse_strangers(record.vocabulary)
+    return texts, shown
+
+
+def _check_tokenizers(digests: set[str], recorded: str | None) -> None:
+    wrong = sorted(digests - {recorded}) if recorded is not None else []
+    if wrong:
+        raise PotstillError(
+            f"these texts are in the tokens of {wrong[0]}, and the record beside the key says that "
+            f"{recorded} was marked; give the marked model's tokenizer"
+        )
+    if len(digests) > 1:
+        raise PotstillError(
+            f"the stored token ids are of several tokenizers ({', '.join(sorted(digests))}); give "
+            "the texts of one at a time"
+        )
+
+
+def _encoded(encode: Encode, texts: Sequence[str]) -> list[list[int]]:
+    ids: list[list[int]] = []
+    for start in range(0, len(texts), _TEXTS):
+        ids += encode(list(texts[start : start + _TEXTS]))
+    return ids
+
+
+def _each(tests: Sequence[Detection], texts: Sequence[WrittenText]) -> tuple[TextFound, ...]:
+    rows = zip(*(test.each or () for test in tests), strict=True)
+    found = [(row[0].scored, min(1.0, len(row) * min(one.p for one in row))) for row in rows]
+    adjusted = holm([p for _, p in found])
+    return tuple(
+        TextFound(text.place, scored, p, after)
+        for text, (scored, p), after in zip(texts, found, adjusted, strict=True)
+    )
+
+
+def _no_texts(written: Writings) -> str:
+    if written.left_out:
+        return (
+            f"the log holds no answer to look for marks in ({reasons(written.left_out)}); give one "
+            "that stores what was answered"
+        )
+    return "there is no text to look for marks in; give texts that have some"
+
+
+def close_names(name: str) -> str:
+    """Return the scheme that a name may have meant, or all there are."""
+    close = get_close_matches(name, (*OWN, *NAMES), 1)
+    return f"did you mean {close[0]}?" if close else f"there are {_names()}"
+
+
+def _names() -> str:
+    return ", ".join((*OWN, *NAMES))
