@@ -110,6 +110,7 @@ def test_a_key_is_its_owner_s_alone_and_printed_as_a_digest(
     assert secret not in result.output
     assert "blake3:" in result.stdout
     assert ("--watermark-config" in result.stdout) is (scheme is not None)
+    assert ("no release" in result.stderr) is (scheme == "vllm-sbw")
     again = run(cli, "keygen", path, *([] if scheme is None else ["--scheme", scheme]))
     assert again.exit_code == 2
     assert "there already" in again.stderr
@@ -356,3 +357,58 @@ def test_a_record_that_disagrees_or_is_damaged(
         result = run(cli, *arguments)
         assert result.exit_code == 2
         assert "take it away and state what it held" in result.stderr
+
+
+# --- calibration ---
+
+
+def test_p_values_are_tried_on_an_owner_s_vocabulary_and_text(
+    cli: CliRunner, tmp_path: Path, tokenizer: Path
+) -> None:
+    own = private(
+        tmp_path / "own.txt", words(np.random.default_rng(0).integers(0, 200, 900).tolist())
+    )
+    arguments = ("calibrate", own, "--tokenizer", tokenizer, "--scheme", "gumbel", "--window", 2)
+    result = run(cli, *arguments, "--trials", 100, "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    value = json.loads(result.stdout)
+    assert [row["text"] for row in value["rows"]] == ["even", "zipf", "loops", "boilerplate", "own"]
+    assert {row["trials"] for row in value["rows"]} == {100}
+    printed = run(cli, *arguments, "--trials", 100, "--quiet").stdout
+    assert "gumbel, window 2, own text:" in printed
+    assert "p-values hold" in printed
+
+
+@pytest.mark.parametrize("scheme", ["vllm-dual-key", "vllm-sbw"])
+def test_vllm_s_marks_are_tried_too(cli: CliRunner, tokenizer: Path, scheme: str) -> None:
+    arguments = ("calibrate", "--tokenizer", tokenizer, "--scheme", scheme, "--trials", 100)
+    result = run(cli, *arguments, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "p-values hold" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--trials", "5"], "--trials is 100 or more"),
+        (["--scheme", "sglang"], "SGLang are not scored"),
+        (["--scheme", "gren"], "did you mean green"),
+        (["--window", "99"], "window"),
+        (["--gamma", "2"], "gamma"),
+        (["short.txt"], "to calibrate on"),
+    ],
+)
+def test_what_cannot_be_tried(
+    cli: CliRunner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tokenizer: Path,
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    private(tmp_path / "short.txt", "w1 w2")
+    result = run(cli, "calibrate", *arguments, "--tokenizer", tokenizer, "--quiet")
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr

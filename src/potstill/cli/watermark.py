@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from potstill.cli.common import AsJson, Debug, echo_json, handled
+from potstill.cli.common import AsJson, Debug, Quiet, echo_json, handled, progress_for
 
 app = typer.Typer(help="Mark what a model writes, and find the mark.", no_args_is_help=True)
 
@@ -76,6 +76,8 @@ def keygen(
     from potstill.runs.mark_keys import KeyWanted, make_key
 
     made = make_key(KeyWanted(key, scheme, master, epoch, window, gamma, delta, tokenizer))
+    if made.warning is not None:
+        typer.echo(f"warning: {made.warning}", err=True)
     if json:
         echo_json(watermark_view.key_as_json(made))
     else:
@@ -147,3 +149,49 @@ def detect(
         echo_json(watermark_view.as_json(found))
     else:
         watermark_view.print_found(found)
+
+
+@app.command()
+@handled
+def calibrate(
+    tokenizer: Annotated[
+        str,
+        typer.Option("--tokenizer", metavar="T", help="Whose vocabulary: a model, or a folder."),
+    ],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TEXTS...]", help="Text of your own without a mark, in what detect reads."
+        ),
+    ] = None,
+    scheme: SchemeName = None,
+    window: Window = None,
+    gamma: Annotated[
+        float, typer.Option("--gamma", metavar="SHARE", help="Share of green tokens.")
+    ] = 0.5,
+    trials: Annotated[
+        int, typer.Option("--trials", metavar="N", help="Sets of texts for each scheme and kind.")
+    ] = 2_000,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Draws other texts.")] = 0,
+    quiet: Quiet = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Try the p-values on text without a mark: drawn from a vocabulary, and your own."""
+    from potstill.cli import watermark_view
+    from potstill.runs.mark_calibration import CalibrationWanted, calibrate_marks
+
+    wanted = CalibrationWanted(
+        tokenizer=tokenizer,
+        paths=tuple(texts or ()),
+        scheme=scheme,
+        window=window,
+        gamma=gamma,
+        trials=trials,
+        seed=seed,
+    )
+    found = calibrate_marks(wanted, progress_for(quiet))
+    if json:
+        echo_json({"schema": "potstill/watermark-calibration/1", **found.as_dict()})
+    else:
+        watermark_view.print_calibration(found)

@@ -15,8 +15,11 @@ from potstill.durable import temporary_folder
 from potstill.logs.written import reasons
 from potstill.runs.mark_keys import KeyMade
 from potstill.runs.marks import MarksFound
+from potstill.watermark.calibration import Calibration
 from potstill.watermark.detect import Detection
 
+# From which p on a mean score is taken for a sign of a mark.
+_SIGN = 0.05
 # Texts that are listed; --json has all of them.
 _LISTED = 20
 
@@ -134,7 +137,8 @@ def _needed(test: Detection) -> str:
     line = (
         f"for p {needed.p:g}: where every token is marked at {needed.entropy:g} nats, {expected} do"
     )
-    if needed.observed is not None:
+    # A mean that is no farther from the null's than by chance says nothing of an amount.
+    if needed.observed is not None and test.p <= _SIGN:
         line += f"; at the mean score found, about {needed.observed:,}"
     return line
 
@@ -158,3 +162,17 @@ def _p(log10: float) -> str:
         return f"{10**log10:.3g}"
     whole = math.floor(log10)
     return f"{10 ** (log10 - whole):.2f}e{whole}"
+
+
+def print_calibration(found: Calibration) -> None:
+    """Print how often p-values were small on text without a mark, and whether that is as often."""
+    levels = [rate.level for rate in found.rows[0].levels]
+    typer.echo(f"share of p-values at most {', '.join(f'{level:g}' for level in levels)}:")
+    for row in found.rows:
+        rates = ", ".join(f"{rate.randomised:.4f}" for rate in row.levels)
+        outside = [f"{rate.level:g}" for rate in row.levels if not rate.inside]
+        said = f"; outside its interval at {', '.join(outside)}" if outside else ""
+        window = row.parameters.get("window", 0)
+        typer.echo(f"  {row.scheme}, window {window:g}, {row.text} text: {rates}{said}")
+    typer.echo(f"uniform (Kolmogorov-Smirnov, Holm): least adjusted p {found.ks_p_min:.3g}")
+    typer.echo("the p-values hold" if found.holds else "the p-values do NOT hold on these texts")

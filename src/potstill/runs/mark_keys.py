@@ -13,6 +13,7 @@ from potstill.watermark.record import MarkRecord, record_path, write_record
 from potstill.watermark.schemes import WIDEST_WINDOW
 from potstill.watermark.vllm import (
     NAMES,
+    UNRELEASED,
     new_config,
     refuse_unconfirmed,
     schemes_of,
@@ -43,6 +44,7 @@ class KeyMade:
     epoch: str | None
     scheme: str | None
     record: Path | None
+    warning: str | None = None
 
 
 def make_key(wanted: KeyWanted) -> KeyMade:
@@ -81,7 +83,14 @@ def _of_vllm(wanted: KeyWanted) -> KeyMade:
     key_id = schemes_of(config)[0].key_id
     record = _record(wanted, None)
     write_config(wanted.path, config)
-    return KeyMade(wanted.path, key_id, None, scheme, _written(wanted.path, record))
+    return KeyMade(
+        path=wanted.path,
+        key_id=key_id,
+        epoch=None,
+        scheme=scheme,
+        record=_written(wanted.path, record),
+        warning=UNRELEASED if scheme == "vllm-sbw" else None,
+    )
 
 
 def _check(wanted: KeyWanted) -> None:

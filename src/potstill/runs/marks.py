@@ -228,15 +228,20 @@ def _as_ids(
     else:
         tokens = tokens_of(query.tokenizer)
         _check_tokenizers({tokens.digest, *written.tokenizers}, record.tokenizer)
-        encoded = iter(_encoded(tokens.encode, [text.text for text in by_text]))
-        texts = TokenTexts.of(
-            next(encoded) if text.ids is None else text.ids for text in written.texts
-        )
+        texts = encoded_texts(written, tokens)
         shown = TokenTexts.of(_encoded(tokens.encode, written.shown)) if written.shown else None
         texts.refuse_strangers(tokens.vocabulary)
     if record.vocabulary is not None:
         texts.refuse_strangers(record.vocabulary)
     return texts, shown
+
+
+def encoded_texts(written: Writings, tokens: MarkTokenizer) -> TokenTexts:
+    """Return texts as ids: the stored ones, else what the tokenizer makes of the text."""
+    encoded = iter(
+        _encoded(tokens.encode, [text.text for text in written.texts if text.ids is None])
+    )
+    return TokenTexts.of(next(encoded) if text.ids is None else text.ids for text in written.texts)
 
 
 def _check_tokenizers(digests: set[str], recorded: str | None) -> None:
