@@ -246,16 +246,24 @@ def _of_survivors(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the bit (green list) or number of each surviving token, with its row and its id."""
     row_P, token_P = weight_RV.nonzero(as_tuple=True)
+    if weight_RV.device.type == "cpu":
+        ends = np.cumsum(torch.bincount(row_P, minlength=len(windows)).numpy())[:-1]
+        tokens_R = np.split(token_P.numpy(), ends)
+        rows = zip(windows, tokens_R, strict=True)
+        parts = [_of_row(scheme, window, tokens_N) for window, tokens_N in rows]
+        return torch.from_numpy(np.concatenate(parts)), row_P, token_P
     window_RK = torch.tensor(windows, device=weight_RV.device)
     columns = [*window_RK[row_P].T, token_P]
-    if weight_RV.device.type == "cpu":
-        inputs = tuple(column.numpy() for column in columns)
-        found = scheme.green(inputs) if isinstance(scheme, GreenList) else scheme.uniforms(inputs)
-        return torch.from_numpy(found), row_P, token_P
     hash_P = torch_prf.siphash(columns, scheme.subkey)
     if isinstance(scheme, GreenList):
         return torch_prf.below(hash_P, scheme.gamma), row_P, token_P
     return torch_prf.uniforms_of(hash_P), row_P, token_P
+
+
+def _of_row(scheme: OwnScheme, window: tuple[int, ...], tokens_N: np.ndarray) -> np.ndarray:
+    """Return the bit or number of tokens that follow one window."""
+    inputs = scheme.inputs([np.broadcast_to(i, tokens_N.shape) for i in window], tokens_N)
+    return scheme.green(inputs) if isinstance(scheme, GreenList) else scheme.uniforms(inputs)
 
 
 def _marked_rows(windows: Windows, candidates: Candidates) -> dict[int, tuple[int, ...]]:
