@@ -322,7 +322,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"prompts": 5}, "prompts has to be a list of texts, of conversations or of rows, but an int"),
     ({"prompts": {"train": TEXTS}}, "prompts has to be a list of texts"),
     ({"prompts": b"a"}, "prompts has to be a list of texts, of conversations or of rows, but a b"),
-    ({"prompts": {"a", "b"}}, "prompts has to be a list of texts"),
+    ({"prompts": {"a"}}, "prompts has to be a list of texts"),
     ({"prompts": []}, "prompts holds no prompt"),
     ({"prompts": ["a", 5]}, "prompts[1] is an int"),
     ({"prompts": [{"role": "user", "content": "a"}]}, "prompts[0] is a message, not a conversa"),
