@@ -13,13 +13,7 @@ from pydantic import Field
 
 from potstill.exchanges.exchange import Prompt
 from potstill.work.evaluation import Overlap
-from potstill.work.stage_records import (
-    CollectRecord,
-    CurateRecord,
-    EvaluateRecord,
-    ShrinkRecord,
-    TrainRecord,
-)
+from potstill.work.stage_records import STAGE_RECORDS
 from potstill.work.workdir import WorkRecord
 
 Digests = dict[str, dict[str, str]]
@@ -144,9 +138,5 @@ RECORDS: tuple[type[WorkRecord], ...] = (
     Checked,
     Teacher,
     AskingCost,
-    CollectRecord,
-    CurateRecord,
-    ShrinkRecord,
-    TrainRecord,
-    EvaluateRecord,
+    *STAGE_RECORDS,
 )
