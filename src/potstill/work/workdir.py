@@ -73,7 +73,8 @@ class WorkRecord(Recorded):
 
     def as_json(self) -> dict[str, Any]:
         """Return the file's content."""
-        return self.model_dump(mode="json", by_alias=True)
+        # A warning about a value would quote it, and it may be somebody's text.
+        return self.model_dump(mode="json", by_alias=True, warnings=False)
 
 
 R = TypeVar("R", bound=WorkRecord)
