@@ -108,10 +108,13 @@ class Checked(WorkRecord):
     """What was found before the first question: of which recipe, with which files and models.
 
     `models` holds the identities of models that a later stage loads again, by their fields.
+
+    Identity: made again it would hold those of the models that are there now, so that a student or
+    a judge that was changed meanwhile would not be known.
     """
 
     name: ClassVar[str] = "checked"
-    made_again: ClassVar[str] = "the recipe is checked again"
+    begun_with: ClassVar[bool] = True
 
     recipe: str
     files: Digests | None = None
