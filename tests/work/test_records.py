@@ -40,7 +40,7 @@ from potstill.work.stage_records import (
 from potstill.work.workdir import STATE, WorkRecord
 
 BY_NAME = {record.name: record for record in RECORDS}
-BEGUN_WITH = {"conversation", "precision", "teacher", "files", "prompts", "unasked"}
+BEGUN_WITH = {"conversation", "precision", "teacher", "files", "prompts", "unasked", "checked"}
 # What real runs of two commits wrote, lists shortened.
 THEN, NOW = (
     json.loads((Path(__file__).parent / "records" / f"{commit}.json").read_text(encoding="utf-8"))
