@@ -114,5 +114,16 @@ def test_a_name_is_taken_once(name: str, long_winded: None) -> None:
         register(name, _keep)
 
 
+@pytest.mark.parametrize("found", [True, False, 0])
+def test_a_filter_that_gives_no_reason_is_refused(found: object) -> None:
+    register("truth", lambda row, settings: found)  # type: ignore[arg-type, return-value]
+    try:
+        keeps = row_filters(CurateConfig.model_validate({"filters": {"truth": {}}}), False)["truth"]
+        with pytest.raises(PotstillError, match=r"truth returned a (bool|int); have it"):
+            keeps(exchange("q", "secret"))
+    finally:
+        unregister("truth")
+
+
 def _keep(row: Exchange, settings: Any) -> str | None:
     return None

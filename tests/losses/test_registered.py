@@ -206,3 +206,11 @@ def test_one_that_is_infinite_needs_overlap() -> None:
         assert not Divergence("forward_kl").needs_overlap
     finally:
         unregister_divergence("mine")
+
+
+@pytest.mark.parametrize("slope", [True, False])
+def test_a_value_for_all_rows_together_is_refused(slope: bool) -> None:
+    whole = differentiated(lambda p, q: (p.exp() * (p - q)).sum())
+    logp_NV = torch.randn(4, 7).log_softmax(-1)
+    with pytest.raises(PotstillError, match=r"shape \(\) for 4 rows; have it return one value a"):
+        whole(logp_NV, logp_NV, slope=slope)

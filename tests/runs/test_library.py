@@ -322,7 +322,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"prompts": 5}, "prompts has to be a list of texts, of conversations or of rows, but an int"),
     ({"prompts": {"train": TEXTS}}, "prompts has to be a list of texts"),
     ({"prompts": b"a"}, "prompts has to be a list of texts, of conversations or of rows, but a b"),
-    ({"prompts": {"a", "b"}}, "prompts has to be a list of texts"),
+    ({"prompts": {"a"}}, "prompts has to be a list of texts"),
     ({"prompts": []}, "prompts holds no prompt"),
     ({"prompts": ["a", 5]}, "prompts[1] is an int"),
     ({"prompts": [{"role": "user", "content": "a"}]}, "prompts[0] is a message, not a conversa"),
@@ -441,3 +441,45 @@ def _bars() -> Iterator[None]:
     yield
     if not shown:
         transformers.logging.disable_progress_bar()
+
+
+def test_half_a_character_is_refused_without_quoting_the_prompt(here: Path) -> None:
+    said = refused(SMALL, "half", teacher="some/teacher", prompts=["secret", "secret \ud800"])
+    assert said.startswith("prompts[1] holds half of a character") and "secret" not in said
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("until", ["evaluat", ["collect"], 3])
+def test_no_such_stage_is_refused_before_anything_is_written(
+    until: Any, here: Path, network: tuple[Any, Any]
+) -> None:
+    said = refused(SMALL, "none", teacher=network, prompts=TEXTS, terms="mit", until=until)
+    assert "there are collect, curate, shrink, train, evaluate" in said
+    assert not list(here.iterdir())
+
+
+def test_calls_in_two_threads_come_one_after_the_other(here: Path, nano_llama: Path) -> None:
+    """Loading in two threads at a time leaves transformers unable to load for good."""
+    inside, found, most = [], [], []
+
+    class Watch(potstill.Callback):
+        def stage_started(self, stage: str) -> None:
+            inside.append(stage)
+            most.append(len(inside))
+
+        def stage_finished(self, stage: str, record: Any) -> None:
+            inside.pop()
+
+    def call(name: str) -> None:
+        run = potstill.distill(
+            SMALL, name, teacher=nano_llama, prompts=TEXTS, until="collect", callbacks=[Watch()]
+        )
+        found.append({row.exchange_id: row.response for row in run.exchanges()})
+
+    threads = [threading.Thread(target=call, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1] and found[0] == found[1]
+    assert not any(weight.is_meta for weight in loaded(nano_llama)[0].parameters())

@@ -112,6 +112,10 @@ def test_a_model_that_changed_since_it_was_checked_is_refused(tmp_path: Path) ->
         parts.require_checked("curate.judge.model", "b")
         with pytest.raises(PotstillError, match=r"student\.model has changed since this run began"):
             parts.require_checked("student.model", "b")
+        # Damaged, it no longer says what was checked: another student would pass.
+        parts.run.record_path("checked").write_text("{")
+        with pytest.raises(PotstillError, match=r"checked\.json is damaged, and only it says"):
+            parts.require_checked("student.model", "b")
 
 
 def held_out(**sampling: Any) -> Any:

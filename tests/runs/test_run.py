@@ -60,3 +60,19 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(potstill.PotstillError):
             potstill.open_run(path)
+
+
+def test_a_run_that_is_gone_is_not_one_without_answers(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(old.parent)
+    run = potstill.open_run(old.name)
+    monkeypatch.chdir(old)
+    for read in (run.exchanges, run.metrics):
+        with pytest.raises(potstill.PotstillError, match="is not a run directory"):
+            read()
+
+
+def test_there_is_no_other_split(old: Path) -> None:
+    with pytest.raises(potstill.PotstillError, match="no split test; there are train, validation"):
+        potstill.open_run(old).exchanges("test")  # type: ignore[arg-type]

@@ -82,7 +82,8 @@ def test_reverse_kl_of_likeliest_tokens_at_the_default_k_stays_finite(tmp_path: 
         progress=Silent(),
     )
     store.close()
-    assert len(losses) > 4 and all(map(math.isfinite, losses))
+    # Both texts make one step, three times.
+    assert len(losses) == 3 and all(map(math.isfinite, losses))
     assert losses[-1] < losses[0]
 
 

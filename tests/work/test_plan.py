@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from dataclasses import replace
 
 from hypothesis import given
@@ -71,3 +73,12 @@ def test_what_rows_say_replaces_what_was_known() -> None:
     assert told.knowing({}, ["another"]).notes == ("a note", "another")
     # A right answer that a row no longer has is gone.
     assert told.knowing({first.prompt_id: KnownRow(None, None)}).train[0] == first
+
+
+def test_no_prompt_is_quoted_where_a_form_of_logs_gave_a_list_of_messages() -> None:
+    prompt = replace(made_prompt("secret", "train"), messages=[{"role": "user", "content": "a"}])  # type: ignore[arg-type]
+    plan = PromptPlan((prompt,), (), (), OverlapReport(0, 1, 0, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept = Prompts.from_json(json.dumps(plan.kept().as_json()).encode())
+    assert kept.prompts[0].messages == tuple(prompt.messages)

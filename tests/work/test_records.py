@@ -48,6 +48,7 @@ BEGUN_WITH = {
     "files",
     "prompts",
     "unasked",
+    "checked",
 }
 # What real runs of two commits wrote, lists shortened.
 THEN, NOW = (
@@ -283,7 +284,7 @@ def test_records_have_the_keys_of_what_stages_give() -> None:
     assert names(stage_records.ReadAnswers) == given(ScoringFigures) | {"note"}
     curation = CurationResult((), 0, 0, {}, {}, {}).record()
     assert names(CurateRecord) == set(curation) | {"reading"} | took
-    assert set(Cut().record()) <= names(ShrinkRecord)
+    assert given(Cut) <= names(ShrinkRecord)
     assert names(stage_records.TriedCut) - {"kl", "taken", "parameters", "blocks"} == set(
         Cut((), (1,), ((1,),), ((1,),)).widths
     )

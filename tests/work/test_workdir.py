@@ -440,3 +440,10 @@ def test_json_is_plain(tmp_path: Path) -> None:
         path = pit.write_json("found.json", {"kl": (1.0, -math.inf), "text": "é"})
         assert json.loads(path.read_text(encoding="utf-8")) == {"kl": [1.0, None], "text": "é"}
         assert path == pit.root / "found.json" and "é" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", [b"\xff{}", b"[1]", b"{", b"null"])
+def test_a_damaged_line_of_metrics_is_said(line: bytes, tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 2}\n')
+    with pytest.raises(PotstillError, match=r"line 2 of .*metrics.jsonl is damaged; take it out"):
+        read_metrics(tmp_path)

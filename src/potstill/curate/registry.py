@@ -60,9 +60,19 @@ def register(
         if given is None:
             return None
         read = kind.model_validate(given)
-        return lambda exchange: check(exchange, read)  # type: ignore[arg-type]
+        return lambda exchange: _reason(name, check(exchange, read))  # type: ignore[arg-type]
 
     _TABLE[name] = make
+
+
+def _reason(name: str, found: object) -> str | None:
+    """Return why a user's filter drops an exchange; a truth value would drop what it should not."""
+    if found is None or isinstance(found, str):
+        return found
+    raise PotstillError(
+        f"the filter {name} returned a {type(found).__name__}; have it return why it drops an "
+        "exchange, as text, or None where it keeps it"
+    )
 
 
 def unregister(name: str) -> None:

@@ -213,23 +213,33 @@ def differentiated(value: Callable[[Tensor, Tensor], Tensor]) -> Function:
     """Return a divergence of its value alone, whose slope PyTorch derives.
 
     `value(teacher_logp_NV, student_logp_NV)` returns value_N. The student's log-probabilities are
-    its logits but for a constant a row, which a normalised row's slope does not see.
+    its logits but for a constant a row, which a normalised row's slope does not see. Raises
+    PotstillError, when it is first asked, where it does not return one value a row.
     """
 
     def function(
         teacher_logp_NV: Tensor, student_logp_NV: Tensor, *, slope: bool = False
     ) -> tuple[Tensor, Slope]:
         if not slope:
-            return value(teacher_logp_NV, student_logp_NV), None
+            return _one_a_row(value(teacher_logp_NV, student_logp_NV), student_logp_NV), None
         with torch.enable_grad():
             logits_NV = student_logp_NV.detach().requires_grad_()
-            value_N = value(teacher_logp_NV, logits_NV.log_softmax(-1))
+            value_N = _one_a_row(value(teacher_logp_NV, logits_NV.log_softmax(-1)), logits_NV)
             (slope_NV,) = torch.autograd.grad(value_N.sum(), logits_NV)
         # A token that the student rules out stays so, whatever 0 * inf is.
         slope_NV = slope_NV.masked_fill(student_logp_NV.isneginf(), 0.0)
         return value_N.detach(), slope_NV
 
     return function
+
+
+def _one_a_row(value_N: Tensor, logp_NV: Tensor) -> Tensor:
+    if value_N.shape != logp_NV.shape[:-1]:
+        raise PotstillError(
+            f"a divergence returned values of shape {tuple(value_N.shape)} for {len(logp_NV)} "
+            "rows; have it return one value a row, a sum over the last dimension alone"
+        )
+    return value_N
 
 
 def _gap(teacher_logp_NV: Tensor, student_logp_NV: Tensor) -> Tensor:

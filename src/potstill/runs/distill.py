@@ -62,8 +62,7 @@ def distill(
     has not changed is returned as it is, and nothing is written. `callbacks` are told of stages and
     of what training logs.
     """
-    if until is not None and until not in STAGES:
-        raise PotstillError(f"there is no stage {until}; there are {', '.join(STAGES)}")
+    check_until(until)
     root = out or Path("runs") / recipe.name
     _check_before_losing(recipe, root, fresh=fresh, redo=redo, progress=progress)
     with RunDir.open(root, recipe, fresh=fresh, redo=redo) as run:
@@ -78,6 +77,12 @@ def distill(
         finally:
             parts.store.close()
     return run
+
+
+def check_until(until: object) -> None:
+    """Raise PotstillError for what names no stage; None means all of them."""
+    if until is not None and until not in tuple(STAGES):
+        raise PotstillError(f"there is no stage {until}; there are {', '.join(STAGES)}")
 
 
 def _reopened(parts: Parts, *, redo: bool) -> bool:

@@ -129,7 +129,7 @@ class GivenPrompts:
             raise PotstillError(
                 "prompts holds no prompt; hand in at least one text or conversation"
             )
-        rows = ("\n".join(lines) + "\n").encode()
+        rows = b"".join(line + b"\n" for line in lines)
         return cls(rows, folder / f"prompts-{digest_of_bytes(rows, _DIGEST_BYTES)}.jsonl")
 
     def keep(self) -> None:
@@ -140,7 +140,7 @@ class GivenPrompts:
             write_bytes(self.path, self.rows)
 
 
-def _line(prompt: object, number: int, column: str) -> str:
+def _line(prompt: object, number: int, column: str) -> bytes:
     if isinstance(prompt, str):
         row: Mapping[str, Any] = {column: prompt}
     elif isinstance(prompt, Mapping):
@@ -158,7 +158,12 @@ def _line(prompt: object, number: int, column: str) -> str:
             "with columns"
         )
     try:
-        return json.dumps(dict(row), ensure_ascii=False, allow_nan=False)
+        return json.dumps(dict(row), ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise PotstillError(
+            f"prompts[{number}] holds half of a character (a surrogate by itself), which no file "
+            "can hold; correct it, or leave it out"
+        ) from None
     except (TypeError, ValueError, RecursionError):
         raise PotstillError(
             f"prompts[{number}] holds values that JSON does not have; hand in text, numbers, truth "

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ from potstill.runs.in_python import said_in_python
 from potstill.runs.run import Run
 from potstill.work.named import check_wanted
 from potstill.work.run_recipe import changes, refuse_changes
+
+# What is given back, and how transformers loads, belong to the process: two runs at a time would
+# leave it broken for every later load. A callback may distil something else in its own thread.
+_ONE_RUN = RLock()
 
 
 def distill(
@@ -50,12 +55,14 @@ def distill(
     of a source. `terms` is the licence of a teacher that is handed in as a network
     (`"apache-2.0"`), or the section `teacher.terms`: without either such a teacher is refused as
     unknown. `until`, `fresh` and `redo` are those of the command. Notes go to the logger
-    `potstill`, unless `progress` shows them.
+    `potstill`, unless `progress` shows them. A process runs one at a time: a call in another thread
+    waits.
 
     What is handed in as an object is kept as files in the folder `OUT-given`, and read from there.
     Raises PotstillError, with the way out, for whatever the command would refuse.
     """
-    with said_in_python(), _given_back(), quiet_transformers():
+    with _ONE_RUN, said_in_python(), _given_back(), quiet_transformers():
+        pipeline.check_until(until)
         told = checked_callbacks(callbacks)
         root, draft = placed(draft_of(recipe), out)
         call = Call(draft, given_folder(root)).with_terms(terms, teacher)

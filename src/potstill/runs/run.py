@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Split
@@ -15,6 +15,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
 from potstill.work.evaluation import Evaluation
 from potstill.work.evaluation_file import read_evaluation
+from potstill.work.run_recipe import RECIPE, RECIPE_FILE
 from potstill.work.rundir import RunDir
 from potstill.work.workdir import read_metrics
 
@@ -57,7 +58,15 @@ class Run:
         return load(str(self.student_directory), device=device, precision=precision)
 
     def exchanges(self, split: Split | None = None) -> list[Exchange]:
-        """Return the stored answers of a split (`train`, `validation`, `held_out`), or all."""
+        """Return the stored answers of a split (`train`, `validation`, `held_out`), or all.
+
+        Raises PotstillError for another name, and where the run is no longer there.
+        """
+        if split is not None and split not in get_args(Split):
+            raise PotstillError(
+                f"there is no split {split}; there are {', '.join(get_args(Split))}"
+            )
+        self._require_there()
         store = ExchangeStore(self.root)
         try:
             return store.read(split)
@@ -66,7 +75,13 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return what training logged, in its order: a step's loss, or a validation."""
+        self._require_there()
         return read_metrics(self.root)
+
+    def _require_there(self) -> None:
+        """Refuse a directory that has gone, or lies elsewhere since the process changed its own."""
+        if not (self.root / RECIPE_FILE).is_file():
+            RECIPE.require(self.root)
 
     def _made(self, name: str) -> Path:
         path = self.root / name

@@ -13,13 +13,7 @@ from pydantic import Field
 
 from potstill.exchanges.exchange import Prompt
 from potstill.work.evaluation import Overlap
-from potstill.work.stage_records import (
-    CollectRecord,
-    CurateRecord,
-    EvaluateRecord,
-    ShrinkRecord,
-    TrainRecord,
-)
+from potstill.work.stage_records import STAGE_RECORDS
 from potstill.work.workdir import WorkRecord
 
 Digests = dict[str, dict[str, str]]
@@ -131,10 +125,13 @@ class Checked(WorkRecord):
     """What was found before the first question: of which recipe, with which files and models.
 
     `models` holds the identities of models that a later stage loads again, by their fields.
+
+    Identity: made again it would hold those of the models that are there now, so that a student or
+    a judge that was changed meanwhile would not be known.
     """
 
     name: ClassVar[str] = "checked"
-    made_again: ClassVar[str] = "the recipe is checked again"
+    begun_with: ClassVar[bool] = True
 
     recipe: str
     files: Digests | None = None
@@ -162,9 +159,5 @@ RECORDS: tuple[type[WorkRecord], ...] = (
     Teacher,
     Watermark,
     AskingCost,
-    CollectRecord,
-    CurateRecord,
-    ShrinkRecord,
-    TrainRecord,
-    EvaluateRecord,
+    *STAGE_RECORDS,
 )

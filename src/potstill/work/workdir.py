@@ -73,7 +73,8 @@ class WorkRecord(Recorded):
 
     def as_json(self) -> dict[str, Any]:
         """Return the file's content."""
-        return self.model_dump(mode="json", by_alias=True)
+        # A warning about a value would quote it, and it may be somebody's text.
+        return self.model_dump(mode="json", by_alias=True, warnings=False)
 
 
 R = TypeVar("R", bound=WorkRecord)
@@ -295,13 +296,30 @@ class WorkDir(ABC, Generic[C]):
 
 
 def read_metrics(root: Path) -> list[dict[str, Any]]:
-    """Return the records that were logged; a half line at the end is ignored."""
+    """Return the records that were logged; a half line at the end is ignored.
+
+    Raises PotstillError where another line is damaged.
+    """
     try:
         text = (root / METRICS_FILE).read_bytes()
     except FileNotFoundError:
         return []
     whole, _, _ = text.rpartition(b"\n")
-    return [json.loads(line) for line in whole.split(b"\n") if line.strip()]
+    lines = [line for line in whole.split(b"\n") if line.strip()]
+    return [_logged(root, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _logged(root: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise PotstillError(
+            f"line {number} of {root / METRICS_FILE} is damaged; take it out, since what was "
+            "logged stands in no other file"
+        )
+    return found
 
 
 def remove(path: Path) -> None:
