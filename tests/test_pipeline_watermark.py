@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import pipeline_runs
+from potstill.cli.app import app
 from potstill.errors import PotstillError
 from potstill.exchanges.specs import TargetSpec
 from potstill.exchanges.store import ExchangeStore
 from potstill.lineage import manifest
+from potstill.progress import Silent
+from potstill.recipe import Recipe
+from potstill.runs.dry_run import dry_run
 from potstill.watermark.detect import Detection, detect
 from potstill.watermark.keys import EpochKey, new_master, read_key, write_key
 from potstill.watermark.marking import bias_of
@@ -200,3 +205,46 @@ def test_another_key_is_refused_where_answers_are_marked(
     (tmp_path / "run" / "state" / "collect.json").unlink()
     with pytest.raises(PotstillError, match="holds another key than the one"):
         pipeline_runs.run(values, tmp_path / "run", until="collect")
+
+
+def test_a_key_that_is_not_there_is_refused_before_anybody_writes(
+    marked_values: dict[str, Any], tmp_path: Path
+) -> None:
+    values = json.loads(json.dumps(marked_values))
+    values["collect"]["watermark"]["key"] = str(tmp_path / "no.key")
+    said = r"collect\.watermark: the key file .*no\.key"
+    with pytest.raises(PotstillError, match=said):
+        pipeline_runs.run(values, tmp_path / "run")
+    with pytest.raises(PotstillError, match=said):
+        dry_run(Recipe.model_validate(values), tmp_path / "dry", progress=Silent())
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_the_command_finds_the_mark_in_a_run(
+    marked_run: tuple[RunDir, list[str]], key_file: Path
+) -> None:
+    where = str(marked_run[0].root / "exchanges")
+    options = ["--scheme", "green", "--window", "1", "--gamma", "0.25", "--delta", "4", "--json"]
+    ran = CliRunner().invoke(
+        app,
+        ["watermark", "detect", where, "--key", str(key_file), "--epoch", EPOCH, *options],
+    )
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(ran.stdout)["p"] < 1e-6
+
+
+def test_text_that_is_cut_anew_is_not_read_without_the_mark(
+    nano_llama: Path, nano_prompts: Path, key_file: Path, tmp_path: Path
+) -> None:
+    """A trimmed vocabulary cuts some answers into other tokens; these teach by their text."""
+    values = pipeline_runs.recipe_values(
+        nano_llama,
+        nano_prompts,
+        collect={"watermark": {"key": str(key_file), "epoch": EPOCH, **GREEN}},
+        shrink={"drop_layers": 0, "vocabulary": 384},
+        train=SHORT,
+    )
+    run, notes = pipeline_runs.run(values, tmp_path / "run", until="train")
+    trained = pipeline_runs.recorded(run, "train")
+    assert trained["scored_again"] == 0 and trained["left_out"] == 0
+    assert any("teach by their text alone, since the teacher would read" in n for n in notes)
