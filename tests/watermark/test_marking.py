@@ -20,7 +20,15 @@ from potstill.models.load import load
 from potstill.models.sampling import Candidates, Sampling, drawn, surviving
 from potstill.watermark import marking as module
 from potstill.watermark.detect import detect
-from potstill.watermark.marking import OwnScheme, Windows, bias_of, doubts, marking, tilted
+from potstill.watermark.marking import (
+    MarkedLogits,
+    OwnScheme,
+    Windows,
+    doubts,
+    marked_windows,
+    marking,
+    tilted,
+)
 from potstill.watermark.schemes import GreenList, Gumbel
 
 KEY = key_of("marking")
@@ -171,7 +179,7 @@ def test_more_responses_than_are_remembered_change_nothing(monkeypatch: pytest.M
 
 def test_the_bias_of_a_text_is_what_it_was_marked_with() -> None:
     response = [3, 1, 4, 1, 5, 3, 1, 2, 9]
-    bias_RV = bias_of(GREEN, response, 40)
+    bias_RV = MarkedLogits(GREEN).bias(response, 40)
     logits_RV = torch.randn(len(response), 40, generator=torch.Generator().manual_seed(8))
     for at in range(len(response)):
         window = Windows(2).fresh("", response[:at])
@@ -207,3 +215,18 @@ def test_what_a_model_wrote_under_a_key_is_found_with_it(
     assert detect(scheme.decoy(1), texts[4]).p > 1e-4
     same = sum(a == b for a, b in zip(texts[4], texts[12], strict=True))
     assert same >= 10
+
+
+def test_bits_that_are_kept_are_those_of_the_key() -> None:
+    """The same for a text that comes again, in parts, and by the function itself."""
+    response, kept = (3, 1, 2, 1, 5, 3, 9), MarkedLogits(GREEN)
+    whole_RV = kept.bias(response, 40)
+    assert torch.equal(kept.bias(response, 40), whole_RV)
+    parts = [kept.bias(response, 40, slice(start, start + 2)) for start in range(0, 7, 2)]
+    assert torch.equal(torch.cat(parts), whole_RV)
+    for at, window in enumerate(marked_windows(GREEN, response)):
+        if window is not None:
+            columns = [np.full(40, i) for i in window]
+            green = GREEN.green(GREEN.inputs(columns, np.arange(40)))
+            assert (whole_RV[at].numpy() > 0).tolist() == green.tolist()
+    assert kept.bias(response, 50)[:, :40].equal(whole_RV)

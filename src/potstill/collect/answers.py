@@ -21,7 +21,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling, drawn
 from potstill.progress import Progress
 from potstill.terms.gate import TermsDecision
-from potstill.watermark.marking import OwnScheme, bias_of, marking
+from potstill.watermark.marking import MarkedLogits, OwnScheme, marking
 from potstill.watermark.schemes import GreenList
 from potstill.work.samplings import asked_key
 from potstill.work.target_specs import TargetSpecs
@@ -129,7 +129,8 @@ def collect(
     """
     decision.require()
     choose = drawn if scheme is None else marking(scheme)
-    storing = _Storing(teacher, sampling, store, decision, targets, scheme)
+    logits = MarkedLogits(scheme, teacher.device) if isinstance(scheme, GreenList) else None
+    storing = _Storing(teacher, sampling, store, decision, targets, scheme, logits)
     by_id = {q.exchange_id: q for q in wanted}
     missing = _missing(by_id, store, teacher.identity, targets)
     before, last = SlotUse(), SlotUse()
@@ -246,6 +247,7 @@ class _Storing:
     decision: TermsDecision
     specs: TargetSpecs
     scheme: OwnScheme | None
+    logits: MarkedLogits | None
 
     def store_group(self, group: Sequence[Completion], by_id: dict[str, Question]) -> None:
         """Store completions with their targets."""
@@ -263,10 +265,10 @@ class _Storing:
         """Return what the mark comes to in logits before the temperature that text is drawn at."""
         if self.scheme is None:
             return None
-        if not isinstance(self.scheme, GreenList):
+        if self.logits is None:
             raise ValueError(f"a {self.scheme.name} mark gives no distribution to form targets of")
-        scheme, temperature = self.scheme, self.sampling.temperature
-        return lambda rows, width: temperature * bias_of(scheme, response_ids, width, rows)
+        logits, temperature = self.logits, self.sampling.temperature
+        return lambda rows, width: temperature * logits.bias(response_ids, width, rows)
 
     def _exchange(self, completion: Completion, question: Question) -> Exchange:
         teacher, prompt = self.teacher, question.prompt

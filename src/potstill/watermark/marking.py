@@ -220,29 +220,50 @@ def winners(scheme: Gumbel, weight_RV: Tensor, windows: Sequence[tuple[int, ...]
     return cost_RV.argmin(-1)
 
 
-def bias_of(
-    scheme: GreenList,
-    response_ids: Sequence[int],
-    vocabulary: int,
-    rows: slice = slice(None),
-) -> Tensor:
-    """Return bias_RV, what marking added to the logits of each of R response positions (fp32).
+class MarkedLogits:
+    """What green-list marking adds to logits; which tokens follow late windows as green is kept.
 
-    It is delta for green tokens, 0 for others and at positions that were not marked. For text drawn
-    without truncation the marked distribution is the softmax of logits (over the temperature)
-    plus this: what stored targets of marked text are drawn from. `rows` are the positions that are
-    wanted; all, if left out.
+    `device` is the one that bits are made on. On the CPU a whole vocabulary's take a tenth of a
+    second and more for each twenty positions, and windows of few tokens come again and again.
     """
-    marked = marked_windows(scheme, response_ids)[rows]
-    at = [row for row, window in enumerate(marked) if window is not None]
-    bias_RV = torch.zeros(len(marked), vocabulary)
-    if at:
-        even_MV = torch.ones(len(at), vocabulary)
-        green_P, row_P, token_P = _of_survivors(
-            scheme, even_MV, [window for window in marked if window is not None]
-        )
-        bias_RV[torch.tensor(at)[row_P], token_P] = green_P.float() * scheme.delta
-    return bias_RV
+
+    def __init__(self, scheme: GreenList, device: torch.device | str = "cpu") -> None:
+        self.scheme, self.device = scheme, torch.device(device)
+        self._kept: OrderedDict[tuple[int, tuple[int, ...]], np.ndarray] = OrderedDict()
+
+    def bias(
+        self, response_ids: Sequence[int], vocabulary: int, rows: slice = slice(None)
+    ) -> Tensor:
+        """Return bias_RV, what marking added to the logits of response positions `rows` (fp32).
+
+        It is delta for green tokens, 0 for others and at positions that were not marked. For text
+        drawn without truncation the marked distribution is the softmax of logits (over the
+        temperature) plus this: what stored targets of marked text are drawn from.
+        """
+        marked = marked_windows(self.scheme, response_ids)[rows]
+        at = [row for row, window in enumerate(marked) if window is not None]
+        bias_RV = torch.zeros(len(marked), vocabulary, device=self.device)
+        if at:
+            windows = [window for window in marked if window is not None]
+            bias_RV[at] = self._green(windows, vocabulary).float() * self.scheme.delta
+        return bias_RV
+
+    def _green(self, windows: Sequence[tuple[int, ...]], vocabulary: int) -> Tensor:
+        """Return green_MV: which tokens are green behind each window."""
+        if self.device.type == "cpu":
+            return torch.from_numpy(np.stack([self._row(w, vocabulary) for w in windows]))
+        even_MV = torch.ones(len(windows), vocabulary, device=self.device)
+        return _of_survivors(self.scheme, even_MV, windows)[0].view(even_MV.shape)
+
+    def _row(self, window: tuple[int, ...], vocabulary: int) -> np.ndarray:
+        key = (vocabulary, window)
+        packed = self._kept.pop(key, None)
+        if packed is None:
+            packed = np.packbits(_of_row(self.scheme, window, np.arange(vocabulary)))
+        self._kept[key] = packed
+        if len(self._kept) > _REMEMBERED:
+            self._kept.popitem(last=False)
+        return np.unpackbits(packed, count=vocabulary).astype(bool)
 
 
 def marked_windows(scheme: OwnScheme, response_ids: Sequence[int]) -> list[tuple[int, ...] | None]:
