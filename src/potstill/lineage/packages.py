@@ -60,6 +60,7 @@ WHERE_ASKED: Mapping[str, Callable[[Recipe], bool]] = {
 
 # What is imported and changes no result, and why.
 IRRELEVANT: Mapping[str, str] = {
+    "cryptography": "derives an epoch's key as RFC 5869 says, to the bit",
     "filelock": "keeps a second process out of a run",
     "huggingface-hub": "fetches files, whose digests are kept",
     "license-expression": "reads terms, whose decision is kept",
