@@ -34,7 +34,11 @@ from potstill.exchanges.exchange import Exchange, exchange_id_of
 from potstill.exchanges.rows import Mark
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8
 from potstill.exchanges.store import ExchangeStore
-from potstill.text.turns import prompt_id_of
+
+try:
+    from potstill.text.turns import prompt_id_of
+except ImportError:  # where the commit before has it
+    from potstill.exchanges.exchange import prompt_id_of  # type: ignore[attr-defined,no-redef]
 
 PROMPT, RESPONSE = 40, 160
 VOCABULARY = 49_152
