@@ -345,6 +345,7 @@ def test_the_fields_are_explained_within_the_terminal(
         "teacher.endpoint.url",
         "teacher.endpoint.provider",
         "collect.calls.path",
+        "collect.watermark.key",
     }
 
 
