@@ -483,3 +483,16 @@ def test_calls_in_two_threads_come_one_after_the_other(here: Path, nano_llama: P
         thread.join()
     assert most == [1, 1] and found[0] == found[1]
     assert not any(weight.is_meta for weight in loaded(nano_llama)[0].parameters())
+
+
+def test_what_was_learnt_under_one_licence_goes_on_under_no_other(
+    network: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"teacher": network, "prompts": TEXTS, "until": "collect"}
+    first = potstill.distill(SMALL, "a", **given, terms="mit")
+    kept = {p: p.read_bytes() for p in Path("a-given").rglob("potstill-source.json")}
+    with pytest.raises(potstill.PotstillError, match=r"teacher\.model"):
+        potstill.distill(SMALL, "a", **given, terms="apache-2.0")
+    assert all(path.read_bytes() == content for path, content in kept.items()) and len(kept) == 1
+    assert potstill.distill(SMALL, "a", **given, terms="mit") == first

@@ -80,21 +80,18 @@ class GivenNetwork:
         Raises PotstillError as `checked_pair`, and where weights are not in memory.
         """
         network, tokenizer = checked_pair(model, argument)
-        return cls(
-            network, tokenizer, folder / f"{argument}-{_digest(network, tokenizer)}", licence
-        )
+        digest = _digest(network, tokenizer, licence)
+        return cls(network, tokenizer, folder / f"{argument}-{digest}", licence)
 
     def keep(self) -> None:
         """Write the directory, unless it is there; network and tokenizer stay as they are."""
+        if self.path.is_dir():
+            return
         stated = {"made_by": "the program that handed it in", "license": self.licence}
-        source = json.dumps(stated, indent=1).encode()
-        if not self.path.is_dir():
-            with replaced_directory(self.path) as fresh, _unchanged(self.network):
-                self.network.save_pretrained(fresh)
-                self.tokenizer.save_pretrained(fresh)
-                write_bytes(fresh / _SOURCE, source)
-        elif not _holds(self.path / _SOURCE, source):
-            write_bytes(self.path / _SOURCE, source)
+        with replaced_directory(self.path) as fresh, _unchanged(self.network):
+            self.network.save_pretrained(fresh)
+            self.tokenizer.save_pretrained(fresh)
+            write_bytes(fresh / _SOURCE, json.dumps(stated, indent=1).encode())
 
 
 @dataclass(frozen=True)
@@ -185,8 +182,11 @@ def kind_of(value: object) -> str:
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
-def _digest(network: Any, tokenizer: Any) -> str:
-    """Return the digest of what a network computes and how it is spoken to, from memory."""
+def _digest(network: Any, tokenizer: Any, licence: str | None) -> str:
+    """Return the digest of what a network computes and how it is spoken to, from memory.
+
+    And of the licence that is stated for it: what was learnt under one is not another's.
+    """
     hasher = blake3(max_threads=blake3.AUTO)
     for name, tensor in sorted(network.state_dict().items()):
         hasher.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
@@ -195,6 +195,7 @@ def _digest(network: Any, tokenizer: Any) -> str:
         "class": type(network).__name__,
         "config": _without_incidental(network.config),
         "generation": _without_incidental(network.generation_config),
+        "licence": licence,
         "tokenizer": [type(tokenizer).__name__, tokenizer.chat_template, _vocabulary(tokenizer)],
     }
     hasher.update(spaced_json(stated, ascii_only=True))
@@ -240,7 +241,3 @@ def _unchanged(network: Any) -> Iterator[None]:
         for config, values in zip(configs, kept, strict=True):
             vars(config).clear()
             vars(config).update(values)
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == content
