@@ -211,3 +211,14 @@ def test_a_form_is_read_in_one_way(mine) -> None:
 
 def test_the_recipe_takes_the_forms_there_are() -> None:
     assert {*LOG_FORMS} == {"auto", *known_forms()}
+
+
+@pytest.mark.parametrize("made", [None, "text", {"prompt": "x"}])
+def test_what_a_form_makes_of_a_row_is_a_record_or_refused(write, mine, made) -> None:
+    unregister("mine")
+    register(replace(mine, read=lambda row, settings: made, account=lambda row: made))
+    path = write("log.jsonl", {"q": "Hi", "a": "Yes."})
+    with pytest.raises(PotstillError, match=rf"class {type(made).__name__} of .*, line 1"):
+        read_calls(CallsConfig(path=path, form="mine", use="prompts"))
+    with pytest.raises(PotstillError, match="of the class Account"):
+        list(form_named("mine").accounts([path]))

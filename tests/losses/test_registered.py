@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -214,3 +215,30 @@ def test_a_value_for_all_rows_together_is_refused(slope: bool) -> None:
     logp_NV = torch.randn(4, 7).log_softmax(-1)
     with pytest.raises(PotstillError, match=r"shape \(\) for 4 rows; have it return one value a"):
         whole(logp_NV, logp_NV, slope=slope)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (lambda p, q: q.sum(-1), "class Tensor; have it return a pair"),
+        (lambda p, q: None, "class NoneType; have it return a pair"),
+        (lambda p, q: (0.5, q), "class tuple; have it return a pair"),
+        (lambda p, q: (q.sum(-1), None), "was asked for its slope and gave none"),
+        (lambda p, q: (q.sum(-1), q.sum(-1)), "was asked for its slope and gave none"),
+        (lambda p, q: (q.sum(), q), "returned values of shape"),
+    ],
+)
+def test_what_is_no_divergence_is_said_when_it_is_first_asked(
+    returned: Callable[[Tensor, Tensor], Any], said: str
+) -> None:
+    register_divergence("odd", lambda p, q, *, slope: returned(p, q))
+    try:
+        logp_NV = torch.randn(3, 5).log_softmax(-1)
+        with pytest.raises(PotstillError, match=said):
+            Divergence("odd").function(logp_NV, logp_NV, slope=True)
+    finally:
+        unregister_divergence("odd")
+    with pytest.raises(
+        PotstillError, match="has to be a function, but an object of class int was given"
+    ):
+        register_divergence("odd", 3)  # type: ignore[arg-type]

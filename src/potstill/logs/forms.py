@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from potstill.errors import PotstillError
 from potstill.logs import accounts
@@ -69,6 +70,8 @@ class ReadSettings:
     whole_requests: bool = False
 
 
+T = TypeVar("T")
+
 Records = Iterator[tuple[Record | Reason, str]]
 """A record, or why there is none, and its place, for every row."""
 
@@ -99,7 +102,7 @@ class LogForm:
         for path in paths:
             for row in log_rows(path):
                 if isinstance(row, SourceRow):
-                    yield self.account(row.values), row.place
+                    yield self._given(self.account(row.values), Account, row.place), row.place
 
     def records(self, paths: Sequence[str], settings: ReadSettings) -> Records:
         """Yield a record, or why there is none, and its place, for every row of the files."""
@@ -112,7 +115,16 @@ class LogForm:
                 if isinstance(row, BadRow):
                     yield row.reason, row.place
                 else:
-                    yield self.read(row.values, settings), row.place
+                    yield self._given(self.read(row.values, settings), Record, row.place), row.place
+
+    def _given(self, found: T, kind: type[T], place: str) -> T:
+        """Return what a form made of a row. Raises PotstillError where it is something else."""
+        if not isinstance(found, kind):
+            raise PotstillError(
+                f"the form of logs {self.name} made an object of class {type(found).__name__} of "
+                f"{place}; have it make one of the class {kind.__name__}"
+            )
+        return found
 
 
 @dataclass(frozen=True)

@@ -187,15 +187,21 @@ def register_divergence(name: str, function: Function, *, needs_overlap: bool = 
     `function(teacher_logp_NV, student_logp_NV, slope=...)` returns value_N, in nats, and, where
     asked, its slope as this module says; `differentiated` makes one of a value alone.
     `needs_overlap` tells that it is infinite where the student uses a token that the teacher
-    cannot. Raises PotstillError where the name is taken or cannot be one.
+    cannot. Raises PotstillError where the name is taken or cannot be one; a function that returns
+    something else is refused in a sentence when it is first asked.
     """
+    if not callable(function):
+        raise PotstillError(
+            f"the divergence {name} has to be a function, but an object of class "
+            f"{type(function).__name__} was given"
+        )
     if not _NAME.fullmatch(name):
         raise PotstillError(
             f"{name!r} cannot name a divergence; take lower-case letters, digits and underscores"
         )
     if name in _MAKE:
         raise PotstillError(f"there is a divergence {name} already; give yours another name")
-    _MAKE[name] = lambda _: function
+    _MAKE[name] = lambda _: partial(_checked, name, function)
     if needs_overlap:
         _NEED_OVERLAP.add(name)
     OBJECTIVES.add(name)
@@ -231,6 +237,32 @@ def differentiated(value: Callable[[Tensor, Tensor], Tensor]) -> Function:
         return value_N.detach(), slope_NV
 
     return function
+
+
+def _checked(
+    name: str,
+    function: Function,
+    teacher_logp_NV: Tensor,
+    student_logp_NV: Tensor,
+    *,
+    slope: bool = False,
+) -> tuple[Tensor, Slope]:
+    """Return what a function of somebody's own does, where it is what a divergence has to be."""
+    shape = student_logp_NV.shape
+    found = function(teacher_logp_NV, student_logp_NV, slope=slope)
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], Tensor):
+        raise PotstillError(
+            f"the divergence {name} returned an object of class {type(found).__name__}; have it "
+            "return a pair, one value a row and its slope, or make it with "
+            "potstill.losses.differentiated"
+        )
+    value_N, slope_NV = found
+    if slope and (not isinstance(slope_NV, Tensor) or slope_NV.shape != shape):
+        raise PotstillError(
+            f"the divergence {name} was asked for its slope and gave none of the shape of the "
+            "student's log-probabilities; potstill.losses.differentiated derives one"
+        )
+    return _one_a_row(value_N, student_logp_NV), slope_NV
 
 
 def _one_a_row(value_N: Tensor, logp_NV: Tensor) -> Tensor:
