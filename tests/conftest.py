@@ -9,9 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from learnt_stores import Answered
+    from potstill.work.corpus import Corpus
 
 # No test depends on how fast a machine is. Before a change lands drawn cases are always the same;
 # elsewhere each run draws others.
@@ -111,3 +116,19 @@ def llama_url() -> Iterator[str]:
     server = llama_server.started(gguf)
     yield f"{server.listening_address}/v1"
     del server
+
+
+@pytest.fixture(scope="module")
+def stored(nano_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
+    """A store of a nano teacher's answers, made without a run, for the tests of one file."""
+    from learnt_stores import answered
+
+    return answered(nano_llama, tmp_path_factory.mktemp("stored") / "run")
+
+
+@pytest.fixture
+def corpus(stored: Answered) -> Iterator[Corpus]:
+    """What `stored` holds, as stages read it."""
+    found = stored.corpus()
+    yield found
+    found.store.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import learnt_stores
 from potstill.collect.answers import collect, plan_waves, questions
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.store import ExchangeStore
@@ -95,21 +96,6 @@ def written(
     prompt: Prompt, response: str, *, temperature: float | None = 1.0, **more: Any
 ) -> Exchange:
     """Return an answer of which there is text alone."""
-    values = {
-        "exchange_id": f"{prompt.prompt_id} at {temperature}",
-        "prompt_id": prompt.prompt_id,
-        "split": prompt.split,
-        "messages": prompt.messages,
-        "response": response,
-        "prompt_token_ids": None,
-        "response_token_ids": None,
-        "tokenizer": None,
-        "finish_reason": "stop",
-        "teacher": "past",
-        "sampling": {} if temperature is None else {"temperature": temperature},
-        "sample_index": 0,
-        "terms_decision": "allow",
-        "source": "test",
-        "created_at": "2026-01-01T00:00:00Z",
-    }
-    return Exchange(**{**values, **more})
+    drawn = {} if temperature is None else {"temperature": temperature}
+    given = {"exchange_id": f"{prompt.prompt_id} at {temperature}", "sampling": drawn}
+    return learnt_stores.written(prompt, response, **{**given, **more})

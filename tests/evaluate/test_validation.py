@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from learnt_stores import PLAN, Answered, answered, corpus_on, past_rows, text_access, written
+from learnt_stores import PLAN, corpus_on, past_rows, text_access, written
 from potstill.evaluate import validation as module
 from potstill.evaluate.validation import text_validation, validation
 from potstill.exchanges.store import ExchangeStore
@@ -21,18 +20,6 @@ from potstill.shrink.making import pruned
 from potstill.shrink.text_needs import token_weights
 from potstill.shrink.vocabulary import choose_tokens, merges_of
 from potstill.work.corpus import Corpus
-
-
-@pytest.fixture(scope="module")
-def stored(nano_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
-    return answered(nano_llama, tmp_path_factory.mktemp("stored") / "run")
-
-
-@pytest.fixture
-def corpus(stored: Answered) -> Iterator[Corpus]:
-    found = stored.corpus()
-    yield found
-    found.store.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from learnt_stores import COMPUTE, Answered, answered, corpus_on, past_rows, text_access
+from learnt_stores import COMPUTE, corpus_on, past_rows, text_access
 from pipeline_runs import Noted
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
@@ -26,18 +25,6 @@ from potstill.shrink.text_needs import calibration_rows, token_weights
 from potstill.work.access import Weights
 from potstill.work.corpus import Corpus
 from potstill.work.stage_records import CutMeasure, ShrinkRecord
-
-
-@pytest.fixture(scope="module")
-def stored(nano_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
-    return answered(nano_llama, tmp_path_factory.mktemp("stored") / "run")
-
-
-@pytest.fixture
-def corpus(stored: Answered) -> Iterator[Corpus]:
-    found = stored.corpus()
-    yield found
-    found.store.close()
 
 
 @pytest.fixture

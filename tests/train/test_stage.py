@@ -15,7 +15,6 @@ from learnt_stores import (
     CALLS,
     PLAN,
     Answered,
-    answered,
     corpus_on,
     past_rows,
     text_access,
@@ -47,18 +46,6 @@ CONFIG = TrainConfig.model_validate(
     {"learning_rate": 3e-4, "batch_tokens": 128, "micro_batch_tokens": 128, "compile": "never"}
 )
 BY_TEXT = CONFIG.model_copy(update={"cross_entropy": 1.0})
-
-
-@pytest.fixture(scope="module")
-def stored(nano_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
-    return answered(nano_llama, tmp_path_factory.mktemp("stored") / "run")
-
-
-@pytest.fixture
-def corpus(stored: Answered) -> Iterator[Corpus]:
-    found = stored.corpus()
-    yield found
-    found.store.close()
 
 
 @pytest.fixture

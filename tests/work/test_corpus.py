@@ -15,7 +15,6 @@ from learnt_stores import (
     CALLS,
     PLAN,
     Answered,
-    answered,
     corpus_on,
     past_rows,
     text_access,
@@ -41,18 +40,6 @@ from potstill.work.corpus import Corpus, Text, fitting, reply_in, reply_of, toke
 
 TOP = TargetSpec("top-k", 4)
 THOUGHT = "<think>\nthree\n</think>\n\nI count."
-
-
-@pytest.fixture(scope="module")
-def stored(nano_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
-    return answered(nano_llama, tmp_path_factory.mktemp("stored") / "run")
-
-
-@pytest.fixture
-def corpus(stored: Answered) -> Iterator[Corpus]:
-    found = stored.corpus()
-    yield found
-    found.store.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from learnt_stores import CALLS, COMPUTE, Answered, answered, text_access
+from learnt_stores import CALLS, COMPUTE, Answered, text_access
 from pipeline_runs import Noted
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
@@ -21,11 +21,6 @@ from potstill.progress import Silent
 from potstill.recipe import EndpointConfig
 from potstill.work.access import Access, Server, Weights
 from potstill.work.opened import Compute, Opened
-
-
-@pytest.fixture(scope="module")
-def stored(nano_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
-    return answered(nano_llama, tmp_path_factory.mktemp("stored") / "run")
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ def curate_answers(
         progress.note(note)
     found.require_training_rows()
     write_marks(store, found)
-    kept = [row for row in rows if row.exchange_id in found.kept]
+    dropped_ids = store.dropped()
+    kept = [row for row in rows if row.exchange_id not in dropped_ids]
     measured = {row.split for row in kept if row.split != "held_out" or measured_on(row)}
     _require_measured_rows(measured, needed or {})
     for note in found.notes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from potstill.evaluate.text import HeldOut
 from potstill.exchanges.exchange import Exchange, Prompt
@@ -57,13 +57,8 @@ def held_out(
     texts = _texts(corpus, rows, student, vocabulary, progress)
     states = corpus.hidden([text.exchange for text in texts])
     return [
-        HeldOut(
-            prompt_id=text.exchange.prompt_id,
-            messages=text.exchange.messages,
-            prompt_ids=text.prompt_ids,
-            response_ids=text.response_ids,
-            response=text.exchange.answer,
-            reasoning=text.exchange.reasoning,
+        replace(
+            _one(text),
             teacher_prompt_ids=text.exchange.ids[0],
             teacher_response_ids=text.exchange.ids[1],
             teacher_hidden_RD=state,
@@ -84,19 +79,21 @@ def held_out_answers(
     # Of a server both kinds may be there; of answers that came in files nobody says which.
     greedy = False if isinstance(corpus.opened.access.author, Server) else None
     drawn = rows.drawn(greedy=greedy)
-    return [
-        HeldOut(
-            prompt_id=text.exchange.prompt_id,
-            messages=text.exchange.messages,
-            prompt_ids=text.prompt_ids,
-            response_ids=text.response_ids,
-            response=text.exchange.answer,
-            reasoning=text.exchange.reasoning,
-            teacher_prompt_ids=(),
-            teacher_response_ids=(),
-        )
-        for text in _texts(corpus, drawn, student, vocabulary, progress)
-    ]
+    return [_one(text) for text in _texts(corpus, drawn, student, vocabulary, progress)]
+
+
+def _one(text: Text) -> HeldOut:
+    """Return a held-out text as a student reads it, without what its teacher read."""
+    return HeldOut(
+        prompt_id=text.exchange.prompt_id,
+        messages=text.exchange.messages,
+        prompt_ids=text.prompt_ids,
+        response_ids=text.response_ids,
+        response=text.exchange.answer,
+        reasoning=text.exchange.reasoning,
+        teacher_prompt_ids=(),
+        teacher_response_ids=(),
+    )
 
 
 def _texts(
