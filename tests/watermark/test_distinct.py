@@ -64,6 +64,41 @@ def test_rows_that_share_their_short_form_are_still_told_apart(
     assert [rows[first[g]] for g in group] == rows
 
 
+@pytest.mark.parametrize("largest", [4, 300])
+def test_rows_of_which_some_share_their_short_form_keep_an_order_of_their_own(
+    largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mixture of the first column alone: parts of one mixture, and runs of equal rows in them."""
+    monkeypatch.setattr(distinct, "_mixed", lambda words: words[0] << np.uint64(50))
+    monkeypatch.setattr(distinct, "_PART", 700)
+    rng = np.random.default_rng(4)
+    rows = rng.integers(0, largest, (3, 2_000), dtype=np.uint64)
+    rows[1:] += np.uint64(2**40)
+    columns = list(rows)
+    group, first = groups_of(columns)
+    whole = tuples(columns)
+    assert [whole[first[g]] for g in group] == whole
+    assert [whole.index(whole[f]) for f in first] == first.tolist()
+    again = [np.concatenate([column[::-1], column[:300]]) for column in columns]
+    one = tuples(list(distinct_rows(columns, np.ones(2_000, bool))))
+    other = tuples(list(distinct_rows(again, np.ones(2_300, bool))))
+    assert sorted(one) == sorted(set(whole))
+    assert one == other
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_mixtures_of_texts_are_hardly_ever_shared(seed: int) -> None:
+    """Windows that differ in one token, the last or any other, lie apart: else sorting is slow."""
+    rng = np.random.default_rng(seed)
+    rows = np.tile(rng.integers(0, 49_152, (5, 1)), 50_000)
+    at = np.arange(50_000) % 5
+    rows[at, np.arange(50_000)] = np.arange(50_000) // 5
+    widths = [16] * 5
+    words = distinct._packed(list(rows), distinct._parts(widths))
+    upper = distinct._mixed(words) >> np.uint64(22)
+    assert len(np.unique(upper)) >= len(set(tuples(list(rows)))) - 2
+
+
 @pytest.mark.parametrize("largest", [30, 49_152, 2**31])
 def test_parts_that_are_merged_leave_nothing_twice(
     largest: int, monkeypatch: pytest.MonkeyPatch
