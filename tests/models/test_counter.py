@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from potstill.models.counter import more_uniforms, uniforms
+from potstill.models.counter import more_uniforms, more_uniforms_of, uniforms
 
 PINNED = ["0x1.5fef1c16ace07p-1", "0x1.236743881e3cep-1", "0x1.fbd4a127a6acbp-1"]
 
@@ -66,3 +66,15 @@ def test_more_numbers_of_a_position_are_shared_with_nothing() -> None:
     assert stats.kstest(np.concatenate(every[1:]), "uniform").pvalue > 1e-3
     assert more_uniforms("a", 7, 9)[:4].tolist() == more_uniforms("a", 7, 4).tolist()
     assert more_uniforms("b", 7, 4).tolist() != more_uniforms("a", 7, 4).tolist()
+
+
+def test_rows_have_the_numbers_that_each_has_alone() -> None:
+    """Also the ones that numpy gives where a counter starts as the page says."""
+    keys, positions = ["a", "b", "a", "c"], [7, 0, 8, 2**40]
+    found = more_uniforms_of(keys, positions, 9)
+    for row, (key, position) in enumerate(zip(keys, positions, strict=True)):
+        assert found[row].tolist() == more_uniforms(key, position, 9).tolist()
+        digest = int.from_bytes(blake3(key.encode()).digest(length=16), "little")
+        counter = np.random.Philox(key=digest, counter=(position + 1) << 128)
+        assert found[row].tolist() == np.random.Generator(counter).random(9).tolist()
+    assert more_uniforms_of([], [], 9).shape == (0, 9)

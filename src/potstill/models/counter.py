@@ -6,14 +6,15 @@ promises nothing of what `numpy.random.Generator` makes of it; so the numbers ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
 # A float64 in [0, 1) has room for this many of the 64 bits.
 _BITS = 53
-# Of the counter's 256 bits.
-_HALF = 128
 
 
 def uniforms(key: str, count: int) -> NDArray[np.float64]:
@@ -22,7 +23,7 @@ def uniforms(key: str, count: int) -> NDArray[np.float64]:
     A Philox counter (Salmon et al. 2011) keyed by the digest of `key`, an exchange's id: neither
     the batch nor the order of work changes them, nor does how many are asked for.
     """
-    return _numbers(key, 0, count)
+    return _numbers([key], [0], count)[0]
 
 
 def more_uniforms(key: str, position: int, count: int) -> NDArray[np.float64]:
@@ -31,11 +32,28 @@ def more_uniforms(key: str, position: int, count: int) -> NDArray[np.float64]:
     For choosers that draw again and again. The counter's upper half is the position, so that no
     two positions, and not the numbers of `uniforms` either, share any.
     """
-    return _numbers(key, (position + 1) << _HALF, count)
+    return more_uniforms_of([key], [position], count)[0]
 
 
-def _numbers(key: str, start: int, count: int) -> NDArray[np.float64]:
-    digest = blake3(key.encode()).digest(length=16)
-    counter = np.random.Philox(key=int.from_bytes(digest, "little"), counter=start)
-    raw = np.asarray(counter.random_raw(count), dtype=np.uint64)
+def more_uniforms_of(
+    keys: Sequence[str], positions: Sequence[int], count: int
+) -> NDArray[np.float64]:
+    """Return number_RC, `more_uniforms` of each of R keys at a position."""
+    return _numbers(keys, [position + 1 for position in positions], count)
+
+
+def _numbers(keys: Sequence[str], halves: Sequence[int], count: int) -> NDArray[np.float64]:
+    """Return `count` numbers of each key; the upper half of the counter's 256 bits is given."""
+    # Setting a counter's state takes a tenth of the time of making a counter.
+    counter = np.random.Philox(key=0)
+    state: dict[str, Any] = counter.state
+    raw = np.empty((len(keys), count), np.uint64)
+    for row, (key, half) in enumerate(zip(keys, halves, strict=True)):
+        digest = blake3(key.encode()).digest(length=16)
+        state["state"] = {
+            "key": np.frombuffer(digest, dtype="<u8").astype(np.uint64),
+            "counter": np.array([0, 0, half, 0], np.uint64),
+        }
+        counter.state = state
+        raw[row] = counter.random_raw(count)
     return (raw >> np.uint64(64 - _BITS)).astype(np.float64) * 2.0**-_BITS

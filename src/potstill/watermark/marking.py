@@ -17,20 +17,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from potstill.models.counter import more_uniforms
+from potstill.models.counter import more_uniforms_of
 from potstill.models.sampling import Candidates, Chooser, Sampling, drawn, drawn_from
-from potstill.watermark import torch_prf
 from potstill.watermark.schemes import GreenList, Gumbel
+from potstill.watermark.survivors import OwnScheme, behind, of_tokens, tilted, winners
 
-OwnScheme = GreenList | Gumbel
-
-# Draws that are tried together, first for all rows, then for those that accepted none. A row that
-# accepts none of all these is drawn from the whole marked distribution.
-_FIRST, _MORE = 12, 60
+# Draws that are tried: so many for all rows, up to so many for those that accepted none of them,
+# and so many more for the rest. A row that accepts none of all these is drawn from the whole
+# marked distribution. (Tried: with 12 at once torch shares the work of 8 rows between its
+# threads, which takes longer than the work.)
+_EARLY, _FIRST, _MORE = 6, 12, 60
 # Responses whose windows are remembered from step to step.
 _REMEMBERED = 4096
-# Half a step of the numbers in [0, 1): what 0 stands for where a logarithm is taken.
-_LEAST = 2.0**-54
+
+
+# Rows of a step that are marked, each with its window.
+_Rows = dict[int, tuple[int, ...]]
 
 
 def marking(scheme: OwnScheme) -> Chooser:
@@ -121,65 +123,64 @@ class _GreenChooser:
         weight_SV = candidates.surviving()
         rows = _marked_rows(self.windows, candidates)
         own_S = torch.tensor(candidates.uniforms).double().numpy()
-        uniform_SM = np.repeat(own_S[:, None], _FIRST, axis=1)
-        more = {s: self._more(candidates, s, 2 * _FIRST - 1) for s in rows}
-        for s, numbers in more.items():
-            uniform_SM[s, 1:] = numbers[_FIRST:]
-        token_SM = drawn_from(weight_SV, _like(weight_SV, uniform_SM)).cpu().numpy()
+        draw_SM = np.repeat(own_S[:, None], _FIRST, axis=1)
+        accept_SM = np.ones_like(draw_SM)
+        number_RN = _more(candidates, rows, 2 * _FIRST - 1)
+        draw_SM[list(rows), 1:] = number_RN[:, _FIRST:]
+        accept_SM[list(rows)] = number_RN[:, :_FIRST]
+        token_SM = drawn_from(weight_SV, _like(weight_SV, draw_SM[:, :_EARLY])).cpu().numpy()
         chosen_S = token_SM[:, 0].copy()
-        left = self._accept(chosen_S, rows, token_SM, {s: n[:_FIRST] for s, n in more.items()})
+        left = self._accept(rows, token_SM[list(rows)], accept_SM[list(rows), :_EARLY], chosen_S)
+        draw_RM, accept_RM = draw_SM[list(left), _EARLY:], accept_SM[list(left), _EARLY:]
+        left = self._try(weight_SV, left, draw_RM, accept_RM, chosen_S)
         if left:
             self._again(candidates, weight_SV, left, chosen_S)
         return torch.from_numpy(chosen_S).to(weight_SV.device)
 
     def _again(
-        self,
-        candidates: Candidates,
-        weight_SV: Tensor,
-        rows: dict[int, tuple[int, ...]],
-        chosen_S: np.ndarray,
+        self, candidates: Candidates, weight_SV: Tensor, rows: _Rows, chosen_S: np.ndarray
     ) -> None:
         """Draw many times more for rows that accepted nothing, then from the whole distribution."""
         first = 2 * _FIRST - 1
-        more = {s: self._more(candidates, s, first + 2 * _MORE + 1)[first:] for s in rows}
-        uniform_RM = np.stack([numbers[:_MORE] for numbers in more.values()])
-        weight_RV = weight_SV[list(rows)]
-        token_RM = drawn_from(weight_RV, _like(weight_SV, uniform_RM)).cpu().numpy()
-        token_SM = np.zeros((len(chosen_S), _MORE), np.int64)
-        token_SM[list(rows)] = token_RM
-        accepts = {s: numbers[_MORE : 2 * _MORE] for s, numbers in more.items()}
-        left = self._accept(chosen_S, rows, token_SM, accepts)
+        number_RN = _more(candidates, rows, first + 2 * _MORE + 1)[:, first:]
+        draw_RM, accept_RM = number_RN[:, :_MORE], number_RN[:, _MORE : 2 * _MORE]
+        last = dict(zip(rows, number_RN[:, -1], strict=True))
+        left = self._try(weight_SV, rows, draw_RM, accept_RM, chosen_S)
         if left:
             tilted_RV = tilted(self.scheme, weight_SV[list(left)], list(left.values()))
-            uniform_R1 = np.array([[more[s][-1]] for s in left])
+            uniform_R1 = np.array([[last[s]] for s in left])
             chosen_S[list(left)] = drawn_from(tilted_RV, _like(weight_SV, uniform_R1))[:, 0].cpu()
 
-    def _accept(
+    def _try(
         self,
+        weight_SV: Tensor,
+        rows: _Rows,
+        draw_RM: np.ndarray,
+        accept_RM: np.ndarray,
         chosen_S: np.ndarray,
-        rows: dict[int, tuple[int, ...]],
-        token_SM: np.ndarray,
-        accepts: dict[int, np.ndarray],
-    ) -> dict[int, tuple[int, ...]]:
+    ) -> _Rows:
+        """Draw and accept for some rows; return those that accepted none of their draws."""
+        if not rows:
+            return {}
+        token_RM = drawn_from(weight_SV[list(rows)], _like(weight_SV, draw_RM)).cpu().numpy()
+        return self._accept(rows, token_RM, accept_RM, chosen_S)
+
+    def _accept(
+        self, rows: _Rows, token_RM: np.ndarray, accept_RM: np.ndarray, chosen_S: np.ndarray
+    ) -> _Rows:
         """Write the first accepted draw of each row; return the rows that accepted none."""
         if not rows:
             return {}
-        token_RM = token_SM[list(rows)]
         tries = token_RM.shape[1]
         windows_KN = [np.repeat(column, tries) for column in zip(*rows.values(), strict=True)]
         inputs = self.scheme.inputs(windows_KN, token_RM.ravel())
         green_RM = self.scheme.green(inputs).reshape(token_RM.shape)
-        taken_RM = green_RM | (np.stack(list(accepts.values())) < self.red)
-        left = {}
-        for (s, window), taken_M, token_M in zip(rows.items(), taken_RM, token_RM, strict=True):
-            if taken_M.any():
-                chosen_S[s] = token_M[taken_M.argmax()]
-            else:
-                left[s] = window
-        return left
-
-    def _more(self, candidates: Candidates, s: int, count: int) -> np.ndarray:
-        return more_uniforms(candidates.keys[s], len(candidates.responses[s]), count)
+        taken_RM = green_RM | (accept_RM < self.red)
+        some_R, at_R = taken_RM.any(1), taken_RM.argmax(1)
+        chosen_S[np.array(list(rows))[some_R]] = token_RM[some_R, at_R[some_R]]
+        return {
+            s: w for (s, w), some in zip(rows.items(), some_R.tolist(), strict=True) if not some
+        }
 
 
 class _GumbelChooser:
@@ -198,26 +199,6 @@ class _GumbelChooser:
         if rows:
             token_S[list(rows)] = winners(self.scheme, weight_SV[list(rows)], list(rows.values()))
         return token_S
-
-
-def tilted(scheme: GreenList, weight_RV: Tensor, windows: Sequence[tuple[int, ...]]) -> Tensor:
-    """Return weight_RV of marked text, as float64: e^-delta times as much where a token is red.
-
-    `weight_RV` are the weights that survive, each row's with its window.
-    """
-    green_P, row_P, token_P = _of_survivors(scheme, weight_RV, windows)
-    tilted_RV = weight_RV.to(torch.float64, copy=True)
-    tilted_RV[row_P, token_P] *= torch.where(green_P, 1.0, math.exp(-scheme.delta)).double()
-    return tilted_RV
-
-
-def winners(scheme: Gumbel, weight_RV: Tensor, windows: Sequence[tuple[int, ...]]) -> Tensor:
-    """Return token_R that the key chooses of those that survive, each row's with its window."""
-    u_P, row_P, token_P = _of_survivors(scheme, weight_RV, windows)
-    cost_RV = torch.full(weight_RV.shape, math.inf, dtype=torch.float64, device=weight_RV.device)
-    weight_P = weight_RV[row_P, token_P].double()
-    cost_RV[row_P, token_P] = -torch.log(u_P.clamp(min=_LEAST)) / weight_P
-    return cost_RV.argmin(-1)
 
 
 class MarkedLogits:
@@ -253,13 +234,14 @@ class MarkedLogits:
         if self.device.type == "cpu":
             return torch.from_numpy(np.stack([self._row(w, vocabulary) for w in windows]))
         even_MV = torch.ones(len(windows), vocabulary, device=self.device)
-        return _of_survivors(self.scheme, even_MV, windows)[0].view(even_MV.shape)
+        row_P, token_P = even_MV.nonzero(as_tuple=True)
+        return of_tokens(self.scheme, windows, row_P, token_P).view(even_MV.shape)
 
     def _row(self, window: tuple[int, ...], vocabulary: int) -> np.ndarray:
         key = (vocabulary, window)
         packed = self._kept.pop(key, None)
         if packed is None:
-            packed = np.packbits(_of_row(self.scheme, window, np.arange(vocabulary)))
+            packed = np.packbits(behind(self.scheme, window, np.arange(vocabulary)))
         self._kept[key] = packed
         if len(self._kept) > _REMEMBERED:
             self._kept.popitem(last=False)
@@ -272,36 +254,17 @@ def marked_windows(scheme: OwnScheme, response_ids: Sequence[int]) -> list[tuple
     return [windows.fresh("", known[:at]) for at in range(len(known))]
 
 
-def _of_survivors(
-    scheme: OwnScheme, weight_RV: Tensor, windows: Sequence[tuple[int, ...]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the bit (green list) or number of each surviving token, with its row and its id."""
-    row_P, token_P = weight_RV.nonzero(as_tuple=True)
-    if weight_RV.device.type == "cpu":
-        ends = np.cumsum(torch.bincount(row_P, minlength=len(windows)).numpy())[:-1]
-        tokens_R = np.split(token_P.numpy(), ends)
-        rows = zip(windows, tokens_R, strict=True)
-        parts = [_of_row(scheme, window, tokens_N) for window, tokens_N in rows]
-        return torch.from_numpy(np.concatenate(parts)), row_P, token_P
-    window_RK = torch.tensor(windows, device=weight_RV.device)
-    columns = [*window_RK[row_P].T, token_P]
-    hash_P = torch_prf.siphash(columns, scheme.subkey)
-    if isinstance(scheme, GreenList):
-        return torch_prf.below(hash_P, scheme.gamma), row_P, token_P
-    return torch_prf.uniforms_of(hash_P), row_P, token_P
-
-
-def _of_row(scheme: OwnScheme, window: tuple[int, ...], tokens_N: np.ndarray) -> np.ndarray:
-    """Return the bit or number of tokens that follow one window."""
-    inputs = scheme.inputs([np.broadcast_to(i, tokens_N.shape) for i in window], tokens_N)
-    return scheme.green(inputs) if isinstance(scheme, GreenList) else scheme.uniforms(inputs)
-
-
-def _marked_rows(windows: Windows, candidates: Candidates) -> dict[int, tuple[int, ...]]:
+def _marked_rows(windows: Windows, candidates: Candidates) -> _Rows:
     """Return the rows whose next token is marked, each with its window."""
     pairs = zip(candidates.keys, candidates.responses, strict=True)
     fresh = [windows.fresh(key, response) for key, response in pairs]
     return {s: window for s, window in enumerate(fresh) if window is not None}
+
+
+def _more(candidates: Candidates, rows: _Rows, count: int) -> np.ndarray:
+    """Return number_RN, more numbers of some rows for the position that each has come to."""
+    positions = [len(candidates.responses[s]) for s in rows]
+    return more_uniforms_of([candidates.keys[s] for s in rows], positions, count)
 
 
 def _like(weight: Tensor, numbers: np.ndarray) -> Tensor:

@@ -68,13 +68,13 @@ def bound_of(rate: float) -> int:
 
 
 def _hashed(columns: Columns, k0: int, k1: int) -> Words:
-    length = 4 * len(columns)
-    v = [
-        np.full(columns[0].shape, k ^ s, np.uint64)
-        for k, s in zip((k0, k1, k0, k1), START, strict=True)
-    ]
+    """Return the hashes; what all messages begin with alike is hashed once."""
+    v = [np.array([k ^ s], np.uint64) for k, s in zip((k0, k1, k0, k1), START, strict=True)]
     spare = np.empty_like(v[0])
-    for word in _words(columns, length):
+    for word in _words(columns):
+        if len(v[0]) == 1 != len(word):
+            v = [np.repeat(one, len(word)) for one in v]
+            spare = np.empty_like(v[0])
         v[3] ^= word
         _rounds(v, spare, 2)
         v[0] ^= word
@@ -83,16 +83,24 @@ def _hashed(columns: Columns, k0: int, k1: int) -> Words:
     v[0] ^= v[1]
     v[2] ^= v[3]
     v[0] ^= v[2]
-    return v[0]
+    return v[0] if len(v[0]) == len(columns[0]) else np.repeat(v[0], len(columns[0]))
 
 
-def _words(columns: Columns, length: int) -> list[Words]:
-    """Return the message's words: ids in pairs, then what is left over with the length on top."""
-    words = [column.astype(np.uint64) for column in columns]
+def _words(columns: Columns) -> list[Words]:
+    """Return the message's words: ids in pairs, then what is left over with the length on top.
+
+    A word that is the same in all messages comes once.
+    """
+    words = [_short(column).astype(np.uint64) for column in columns]
     pairs = [a | (b << np.uint64(32)) for a, b in zip(words[::2], words[1::2], strict=False)]
-    last = np.uint64((length & 0xFF) << 56)
-    left = words[-1] | last if len(words) % 2 else np.full_like(words[0], last)
+    last = np.uint64((4 * len(columns) & 0xFF) << 56)
+    left = words[-1] | last if len(words) % 2 else np.array([last])
     return [*pairs, left]
+
+
+def _short(column: NDArray[Any]) -> NDArray[Any]:
+    """Return one number for a column that numpy broadcast from it."""
+    return column[:1] if column.strides == (0,) else column
 
 
 def _rounds(v: list[Words], spare: Words, count: int) -> None:
