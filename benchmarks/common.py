@@ -15,7 +15,7 @@ from potstill.machine import machine_facts, versions_of
 
 RESULTS = Path(__file__).parent / "results"
 # Whom potstill is measured against, and what they run on.
-PEERS = ("trl", "liger-kernel", "orda-kernel", "triton", "datasets")
+PEERS = ("trl", "liger-kernel", "orda-kernel", "triton", "datasets", "textseal")
 
 
 def write_results(

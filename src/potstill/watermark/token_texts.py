@@ -96,6 +96,8 @@ class TextRows:
 
 def _ids(text: ArrayLike | Sequence[int]) -> NDArray[np.uint32]:
     found: NDArray[Any] = np.asarray(text)
+    if found.dtype == np.uint32 and found.ndim == 1:
+        return found
     if not found.size:
         return np.empty(0, np.uint32)
     whole = found.ndim == 1 and found.dtype.kind in "iu"
