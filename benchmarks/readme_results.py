@@ -1,4 +1,4 @@
-"""Write the README's results from the committed result files, so that it says nothing else.
+"""Write results into the README and the methods' pages from the committed result files alone.
 
 python benchmarks/readme_results.py
 """
@@ -13,6 +13,14 @@ ROOT = Path(__file__).parent.parent
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
+# Rows of the table of speeds: title, scheme, kind of text.
+MARK_TEXTS = (
+    ("green list, tokens by Zipf's law", "green", "zipf"),
+    ("green list, tokens drawn evenly", "green", "even"),
+    ("Gumbel, by Zipf's law", "gumbel", "zipf"),
+    ("Gumbel, evenly", "gumbel", "even"),
+)
+PRECISIONS = ("fp32", "bf16")
 # Tasks that students are compared on, by recipe.
 TASKS = {
     "task-labels": "which queue a customer's message belongs to",
@@ -22,7 +30,132 @@ TASKS = {
 
 def block(results: Path) -> str:
     """Return the results as Markdown, from the files in benchmarks/results."""
-    return f"{demo(results)}\n\n{tasks(results)}"
+    return f"{demo(results)}\n\n{tasks(results)}\n\n{marks(results)}"
+
+
+def marks(results: Path) -> str:
+    """Return what marks are worth and what they take, from calibration.json and detect.json."""
+    tried = _read(results, "calibration")
+    nulls = _claims(tried)
+    trials = sum(row["trials"] for row in tried["rows"] if "levels" in row)
+    sources = [
+        f"null trials by `make calibrate` on {tried['date'][:10]} (commit {tried['commit']})"
+    ]
+    rows = [
+        (f"Unmarked text, p <= 0.01 in {trials:,} trials", f"{nulls['fpr_at_0.01']:.2%}"),
+        (
+            "Unmarked documents that share boilerplate, p <= 0.001",
+            f"{nulls['fpr_boilerplate_at_1e-3']:.2%}",
+        ),
+        (
+            "the same, where repeats are dropped in each document alone",
+            f"{nulls['fpr_boilerplate_per_document_at_1e-3']:.1%}",
+        ),
+    ]
+    if (results / "detect.json").exists():
+        found = _read(results, "detect")
+        speed = _claims(found)
+        sources.append(
+            f"speed of a green list by `make bench-detect`, {found['date'][:10]}, "
+            f"{found['machine']['cores']} cores, commit {found['commit']}"
+        )
+        rows += [
+            ("Token ids searched a second, slowest of windows 1 to 4", _millions(speed)),
+            ("that speed, of textseal's on the same ids", f"{speed['vs_textseal']:,.0f} times"),
+            ("Time added to decoding, 8 streams", f"{speed['decode_cost_8_streams']:.1%}"),
+        ]
+    lines = [
+        f"Watermarks: {'; '.join(sources)}:",
+        "",
+        "| Watermark | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows),
+    ]
+    return "\n".join(lines)
+
+
+def mark_costs(results: Path) -> str:
+    """Return the tables of docs/methods/watermark.md, from detect.json."""
+    if not (results / "detect.json").exists():
+        return "Not measured yet."
+    found = _read(results, "detect")
+    decoding = [row for row in found["rows"] if row["part"] == "decoding"]
+    lines = [
+        f"One run on {found['date'][:10]}, {found['machine']['cores']} cores, commit "
+        f"{found['commit']}. Million token ids a second, {_tokens(found)} million ids in memory:",
+        "",
+        "| | " + " | ".join(f"window {window}" for window in (1, 2, 3, 4)) + " |",
+        "| --- |" + " --- |" * 4,
+        *(_speeds(found, *kind) for kind in MARK_TEXTS),
+        "",
+        *_peer_lines(found),
+        "",
+        "Time that marking adds to decoding SmolLM2 at T 1; beside it what unmarked text shows "
+        "against itself, which says how far to trust these figures:",
+        "",
+        "| | streams | surviving tokens | fp32 | bf16 |",
+        "| --- | --- | --- | --- | --- |",
+        *_cost_lines(decoding),
+    ]
+    return "\n".join(lines)
+
+
+def _speeds(found: dict[str, Any], title: str, scheme: str, text: str) -> str:
+    rate = {
+        row["parameters"]["window"]: f"{row['tokens_per_s'] / 1e6:.1f}"
+        for row in found["rows"]
+        if row["part"] == "detection" and (row["scheme"], row["text"]) == (scheme, text)
+    }
+    return f"| {title} | {' | '.join(rate[window] for window in sorted(rate))} |"
+
+
+def _peer_lines(found: dict[str, Any]) -> list[str]:
+    """Return a table of who scores how fast, on texts that all of them are given."""
+    rows = [row for row in found["rows"] if row["part"] == "peer"]
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    windows = sorted({row["parameters"]["window"] for row in rows})
+    rate = {(row["contender"], row["parameters"]["window"]): row["tokens_per_s"] for row in rows}
+    return [
+        f"Token ids a second on {max(row['tokens'] for row in rows):,} of them, green list "
+        f"(textseal {found['machine']['peers']['textseal']}):",
+        "",
+        "| | " + " | ".join(f"window {window}" for window in windows) + " |",
+        "| --- |" + " --- |" * len(windows),
+        *(
+            f"| {name} | " + " | ".join(f"{rate[name, window]:,.0f}" for window in windows) + " |"
+            for name in names
+        ),
+    ]
+
+
+def _cost_lines(decoding: list[dict[str, Any]]) -> list[str]:
+    def key(row: dict[str, Any]) -> tuple[str, int, Any]:
+        return row["scheme"], row["streams"], row.get("surviving", "all")
+
+    cost = {(key(row), row["precision"]): row["cost"] for row in decoding}
+    shown = (f"{scheme} | {streams} | {left}" for scheme, streams, left in map(key, decoding))
+    cells = {
+        text: " | ".join(f"{100 * cost[key(row), precision]:+.1f}%" for precision in PRECISIONS)
+        for text, row in zip(shown, decoding, strict=True)
+    }
+    return [f"| {text} | {values} |" for text, values in cells.items()]
+
+
+def _tokens(found: dict[str, Any]) -> str:
+    return f"{max(r['tokens'] for r in found['rows'] if r['part'] == 'detection') / 1e6:g}"
+
+
+def _millions(claims: dict[str, float]) -> str:
+    return f"{claims['tokens_per_s'] / 1e6:.1f} million"
+
+
+def _read(results: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _claims(found: dict[str, Any]) -> dict[str, float]:
+    return {name: claim["value"] for name, claim in found["claims"].items()}
 
 
 def tasks(results: Path) -> str:
@@ -146,11 +279,25 @@ def _one_in(claims: dict[str, float]) -> str:
 
 def with_results(readme: str, results: Path) -> str:
     """Return the README with its results block written anew."""
-    head, _, rest = readme.partition(START)
+    return _with(readme, block(results))
+
+
+def with_mark_costs(page: str, results: Path) -> str:
+    """Return docs/methods/watermark.md with its results block written anew."""
+    return _with(page, mark_costs(results))
+
+
+def _with(page: str, text: str) -> str:
+    head, _, rest = page.partition(START)
     _, _, tail = rest.partition(END)
-    return f"{head}{START}\n{block(results)}\n{END}{tail}"
+    return f"{head}{START}\n{text}\n{END}{tail}"
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(with_results(path.read_text(encoding="utf-8"), ROOT / "benchmarks/results"))
+    for name, written in (
+        ("README.md", with_results),
+        ("docs/methods/watermark.md", with_mark_costs),
+    ):
+        path = ROOT / name
+        page = written(path.read_text(encoding="utf-8"), ROOT / "benchmarks/results")
+        path.write_text(page, encoding="utf-8")

@@ -22,14 +22,13 @@ from potstill.watermark import marking as module
 from potstill.watermark.detect import detect
 from potstill.watermark.marking import (
     MarkedLogits,
-    OwnScheme,
     Windows,
     doubts,
     marked_windows,
     marking,
-    tilted,
 )
 from potstill.watermark.schemes import GreenList, Gumbel
+from potstill.watermark.survivors import OwnScheme, tilted
 
 KEY = key_of("marking")
 GREEN, GUMBEL = GreenList(KEY, 2, 0.5, 2.0), Gumbel(KEY, 2)

@@ -74,6 +74,22 @@ def test_many_rows_are_each_what_they_are_alone(count: int) -> None:
         assert int(found[at]) == siphash(message_of(ids), KEY)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 40_000])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
+def test_columns_that_are_one_number_are_hashed_like_any(count: int, width: int) -> None:
+    """What messages begin, end or have in their middle alike is hashed once; bits are the same."""
+    rng = np.random.default_rng(width)
+    ids = rng.integers(0, 2**32, (width, count), dtype=np.uint64)
+    for same in range(2**width):
+        columns = list(ids)
+        for place in range(width):
+            if same >> place & 1:
+                columns[place] = np.broadcast_to(np.uint64(place + 7), count)
+        whole = [np.array(column) for column in columns]
+        assert (prf.siphash(columns, KEY) == prf.siphash(whole, KEY)).all()
+        assert prf.siphash(columns, KEY).shape == (count,)
+
+
 def test_one_core_gives_what_many_give(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [np.arange(300_000, dtype=np.uint32), np.arange(300_000, dtype=np.uint32)[::-1]]
     found = []

@@ -14,9 +14,9 @@ from transformers import LogitsProcessorList
 from potstill.models.load import load
 from potstill.models.sampling import Sampling, surviving
 from potstill.watermark.detect import detect
-from potstill.watermark.marking import OwnScheme, tilted, winners
 from potstill.watermark.processor import MarkProcessor
 from potstill.watermark.schemes import GreenList, Gumbel
+from potstill.watermark.survivors import OwnScheme, tilted, winners
 
 KEY = key_of("processor")
 GREEN, GUMBEL = GreenList(KEY, 1, 0.25, 3.0), Gumbel(KEY, 1)

@@ -21,8 +21,9 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling, drawn
 from potstill.progress import Progress
 from potstill.terms.gate import TermsDecision
-from potstill.watermark.marking import MarkedLogits, OwnScheme, marking
+from potstill.watermark.marking import MarkedLogits, marking
 from potstill.watermark.schemes import GreenList
+from potstill.watermark.survivors import OwnScheme
 from potstill.work.samplings import asked_key
 from potstill.work.target_specs import TargetSpecs
 

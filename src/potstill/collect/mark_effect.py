@@ -19,8 +19,9 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling, surviving
 from potstill.models.score import response_hidden
 from potstill.progress import Progress
-from potstill.watermark.marking import OwnScheme, doubts, marked_windows, tilted
+from potstill.watermark.marking import doubts, marked_windows
 from potstill.watermark.schemes import GreenList
+from potstill.watermark.survivors import OwnScheme, tilted
 from potstill.work.mark import TrainingMark
 from potstill.work.marked import MarkedAnswers
 

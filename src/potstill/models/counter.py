@@ -7,7 +7,6 @@ promises nothing of what `numpy.random.Generator` makes of it; so the numbers ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from blake3 import blake3
@@ -23,7 +22,7 @@ def uniforms(key: str, count: int) -> NDArray[np.float64]:
     A Philox counter (Salmon et al. 2011) keyed by the digest of `key`, an exchange's id: neither
     the batch nor the order of work changes them, nor does how many are asked for.
     """
-    return _numbers([key], [0], count)[0]
+    return _numbers([key], [0], count).ravel()
 
 
 def more_uniforms(key: str, position: int, count: int) -> NDArray[np.float64]:
@@ -32,7 +31,7 @@ def more_uniforms(key: str, position: int, count: int) -> NDArray[np.float64]:
     For choosers that draw again and again. The counter's upper half is the position, so that no
     two positions, and not the numbers of `uniforms` either, share any.
     """
-    return more_uniforms_of([key], [position], count)[0]
+    return more_uniforms_of([key], [position], count).ravel()
 
 
 def more_uniforms_of(
@@ -46,14 +45,12 @@ def _numbers(keys: Sequence[str], halves: Sequence[int], count: int) -> NDArray[
     """Return `count` numbers of each key; the upper half of the counter's 256 bits is given."""
     # Setting a counter's state takes a tenth of the time of making a counter.
     counter = np.random.Philox(key=0)
-    state: dict[str, Any] = counter.state
+    state = counter.state
     raw = np.empty((len(keys), count), np.uint64)
     for row, (key, half) in enumerate(zip(keys, halves, strict=True)):
         digest = blake3(key.encode()).digest(length=16)
-        state["state"] = {
-            "key": np.frombuffer(digest, dtype="<u8").astype(np.uint64),
-            "counter": np.array([0, 0, half, 0], np.uint64),
-        }
+        state["state"]["key"] = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+        state["state"]["counter"] = np.array([0, 0, half, 0], np.uint64)
         counter.state = state
         raw[row] = counter.random_raw(count)
     return (raw >> np.uint64(64 - _BITS)).astype(np.float64) * 2.0**-_BITS

@@ -176,11 +176,13 @@ class _GreenChooser:
         inputs = self.scheme.inputs(windows_KN, token_RM.ravel())
         green_RM = self.scheme.green(inputs).reshape(token_RM.shape)
         taken_RM = green_RM | (accept_RM < self.red)
-        some_R, at_R = taken_RM.any(1), taken_RM.argmax(1)
-        chosen_S[np.array(list(rows))[some_R]] = token_RM[some_R, at_R[some_R]]
-        return {
-            s: w for (s, w), some in zip(rows.items(), some_R.tolist(), strict=True) if not some
-        }
+        left = {}
+        for (s, window), taken_M, token_M in zip(rows.items(), taken_RM, token_RM, strict=True):
+            if taken_M.any():
+                chosen_S[s] = token_M[taken_M.argmax()]
+            else:
+                left[s] = window
+        return left
 
 
 class _GumbelChooser:

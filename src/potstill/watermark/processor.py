@@ -19,8 +19,9 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from potstill.models.sampling import Sampling, surviving
-from potstill.watermark.marking import OwnScheme, doubts, fresh_window, tilted, winners
+from potstill.watermark.marking import doubts, fresh_window
 from potstill.watermark.schemes import GreenList
+from potstill.watermark.survivors import OwnScheme, tilted, winners
 
 
 class MarkProcessor(LogitsProcessor):
