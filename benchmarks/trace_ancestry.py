@@ -226,7 +226,7 @@ class Tails:
 
 def pairs_row(
     name: str,
-    models: Sequence[LoadedModel],
+    model: Callable[[int], LoadedModel],
     pairs: Iterable[tuple[int, int]],
     *,
     exact: bool = True,
@@ -235,17 +235,18 @@ def pairs_row(
     """Return the rows of network pairs, and of the block pairs that they are made of."""
     rng = np.random.default_rng([SEED, 4])
     p, randomised, blocks = [], [], []
-    planned, tails, one = None, None, SumLaw(fixed_points_law(2), 1)
+    planned, tails, single = None, None, SumLaw(fixed_points_law(2), 1)
     for a, b in pairs:
+        one, other = model(a), model(b)
         if planned is None or tails is None:
-            planned = plan_weights(models[a], models[b], **plan)
+            planned = plan_weights(one, other, **plan)
             tails = Tails(planned)
-            one = SumLaw(fixed_points_law(planned.matched), 1)
-        items = items_between(planned, models[a], models[b])
+            single = SumLaw(fixed_points_law(planned.matched), 1)
+        items = items_between(planned, one, other)
         total = total_of(planned, items)
         p.append(tails.p(total))
         randomised.append(tails.law.randomised_p(total, float(rng.random())))
-        blocks += [one.randomised_p(score(planned, i), float(rng.random())) for i in items]
+        blocks += [single.randomised_p(score(planned, i), float(rng.random())) for i in items]
     unit = null_row(f"weights: {name}, pairs of networks", p, randomised if exact else None)
     if not exact:
         return [unit]
@@ -253,25 +254,28 @@ def pairs_row(
 
 
 def weights_nulls() -> list[dict[str, Any]]:
-    drawn = [nano(1000 + i) for i in range(2 * 1700)]
-    rows = pairs_row("drawn anew", drawn, ((2 * i, 2 * i + 1) for i in range(1700)))
-    del drawn
+    drawn = ((2 * i, 2 * i + 1) for i in range(1700))
+    rows = pairs_row("drawn anew", lambda i: nano(1000 + i), drawn)
     text = text_rows(STEPS * 12, 9)
     started = time.time()
     trained = [taught(nano(i), text, STEPS, 4e-3) for i in range(NETWORKS)]
     print(f"{NETWORKS} networks trained in {time.time() - started:.0f} s", flush=True)
     pairs = [(i, j) for i in range(NETWORKS) for j in range(i)]
-    rows += pairs_row("trained on the same text", trained, pairs)
+    rows += pairs_row("trained on the same text", trained.__getitem__, pairs)
     cut = [without_blocks(model, (1, 3)) for model in trained]
     both = [*trained, *cut]
     rows += pairs_row(
         "trained, against four blocks of six",
-        both,
+        both.__getitem__,
         [(i, NETWORKS + j) for i, j in pairs],
         exact=False,
     )
     rows += pairs_row(
-        "trained, shuffled comparison (not exact)", trained, pairs, exact=False, how="shuffled"
+        "trained, shuffled comparison (not exact)",
+        trained.__getitem__,
+        pairs,
+        exact=False,
+        how="shuffled",
     )
     return rows
 
