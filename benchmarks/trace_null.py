@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ SEED = 20_261_201
 LEVELS = (0.05, 0.01, 0.001)
 CONFIDENCE = 0.999
 KEY = EpochKey("trace-null", bytes(range(32)))
-SCHEMES: tuple[GreenList | Gumbel, ...] = (GreenList(KEY, 2, 0.5, 2.0), Gumbel(KEY, 2))
+SCHEMES: tuple[GreenList | Gumbel, ...] = (GreenList(KEY, 2, 0.25, 4.0), Gumbel(KEY, 2))
 TEXTS, LENGTH, POSITIONS = 8, 24, 150
 
 
@@ -253,10 +254,15 @@ def twins_p(drawn: np.ndarray, trial: int, *, dropped: bool) -> tuple[float, flo
         for i, row in enumerate(kept)
     ]
     ranked = ranked_prompts(planned, items, str(trial))
-    law, coin = RankSumLaw(tuple(one.twins for one in ranked)), coin_of("twins", str(trial))
+    law, coin = law_of(tuple(one.twins for one in ranked)), coin_of("twins", str(trial))
     total = sum(one.rank for one in ranked)
     small = float(law.randomised_p(law.most - total, coin))
     return float(law.randomised_p(total, coin)), small
+
+
+@lru_cache
+def law_of(others: tuple[int, ...]) -> RankSumLaw:
+    return RankSumLaw(others)
 
 
 def nano_rows(trials: int) -> list[Row]:
