@@ -28,6 +28,10 @@ SAMPLING = json.loads(served().line())["sampling"]
         ({"watermark": {"key_id": "k", "scheme": "vllm-sbw"}}, NoTwin.OTHER_MARK),
         ({"watermark": None}, NoTwin.MARK_OPEN),
         ({"cached": True}, NoTwin.CACHED),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            NoTwin.MEDIA,
+        ),
         ({"tools": "[]"}, NoTwin.TOOLS),
         ({"tool_calls": "[]"}, NoTwin.TOOLS),
         ({"finish_reason": "content_filter"}, NoTwin.ENDING),
@@ -56,7 +60,7 @@ def test_each_lack_is_named(change: dict[str, Any], reason: NoTwin) -> None:
 
 
 def test_every_reason_of_a_row_has_a_case_above() -> None:
-    (mark,) = (m for m in test_each_lack_is_named.pytestmark if m.name == "parametrize")  # type: ignore[attr-defined]
+    (mark,) = (m for m in test_each_lack_is_named.pytestmark if m.name == "parametrize")
     tried = {reason for _, reason in mark.args[1]}
     assert set(NoTwin) - tried == {NoTwin.NO_ROW, NoTwin.SAME_PROMPT}
 

@@ -362,13 +362,6 @@ def _completion(row: Values, settings: ReadSettings) -> str | None:
 
 for _form in (
     LogForm(
-        "serving",
-        _serving,
-        lambda row, s: read_served(row),
-        account=account_served,
-        of_its_own=True,
-    ),
-    LogForm(
         "batch",
         _batch,
         read_files=lambda paths, s: batch_records(paths, answers=s.answers),
@@ -380,6 +373,13 @@ for _form in (
         _litellm,
         lambda row, s: read_litellm(row, whole_requests=s.whole_requests),
         account=accounts.of_litellm,
+        of_its_own=True,
+    ),
+    LogForm(
+        "serving",
+        _serving,
+        lambda row, s: read_served(row),
+        account=account_served,
         of_its_own=True,
     ),
     LogForm("table", _table, lambda row, s: read_table(row, s.columns), account=accounts.of_row),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from potstill.errors import PotstillError
+from potstill.logs.content import other_than_text
 from potstill.logs.serving import ServedCall, ServedMark
 from potstill.text.finish import Ending, ending_of
 
@@ -22,6 +23,7 @@ class NoTwin(StrEnum):
     NO_ROW = "no row of a serving log"
     CACHED = "answered from a cache"
     FOLLOW_UP = "a follow-up turn, whose prompt may quote an answer"
+    MEDIA = "images, sounds or files in its prompt"
     TOOLS = "tools on offer or called"
     SEVERAL = "one of several answers to a request"
     NO_TEMPERATURE = "no temperature"
@@ -81,6 +83,7 @@ def why_no_twins(row: ServedCall) -> Iterator[NoTwin]:
     found = {
         NoTwin.CACHED: row.cached,
         NoTwin.FOLLOW_UP: row.turn > 1,
+        NoTwin.MEDIA: any(other_than_text(m.get("content")) for m in row.messages),
         NoTwin.TOOLS: row.tools is not None or row.tool_calls is not None,
         NoTwin.SEVERAL: sampling.n > 1,
         NoTwin.NO_TEMPERATURE: sampling.temperature is None,

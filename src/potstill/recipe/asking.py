@@ -247,7 +247,7 @@ def _each_once(given: str | tuple[str, ...]) -> tuple[str, ...]:
 
 # `potstill.logs.forms` registers what each of them is; `auto` is told from the rows.
 LOG_FORMS = Names(
-    *("auto", "chat", "batch", "serving", "litellm", "sharegpt", "alpaca", "completion", "table")
+    *("auto", "chat", "batch", "litellm", "serving", "sharegpt", "alpaca", "completion", "table")
 )
 
 
@@ -263,8 +263,8 @@ class CallsConfig(Section):
         "auto",
         description="What the files hold. `chat`: `messages`, `request` and `response`, or stored "
         "responses, each as OpenAI's chat, its Responses or Anthropic's Messages; `batch`: a "
-        "batch's input and output (OpenAI's, or Anthropic's Message Batches); `serving`: a serving "
-        "log of potstill's; `litellm`: LiteLLM's spend logs; `sharegpt`: `conversations`; "
+        "batch's input and output (OpenAI's, or Anthropic's Message Batches); `litellm`: LiteLLM's "
+        "spend logs; `serving`: a serving log of potstill's; `sharegpt`: `conversations`; "
         "`alpaca`: `instruction`, `input` and `output`; `completion`: `prompt` and `completion`, "
         "text or messages; `table`: a prompt and a response in columns; `auto`: told from the "
         "first rows.",
