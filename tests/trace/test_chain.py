@@ -90,7 +90,7 @@ def test_a_record_spelt_otherwise_was_changed(tmp_path: Path) -> None:
     lines = lines_of(path)
     lines[1] = json.dumps(json.loads(lines[1]), indent=None).encode()
     write(path, lines)
-    with pytest.raises(PotstillError, match="record 1 of .* was changed"):
+    with pytest.raises(PotstillError, match=r"record 1 of .* was changed"):
         read_chain(path, ORIGIN)
 
 
@@ -99,7 +99,7 @@ def test_a_record_taken_out_is_named(tmp_path: Path) -> None:
     made(path)
     lines = lines_of(path)
     write(path, lines[:1] + lines[2:])
-    with pytest.raises(PotstillError, match="record 1 of .* is missing or moved: record 2"):
+    with pytest.raises(PotstillError, match=r"record 1 of .* is missing or moved: record 2"):
         read_chain(path, ORIGIN)
 
 
@@ -108,7 +108,7 @@ def test_records_that_changed_places_are_named(tmp_path: Path) -> None:
     made(path)
     a, b, c, d = lines_of(path)
     write(path, [a, c, b, d])
-    with pytest.raises(PotstillError, match="record 1 of .* is missing or moved"):
+    with pytest.raises(PotstillError, match=r"record 1 of .* is missing or moved"):
         read_chain(path, ORIGIN)
 
 
@@ -126,7 +126,7 @@ def test_records_added_at_the_end_show_against_the_head(tmp_path: Path) -> None:
     chain = made(path)
     head = chain.head
     chain.append({"what": "late"})
-    with pytest.raises(PotstillError, match="record 4 was added afterwards"):
+    with pytest.raises(PotstillError, match=r"record 4 was added afterwards"):
         require_head(path, read_chain(path, ORIGIN), head, 4)
 
 
@@ -140,7 +140,7 @@ def test_a_chain_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, line: bytes) -> None:
     made(tmp_path / "c")
     write(tmp_path / "c", [*lines_of(tmp_path / "c")[:2], line])
-    with pytest.raises(PotstillError, match="record 2 of .* cannot be read"):
+    with pytest.raises(PotstillError, match=r"record 2 of .* cannot be read"):
         read_chain(tmp_path / "c", ORIGIN)
 
 

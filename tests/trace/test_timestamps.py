@@ -6,9 +6,9 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import authority
 import pytest
 
-import authority
 from potstill import extras
 from potstill.errors import PotstillError
 from potstill.trace import timestamps
@@ -60,9 +60,7 @@ def test_a_changed_token_does_not_hold(own: authority.Authority) -> None:
     token = own.reply(PLAN)
     # The last bytes are the signature's.
     with pytest.raises(PotstillError, match="does not hold"):
-        check_token(
-            FILE, token[:-1] + bytes([token[-1] ^ 1]), [own.certificates], SUBJECTS
-        )
+        check_token(FILE, token[:-1] + bytes([token[-1] ^ 1]), [own.certificates], SUBJECTS)
 
 
 @needs_openssl
@@ -88,7 +86,7 @@ def test_what_is_no_certificate_is_refused(own: authority.Authority) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"0\x03\x02\x01\x00"])
 def test_what_is_no_reply_is_refused(content: bytes) -> None:
-    with pytest.raises(PotstillError, match="no reply of a timestamp authority|no timestamp"):
+    with pytest.raises(PotstillError, match=r"no reply of a timestamp authority|no timestamp"):
         check_token(FILE, content, [], SUBJECTS)
 
 

@@ -113,7 +113,7 @@ def _response(client: Any, file: Path, token: bytes) -> Any:
         granted = response.status in (0, 1)
     except ValueError as error:
         raise PotstillError(
-            f"{file} is no reply of a timestamp authority that the package rfc3161-client can read; "
+            f"{file} is no reply of a timestamp authority that the package rfc3161-client reads; "
             "give the whole reply (a .tsr file), not the question or the bare token, and where it "
             "is whole, ask again without certificates in it (openssl ts -query without -cert)"
         ) from error
@@ -166,9 +166,7 @@ def _authority(response: Any, loaded: Sequence[Any]) -> str:
 def _signer(response: Any, certificates: Sequence[Any]) -> Any:
     """Return the certificate of the key that signed a response; None where it is not there."""
     signers = {(one.issuer, one.serial_number) for one in response.signed_data.signer_infos}
-    return next(
-        (one for one in certificates if (one.issuer, one.serial_number) in signers), None
-    )
+    return next((one for one in certificates if (one.issuer, one.serial_number) in signers), None)
 
 
 def _der(certificate: Any) -> bytes:
@@ -180,5 +178,3 @@ def _der(certificate: Any) -> bytes:
 def _listed(names: Mapping[str, bytes]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
-
-
