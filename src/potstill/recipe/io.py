@@ -23,8 +23,8 @@ from potstill.recipe.complaints import kind_of, section_at, shown, summary
 from potstill.recipe.meant import Loc, Places, meant
 from potstill.recipe.names import Names
 from potstill.recipe.section import section_of
+from potstill.recipe.trace import TraceConfig
 from potstill.recipe.written import dump_written, read_written
-
 
 S = TypeVar("S", bound=Section)
 
@@ -97,6 +97,14 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises PotstillError that names the file, the line and the key of whatever is wrong.
     """
     return parse_recipe(_text_of(path), str(path), overrides)
+
+
+def read_trace(path: Path) -> TraceConfig:
+    """Return the settings in a YAML file.
+
+    Raises PotstillError that names the file, the line and the key of whatever is wrong.
+    """
+    return Draft.read(path, "trace").checked(TraceConfig)
 
 
 def packaged_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from potstill.errors import PotstillError
 from potstill.trace.chain import Chain, ChainRead, origin_of, read_chain
 from potstill.trace.finding import Finding, TraceRecord
+from potstill.trace.kinds import kind_of_test
 from potstill.trace.plan import FixedPlan, raw_name
-from potstill.trace.registry import NOTHING, Disclosed, PlannedTest, TestKind, kind_of_test
+from potstill.trace.registry import NOTHING, Disclosed, PlannedTest, TestKind
 from potstill.trace.verdict import ControlFigure, LogFacts
 
 
@@ -58,7 +59,7 @@ def read_log(bundle: Path, fixed: FixedPlan, name: str) -> ChainRead:
     return read_chain(bundle / name, log_origin(fixed, name))
 
 
-def found_in(bundle: Path, fixed: FixedPlan, evidence: Disclosed = NOTHING) -> TraceFound:
+def found_in(bundle: Path, fixed: FixedPlan, disclosed: Disclosed = NOTHING) -> TraceFound:
     """Return what the raw logs of a bundle come to.
 
     With the key of an epoch the tests of that key make their scores again. Raises PotstillError
@@ -72,7 +73,7 @@ def found_in(bundle: Path, fixed: FixedPlan, evidence: Disclosed = NOTHING) -> T
         reads = [read_log(bundle, fixed, place.name) for place in places]
         for place, read in zip(places, reads, strict=True):
             logs.append(LogFacts(file=place.name, records=len(read.links), head=read.head))
-        own, *others = _findings(bundle, fixed, planned, places, reads, evidence)
+        own, *others = _findings(bundle, fixed, planned, places, reads, disclosed)
         for place, other in zip(places[1:], others, strict=True):
             assert place.control is not None
             controls.append(_figure(other, fixed.plan.controls[place.control].name))
@@ -87,23 +88,23 @@ def _findings(
     planned: PlannedTest,
     places: Sequence[LogPlace],
     reads: Sequence[ChainRead],
-    evidence: Disclosed,
+    disclosed: Disclosed,
 ) -> Iterator[Finding]:
     """Yield a test's finding on the suspect, then those on the controls."""
     kind = kind_of_test(planned.test)
     for place, read in zip(places, reads, strict=True):
         items = tuple(_items(kind, read, bundle / place.name))
         try:
-            yield kind.find(planned, items, fixed.digest, _disclosed_for(kind, planned, evidence))
+            yield kind.find(planned, items, fixed.digest, _disclosed_for(kind, planned, disclosed))
         except PotstillError as error:
             raise PotstillError(f"{place.name}: {error}") from error
 
 
-def _disclosed_for(kind: TestKind, planned: PlannedTest, evidence: Disclosed) -> Disclosed:
+def _disclosed_for(kind: TestKind, planned: PlannedTest, disclosed: Disclosed) -> Disclosed:
     """Return what is disclosed of a test: a key that is not its own says nothing of it."""
-    if kind.key_id is None or evidence.key is None:
+    if kind.key_id is None or disclosed.key is None:
         return NOTHING
-    return evidence if kind.key_id(planned) == evidence.key.key_id else NOTHING
+    return disclosed if kind.key_id(planned) == disclosed.key.key_id else NOTHING
 
 
 def _items(kind: TestKind, read: ChainRead, where: Path) -> Iterator[TraceRecord]:

@@ -18,7 +18,8 @@ from potstill.durable import no_file
 from potstill.errors import PotstillError
 from potstill.trace.chain import custody_digest
 from potstill.trace.finding import TestName, Tier, TraceRecord
-from potstill.trace.registry import PlannedTest, kind_of_test
+from potstill.trace.kinds import kind_of_test, tier_of
+from potstill.trace.registry import PlannedTest
 from potstill.trace.suspect import Capability
 
 PLAN_FILE = "plan.json"
@@ -185,7 +186,7 @@ class TracePlan(TraceRecord):
 
     def count(self, tier: Tier) -> int:
         """Return how many of its tests make claims of a tier."""
-        return sum(kind_of_test(one.test).tier == tier for one in self.planned)
+        return sum(tier_of(one) == tier for one in self.planned)
 
     def as_bytes(self) -> bytes:
         """Return the plan as it lies in a bundle: canonical JSON."""

@@ -6,11 +6,10 @@ what asks a suspect is elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from potstill.errors import PotstillError
 from potstill.trace.finding import Finding, TestName, Tier, TraceRecord
 from potstill.trace.suspect import Capability
 from potstill.watermark.keys import EpochKey
@@ -41,11 +40,11 @@ class Disclosed:
     """What is disclosed beside a bundle: the key of an epoch, marked texts as they were served.
 
     Without the key a finding takes the scores that are stored; with it they are made again, behind
-    the windows of `texts` where a test reads some.
+    the windows of `texts` (by a test's configuration) where it reads some.
     """
 
     key: EpochKey | None = None
-    texts: Sequence[TraceRecord] | None = None
+    texts: Mapping[str, Sequence[TraceRecord]] | None = None
 
 
 NOTHING = Disclosed()
@@ -72,18 +71,3 @@ class TestKind:
     find: Find
     with_controls: Callable[[Finding, Sequence[Finding]], Finding] | None = None
     key_id: Callable[[Any], str] | None = None
-
-
-KINDS: dict[TestName, TestKind] = {}
-
-
-def kind_of_test(test: str) -> TestKind:
-    """Return the kind of a test by its name. Raises PotstillError where this version has none."""
-    for name, kind in KINDS.items():
-        if name == test:
-            return kind
-    known = ", ".join(KINDS) or "none"
-    raise PotstillError(
-        f"the test {test[:60]} is not known to this version of potstill, which has {known}; use "
-        "the version that made the plan"
-    )

@@ -15,6 +15,7 @@ from pydantic import Field
 from potstill.errors import PotstillError
 from potstill.trace import wording
 from potstill.trace.finding import Finding, TestName, Tier, TraceRecord
+from potstill.trace.kinds import tier_of
 from potstill.trace.plan import (
     DetectionLimit,
     FixedPlan,
@@ -24,7 +25,6 @@ from potstill.trace.plan import (
     TracePlan,
     Tried,
 )
-from potstill.trace.registry import kind_of_test
 from potstill.trace.spending import e_of_p, fisher_of_two, times_for, times_p
 from potstill.trace.timestamps import Stamp
 
@@ -131,7 +131,8 @@ def verdict_of(
     """
     plan = fixed.plan
     _require_planned(plan, findings)
-    claims = tuple(_claim(plan, finding) for finding in findings)
+    pairs = zip(plan.planned, findings, strict=True)
+    claims = tuple(_claim(plan, finding, tier_of(one)) for one, finding in pairs)
     accused = any(_accuses(claim) for claim in claims)
     lead = _lead(claims)
     limits = tuple(claim.limit for claim in claims if claim.limit is not None)
@@ -187,8 +188,8 @@ def _require_planned(plan: TracePlan, findings: Sequence[Finding]) -> None:
         raise PotstillError(
             "the findings are not those of the plan's tests, in its order; run the plan again"
         )
-    for finding in findings:
-        tier = kind_of_test(finding.test).tier
+    for one, finding in zip(plan.planned, findings, strict=True):
+        tier = tier_of(one)
         if _ORDER.index(finding.tier) < _ORDER.index(tier):
             raise PotstillError(
                 f"the test {finding.test} claims the tier {finding.tier}, and {tier} is the "
@@ -196,8 +197,7 @@ def _require_planned(plan: TracePlan, findings: Sequence[Finding]) -> None:
             )
 
 
-def _claim(plan: TracePlan, finding: Finding) -> Claim:
-    tier = kind_of_test(finding.test).tier
+def _claim(plan: TracePlan, finding: Finding, tier: Tier) -> Claim:
     times = times_for(plan.count(tier), plan.chain.tried.of(tier))
     log10_p = times_p(finding.log10_p, times)
     e_from_p = finding.log10_e is None

@@ -27,8 +27,9 @@ from potstill.trace.bundle import (
 from potstill.trace.chain import ChainRead, read_chain, require_head
 from potstill.trace.finding import Finding, TraceRecord
 from potstill.trace.findings import TraceFound, found_in, log_origin
+from potstill.trace.kinds import kind_of_test
 from potstill.trace.plan import PLAN_FILE, FixedPlan, read_plan
-from potstill.trace.registry import NOTHING, Disclosed, kind_of_test
+from potstill.trace.registry import NOTHING, Disclosed
 from potstill.trace.timestamps import can_check, check_token
 from potstill.trace.tried import (
     ChainBegun,
@@ -65,7 +66,7 @@ class BundleCheck:
 class Trust:
     """What a verifier has of their own: what is disclosed, and certificates that they trust."""
 
-    evidence: Disclosed = NOTHING
+    disclosed: Disclosed = NOTHING
     certificates: Sequence[bytes] | None = None
 
 
@@ -82,11 +83,11 @@ def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[BundleCheck]
     finished = _finished(bundle, fixed, chain)
     yield BundleCheck("chain of plans", "holds", _chain_words(fixed, chain))
     yield from _logs(bundle, fixed, verdict)
-    _require_own_key(fixed, trust.evidence)
+    _require_own_key(fixed, trust.disclosed)
     found = found_in(bundle, fixed)
     _same_findings(verdict, found)
     yield BundleCheck("arithmetic", "holds", _findings_words(found))
-    yield from _bits(bundle, fixed, verdict, trust.evidence)
+    yield from _bits(bundle, fixed, verdict, trust.disclosed)
     _same_verdict(fixed, verdict)
     yield BundleCheck("verdict", "holds", "its words and levels follow from plan and findings")
     yield from _files(bundle, finished)
@@ -150,15 +151,15 @@ def _logs(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> Iterator[BundleCh
         yield BundleCheck(log.file, "holds", detail)
 
 
-def _require_own_key(fixed: FixedPlan, evidence: Disclosed) -> None:
+def _require_own_key(fixed: FixedPlan, disclosed: Disclosed) -> None:
     """Raise PotstillError for a key that no test of the plan is about."""
-    if evidence.key is None:
+    if disclosed.key is None:
         return
     planned = [key for one in fixed.plan.planned if (key := _key_of(one)) is not None]
-    if evidence.key.key_id not in planned:
+    if disclosed.key.key_id not in planned:
         about = f"it is about {', '.join(sorted(set(planned)))}" if planned else "it has no marks"
         raise PotstillError(
-            f"this is the key of another epoch: its digest is {evidence.key.key_id}, and no test "
+            f"this is the key of another epoch: its digest is {disclosed.key.key_id}, and no test "
             f"of the plan is about it ({about}); give that key's file and epoch"
         )
 
@@ -205,25 +206,31 @@ def _findings_words(found: TraceFound) -> str:
 
 
 def _bits(
-    bundle: Path, fixed: FixedPlan, verdict: Verdict, evidence: Disclosed
+    bundle: Path, fixed: FixedPlan, verdict: Verdict, disclosed: Disclosed
 ) -> Iterator[BundleCheck]:
     keyed = [one for one in fixed.plan.planned if _key_of(one) is not None]
     if not keyed:
         return
-    if evidence.key is None:
+    if disclosed.key is None:
         yield BundleCheck(
             "scores of the marks",
             "not checked",
             "they are taken as they are stored; the key of the epoch makes them again (--key)",
         )
         return
-    _same_findings(verdict, found_in(bundle, fixed, evidence))
+    _same_findings(verdict, found_in(bundle, fixed, disclosed))
     for one in keyed:
-        own = _key_of(one) == evidence.key.key_id
+        own = _key_of(one) == disclosed.key.key_id
+        whole = one.configuration in (disclosed.texts or {}) or one.test == "watermark-text"
+        detail = "every score made again with the key"
+        if not own:
+            detail = "they are of another epoch's key"
+        elif not whole:
+            detail = "the marked texts are not disclosed, behind whose windows they stand (--texts)"
         yield BundleCheck(
             f"scores of {one.test} ({one.configuration})",
-            "holds" if own else "not checked",
-            "every score made again with the key" if own else "they are of another epoch's key",
+            "holds" if own and whole else "not checked",
+            detail,
         )
 
 

@@ -172,9 +172,10 @@ def tried_sentence(tried: Tried) -> str:
         return "Nothing was tried with this teacher before, as its chain of plans says."
     return (
         "Tried with this teacher before, as its chain of plans says: "
-        f"{_many(tried.plans, 'plan')}, {_many(tried.suspects, 'suspect')}, {_many(tried.checkpoints, 'checkpoint')}, "
-        f"{_many(tried.keys, 'key')}; {_many(tried.proof, 'test')} of the tier proof, "
-        f"{tried.descent} of descent and {tried.support} of support."
+        f"{_many(tried.plans, 'plan')}, {_many(tried.suspects, 'suspect')}, "
+        f"{_many(tried.checkpoints, 'checkpoint')}, {_many(tried.keys, 'key')}; "
+        f"{_many(tried.proof, 'test')} of the tier proof, {tried.descent} of descent and "
+        f"{tried.support} of support."
     )
 
 
