@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -103,8 +103,10 @@ def _findings(
 def _disclosed_for(kind: TestKind, planned: PlannedTest, disclosed: Disclosed) -> Disclosed:
     """Return what is disclosed of a test: a key that is not its own says nothing of it."""
     if kind.key_id is None or disclosed.key is None:
-        return NOTHING
-    return disclosed if kind.key_id(planned) == disclosed.key.key_id else NOTHING
+        return replace(disclosed, key=None, texts=None)
+    if kind.key_id(planned) != disclosed.key.key_id:
+        return replace(disclosed, key=None, texts=None)
+    return disclosed
 
 
 def _items(kind: TestKind, read: ChainRead, where: Path) -> Iterator[TraceRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from potstill.errors import PotstillError
+from potstill.trace.agreement import AgreementItem, AgreementPlanned, agreement_finding
 from potstill.trace.finding import Finding, TestName, Tier
 from potstill.trace.marks import PlannedMark
 from potstill.trace.marks_in_choices import (
@@ -14,8 +15,10 @@ from potstill.trace.marks_in_choices import (
     marks_in_choices_finding,
 )
 from potstill.trace.marks_in_text import AnswerItem, MarksInTextPlanned, marks_in_text_finding
+from potstill.trace.order import OrderItem, OrderPlanned, order_finding
 from potstill.trace.registry import Disclosed, PlannedTest, TestKind
 from potstill.trace.twins import TwinsItem, TwinsPlanned, twins_finding, with_controls
+from potstill.trace.weights import WeightsItem, WeightsPlanned, weights_finding
 from potstill.watermark.keys import EpochKey
 from potstill.watermark.schemes import GreenList, Gumbel, Scheme
 
@@ -60,6 +63,24 @@ def _among_twins(
     return twins_finding(planned, items, digest)
 
 
+def _by_order(
+    planned: OrderPlanned, items: Sequence[OrderItem], digest: str, disclosed: Disclosed
+) -> Finding:
+    return order_finding(planned, items, digest, disclosed.secret)
+
+
+def _by_weights(
+    planned: WeightsPlanned, items: Sequence[WeightsItem], digest: str, disclosed: Disclosed
+) -> Finding:
+    return weights_finding(planned, items, digest)
+
+
+def _by_agreement(
+    planned: AgreementPlanned, items: Sequence[AgreementItem], digest: str, disclosed: Disclosed
+) -> Finding:
+    return agreement_finding(planned, items, digest)
+
+
 def _key_of_mark(planned: MarksInTextPlanned | MarksInChoicesPlanned) -> str:
     return planned.mark.key_id
 
@@ -91,6 +112,9 @@ KINDS: dict[TestName, TestKind] = {
             find=_among_twins,
             with_controls=with_controls,
         ),
+        TestKind("order", OrderPlanned, OrderItem, "descent", find=_by_order),
+        TestKind("weights", WeightsPlanned, WeightsItem, "descent", find=_by_weights),
+        TestKind("agreement", AgreementPlanned, AgreementItem, "support", find=_by_agreement),
     )
 }
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from potstill.trace.finding import Finding, TestName, Tier, TraceRecord
 from potstill.trace.suspect import Capability
 from potstill.watermark.keys import EpochKey
+from potstill.work.order_secret import OrderSecret
 
 
 @runtime_checkable
@@ -40,11 +41,13 @@ class Disclosed:
     """What is disclosed beside a bundle: the key of an epoch, marked texts as they were served.
 
     Without the key a finding takes the scores that are stored; with it they are made again, behind
-    the windows of `texts` (by a test's configuration) where it reads some.
+    the windows of `texts` (by a test's configuration) where it reads some. `secret` is that of a
+    training's order.
     """
 
     key: EpochKey | None = None
     texts: Mapping[str, Sequence[TraceRecord]] | None = None
+    secret: OrderSecret | None = None
 
 
 NOTHING = Disclosed()

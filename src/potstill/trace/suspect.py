@@ -82,7 +82,7 @@ class EndpointSuspect(TraceRecord):
     @property
     def can(self) -> frozenset[Capability]:
         """Answers; with `scores_text` it reads given ids, and so shows its choice after each."""
-        reads: tuple[Capability, ...] = ("scores_text", "chooses")
+        reads: tuple[Capability, ...] = ("scores_text", "chooses", "token_ids")
         return frozenset(("texts", "answers", *(reads if self.endpoint.scores_text else ())))
 
     @property
@@ -128,7 +128,10 @@ AnySuspect = WeightsSuspect | EndpointSuspect | TextsSuspect
 class Needing(Protocol):
     """A planned test, as far as its needs go."""
 
-    needs: ClassVar[frozenset[Capability]]
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What a suspect has to give."""
+        ...
 
     @property
     def test(self) -> str:
