@@ -51,6 +51,7 @@ NOT_RUN = {
     'pip install -c constraints.txt ".[gguf]"': INSTALLS,
     'pip install "potstill[gguf]"': INSTALLS,
     'pip install "potstill[hf-datasets]"': INSTALLS,
+    'pip install "potstill[trace]"': INSTALLS,
     'pip install "transformers[serving]"': INSTALLS,
     "pip install vllm": INSTALLS,
     "pip install openai": INSTALLS,
@@ -83,6 +84,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
         "prompts.validation_count": 2,
     },
     "docs/how-to/watermark.md": {"teacher.model": "my/model"},
+    "docs/how-to/trace.md": {"teacher.model": "some/teacher"},
     "docs/how-to/tasks.md": {"shrink.step": 0.3, "task.max_tokens": 8},
 }
 # What a part of a recipe is a part of, where its page prints no whole one.
