@@ -14,8 +14,14 @@ import pipeline_runs
 from potstill.errors import PotstillError
 from potstill.lineage import manifest
 from potstill.models.identity import identity_of
+from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.runs.order import order_of
+from potstill.runs.parts import Parts
+from potstill.runs.trained_rows import trained_rows
+from potstill.train.checkpoint import stored_checkpoints
+from potstill.train.loop import _plan_digest
+from potstill.train.stage import learnt_from
 from potstill.work.order_secret import (
     SECRET_FILE,
     OrderSecret,
@@ -25,7 +31,8 @@ from potstill.work.order_secret import (
 )
 from potstill.work.records import TrainingOrder
 from potstill.work.rundir import RunDir
-from potstill.work.step_plan import PublicOrder, SecretOrder
+from potstill.work.stage_records import TrainRecord
+from potstill.work.step_plan import PublicOrder, SecretOrder, plan_steps
 
 
 def recipe(secret: Path | None = None) -> Recipe:
@@ -146,3 +153,32 @@ def test_two_runs_draw_two_orders_unless_one_states_the_others(
     assert SECRET_FILE in stated[0]["files"] and manifest.verify(one.root) == []
     written = [p for p in one.root.rglob("*") if p.is_file() and p.name != SECRET_FILE]
     assert not [p for p in written if secret.encode() in p.read_bytes()]
+
+
+def test_the_rows_of_a_run_and_their_order_are_those_that_it_trained_on(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, shrink={"blocks": [3]})
+    finished, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
+    with RunDir.open(finished.root, finished.recipe) as run:
+        parts = Parts(run, run.recipe, Silent())
+        rows, secret = trained_rows(parts), read_order_secret(run.root / SECRET_FILE)
+        trained = run.done(TrainRecord)
+        assert trained is not None and [(len(p), len(r)) for p, r in rows] == list(trained.lengths)
+        lengths = [len(prompt) + len(response) for prompt, response in rows]
+        steps = plan_steps(
+            lengths, batch_tokens=256, epochs=run.recipe.train.epochs, order=SecretOrder(secret)
+        )
+        assert len(steps) == trained.steps
+        # Checkpoints name the rows of each step.
+        student = parts.opened.student(parts.untrained)
+        found = learnt_from(
+            student, parts.corpus, parts.corpus.exchanges("train"), None, run.recipe.train
+        )
+        (first, *_) = stored_checkpoints(run.checkpoints)
+        position = json.loads((first / "position.json").read_text())
+        assert position["plan"] == _plan_digest(found.examples, steps)
+        parts.store.close()
+        run.forget("train")
+        with pytest.raises(PotstillError, match="has trained no student yet"):
+            trained_rows(Parts(run, run.recipe, Silent()))

@@ -16,7 +16,6 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from scipy.stats import rankdata
 
 from potstill.errors import PotstillError
 from potstill.trace.finding import Finding, TraceRecord
@@ -172,8 +171,9 @@ def order_finding(
 
 def redrawn(planned: OrderPlanned, difference_N: Floats, digest: str) -> Floats:
     """Return the correlations under fresh secrets, which the plan's digest decides."""
+    code_N = _codes(difference_N)
     secrets = (null_secret(digest, planned.configuration, b) for b in range(planned.redraws))
-    return np.array([spearman(difference_N, order_positions(planned, s)) for s in secrets])
+    return np.array([_correlation(code_N, order_positions(planned, s)) for s in secrets])
 
 
 def null_secret(digest: str, configuration: str, index: int) -> OrderSecret:
@@ -187,21 +187,31 @@ def spearman(score_N: Floats, position_N: Integers) -> float:
 
     Equal positions and equal scores share the mean of their ranks.
     """
+    return _correlation(_codes(score_N), position_N)
+
+
+def _codes(score_N: Floats) -> Integers:
+    """Return whole numbers from 0 on that are ordered as the scores are."""
+    return np.unique(score_N, return_inverse=True)[1]
+
+
+def _correlation(code_N: Integers, position_N: Integers) -> float:
     read = position_N >= 0
     if not read.all():
-        score_N, position_N = score_N[read], position_N[read]
-    if len(score_N) < 2:
+        code_N, position_N = code_N[read], position_N[read]
+    if len(code_N) < 2:
         return 0.0
-    x, y = rankdata(score_N), _ranks(position_N)
-    x, y = x - x.mean(), y - y.mean()
-    spread = float(np.sqrt(np.dot(x, x) * np.dot(y, y)))
+    mean = (len(code_N) + 1) / 2
+    x, y = _ranks(code_N) - mean, _ranks(position_N) - mean
+    spread = math.sqrt(float(np.dot(x, x) * np.dot(y, y)))
     return float(np.dot(x, y)) / spread if spread > 0 else 0.0
 
 
-def _ranks(position_N: Integers) -> Floats:
-    """Return mean ranks of steps, which are small whole numbers."""
-    count_S = np.bincount(position_N)
-    return (np.cumsum(count_S) - (count_S - 1) / 2)[position_N]
+def _ranks(value_N: Integers) -> Floats:
+    """Return mean ranks of small whole numbers."""
+    count_S = np.bincount(value_N)
+    rank_S: Floats = count_S.cumsum() - (count_S - 1) / 2
+    return rank_S[value_N]
 
 
 def _stored(planned: OrderPlanned, items: Sequence[OrderItem]) -> Integers:

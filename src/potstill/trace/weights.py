@@ -36,6 +36,10 @@ _INDEPENDENT = (
     "of the two models at least one was initialised and trained so that the order of its hidden "
     "units means nothing: no tool has sorted the units of both"
 )
+_OWN_SEED = (
+    "the two were not initialised under one seed: networks of one architecture that were share "
+    "their first weights, though nobody copied anything"
+)
 _NOT_EXACT = (
     "gate and up weights of one unit may resemble one another without any copying, for example in "
     "their length: the chance is not exact"
@@ -157,7 +161,7 @@ def weights_finding(planned: WeightsPlanned, items: Sequence[WeightsItem], diges
     unit = "of neighbouring units match in order" if rising else "of hidden units match in place"
     if planned.how == "shuffled":
         unit = "of hidden units match alike by gate and by up weights"
-    assumes = [_INDEPENDENT, _SYMMETRIC]
+    assumes = [_INDEPENDENT, _OWN_SEED, _SYMMETRIC]
     assumes += [_NOT_EXACT] if planned.how == "shuffled" else []
     assumes += [_NARROWER] if rising else []
     return Finding(

@@ -139,15 +139,17 @@ def epoch_positions(
     ordered = np.lexsort((order, lengths_N[order], pool))
     example, pool = order[ordered], pool[ordered]
     length = lengths_N[example]
-    first = np.flatnonzero(np.diff(pool, prepend=-1))
+    new_pool = _changes(pool)
+    first = np.flatnonzero(new_pool)
     total_G = np.add.reduceat(length, first)
     parts_G = np.maximum(1, np.rint(total_G / batch_tokens)).astype(np.int64)
     before = np.cumsum(length) - length
     held = before - before[first][pool]
     part = np.minimum(parts_G[pool] - 1, held * parts_G[pool] // np.maximum(1, total_G[pool]))
-    starts = np.diff(pool, prepend=-1) | np.diff(part, prepend=-1)
-    step = np.cumsum(starts != 0) - 1
-    places = np.argsort(draw(int(step[-1]) + 1), kind="stable")
+    step = np.cumsum(new_pool | _changes(part)) - 1
+    drawn = draw(int(step[-1]) + 1)
+    places = np.empty_like(drawn)
+    places[drawn] = np.arange(len(drawn))
     position_N = np.full(len(lengths_N), -1, dtype=np.int64)
     position_N[example] = places[step]
     return position_N
@@ -155,9 +157,17 @@ def epoch_positions(
 
 def _pools(held: NDArray[np.int64], full: int) -> NDArray[np.int64]:
     """Return the pool of each example, given how many tokens those up to it hold."""
-    ends, base, start = [], 0, 0
+    ends, base, start = [0], 0, 0
     while start < len(held):
         start = min(len(held), int(np.searchsorted(held, base + full)) + 1)
         base = int(held[start - 1])
         ends.append(start)
-    return np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    return np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+
+
+def _changes(value_N: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell where a value differs from the one before; the first does."""
+    changes_N = np.empty(len(value_N), dtype=np.bool_)
+    changes_N[0] = True
+    np.not_equal(value_N[1:], value_N[:-1], out=changes_N[1:])
+    return changes_N
