@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 from potstill.stats.exact import GammaLaw
 
+# What logarithms may differ by where what they are of does not.
+_ROUNDING = 1e-12
+
 
 def bonferroni_log10(log10_p: float, tests: int) -> float:
     """Return log10 of min(1, tests * p), valid whatever the dependence.
@@ -46,7 +49,7 @@ def e_bh(log10_es: Sequence[float], level: float) -> tuple[bool, ...]:
     if not 0 < level < 1:
         raise ValueError("a false discovery rate lies in (0, 1)")
     order = sorted(range(len(log10_es)), key=lambda i: -log10_es[i])
-    bound = math.log10(len(log10_es) / level) if log10_es else 0.0
+    bound = math.log10(len(log10_es) / level) - _ROUNDING if log10_es else 0.0
     passing = [k for k, i in enumerate(order, 1) if log10_es[i] >= bound - math.log10(k)]
     rejected = set(order[: max(passing, default=0)])
     return tuple(i in rejected for i in range(len(log10_es)))

@@ -79,14 +79,19 @@ class RankSumLaw:
         Off by less than 1e-12: for calibration, not for claims.
         """
         least = np.clip(np.asarray(total, dtype=np.int64), 0, self.most)
-        level = self._chances(0.0)[least]
+        level = self._even_R[least]
         above = self._tail_R[least + 1]
         return np.asarray(above + np.asarray(coin, dtype=np.float64) * level, dtype=np.float64)
 
     @cached_property
+    def _even_R(self) -> NDArray[np.float64]:
+        """The chance of every sum from 0 to `most`."""
+        return self._chances(0.0)
+
+    @cached_property
     def _tail_R(self) -> NDArray[np.float64]:
         """The chance of at least r, for every r from 0 to `most` + 1."""
-        return np.append(np.cumsum(self._chances(0.0)[::-1])[::-1], 0.0)
+        return np.append(np.cumsum(self._even_R[::-1])[::-1], 0.0)
 
     @cached_property
     def _counts(self) -> Counter[int]:

@@ -17,7 +17,8 @@ from potstill.stats.evalues import running_log_e, sequential_log10_p
 from potstill.stats.exact import BinomialLaw, GammaLaw, Law, clopper_pearson
 from potstill.trace.finding import TraceRecord
 from potstill.watermark.coins import coin_of
-from potstill.watermark.schemes import WIDEST_WINDOW, Scheme
+from potstill.watermark.keys import EpochKey
+from potstill.watermark.schemes import WIDEST_WINDOW, GreenList, Gumbel, Scheme
 
 # Scores that differ by less, as a share of their size, differ by the rounding of a logarithm.
 _ROUNDING = 1e-9
@@ -65,6 +66,24 @@ class PlannedMark(TraceRecord):
                 f"the plan is for the mark {self.scheme} with {_listed(self.parameters)}, not for "
                 f"{scheme.name} with {_listed(scheme.parameters())}; give the scheme as planned"
             )
+
+    def under(self, key: EpochKey) -> GreenList | Gumbel:
+        """Return the scheme that marks like this under a key.
+
+        Raises PotstillError for another key than the plan's, and for another's scheme.
+        """
+        if self.scheme == "green":
+            gamma, delta = self.parameters["gamma"], self.parameters["delta"]
+            scheme: GreenList | Gumbel = GreenList(key, self.window, gamma, delta)
+        elif self.scheme == "gumbel":
+            scheme = Gumbel(key, self.window)
+        else:
+            raise PotstillError(
+                f"a mark of {self.scheme} is not made by a key of an epoch; give the file that "
+                "its server was started with"
+            )
+        self.check(scheme)
+        return scheme
 
     def coin(self, digest: str, test: str, configuration: str, index: int) -> float:
         """Return the score that stands for a missing one: drawn by the plan's digest alone."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,6 @@ class MarksInTextPlanned(TraceRecord):
     """
 
     test: Literal["watermark-text"] = "watermark-text"
-    needs: ClassVar[frozenset[Capability]] = frozenset(("texts",))
     configuration: str
     mark: PlannedMark
     prompts: tuple[str, ...] = ()
@@ -57,6 +56,11 @@ class MarksInTextPlanned(TraceRecord):
     least_answers: int = Field(1, ge=1)
     shown: tuple[tuple[int, ...], ...] = ()
     sequential: bool = False
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What a suspect has to give: answers to prompts, or texts that it wrote."""
+        return frozenset(("answers",)) if self.prompts else frozenset(("texts",))
 
     @model_validator(mode="after")
     def _something_asked(self) -> MarksInTextPlanned:

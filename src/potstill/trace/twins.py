@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -135,8 +135,7 @@ def twins_finding(planned: TwinsPlanned, items: Sequence[TwinsItem], digest: str
     failed, are coins of `digest`, the plan's. Raises PotstillError, which names the record, for
     items that are not the plan's.
     """
-    _check(planned, items)
-    ranked = list(_ranked(planned, items, digest))
+    ranked = ranked_prompts(planned, items, digest)
     law = RankSumLaw(tuple(one.twins for one in ranked))
     total = sum(one.rank for one in ranked)
     log_e = np.cumsum(_bets(planned, ranked))
@@ -194,7 +193,7 @@ def with_controls(finding: Finding, controls: Sequence[Finding]) -> Finding:
 
 
 @dataclass(frozen=True)
-class _Ranked:
+class RankedPrompt:
     """One prompt that counts: the served answer's rank among its twins, and its scores if any."""
 
     rank: int
@@ -206,21 +205,26 @@ class _Ranked:
         return not self.scores
 
 
-def _ranked(planned: TwinsPlanned, items: Sequence[TwinsItem], digest: str) -> Iterator[_Ranked]:
-    """Yield the prompts that count, in plan order."""
+def ranked_prompts(
+    planned: TwinsPlanned, items: Sequence[TwinsItem], digest: str
+) -> list[RankedPrompt]:
+    """Return the prompts that count, in plan order. Raises as `twins_finding`."""
+    _check(planned, items)
+    ranked = []
     for item, exchange in zip(items, planned.exchanges, strict=False):
-        coin = coin_of(digest, planned.test, planned.configuration, str(item.index))
         if len(set(item.texts)) == 1:
             continue
-        if not item.answered:
-            yield _Ranked(int(coin * (exchange.twins + 1)), exchange.twins, ())
-        else:
-            scores = _scores(planned, item)
-            yield _Ranked(rank_among(scores[0], scores[1:], coin), exchange.twins, scores)
+        coin = coin_of(digest, planned.test, planned.configuration, str(item.index))
+        scores = _scores(planned, item) if item.answered else ()
+        rank = (
+            rank_among(scores[0], scores[1:], coin) if scores else int(coin * (exchange.twins + 1))
+        )
+        ranked.append(RankedPrompt(rank, exchange.twins, scores))
+    return ranked
 
 
 def _scores(planned: TwinsPlanned, item: TwinsItem) -> tuple[float, ...]:
-    """Return the m + 1 scores; equal texts have one, their mean, in whatever batch each was read."""
+    """Return the m + 1 scores; equal texts have one, their mean, whatever batch each was in."""
     reference = item.reference_logp or (0.0,) * len(item.texts)
     lengths = item.tokens if planned.per_token else (1,) * len(item.texts)
     columns = zip(item.texts, item.suspect_logp, reference, lengths, strict=True)
@@ -231,10 +235,10 @@ def _scores(planned: TwinsPlanned, item: TwinsItem) -> tuple[float, ...]:
     return tuple(mean[text] for text in item.texts)
 
 
-def _bets(planned: TwinsPlanned, ranked: Sequence[_Ranked]) -> Sequence[float]:
+def _bets(planned: TwinsPlanned, ranked: Sequence[RankedPrompt]) -> Sequence[float]:
     """Return ln of the bet on each prompt that counts; none is placed on scores that are not."""
 
-    def bet(one: _Ranked, steepness: float) -> float:
+    def bet(one: RankedPrompt, steepness: float) -> float:
         if planned.bet_on == "rank":
             return rank_log_e(one.rank, one.twins, steepness)
         return softmax_log_e(one.scores, steepness) if one.scores else 0.0
