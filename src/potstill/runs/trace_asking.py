@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from potstill.errors import PotstillError
 from potstill.models.chat import prompt_ids
 from potstill.progress import Step
+from potstill.runs.trace_order import ordered_run
 from potstill.runs.trace_parts import TraceParts
 from potstill.runs.trace_planning import read_rows, texts_path
 from potstill.trace.agreement import AgreementPlanned
@@ -18,12 +20,14 @@ from potstill.trace.gather.answers import gather_answers
 from potstill.trace.gather.choices import gather_choices
 from potstill.trace.gather.local import LocalModel
 from potstill.trace.gather.remote import RemoteModel
+from potstill.trace.gather.order import gather_order
 from potstill.trace.gather.scores import ScoringModel, gather_scores, reads_texts
 from potstill.trace.gather.twins import draw_twins
 from potstill.trace.gather.weights import gather_weights
 from potstill.trace.marked_texts import read_texts
 from potstill.trace.marks_in_choices import MarksInChoicesPlanned
 from potstill.trace.marks_in_text import MarksInTextPlanned
+from potstill.trace.order import OrderPlanned
 from potstill.trace.suspect import TextsSuspect
 from potstill.trace.twins import TwinsPlanned
 from potstill.trace.weights import WeightsPlanned
@@ -129,6 +133,28 @@ def _blocks(parts: TraceParts, planned: WeightsPlanned, asked: Questions) -> Non
     gather_weights(planned, parts.teacher, parts.suspect_model, asked.done, asked.append)
 
 
+def _rows(parts: TraceParts, planned: OrderPlanned, asked: Questions) -> None:
+    config = parts.config.tests.order
+    assert config is not None
+    run = ordered_run(Path(config.run), parts.progress)
+    reference = parts.load(config.reference)
+    if reference.identity != planned.reference:
+        raise PotstillError(
+            f"the model {config.reference} is not the one of the plan; give the one that was "
+            "planned, or make another plan"
+        )
+    gather_order(
+        planned,
+        parts.suspect_model,
+        reference,
+        run.rows,
+        run.secret,
+        asked.done,
+        asked.append,
+        step=asked.step,
+    )
+
+
 def _prefixes(parts: TraceParts, planned: AgreementPlanned, asked: Questions) -> None:
     messages = [({"role": "user", "content": prompt},) for prompt in parts.prompts]
     gather_agreement(
@@ -147,6 +173,7 @@ GATHERERS: Mapping[TestName, Gatherer] = {
     "watermark-text": _answers,
     "watermark-reading": _choices,
     "twins": _scores,
+    "order": _rows,
     "weights": _blocks,
     "agreement": _prefixes,
 }

@@ -11,12 +11,14 @@ from potstill.canonical import digest_of, labelled
 from potstill.errors import PotstillError
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.load import locate
+from potstill.runs.trace_order import ordered_run
 from potstill.runs.trace_parts import TraceParts
 from potstill.runs.trace_texts import marked_texts
 from potstill.text.turns import prompt_id_of
 from potstill.trace.agreement import AgreementPlanned
 from potstill.trace.finding import TraceRecord
 from potstill.trace.gather.answers import digest_of_text_file, read_collected
+from potstill.trace.gather.order import plan_order
 from potstill.trace.gather.weights import plan_weights
 from potstill.trace.marked_texts import keep_texts
 from potstill.trace.marks import PlannedMark, planned_mark
@@ -211,6 +213,22 @@ def _weights(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     return plan_weights(parts.teacher, parts.suspect_model, how=config.how)
 
 
+def _order(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
+    config = parts.config.tests.order
+    assert config is not None
+    run = ordered_run(Path(config.run), parts.progress)
+    return plan_order(
+        run.rows,
+        run.secret,
+        batch_tokens=run.batch_tokens,
+        epochs=run.epochs,
+        quarters=run.quarters,
+        most=config.rows,
+        redraws=config.redraws,
+        reference=identity_of(locate(config.reference)),
+    )
+
+
 def _agreement(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.agreement
     assert config is not None
@@ -228,6 +246,7 @@ PLANNERS: Mapping[str, Planner] = {
     "watermark_text": _text,
     "watermark_reading": _reading,
     "twins": _twins,
+    "order": _order,
     "weights": _weights,
     "agreement": _agreement,
 }

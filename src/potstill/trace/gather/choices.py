@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from potstill.endpoint.client import Answered, EndpointClient, Failure
 from potstill.endpoint.scoring import ScoredText
@@ -14,7 +15,7 @@ from potstill.models.likelihood import likelihood_of
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress, Step
-from potstill.trace.gather.local import LocalModel, require_ids
+from potstill.trace.gather.local import LocalModel, require_ids, waves
 from potstill.trace.gather.remote import RemoteAsker, RemoteModel, SpooledReply
 from potstill.trace.marks_in_choices import (
     ChoiceItem,
@@ -79,11 +80,10 @@ def gather_choices(
         _Reading(number, text, reading)
         for number, (text, reading) in enumerate(zip(texts, planned.readings, strict=False))
     ]
-    left = every[len(done) :]
-    for start in range(0, len(left), _AT_ONCE):
+    # What a kill interrupted is read again in the same company, whose logits are the same.
+    for some, before in waves(every, _AT_ONCE, len(done)):
         if enough():
             return
-        some = left[start : start + _AT_ONCE]
         if isinstance(asked, LocalModel):
             require_ids(
                 asked.model,
@@ -97,7 +97,7 @@ def gather_choices(
             items = _read_there(
                 _asker(asked, decoded, progress), some, scheme, planned.mark.vocabulary
             )
-        for item in items:
+        for item in islice(items, before, None):
             append(item)
             if step is not None:
                 step.advance(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from potstill.endpoint.client import Answered, EndpointClient, Failure
 from potstill.endpoint.scoring import ScoredText
@@ -13,6 +14,7 @@ from potstill.models.likelihood import likelihood_of
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress, Step
+from potstill.trace.gather.local import waves
 from potstill.trace.gather.remote import RemoteAsker, RemoteModel, SpooledReply
 from potstill.trace.items import Outcome
 from potstill.trace.served import TwinSet, salted_answer
@@ -91,10 +93,10 @@ def gather_scores(
             f"names {planned.reference}; give that one"
         )
     asker = None if isinstance(suspect, ScoringModel) else _asker(suspect, progress)
-    for start in range(len(done), len(sets), _AT_ONCE):
+    # What a kill interrupted is read again in the same company, whose logits are the same.
+    for numbers, before in waves(range(len(sets)), _AT_ONCE, len(done)):
         if enough():
             return
-        numbers = range(start, min(len(sets), start + _AT_ONCE))
         some = [sets[i] for i in numbers]
         ours = (
             _here(suspect, some)
@@ -102,7 +104,8 @@ def gather_scores(
             else _there(_required(asker), numbers, sets)
         )
         theirs = [None] * len(some) if reference is None else _here(reference, some)
-        for number, one, own, other in zip(numbers, some, ours, theirs, strict=True):
+        rows = zip(numbers, some, ours, theirs, strict=True)
+        for number, one, own, other in islice(rows, before, None):
             append(_item(number, one, salt, own, other))
             if step is not None:
                 step.advance(1)
@@ -165,7 +168,7 @@ def _here(scoring: ScoringModel, some: Sequence[TwinSet]) -> list[list[float] | 
 
 def _there(
     asker: RemoteAsker[_ScoreQuestion, ScoredText, _ScoreReply],
-    numbers: range,
+    numbers: Sequence[int],
     sets: Sequence[TwinSet],
 ) -> Iterator[list[float] | Outcome]:
     """Yield the log-likelihoods by a server of each set's answers, or what became of them."""
