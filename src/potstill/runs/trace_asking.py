@@ -19,8 +19,8 @@ from potstill.trace.gather.agreement import gather_agreement
 from potstill.trace.gather.answers import gather_answers
 from potstill.trace.gather.choices import gather_choices
 from potstill.trace.gather.local import LocalModel
-from potstill.trace.gather.remote import RemoteModel
 from potstill.trace.gather.order import gather_order
+from potstill.trace.gather.remote import RemoteModel
 from potstill.trace.gather.scores import ScoringModel, gather_scores, reads_texts
 from potstill.trace.gather.twins import draw_twins
 from potstill.trace.gather.weights import gather_weights
@@ -143,6 +143,12 @@ def _rows(parts: TraceParts, planned: OrderPlanned, asked: Questions) -> None:
             f"the model {config.reference} is not the one of the plan; give the one that was "
             "planned, or make another plan"
         )
+    for what, model in (("suspect", parts.suspect_model), ("reference", reference)):
+        if model.tokenizer_id != run.tokenizer:
+            raise PotstillError(
+                f"tests.order gives the {what} the run's own token ids, and it has another "
+                "tokenizer; take the test out of the plan"
+            )
     gather_order(
         planned,
         parts.suspect_model,

@@ -19,13 +19,14 @@ from potstill.work.stage_records import TrainRecord
 
 @dataclass(frozen=True)
 class OrderedRun:
-    """What one run read: its rows in its own order, and what its steps are planned from.
+    """What one run read: its rows in its own order, in the ids of the tokenizer with a digest.
 
-    `quarters` says after how many quarters of an epoch the student was kept, where that was before
-    the end.
+    What its steps are planned from stands beside them. `quarters` says after how many quarters of
+    an epoch the student was kept, where that was before the end.
     """
 
     rows: tuple[PromptAndResponse, ...]
+    tokenizer: str
     secret: OrderSecret
     batch_tokens: int
     epochs: float
@@ -64,6 +65,7 @@ def ordered_run(root: Path, progress: Progress | None = None) -> OrderedRun:
         )
     return OrderedRun(
         rows=rows,
+        tokenizer=student.tokenizer_id,
         secret=secret,
         batch_tokens=config.batch_tokens,
         epochs=config.epochs,
