@@ -183,6 +183,24 @@ def test_a_log_without_ids_is_refused_for_twins(
     ]
 
 
+def test_a_router_asks_for_ids_by_itself_as_the_proxy_does(
+    litellm: Any, logger: Any, engine: HTTPServer, tmp_path: Path
+) -> None:
+    stated = {
+        "model": "hosted_vllm/nano",
+        "api_base": f"http://127.0.0.1:{engine.server_port}/v1",
+        "api_key": "x",
+        "extra_body": {"return_token_ids": True},
+    }
+    router = litellm.Router(model_list=[{"model_name": "route", "litellm_params": stated}])
+    router.completion(model="route", messages=ASKED, temperature=1)
+    told(logger, 1)
+    (row,) = rows_in(tmp_path)
+    assert (row.prompt_token_ids, row.response_token_ids) == ((1, 2, 3), (7, 8, 0))
+    assert row.model == "nano"
+    assert not list(why_no_twins(row))
+
+
 def test_several_answers_are_rows_of_one_request(
     logger: Any, ask: Callable[..., Any], tmp_path: Path
 ) -> None:
