@@ -110,7 +110,7 @@ def test_a_copy_is_derived_weights_and_never_trained_on_outputs(
     assert "derived weights" in verdict.headline
     assert "Nothing was found that says that a copy was trained on outputs" in verdict.headline
     # A control went through the reading beside the suspect.
-    assert [(c.test, c.name) for c in verdict.controls] == [("watermark-reading", str(nano_llama))]
+    assert [(c.test, c.name) for c in verdict.controls] == [("watermark-reading", "llama")]
     texts = read_texts(root / "own" / "marked-0.jsonl")
     found = states(root / "bundle", key=traced_runs.KEY, texts={"2026-12": texts})
     assert found["scores of watermark-reading (2026-12)"] == "holds"
@@ -136,7 +136,7 @@ def test_nothing_of_the_owner_s_is_in_the_bundle(here: Path, nano_llama: Path) -
         if path.is_file():
             content = path.read_text()
             assert secret not in content and chain_secret not in content and salt not in content
-            assert str(here) not in content.replace(str(nano_llama), "")
+            assert str(here) not in content and str(nano_llama) not in content
 
 
 def test_a_finished_run_asks_nothing_again(

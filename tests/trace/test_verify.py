@@ -250,13 +250,14 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, what: str) -> None:
         pass
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> authority.Authority:
+    pytest.importorskip("rfc3161_client")
+    return authority.made(tmp_path_factory.mktemp("authority"))
+
+
 @pytest.mark.skipif(authority.OPENSSL is None, reason="openssl makes the replies")
 class TestTimestamps:
-    @pytest.fixture(scope="class")
-    def own(self, tmp_path_factory: pytest.TempPathFactory) -> authority.Authority:
-        pytest.importorskip("rfc3161_client")
-        return authority.made(tmp_path_factory.mktemp("authority"))
-
     @pytest.fixture
     def stamped(self, own: authority.Authority, tmp_path: Path) -> Trace:
         begun = bundles.fixed(tmp_path / "one")

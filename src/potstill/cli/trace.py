@@ -33,19 +33,30 @@ def plan(
         Path | None,
         typer.Option("--out", metavar="DIR", help="The trace's directory; without it runs/NAME."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it takes and may find, and fix nothing."),
+    ] = False,
     fresh: Fresh = False,
     quiet: Quiet = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Fix a plan before anything is asked, and note it in the teacher's chain."""
+    """Fix a plan before anything is asked, and note it in the teacher's chain.
+
+    What it takes and may find is told first; --dry-run stops there.
+    """
     from potstill.recipe.io import read_trace
 
     config = read_trace(settings)
 
     from potstill.cli import trace_view
-    from potstill.runs.verdict import plan_trace
+    from potstill.runs.verdict import plan_trace, preview_trace
 
+    if dry_run:
+        told = preview_trace(config, progress_for(True))
+        typer.echo("\n".join(told or ["nothing is asked of the suspect but its weights"]))
+        return
     fixed = plan_trace(config, out, fresh=fresh, progress=progress_for(quiet))
     if json:
         echo_json(trace_view.plan_as_json(fixed))

@@ -116,7 +116,9 @@ def control_facts(parts: TraceParts, tests: list[TraceRecord]) -> tuple[ControlF
         directory = locate(ref)
         tokenizer = tokenizer_id_of(directory)
         places = tuple(at for at, one in enumerate(tests) if _goes_through(one, tokenizer))
-        found.append(ControlFacts(name=ref, identity=identity_of(directory), tests=places))
+        # Where it lies on this machine is nobody's matter.
+        name = Path(ref).name if Path(ref).expanduser().exists() else ref
+        found.append(ControlFacts(name=name, identity=identity_of(directory), tests=places))
     return tuple(found)
 
 

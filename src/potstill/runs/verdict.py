@@ -5,13 +5,14 @@ Whatever was asked is in a raw log before the next question; a run that was kill
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from potstill.durable import write_bytes
+from potstill.durable import temporary_folder, write_bytes
 from potstill.errors import PotstillError
 from potstill.machine import versions_of
 from potstill.progress import Progress, Silent
@@ -29,6 +30,7 @@ from potstill.trace.plan import (
     Computing,
     FixedPlan,
     TracePlan,
+    Tried,
     read_plan,
 )
 from potstill.trace.registry import NOTHING, PlannedTest
@@ -41,6 +43,7 @@ from potstill.work.tracedir import TraceDir, TracePlanned, TraceRun
 if TYPE_CHECKING:
     from potstill.runs.trace_parts import TraceParts
 
+_NOWHERE = ChainPlace(records=0, head="", tried=Tried())
 _PACKAGES = (
     "potstill",
     "torch",
@@ -73,49 +76,78 @@ def plan_trace(
     """Fix the plan of a trace in its directory, and note it in the teacher's chain.
 
     Where it is fixed already it stays as it is. `fresh` empties the directory first; the earlier
-    plan stays in the chain, and counts as tried. Raises PotstillError where a test needs what the
-    suspect cannot give, before anything is asked.
+    plan stays in the chain, and counts as tried. What it takes and may find is told before. Raises
+    PotstillError where a test needs what the suspect cannot give, before anything is asked.
     """
     root = out or Path("runs") / config.name
     with TraceDir.open(root, config, fresh=fresh) as work:
-        chain_path = Path(config.chain).expanduser()
         if (done := work.done(TracePlanned)) is not None:
             return TraceFixed(root, _fixed(work, done), new=False)
-        # It stands on torch, and a plan that is fixed needs none.
-        from potstill.runs.trace_parts import TraceParts
-        from potstill.runs.trace_planning import (
-            control_facts,
-            draft_tests,
-            suspect_facts,
-            teacher_facts,
+        draft, _ = _drafted(config, work.own, progress or Silent())
+        path = _chain_path(config)
+        # What the draft says of its teacher does not depend on its place.
+        teacher = draft(_NOWHERE).teacher.identity
+        chain = keeping.open_chain(path, teacher, _now())
+        fixed = keeping.fix_plan(work.bundle, chain, draft)
+        work.finish(TracePlanned(plan=fixed.digest, chain=str(path)))
+    return TraceFixed(root, fixed, new=True)
+
+
+def preview_trace(config: TraceConfig, progress: Progress | None = None) -> list[str]:
+    """Return in sentences what a plan would take and may find; nothing is fixed or noted.
+
+    Raises PotstillError as `plan_trace` does.
+    """
+    with temporary_folder() as own:
+        return _drafted(config, own, progress or Silent())[1]
+
+
+def _drafted(
+    config: TraceConfig, own: Path, progress: Progress
+) -> tuple[Callable[[ChainPlace], TracePlan], list[str]]:
+    """Return what makes the plan of its place in the chain, and what it takes and may find."""
+    # They stand on torch, and a plan that is fixed needs none.
+    from potstill.runs.trace_outlay import told_of
+    from potstill.runs.trace_parts import TraceParts
+    from potstill.runs.trace_planning import (
+        control_facts,
+        draft_tests,
+        suspect_facts,
+        teacher_facts,
+    )
+
+    parts = TraceParts(config, own, progress)
+    drafted = draft_tests(parts)
+    planned = [one for one in drafted.tests if isinstance(one, PlannedTest)]
+    require(parts.suspect, planned)
+    at, teacher, suspect = _now(), teacher_facts(parts), suspect_facts(parts)
+    controls, computing = control_facts(parts, drafted.tests), _computing(parts)
+
+    def draft(place: ChainPlace) -> TracePlan:
+        return TracePlan(
+            name=config.name,
+            created_at=at,
+            teacher=teacher,
+            suspect=suspect,
+            alpha=config.alpha,
+            tests=tuple(drafted.tests),
+            controls=controls,
+            sources=tuple(drafted.sources),
+            computing=computing,
+            packages=versions_of(_PACKAGES),
+            chain=place,
         )
 
-        parts = TraceParts(config, work.own, progress or Silent())
-        drafted = draft_tests(parts)
-        planned = [one for one in drafted.tests if isinstance(one, PlannedTest)]
-        require(parts.suspect, planned)
-        at, teacher, suspect = _now(), teacher_facts(parts), suspect_facts(parts)
-        controls, computing = control_facts(parts, drafted.tests), _computing(parts)
+    tried = keeping.tried_so_far(_chain_path(config), teacher.identity)
+    accusing = max(1, draft(_NOWHERE).count("proof"))
+    told = told_of(parts, drafted.tests, config.alpha / times_for(accusing, tried.proof))
+    for line in told:
+        progress.note(line)
+    return draft, told
 
-        def draft(place: ChainPlace) -> TracePlan:
-            return TracePlan(
-                name=config.name,
-                created_at=at,
-                teacher=teacher,
-                suspect=suspect,
-                alpha=config.alpha,
-                tests=tuple(drafted.tests),
-                controls=controls,
-                sources=tuple(drafted.sources),
-                computing=computing,
-                packages=versions_of(_PACKAGES),
-                chain=place,
-            )
 
-        chain = keeping.open_chain(chain_path, teacher.identity, at)
-        fixed = keeping.fix_plan(work.bundle, chain, draft)
-        work.finish(TracePlanned(plan=fixed.digest, chain=str(chain_path)))
-    return TraceFixed(root, fixed, new=True)
+def _chain_path(config: TraceConfig) -> Path:
+    return Path(config.chain).expanduser()
 
 
 def run_trace(

@@ -14,10 +14,10 @@ from potstill.canonical import canonical_json
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.trace.bundle import CHAIN_FILE, digests_in, stamps_in
-from potstill.trace.chain import Chain, custody_digest
+from potstill.trace.chain import Chain, custody_digest, read_chain
 from potstill.trace.finding import TraceRecord
 from potstill.trace.findings import found_in
-from potstill.trace.plan import PLAN_FILE, ChainPlace, FixedPlan, TracePlan, read_plan
+from potstill.trace.plan import PLAN_FILE, ChainPlace, FixedPlan, TracePlan, Tried, read_plan
 from potstill.trace.tried import (
     ChainBegun,
     KeyRetired,
@@ -42,6 +42,12 @@ def open_chain(path: Path, teacher: str, at: datetime) -> Chain:
     if not chain.links:
         _note(chain, ChainBegun(at=at, teacher=teacher))
     return chain
+
+
+def tried_so_far(path: Path, teacher: str) -> Tried:
+    """Return how much a teacher's chain says was tried; nothing where there is no chain yet."""
+    read = read_chain(path, teacher_origin(teacher))
+    return tried_in(events_of(path, read.links))
 
 
 def fix_plan(bundle: Path, chain: Chain, draft: Callable[[ChainPlace], TracePlan]) -> FixedPlan:
