@@ -21,7 +21,7 @@ from potstill.trace.plan import (
     TracePlan,
     Tried,
 )
-from potstill.trace.spending import e_of_p, fisher_of_two, share_after, times_for, times_p
+from potstill.trace.spending import e_of_p, share_after, times_for
 from potstill.trace.timestamps import Stamp
 from potstill.trace.twins import ServedExchange, TwinsPlanned
 from potstill.trace.verdict import Custody, Verdict, order_of_events, verdict_of
@@ -198,7 +198,8 @@ def test_the_order_of_events_is_the_owner_s_word_without_a_timestamp_of_the_plan
 
 def test_fisher_stands_only_where_it_may() -> None:
     mark = bundles.planned()
-    plan = fixed(mark, TWINS, joint=JointTest(watermark=0, twins=1))
+    under_it = TWINS.model_copy(update={"marked_with": "green"})
+    plan = fixed(mark, under_it, joint=JointTest(watermark=0, twins=1))
     joint = verdict(plan, finding(mark, -3), finding(TWINS, -2)).joint
     assert joint is not None
     assert joint.log10_p == pytest.approx(math.log10(1e-5 * (1 - math.log(1e-5))))
@@ -208,12 +209,11 @@ def test_fisher_stands_only_where_it_may() -> None:
     ):
         with pytest.raises(PotstillError, match="none that may be combined"):
             verdict(plan, *bad)
-    with pytest.raises(PotstillError, match="none that may be combined"):
-        verdict(
-            fixed(mark, TWINS, joint=JointTest(watermark=1, twins=0)),
-            finding(mark, -3),
-            finding(TWINS, -2),
-        )
+    unmarked = fixed(mark, TWINS, joint=JointTest(watermark=0, twins=1))
+    swapped = fixed(mark, under_it, joint=JointTest(watermark=1, twins=0))
+    for refused in (unmarked, swapped):
+        with pytest.raises(PotstillError, match="none that may be combined"):
+            verdict(refused, finding(mark, -3), finding(TWINS, -2))
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=30))
@@ -245,18 +245,10 @@ def test_an_e_value_of_p_is_one_in_the_mean() -> None:
     assert np.mean(e * 2 * x[::100]) == pytest.approx(1, rel=1e-6)
 
 
-def test_fisher_of_two_is_the_chance_of_their_product() -> None:
-    draw = np.random.default_rng(27).random((200_000, 2))
-    for x in (0.3, 0.05):
-        share = (draw.prod(axis=1) <= x * x).mean()
-        assert 10 ** fisher_of_two(math.log10(x), math.log10(x)) == pytest.approx(share, rel=0.05)
-
-
 def test_the_reader_s_example_is_bayes() -> None:
     assert share_after(math.log10(99), 0.01) == pytest.approx(0.5)
     assert "ends at 50%" in example_sentence(math.log10(99))
     assert "more than 99.9999" in example_sentence(12)
-    assert times_p(-1, 100) == 0
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from potstill.progress import Progress, Silent
 from potstill.recipe.trace import TraceConfig
 from potstill.report.verdict.notice import notice_markdown, notice_page
 from potstill.report.verdict.page import verdict_page
+from potstill.stats.multiple import bonferroni_log10
 from potstill.trace import keeping
 from potstill.trace.bundle import DISCLOSED, add_tokens, read_verdict
 from potstill.trace.chain import Chain
@@ -34,7 +35,7 @@ from potstill.trace.plan import (
     read_plan,
 )
 from potstill.trace.registry import NOTHING, PlannedTest
-from potstill.trace.spending import times_for, times_p
+from potstill.trace.spending import times_for
 from potstill.trace.suspect import require
 from potstill.trace.verdict import Verdict
 from potstill.watermark.keys import EpochKey, write_key
@@ -293,7 +294,7 @@ def _holds(fixed: FixedPlan, planned: PlannedTest, found: Finding) -> bool:
     """Tell whether a finding is enough for its claim at the plan's level."""
     plan, tier = fixed.plan, tier_of(planned)
     times = times_for(plan.count(tier), plan.chain.tried.of(tier))
-    return found.void is None and 10 ** times_p(found.log10_p, times) <= plan.alpha
+    return found.void is None and 10 ** bonferroni_log10(found.log10_p, times) <= plan.alpha
 
 
 def _computing(parts: TraceParts) -> Computing:

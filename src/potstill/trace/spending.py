@@ -25,11 +25,6 @@ def times_for(tests: int, before: int) -> int:
     return (before + 1) * (before + tests + 1)
 
 
-def times_p(log10_p: float, times: int) -> float:
-    """Return the logarithm of min(1, times * p)."""
-    return min(0.0, log10_p + math.log10(times))
-
-
 def e_of_p(log10_p: float) -> float:
     """Return the logarithm of the e-value 1 / (2 sqrt(p)) that a p-value is worth.
 
@@ -43,13 +38,3 @@ def share_after(log10_e: float, before: float) -> float:
     """Return the chance that odds of `before` to 1 - `before` come to when multiplied by e."""
     odds = log10_e + math.log10(before / (1 - before))
     return 1 / (1 + 10**-odds) if odds > -300 else 0.0
-
-
-def fisher_of_two(log10_p: float, other_log10_p: float) -> float:
-    """Return the logarithm of Fisher's combination of two independent p-values.
-
-    P(p q <= x) = x (1 - ln x) for uniform p and q (Fisher 1932); for p-values that are larger than
-    uniform ones, such as exact ones of counts, it is at most that.
-    """
-    total = log10_p + other_log10_p
-    return min(0.0, total + math.log10(1 - total * math.log(10)))

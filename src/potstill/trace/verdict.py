@@ -13,9 +13,12 @@ from typing import Literal
 from pydantic import Field
 
 from potstill.errors import PotstillError
+from potstill.stats.multiple import bonferroni_log10, fisher_log10
 from potstill.trace import wording
 from potstill.trace.finding import Finding, TestName, Tier, TraceRecord
 from potstill.trace.kinds import tier_of
+from potstill.trace.marks_in_choices import MarksInChoicesPlanned
+from potstill.trace.marks_in_text import MarksInTextPlanned
 from potstill.trace.plan import (
     DetectionLimit,
     FixedPlan,
@@ -25,8 +28,9 @@ from potstill.trace.plan import (
     TracePlan,
     Tried,
 )
-from potstill.trace.spending import e_of_p, fisher_of_two, times_for, times_p
+from potstill.trace.spending import e_of_p, times_for
 from potstill.trace.timestamps import Stamp
+from potstill.trace.twins import TwinsPlanned
 
 VERDICT_FILE = "verdict.json"
 PLAN_SUBJECT = "the plan"
@@ -199,7 +203,7 @@ def _require_planned(plan: TracePlan, findings: Sequence[Finding]) -> None:
 
 def _claim(plan: TracePlan, finding: Finding, tier: Tier) -> Claim:
     times = times_for(plan.count(tier), plan.chain.tried.of(tier))
-    log10_p = times_p(finding.log10_p, times)
+    log10_p = bonferroni_log10(finding.log10_p, times)
     e_from_p = finding.log10_e is None
     log10_e = (
         e_of_p(log10_p)
@@ -271,8 +275,8 @@ def _joint(
 ) -> JointFinding | None:
     """Return Fisher's combination where the plan states one that is allowed.
 
-    Raises PotstillError for one that is not: only watermark and twins, both of a fixed n, the
-    watermark in text mode or read on texts outside the twins' log.
+    Raises PotstillError for one that is not: only watermark and twins, both of a fixed n, twins
+    drawn under the mark, and the watermark in text mode or read on texts outside the twins' log.
     """
     if joint is None:
         return None
@@ -281,16 +285,21 @@ def _joint(
     except IndexError:
         raise PotstillError("the plan's joint test names a test that it has not") from None
     reading = mark.test == "watermark-reading"
+    marked, drawn = plan.tests[joint.watermark], plan.tests[joint.twins]
     allowed = (
-        (mark.test == "watermark-text" or (reading and joint.read_elsewhere))
+        isinstance(marked, MarksInTextPlanned | MarksInChoicesPlanned)
+        and isinstance(drawn, TwinsPlanned)
+        and drawn.marked_with == marked.mark.scheme
+        and (mark.test == "watermark-text" or (reading and joint.read_elsewhere))
         and twins.test == "twins"
         and not (mark.sequential or twins.sequential)
     )
     if not allowed:
         raise PotstillError(
             "the plan's joint test is none that may be combined: only a watermark and twins, both "
-            "of a fixed n, the watermark in text or read on texts outside the twins' log"
+            "of a fixed n, twins drawn under the mark, and the watermark in text or read on texts "
+            "outside the twins' log"
         )
     if mark.void is not None or twins.void is not None:
         return None
-    return JointFinding(log10_p=fisher_of_two(mark.log10_p, twins.log10_p))
+    return JointFinding(log10_p=fisher_log10([mark.log10_p, twins.log10_p]))
