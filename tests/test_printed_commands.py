@@ -63,7 +63,12 @@ NOT_RUN = {
 # These take the real model and minutes: a slow test runs them.
 SLOW = ("potstill demo", "potstill demo --quick")
 # Pages that start servers or train several students.
-LONG = ("docs/how-to/endpoints.md", "docs/how-to/serve.md", "docs/how-to/tasks.md")
+LONG = (
+    "docs/how-to/endpoints.md",
+    "docs/how-to/serve.md",
+    "docs/how-to/tasks.md",
+    "docs/how-to/trace.md",
+)
 # What a page leaves to the reader, and the nano model in the place of a large one.
 WORDS = {
     "RUN": "runs/mine",

@@ -178,6 +178,7 @@ run_trace(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(here: Path, nano_llama: Path) -> None:
     config = config_of(
         here,
@@ -209,6 +210,31 @@ def test_a_plan_edited_before_the_run_is_refused(here: Path, nano_llama: Path) -
     path.write_bytes(path.read_bytes().replace(b'"alpha":0.0001', b'"alpha":0.05'))
     with pytest.raises(PotstillError, match="was edited after it was fixed"):
         run_trace(here / "run")
+
+
+def test_what_changed_since_the_plan_is_refused(
+    here: Path, nano_llama: Path, nano_qwen3: Path
+) -> None:
+    weights = config_of(
+        here, nano_llama, suspect={"name": "m", "model": str(here / "m")}, tests={"weights": {}}
+    )
+    shutil.copytree(nano_llama, here / "m")
+    plan_trace(weights, here / "weights")
+    shutil.rmtree(here / "m")
+    shutil.copytree(nano_qwen3, here / "m")
+    with pytest.raises(PotstillError, match="the suspect is not the one of the plan"):
+        run_trace(here / "weights")
+    texts = config_of(
+        here,
+        nano_llama,
+        name="two",
+        suspect=texts_suspect(here, "plain"),
+        tests={"watermark_text": {}},
+    )
+    plan_trace(texts, here / "texts")
+    shutil.copy(here / "suspect-marked.jsonl", here / "suspect-plain.jsonl")
+    with pytest.raises(PotstillError, match="is not the one of the plan"):
+        run_trace(here / "texts")
 
 
 def test_a_suspect_that_cannot_give_what_a_test_needs_is_refused_first(

@@ -13,6 +13,7 @@ from potstill.progress import Step
 from potstill.runs.trace_order import ordered_run
 from potstill.runs.trace_parts import TraceParts
 from potstill.runs.trace_planning import read_rows, texts_path
+from potstill.text.turns import prompt_id_of
 from potstill.trace.agreement import AgreementPlanned
 from potstill.trace.finding import TestName, TraceRecord
 from potstill.trace.gather.agreement import gather_agreement
@@ -163,11 +164,16 @@ def _rows(parts: TraceParts, planned: OrderPlanned, asked: Questions) -> None:
 
 def _prefixes(parts: TraceParts, planned: AgreementPlanned, asked: Questions) -> None:
     messages = [({"role": "user", "content": prompt},) for prompt in parts.prompts]
+    if tuple(prompt_id_of(one) for one in messages) != planned.prompts:
+        raise PotstillError(
+            f"the prompts of {parts.config.prompts.source} are not those of the plan; bring the "
+            "file back as it was, or make another plan"
+        )
     gather_agreement(
         planned,
         parts.teacher,
         parts.suspect_model,
-        [parts.load(ref) for ref in parts.config.controls],
+        [parts.control(number) for number in range(len(parts.config.controls))],
         [prompt_ids(parts.teacher, one) for one in messages],
         asked.done,
         asked.append,

@@ -20,6 +20,7 @@ from potstill.recipe.trace import TraceConfig
 from potstill.runs.marks import MarkTokenizer, tokens_of
 from potstill.trace.gather.local import LocalModel
 from potstill.trace.gather.remote import RemoteModel
+from potstill.trace.plan import TracePlan
 from potstill.trace.suspect import (
     AnySuspect,
     EndpointSuspect,
@@ -33,12 +34,19 @@ Asked = LocalModel | RemoteModel | TextsSuspect
 
 
 class TraceParts:
-    """Opens what a trace's settings name; `own` is the folder of what stays with the owner."""
+    """Opens what a trace's settings name; `own` is the folder of what stays with the owner.
 
-    def __init__(self, config: TraceConfig, own: Path, progress: Progress) -> None:
+    With a plan nobody else goes through its tests than it fixes: another model, or other texts,
+    under the same name raise PotstillError.
+    """
+
+    def __init__(
+        self, config: TraceConfig, own: Path, progress: Progress, plan: TracePlan | None = None
+    ) -> None:
         self.config = config
         self.own = own
         self.progress = progress
+        self.plan = plan
 
     def load(self, ref: str, **more: Any) -> LoadedModel:
         """Return a model, on the device and in the precision that the settings state."""
@@ -51,14 +59,17 @@ class TraceParts:
         model = self.config.teacher.model
         if model is None:
             raise PotstillError("this test needs the teacher's weights; name them in teacher.model")
-        return self.load(model, revision=self.config.teacher.revision)
+        loaded = self.load(model, revision=self.config.teacher.revision)
+        known = None if self.plan is None else self.plan.teacher.identity
+        return _as_planned(loaded, known, "teacher", "teacher.model")
 
     @cached_property
     def suspect(self) -> AnySuspect:
         """Who is tested, as the settings state it."""
         suspect = self.config.suspect
         if suspect.texts:
-            return TextsSuspect(name=suspect.name, paths=suspect.texts)
+            digests = () if self.plan is None else self.plan.suspect.digests
+            return TextsSuspect(name=suspect.name, paths=suspect.texts, digests=digests)
         assert suspect.model is not None
         if suspect.endpoint is not None:
             return EndpointSuspect(model=suspect.model, endpoint=suspect.endpoint)
@@ -78,17 +89,25 @@ class TraceParts:
                 "this test needs the suspect's weights; name a model without an endpoint in "
                 "suspect.model, or take the test out"
             )
-        return self.load(
+        loaded = self.load(
             suspect.model,
             revision=suspect.revision,
             trust_remote_code=suspect.trust_remote_code,
             template_arguments=suspect.template_arguments,
         )
+        known = None if self.plan is None else self.plan.suspect.identity
+        return _as_planned(loaded, known, "suspect", "suspect.model")
+
+    def control(self, number: int) -> LoadedModel:
+        """Return a control's weights."""
+        loaded = self.load(self.config.controls[number])
+        known = None if self.plan is None else self.plan.controls[number].identity
+        return _as_planned(loaded, known, f"control {number}", "controls")
 
     def asked(self, number: int, control: int | None) -> Asked:
         """Return who goes through the test at a place of the plan: the suspect, or a control."""
         if control is not None:
-            return LocalModel(self.load(self.config.controls[control]), self.config.slots)
+            return LocalModel(self.control(control), self.config.slots)
         suspect = self.suspect
         if isinstance(suspect, EndpointSuspect):
             return RemoteModel(suspect, self.own / f"spool-{number}.jsonl")
@@ -173,3 +192,13 @@ class TraceParts:
         if not path.is_file():
             write_bytes(path, secrets.token_hex(32).encode())
         return path.read_text(encoding="ascii")
+
+
+def _as_planned(model: LoadedModel, known: str | None, what: str, field: str) -> LoadedModel:
+    """Return a model that is the one of the plan. Raises PotstillError for another."""
+    if known not in (None, model.identity):
+        raise PotstillError(
+            f"the {what} is not the one of the plan (its digest is {model.identity}, planned was "
+            f"{known}); bring that one back at {field}, or make another plan"
+        )
+    return model

@@ -243,7 +243,7 @@ def _ask(work: TraceDir, fixed: FixedPlan, progress: Progress) -> None:
     # They stand on torch, and a verdict from whole logs needs none.
     from potstill.runs.trace_parts import TraceParts
 
-    parts = TraceParts(work.config, work.own, progress)
+    parts = TraceParts(work.config, work.own, progress, fixed.plan)
     for place in log_places(fixed):
         log = open_log(work.bundle, fixed, place.name)
         if log.torn:
