@@ -185,6 +185,20 @@ def test_a_server_that_fails_at_everything_costs_no_question(tmp_path: Path, log
         assert all(item.answered for item in gather(planned(60), remote, log))
 
 
+def test_a_question_that_the_server_never_manages_is_an_error_in_the_end(
+    tmp_path: Path, log: ItemFile
+) -> None:
+    class Picky(FaultServer):
+        async def _complete(self, body: Any, headers: Any, writer: Any) -> bool:
+            status = (500, {}) if body["messages"][-1]["content"] == "Prompt 5?" else None
+            self.behaviour = replace(self.behaviour, status=status)
+            return await super()._complete(body, headers, writer)
+
+    with Picky() as server:
+        items = gather(planned(), remote_of(server, tmp_path, max_in_flight=1), log)
+    assert [item.outcome for item in items] == ["answered"] * 5 + ["error"]
+
+
 def test_an_outage_in_the_middle_costs_no_question(tmp_path: Path, log: ItemFile) -> None:
     class Failing(FaultServer):
         async def _complete(self, body: Any, headers: Any, writer: Any) -> bool:

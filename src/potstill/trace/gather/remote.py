@@ -68,7 +68,7 @@ Reply = TypeVar("Reply", bound=SpooledReply)
 _A = TypeVar("_A", ChatAnswer, ScoredText)
 
 
-class Numbered(Protocol):
+class AskedByNumber(Protocol):
     """A question with its number: its place among all of the spool."""
 
     @property
@@ -77,7 +77,7 @@ class Numbered(Protocol):
         ...
 
 
-_Q = TypeVar("_Q", bound=Numbered)
+_Q = TypeVar("_Q", bound=AskedByNumber)
 
 
 class Spool(Generic[Reply]):
@@ -104,6 +104,11 @@ class Spool(Generic[Reply]):
             append_line(self._path, b"\n".join(lines))
             for reply in replies:
                 self.replies.setdefault(reply.number, reply)
+
+    @property
+    def ever_answered(self) -> bool:
+        """Whether the server has done its part at any question."""
+        return any(reply.outcome != "error" for reply in self.replies.values())
 
     @property
     def spent(self) -> Tokens:
@@ -158,7 +163,7 @@ class RemoteAsker(Generic[_Q, _A, Reply]):
                     "the budget allows no further question to the suspect; raise "
                     "suspect.endpoint.budget or budget_tokens and run the same command again"
                 )
-            if stopped == "failures" or taker.only_failed:
+            if stopped == "failures" or (taker.held and not self._spool.ever_answered):
                 raise PotstillError(
                     f"the suspect's server fails at every request ({taker.last_failure}); run the "
                     "same command again when it answers, all that came is kept"
@@ -170,8 +175,8 @@ class RemoteAsker(Generic[_Q, _A, Reply]):
 class _Taker(Generic[_Q, _A, Reply]):
     """One call of `ask_many`.
 
-    What failed is held back until the server has answered something after it: an outage is the
-    server's, and no question is lost to it.
+    What failed is held back until the server has answered something after it, or the call is over:
+    an outage in which it answers nothing more costs no question.
     """
 
     def __init__(
@@ -181,12 +186,6 @@ class _Taker(Generic[_Q, _A, Reply]):
         self._asker: RemoteAsker[_Q, _A, Reply] = asker
         self.held: list[Reply] = []
         self.last_failure = "no answer"
-        self._did_its_part = False
-
-    @property
-    def only_failed(self) -> bool:
-        """Whether the server failed at all that it was asked."""
-        return bool(self.held) and not self._did_its_part
 
     async def ask(self, question: _Q) -> Answered[_A] | Failure:
         """Send one question."""
@@ -214,7 +213,7 @@ class _Taker(Generic[_Q, _A, Reply]):
             "fingerprint": answer.fingerprint,
         }
         reply = self._asker._read(question, answer).model_copy(update=charged)
-        rows, self.held, self._did_its_part = [*self.held, reply], [], True
+        rows, self.held = [*self.held, reply], []
         return Taken(rows, served=True)
 
     def store(self, rows: list[Reply]) -> None:
