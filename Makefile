@@ -18,7 +18,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store calibrate
+	bench-recipes bench-task-draw bench-task-sizes bench-store calibrate trace-null
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -97,6 +97,9 @@ bench-store: $(VENV)/.installed-dev ## What reading the exchange store takes, ag
 
 calibrate: $(VENV)/.installed-dev ## Null trials of the watermark's p-values (about 10 minutes)
 	$(BIN)/python benchmarks/calibrate.py
+
+trace-null: $(VENV)/.installed-dev ## Null trials of a trace's p-values, with a network too
+	$(BIN)/python benchmarks/trace_null.py --nano
 
 clean: ## Remove the environment and all caches (runs stay)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -109,7 +109,7 @@ def test_only_a_prompt_whose_answers_are_all_equal_is_left_out() -> None:
     ]
     found = found_in(sets)
     assert found.n == 2
-    assert any("1 prompts are left out" in sentence for sentence in found.assumes)
+    assert any("answers are equal: 1." in sentence for sentence in found.assumes)
 
 
 def test_equal_texts_have_one_score_whatever_batch_they_were_in() -> None:

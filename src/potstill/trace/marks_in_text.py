@@ -151,9 +151,9 @@ def _assumed(planned: MarksInTextPlanned, items: Sequence[AnswerItem]) -> tuple[
     ]
     if failed:
         said.append(
-            f"{failed:,} of {len(items):,} answers failed and gave no text. The p-value holds for "
-            "the text that there is; no coin stands for them, since what fails does not know the "
-            "key either."
+            f"Answers that failed and gave no text: {failed:,} of {len(items):,}. The p-value "
+            "holds for the text that there is; no coin stands for them, since what fails does not "
+            "know the key either."
         )
     return tuple(said)
 

@@ -262,7 +262,7 @@ def _assumed(items: Sequence[TwinsItem], counted: int) -> tuple[str, ...]:
         "quote it.",
     ]
     if equal := len(items) - counted:
-        said.append(f"{equal:,} prompts are left out, whose answers are all equal.")
+        said.append(f"Prompts left out, since all their answers are equal: {equal:,}.")
     return tuple(said)
 
 
