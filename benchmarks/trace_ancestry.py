@@ -284,6 +284,7 @@ def without_blocks(model: LoadedModel, dropped: Sequence[int]) -> LoadedModel:
     network = copy.deepcopy(model.network)
     kept = [b for i, b in enumerate(network.model.layers) if i not in dropped]
     network.model.layers = torch.nn.ModuleList(kept)
+    network.config.num_hidden_layers = len(kept)
     return replace(model, network=network)
 
 

@@ -46,6 +46,7 @@ def without(model: LoadedModel, *dropped: int) -> LoadedModel:
     network = copy.deepcopy(model.network)
     kept = [b for i, b in enumerate(network.model.layers) if i not in dropped]
     network.model.layers = torch.nn.ModuleList(kept)
+    network.config.num_hidden_layers = len(kept)
     return replace(model, network=network)
 
 
@@ -63,7 +64,7 @@ def with_units(model: LoadedModel, units: Sequence[int]) -> LoadedModel:
     return replace(model, network=network)
 
 
-def tested(one: LoadedModel, other: LoadedModel, **plan: Any) -> Finding:
+def compared(one: LoadedModel, other: LoadedModel, **plan: Any) -> Finding:
     planned = plan_weights(one, other, **plan)
     items: list[WeightsItem] = []
     gather_weights(planned, one, other, [], items.append)
@@ -73,7 +74,7 @@ def tested(one: LoadedModel, other: LoadedModel, **plan: Any) -> Finding:
 def test_copies_are_found_whichever_came_first(teacher: LoadedModel) -> None:
     copies = {"tuned": changed(teacher, 0.5), "cut": without(changed(teacher, 0.5), 1, 3)}
     for suspect in copies.values():
-        for found in (tested(teacher, suspect), tested(suspect, teacher)):
+        for found in (compared(teacher, suspect), compared(suspect, teacher)):
             assert found.tier == "descent"
             assert found.effect > 0.9 and found.log10_p < -200
 
@@ -82,9 +83,9 @@ def test_copies_are_found_whichever_came_first(teacher: LoadedModel) -> None:
 def test_weights_of_their_own_are_not(teacher: LoadedModel, seed: int) -> None:
     suspect = another(teacher, seed)
     for found in (
-        tested(teacher, suspect),
-        tested(teacher, without(suspect, 0, 4)),
-        tested(teacher, suspect, how="shuffled"),
+        compared(teacher, suspect),
+        compared(teacher, without(suspect, 0, 4)),
+        compared(teacher, suspect, how="shuffled"),
     ):
         assert found.p > 0.001
 
@@ -92,28 +93,28 @@ def test_weights_of_their_own_are_not(teacher: LoadedModel, seed: int) -> None:
 def test_shuffled_units_are_support(teacher: LoadedModel) -> None:
     units = np.random.default_rng(1).permutation(160).tolist()
     suspect = with_units(changed(teacher, 0.2), units)
-    assert tested(teacher, suspect).p > 0.001
-    found = tested(teacher, suspect, how="shuffled")
+    assert compared(teacher, suspect).p > 0.001
+    found = compared(teacher, suspect, how="shuffled")
     assert found.tier == "support" and found.effect > 0.9
 
 
 def test_kept_channels_are_support(teacher: LoadedModel) -> None:
     units = np.sort(np.random.default_rng(2).choice(160, 96, replace=False)).tolist()
-    for suspect in (with_units(changed(teacher, 0.2), units),):
-        for found in (tested(teacher, suspect), tested(suspect, teacher)):
-            assert found.tier == "support" and found.log10_p < -100
-    assert tested(teacher, with_units(another(teacher, 4), units)).p > 0.001
+    suspect = with_units(changed(teacher, 0.2), units)
+    for found in (compared(teacher, suspect), compared(suspect, teacher)):
+        assert found.tier == "support" and found.log10_p < -100
+    assert compared(teacher, with_units(another(teacher, 4), units)).p > 0.001
 
 
 @pytest.mark.parametrize("family", ["qwen3", "gemma", "neox"])
 def test_other_architectures_are_read(family: str, nano_model: Callable[[str], Path]) -> None:
     model = load(str(nano_model(family)), precision="fp32")
-    assert tested(model, changed(model, 0.3)).log10_p < -100
-    assert tested(model, another(model, 5)).p > 0.001
+    assert compared(model, changed(model, 0.3)).log10_p < -100
+    assert compared(model, another(model, 5)).p > 0.001
 
 
 def test_some_of_the_units_are_enough(teacher: LoadedModel) -> None:
-    found = tested(teacher, changed(teacher, 0.2), units=40)
+    found = compared(teacher, changed(teacher, 0.2), units=40)
     assert found.statistic == 240 and found.effect == 1
 
 
