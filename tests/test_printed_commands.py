@@ -51,6 +51,7 @@ NOT_RUN = {
     'pip install -c constraints.txt ".[gguf]"': INSTALLS,
     'pip install "potstill[gguf]"': INSTALLS,
     'pip install "potstill[hf-datasets]"': INSTALLS,
+    'pip install "potstill[trace]"': INSTALLS,
     'pip install "transformers[serving]"': INSTALLS,
     "pip install vllm": INSTALLS,
     "pip install openai": INSTALLS,
@@ -62,7 +63,12 @@ NOT_RUN = {
 # These take the real model and minutes: a slow test runs them.
 SLOW = ("potstill demo", "potstill demo --quick")
 # Pages that start servers or train several students.
-LONG = ("docs/how-to/endpoints.md", "docs/how-to/serve.md", "docs/how-to/tasks.md")
+LONG = (
+    "docs/how-to/endpoints.md",
+    "docs/how-to/serve.md",
+    "docs/how-to/tasks.md",
+    "docs/how-to/trace.md",
+)
 # What a page leaves to the reader, and the nano model in the place of a large one.
 WORDS = {
     "RUN": "runs/mine",
@@ -83,6 +89,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
         "prompts.validation_count": 2,
     },
     "docs/how-to/watermark.md": {"teacher.model": "my/model"},
+    "docs/how-to/trace.md": {"teacher.model": "some/teacher"},
     "docs/how-to/tasks.md": {"shrink.step": 0.3, "task.max_tokens": 8},
 }
 # What a part of a recipe is a part of, where its page prints no whole one.

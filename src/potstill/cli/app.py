@@ -21,6 +21,7 @@ from potstill.cli import (
     serve,
     show,
     store,
+    trace,
     train,
     watermark,
 )
@@ -51,6 +52,7 @@ for verb in (
     app.command()(verb)
 app.add_typer(store.app, name="store")
 app.add_typer(watermark.app, name="watermark")
+app.add_typer(trace.app, name="trace")
 
 
 def _version(wanted: bool) -> None:

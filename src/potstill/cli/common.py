@@ -150,7 +150,8 @@ def nothing_said(text: str) -> str:
 
 def go_on(arguments: list[str]) -> str:
     """Return the sentence that says how to go on after a verb with these arguments."""
-    if not arguments or arguments[0] not in _RESUMED:
+    resumed = arguments[:2] == ["trace", "run"] or arguments[:1] and arguments[0] in _RESUMED
+    if not resumed:
         return "Nothing was lost."
     again = [a for a in arguments if a not in ("--fresh", "--redo")]
     return f"What is done is saved; go on with: potstill {shlex.join(again)}"

@@ -71,6 +71,7 @@ IRRELEVANT: Mapping[str, str] = {
     "platformdirs": "says where converted models are kept, by their digest",
     "psutil": "says what a run was made on",
     "pydantic-core": "comes with pydantic, in one version for each of its",
+    "rfc3161-client": "checks a timestamp, whose token is kept",
     "rich": "shows progress and tables",
     "typer": "reads the command line",
     "zeus": "reads a GPU's energy; evaluation.json names it where it did",

@@ -29,22 +29,26 @@ def field_paths(section: type[Section] = Recipe) -> list[str]:
     return paths
 
 
-def summary(errors: Sequence[ErrorDetails], source: str, places: Places) -> str:
-    """Return what pydantic found wrong in sentences, one for each field."""
-    lines = [_sentence(loc, found, source, places) for loc, found in _by_field(errors)]
+def summary(
+    errors: Sequence[ErrorDetails], source: str, places: Places, root: type[Section] = Recipe
+) -> str:
+    """Return what pydantic found wrong in sentences, one for each field of a kind of settings."""
+    lines = [_sentence(loc, found, source, places, root) for loc, found in _by_field(errors, root)]
     if len(lines) == 1:
         return lines[0]
     return f"{source} has {len(lines)} problems:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _by_field(errors: Sequence[ErrorDetails]) -> list[tuple[Loc, list[ErrorDetails]]]:
+def _by_field(
+    errors: Sequence[ErrorDetails], root: type[Section]
+) -> list[tuple[Loc, list[ErrorDetails]]]:
     """Return the errors by their field: one that takes several kinds of value has one for each.
 
     Where one of them says what is wrong inside a list, it alone stands.
     """
     found: dict[Loc, list[ErrorDetails]] = {}
     for error in errors:
-        found.setdefault(_without_kind(error["loc"]), []).append(error)
+        found.setdefault(_without_kind(error["loc"], root), []).append(error)
     inside = {loc[:n] for loc in found for n in range(len(loc))}
     # A list is too short, too, once its bad items are left out.
     several = {
@@ -55,10 +59,10 @@ def _by_field(errors: Sequence[ErrorDetails]) -> list[tuple[Loc, list[ErrorDetai
     return [(loc, those) for loc, those in found.items() if loc not in inside & several]
 
 
-def _without_kind(loc: Loc) -> Loc:
+def _without_kind(loc: Loc, root: type[Section]) -> Loc:
     """Return the place of an error without pydantic's name of the kind that was tried there."""
     for n in range(1, len(loc)):
-        section = section_at(loc[: n - 1])
+        section = section_at(loc[: n - 1], root)
         field = section.model_fields.get(str(loc[n - 1])) if section else None
         if field is None or section_of(field.annotation) is not None:
             continue
@@ -68,22 +72,30 @@ def _without_kind(loc: Loc) -> Loc:
     return loc
 
 
-def _sentence(loc: Loc, errors: Sequence[ErrorDetails], source: str, places: Places) -> str:
+def _sentence(
+    loc: Loc,
+    errors: Sequence[ErrorDetails],
+    source: str,
+    places: Places,
+    root: type[Section],
+) -> str:
     error, where = errors[0], place_of(places, loc) or f"{source}: "
     kind = error["type"]
     if kind == "extra_forbidden":
-        return f"{where}{_unknown(loc, error['input'])}"
+        return f"{where}{_unknown(loc, error['input'], root)}"
     if kind == "missing":
-        inner = section_at(loc)
+        inner = section_at(loc, root)
         if inner is not None:
             loc = (*loc, *(n for n, f in inner.model_fields.items() if f.is_required()))
-        what = _description(loc)
+        what = _description(loc, root)
         return f"{where}{dotted(loc)} is missing ({what.rstrip('.')}); add it"
     if kind in ("value_error", "assertion_error"):
         message = error["msg"].partition(", ")[2]
         return f"{where}{message}"
-    complaints = dict.fromkeys(_complaint(e).removeprefix("must be ") for e in errors)
-    complaint = _complaint(error) if len(errors) == 1 else f"must be {' or '.join(complaints)}"
+    complaints = dict.fromkeys(_complaint(e, root).removeprefix("must be ") for e in errors)
+    complaint = (
+        _complaint(error, root) if len(errors) == 1 else f"must be {' or '.join(complaints)}"
+    )
     given = error["input"]
     way_out = _way_out(kind, given)
     if any(e["type"] == "string_type" for e in errors) and isinstance(given, dict):
@@ -109,12 +121,12 @@ def _way_out(kind: str, given: Any) -> str:
     return ""
 
 
-def _complaint(error: ErrorDetails) -> str:
+def _complaint(error: ErrorDetails, root: type[Section]) -> str:
     """Return what a value has to be."""
     context: dict[str, Any] = error.get("ctx") or {}
     kind = error["type"]
     if kind in ("model_type", "model_attributes_type"):
-        inner = section_at(error["loc"])
+        inner = section_at(error["loc"], root)
         keys = ", ".join(inner.model_fields) if inner else "keys"
         return f"must be a section with the keys {keys}"
     if kind == "literal_error":
@@ -147,33 +159,34 @@ def _complaint(error: ErrorDetails) -> str:
     return words.get(kind, plain[0].lower() + plain[1:])
 
 
-def _unknown(loc: Loc, given: Any) -> str:
+def _unknown(loc: Loc, given: Any, root: type[Section]) -> str:
     """Return the complaint about an unknown key, with the nearest valid name."""
     parent, name = loc[:-1], str(loc[-1])
-    section = section_at(parent) or Recipe
+    section = section_at(parent, root) or root
     text = f"unknown key {dotted(loc)}"
     secret = isinstance(given, str) and _SECRET.search(name)
     if not isinstance(given, dict | list) and not secret:
         text += f" (given {shown(given)})"
-    elsewhere = [p for p in _all_paths() if p.rpartition(".")[2] == name]
+    elsewhere = [p for p in _all_paths(root) if p.rpartition(".")[2] == name]
     if elsewhere:
         return f"{text}; did you mean {_either(elsewhere)}?"
     near = get_close_matches(name, section.model_fields, 1, cutoff=0.6)
     if near:
         return f"{text}; did you mean {dotted((*parent, near[0]))}?"
-    far = get_close_matches(name, [p.rpartition(".")[2] for p in _all_paths()], 1, cutoff=0.75)
+    names = [p.rpartition(".")[2] for p in _all_paths(root)]
+    far = get_close_matches(name, names, 1, cutoff=0.75)
     if far:
         return (
             f"{text}; did you mean "
-            f"{_either([p for p in _all_paths() if p.rpartition('.')[2] == far[0]])}?"
+            f"{_either([p for p in _all_paths(root) if p.rpartition('.')[2] == far[0]])}?"
         )
-    owner = dotted(parent) or "a recipe"
+    owner = dotted(parent) or ("a recipe" if root is Recipe else "it")
     return f"{text}; {owner} knows: {', '.join(section.model_fields)}"
 
 
-def _all_paths() -> list[str]:
+def _all_paths(root: type[Section]) -> list[str]:
     """Return every field's path, sections included."""
-    paths = field_paths()
+    paths = field_paths(root)
     sections = {p.rpartition(".")[0] for p in paths} - {""}
     return sorted(sections) + paths
 
@@ -183,17 +196,17 @@ def _either(names: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def section_at(loc: Loc) -> type[Section] | None:
-    """Return the section at a place in a recipe; None where there is none."""
-    section: type[Section] | None = Recipe
+def section_at(loc: Loc, root: type[Section] = Recipe) -> type[Section] | None:
+    """Return the section at a place in a recipe, or in other settings; None where there is none."""
+    section: type[Section] | None = root
     for part in loc:
         field = section.model_fields.get(str(part)) if section else None
         section = section_of(field.annotation) if field is not None else None
     return section
 
 
-def _description(loc: Loc) -> str:
-    section = section_at(loc[:-1])
+def _description(loc: Loc, root: type[Section]) -> str:
+    section = section_at(loc[:-1], root)
     field = section.model_fields.get(str(loc[-1])) if section else None
     return (field.description or "required") if field is not None else "required"
 

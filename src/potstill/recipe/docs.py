@@ -58,16 +58,16 @@ def schema() -> dict[str, Any]:
     }
 
 
-def markdown() -> str:
-    """Return the reference page: a table for each section."""
-    parts = [_HEAD]
+def markdown(head: str = _HEAD, root: type[Section] = Recipe) -> str:
+    """Return the reference page of a kind of settings: a table for each section."""
+    parts = [head]
     groups: dict[str, list[FieldRow]] = {}
-    for row in rows():
+    for row in rows(root):
         groups.setdefault(row.path.rpartition(".")[0], []).append(row)
     for name, group in groups.items():
         parts.append(f"\n## {name or 'Top level'}\n")
         if name:
-            parts.append(f"\n{_section_doc(name)}\n")
+            parts.append(f"\n{_section_doc(name, root)}\n")
         parts.append("\n| Field | Type | Default | What it does |\n| --- | --- | --- | --- |\n")
         parts += [
             f"| `{r.path}` | {_cell(r.kind)} | {_code(r.default)} | {_cell(r.description)} |\n"
@@ -76,8 +76,8 @@ def markdown() -> str:
     return "".join(parts)
 
 
-def _section_doc(path: str) -> str:
-    section: type[Section] = Recipe
+def _section_doc(path: str, root: type[Section]) -> str:
+    section = root
     for part in path.split("."):
         section = section_of(section.model_fields[part].annotation) or section
     return (section.__doc__ or "").strip().partition("\n")[0]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -23,7 +23,10 @@ from potstill.recipe.complaints import kind_of, section_at, shown, summary
 from potstill.recipe.meant import Loc, Places, meant
 from potstill.recipe.names import Names
 from potstill.recipe.section import section_of
+from potstill.recipe.trace import TraceConfig
 from potstill.recipe.written import dump_written, read_written
+
+S = TypeVar("S", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,12 @@ class Draft:
     places: Places = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Return what a YAML file holds. Raises PotstillError where it is none."""
-        return cls.parsed(_text_of(path), str(path))
+    def read(cls, path: Path, what: str = "recipe") -> Self:
+        """Return what a YAML file holds, which its user calls `what`.
+
+        Raises PotstillError where it is none.
+        """
+        return cls.parsed(_text_of(path, what), str(path))
 
     @classmethod
     def parsed(cls, text: str, source: str) -> Self:
@@ -68,11 +74,16 @@ class Draft:
 
     def recipe(self) -> Recipe:
         """Return the recipe. Raises PotstillError with the place and key of whatever is wrong."""
+        return self.checked(Recipe)
+
+    def checked(self, root: type[S]) -> S:
+        """Return the values as settings of a kind; raises PotstillError as `recipe` does."""
         try:
-            tree = meant(self.tree, Recipe, self.places)
-            return Recipe.model_validate(_without_empty_sections(tree, Recipe))
+            tree = meant(self.tree, root, self.places)
+            return root.model_validate(_without_empty_sections(tree, root))
         except ValidationError as error:
-            raise PotstillError(summary(error.errors(), self.source, self.places)) from None
+            found = summary(error.errors(), self.source, self.places, root)
+            raise PotstillError(found) from None
 
     def _with(self, tree: Mapping[str, Any], path: Loc, place: str) -> Self:
         # What is replaced has its lines no more.
@@ -86,6 +97,14 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises PotstillError that names the file, the line and the key of whatever is wrong.
     """
     return parse_recipe(_text_of(path), str(path), overrides)
+
+
+def read_trace(path: Path) -> TraceConfig:
+    """Return the settings in a YAML file.
+
+    Raises PotstillError that names the file, the line and the key of whatever is wrong.
+    """
+    return Draft.read(path, "trace").checked(TraceConfig)
 
 
 def packaged_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -162,16 +181,16 @@ def dump_recipe(recipe: Recipe, *, escaped: bool = False) -> str:
     return dump_written(recipe.model_dump(mode="json"), allow_unicode=not escaped)
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, what: str = "recipe") -> str:
     fault = no_file(path)
     if fault is not None:
-        way_out = "give the recipe's YAML file" if "directory" in fault else "check the path"
-        name = path if "directory" in fault else f"the recipe {path}"
+        way_out = f"give the {what}'s YAML file" if "directory" in fault else "check the path"
+        name = path if "directory" in fault else f"the {what} {path}"
         raise PotstillError(f"{name} {fault}; {way_out}")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise PotstillError(f"{path} is not UTF-8 text; save the recipe as UTF-8") from error
+        raise PotstillError(f"{path} is not UTF-8 text; save the {what} as UTF-8") from error
     except OSError as error:
         reason = os_reason(error) or "it does not open"
         raise PotstillError(f"{path} cannot be read ({reason}); check it") from error

@@ -1,0 +1,187 @@
+"""Plans, verdicts and checks of traces, printed and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from potstill.cli.common import echo_json
+from potstill.durable import no_file
+from potstill.errors import PotstillError
+
+if TYPE_CHECKING:
+    from potstill.runs.verdict import TraceFixed
+    from potstill.trace.finding import TraceRecord
+    from potstill.trace.plan import FixedPlan
+    from potstill.trace.verdict import Verdict
+    from potstill.trace.verify import Trust
+    from potstill.watermark.keys import EpochKey
+
+
+@dataclass(frozen=True)
+class Given:
+    """What whoever verifies gives beside the bundle."""
+
+    key: Path | None = None
+    epoch: str | None = None
+    texts: Sequence[Path] = ()
+    authorities: Sequence[Path] = ()
+
+
+def folder_of(trace: Path) -> Path:
+    """Return a trace's directory, also by its name in runs/. Raises PotstillError for none."""
+    for folder in (trace, Path("runs") / trace):
+        if folder.is_dir():
+            return folder
+    raise PotstillError(
+        f"there is no trace {trace}; check the name, or make one with potstill trace plan"
+    )
+
+
+def plan_as_json(fixed: TraceFixed) -> dict[str, Any]:
+    """Return what is told of a plan that is fixed."""
+    plan = fixed.plan.plan
+    return {
+        "trace": str(fixed.root),
+        "plan": str(fixed.root / "bundle" / "plan.json"),
+        "digest": fixed.plan.digest,
+        "new": fixed.new,
+        "alpha": plan.alpha,
+        "tests": [{"test": one.test, "configuration": one.configuration} for one in plan.planned],
+        "tried": plan.chain.tried.model_dump(),
+    }
+
+
+def print_plan(fixed: TraceFixed) -> None:
+    """Print what was fixed, what was tried before, and what to do next."""
+    from potstill.trace.wording import tried_sentence
+
+    plan = fixed.plan.plan
+    path = fixed.root / "bundle" / "plan.json"
+    state = "fixed" if fixed.new else "was fixed before, and stays as it is"
+    typer.echo(f"{path}: the plan {state}")
+    typer.echo(f"digest: {fixed.plan.digest}")
+    for one in plan.planned:
+        typer.echo(f"  {one.test} ({one.configuration})")
+    typer.echo(tried_sentence(plan.chain.tried))
+    typer.echo(
+        f"have it dated: openssl ts -query -data {path} -sha256 -cert -out plan.tsq, and send that "
+        "to a timestamp authority"
+    )
+    typer.echo(f"then: potstill trace run {fixed.root} --token plan.tsr --authority authority.pem")
+
+
+def print_verdict(verdict: Verdict, folder: Path) -> None:
+    """Print the claim, its strength, each test, and what to hand over."""
+    from potstill.trace.wording import p_text
+
+    typer.echo(verdict.headline)
+    typer.echo(verdict.strength)
+    for claim in verdict.claims:
+        typer.echo(
+            f"  {claim.test} ({claim.configuration}), {claim.tier}: {claim.outcome}, "
+            f"p = {p_text(claim.log10_p)} after all that was tried"
+        )
+    for limit in verdict.limits:
+        typer.echo(f"  {limit}")
+    typer.echo(verdict.order_of_events)
+    typer.echo(f"{folder / 'bundle'}: what to hand over; report.html and notice.md are in it")
+
+
+def verified_as_json(bundle: Path, given: Given) -> dict[str, Any]:
+    """Return every check of a bundle that holds as a whole; raises PotstillError else."""
+    from potstill.trace.bundle import opened_bundle, read_verdict
+    from potstill.trace.verify import checks_of
+
+    with opened_bundle(bundle) as folder:
+        checks = [asdict(check) for check in checks_of(folder, trust_of(folder, given))]
+        verdict = read_verdict(folder)
+    return {"checks": checks, "accused": verdict.accused, "headline": verdict.headline}
+
+
+def print_verified(bundle: Path, given: Given) -> None:
+    """Print each check as it is done, then the claim that holds."""
+    from potstill.trace.bundle import opened_bundle, read_verdict
+    from potstill.trace.verify import checks_of
+
+    with opened_bundle(bundle) as folder:
+        left = []
+        for check in checks_of(folder, trust_of(folder, given)):
+            if check.state == "holds":
+                typer.echo(f"{check.what}: {check.detail}")
+            else:
+                left.append(check)
+        for check in left:
+            typer.echo(f"NOT CHECKED, {check.what}: {check.detail}")
+        verdict = read_verdict(folder)
+    typer.echo(f"what was checked holds. {verdict.headline}")
+
+
+def trust_of(bundle: Path, given: Given) -> Trust:
+    """Return what a verifier gives, with what the owner disclosed in the bundle."""
+    from potstill.trace.plan import PLAN_FILE, read_plan
+    from potstill.trace.registry import Disclosed
+    from potstill.trace.verify import Trust
+
+    certificates = [_content(path) for path in given.authorities] or None
+    key = None if given.key is None else _key(given.key, given.epoch)
+    texts = _texts(read_plan(bundle / PLAN_FILE), given.texts) if given.texts else None
+    return Trust(Disclosed(key=key, texts=texts), certificates)
+
+
+def print_notice(trace: Path, disclose: Path | None, epoch: str | None, *, as_json: bool) -> None:
+    """Print the notice of a trace or a bundle, after a key was disclosed if one is."""
+    from potstill.report.verdict.notice import notice_markdown, notice_of
+    from potstill.trace.bundle import opened_bundle, read_verdict
+
+    if disclose is not None:
+        from potstill.runs.verdict import disclose_key
+
+        path = disclose_key(folder_of(trace), _key(disclose, epoch))
+        typer.echo(f"{path}: the key, retired; mark with another from now on", err=True)
+    where = trace if trace.exists() else folder_of(trace)
+    with opened_bundle(where) as folder:
+        verdict = read_verdict(folder)
+    if as_json:
+        echo_json(asdict(notice_of(verdict)))
+    else:
+        typer.echo(notice_markdown(verdict))
+
+
+def _key(path: Path, epoch: str | None) -> EpochKey:
+    from potstill.watermark.keys import read_key
+
+    return read_key(path).epoch(epoch)
+
+
+def _texts(fixed: FixedPlan, paths: Sequence[Path]) -> Mapping[str, Sequence[TraceRecord]]:
+    """Return marked texts by the configuration of the test that reads them.
+
+    Raises PotstillError for texts that no test of the plan reads.
+    """
+    from potstill.trace.marked_texts import read_texts
+    from potstill.trace.marks_in_choices import MarksInChoicesPlanned
+
+    planned = [one for one in fixed.plan.tests if isinstance(one, MarksInChoicesPlanned)]
+    found: dict[str, Sequence[TraceRecord]] = {}
+    for path in paths:
+        texts = read_texts(path)
+        digests = [text.digest for text in texts]
+        own = [one for one in planned if [r.text for r in one.readings] == digests]
+        if not own:
+            raise PotstillError(
+                f"{path} holds other texts than any test of the plan reads; give the file of "
+                "marked texts that the plan was made with"
+            )
+        found |= {one.configuration: texts for one in own}
+    return found
+
+
+def _content(path: Path) -> bytes:
+    if (fault := no_file(path)) is not None:
+        raise PotstillError(f"{path} {fault}; give an authority's certificates as a PEM file")
+    return path.read_bytes()

@@ -1,0 +1,199 @@
+"""What the page of a verdict shows, in words: from its claim down to how it is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from potstill.report import words
+from potstill.report.charts import Chart, DotRow, dots, nice_ticks, said, span_of
+from potstill.report.tables import Cell, FactList, Table, TableRow, moment
+from potstill.trace.finding import Finding
+from potstill.trace.plan import FixedPlan
+from potstill.trace.verdict import Claim, Verdict
+from potstill.trace.wording import e_text, p_text
+
+_MOST_CONTROLS = 40
+TIERS = {
+    "proof": "proof (accuses)",
+    "descent": "descent (derived weights; no sign of training on outputs)",
+    "support": "support (accuses nobody)",
+}
+
+
+@dataclass(frozen=True)
+class ClaimShown:
+    """One claim: its sentence, its tier in words, how strong it is, and an example."""
+
+    sentence: str
+    tier: str
+    strength: str
+    example: str
+
+
+@dataclass(frozen=True)
+class VerdictShown:
+    """What the template of the page calls by these names."""
+
+    headline: str
+    strength: str
+    accused: str
+    claims: Sequence[ClaimShown]
+    tested: FactList
+    results: Table
+    joint: str
+    charts: Sequence[Chart]
+    no_controls: str
+    limits: Sequence[str]
+    explanations: Sequence[str]
+    assumptions: Sequence[str]
+    custody: Table
+    order_of_events: str
+    tried: str
+    packages: FactList
+    commands: Sequence[str]
+
+
+def view(fixed: FixedPlan, verdict: Verdict) -> VerdictShown:
+    """Return what is shown of a verdict and the plan that it is about."""
+    charts = [
+        chart for finding in verdict.findings if (chart := _chart(verdict, finding)) is not None
+    ]
+    return VerdictShown(
+        headline=verdict.headline,
+        strength=verdict.strength,
+        accused=accused_words(verdict),
+        claims=[_claim(claim) for claim in verdict.claims],
+        tested=_tested(fixed, verdict),
+        results=_results(verdict),
+        joint=_joint(verdict),
+        charts=charts,
+        no_controls="" if charts else "No control was asked beside the suspect.",
+        limits=verdict.limits,
+        explanations=verdict.explanations,
+        assumptions=verdict.assumptions,
+        custody=_custody(verdict),
+        order_of_events=verdict.order_of_events,
+        tried=verdict.tried_before,
+        packages=sorted(fixed.plan.packages.items()),
+        commands=commands(verdict),
+    )
+
+
+def accused_words(verdict: Verdict) -> str:
+    """Return whether the verdict accuses, in a sentence."""
+    if verdict.accused:
+        return "This verdict accuses: a claim of the tier proof holds at the level of the plan."
+    return "This verdict accuses nobody of training on outputs."
+
+
+def commands(verdict: Verdict) -> list[str]:
+    """Return the three commands that check a bundle."""
+    return [
+        f"pip install potstill=={verdict.potstill}",
+        "potstill trace verify BUNDLE",
+        "potstill trace verify BUNDLE --key KEY",
+    ]
+
+
+def _claim(claim: Claim) -> ClaimShown:
+    return ClaimShown(claim.sentence, TIERS[claim.tier], claim.strength, claim.example or "")
+
+
+def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
+    plan, suspect = fixed.plan, verdict.suspect
+    kinds = {"weights": "its weights", "endpoint": "a server", "texts": "texts that it wrote"}
+    facts = [
+        ("Suspect", suspect.name),
+        ("Asked through", kinds[suspect.kind]),
+        ("Suspect's digest", suspect.identity or "not known"),
+        ("Teacher", verdict.teacher.name),
+        ("Teacher's identity", verdict.teacher.identity),
+        ("Plan fixed", moment(verdict.planned_at.isoformat())),
+        ("Plan's digest", verdict.plan),
+        ("Level (alpha)", f"{verdict.alpha:g} over all that is ever tried of one tier"),
+        ("Computed in", f"{plan.computing.dtype} on {plan.computing.device}"),
+    ]
+    if suspect.parameters is not None:
+        facts.insert(3, ("Suspect's size", f"{words.count_in_words(suspect.parameters)} weights"))
+    return facts
+
+
+def _results(verdict: Verdict) -> Table:
+    heads = ("Test", "Outcome", "n", "Effect", "p", "p after all tried", "e after all tried")
+    rows = [
+        TableRow(
+            f"{finding.test} ({finding.configuration})",
+            [
+                Cell(claim.outcome, TIERS[claim.tier].partition(" ")[0]),
+                Cell(words.whole(finding.n), _coins(finding)),
+                Cell(words.significant(finding.effect), _effect_span(finding)),
+                Cell(p_text(finding.log10_p), "sequential" if finding.sequential else "fixed n"),
+                Cell(p_text(claim.log10_p), f"times {claim.times:,}"),
+                Cell(e_text(claim.log10_e), "of p" if claim.e_from_p else "of the test"),
+            ],
+            "total" if claim.outcome == "found" else "plain",
+        )
+        for finding, claim in zip(verdict.findings, verdict.claims, strict=True)
+    ]
+    return Table(heads, rows)
+
+
+def _coins(finding: Finding) -> str:
+    return f"{finding.coins:,} of them coins" if finding.coins else ""
+
+
+def _effect_span(finding: Finding) -> str:
+    unit = finding.effect_unit
+    if finding.effect_low is None or finding.effect_high is None:
+        return unit
+    low, high = words.significant(finding.effect_low), words.significant(finding.effect_high)
+    return f"{unit}; 95% {low} to {high}"
+
+
+def _joint(verdict: Verdict) -> str:
+    if verdict.joint is None:
+        return ""
+    return (
+        f"Watermark and twins together (Fisher): p = {p_text(verdict.joint.log10_p)}, where the "
+        f"null hypothesis is that {verdict.joint.null}."
+    )
+
+
+def _chart(verdict: Verdict, finding: Finding) -> Chart | None:
+    """Return the suspect and the controls of a test as dots on one axis; None without controls."""
+    names = (finding.test, finding.configuration)
+    controls = [one for one in verdict.controls if (one.test, one.configuration) == names]
+    if not controls:
+        return None
+    rows = [_row(verdict.suspect.name, finding.effect, finding.effect_low, finding.effect_high)]
+    rows = [DotRow(**{**vars(rows[0]), "kind": "student"})]
+    rows += [_row(one.name, one.effect, one.low, one.high) for one in controls[:_MOST_CONTROLS]]
+    title = f"{finding.test} ({finding.configuration})"
+    low, high = span_of(rows)
+    svg = dots(
+        rows,
+        title=said(title, rows),
+        ticks=nice_ticks(low, high),
+        spell=lambda tick: words.significant(tick),
+    )
+    left = len(controls) - _MOST_CONTROLS
+    more = f"; {left} more controls in verdict.json" if left > 0 else ""
+    return Chart(title, f"{finding.effect_unit}; suspect first, then controls{more}", svg)
+
+
+def _row(name: str, effect: float, low: float | None, high: float | None) -> DotRow:
+    return DotRow(name, effect, words.significant(effect), low, high)
+
+
+def _custody(verdict: Verdict) -> Table:
+    rows = [TableRow("plan.json", [Cell("the plan"), Cell(verdict.plan)])]
+    rows += [
+        TableRow(log.file, [Cell(f"{log.records:,} records"), Cell(log.head)])
+        for log in verdict.logs
+    ]
+    for stamp in verdict.stamps:
+        when = moment(stamp.time.isoformat()) if stamp.time is not None else "not checked"
+        about = f"{stamp.subject or 'a timestamp'}: {when}"
+        rows.append(TableRow(stamp.file, [Cell(about, stamp.authority or ""), Cell(stamp.digest)]))
+    return Table(("File", "What it is", "Digest, or that of its last record"), rows)

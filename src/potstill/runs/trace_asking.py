@@ -1,0 +1,191 @@
+"""Each test's questions, put to whoever goes through it: the suspect, or a control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import PotstillError
+from potstill.models.chat import prompt_ids
+from potstill.progress import Step
+from potstill.runs.trace_order import ordered_run
+from potstill.runs.trace_parts import TraceParts
+from potstill.runs.trace_planning import read_rows, texts_path
+from potstill.text.turns import prompt_id_of
+from potstill.trace.agreement import AgreementPlanned
+from potstill.trace.finding import TestName, TraceRecord
+from potstill.trace.gather.agreement import gather_agreement
+from potstill.trace.gather.answers import gather_answers
+from potstill.trace.gather.choices import gather_choices
+from potstill.trace.gather.local import LocalModel
+from potstill.trace.gather.order import gather_order
+from potstill.trace.gather.remote import RemoteModel
+from potstill.trace.gather.scores import ScoringModel, gather_scores, reads_texts
+from potstill.trace.gather.twins import draw_twins
+from potstill.trace.gather.weights import gather_weights
+from potstill.trace.marked_texts import read_texts
+from potstill.trace.marks_in_choices import MarksInChoicesPlanned
+from potstill.trace.marks_in_text import MarksInTextPlanned
+from potstill.trace.order import OrderPlanned
+from potstill.trace.suspect import TextsSuspect
+from potstill.trace.twins import TwinsPlanned
+from potstill.trace.weights import WeightsPlanned
+
+
+@dataclass(frozen=True)
+class Questions:
+    """One raw log's questions: of which test, put to whom, what is there, and where items go.
+
+    `number` is the test's place in the plan, whose digest is `digest`; `control` is None for the
+    suspect. `enough` ends a sequential test.
+    """
+
+    number: int
+    control: int | None
+    digest: str
+    done: Sequence[Any]
+    append: Callable[[TraceRecord], None]
+    enough: Callable[[], bool]
+    step: Step
+
+
+Gatherer = Callable[[TraceParts, Any, Questions], None]
+
+
+def _answers(parts: TraceParts, planned: MarksInTextPlanned, asked: Questions) -> None:
+    gather_answers(
+        planned,
+        parts.asked(asked.number, asked.control),
+        parts.scheme,
+        parts.encode,
+        asked.digest,
+        asked.done,
+        asked.append,
+        enough=asked.enough,
+        progress=parts.progress,
+        step=asked.step,
+    )
+
+
+def _choices(parts: TraceParts, planned: MarksInChoicesPlanned, asked: Questions) -> None:
+    whom = parts.asked(asked.number, asked.control)
+    if isinstance(whom, TextsSuspect):
+        raise PotstillError("collected texts read nothing; take tests.watermark_reading out")
+    gather_choices(
+        planned,
+        whom,
+        parts.scheme,
+        read_texts(texts_path(parts.own, asked.number)),
+        asked.done,
+        asked.append,
+        tokens=parts.teacher_ids,
+        enough=asked.enough,
+        progress=parts.progress,
+        step=asked.step,
+    )
+
+
+def _scores(parts: TraceParts, planned: TwinsPlanned, asked: Questions) -> None:
+    rows, salt = read_rows(parts).rows, parts.salt()
+    config = parts.config.tests.twins
+    assert config is not None
+    teacher = LocalModel(parts.teacher, parts.config.slots)
+    scheme = None if planned.marked_with is None else parts.scheme
+    sets = draw_twins(
+        planned,
+        teacher,
+        rows,
+        salt,
+        asked.digest,
+        parts.own / f"twins-{asked.number}.jsonl",
+        scheme=scheme,
+        label=parts.config.teacher.identity,
+    )
+    reference = None
+    if config.reference is not None:
+        reference = _scoring(parts, LocalModel(parts.load(config.reference)))
+    whom = parts.asked(asked.number, asked.control)
+    if isinstance(whom, TextsSuspect):
+        raise PotstillError("collected texts score nothing; take tests.twins out")
+    gather_scores(
+        planned,
+        whom if isinstance(whom, RemoteModel) else _scoring(parts, whom),
+        reference,
+        sets,
+        salt,
+        asked.done,
+        asked.append,
+        enough=asked.enough,
+        progress=parts.progress,
+        step=asked.step,
+    )
+
+
+def _scoring(parts: TraceParts, local: LocalModel) -> ScoringModel:
+    """Return a model that reads the teacher's answers: their ids, or their text in its own."""
+    if local.model.tokenizer_id == parts.teacher.tokenizer_id:
+        return ScoringModel(local.model)
+    return ScoringModel(local.model, reads_texts(parts.teacher, local.model))
+
+
+def _blocks(parts: TraceParts, planned: WeightsPlanned, asked: Questions) -> None:
+    gather_weights(planned, parts.teacher, parts.suspect_model, asked.done, asked.append)
+
+
+def _rows(parts: TraceParts, planned: OrderPlanned, asked: Questions) -> None:
+    config = parts.config.tests.order
+    assert config is not None
+    run = ordered_run(Path(config.run), parts.progress)
+    reference = parts.load(config.reference)
+    if reference.identity != planned.reference:
+        raise PotstillError(
+            f"the model {config.reference} is not the one of the plan; give the one that was "
+            "planned, or make another plan"
+        )
+    for what, model in (("suspect", parts.suspect_model), ("reference", reference)):
+        if model.tokenizer_id != run.tokenizer:
+            raise PotstillError(
+                f"tests.order gives the {what} the run's own token ids, and it has another "
+                "tokenizer; take the test out of the plan"
+            )
+    gather_order(
+        planned,
+        parts.suspect_model,
+        reference,
+        run.rows,
+        run.secret,
+        asked.done,
+        asked.append,
+        step=asked.step,
+    )
+
+
+def _prefixes(parts: TraceParts, planned: AgreementPlanned, asked: Questions) -> None:
+    messages = [({"role": "user", "content": prompt},) for prompt in parts.prompts]
+    if tuple(prompt_id_of(one) for one in messages) != planned.prompts:
+        raise PotstillError(
+            f"the prompts of {parts.config.prompts.source} are not those of the plan; bring the "
+            "file back as it was, or make another plan"
+        )
+    gather_agreement(
+        planned,
+        parts.teacher,
+        parts.suspect_model,
+        [parts.control(number) for number in range(len(parts.config.controls))],
+        [prompt_ids(parts.teacher, one) for one in messages],
+        asked.done,
+        asked.append,
+        step=asked.step,
+    )
+
+
+GATHERERS: Mapping[TestName, Gatherer] = {
+    "watermark-text": _answers,
+    "watermark-reading": _choices,
+    "twins": _scores,
+    "order": _rows,
+    "weights": _blocks,
+    "agreement": _prefixes,
+}
