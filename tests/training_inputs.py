@@ -11,6 +11,11 @@ from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.train.examples import TrainingExample
+from potstill.work.order_secret import OrderSecret
+from potstill.work.step_plan import SecretOrder
+
+# The same for all, so that trainings can be compared.
+ORDER = SecretOrder(OrderSecret(bytes(range(32))))
 
 
 class Scored:

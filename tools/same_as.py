@@ -68,13 +68,10 @@ def main() -> int:
         recipes = open_now.enter_context(_recipes(folder))
         asked = [*(recipes if given.only is None else given.only), *([_DEMO] * given.demo)]
         for name in asked:
-            verb = ["demo", "--quick"]
-            if name != _DEMO:
-                file = folder / f"{name}.yaml"
-                file.write_text(yaml.safe_dump(recipes[name], sort_keys=False), encoding="utf-8")
-                verb = ["distill", str(file)]
-            old = outcome(_ran(then, verb, folder / f"{name}-then"))
-            new = outcome(_ran(ROOT, verb, folder / f"{name}-now"))
+            old, new = (
+                outcome(_ran(tree, _verb(tree, name, recipes, folder), folder / f"{name}-{when}"))
+                for tree, when in ((then, "then"), (ROOT, "now"))
+            )
             found = differences(old, new)
             different += bool(found)
             rows = len(new["exchanges"])
@@ -208,6 +205,28 @@ def _asked(url: str, prompts: Path, **sections: Any) -> dict[str, Any]:
     values["evaluate"]["greedy"] = False
     values["teacher"]["endpoint"] = {"url": url, "provider": "test", "top_logprobs": count}
     return values
+
+
+def _verb(tree: Path, name: str, recipes: Mapping[str, dict[str, Any]], folder: Path) -> list[str]:
+    """Return what a recipe is run by: the quick demo, or `distill` of its file.
+
+    Both runs train in one order, by one secret, but for commits that knew none: their students
+    differ from those of today.
+    """
+    if name == _DEMO:
+        secret = f"train.order_secret={pipeline_runs.ORDER_SECRET}"
+        return ["demo", "--quick", *(["--set", secret] if _knows_secrets(tree) else [])]
+    values = recipes[name]
+    if not _knows_secrets(tree):
+        train = {k: v for k, v in values["train"].items() if k != "order_secret"}
+        values = {**values, "train": train}
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return ["distill", str(file)]
+
+
+def _knows_secrets(tree: Path) -> bool:
+    return (tree / "src" / "potstill" / "work" / "order_secret.py").is_file()
 
 
 def _ran(tree: Path, verb: list[str], out: Path) -> Path:

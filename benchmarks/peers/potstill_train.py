@@ -28,6 +28,7 @@ from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets, TargetSource
+from potstill.work.step_plan import PublicOrder
 
 # Steps here are few; saving one is no part of them.
 _NEVER = 10**6
@@ -119,6 +120,7 @@ def _train(
         examples,
         config=config,
         seed=SEED,
+        order=PublicOrder(SEED),
         targets=source,
         checkpoints=checkpoints,
         validate=None,

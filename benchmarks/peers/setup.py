@@ -17,7 +17,7 @@ from potstill.models.load import blocks_of, load, save
 from potstill.models.loaded import LoadedModel
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
-from potstill.train.batches import plan_steps
+from potstill.work.step_plan import PublicOrder, plan_steps
 
 # Never trained on, and the same for all: what the response follows.
 PROMPT = 8
@@ -53,7 +53,7 @@ class Setup:
         """Return all rows of ids, in the order in which potstill's loop visits them."""
         stored = json.loads((Path(self.folder) / "rows.json").read_text(encoding="utf-8"))
         steps = plan_steps(
-            [self.length] * len(stored), batch_tokens=self.tokens, epochs=1, seed=SEED
+            [self.length] * len(stored), batch_tokens=self.tokens, epochs=1, order=PublicOrder(SEED)
         )
         if [len(step) for step in steps] != [self.rows] * self.steps:
             raise ValueError("the steps are not all of the same size")

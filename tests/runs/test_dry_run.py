@@ -20,7 +20,8 @@ from potstill.errors import PotstillError
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.recipe.io import dump_recipe
-from potstill.runs.dry_run import DryRun, dry_run, training_begun
+from potstill.runs.dry_run import DryRun, dry_run
+from potstill.runs.order import training_begun
 
 NAME = "smollm2-nano"
 

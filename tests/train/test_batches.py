@@ -1,36 +1,18 @@
-"""Steps are planned from the whole set, and no cut changes what a step holds."""
+"""No cut into micro-batches changes what a step holds; the learning rate's schedule."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.recipe import TrainConfig
-from potstill.train.batches import micro_batches, plan_steps
+from potstill.train.batches import micro_batches
 from potstill.train.schedule import learning_rate
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=120)
-
-
-@given(lengths, st.integers(1, 400), st.sampled_from([1.0, 2.0, 3.0]), st.integers(0, 99))
-def test_every_epoch_visits_every_example_once(
-    sizes: list[int], batch_tokens: int, epochs: float, seed: int
-) -> None:
-    steps = plan_steps(sizes, batch_tokens=batch_tokens, epochs=epochs, seed=seed)
-    visits = Counter(i for step in steps for i in step)
-    assert visits == dict.fromkeys(range(len(sizes)), int(epochs))
-    assert steps == plan_steps(sizes, batch_tokens=batch_tokens, epochs=epochs, seed=seed)
-
-
-@given(lengths, st.integers(0, 99))
-def test_half_an_epoch_visits_half(sizes: list[int], seed: int) -> None:
-    steps = plan_steps(sizes, batch_tokens=100, epochs=0.5, seed=seed)
-    visited = [i for step in steps for i in step]
-    assert len(visited) == len(set(visited)) == max(1, round(0.5 * len(sizes)))
 
 
 @given(lengths, st.integers(1, 300), st.sampled_from([0, 20, 60, 100]))
@@ -53,13 +35,6 @@ def test_rows_are_filled(sizes: list[int]) -> None:
     widths = sorted(sum(sizes[i] for i in row) for part in parts for row in part)
     # Two rows of which either could take the other's examples would be one too many.
     assert all(one + other > 100 for one, other in itertools.pairwise(widths))
-
-
-def test_steps_hold_about_the_tokens_asked_for() -> None:
-    sizes = [20 + (i * 37) % 100 for i in range(1000)]
-    steps = plan_steps(sizes, batch_tokens=1000, epochs=1, seed=0)
-    tokens = [sum(sizes[i] for i in step) for step in steps]
-    assert 900 < sum(tokens) / len(tokens) < 1100
 
 
 def test_the_rate_warms_up_and_comes_down() -> None:

@@ -16,7 +16,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.progress import Silent
 from potstill.recipe import LoraConfig, TrainConfig
 from potstill.train.loop import TrainResult, train
-from training_inputs import Scored, examples_of
+from training_inputs import ORDER, Scored, examples_of
 
 Weights = dict[str, Tensor]
 # Points of measurement of `config`: before the first of eight steps, after 3, 6 and 8.
@@ -61,6 +61,7 @@ def run(
         examples_of(student),
         config=settings or config(),
         seed=0,
+        order=ORDER,
         targets=Scored(load(str(path), precision="fp32")),
         checkpoints=folder,
         validate=validate,

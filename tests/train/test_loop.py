@@ -23,7 +23,7 @@ from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import TrainResult, train
-from training_inputs import Scored, examples_of
+from training_inputs import ORDER, Scored, examples_of
 
 
 def config(**values: Any) -> TrainConfig:
@@ -47,6 +47,7 @@ def run(
         options.pop("examples", None) or examples_of(student),
         config=settings,
         seed=0,
+        order=ORDER,
         targets=Scored(teacher),
         checkpoints=folder,
         validate=options.pop("validate", None),
@@ -261,6 +262,7 @@ def test_where_padding_is_the_end_of_sequence_the_student_still_learns_to_stop(
         examples,
         config=config(epochs=20, learning_rate=3e-3, cross_entropy=1.0),
         seed=0,
+        order=ORDER,
         targets=None,
         checkpoints=tmp_path,
         validate=None,
@@ -298,6 +300,7 @@ def test_a_failing_target_source_is_not_swallowed(nano_llama: Path, tmp_path: Pa
             examples_of(student),
             config=config(),
             seed=0,
+            order=ORDER,
             targets=Failing(),
             checkpoints=tmp_path,
             validate=None,
@@ -320,6 +323,7 @@ def test_bf16_training_stays_close_to_fp32(nano_llama: Path, tmp_path: Path) -> 
         examples_of(student),
         config=config(),
         seed=0,
+        order=ORDER,
         targets=Scored(teacher),
         checkpoints=tmp_path / "b",
         validate=None,

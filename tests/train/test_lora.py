@@ -23,7 +23,7 @@ from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
 from potstill.train.loop import TrainResult, train
 from potstill.train.lora import adapted, adapter_weights
-from training_inputs import Scored, examples_of
+from training_inputs import ORDER, Scored, examples_of
 
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
 IDS = torch.arange(5, 45).reshape(2, 20)
@@ -54,6 +54,7 @@ def run(
         examples_of(student),
         config=settings,
         seed=0,
+        order=ORDER,
         targets=Scored(load(str(path), precision="fp32")),
         checkpoints=folder,
         validate=None,

@@ -40,6 +40,7 @@ from potstill.work.access import Access, Server, Weights
 from potstill.work.corpus import Corpus, tokenised
 from potstill.work.opened import Opened
 from potstill.work.stage_records import TrainedStudent
+from training_inputs import ORDER
 
 TOP = TargetSpec("top-k", 4)
 CONFIG = TrainConfig.model_validate(
@@ -68,7 +69,7 @@ def training(root: Path, config: TrainConfig = CONFIG, **more: Any) -> Training:
         "save_beside": lambda directory: None,
         **more,
     }
-    return Training(config, 3, root / "checkpoints", root / "student", **given)
+    return Training(config, 3, ORDER, root / "checkpoints", root / "student", **given)
 
 
 def trained(

@@ -20,6 +20,7 @@ from potstill.recipe import CollectConfig, TrainConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import train
 from potstill.train.target_sources import Scorer, StoredTargets
+from training_inputs import ORDER
 
 # (what is asked, what is answered): the turn's own marks leave the rest e^-19 and less.
 TEXTS = (
@@ -75,6 +76,7 @@ def test_reverse_kl_of_likeliest_tokens_at_the_default_k_stays_finite(tmp_path: 
             checkpoint_every=100,
         ),
         seed=0,
+        order=ORDER,
         targets=StoredTargets(store, spec, keys, Scorer(teacher.identity, None), torch.float32),
         checkpoints=tmp_path / "checkpoints",
         validate=None,

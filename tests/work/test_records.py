@@ -45,6 +45,7 @@ BEGUN_WITH = {
     "precision",
     "teacher",
     "watermark",
+    "order",
     "files",
     "prompts",
     "unasked",
@@ -111,6 +112,7 @@ UNUSUAL = {
             "parameters": {"window": 1.0, "gamma": 0.5, "delta": 2.0},
         },
     ),
+    "an order": ("order", {"secret": "blake3:0"}),
     "prompts too long": ("unasked", {"train": 3, "held_out": 1}),
     "checked by an older version": ("checked", {"recipe": "blake3:0"}),
     "no files": (

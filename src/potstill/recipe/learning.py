@@ -192,6 +192,13 @@ class TrainConfig(Section):
     final_learning_rate: float = Field(
         0.0, ge=0, le=1, description="Where the cosine ends, as a share of the peak."
     )
+    order_secret: str | None = Field(
+        None,
+        description="Path of a file with the secret (64 hexadecimal digits) that epochs' orders "
+        "are drawn from, to train in the order of another run. Without it a run draws a secret of "
+        "its own and keeps it in `order.secret`. A model that descends from the run can be told by "
+        "it (docs/how-to/training-order.md).",
+    )
     epochs: float = Field(1.0, gt=0, description="Passes over the training exchanges.")
     batch_tokens: int = Field(
         4096, ge=1, description="Tokens (prompt and response) in one optimiser step, about."

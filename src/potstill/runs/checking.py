@@ -18,6 +18,7 @@ from potstill.recipe import Recipe
 from potstill.runs.changed_files import check_files
 from potstill.runs.collecting import planned_prompts, planning, retold
 from potstill.runs.curating import judge_of
+from potstill.runs.order import stated_secret
 from potstill.runs.parts import Parts
 from potstill.shrink.rehearsal import rehearsed
 from potstill.train.rehearsal import asks_much, rehearse
@@ -59,6 +60,8 @@ def check_all(parts: Parts) -> None:
 def _check_words(parts: Parts) -> None:
     """Refuse keys, schemas and evaluation sets that cannot be read, and too few files to open."""
     check_files(parts.recipe, curated=parts.run.done(CurateRecord) is not None)
+    if parts.run.done(TrainRecord) is None:
+        stated_secret(parts.recipe)
     if parts.run.done(CollectRecord) is None:
         # A key that cannot be read is refused before anybody writes.
         _ = parts.mark

@@ -23,8 +23,9 @@ from potstill.runs.changed_files import note_changed_files
 from potstill.runs.checking import check_all
 from potstill.runs.collecting import collect_answers, rows_are_lost, some_failed
 from potstill.runs.curating import curate_stored
-from potstill.runs.dry_run import checked_apart, training_begun
+from potstill.runs.dry_run import checked_apart
 from potstill.runs.evaluating import evaluate_students
+from potstill.runs.order import training_begun
 from potstill.runs.parts import Parts
 from potstill.runs.report_run import write_report
 from potstill.runs.shrinking import make_student

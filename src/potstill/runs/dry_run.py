@@ -20,6 +20,7 @@ from potstill.recipe.stages import TRAIN, first_stage, from_stage
 from potstill.runs.changed_files import note_changed_files
 from potstill.runs.checking import check_all
 from potstill.runs.collecting import asking, planned_prompts, some_failed
+from potstill.runs.order import training_begun
 from potstill.runs.parts import Parts
 from potstill.text.turns import Turns
 from potstill.work.access import PastCalls, RightAnswers, Server
@@ -27,7 +28,7 @@ from potstill.work.plan import PromptPlan
 from potstill.work.run_recipe import RECIPE, changes, refuse_changes
 from potstill.work.rundir import RunDir, readings_path
 from potstill.work.stage_records import CollectRecord
-from potstill.work.workdir import MANIFEST_FILE, STATE
+from potstill.work.workdir import MANIFEST_FILE
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,6 @@ def checked_apart(recipe: Recipe, like: Path | None, progress: Progress) -> Iter
             yield parts
         finally:
             parts.store.close()
-
-
-def training_begun(root: Path) -> bool:
-    """Tell whether a run's training has begun, which other answers would have begin anew."""
-    return (root / "checkpoints").is_dir() or (root / STATE / "train.json").is_file()
 
 
 def _asks_again(parts: Parts, root: Path, *, redo: bool, until: str | None) -> bool:

@@ -36,7 +36,7 @@ from potstill.work.evaluation import (
     Shrink,
     TrainingPart,
 )
-from potstill.work.records import Watermark
+from potstill.work.records import TrainingOrder, Watermark
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
 from potstill.work.stage_records import (
@@ -118,7 +118,7 @@ def write_report(parts: Parts) -> None:
     )
     run.write_json("evaluation.json", evaluation.as_json())
     origin = _origin(parts)
-    marked = run.done(Watermark)
+    marked, order = run.done(Watermark), run.done(TrainingOrder)
     # Right answers are nobody's: the name that the recipe gives them is no teacher's.
     nobody = isinstance(author, RightAnswers)
     render(run.root, provenance(origin, recipe, nobody=nobody))
@@ -127,6 +127,7 @@ def write_report(parts: Parts) -> None:
         "student": {"identity": student.identity},
         **origin.permitted(),
         **({} if marked is None else {"watermark": marked.as_json()}),
+        **({} if order is None else {"training_order": order.as_json()}),
         "trust_remote_code": recipe.teacher.trust_remote_code,
     }
     manifest.write(run, facts)

@@ -11,6 +11,7 @@ from potstill.evaluate.validation import text_validation, validation
 from potstill.models.load import locate
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
+from potstill.runs.order import order_of
 from potstill.runs.parts import Parts
 from potstill.terms.gate import decide, stricter
 from potstill.terms.licences import licence_of
@@ -61,6 +62,7 @@ def train_once(
     how = Training(
         config,
         parts.recipe.seed,
+        order_of(parts.run, parts.recipe, parts.progress),
         parts.run.root / checkpoints,
         into,
         validate,

@@ -26,7 +26,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
-from potstill.train.batches import micro_batches, plan_steps
+from potstill.train.batches import micro_batches
 from potstill.train.best import Best, KeptStudent
 from potstill.train.checkpoint import (
     Position,
@@ -42,6 +42,7 @@ from potstill.train.packing import LaidOutRows, laid_out, row_shape
 from potstill.train.prefetch import Prefetch
 from potstill.train.schedule import learning_rate
 from potstill.train.target_sources import TargetSource
+from potstill.work.step_plan import Order, plan_steps
 
 # Steps after which freed memory goes back to the system.
 _RELEASE_EVERY = 10
@@ -86,6 +87,7 @@ def train(
     *,
     config: TrainConfig,
     seed: int,
+    order: Order,
     targets: TargetSource | None,
     checkpoints: Path,
     validate: Validate | None,
@@ -94,6 +96,7 @@ def train(
 ) -> TrainResult:
     """Train the student in place and return the figures; goes on from the last checkpoint.
 
+    `order` is what the orders of the epochs are drawn from, `seed` decides about adapters alone.
     `validate` is asked before the first step, every `validate_every` steps and at the end, and the
     student is left as it was where that was best (by `kl`, else by `nll`; less is better).
     The loss of a step is the sum over its response tokens divided by their number, however the
@@ -104,7 +107,7 @@ def train(
     if not examples:
         raise PotstillError("there is no exchange to train on; collect responses first")
     with adapted(student.network, config.lora, frozen_blocks=config.frozen_blocks, seed=seed):
-        loop = _Loop(student, examples, config, seed, targets, checkpoints)
+        loop = _Loop(student, examples, config, order, targets, checkpoints)
         return loop.run(validate, log, progress)
 
 
@@ -116,7 +119,7 @@ class _Loop:
         student: LoadedModel,
         examples: Sequence[TrainingExample],
         config: TrainConfig,
-        seed: int,
+        order: Order,
         targets: TargetSource | None,
         folder: Path,
     ) -> None:
@@ -127,7 +130,7 @@ class _Loop:
         self.lengths = [example.length for example in examples]
         longest = max(self.lengths)
         self.steps = plan_steps(
-            self.lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed
+            self.lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, order=order
         )
         self.body = ComputeBody(
             self.network,

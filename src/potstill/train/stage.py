@@ -25,6 +25,7 @@ from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Corpus, Text, fitting
 from potstill.work.speaking import earlier_answers
 from potstill.work.stage_records import TrainedStudent
+from potstill.work.step_plan import Order
 
 _LONGER = "longer than what the student reads at once"
 
@@ -41,6 +42,7 @@ def _saves_nothing(directory: Path) -> None:
 class Training:
     """How one student is trained, and where that is kept.
 
+    `order` is what the orders of the epochs are drawn from.
     `checkpoints` is the directory that a killed training goes on from, `into` the student's.
     `validate` measures it on validation prompts, None where there are none; `unread` counts those
     that it leaves out, by reason. `log` is given each step's figures; `save_beside` writes what
@@ -49,6 +51,7 @@ class Training:
 
     config: TrainConfig
     seed: int
+    order: Order
     checkpoints: Path
     into: Path
     validate: Validate | None = None
@@ -103,6 +106,7 @@ def train_student(
         examples,
         config=config,
         seed=how.seed,
+        order=how.order,
         targets=targets,
         checkpoints=how.checkpoints,
         validate=how.validate,

@@ -74,6 +74,18 @@ class Watermark(WorkRecord):
     parameters: dict[str, float]
 
 
+class TrainingOrder(WorkRecord):
+    """What the order of training is drawn from: `secret` is the digest of the run's secret.
+
+    Identity: a training that goes on has to go on in its order.
+    """
+
+    name: ClassVar[str] = "order"
+    begun_with: ClassVar[bool] = True
+
+    secret: str
+
+
 class Files(WorkRecord):
     """The files that the recipe names, as the run read them first.
 
@@ -158,6 +170,7 @@ RECORDS: tuple[type[WorkRecord], ...] = (
     Checked,
     Teacher,
     Watermark,
+    TrainingOrder,
     AskingCost,
     *STAGE_RECORDS,
 )
