@@ -194,8 +194,7 @@ def _ends_of_epochs(steps: Sequence[Sequence[int]], examples: int) -> list[int]:
 def said_of(rows: Sequence[Exchange]) -> list[Said]:
     """Return exchanges as what was said."""
     return [
-        Said(row.messages[-1]["content"], row.response, row.finish_reason == "stop")
-        for row in rows
+        Said(row.messages[-1]["content"], row.response, row.finish_reason == "stop") for row in rows
     ]
 
 
