@@ -43,6 +43,7 @@ NATS = 2.0
 SERVED = 2_000
 # The secret of order of every run here is drawn anew; keys and texts follow from this seed.
 SEED = 20_261_130
+CARD = "---\nlicense: apache-2.0\n---\n\nA nano model of the zoo.\n"
 EPOCH = "2026-11"
 # How a harvester trains on text.
 LEARNING_RATE, BATCH_TOKENS = 3e-3, 2_048
@@ -158,6 +159,7 @@ class World:
             if entry["step"] in ends:
                 with replaced_directory(found[ends.index(entry["step"])]) as fresh:
                     save(model, fresh)
+                    (fresh / "README.md").write_text(CARD, encoding="utf-8")
 
         train(
             model,
