@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from shrink_text import text
 
 from potstill.models.load import blocks_of, load
+from potstill.models.parts import attention_of, feed_forward_of
 from potstill.shrink.cut import Cut
 from potstill.shrink.fold import fold_width, folded
 from potstill.shrink.making import pruned
-from potstill.shrink.parts import attention_of, feed_forward_of
 from potstill.shrink.streams import TeacherStream, calibration_batches
 
 

@@ -17,13 +17,13 @@ from transformers import AutoModelForCausalLM
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, load, save
 from potstill.models.loaded import LoadedModel
+from potstill.models.parts import writer_of
 from potstill.models.score import hidden_states
 from potstill.progress import Silent
 from potstill.shrink.blocks import drop_blocks
 from potstill.shrink.cut import Cut
 from potstill.shrink.heal import NormalEquations, heal
 from potstill.shrink.influence import block_influence
-from potstill.shrink.parts import writer_of
 from potstill.shrink.search import search_blocks
 from potstill.shrink.streams import TeacherStream, calibration_batches
 

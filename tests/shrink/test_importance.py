@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from shrink_text import text
 
 from potstill.models.load import blocks_of, load
+from potstill.models.parts import feed_forward_of
 from potstill.progress import Silent
 from potstill.shrink.importance import elimination_order, rank
-from potstill.shrink.parts import feed_forward_of
 from potstill.shrink.streams import calibration_batches
 
 

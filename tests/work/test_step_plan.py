@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from potstill.work.order_secret import OrderSecret
-from potstill.work.step_plan import Order, PublicOrder, SecretOrder, plan_steps
+from potstill.work.step_plan import (
+    Order,
+    PublicOrder,
+    SecretOrder,
+    epoch_positions,
+    epoch_steps,
+    plan_steps,
+)
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=120)
 orders = st.one_of(
@@ -91,3 +98,17 @@ def test_every_permutation_of_a_secret_is_equally_likely() -> None:
     )
     assert len(counts) == 24
     assert chisquare(list(counts.values())).pvalue > 1e-3
+
+
+@given(lengths, st.integers(1, 300), st.sampled_from([0.3, 0.5, 1.0]), orders)
+def test_positions_are_those_of_the_steps(
+    sizes: list[int], batch_tokens: int, share: float, order: Order
+) -> None:
+    steps = epoch_steps(sizes, batch_tokens=batch_tokens, share=share, draw=order.epoch(2))
+    expected = np.full(len(sizes), -1)
+    for place, step in enumerate(steps):
+        expected[step] = place
+    found = epoch_positions(
+        np.array(sizes), batch_tokens=batch_tokens, share=share, draw=order.epoch(2)
+    )
+    assert found.tolist() == expected.tolist()

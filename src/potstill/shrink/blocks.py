@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of
-from potstill.shrink.parts import writer_of
+from potstill.models.parts import writer_of
 
 # Lists in configs that name layers by number.
 _INDEX_LISTS = (

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from potstill.models.parts import attention_of, feed_forward_of
 from potstill.shrink.cut import Cut
-from potstill.shrink.parts import attention_of, feed_forward_of
 from potstill.shrink.streams import TeacherStream
 
 

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
+from potstill.models.parts import writer_of
 from potstill.progress import Step
 from potstill.shrink.blocks import writes_plainly
 from potstill.shrink.cut import Cut
 from potstill.shrink.fold import fold_width
-from potstill.shrink.parts import writer_of
 from potstill.shrink.streams import Batch, TeacherStream, advance, gram_of
 
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
+from potstill.models.parts import Attention, FeedForward, attention_of, feed_forward_of
 from potstill.shrink.cut import KeptRows
-from potstill.shrink.parts import Attention, FeedForward, attention_of, feed_forward_of
 
 _CHANNEL_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 _PROBE_TOKENS = 12

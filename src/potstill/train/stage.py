@@ -75,31 +75,16 @@ def train_student(
     PotstillError where there is nothing to learn from.
     """
     config, opened = how.config, corpus.opened
-    weights = opened.access.weights is not None
     by_text = config.cross_entropy == 1
-    texts = corpus.texts(rows, student, vocabulary)
-    spec = corpus.spec or HIDDEN_FP16
-    stored = {t.exchange.exchange_id for t in texts if t.unchanged}
-    stored &= corpus.store.target_ids(corpus.scorer_identity, spec)
-    answers = len(texts)
-    if not weights and not by_text:
-        texts = _learnable(config, texts, stored, progress)
-    alone = set() if by_text else _without_marked_targets(texts, stored, progress)
-    texts, too_long = fitting(texts, student)
-    stored &= {t.exchange.exchange_id for t in texts}
-    if too_long:
-        progress.note(f"train: {too_long} of {answers} answers are left out: {_LONGER}")
-    examples = [_example(t, alone) for t in texts]
-    missing = sum(not e.by_text and e.exchange_id not in stored for e in examples)
-    if config.turns == "all":
-        examples += _earlier_answers(texts, student, corpus, progress)
-    scores = weights and missing > 0
-    if not missing:
+    learnt = learnt_from(student, corpus, rows, vocabulary, config, progress)
+    examples = learnt.examples
+    scores = opened.access.weights is not None and learnt.missing > 0
+    if not learnt.missing:
         opened.release()
     targets = None
     if not by_text:
         scorer = _scorer(corpus, vocabulary, scores=scores)
-        targets = _targets(corpus, spec, stored, scorer, student.compute_dtype)
+        targets = _targets(corpus, _spec(corpus), learnt.stored, scorer, student.compute_dtype)
         targets.prepare([e for e in examples if not e.by_text], progress)
     result = train(
         student,
@@ -122,11 +107,60 @@ def train_student(
         {
             **asdict(result),
             "lengths": [(len(e.prompt_ids), len(e.response_ids)) for e in examples],
-            "scored_again": missing if scores and not by_text else 0,
-            "left_out": answers - len(texts),
+            "scored_again": learnt.missing if scores and not by_text else 0,
+            "left_out": learnt.left_out,
             "validation_left_out": dict(how.unread),
         }
     )
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a student learns from, in the order that its steps are planned from.
+
+    `stored` are the ids of answers whose targets are stored, `missing` how many lack them, and
+    `left_out` how many answers the student learns nothing from.
+    """
+
+    examples: list[TrainingExample]
+    stored: set[str]
+    missing: int
+    left_out: int
+
+
+def learnt_from(
+    student: LoadedModel,
+    corpus: Corpus,
+    rows: Sequence[Exchange],
+    vocabulary: VocabularyMap | None,
+    config: TrainConfig,
+    progress: Progress = Silent(),
+) -> Learnt:
+    """Return what a student learns of the answers `rows`, and say what becomes of the others.
+
+    Raises PotstillError where there is nothing to learn from.
+    """
+    by_text = config.cross_entropy == 1
+    texts = corpus.texts(rows, student, vocabulary)
+    stored = {t.exchange.exchange_id for t in texts if t.unchanged}
+    stored &= corpus.store.target_ids(corpus.scorer_identity, _spec(corpus))
+    answers = len(texts)
+    if corpus.opened.access.weights is None and not by_text:
+        texts = _learnable(config, texts, stored, progress)
+    alone = set() if by_text else _without_marked_targets(texts, stored, progress)
+    texts, too_long = fitting(texts, student)
+    stored &= {t.exchange.exchange_id for t in texts}
+    if too_long:
+        progress.note(f"train: {too_long} of {answers} answers are left out: {_LONGER}")
+    examples = [_example(t, alone) for t in texts]
+    missing = sum(not e.by_text and e.exchange_id not in stored for e in examples)
+    if config.turns == "all":
+        examples += _earlier_answers(texts, student, corpus, progress)
+    return Learnt(examples, stored, missing, answers - len(texts))
+
+
+def _spec(corpus: Corpus) -> TargetSpec:
+    return corpus.spec or HIDDEN_FP16
 
 
 def _example(text: Text, alone: set[str]) -> TrainingExample:

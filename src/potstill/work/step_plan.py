@@ -124,3 +124,40 @@ def _cut(pool: list[int], lengths: Sequence[int], batch_tokens: int) -> list[lis
         steps[min(parts - 1, held * parts // max(1, total))].append(example)
         held += lengths[example]
     return [step for step in steps if step]
+
+
+def epoch_positions(
+    lengths_N: NDArray[np.int64], *, batch_tokens: int, share: float, draw: Draw
+) -> NDArray[np.int64]:
+    """Return the step of each example in one epoch, counted from 0; -1 for those not visited.
+
+    The same as `epoch_steps`, for whoever plans thousands of times.
+    """
+    order = draw(len(lengths_N))
+    order = order[: max(1, round(share * len(order)))]
+    pool = _pools(np.cumsum(lengths_N[order]), POOL_STEPS * batch_tokens)
+    ordered = np.lexsort((order, lengths_N[order], pool))
+    example, pool = order[ordered], pool[ordered]
+    length = lengths_N[example]
+    first = np.flatnonzero(np.diff(pool, prepend=-1))
+    total_G = np.add.reduceat(length, first)
+    parts_G = np.maximum(1, np.rint(total_G / batch_tokens)).astype(np.int64)
+    before = np.cumsum(length) - length
+    held = before - before[first][pool]
+    part = np.minimum(parts_G[pool] - 1, held * parts_G[pool] // np.maximum(1, total_G[pool]))
+    starts = np.diff(pool, prepend=-1) | np.diff(part, prepend=-1)
+    step = np.cumsum(starts != 0) - 1
+    places = np.argsort(draw(int(step[-1]) + 1), kind="stable")
+    position_N = np.full(len(lengths_N), -1, dtype=np.int64)
+    position_N[example] = places[step]
+    return position_N
+
+
+def _pools(held: NDArray[np.int64], full: int) -> NDArray[np.int64]:
+    """Return the pool of each example, given how many tokens those up to it hold."""
+    ends, base, start = [], 0, 0
+    while start < len(held):
+        start = min(len(held), int(np.searchsorted(held, base + full)) + 1)
+        base = int(held[start - 1])
+        ends.append(start)
+    return np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
