@@ -161,7 +161,7 @@ def _rows_of(
         )
     if shown is None:
         return rows, rows.inside_N
-    return rows, rows.inside_N & ~_occurs(rows, shown.windows(scheme.window))
+    return rows, rows.inside_N & ~occurs(rows, shown.windows(scheme.window))
 
 
 def distinct_scores(scheme: Scheme, texts: TokenTexts) -> NDArray[np.float64]:
@@ -173,7 +173,7 @@ def distinct_scores(scheme: Scheme, texts: TokenTexts) -> NDArray[np.float64]:
     return scheme.scores(distinct_rows(scheme.inputs(rows.windows_KN, rows.tokens_N), keep_N))
 
 
-def _occurs(rows: TextRows, shown: tuple[NDArray[Any], ...]) -> NDArray[np.bool_]:
+def occurs(rows: TextRows, shown: tuple[NDArray[Any], ...]) -> NDArray[np.bool_]:
     """Tell for each row whether its window is one of those shown."""
     pairs = zip(shown, rows.windows_KN, strict=True)
     group_M, first_G = groups_of([np.concatenate(pair) for pair in pairs])
