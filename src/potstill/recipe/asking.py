@@ -246,7 +246,9 @@ def _each_once(given: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 # `potstill.logs.forms` registers what each of them is; `auto` is told from the rows.
-LOG_FORMS = Names("auto", "chat", "batch", "litellm", "sharegpt", "alpaca", "completion", "table")
+LOG_FORMS = Names(
+    *("auto", "chat", "batch", "litellm", "serving", "sharegpt", "alpaca", "completion", "table")
+)
 
 
 class CallsConfig(Section):
@@ -262,9 +264,10 @@ class CallsConfig(Section):
         description="What the files hold. `chat`: `messages`, `request` and `response`, or stored "
         "responses, each as OpenAI's chat, its Responses or Anthropic's Messages; `batch`: a "
         "batch's input and output (OpenAI's, or Anthropic's Message Batches); `litellm`: LiteLLM's "
-        "spend logs; `sharegpt`: `conversations`; `alpaca`: `instruction`, `input` and `output`; "
-        "`completion`: `prompt` and `completion`, text or messages; `table`: a prompt and a "
-        "response in columns; `auto`: told from the first rows.",
+        "spend logs; `serving`: a serving log of potstill's; `sharegpt`: `conversations`; "
+        "`alpaca`: `instruction`, `input` and `output`; `completion`: `prompt` and `completion`, "
+        "text or messages; `table`: a prompt and a response in columns; `auto`: told from the "
+        "first rows.",
     )
     use: Literal["exchanges", "prompts"] = Field(
         "exchanges",

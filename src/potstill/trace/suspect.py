@@ -128,7 +128,10 @@ AnySuspect = WeightsSuspect | EndpointSuspect | TextsSuspect
 class Needing(Protocol):
     """A planned test, as far as its needs go."""
 
-    needs: ClassVar[frozenset[Capability]]
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What a suspect has to give."""
+        ...
 
     @property
     def test(self) -> str:
