@@ -22,9 +22,9 @@ _NOT_USED = {
     Ending.UNSTATED: "no finish reason",
     Ending.UNKNOWN: "no known finish reason",
 }
-_BLANK = "white space alone, no answer"
+BLANK = "white space alone, no answer"
 # Answers of a kind that the same question would get again, and be charged for again.
-ANSWERED_IN_VAIN = frozenset({_NOT_USED[Ending.REFUSED], _BLANK})
+ANSWERED_IN_VAIN = frozenset({_NOT_USED[Ending.REFUSED], BLANK})
 # An answer that was broken off, and those whose end nobody knows.
 SERVER_GAVE_UP = _NOT_USED[Ending.FAILED]
 NO_FINISH_REASON = frozenset({_NOT_USED[Ending.UNSTATED], _NOT_USED[Ending.UNKNOWN]})
@@ -287,7 +287,7 @@ def _nothing_in(choice: ChatChoice, message: Mapping[str, Any]) -> str | None:
     """Return why a choice is no answer: curating judges reasoning that led to none."""
     if says_something(choice.text) or choice.reasoning or choice.tool_calls:
         return None
-    return _NOT_USED[Ending.REFUSED] if message.get("refusal") else _BLANK
+    return _NOT_USED[Ending.REFUSED] if message.get("refusal") else BLANK
 
 
 def _flaw(text: str) -> str | None:

@@ -145,7 +145,7 @@ def _names(told: Mapping[str, Any], payload: Mapping[str, Any]) -> set[Any]:
 
 def _asked(
     told: Mapping[str, Any],
-    payload: Mapping[str, Any],
+    payload: dict[str, Any],
     response: Mapping[str, Any],
     messages: Sequence[Any],
     by: ServedBy,

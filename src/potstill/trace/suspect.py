@@ -82,7 +82,7 @@ class EndpointSuspect(TraceRecord):
     @property
     def can(self) -> frozenset[Capability]:
         """Answers; with `scores_text` it reads given ids, and so shows its choice after each."""
-        reads: tuple[Capability, ...] = ("scores_text", "chooses")
+        reads: tuple[Capability, ...] = ("scores_text", "chooses", "token_ids")
         return frozenset(("texts", "answers", *(reads if self.endpoint.scores_text else ())))
 
     @property

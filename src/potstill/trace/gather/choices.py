@@ -1,0 +1,208 @@
+"""Have a suspect read marked texts, and note its own choice of the next token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from potstill.endpoint.client import Answered, EndpointClient, Failure
+from potstill.endpoint.scoring import ScoredText
+from potstill.endpoint.wire import ScoredToken
+from potstill.errors import PotstillError
+from potstill.models.likelihood import likelihood_of
+from potstill.models.load import context_length
+from potstill.models.loaded import LoadedModel
+from potstill.progress import Progress, Step
+from potstill.trace.gather.local import LocalModel, require_ids
+from potstill.trace.gather.remote import RemoteAsker, RemoteModel, SpooledReply
+from potstill.trace.marks_in_choices import (
+    ChoiceItem,
+    MarkedText,
+    MarksInChoicesPlanned,
+    PlannedReading,
+    choices_item,
+)
+from potstill.watermark.schemes import Scheme
+
+# Texts between two appends: what a kill loses at most, and what a server is given together.
+_AT_ONCE = 32
+_SPACES = " \u0120\u2581"
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One text as far as it is read: ids up to the last position, and where the answer begins."""
+
+    number: int
+    text: MarkedText
+    planned: PlannedReading
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Prompt and answer, one token beyond the last position."""
+        last = self.planned.positions[-1] if self.planned.positions else -1
+        return (*self.text.prompt_ids, *self.text.ids[: last + 1])
+
+
+class _ChoiceReply(SpooledReply):
+    """The likeliest token after each id but the last of a text, None where none is told."""
+
+    likeliest: tuple[int | None, ...] = ()
+
+
+def gather_choices(
+    planned: MarksInChoicesPlanned,
+    asked: LocalModel | RemoteModel,
+    scheme: Scheme,
+    texts: Sequence[MarkedText],
+    done: Sequence[ChoiceItem],
+    append: Callable[[ChoiceItem], None],
+    *,
+    tokens: Mapping[str, int] | None = None,
+    decoded: Sequence[str] | None = None,
+    enough: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
+    step: Step | None = None,
+) -> None:
+    """Append an item for each text of the plan that has none yet, in plan order.
+
+    `done` are the items that are there, `tokens` the teacher's ids by token, for a suspect that
+    has them under another chat template, `decoded` the text of each of them, by which a server's
+    tokenizer is told from another. Where the suspect has no room for a text's end, there is
+    no choice; where it errs or refuses, the item says so. Raises PotstillError for a suspect with
+    another tokenizer, another key or texts than the plan's, and as a server's asker does.
+    """
+    planned.mark.check(scheme)
+    _check_given(planned, texts)
+    every = [
+        _Reading(number, text, reading)
+        for number, (text, reading) in enumerate(zip(texts, planned.readings, strict=False))
+    ]
+    left = every[len(done) :]
+    for start in range(0, len(left), _AT_ONCE):
+        if enough():
+            return
+        some = left[start : start + _AT_ONCE]
+        if isinstance(asked, LocalModel):
+            require_ids(
+                asked.model,
+                planned.mark.tokenizer,
+                tokens,
+                what="the suspect",
+                test=planned.test,
+            )
+            items = _read_here(asked.model, some, scheme, planned.mark.vocabulary)
+        else:
+            items = _read_there(
+                _asker(asked, decoded, progress), some, scheme, planned.mark.vocabulary
+            )
+        for item in items:
+            append(item)
+            if step is not None:
+                step.advance(1)
+
+
+def _check_given(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) -> None:
+    if len(texts) < len(planned.readings):
+        raise PotstillError(
+            f"the plan reads {len(planned.readings):,} marked texts, and {len(texts):,} are given; "
+            "give them all"
+        )
+    for number, (reading, text) in enumerate(zip(planned.readings, texts, strict=False)):
+        if text.digest != reading.text:
+            raise PotstillError(
+                f"marked text {number} is not the one of the plan; give the texts that it was "
+                "made with"
+            )
+
+
+def _read_here(
+    model: LoadedModel, some: Sequence[_Reading], scheme: Scheme, vocabulary: int
+) -> Iterator[ChoiceItem]:
+    """Yield what a model in memory chooses; it reads no further than its context."""
+    room = context_length(model)
+    given = [(one.text.prompt_ids, one.ids[len(one.text.prompt_ids) : room]) for one in some]
+    fit = [i for i, (prompt, answer) in enumerate(given) if answer and len(prompt) < room]
+    found = likelihood_of(model, [given[i] for i in fit]).by_text() if fit else []
+    likeliest = {i: one.likeliest_T.tolist() for i, one in zip(fit, found, strict=True)}
+    for i, one in enumerate(some):
+        # Row t is the choice after t tokens of the answer.
+        chosen = [_known(_at(likeliest.get(i, []), t), vocabulary) for t in one.planned.positions]
+        yield choices_item(scheme, one.number, one.text, one.planned, chosen)
+
+
+def _read_there(
+    asker: RemoteAsker[_Reading, ScoredText, _ChoiceReply],
+    some: Sequence[_Reading],
+    scheme: Scheme,
+    vocabulary: int,
+) -> Iterator[ChoiceItem]:
+    """Yield what a server chooses, that tells of given ids."""
+    for one, reply in zip(some, asker.replies(some), strict=True):
+        if reply.outcome != "answered":
+            yield ChoiceItem(index=one.number, outcome=reply.outcome)
+            continue
+        # Row t of the answer stands after prompt and t tokens; the first id has no row.
+        first = len(one.text.prompt_ids) - 1
+        chosen = [
+            _known(_at(reply.likeliest, first + t), vocabulary) for t in one.planned.positions
+        ]
+        yield choices_item(scheme, one.number, one.text, one.planned, chosen)
+
+
+def _asker(
+    remote: RemoteModel, decoded: Sequence[str] | None, progress: Progress | None
+) -> RemoteAsker[_Reading, ScoredText, _ChoiceReply]:
+    async def ask(client: EndpointClient, one: _Reading) -> Answered[ScoredText] | Failure:
+        return await client.score(one.ids, 1)
+
+    def read(one: _Reading, answer: ScoredText) -> _ChoiceReply:
+        if answer.scores and decoded is not None and _reads_otherwise(answer.scores, decoded):
+            raise PotstillError(
+                "the suspect's server reads the teacher's token ids as other text, so that it has "
+                "another tokenizer; take watermark-reading out of the plan, and ask it for text"
+            )
+        return _read(one, answer)
+
+    return RemoteAsker(remote, _ChoiceReply, ask, read, progress)
+
+
+def _reads_otherwise(scores: Sequence[ScoredToken], decoded: Sequence[str]) -> bool:
+    """Tell whether most of the texts that a server has for given ids are not theirs.
+
+    Servers spell the space before a word in several ways, and parts of characters in any.
+    """
+    told = [
+        (score.text.strip(_SPACES), decoded[score.token_id].strip(_SPACES))
+        for score in scores
+        if score.text and 0 <= score.token_id < len(decoded)
+    ]
+    plain = [(theirs, ours) for theirs, ours in told if ours.isascii() and ours]
+    return sum(theirs != ours for theirs, ours in plain) * 2 > len(plain)
+
+
+def _read(one: _Reading, answer: ScoredText) -> _ChoiceReply:
+    if answer.scores is None:
+        why = "the server tells nothing of given text"
+        return _ChoiceReply(number=one.number, outcome="unreadable", why=why)
+    likeliest = tuple(_likeliest(score.top) for score in answer.scores)
+    return _ChoiceReply(number=one.number, outcome="answered", likeliest=likeliest)
+
+
+def _likeliest(top: Sequence[tuple[int, str, float]]) -> int | None:
+    """Return the likeliest of the tokens that are told; None of a tie or of no number."""
+    if not top or any(math.isnan(logp) for _, _, logp in top):
+        return None
+    best = max(logp for _, _, logp in top)
+    ids = [token for token, _, logp in top if logp == best]
+    return ids[0] if len(ids) == 1 else None
+
+
+def _at(row: Sequence[int | None], place: int) -> int | None:
+    return row[place] if 0 <= place < len(row) else None
+
+
+def _known(token: int | None, vocabulary: int) -> int | None:
+    """Return a choice that the marks' vocabulary has."""
+    return token if token is not None and 0 <= token < vocabulary else None
