@@ -140,7 +140,7 @@ class World:
         if all((path / "config.json").is_file() for path in found):
             return found
         model = load(str(base), device="cpu", precision="fp32", trainable=True)
-        examples = [_example(model, i, said) for i, said in enumerate(texts)]
+        examples = [example_of(model, i, said) for i, said in enumerate(texts)]
         config = TrainConfig(
             cross_entropy=1.0,
             epochs=float(epochs),
@@ -180,7 +180,7 @@ class World:
         return OrderSecret(blake3(f"zoo {SEED} order {name}".encode()).digest())
 
 
-def _example(model: LoadedModel, number: int, said: Said) -> TrainingExample:
+def example_of(model: LoadedModel, number: int, said: Said) -> TrainingExample:
     messages = [{"role": "user", "content": said.prompt}]
     talk = model.conversation
     reply = talk.reply_ids(messages, Reply(said.text), whole=said.whole)
