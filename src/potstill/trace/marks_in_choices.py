@@ -129,6 +129,8 @@ def planned_readings(
         new = tuple(_new_positions(text, mark.window, seen))[:left]
         readings.append(PlannedReading(text=text.digest, positions=new))
         left -= len(new)
+    while readings and not readings[-1].positions:
+        readings.pop()
     if left == n:
         raise PotstillError(
             "no marked text has a window that is new, so that there is no choice to score; give "

@@ -1,0 +1,36 @@
+"""Make the zoo's models; those that are there are not made again.
+
+python benchmarks/zoo/make.py FOLDER [--part innocents|relatives|guilty|altered]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import suspects
+from world import World
+
+PARTS = ("innocents", "relatives", "guilty", "altered")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--part", choices=PARTS, action="append")
+    given = parser.parse_args()
+    world = World(given.folder)
+    for part in given.part or PARTS:
+        for suspect in getattr(suspects, part)():
+            started = time.perf_counter()
+            path = suspect.make(world)
+            took = time.perf_counter() - started
+            print(f"{suspect.name}: {path.relative_to(given.folder)}, {took:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Every suspect of the zoo under every test; resumable by suspect.
+
+    python benchmarks/zoo/run.py FOLDER [--only NAME...] [--large]
+
+Scores and digests of raw logs go to FOLDER/found/NAME.json; `summary.py` makes zoo.json of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch
+from plans import DIGEST, Owner, every_test
+from suspects import Suspect, everybody
+from world import World
+
+from potstill.canonical import canonical_json, digest_of_bytes
+from potstill.durable import write_bytes
+from potstill.models.load import load
+from potstill.models.quiet import quiet_transformers
+
+
+def tested(owner: Owner, suspect: Suspect, folder: Path) -> dict[str, Any]:
+    """Return a suspect's findings by test, with the digest of each raw log."""
+    path = suspect.make(owner.world)
+    model = load(str(path), device="cpu", precision="fp32")
+    rows = {}
+    for name, ask in every_test(owner, model, large=suspect.headline).items():
+        started = time.perf_counter()
+        asked = ask()
+        if asked is None:
+            rows[name] = {"left_out": "another tokenizer"}
+            continue
+        raw = b"\n".join(canonical_json(item.model_dump(mode="json")) for item in asked.items)
+        kept = folder / "raw" / _file(suspect.name) / f"{name.replace(' ', '-')}.jsonl"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(kept, raw + b"\n")
+        rows[name] = {
+            "finding": asked.finding.model_dump(mode="json"),
+            "raw": digest_of_bytes(raw + b"\n", 32),
+            "items": len(asked.items),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+    return {
+        "name": suspect.name,
+        "kind": suspect.kind,
+        "claims": sorted(suspect.claims),
+        "served": suspect.served,
+        "share": suspect.share,
+        "epoch": suspect.epoch,
+        "headline": suspect.headline,
+        "indirect": suspect.indirect,
+        "innocent": suspect.innocent,
+        "weights": model.identity,
+        "plan": DIGEST,
+        "tests": rows,
+    }
+
+
+def _file(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--skip", type=int, default=0, help="Begin with the N-th suspect.")
+    given = parser.parse_args()
+    owner = Owner(World(given.folder))
+    with quiet_transformers():
+        for suspect in everybody()[given.skip :]:
+            path = given.folder / "found" / f"{_file(suspect.name)}.json"
+            if path.exists() or (given.only and suspect.name not in given.only):
+                continue
+            started = time.perf_counter()
+            with torch.inference_mode(False):
+                row = tested(owner, suspect, given.folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, json.dumps(row, indent=1).encode())
+            figures = {
+                name: round(test["finding"]["log10_p"], 1)
+                for name, test in row["tests"].items()
+                if "finding" in test
+            }
+            print(f"{suspect.name}: {figures}, {time.perf_counter() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
