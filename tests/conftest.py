@@ -30,11 +30,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 _TESTS = Path(__file__).parent
 _NANO = Path(__file__).parent / "nano"
 sys.path += [str(_TESTS), str(_NANO)]
-sys.path += [str(_TESTS / part) for part in ("logs", "losses", "shrink", "trace", "watermark")]
-=======
 _PARTS = ("logs", "losses", "shrink", "trace", "watermark")
 sys.path += [str(_TESTS / part) for part in _PARTS]
->>>>>>> theirs
 
 
 def pytest_collection_finish() -> None:
