@@ -16,7 +16,7 @@ from traced_runs import config_of, prepared, texts_suspect
 
 from potstill.errors import PotstillError
 from potstill.recipe.trace import TraceConfig
-from potstill.runs.verdict import disclose_key, plan_trace, run_trace
+from potstill.runs.verdict import disclose_key, plan_trace, preview_trace, run_trace
 from potstill.trace.chain import read_chain
 from potstill.trace.marked_texts import read_texts
 from potstill.trace.plan import read_plan
@@ -266,6 +266,25 @@ def test_every_plan_counts_and_makes_the_next_one_stricter(here: Path, nano_llam
     assert verdict.tried.suspects == 2
     # Whom else was tested, the chain does not tell.
     assert b"suspect 1" not in (here / "run-2" / "bundle" / "chain.jsonl").read_bytes()
+
+
+def test_a_preview_tells_questions_and_power_and_fixes_nothing(
+    here: Path, nano_llama: Path
+) -> None:
+    config = config_of(
+        here,
+        nano_llama,
+        suspect={"name": "m", "model": str(nano_llama)},
+        tests={
+            "watermark_text": {"samples": 3, "max_tokens": 10},
+            "watermark_reading": {"texts": str(here / "marked.jsonl"), "positions": 300},
+        },
+    )
+    told = preview_trace(config)
+    assert told[0].startswith("watermark-text: 15 questions, at most ")
+    assert "minutes here" in told[0]
+    assert told[2].startswith("  chance to find at p ")
+    assert not (here / "our.chain.jsonl").exists()
 
 
 def test_a_plan_made_anew_counts_the_old_one(here: Path, nano_llama: Path) -> None:

@@ -88,6 +88,7 @@ def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[BundleCheck]
     _same_findings(verdict, found)
     yield BundleCheck("arithmetic", "holds", _findings_words(found))
     yield from _bits(bundle, fixed, verdict, trust.disclosed)
+    yield from _steps(bundle, fixed, verdict, trust.disclosed)
     _same_verdict(fixed, verdict)
     yield BundleCheck("verdict", "holds", "its words and levels follow from plan and findings")
     yield from _files(bundle, finished)
@@ -232,6 +233,22 @@ def _bits(
             "holds" if own and whole else "not checked",
             detail,
         )
+
+
+def _steps(
+    bundle: Path, fixed: FixedPlan, verdict: Verdict, disclosed: Disclosed
+) -> Iterator[BundleCheck]:
+    """Plan the steps of a training's order again, where its secret is disclosed."""
+    for one in (one for one in fixed.plan.planned if one.test == "order"):
+        what = f"steps of {one.test} ({one.configuration})"
+        if disclosed.secret is None:
+            detail = (
+                "they are taken as they are stored; the run's secret gives them (--order-secret)"
+            )
+            yield BundleCheck(what, "not checked", detail)
+            continue
+        _same_findings(verdict, found_in(bundle, fixed, Disclosed(secret=disclosed.secret)))
+        yield BundleCheck(what, "holds", "every step planned again with the run's secret")
 
 
 def _same_verdict(fixed: FixedPlan, verdict: Verdict) -> None:
