@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import authority
 import pytest
 import traced_runs
 from traced_runs import config_of, prepared, texts_suspect
@@ -154,6 +155,26 @@ def test_a_finished_run_asks_nothing_again(
     assert run_trace(here / "run") == first
     assert not plan_trace(config, here / "run").new
     assert (here / "our.chain.jsonl").read_bytes() == chain
+
+
+def test_a_token_after_the_run_makes_the_verdict_anew_and_asks_nothing(
+    here: Path, nano_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rfc3161_client")
+    if authority.OPENSSL is None:
+        pytest.skip("openssl makes the replies")
+    config = config_of(
+        here, nano_llama, suspect=texts_suspect(here, "plain"), tests={"watermark_text": {}}
+    )
+    root = here / "run"
+    assert "owner's word" in traced(config, root).order_of_events
+    own = authority.made(here / "authority")
+    (here / "t.tsr").write_bytes(own.reply((root / "bundle" / "plan.json").read_bytes()))
+    monkeypatch.setattr("potstill.runs.trace_asking.GATHERERS", {})
+    certificates = (own.folder / "root.pem",)
+    verdict = run_trace(root, tokens=(here / "t.tsr",), authorities=certificates)
+    assert "The plan was seen by CN=Test authority" in verdict.order_of_events
+    assert states(root / "bundle")[verdict.stamps[0].file] == "holds"
 
 
 # Its fourth item is written, and half of the fifth.
