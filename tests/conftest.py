@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 settings.register_profile("potstill", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("potstill")
 
+# LiteLLM would otherwise fetch its table of prices when it is imported.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
 # Where several files of tests run at once, each has one core, and so have the commands it runs.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"

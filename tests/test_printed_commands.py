@@ -157,6 +157,8 @@ def _reads_given_text(values: Mapping[str, Any]) -> bool:
 def test_a_page_does_what_it_says(page: str, folder: Path, nano_llama: Path) -> None:
     if "gguf" in (ROOT / page).read_text(encoding="utf-8").lower():
         pytest.importorskip("xllamacpp", reason="needs the extra gguf (xllamacpp)")
+    if "litellm_logger" in (ROOT / page).read_text(encoding="utf-8"):
+        pytest.importorskip("litellm", reason="needs the extra litellm")
     if page.endswith("serve.md"):
         finished_run(folder / "runs" / "mine", nano_llama)
     with reader(folder, words=WORDS, more={**SMALL, **MORE.get(page, {})}) as one:
