@@ -367,12 +367,15 @@ def agreement_nulls() -> list[dict[str, Any]]:
         at = (sum(flips) + int(np.abs(flips).sum())) // 2
         randomised.append(float(law[at + 1 :].sum() + rng.random() * law[at]))
     rows = [null_row("agreement: fair signs", p, randomised)]
-    # Equal means, but not symmetric: rarely far ahead, often a little behind.
-    skewed = []
-    for _ in range(TRIALS):
-        ahead = rng.random(40) < 0.1
-        skewed.append(sign_flip_p(np.where(ahead, 9, -1).tolist()))
-    rows.append(null_row("agreement: equal means, skewed (why it is support alone)", skewed, None))
+    # Equal means, but not symmetric: far on one side in one prompt of ten, a little on the other.
+    for far in ("behind", "ahead"):
+        sign = 1 if far == "ahead" else -1
+        skewed = [
+            sign_flip_p((sign * np.where(rng.random(40) < 0.1, 9, -1)).tolist())
+            for _ in range(TRIALS)
+        ]
+        what = f"equal means, rarely far {far} (why it is support alone)"
+        rows.append(null_row(f"agreement: {what}", skewed, None))
     return rows
 
 
