@@ -1,0 +1,174 @@
+"""Do nano students show the mark of the text that they learnt, and how does that fall with k?
+
+A nano teacher of 2 nats writes marked text. A nano network of the same language, trained with
+other weights and on other text, goes on to learn it by cross-entropy. Then it is looked at twice:
+
+- *reading*: it reads the marked text, and its own likeliest next token is scored behind each
+  window that has not occurred before, anywhere, in plan order;
+- *text*: it answers other prompts, and its text is scored as any text.
+
+This is a trial of power: nothing is planned or committed to beforehand as a verdict asks for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from blake3 import blake3
+from marked_text import Text, curve_of, write
+from zoo.nano_teachers import MAX_TOKENS, Made, Training, nano_teacher, prompt_ids, train
+
+from potstill.models.load import head_of, load
+from potstill.models.loaded import LoadedModel
+from potstill.models.sampling import Sampling
+from potstill.models.score import response_hidden
+from potstill.watermark.keys import EpochKey
+from potstill.watermark.marking import OwnScheme
+from potstill.watermark.schemes import GreenList, Gumbel
+
+SEED = 20_261_130
+NATS = 2.0
+# Texts that are marked and learnt (about 70 tokens each), and texts that the student then writes.
+TAUGHT, ASKED = 860, 240
+EPOCHS, KEYS = 3, 2
+LEARNING = 2e-3
+POSITIONS = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000)
+SIZES = (2000, 4000, 8000, 16_000)
+# (gamma, delta) of green lists; None is Gumbel.
+STRENGTHS: tuple[tuple[float, float] | None, ...] = (None, (0.5, 1.0), (0.5, 2.0))
+WINDOWS = (1, 2, 3, 4)
+Row = dict[str, Any]
+Exchange = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A student's own choices behind windows that had not occurred: their number and log10 p."""
+
+    positions: list[int]
+    log10_p: list[float]
+
+
+def student_rows(folder: Path, *, quick: bool) -> Iterator[Row]:
+    """Yield a row for each scheme, window and key; one that lies in `folder` is not run again."""
+    place = folder / ("quick-students" if quick else "students")
+    place.mkdir(parents=True, exist_ok=True)
+    windows, keys = ((1, 4), 1) if quick else (WINDOWS, KEYS)
+    for number, strength, window in product(range(keys), STRENGTHS, windows):
+        scheme = _scheme(number, strength, window)
+        named = "-".join(f"{name}{value:g}" for name, value in scheme.parameters().items())
+        file = place / f"{scheme.name}-{named}-key{number}.json"
+        if not file.is_file():
+            row = _row(folder / "nano", scheme, number, 60 if quick else TAUGHT)
+            file.write_text(json.dumps(row), encoding="utf-8")
+            print(file.stem, row, flush=True)
+        yield dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _scheme(number: int, strength: tuple[float, float] | None, window: int) -> OwnScheme:
+    secret = blake3(f"watermark_students {SEED} {number}".encode()).digest(length=32)
+    key = EpochKey(f"student-{number}", secret)
+    return Gumbel(key, window) if strength is None else GreenList(key, window, *strength)
+
+
+def _row(nano: Path, scheme: OwnScheme, number: int, taught: int) -> Row:
+    made, base = nano_teacher(NATS, nano), nano_teacher(NATS, nano, seed=1)
+    exchanges = _marked(made, scheme, number, taught)
+    student = load(str(base.directory), device="cpu", precision="fp32")
+    reading_base = read_by(student, scheme, exchanges)
+    rows = 16
+    how = Training(steps=max(1, EPOCHS * taught // rows), rows=rows, learning_rate=LEARNING)
+    loss = train(student.network, exchanges, how)
+    reading = read_by(student, scheme, exchanges)
+    return {
+        "student": f"nats-{NATS:g}",
+        "scheme": scheme.name,
+        **scheme.parameters(),
+        "key": number,
+        "tokens_taught": sum(len(ids) for _, ids in exchanges),
+        "epochs": EPOCHS,
+        "loss": _short(loss),
+        "reading": vars(reading),
+        "reading_of_base": vars(reading_base),
+        "text": {
+            f"temperature {t:g}": _text(student, made, scheme, t, max(30, taught * ASKED // TAUGHT))
+            for t in (1.0, 0.7)
+        },
+    }
+
+
+def _marked(made: Made, scheme: OwnScheme, number: int, count: int) -> list[Exchange]:
+    """Return what the teacher answers under the mark, as (prompt ids, response ids)."""
+    teacher = load(str(made.directory), device="cpu", precision="fp32")
+    pairs = made.language_of().exchanges(count, SEED + 1 + number)
+    prompts = [prompt_ids(teacher.tokenizer, prompt) for prompt, _ in pairs]
+    found: list[Text] = []
+    for first in range(0, count, 384):
+        some = prompts[first : first + 384]
+        (texts,) = write(teacher, [some], Sampling(max_tokens=MAX_TOKENS), [scheme], first=first)
+        found += texts
+    return [(prompt, text.ids) for prompt, text in zip(prompts, found, strict=True)]
+
+
+@torch.inference_mode()
+def read_by(student: LoadedModel, scheme: OwnScheme, exchanges: Sequence[Exchange]) -> Reading:
+    """Return how the mark shows in a model's likeliest next tokens on texts, in their order.
+
+    A window is scored where it stands for the first time in all of them.
+    """
+    head = head_of(student)
+    choices = [
+        head.logits(hidden_RD).argmax(-1).tolist()
+        for hidden_RD in response_hidden(student, exchanges)
+    ]
+    windows, tokens = first_choices(scheme.window, [ids for _, ids in exchanges], choices)
+    columns = [np.array(column, dtype=np.uint32) for column in zip(*windows, strict=True)]
+    scores = scheme.scores(scheme.inputs(columns, np.array(tokens, dtype=np.uint32)))
+    upto = np.cumsum(scores)
+    reached = [n for n in POSITIONS if n <= len(upto)]
+    if len(upto) not in reached:
+        reached.append(len(upto))
+    return Reading(reached, [_short(scheme.law.log10_p(float(upto[n - 1]), n)) for n in reached])
+
+
+def first_choices(
+    window: int, texts: Sequence[Sequence[int]], choices: Sequence[Sequence[int]]
+) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Return windows where they occur for the first time, each with the choice behind it.
+
+    `choices` are for each text's tokens what was chosen in their place. A window lies in one
+    text, and one that ends a text has no choice behind it, but has occurred.
+    """
+    seen: set[tuple[int, ...]] = set()
+    windows, tokens = [], []
+    for ids, chosen in zip(texts, choices, strict=True):
+        for at in range(window, len(ids) + 1):
+            before = tuple(ids[at - window : at])
+            if before not in seen and at < len(ids):
+                windows.append(before)
+                tokens.append(chosen[at])
+            seen.add(before)
+    return windows, tokens
+
+
+def _text(
+    student: LoadedModel, made: Made, scheme: OwnScheme, temperature: float, count: int
+) -> Row:
+    """Return how the mark shows in what a student writes to prompts that it did not learn."""
+    pairs = made.language_of().exchanges(count, SEED)
+    prompts = [prompt_ids(student.tokenizer, prompt) for prompt, _ in pairs]
+    sampling = Sampling(temperature=temperature, max_tokens=MAX_TOKENS)
+    (texts,) = write(student, [prompts], sampling, [None])
+    curve = curve_of([scheme], [[text.ids for text in texts]], SIZES)
+    return {"tokens": list(curve.tokens), "log10_p": [_short(x) for x in curve.log10_p[0]]}
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.4g}")
