@@ -7,6 +7,9 @@ other weights and on other text, goes on to learn it by cross-entropy. Then it i
   window that has not occurred before, anywhere, in plan order;
 - *text*: it answers other prompts, and its text is scored as any text.
 
+Beside it stands what the mark costs the student: KL(teacher || student) on the teacher's unmarked
+answers to other prompts, and that of a student of unmarked text.
+
 This is a trial of power: nothing is planned or committed to beforehand as a verdict asks for.
 """
 
@@ -37,12 +40,14 @@ SEED = 20_261_130
 NATS = 2.0
 # Texts that are marked and learnt (about 70 tokens each), and texts that the student then writes.
 TAUGHT, ASKED = 860, 240
-EPOCHS, KEYS = 3, 2
+EPOCHS, KEYS = 3, 1
 LEARNING = 2e-3
 POSITIONS = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000)
 SIZES = (2000, 4000, 8000, 16_000)
 # (gamma, delta) of green lists; None is Gumbel.
 STRENGTHS: tuple[tuple[float, float] | None, ...] = (None, (0.5, 1.0), (0.5, 2.0))
+# Answers that students are compared with their teacher on.
+HELD_OUT = 120
 WINDOWS = (1, 2, 3, 4)
 Row = dict[str, Any]
 Exchange = tuple[tuple[int, ...], tuple[int, ...]]
@@ -57,16 +62,19 @@ class Reading:
 
 
 def student_rows(folder: Path, *, quick: bool) -> Iterator[Row]:
-    """Yield a row for each scheme, window and key; one that lies in `folder` is not run again."""
+    """Yield a row for each scheme, window and key; one that lies in `folder` is not run again.
+
+    The first is that of a student of unmarked text.
+    """
     place = folder / ("quick-students" if quick else "students")
     place.mkdir(parents=True, exist_ok=True)
     windows, keys = ((1, 4), 1) if quick else (WINDOWS, KEYS)
-    for number, strength, window in product(range(keys), STRENGTHS, windows):
-        scheme = _scheme(number, strength, window)
-        named = "-".join(f"{name}{value:g}" for name, value in scheme.parameters().items())
-        file = place / f"{scheme.name}-{named}-key{number}.json"
+    settings = product(range(keys), STRENGTHS, windows)
+    schemes: list[OwnScheme | None] = [None, *(_scheme(*setting) for setting in settings)]
+    for scheme in schemes:
+        file = place / f"{_name(scheme)}.json"
         if not file.is_file():
-            row = _row(folder / "nano", scheme, number, 60 if quick else TAUGHT)
+            row = _row(folder / "nano", scheme, 60 if quick else TAUGHT)
             file.write_text(json.dumps(row), encoding="utf-8")
             print(file.stem, row, flush=True)
         yield dict(json.loads(file.read_text(encoding="utf-8")))
@@ -78,36 +86,49 @@ def _scheme(number: int, strength: tuple[float, float] | None, window: int) -> O
     return Gumbel(key, window) if strength is None else GreenList(key, window, *strength)
 
 
-def _row(nano: Path, scheme: OwnScheme, number: int, taught: int) -> Row:
+def _name(scheme: OwnScheme | None) -> str:
+    if scheme is None:
+        return "unmarked"
+    named = "-".join(f"{name}{value:g}" for name, value in scheme.parameters().items())
+    return f"{scheme.name}-{named}-{scheme.key.epoch}"
+
+
+def _row(nano: Path, scheme: OwnScheme | None, taught: int) -> Row:
     made, base = nano_teacher(NATS, nano), nano_teacher(NATS, nano, seed=1)
-    exchanges = _marked(made, scheme, number, taught)
-    student = load(str(base.directory), device="cpu", precision="fp32")
-    reading_base = read_by(student, scheme, exchanges)
+    teacher, student = (
+        load(str(one.directory), device="cpu", precision="fp32") for one in (made, base)
+    )
+    asked = max(30, taught * ASKED // TAUGHT)
+    exchanges = _answers(teacher, made, scheme, taught, seed=SEED + 1)
+    held_out = _answers(teacher, made, None, HELD_OUT, seed=SEED + 2)
     rows = 16
     how = Training(steps=max(1, EPOCHS * taught // rows), rows=rows, learning_rate=LEARNING)
-    loss = train(student.network, exchanges, how)
-    reading = read_by(student, scheme, exchanges)
-    return {
+    found: Row = {
         "student": f"nats-{NATS:g}",
-        "scheme": scheme.name,
-        **scheme.parameters(),
-        "key": number,
+        "scheme": None if scheme is None else scheme.name,
         "tokens_taught": sum(len(ids) for _, ids in exchanges),
         "epochs": EPOCHS,
-        "loss": _short(loss),
-        "reading": vars(reading),
-        "reading_of_base": vars(reading_base),
-        "text": {
-            f"temperature {t:g}": _text(student, made, scheme, t, max(30, taught * ASKED // TAUGHT))
-            for t in (1.0, 0.7)
-        },
+        "kl_of_base": _short(kl_between(teacher, student, held_out)),
     }
+    if scheme is not None:
+        found |= scheme.parameters() | {
+            "reading_of_base": vars(read_by(student, scheme, exchanges))
+        }
+    found["loss"] = _short(train(student.network, exchanges, how))
+    found["kl"] = _short(kl_between(teacher, student, held_out))
+    if scheme is not None:
+        found["reading"] = vars(read_by(student, scheme, exchanges))
+        found["text"] = {
+            f"temperature {t:g}": _text(student, made, scheme, t, asked) for t in (1.0, 0.7)
+        }
+    return found
 
 
-def _marked(made: Made, scheme: OwnScheme, number: int, count: int) -> list[Exchange]:
-    """Return what the teacher answers under the mark, as (prompt ids, response ids)."""
-    teacher = load(str(made.directory), device="cpu", precision="fp32")
-    pairs = made.language_of().exchanges(count, SEED + 1 + number)
+def _answers(
+    teacher: LoadedModel, made: Made, scheme: OwnScheme | None, count: int, *, seed: int
+) -> list[Exchange]:
+    """Return what the teacher answers at temperature 1, as (prompt ids, response ids)."""
+    pairs = made.language_of().exchanges(count, seed)
     prompts = [prompt_ids(teacher.tokenizer, prompt) for prompt, _ in pairs]
     found: list[Text] = []
     for first in range(0, count, 384):
@@ -115,6 +136,19 @@ def _marked(made: Made, scheme: OwnScheme, number: int, count: int) -> list[Exch
         (texts,) = write(teacher, [some], Sampling(max_tokens=MAX_TOKENS), [scheme], first=first)
         found += texts
     return [(prompt, text.ids) for prompt, text in zip(prompts, found, strict=True)]
+
+
+@torch.inference_mode()
+def kl_between(teacher: LoadedModel, student: LoadedModel, texts: Sequence[Exchange]) -> float:
+    """Return the mean of KL(teacher || student) over response tokens, in nats."""
+    total, tokens = 0.0, 0
+    pairs = zip(response_hidden(teacher, texts), response_hidden(student, texts), strict=True)
+    for theirs_RD, own_RD in pairs:
+        theirs_RV = head_of(teacher).logits(theirs_RD).log_softmax(-1)
+        own_RV = head_of(student).logits(own_RD).log_softmax(-1)
+        total += float((theirs_RV.exp() * (theirs_RV - own_RV)).sum())
+        tokens += len(theirs_RV)
+    return total / tokens
 
 
 @torch.inference_mode()
