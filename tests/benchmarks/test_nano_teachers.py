@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from potstill.models.load import load
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from zoo import nano_teachers  # noqa: E402
-from zoo.nano_teachers import TAUGHT, Language, Training, own_entropy, rows_of, tokenizer_of  # noqa: E402
+from zoo import nano_teachers
+from zoo.nano_teachers import TAUGHT, Language, Training, own_entropy, rows_of, tokenizer_of
 
 
 @pytest.mark.parametrize("nats", [0.85, 1.8, 2.7])
@@ -38,7 +39,7 @@ def test_exchanges_follow_the_language_and_their_seed() -> None:
     for prompt, response in found:
         said = [prompt.split()[-1], *response.replace(".", " .").split()]
         ids = [number[word] for word in said]
-        assert all(language.chances(a)[b] > 0 for a, b in zip(ids[:-1], ids[1:], strict=True))
+        assert all(language.chances(a)[b] > 0 for a, b in pairwise(ids))
 
 
 def test_languages_of_one_seed_share_their_tokenizer_and_words_are_tokens() -> None:
