@@ -10,8 +10,8 @@ draws of the marked distribution, Gumbel's from the text.
    the student.
 2. Marked text shows its mark with p 1e-6 within `ENOUGH` tokens, of each teacher: a run's answers
    are many times that.
-3. Of the settings that are left, the one whose mark the student shows most when it reads what it
-   learnt: that a student shows it is what a run marks for.
+3. Of the settings that are left, the one whose mark the student shows most, as it reads what it
+   learnt or in what it writes: that a student shows it is what a run marks for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Judged:
     """A setting with what it is judged by, the worse one of both teachers'.
 
     `tokens` are those that p 1e-6 takes, infinite where it was not reached; `cost` and `student`,
-    how much further a student ends, are in nats a token; `shown` is the log10 p of its reading.
+    how much further a student ends, are in nats a token; `shown` is the least log10 p of it, in
+    reading or in its own text.
     """
 
     scheme: str
@@ -58,7 +59,7 @@ def judged(rows: Sequence[Row]) -> list[Judged]:
                 tokens=max(row["tokens_for_1e-6"] or math.inf for row in own),
                 cost=max(math.log1p(row["perplexity_expected_more"] or 0.0) for row in own),
                 student=student["kl"] - unmarked_student(rows, learnt)["kl"],
-                shown=student["reading"]["log10_p"][-1],
+                shown=min(look["log10_p"][-1] for look in _looks(student)),
             )
         )
     return found
@@ -68,6 +69,10 @@ def unmarked_student(rows: Sequence[Row], learnt: str) -> Row:
     """Return the row of the student of unmarked text that learnt in the same way."""
     of_students = (row for row in rows if "student" in row and row["learnt"] == learnt)
     return next(row for row in of_students if row["scheme"] is None)
+
+
+def _looks(student: Row) -> list[Row]:
+    return [student["reading"], *student["text"].values()]
 
 
 def _of_a_judge(row: Row) -> bool:
@@ -96,7 +101,7 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
         "gamma": (best.gamma, ""),
         "delta": (best.delta, "nats"),
         "student_nats_further": (best.student, "nats a token"),
-        "student_reading_log10_p": (best.shown, ""),
+        "student_log10_p": (best.shown, ""),
     }
     settings = {
         "green": (best.scheme, best.window, best.gamma, best.delta),

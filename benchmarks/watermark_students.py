@@ -48,7 +48,7 @@ SIZES = (2000, 4000, 8000, 16_000)
 # Answers that students are compared with their teacher on.
 HELD_OUT = 120
 # Gamma and delta (None is Gumbel) and the windows of what is learnt from text, and from draws.
-TEXT = ((None, (1, 2, 3, 4)), ((0.5, 1.0), (1, 2, 3, 4)), ((0.5, 2.0), (1, 2, 4)))
+TEXT = ((None, (1, 2, 3, 4)), ((0.5, 1.0), (1, 2, 3, 4)), ((0.5, 2.0), (1, 2)))
 DRAWN = (((0.5, 1.0), (1, 2, 4)), ((0.5, 2.0), (1,)))
 DRAWS = 50
 Row = dict[str, Any]
