@@ -93,7 +93,7 @@ bench-targets: $(VENV)/.installed-bench ## What each form of targets takes and t
 bench-store: $(VENV)/.installed-dev ## What reading the exchange store takes, against an earlier version (about 10 minutes)
 	$(BIN)/python benchmarks/store.py
 
-bench-watermark: $(VENV)/.installed-dev ## What marks cost and how much text shows them, and the defaults (about 60 minutes)
+bench-watermark: $(VENV)/.installed-dev ## What marks cost and how much text shows them, and the defaults (about 45 minutes)
 	$(BIN)/python benchmarks/watermark_power.py
 
 calibrate: $(VENV)/.installed-dev ## Null trials of the watermark's p-values (about 10 minutes)
