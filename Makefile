@@ -20,7 +20,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null bench-watermark
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -99,6 +99,9 @@ bench-store: $(VENV)/.installed-dev ## What reading the exchange store takes, ag
 
 bench-detect: $(VENV)/.installed-bench ## How fast marks are found, and what marking adds to decoding (about 8 minutes)
 	$(BIN)/python benchmarks/detect.py
+
+bench-watermark: $(VENV)/.installed-dev ## What marks cost and how much text shows them, and the defaults (about 45 minutes)
+	$(BIN)/python benchmarks/watermark_power.py
 
 calibrate: $(VENV)/.installed-dev ## Null trials of the watermark's p-values (about 10 minutes)
 	$(BIN)/python benchmarks/calibrate.py
