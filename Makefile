@@ -18,7 +18,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store calibrate
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-traffic calibrate
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -92,6 +92,9 @@ bench-targets: $(VENV)/.installed-bench ## What each form of targets takes and t
 
 bench-store: $(VENV)/.installed-dev ## What reading the exchange store takes, against an earlier version (about 10 minutes)
 	$(BIN)/python benchmarks/store.py
+
+bench-traffic: $(VENV)/.installed-dev ## Are simulated campaigns matched to innocents, column by column (about 15 minutes)
+	$(BIN)/python benchmarks/traffic/match.py
 
 calibrate: $(VENV)/.installed-dev ## Null trials of the watermark's p-values (about 10 minutes)
 	$(BIN)/python benchmarks/calibrate.py

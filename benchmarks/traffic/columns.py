@@ -29,7 +29,7 @@ REQUESTS = pa.schema(
         ("latency_s", pa.float64()), ("temperature", pa.float64()), ("max_tokens", pa.int32()),
         ("stream", pa.bool_()), ("system", pa.string()), ("prompt", pa.string()),
         ("messages", pa.string()), ("response", pa.string()), ("tools", pa.string()),
-        ("client", pa.string()), ("user_agent", pa.string()),
+        ("client", pa.string()), ("client_subnet", pa.string()), ("user_agent", pa.string()),
     ]
 )  # fmt: skip
 ACCOUNTS = pa.schema(
@@ -54,6 +54,7 @@ _ERRORS, _ERROR_SHARES = np.array([500, 503, 429, 400], dtype=np.int32), (0.45, 
 _SPEED = np.array([140.0, 90.0, 45.0, 80.0, 60.0])
 # The new model is launched at 15:00 UTC.
 _LAUNCH_S = 15 * 3_600
+_ADDRESSES_A_NETWORK = 8
 _LONGEST_PROMPT, _LONGEST_ANSWER = 120_000, 16_000
 # Streams of numbers from a request's key; text.py uses those below 200.
 _FAILS, _ERROR, _INPUT, _OUTPUT, _LATENCY, _ADDRESS, _HIDDEN = range(200, 221, 3)
@@ -86,9 +87,7 @@ def request_tables(world: World, rows: Rows, day: int, first: int) -> tuple[pa.T
     numbers = day * 2**40 + first + np.arange(len(rows))
     key = keyed(spec.version * 2**32 + spec.seed, numbers)
     family, who = _picked(world.families, rows.family), world.everybody
-    launched = (day > spec.launch_day) | (
-        (day == spec.launch_day) & (rows.second > _LAUNCH_S)
-    )
+    launched = (day > spec.launch_day) | ((day == spec.launch_day) & (rows.second > _LAUNCH_S))
     model = np.where(rows.adopts & launched, NEW_MODEL, family.model)
     status = _statuses(key, rows.status, model, _in_outage(spec, day, rows.second))
     failed = status != OK
@@ -106,6 +105,8 @@ def request_tables(world: World, rows: Rows, day: int, first: int) -> tuple[pa.T
     request_id = names("req_", key)
     place = digit(key, _ADDRESS, who.addresses[rows.account])
     client = keyed(1, place) ^ who.address[rows.account]
+    network = keyed(2, place // _ADDRESSES_A_NETWORK) ^ who.address[rows.account]
+    hidden = uniform(key, _HIDDEN) < 0.02
     table = pa.table(
         {
             "request_id": request_id,
@@ -122,7 +123,8 @@ def request_tables(world: World, rows: Rows, day: int, first: int) -> tuple[pa.T
             "stream": pa.array(family.stream),
             **words,
             "tools": _named(TOOLS, family.tools),
-            "client": names("", client, uniform(key, _HIDDEN) < 0.02),
+            "client": names("", client, hidden),
+            "client_subnet": names("", network, hidden),
             "user_agent": _named(AGENTS, who.agent[rows.account]),
         }
     ).select(REQUESTS.names)
@@ -188,7 +190,9 @@ def _optional(values: pa.Array, place: NDArray[np.int32]) -> pa.Array:
     return values.take(pa.array(place, mask=place < 0))
 
 
-def _true_requests(world: World, rows: Rows, request_id: pa.Array, account_id: pa.Array) -> pa.Table:
+def _true_requests(
+    world: World, rows: Rows, request_id: pa.Array, account_id: pa.Array
+) -> pa.Table:
     group = world.everybody.group[rows.account]
     campaign_G, ids = _campaigns(world)
     # The unrelated part of anybody's requests is ordinary.
@@ -214,7 +218,7 @@ def account_tables(world: World) -> tuple[pa.Table, pa.Table]:
     def hashed(prefix: str, key: Keys) -> pa.Array:
         return names(prefix, key, key == 0)
 
-    unknown = who.account % np.uint64(100) == 0
+    unknown = who.account % np.uint64(50) == 0
     created = started(world.spec) + who.created_s * 1_000_000
     accounts = pa.table(
         {

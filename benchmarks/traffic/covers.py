@@ -18,7 +18,10 @@ AGENTS = (
     "python-sdk/1.40", "python-sdk/1.52", "node-sdk/4.11", "requests/2.32", "httpx/0.28",
     "curl/8.9", "Mozilla/5.0", "go-http-client/2.0", "agent-cli/0.9", "gateway/3.2",
 )  # fmt: skip
-TOOLS = ("read_file,write_file,run", "search", "shell,edit,test,search", "sql")
+# The names of tools that are on offer, as JSON.
+TOOLS = (
+    '["read_file","write_file","run"]', '["search"]', '["shell","edit","test","search"]', '["sql"]',
+)  # fmt: skip
 
 GRAMMARS = (
     "chat", "support", "rag", "code", "agent", "eval", "synth", "judge", "ci", "translate",
@@ -63,10 +66,11 @@ COVERS: dict[str, Cover] = {
     "translation_etl": Cover("translate", 2, day="night", tenant=1.0, corporate=0.9,
                              flat=_AUTOMATIC, plans=(0, 1, 3, 2)),
     "coding_harness": Cover("agent", 3, models=(0, 2, 3, 5, 0), tools=1.0, turns=0.4, system=1.0,
-                            agents=(0, 0, 1, 0, 0, 0, 0, 0, 6, 0), clients=4),
+                            agents=(0, 0, 1, 0, 0, 0, 0, 0, 6, 0), clients=4, rates=(6, 6, 26)),
     "classroom_nat": Cover("class", 1, day="lessons", weekend=0.1, corporate=1.0, system=0.9,
-                           fresh=(0.6, 1.0), plans=(6, 1, 0, 0), agents=(0, 0, 0, 0, 0, 0, 1, 0, 0, 0),
-                           clients=1, rates=(6, 26), flat=(0.0,)),
+                           fresh=(0.6, 1.0), plans=(6, 1, 0, 0), clients=1,
+                           agents=(0, 0, 0, 0, 0, 0, 1, 0, 0, 0),
+                           rates=(6, 26), flat=(0.0,)),
     "reseller_gateway": Cover("chat", tenant=1.0, corporate=0.9, clients=12, turns=0.4,
                               agents=(1, 0, 1, 0, 0, 0, 0, 1, 0, 6), flat=(1.0,), rates=(26, 860)),
     "launch_rush": Cover("launch", 1, fresh=(0.3, 0.6), adoption=(0.5, 0.8), plans=(4, 3, 2, 0),
@@ -116,7 +120,9 @@ def drawn_look(
         first = int(rng.integers(0, days - length + 1))
     several = rng.random() < 0.3
     count = int(rng.integers(2, len(LANGUAGES) + 1)) if several else 1
-    languages = rng.choice(len(LANGUAGES), size=count, replace=False, p=(0.4, 0.15, 0.15, 0.15, 0.15))
+    languages = rng.choice(
+        len(LANGUAGES), size=count, replace=False, p=(0.4, 0.15, 0.15, 0.15, 0.15)
+    )
     return Look(
         cover=cover,
         rate=float(rng.choice(kind.rates)),

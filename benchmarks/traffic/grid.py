@@ -33,7 +33,7 @@ def _links(rng: Rng, *, least: float = 0.0) -> dict[str, float]:
     links = {name: _pick(rng, *SHARING) if rng.random() < 0.5 else 0.0 for name in names}
     if least and max(links.values()) < least:
         links[str(rng.choice(names))] = max(least, _pick(rng, *SHARING))
-    return links | {"cluster": int(rng.choice((3, 8, 30)))}  # type: ignore[dict-item]
+    return links | {"cluster": int(rng.choice((3, 8, 30)))}
 
 
 def _joined(**values: object) -> Relation:
@@ -57,7 +57,9 @@ def many_templates(rng: Rng, look: Look) -> Made:
 def paraphrased(rng: Rng, look: Look) -> Made:
     """Templates whose phrases are mostly worded anew."""
     look = dataclasses.replace(look, paraphrase=_pick(rng, 0.5, 0.7, 0.9))
-    return look, _joined(templates=int(rng.integers(1, 9)), items="sharded", **_links(rng, least=0.25))
+    return look, _joined(
+        templates=int(rng.integers(1, 9)), items="sharded", **_links(rng, least=0.25)
+    )
 
 
 def scheduled(rng: Rng, look: Look) -> Made:
@@ -85,7 +87,9 @@ def relay(rng: Rng, look: Look) -> Made:
 
 def untemplated(rng: Rng, look: Look) -> Made:
     """No template: every request is worded anew; links and moments remain."""
-    look = dataclasses.replace(look, paraphrase=1.0, intent=str(rng.choice(("reasoning", "rubric"))))
+    look = dataclasses.replace(
+        look, paraphrase=1.0, intent=str(rng.choice(("reasoning", "rubric")))
+    )
     ticks = int(rng.choice((0, 24)))
     links = _links(rng, least=0.5)
     return look, _joined(templates=64, items="sharded", ticks=ticks, jitter_s=60.0, **links)
@@ -142,7 +146,9 @@ OPEN: dict[str, Mechanism] = {
               unlinked)
 }  # fmt: skip
 # Never looked at while a detector is made or tuned: only reported.
-HELD_OUT: dict[str, Mechanism] = {f.__name__: f for f in (turns, tongues, generations, grading, pivot)}
+HELD_OUT: dict[str, Mechanism] = {
+    f.__name__: f for f in (turns, tongues, generations, grading, pivot)
+}
 
 
 def drawn_campaign(
@@ -154,6 +160,11 @@ def drawn_campaign(
     accounts, rate, mix = cell
     look = drawn_look(cover, rng, days, launch_day)
     look = dataclasses.replace(look, rate=rate, mix=mix)
+    if look.days == days:
+        # In a world of more than a week the first week is quiet: a history to calibrate on.
+        quiet = 7 if days > 7 else 0
+        first = int(rng.integers(quiet, quiet + max(1, (days - quiet) // 3)))
+        look = dataclasses.replace(look, first_day=first, days=days - first)
     look, relation = (HELD_OUT if held_out else OPEN)[mechanism](rng, look)
     return Campaign(name, mechanism, held_out, accounts, look, relation)
 
@@ -178,7 +189,8 @@ def _interleaved(cells: list[tuple[int, float, float]]) -> list[tuple[int, float
         queues.setdefault((cell[0], cell[1] == HEADLINE), []).append(cell)
     order = []
     for turn in range(2 * len(cells)):
-        for accounts in (5_000, 273, 20, 1) if turn % 2 == 0 else (273, 20):
+        # One account alone joins nothing: it is there, but seldom.
+        for accounts in (5_000, 273, 20, 1) if turn % 4 == 0 else (273, 20):
             for headline in (True, False) if turn % 3 == 0 else (True,):
                 queue = queues.get((accounts, headline), [])
                 order += [queue.pop()] if queue else []
@@ -194,14 +206,16 @@ def drawn_spec(
     `held_out` takes the mechanisms that are only reported. `cells` and `mechanisms` limit the
     draw. A cell whose requests do not fit in a world of this size is left out of it.
     """
-    spec = WorldSpec(seed=seed, requests=requests, days=days)
+    launch_day = 3 if days <= 7 else 7 + (days - 7) // 2
+    spec = WorldSpec(seed=seed, requests=requests, days=days, launch_day=launch_day)
     rng = np.random.default_rng([spec.version, seed, 1, int(held_out)])
     every = cells or tuple((a, r, m) for a in ACCOUNTS for r in RATES for m in MIXES)
     order = _interleaved([every[i] for i in rng.permutation(len(every))])
     names = mechanisms or tuple(HELD_OUT if held_out else OPEN)
-    left, found = CAMPAIGN_SHARE * requests, []
+    first = int(rng.integers(len(names)))
+    left, found = CAMPAIGN_SHARE * requests, list[Campaign]()
     for cell in order * 3:
-        name = names[len(found) % len(names)]
+        name = names[(first + len(found)) % len(names)]
         cover = AWKWARD[int(rng.integers(len(AWKWARD)))]
         drawn = drawn_campaign(
             rng, f"campaign-{len(found):03d}", name, cell, cover, days, spec.launch_day

@@ -1,4 +1,4 @@
-"""The groups of a world: campaigns, the awkward groups matched to them, and awkward ones besides."""
+"""The groups of a world: campaigns, the awkward groups matched to them, and other awkward ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Group:
 
 
 def _suite(rng: Rng) -> Relation:
-    return Relation(templates=int(rng.integers(1, 4)), items="same", pool=int(rng.choice((200, 800))))
+    return Relation(
+        templates=int(rng.integers(1, 4)), items="same", pool=int(rng.choice((200, 800)))
+    )
 
 
 def _synthetic(rng: Rng) -> Relation:
@@ -47,7 +49,9 @@ def _judge(rng: Rng) -> Relation:
 
 
 def _pipeline(rng: Rng) -> Relation:
-    return Relation(templates=int(rng.integers(1, 5)), pool=60, payment=1.0, tenant=True, cluster=100)
+    return Relation(
+        templates=int(rng.integers(1, 5)), pool=60, payment=1.0, tenant=True, cluster=100
+    )
 
 
 def _translation(rng: Rng) -> Relation:
@@ -114,6 +118,12 @@ INNOCENT: dict[str, tuple[int, int, Callable[[Rng], Relation]]] = {
 }
 
 
+# How much of the awkward traffic a kind comes to, where that is not 1; and how much of it one group
+# may be. A public harness is one group of very many accounts.
+WEIGHT, LARGEST = {"coding_harness": 4.0}, {"coding_harness": 1.0}
+_WEIGHT, _LARGEST = 1.0, 1 / 3
+
+
 def innocent(kind: str, rng: Rng, look: Look, most: float, matched: str | None = None) -> Group:
     """Return an awkward group of about `most` requests or fewer, as large as its kind comes."""
     least, largest, relation = INNOCENT[kind]
@@ -147,11 +157,13 @@ def groups_of(spec: WorldSpec) -> list[Group]:
     for group in found:
         if group.kind in came_to:
             came_to[group.kind] += group.volume
+    weight = {kind: WEIGHT.get(kind, _WEIGHT) for kind in spec.kinds}
     while spec.kinds and sum(came_to.values()) < wanted:
-        # The kind that has least; no group takes more than a third of its kind's part.
-        kind = min(came_to, key=lambda k: came_to[k])
+        # The kind that lacks most of its part.
+        kind = min(came_to, key=lambda k: came_to[k] / weight[k])
         look = drawn_look(kind, rng, spec.days, spec.launch_day)
-        most = max(wanted / len(spec.kinds) / 3, 20.0)
+        part = wanted * weight[kind] / sum(weight.values())
+        most = max(part * LARGEST.get(kind, _LARGEST), 20.0)
         alone = look.rate * (1 - look.mix) * look.days
         if alone > most:
             look = dataclasses.replace(look, rate=6.0)

@@ -1,4 +1,4 @@
-"""Numbers and names that depend on nothing but their key: the same whatever is drawn beside them."""
+"""Numbers and names that depend on their key alone: the same whatever is drawn beside them."""
 
 from __future__ import annotations
 

@@ -91,9 +91,8 @@ def sampled(spec: WorldSpec, most: int, *, matched: bool = True) -> Sample:
         group = made.everybody.group[whole.account]
         guilty = guilty_G[group] & whole.related
         innocent = (judged_G[group] & whole.related if matched else ~guilty_G[group]) & ~guilty
-        picked = np.concatenate([
-            rng.permutation(np.flatnonzero(side))[: most // spec.days] for side in (guilty, innocent)
-        ])  # fmt: skip
+        sides = [rng.permutation(np.flatnonzero(side)) for side in (guilty, innocent)]
+        picked = np.concatenate([side[: most // spec.days] for side in sides])
         if len(picked):
             table, _ = columns.request_tables(made, rows.taken(whole, picked), day, 0)
             tables.append(table)
@@ -172,7 +171,8 @@ def request_learners() -> Iterator[tuple[str, Learner]]:
         yield name, _boosted(name, _as_numbers)
     for name in NAMED:
         yield name, _boosted(name, _as_names)
-    yield "client", _boosted("client", _as_names)
+    for name in ("client", "client_subnet"):
+        yield name, _boosted(name, _as_names)
     for name in TEXTS:
         yield f"{name} (length)", _boosted(name, _length)
         yield f"{name} (words)", _words(name)
@@ -223,9 +223,7 @@ def main() -> None:
     given = parser.parse_args()
     matched = {}
     for cover in given.covers:
-        matched[cover] = matched_aucs(
-            cover, given.worlds, given.campaigns, given.most, given.seed
-        )
+        matched[cover] = matched_aucs(cover, given.worlds, given.campaigns, given.most, given.seed)
         name = max(matched[cover], key=lambda n: matched[cover][n])
         print(f"{cover:20} at most {matched[cover][name]:.3f} ({name})", flush=True)
     everything = traffic_aucs(given.worlds, 200_000, given.most, given.seed)

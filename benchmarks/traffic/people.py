@@ -70,9 +70,7 @@ def _keys(rng: Rng, count: int) -> Keys:
     return rng.integers(1, 2**63, size=count).astype(np.uint64)
 
 
-def _lender(
-    rng: Rng, able: NDArray[np.bool_], share: float, cluster: int
-) -> NDArray[np.int64]:
+def _lender(rng: Rng, able: NDArray[np.bool_], share: float, cluster: int) -> NDArray[np.int64]:
     """Return for each account whose value it takes: its own, or that of its cluster's first.
 
     Only those who have a value can lend or take one, so that sharing leaves every share of
@@ -107,7 +105,8 @@ def people(
     place = rng.choice(len(PLACES), size=count, p=_SHARES / _SHARES.sum()).astype(np.int8)
     asn = (64_512 + place.astype(np.int64) * 16 + rng.integers(0, 6, size=count)).astype(np.int32)
     carrier = keyed(world, 1_000 * (place.astype(np.int64) + 1) + rng.geometric(0.2, size=count))
-    own = np.where(rng.random(count) < _CARRIER, carrier, _keys(rng, count))
+    carried = rng.random(count) < _CARRIER
+    own = np.where(carried, carrier, _keys(rng, count))
     subnet = np.where(rng.random(count) < _NO_SUBNET, np.uint64(0), own)
     near = _lender(rng, subnet > 0, relation.subnet, relation.cluster)
     moved = near != np.arange(count)
@@ -124,8 +123,11 @@ def people(
     user = _lender(rng, device > 0, relation.device, relation.cluster)
     has_tenant = rng.random(count) < cover.tenant
     contracts = _keys(rng, 1) if relation.tenant else _keys(rng, count)
-    address = np.where(moved, keyed(world, subnet[near]), _keys(rng, count))
-    addresses = np.where(moved, 4, rng.integers(1, cover.clients + 1, size=count))
+    # Strangers behind one carrier, and colleagues behind one office, share its addresses.
+    behind = (moved | carried) & (subnet[near] > 0)
+    address = np.where(behind, keyed(world, subnet[near]), _keys(rng, count))
+    addresses = rng.integers(1, cover.clients + 1, size=count)
+    addresses = np.where(moved, 4, np.where(behind, 64, addresses))
     if relation.relay:
         address, addresses = np.repeat(_keys(rng, 1), count), np.full(count, relation.relay)
     choices = [LANGUAGES.index(name) for name in look.languages]

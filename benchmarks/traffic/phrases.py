@@ -157,6 +157,9 @@ def _places(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return first phrase and number of phrases by language and place of a fixed pattern."""
     found = np.array(
-        [[where.get((sign,)) or where[sign, language] for sign in pattern] for language in LANGUAGES]
+        [
+            [where.get((sign,)) or where[sign, language] for sign in pattern]
+            for language in LANGUAGES
+        ]
     )
     return found[:, :, 0], found[:, :, 1]

@@ -1,4 +1,4 @@
-"""The requests of a group on a day: who asks when, for what, and what is refused and tried again."""
+"""The requests of a group on a day: who asks when, for what, and what is tried again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .covers import COVERS, USUAL, Cover, hour_shares
 from .groups import Group
-from .hashing import Keys, keyed, mixed
+from .hashing import Keys, digit, keyed, mixed
 from .people import DAY_S, PLACES, People
 from .spec import LANGUAGES, Look, Relation
 
@@ -20,6 +20,7 @@ _OFFSET_H = np.array([place[2] for place in PLACES])
 # A refusal is tried again by half of the clients.
 _RETRIED = 0.5
 _BURST = 10.0
+_COMMON = 0.1
 OK, REFUSED, REVOKED = 200, 429, 403
 
 
@@ -134,8 +135,9 @@ def related(
 ) -> Rows:  # fmt: skip
     """Draw the requests that a group is for.
 
-    `key` is the group's own, `first` the number of its first account, `family_A` the accounts' own template families,
-    `shared` those of the group, `dealt` how much of a list was dealt out on earlier days.
+    `key` is the group's own, `first` the number of its first account, `family_A` the accounts' own
+    template families, `shared` those of the group, `dealt` how much of a list was dealt out on
+    earlier days.
     """
     relation, look = group.relation, group.look
     acting = np.repeat(np.arange(len(who)), count_A)
@@ -171,7 +173,7 @@ def related(
         adopts=rng.random(total) < look.adoption,
         related=np.ones(total, dtype=np.bool_),
     )
-    rows = retried(rng, rows, by_group=relation.handoff)
+    rows = retried(rng, rows, (first, len(who)) if relation.handoff else None)
     return _revoked(rows, look, relation, who, first, day)
 
 
@@ -192,8 +194,9 @@ def _items(
         return keyed(key, place), place.astype(np.int32)
     if relation.items == "same":
         return keyed(key, rng.integers(0, relation.pool, size=len(acting))), none
-    own = rng.integers(0, relation.pool, size=len(acting))
-    return keyed(key, (acting + 1) * 2**32 + own), none
+    # Lists of strangers meet by chance: all are drawn from one of ten times their length.
+    own = (acting + 1) * 2**32 + rng.integers(0, relation.pool, size=len(acting))
+    return keyed(key, digit(keyed(key, own), 0, 10 * relation.pool)), none
 
 
 def _refusals(rng: Rng, share: float, total: int) -> NDArray[np.int16]:
@@ -207,32 +210,35 @@ def _refusals(rng: Rng, share: float, total: int) -> NDArray[np.int16]:
     return status
 
 
-def retried(rng: Rng, rows: Rows, *, by_group: bool) -> Rows:
+def retried(rng: Rng, rows: Rows, pool: tuple[int, int] | None = None) -> Rows:
     """Let requests that follow a refusal be the same request again, seconds later.
 
-    By the same account; or, `by_group`, by whoever of the group would have asked next.
+    By the same account; or by another one of the `pool`: the number of its first, and how many.
     """
     if not (rows.status == REFUSED).any():
         return rows
-    keys = (rows.second,) if by_group else (rows.second, rows.account)
+    keys = (rows.second, rows.account) if pool is None else (rows.second,)
     rows = taken(rows, np.lexsort(keys))
     after = np.zeros(len(rows), dtype=np.bool_)
     after[1:] = rows.status[:-1] == REFUSED
-    if not by_group:
+    if pool is None:
         after[1:] &= rows.account[1:] == rows.account[:-1]
         after &= rng.random(len(rows)) < _RETRIED
     root = np.maximum.accumulate(np.where(after, -1, np.arange(len(rows))))
     wait = np.where(after, rng.exponential(4.0, size=len(rows)) + 0.3, 0.0)
     passed = np.cumsum(wait)
     second = np.where(after, rows.second[root] + passed - passed[root], rows.second)
+    account = rows.account
+    if pool is not None and pool[1] > 1:
+        steps = np.cumsum(np.where(after, rng.integers(1, pool[1], size=len(rows)), 0))
+        account = pool[0] + (account[root] - pool[0] + steps - steps[root]) % pool[1]
     same = {name: getattr(rows, name)[root] for name in ("family", "language", "item", "sweep")}
     values = {f.name: getattr(rows, f.name) for f in fields(Rows)}
-    return Rows(**(values | same | {"second": np.minimum(second, DAY_S - 1e-3)}))
+    moved = {"second": np.minimum(second, DAY_S - 1e-3), "account": account.astype(np.int32)}
+    return Rows(**(values | same | moved))
 
 
-def _revoked(
-    rows: Rows, look: Look, relation: Relation, who: People, first: int, day: int
-) -> Rows:
+def _revoked(rows: Rows, look: Look, relation: Relation, who: People, first: int, day: int) -> Rows:
     """Let the last call of an account whose time has ended be refused for good."""
     if relation.generations == 1 or not len(rows):
         return rows
@@ -265,13 +271,15 @@ def unrelated(
     # One account in twelve asks at the full hour, as timers do: strangers then act together.
     hourly = key % np.uint64(12) == 0
     second = np.where(hourly, second // 3_600 * 3_600 + rng.exponential(20.0, size=total), second)
+    # Some questions everybody asks: where strangers also share a template, whole prompts agree.
+    common = keyed(0, rng.geometric(0.05, size=total))
     again = rng.geometric(0.02, size=total).astype(np.uint64)
     return Rows(
         second=np.minimum(second, DAY_S - 1e-3),
         account=(first + acting).astype(np.int32),
         family=family.astype(np.int32),
         language=who.language[acting],
-        item=mixed(key + again),
+        item=np.where(rng.random(total) < _COMMON, common, mixed(key + again)),
         sweep=np.full(total, -1, dtype=np.int32),
         status=np.full(total, OK, dtype=np.int16),
         adopts=rng.random(total) < adoption,

@@ -58,9 +58,9 @@ class Relation:
     templates: int = 0
     """Templates that all accounts share; at 0 each account has one of its own."""
     items: str = "own"
-    """`own`: each account its list; `same`: all the same list; `sharded`: a list dealt out once."""
+    """`sharded`: a list dealt out once; `same`: all work on one list of `pool` items; `own`: each
+    account has a list of `pool` items, drawn from ten times as many."""
     pool: int = 300
-    """Length of a list that is not dealt out."""
     by_row: bool = False
     """Language (and, without shared templates, the template) changes from request to request."""
     ticks: int = 0
@@ -103,11 +103,12 @@ class Campaign:
     def families(self) -> tuple[str, ...]:
         """The families of evidence that it leaves, by how it was made; never by a detector."""
         r, many = self.relation, self.accounts > 1
-        links = max(r.payment, r.device, r.subnet, r.domain)
+        linked = max(r.payment, r.device, r.subnet, r.domain) * self.accounts
+        together = r.ticks > 0 and r.jitter_s <= 60
         left = {
             "content": many and 0 < r.templates <= 16 and self.look.paraphrase <= 0.5,
-            "time": many and bool(r.ticks or r.turns or r.handoff or r.generations > 1),
-            "infrastructure": many and (links >= 0.25 or r.relay > 0),
+            "time": many and (together or r.turns or r.handoff or r.generations > 1),
+            "infrastructure": many and (linked >= 10 or r.relay > 0),
             "intent": self.look.intent in ("reasoning", "rubric"),
         }
         return tuple(name for name in FAMILIES if left[name])

@@ -22,6 +22,8 @@ Numbers = NDArray[np.int32]
 # Requests of a mean ordinary account in a world.
 _EACH = 60
 _POPULAR, _TAKES_POPULAR = 60, 0.2
+# Templates of the customers behind each account of a gateway.
+_BEHIND = 40
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Part:
     first: int
     who: People
     own: Numbers
-    """Template family of each account; empty where the group shares some."""
+    """Template family of each account, then those that any of its requests may be of."""
     shared: Numbers
     usual: Numbers
     """Family of each account's unrelated requests."""
@@ -124,7 +126,7 @@ def _part(
     who = people.of_group(rng, world_key, number, group, cover)
     loose = 1.0 if cover.grammar == "chat" else look.paraphrase
     systems = public.get(look.cover, np.zeros(0, dtype=np.uint64))
-    wanted = relation.templates or group.accounts
+    wanted = relation.templates or group.accounts * (_BEHIND if relation.by_row else 1)
     made = shelf.put(templates.families(rng, cover, wanted, look.intent, loose, systems))
     usual = made[:0]
     if look.mix:
@@ -152,9 +154,7 @@ def _ordinary_counts(spec: WorldSpec, ordinary: People, total: int) -> Ints:
     active = rng.random((spec.days, len(ordinary))) < 0.6
     active[:, int(np.argmax(ordinary.weight))] = True
     weight = ordinary.weight * active
-    return np.array(
-        [rng.multinomial(n, w / w.sum()) for n, w in zip(by_day, weight, strict=True)]
-    )
+    return np.array([rng.multinomial(n, w / w.sum()) for n, w in zip(by_day, weight, strict=True)])
 
 
 def day_of(world: World, day: int) -> Rows:
