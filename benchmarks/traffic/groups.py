@@ -163,7 +163,8 @@ def groups_of(spec: WorldSpec) -> list[Group]:
         kind = min(came_to, key=lambda k: came_to[k] / weight[k])
         look = drawn_look(kind, rng, spec.days, spec.launch_day)
         part = wanted * weight[kind] / sum(weight.values())
-        most = max(part * LARGEST.get(kind, _LARGEST), 20.0)
+        lacks = max(part - came_to[kind], part / 20, 20.0)
+        most = min(part * LARGEST.get(kind, _LARGEST), lacks)
         alone = look.rate * (1 - look.mix) * look.days
         if alone > most:
             look = dataclasses.replace(look, rate=6.0)

@@ -215,9 +215,9 @@ def traffic_aucs(worlds: int, requests: int, most: int, seed: int) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--covers", nargs="*", choices=AWKWARD, default=list(AWKWARD))
-    parser.add_argument("--worlds", type=int, default=4, help="that teach; as many test")
-    parser.add_argument("--campaigns", type=int, default=65, help="in each world")
-    parser.add_argument("--most", type=int, default=6_000, help="requests of a side and a world")
+    parser.add_argument("--worlds", type=int, default=3, help="that teach; as many test")
+    parser.add_argument("--campaigns", type=int, default=52, help="in each world")
+    parser.add_argument("--most", type=int, default=3_000, help="requests of a side and a world")
     parser.add_argument("--seed", type=int, default=20_260_301)
     parser.add_argument("--dry", action="store_true", help="print only")
     given = parser.parse_args()

@@ -104,9 +104,11 @@ class Campaign:
         """The families of evidence that it leaves, by how it was made; never by a detector."""
         r, many = self.relation, self.accounts > 1
         linked = max(r.payment, r.device, r.subnet, r.domain) * self.accounts
+        # Whoever hides among a gateway's chats uses no template either.
+        worded = self.look.cover != "reseller_gateway"
         together = r.ticks > 0 and r.jitter_s <= 60
         left = {
-            "content": many and 0 < r.templates <= 16 and self.look.paraphrase <= 0.5,
+            "content": many and worded and 0 < r.templates <= 16 and self.look.paraphrase <= 0.5,
             "time": many and (together or r.turns or r.handoff or r.generations > 1),
             "infrastructure": many and (linked >= 10 or r.relay > 0),
             "intent": self.look.intent in ("reasoning", "rubric"),
