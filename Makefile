@@ -20,7 +20,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null bench-watermark
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null bench-watermark bench-traffic
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -102,6 +102,9 @@ bench-detect: $(VENV)/.installed-bench ## How fast marks are found, and what mar
 
 bench-watermark: $(VENV)/.installed-dev ## What marks cost and how much text shows them, and the defaults (about 45 minutes)
 	$(BIN)/python benchmarks/watermark_power.py
+
+bench-traffic: $(VENV)/.installed-dev ## Are simulated campaigns matched to innocents, column by column (about 15 minutes)
+	$(BIN)/python benchmarks/traffic/match.py
 
 calibrate: $(VENV)/.installed-dev ## Null trials of the watermark's p-values (about 10 minutes)
 	$(BIN)/python benchmarks/calibrate.py
