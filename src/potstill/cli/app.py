@@ -22,6 +22,7 @@ from potstill.cli import (
     show,
     store,
     train,
+    watch,
     watermark,
 )
 from potstill.errors import PotstillError
@@ -51,6 +52,7 @@ for verb in (
     app.command()(verb)
 app.add_typer(store.app, name="store")
 app.add_typer(watermark.app, name="watermark")
+app.add_typer(watch.app, name="watch")
 
 
 def _version(wanted: bool) -> None:

@@ -86,7 +86,12 @@ ACCOUNTS: tuple[TrafficColumn, ...] = (
         "email_domain", "text", "what stands behind the @ of its e-mail address", keyed=True
     ),
     TrafficColumn("device", "text", "the fingerprint of the device that opened it", keyed=True),
-    TrafficColumn("subnet", "text", "the network that it was opened from"),
+    TrafficColumn(
+        "subnet",
+        "text",
+        "the network that it was opened from, hashed as `client_subnet` is",
+        keyed=True,
+    ),
     TrafficColumn("asn", "int32", "the number of the autonomous system"),
     TrafficColumn("country", "text", "where it says that it is"),
     TrafficColumn("timezone", "text", "the name of its time zone"),

@@ -42,7 +42,7 @@ _STARTS = (
     *("time_unix_nano", "timestamp", "Timestamp", "time"),
 )
 _ENDS = ("endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime")
-_TOP = (*(name for pair in _IDS for name in pair), *_STARTS, *_ENDS)
+_TOP = ("request_id", *(name for pair in _IDS for name in pair), *_STARTS, *_ENDS)
 _CONTEXT = {"context": ("trace_id", "span_id")}
 
 Values = Mapping[str, Any]
@@ -56,7 +56,7 @@ def _mapped(fields: Fields, values: Values) -> Mapped:
     started = coalesced([fields[name] for name in _STARTS])
     ended = coalesced([fields[name] for name in _ENDS])
     columns = {
-        "request_id": coalesced([_span(fields), values["gen_ai.response.id"]]),
+        "request_id": coalesced([fields["request_id"], _span(fields), values["gen_ai.response.id"]]),
         "time": started,
         "model": first_of(values, *_MODEL),
         "product": values["service.name"],

@@ -35,7 +35,7 @@ from potstill.watch.ingest.engine import (
 )
 from potstill.watch.ingest.fields import FLAW, LINE, PLACE, ROW, Fields, fields_of
 from potstill.watch.ingest.form import Mapped, TrafficForm
-from potstill.watch.schema import REQUESTS, names_of
+from potstill.watch.schema import REQUESTS, TrafficColumn, names_of
 
 UNFIT, FROM, NO_ZONE = "_unfit", "_from", "_no_zone"
 NO_CALL, NO_ACCOUNT, NO_TIME = "no request of a model", "no account", "no time"
@@ -51,7 +51,9 @@ class MappedRows:
     accounts: tuple[str, ...]
 
 
-def renames_of(stated: tuple[str, ...]) -> dict[str, str]:
+def renames_of(
+    stated: tuple[str, ...], columns: tuple[TrafficColumn, ...] = REQUESTS
+) -> dict[str, str]:
     """Return the field of each column from `column=field`.
 
     Raises PotstillError for anything else, and for columns that the schema does not have.
@@ -59,10 +61,10 @@ def renames_of(stated: tuple[str, ...]) -> dict[str, str]:
     renames = {}
     for one in stated:
         column, sign, field = one.partition("=")
-        if column not in names_of(REQUESTS) or not sign or not field or '"' in field:
+        if column not in names_of(columns) or not sign or not field or '"' in field:
             raise PotstillError(
                 "--map takes column=field, for example account_id=attributes.tenant; columns are "
-                f"{', '.join(names_of(REQUESTS))}"
+                f"{', '.join(names_of(columns))}"
             )
         renames[column] = field
     return renames

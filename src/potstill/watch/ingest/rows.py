@@ -61,16 +61,23 @@ def store_schema(privacy: Privacy) -> pa.Schema:
 
 def stored(batch: pa.RecordBatch, how: Storing) -> Stored:
     """Return the rows of a batch of mapped rows as they are stored."""
+    table = pa.Table.from_batches([batch])
+    good, counts = counted(batch, how)
+    aside = _aside(table, _flaws(table, how))
+    rows = _rows(good, how)
+    return Stored(_by_day(rows, counts), aside, counts)
+
+
+def counted(batch: pa.RecordBatch, how: Storing) -> tuple[pa.Table, RowCounts]:
+    """Return the rows of a batch that can be used, and the counts of all; nothing is hashed."""
     counts = RowCounts()
     counts.rows = batch.num_rows
     table = pa.Table.from_batches([batch])
     flaws = _flaws(table, how)
     good = table.filter(flaws.is_null())
-    aside = _aside(table, flaws)
-    counts.by["aside"].update(aside["reason"].to_pylist())
+    counts.by["aside"].update(flaws.drop_null().to_pylist())
     _count(good, how, counts)
-    rows = _rows(good, how)
-    return Stored(_by_day(rows, counts), aside, counts)
+    return good, counts
 
 
 def _flaws(table: pa.Table, how: Storing) -> pa.Array:
@@ -82,7 +89,7 @@ def _flaws(table: pa.Table, how: Storing) -> pa.Array:
         flaws = pc.if_else(pc.and_(flaws.is_null(), gone), DELETED_DAY, flaws)
     if how.erased:
         names = table["account_id"].combine_chunks()
-        hashes = _each(names, lambda name: how.key.hashed(name, "erased"))
+        hashes = each_text(names, how.key.hasher("erased"))
         gone = pc.is_in(hashes, pa.array(sorted(how.erased), pa.string()))
         flaws = pc.if_else(pc.and_(flaws.is_null(), gone), ERASED, flaws)
     return flaws
@@ -125,7 +132,7 @@ def _rows(good: pa.Table, how: Storing) -> pa.Table:
     columns["row"], columns["source"] = rows, pa.repeat(how.source, len(rows))
     named = pc.binary_join_element_wise(how.source, rows.cast(pa.string()), ":")
     columns["request_id"] = pc.coalesce(columns["request_id"], named)
-    columns["account_id"] = _each(columns["account_id"], how.key.account)
+    columns["account_id"] = each_text(columns["account_id"], how.key.account)
     columns["client"], columns["client_subnet"] = _clients(columns, how.key)
     if how.privacy != "metadata":
         columns |= _sketches(columns, how.key.subkey("sketch", 16))
@@ -147,14 +154,14 @@ def _sketches(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
 
 
 def _clients(columns: dict[str, pa.Array], key: StoreKey) -> tuple[pa.Array, pa.Array]:
-    addresses = columns["client"]
-    hashes = _each(addresses, lambda one: key.client(one)[0])
-    networks = _each(addresses, lambda one: key.client(one)[1])
-    stated = _each(columns["client_subnet"], lambda one: key.hashed(one, "subnet"))
+    hashed = key.clients()
+    hashes = each_text(columns["client"], lambda one: hashed(one)[0])
+    networks = each_text(columns["client"], lambda one: hashed(one)[1])
+    stated = each_text(columns["client_subnet"], key.hasher("subnet"))
     return hashes, pc.coalesce(networks, stated)
 
 
-def _each(values: pa.Array, function: Callable[[str], str | None]) -> pa.Array:
+def each_text(values: pa.Array, function: Callable[[str], str | None]) -> pa.Array:
     """Return a function of each text, found once for equal ones."""
     if values.null_count == len(values):
         return pa.nulls(len(values), pa.string())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ _BYTES = 32
 _HEAD = "potstill-watch-key-v1"
 _LINE = re.compile(rf"{_HEAD} (?P<secret>[0-9a-f]{{{2 * _BYTES}}})\s*")
 _DIGITS = 24  # of a keyed hash: 96 bits
-_NETWORK = {4: 24, 6: 48}
+_IPV6 = 48  # bits of a network
 # So keys of services begin; a log may hold one that should not be in it.
 _SERVICE_KEYS = ("sk-", "sk_")
 
@@ -40,17 +41,27 @@ class StoreKey:
         """Return the key of one purpose, `length` bytes."""
         return blake3(purpose.encode(), key=self.secret).digest(length=length)
 
-    def hashed(self, value: str, purpose: str) -> str:
-        """Return the keyed hash of a value: 24 hexadecimal digits, others for each purpose."""
-        return _hashed(value, self.subkey(purpose, _BYTES))
+    def hasher(self, purpose: str) -> Callable[[str], str]:
+        """Return a function to the keyed hash of a value, 24 hexadecimal digits: others for each
+        purpose."""
+        key = self.subkey(purpose, _BYTES)
+        return lambda value: _hashed(value, key)
 
-    def client(self, address: str) -> tuple[str, str | None]:
-        """Return the hashes of an address and of its network; None where it is no address."""
-        return _client(address, self.subkey("client", _BYTES), self.subkey("subnet", _BYTES))
+    def clients(self) -> Callable[[str], tuple[str, str | None]]:
+        """Return a function to the hashes of an address and of its network; the second is None
+        where it is no address."""
+        client, network = self.hasher("client"), self.hasher("subnet")
+
+        @lru_cache(maxsize=1 << 16)
+        def hashed(address: str) -> tuple[str, str | None]:
+            written, around = _network(address)
+            return client(written), None if around is None else network(around)
+
+        return hashed
 
     def account(self, name: str) -> str:
         """Return an account's name; a service's key that stands for one is hashed."""
-        return self.hashed(name, "account") if name.startswith(_SERVICE_KEYS) else name
+        return self.hasher("account")(name) if name.startswith(_SERVICE_KEYS) else name
 
 
 def new_key(path: Path) -> StoreKey:
@@ -78,18 +89,31 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].strip().lower()
 
 
-@lru_cache(maxsize=1 << 17)
+def network_of(written: str) -> str:
+    """Return the one spelling of a network, or of the network around an address; other text as it
+    stands."""
+    try:
+        found = ipaddress.ip_network(written.strip(), strict=False)
+    except ValueError:
+        return written
+    if found.num_addresses > 1:
+        return str(found)
+    return _network(str(found.network_address))[1] or written
+
+
 def _hashed(value: str, key: bytes) -> str:
     return blake3(value.encode(errors="replace"), key=key).hexdigest()[:_DIGITS]
 
 
-@lru_cache(maxsize=1 << 17)
-def _client(address: str, key: bytes, network_key: bytes) -> tuple[str, str | None]:
+def _network(address: str) -> tuple[str, str | None]:
+    """Return the one spelling of an address, and the network around it."""
     try:
         found = ipaddress.ip_address(address.strip())
     except ValueError:
-        return _hashed(address, key), None
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return address, None
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(found), str(ipaddress.ip_network((found, _IPV6), strict=False))
         found = found.ipv4_mapped
-    network = ipaddress.ip_network((found, _NETWORK[found.version]), strict=False)
-    return _hashed(str(found), key), _hashed(str(network), network_key)
+    written = str(found)
+    return written, f"{written.rpartition('.')[0]}.0/24"

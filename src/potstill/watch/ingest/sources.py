@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
@@ -22,7 +23,7 @@ from potstill.watch.ingest.lines import LINES, PACKED, SCHEMA, line_batches
 FileKind = Literal["lines", "parquet"]
 _ENDS = tuple(f"{end}{packed}" for end in LINES for packed in PACKED)
 KNOWN = ".parquet, .jsonl, .ndjson or .json (one object a line; also as .gz and .zst)"
-_STREAM = "potstill_source"
+_STREAM, _PARQUET = "potstill_source", "potstill_parquet"
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,9 @@ def source_of_parquet(backend: Backend, path: Path) -> ir.Table:
         f"FROM read_parquet('{quoted}', file_row_number = true, hive_partitioning = false)"
     )
     try:
-        return backend.sql(sql)
-    except Exception as error:
+        backend.raw_sql(f"CREATE OR REPLACE TEMP VIEW {_PARQUET} AS {sql}")
+        return backend.table(_PARQUET)
+    except duckdb.Error as error:
         raise unreadable(path, error) from error
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import ibis
+import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -76,10 +76,8 @@ def take_file(
             return take_rows(
                 store, backend, mapped, digest, about, settings, advance, batch_rows(found)
             )
-        except ibis.common.exceptions.IbisError:
-            raise
-        except Exception as error:
-            if file_kind(path) == "parquet" and type(error).__module__.endswith("duckdb"):
+        except (duckdb.Error, pa.ArrowException) as error:
+            if file_kind(path) == "parquet":
                 raise unreadable(path, error) from error
             raise
 
