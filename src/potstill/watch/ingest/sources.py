@@ -123,9 +123,7 @@ def source_of_parquet(backend: Backend, path: Path) -> ir.Table:
 def source_of_table(backend: Backend, table: ir.Table) -> Iterator[ir.Table]:
     """Give the rows of any Ibis table, on whatever engine it is, as a source."""
     reader = table.to_pyarrow_batches(chunk_size=8192)
-    schema = pa.schema(
-        [*(SCHEMA.field(name) for name in (ROW, PLACE, FLAW)), *reader.schema]
-    )
+    schema = pa.schema([*(SCHEMA.field(name) for name in (ROW, PLACE, FLAW)), *reader.schema])
     with source_of_batches(backend, schema, _numbered(reader, schema)) as source:
         yield source
 
@@ -139,9 +137,7 @@ def unreadable(path: Path, error: Exception) -> PotstillError:
     )
 
 
-def _numbered(
-    batches: Iterator[pa.RecordBatch], schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
+def _numbered(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     before = 0
     for batch in batches:
         rows = pa.array(range(before + 1, before + 1 + batch.num_rows), pa.int64())
@@ -169,5 +165,3 @@ def _below(folder: Path) -> list[Path]:
     return sorted(
         p for p in found if not any(part[0] in "._" for part in p.relative_to(folder).parts)
     )
-
-

@@ -247,5 +247,3 @@ class _Aside:
             self._writer.close()
             final.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(self._path, final)
-
-
