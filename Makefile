@@ -53,6 +53,7 @@ format: $(VENV)/.installed-dev ## Format and fix what can be fixed
 docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the code
 	$(BIN)/python -m potstill.recipe.docs > docs/reference/recipe.md
 	$(BIN)/python -m potstill.work.evaluation_docs > docs/reference/evaluation.md
+	$(BIN)/python -m potstill.watch.schema_docs > docs/reference/traffic.md
 
 bench-demo: $(VENV)/.installed-dev ## The demo as a whole process: time, memory, fidelity
 	$(BIN)/python benchmarks/demo.py

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from siphash_oracle import siphash
 
 from potstill.watch.sketches import (
     BANDS,
@@ -24,43 +25,6 @@ from potstill.watch.words import LONGEST_WORD, words_of
 KEY = bytes(range(16))
 M64 = 2**64 - 1
 FIRST, SECOND, THIRD = 0x6A09E667F3BCC909, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B
-
-
-def siphash(message: bytes, key: bytes) -> int:
-    """SipHash-2-4 as its authors write it, one word at a time."""
-    k0, k1 = (int.from_bytes(key[i : i + 8], "little") for i in (0, 8))
-    v = [
-        k0 ^ 0x736F6D6570736575,
-        k1 ^ 0x646F72616E646F6D,
-        k0 ^ 0x6C7967656E657261,
-        k1 ^ 0x7465646279746573,
-    ]
-
-    def turn(x: int, n: int) -> int:
-        return (x << n | x >> (64 - n)) & M64
-
-    def rounds(count: int) -> None:
-        for _ in range(count):
-            v[0] = (v[0] + v[1]) & M64
-            v[1] = turn(v[1], 13) ^ v[0]
-            v[0] = turn(v[0], 32)
-            v[2] = (v[2] + v[3]) & M64
-            v[3] = turn(v[3], 16) ^ v[2]
-            v[0] = (v[0] + v[3]) & M64
-            v[3] = turn(v[3], 21) ^ v[0]
-            v[2] = (v[2] + v[1]) & M64
-            v[1] = turn(v[1], 17) ^ v[2]
-            v[2] = turn(v[2], 32)
-
-    padded = message + bytes(-(len(message) + 1) % 8) + bytes([len(message) & 0xFF])
-    for start in range(0, len(padded), 8):
-        word = int.from_bytes(padded[start : start + 8], "little")
-        v[3] ^= word
-        rounds(2)
-        v[0] ^= word
-    v[2] ^= 0xFF
-    rounds(4)
-    return v[0] ^ v[1] ^ v[2] ^ v[3]
 
 
 def words(text: str) -> list[bytes]:

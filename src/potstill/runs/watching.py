@@ -239,8 +239,8 @@ def _take_accounts(
     if path is None:
         return held.accounts
     found = read_accounts(backend, path, renames)
-    kept = without_erased(found.table, store.key(), held.erased)
-    write_accounts(store.root / ACCOUNTS_FILE, kept, store.key())
+    kept = without_erased(found.table, store.key, held.erased)
+    write_accounts(store.root / ACCOUNTS_FILE, kept, store.key)
     counts = {"accounts": kept.num_rows, **found.aside}
     store.record(held.model_copy(update={"accounts": counts}))
     return counts

@@ -70,6 +70,7 @@ class TrafficStore(WorkDir[StoreSettings]):
     """An open store of traffic."""
 
     records: ClassVar[tuple[type[WorkRecord], ...]] = (Ingested,)
+    _key: StoreKey | None = None
 
     @classmethod
     def header(cls) -> Header[StoreSettings]:
@@ -104,6 +105,7 @@ class TrafficStore(WorkDir[StoreSettings]):
             path = key or root / KEY_FILE
             found = read_store_key(path) if path.exists() else new_key(path.absolute())
             store = cls._new(root, privacy, found, beside=path if key is None else None)
+        store._key = found
         store.remove_strays()
         return store
 
@@ -124,9 +126,12 @@ class TrafficStore(WorkDir[StoreSettings]):
         """Return what the store holds."""
         return self.done(Ingested) or Ingested()
 
-    def key(self, path: Path | None = None) -> StoreKey:
-        """Return the store's key."""
-        return read_store_key(path or self.root / KEY_FILE)
+    @property
+    def key(self) -> StoreKey:
+        """The store's key; one that is kept elsewhere is known to who opened the store with it."""
+        if self._key is None:
+            self._key = read_store_key(self.root / KEY_FILE)
+        return self._key
 
     def part_path(self, day: str, name: str) -> Path:
         """Return the file of a part."""

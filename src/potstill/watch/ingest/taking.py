@@ -123,7 +123,7 @@ def take_rows(
     how = Storing(
         source=digest[:16],
         privacy=store.config.privacy,
-        key=store.key(),
+        key=store.key,
         now=settings.now,
         accounts=mapped.accounts,
         erased=frozenset(held.erased),

@@ -50,7 +50,7 @@ def erase_account(store: TrafficStore, account: str) -> int:
 
     Its name is not kept, only a keyed hash, by which later rows of it are known.
     """
-    key, held = store.key(), store.ingested
+    key, held = store.key, store.ingested
     name, gone, rows = key.account(account), list[Path](), 0
     sources = {}
     for digest, source in held.sources.items():
