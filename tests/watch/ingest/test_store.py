@@ -240,3 +240,19 @@ def test_what_is_recorded_holds_no_text(ingest: Ingest, tmp_path: Path) -> None:
     report = ingest(write_lines(tmp_path / "log.jsonl", *rows), privacy="sketches")
     assert "xyzzy" not in json.dumps(report.record())
     assert "xyzzy" not in (tmp_path / "store/state/ingested.json").read_text()
+
+
+def test_any_ibis_table_is_taken_in_once_under_its_name(engine: Any, tmp_path: Path) -> None:
+    import ibis
+
+    from potstill.runs.watching import open_store
+    from potstill.watch.ingest.tables import take_table
+    from potstill.watch.ingest.taking import TakingSettings
+
+    settings = TakingSettings(NOW, {})
+    with open_store(tmp_path / "store", "sketches") as store:
+        for again in (False, True):
+            found = take_table(store, engine, ibis.memtable(ROWS), "march", settings)
+            assert found.again is again
+    assert said(held(tmp_path / "store"))[0]["request_id"] == "r0"
+    assert len(held(tmp_path / "store")) == 30

@@ -23,6 +23,7 @@ from potstill.watch.ingest.lines import LINES, PACKED, SCHEMA, line_batches
 FileKind = Literal["lines", "parquet"]
 _ENDS = tuple(f"{end}{packed}" for end in LINES for packed in PACKED)
 KNOWN = ".parquet, .jsonl, .ndjson or .json (one object a line; also as .gz and .zst)"
+_TABLE_ROWS = 8192
 _STREAM, _PARQUET = "potstill_source", "potstill_parquet"
 
 
@@ -122,17 +123,26 @@ def source_of_parquet(backend: Backend, path: Path) -> ir.Table:
 @contextmanager
 def source_of_table(backend: Backend, table: ir.Table) -> Iterator[ir.Table]:
     """Give the rows of any Ibis table, on whatever engine it is, as a source."""
-    reader = table.to_pyarrow_batches(chunk_size=8192)
+    reader = _reader(table)
     schema = pa.schema([*(SCHEMA.field(name) for name in (ROW, PLACE, FLAW)), *reader.schema])
     with source_of_batches(backend, schema, _numbered(reader, schema)) as source:
         yield source
+
+
+def _reader(table: ir.Table) -> pa.RecordBatchReader:
+    """Return a table's rows as a stream, from the engine that it is on."""
+    engine = table.get_backend()
+    if engine.name == "duckdb":  # Ibis 12 asks DuckDB 2 for what it has no more
+        engine._run_pre_execute_hooks(table)
+        return engine.con.sql(engine.compile(table)).to_arrow_reader(_TABLE_ROWS)
+    return table.to_pyarrow_batches(chunk_size=_TABLE_ROWS)
 
 
 def unreadable(path: Path, error: Exception) -> PotstillError:
     """Return what to say of a file that an engine cannot read."""
     kind = type(error).__name__
     return PotstillError(
-        f"{path.name} cannot be read as Parquet ({kind}); it may be damaged or cut off: write it "
+        f"{path.name} cannot be read ({kind}); it may be damaged or cut off: write it "
         "again"
     )
 
