@@ -109,8 +109,10 @@ def inspect_log(wanted: LogWanted, progress: Progress | None = None) -> Inspecti
             for path in files.paths:
                 found.append(reading.file(path))
                 step.advance()
-        accounts = wanted.accounts and read_accounts(backend, wanted.accounts, of_accounts)
-        return inspection(found, files.passed_over, reading.seen, accounts or None)
+        accounts = None
+        if wanted.accounts is not None:
+            accounts = read_accounts(backend, wanted.accounts, of_accounts)
+        return inspection(found, files.passed_over, reading.seen, accounts)
 
 
 def ingest_log(

@@ -17,7 +17,6 @@ from potstill.logs.lines import log_rows
 from potstill.logs.rows import SourceRow
 from potstill.text.tool_calls import message_text
 
-LATE = {"usage": None}
 ROWS = [
     request(0),
     request(1, system="Be very brief.", temperature=0.0, max_tokens=1),

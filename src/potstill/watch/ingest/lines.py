@@ -9,8 +9,9 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -55,13 +56,13 @@ def line_batches(path: Path) -> Iterator[pa.RecordBatch]:
         number += len(ends)
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> BufferedReader:
     """Return a file of lines, open for reading, unpacked where it is packed."""
     name = path.name.lower()
     if name.endswith(".gz"):
-        return cast(IO[bytes], gzip.open(path))
+        return cast(BufferedReader, gzip.open(path))
     if name.endswith(".zst"):
-        return cast(IO[bytes], pa.CompressedInputStream(str(path), "zstd"))
+        return cast(BufferedReader, pa.CompressedInputStream(str(path), "zstd"))
     return path.open("rb")
 
 
@@ -71,7 +72,8 @@ def _blocks(path: Path) -> Iterator[bytes | str]:
     with opened(path) as file:
         while True:
             try:
-                data = file.read(_BLOCK)
+                # What can be had is given back before damage behind it is met.
+                data = file.read1(_BLOCK)
             except _DAMAGE:
                 if rest.strip():
                     yield rest + b"\n"  # half a line at most: its own flaw
@@ -94,9 +96,9 @@ def _blocks(path: Path) -> Iterator[bytes | str]:
         yield rest + b"\n"
 
 
-def _after_line(file: IO[bytes]) -> bytes:
+def _after_line(file: BufferedReader) -> bytes:
     """Pass over the rest of a line, and return what was read of the next."""
-    while data := file.read(_BLOCK):
+    while data := file.read1(_BLOCK):
         cut = data.find(b"\n") + 1
         if cut:
             return data[cut:]
@@ -135,8 +137,8 @@ def _lines(block: bytes, starts: Any, ends: Any, before: int) -> Iterator[pa.Rec
 def _filled(block: bytes, starts: Any, ends: Any) -> Any:
     """Tell which lines are not blank."""
     full = ends - starts > 0
-    short = np.flatnonzero(full & (ends - starts < 8))
-    for at in short:
+    spaced = full & (np.frombuffer(block, np.uint8)[starts] <= 0x20)
+    for at in np.flatnonzero(spaced):
         full[at] = bool(block[int(starts[at]) : int(ends[at])].strip())
     return full
 

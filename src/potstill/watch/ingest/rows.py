@@ -84,7 +84,8 @@ def _flaws(table: pa.Table, how: Storing) -> pa.Array:
     """Return why rows are set aside, those that are nothing of the log's among them."""
     flaws = table[FLAW].combine_chunks()
     if how.deleted:
-        days = pc.strftime(table["time"].combine_chunks(), "%Y-%m-%d")
+        times = table["time"].combine_chunks().cast(pa.timestamp("us", tz="UTC"))
+        days = pc.strftime(times, "%Y-%m-%d")
         gone = pc.is_in(days, pa.array(sorted(how.deleted), pa.string()))
         flaws = pc.if_else(pc.and_(flaws.is_null(), gone), DELETED_DAY, flaws)
     if how.erased:
