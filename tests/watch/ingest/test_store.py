@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import stat
@@ -97,7 +96,7 @@ def test_repeats_are_merged_whatever_the_order_of_files(ingest: Ingest, tmp_path
         write_table(tmp_path / "2.parquet", ROWS[5:]),
     ]
     results = []
-    for number, order in enumerate(itertools.permutations(files)):
+    for number, order in enumerate((files, files[::-1], [files[1], files[2], files[0]])):
         into = f"store{number}"
         for path in order:
             ingest_log(LogWanted((str(path),), now=NOW), tmp_path / into, "full", tmp_path / "key")

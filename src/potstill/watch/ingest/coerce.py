@@ -12,12 +12,10 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from potstill.watch.ingest.engine import lacks_zone, moment_of, moment_since
+from potstill.watch.ingest.engine import lacks_zone, moment_of, moment_since, sane_moment
 from potstill.watch.schema import Kind, TrafficColumn
 
 _INT32 = 2**31
-# Times outside are no times of requests: a number that was something else, or a clock never set.
-FIRST_YEAR, LAST_YEAR = 2000, 2100
 _YES, _NO = ("true", "1", "t", "yes"), ("false", "0", "f", "no")
 
 
@@ -44,13 +42,12 @@ def as_time(value: Any) -> Any:
     if kind.is_timestamp() or kind.is_date():
         moment = value.cast("timestamp('UTC', 6)")
     elif kind.is_numeric():
-        moment = moment_since(value.cast("decimal(38, 9)"))
+        moment = moment_since(value.try_cast("decimal(28, 9)"))
     elif kind.is_string():
         moment = moment_of(value.strip())
     else:
         return ibis.null("timestamp('UTC', 6)")
-    year = moment.year()
-    return ibis.ifelse((year >= FIRST_YEAR) & (year < LAST_YEAR), moment, None)
+    return sane_moment(moment)
 
 
 def without_zone(value: Any) -> Any:

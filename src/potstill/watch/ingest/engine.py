@@ -65,12 +65,17 @@ _MACROS = (
     # A moment: ISO 8601 (without a zone in the connection's), or a number of seconds, milli-,
     # micro- or nanoseconds since 1970, told by its size.
     """ps_number(s) AS regexp_full_match(s, '[0-9]{1,20}(\\.[0-9]*)?([eE]\\+?[0-9]{1,2})?')""",
-    """ps_since(d) AS make_timestamptz(CAST(floor(CASE WHEN d < 1e11 THEN d * 1000000
-        WHEN d < 1e14 THEN d * 1000 WHEN d < 1e17 THEN d ELSE d / 1000 END) AS BIGINT))""",
-    """ps_moment(s) AS CASE WHEN ps_number(s) THEN
-            CASE WHEN TRY_CAST(s AS DECIMAL(38, 9)) < 1e20
-            THEN ps_since(TRY_CAST(s AS DECIMAL(38, 9))) END
+    # Whole numbers and decimals alone: a float has not room for microseconds beyond the point.
+    """ps_since(d) AS make_timestamptz(CAST(CASE
+        WHEN d < 1e11 THEN CAST(floor(d * 1000000::DECIMAL(7, 0)) AS HUGEINT)
+        WHEN d < 1e14 THEN CAST(floor(d * 1000::DECIMAL(4, 0)) AS HUGEINT)
+        WHEN d < 1e17 THEN CAST(floor(d) AS HUGEINT)
+        ELSE CAST(floor(d) AS HUGEINT) // 1000 END AS BIGINT))""",
+    """ps_moment(s) AS CASE WHEN ps_number(s) THEN ps_since(TRY_CAST(s AS DECIMAL(28, 9)))
         ELSE TRY_CAST(s AS TIMESTAMPTZ) END""",
+    # A time outside is no request's: a number that was something else, or a clock never set.
+    """ps_sane(m) AS CASE WHEN m >= TIMESTAMPTZ '2000-01-01 00:00:00+00'
+        AND m < TIMESTAMPTZ '2100-01-01 00:00:00+00' THEN m END""",
     # Seconds between two moments, null where the second is before the first.
     """ps_seconds(a, b) AS CASE WHEN b >= a THEN (epoch_us(b) - epoch_us(a)) / 1e6 END""",
     """ps_no_zone(s) AS NOT ps_number(s)
@@ -153,7 +158,8 @@ parts_text = _scalar("ps_parts", (dt.string,), dt.string)
 answer_text = _scalar("ps_answer", (dt.string,), dt.string)
 _MOMENT = dt.Timestamp(timezone="UTC", scale=6)
 moment_of = _scalar("ps_moment", (dt.string,), _MOMENT)
-moment_since = _scalar("ps_since", (dt.Decimal(38, 9),), _MOMENT)
+moment_since = _scalar("ps_since", (dt.Decimal(28, 9),), _MOMENT)
+sane_moment = _scalar("ps_sane", (_MOMENT,), _MOMENT)
 seconds_from = _scalar("ps_seconds", (_MOMENT, _MOMENT), dt.float64)
 _texts_at = _scalar("json_extract_string", (dt.JSON(), dt.Array(dt.string)), dt.Array(dt.string))
 lacks_zone = _scalar("ps_no_zone", (dt.string,), dt.boolean)

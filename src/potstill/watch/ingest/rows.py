@@ -98,7 +98,11 @@ def _flaws(table: pa.Table, how: Storing) -> pa.Array:
 
 def _aside(table: pa.Table, flaws: pa.Array) -> pa.Table:
     which = flaws.is_valid()
-    text = table[LINE] if LINE in table.column_names else pa.nulls(len(flaws), pa.string())
+    text = (
+        pc.utf8_rtrim(table[LINE], "\r\n")
+        if LINE in table.column_names
+        else pa.nulls(len(flaws), pa.string())
+    )
     every = pa.table({"row": table[PLACE], "reason": flaws, "text": text})
     return every.filter(which).cast(ASIDE)
 

@@ -142,8 +142,7 @@ def unreadable(path: Path, error: Exception) -> PotstillError:
     """Return what to say of a file that an engine cannot read."""
     kind = type(error).__name__
     return PotstillError(
-        f"{path.name} cannot be read ({kind}); it may be damaged or cut off: write it "
-        "again"
+        f"{path.name} cannot be read ({kind}); it may be damaged or cut off: write it again"
     )
 
 
