@@ -30,14 +30,14 @@ _TYPES = {
 _PAGE = """\
 # The traffic schema
 
-Made from `src/potstill/watch/schema.py` by `make docs`; its name is `{schema}`. Every form of log is
-brought to these columns ([how](../how-to/watch.md)), and every signal is a function of them. What a
+Made from `src/potstill/watch/schema.py` by `make docs`; its name is `{schema}`. Every form of log
+is brought to these columns ([how](../how-to/watch.md)), and every signal is a function of them. What a
 log does not say is null.
 
 ## Requests
 
-A row without a *needed* column is set aside and counted. Columns of *text* are stored in the privacy
-mode `full` alone. *Keyed* ones are stored as a hash under the store's key.
+A row without a *needed* column is set aside and counted. Columns of *text* are stored in the
+privacy mode `full` alone. *Keyed* ones are stored as a hash under the store's key.
 
 {requests}
 
@@ -45,7 +45,8 @@ A store has these beside them:
 
 {made}
 
-In the modes `sketches` and `full` also these ([what a sketch is](../methods/traffic-sketches.md)):
+In the modes `sketches` and `full` also these
+([what a sketch is](../methods/traffic-sketches.md)):
 
 {sketches}
 
