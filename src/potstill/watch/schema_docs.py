@@ -30,8 +30,8 @@ _TYPES = {
 _PAGE = """\
 # The traffic schema
 
-Made from `src/potstill/watch/schema.py` by `make docs`; its name is `{schema}`. Every form of log
-is brought to these columns ([how](../how-to/watch.md)), and every signal is a function of them. What a
+Made from `src/potstill/watch/schema.py`; its name is `{schema}`. Every form of log is brought to
+these columns ([how](../how-to/watch.md)), and every signal is a function of them. What a
 log does not say is null.
 
 ## Requests
