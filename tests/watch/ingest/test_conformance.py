@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import traffic_logs as logs
-from test_forms import mapped
-from traffic_logs import request, write_lines
+from traffic_logs import mapped, request, write_lines
 
 from potstill.logs import LogForm, Record, form_named
 from potstill.logs.forms import ReadSettings

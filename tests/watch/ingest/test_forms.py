@@ -9,10 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import traffic_logs as logs
-from traffic_logs import request, write_lines, write_table
+from traffic_logs import mapped, request, write_lines, write_table
 
-from potstill.watch.ingest.mapping import mapped_rows
-from potstill.watch.ingest.recognise import opened_source, recognised
+from potstill.watch.ingest.recognise import recognised
 
 ROWS = [request(n) for n in range(6)]
 # What every form says; the others are said by some.
@@ -20,14 +19,6 @@ COMMON = (
     *("request_id", "account_id", "model", "prompt_tokens", "completion_tokens", "temperature"),
     *("max_tokens", "system", "prompt", "response", "client"),
 )
-
-
-def mapped(engine: Any, path: Path, renames: dict[str, str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a file as the schema has them, before anything is hashed."""
-    found = recognised(engine, path, renames or {})
-    with opened_source(engine, path, found) as source:
-        rows = mapped_rows(engine, source, found.form, renames or {}, text=True)
-        return sorted(engine.to_pyarrow(rows.table).to_pylist(), key=lambda row: row["_row"])
 
 
 def check(found: list[dict[str, Any]], *, without: tuple[str, ...] = ()) -> None:

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from potstill.runs.watching import IngestReport
+from potstill.watch.ingest.mapping import mapped_rows
+from potstill.watch.ingest.recognise import opened_source, recognised
 from potstill.watch.ingest.store import TrafficStore
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
@@ -250,3 +252,11 @@ def held(root: Path) -> list[dict[str, Any]]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def mapped(engine: Any, path: Path, renames: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a file as the schema has them, before anything is hashed."""
+    found = recognised(engine, path, renames or {})
+    with opened_source(engine, path, found) as source:
+        rows = mapped_rows(engine, source, found.form, renames or {}, text=True)
+        return sorted(engine.to_pyarrow(rows.table).to_pylist(), key=lambda row: row["_row"])

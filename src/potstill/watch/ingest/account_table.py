@@ -73,7 +73,7 @@ def read_accounts(backend: Backend, path: Path, renames: Mapping[str, str]) -> A
         else:
             raise PotstillError(f"{path.name} is no table of accounts; give .parquet, .csv, .jsonl")
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path) from error
     if found.num_rows and found["account_id"].null_count == found.num_rows:
         raise PotstillError(
             f"{path.name} has no column account_id; say where it is with --map accounts.account_id="

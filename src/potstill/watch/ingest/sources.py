@@ -117,7 +117,7 @@ def source_of_parquet(backend: Backend, path: Path) -> ir.Table:
         backend.raw_sql(f"CREATE OR REPLACE TEMP VIEW {_PARQUET} AS {sql}")
         return backend.table(_PARQUET)
     except duckdb.Error as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path) from error
 
 
 @contextmanager
@@ -138,12 +138,9 @@ def _reader(table: ir.Table) -> pa.RecordBatchReader:
     return table.to_pyarrow_batches(chunk_size=_TABLE_ROWS)
 
 
-def unreadable(path: Path, error: Exception) -> PotstillError:
+def unreadable(path: Path) -> PotstillError:
     """Return what to say of a file that an engine cannot read."""
-    kind = type(error).__name__
-    return PotstillError(
-        f"{path.name} cannot be read ({kind}); it may be damaged or cut off: write it again"
-    )
+    return PotstillError(f"{path.name} cannot be read: it is damaged or cut off; write it again")
 
 
 def _numbered(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

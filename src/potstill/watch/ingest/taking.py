@@ -78,7 +78,7 @@ def take_file(
             )
         except (duckdb.Error, pa.ArrowException) as error:
             if file_kind(path) == "parquet":
-                raise unreadable(path, error) from error
+                raise unreadable(path) from error
             raise
 
 
