@@ -48,8 +48,8 @@ EPOCH = "2026-11"
 # How a harvester trains on text.
 LEARNING_RATE, BATCH_TOKENS = 3e-3, 2_048
 SCHEMES: dict[str, dict[str, Any]] = {
-    "green": {"scheme": "green", "window": 2, "gamma": 0.5, "delta": 2.0},
-    "gumbel": {"scheme": "gumbel", "window": 2},
+    "green": {"scheme": "green", "window": 1, "gamma": 0.5, "delta": 2.0},
+    "gumbel": {"scheme": "gumbel", "window": 1},
 }
 
 
