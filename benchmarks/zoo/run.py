@@ -40,7 +40,7 @@ def tested(owner: Owner, suspect: Suspect, folder: Path) -> dict[str, Any]:
             rows[name] = {"left_out": "another tokenizer"}
             continue
         raw = b"\n".join(canonical_json(item.model_dump(mode="json")) for item in asked.items)
-        kept = folder / "raw" / _file(suspect.name) / f"{name.replace(' ', '-')}.jsonl"
+        kept = folder / "raw" / file_of(suspect.name) / f"{name.replace(' ', '-')}.jsonl"
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(kept, raw + b"\n")
         rows[name] = {
@@ -65,7 +65,8 @@ def tested(owner: Owner, suspect: Suspect, folder: Path) -> dict[str, Any]:
     }
 
 
-def _file(name: str) -> str:
+def file_of(name: str) -> str:
+    """Return the name of the files of a suspect."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower())
 
 
@@ -78,7 +79,7 @@ def main() -> None:
     owner = Owner(World(given.folder))
     with quiet_transformers():
         for suspect in everybody()[given.skip :]:
-            path = given.folder / "found" / f"{_file(suspect.name)}.json"
+            path = given.folder / "found" / f"{file_of(suspect.name)}.json"
             if path.exists() or (given.only and suspect.name not in given.only):
                 continue
             started = time.perf_counter()
