@@ -144,9 +144,9 @@ def tried(
     }
     if peer.package == "knowlyr-modelaudit":
         if peer.probes:
-            prompts = list(
-                dict.fromkeys(p for p, _ in world.speech.exchanges(2 * PROBES, 998))
-            )[:PROBES]
+            prompts = list(dict.fromkeys(p for p, _ in world.speech.exchanges(2 * PROBES, 998)))[
+                :PROBES
+            ]
         else:
             prompts = json.loads(_run([str(python), "-P", side, "probes"]))
         answers = {name: said_to(model, prompts) for name, model in models.items()}
