@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from nano_teachers import MAX_TOKENS, Made
 from run import file_of
-from suspects import Suspect, everybody, innocents, relatives
+from suspects import Suspect, everybody, innocents, quick, relatives
 from world import Said, World
 
 from potstill.durable import write_bytes
@@ -172,10 +172,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--kin", action="store_true", help="Innocents and relatives alone.")
+    parser.add_argument("--quick", action="store_true", help="One of each of the main kinds.")
     parser.add_argument("--at-once", type=int, default=8, help="Suspects a process is given.")
     given = parser.parse_args()
     world = StandingWorld(given.folder)
-    everyone = [*innocents(), *relatives()] if given.kin else everybody()
+    everyone = quick() if given.quick else everybody()
+    everyone = [*innocents(), *relatives()] if given.kin else everyone
     suspects = [s for s in everyone if not given.only or s.name in given.only]
     there = {s.name: path for s in suspects if (path := world.of(s)) is not None}
     print(f"{len(there)} of {len(suspects)} suspects are made", flush=True)

@@ -1,6 +1,6 @@
 """Every suspect of the zoo under every test; resumable by suspect.
 
-    python benchmarks/zoo/run.py FOLDER [--only NAME...] [--large]
+    python benchmarks/zoo/run.py FOLDER [--only NAME...] [--quick]
 
 Scores and digests of raw logs go to FOLDER/found/NAME.json; `summary.py` makes zoo.json of them.
 """
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
 from plans import DIGEST, Owner, every_test
-from suspects import Suspect, everybody
+from suspects import Suspect, everybody, quick
 from world import World
 
 from potstill.canonical import canonical_json, digest_of_bytes
@@ -75,10 +75,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--skip", type=int, default=0, help="Begin with the N-th suspect.")
+    parser.add_argument("--quick", action="store_true", help="One of each of the main kinds.")
     given = parser.parse_args()
     owner = Owner(World(given.folder))
     with quiet_transformers():
-        for suspect in everybody()[given.skip :]:
+        for suspect in (quick() if given.quick else everybody())[given.skip :]:
             path = given.folder / "found" / f"{file_of(suspect.name)}.json"
             if path.exists() or (given.only and suspect.name not in given.only):
                 continue
