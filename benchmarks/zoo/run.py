@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
 from plans import DIGEST, Owner, every_test
-from suspects import Suspect, everybody, quick
+from suspects import EPOCHS, Suspect, everybody, quick
 from world import World
 
 from potstill.canonical import canonical_json, digest_of_bytes
@@ -75,11 +75,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--skip", type=int, default=0, help="Begin with the N-th suspect.")
+    parser.add_argument("--step", type=int, default=1, help="Take every N-th suspect.")
     parser.add_argument("--quick", action="store_true", help="One of each of the main kinds.")
     given = parser.parse_args()
     owner = Owner(World(given.folder))
+    everyone = quick() if given.quick else everybody()
     with quiet_transformers():
-        for suspect in (quick() if given.quick else everybody())[given.skip :]:
+        # What stands in the headline comes first, and earlier epochs last.
+        order = sorted(everyone, key=lambda s: (s.epoch < EPOCHS, not s.headline))
+        for suspect in order[given.skip :: given.step]:
             path = given.folder / "found" / f"{file_of(suspect.name)}.json"
             if path.exists() or (given.only and suspect.name not in given.only):
                 continue
