@@ -258,6 +258,16 @@ def keep_logs(folder: Path, rows: Sequence[Row], target: Path) -> list[str]:
     return kept
 
 
+def _shortened(tests: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row's tests without the sentences that a reader has to grant: those of trace.md."""
+    return {
+        name: test | {"finding": {k: v for k, v in test["finding"].items() if k != "assumes"}}
+        if "finding" in test
+        else test
+        for name, test in tests.items()
+    }
+
+
 def whole_rows(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the suspects' rows with curves and stop rates; each raw log is checked on the way."""
     from world import SCHEMES
@@ -271,6 +281,7 @@ def whole_rows(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
         facts = {
             "part": "suspect",
             **row,
+            "tests": _shortened(row["tests"]),
             "stops": rate,
             "teacher_stops": teacher,
             "degraded": degraded(rate, teacher),
