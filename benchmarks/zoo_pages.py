@@ -61,6 +61,7 @@ def page_block(results: Path) -> str:
         _curves(found["rows"]),
         _power(found["rows"]),
         _ancestry(found["rows"]),
+        _resembling(claims),
         _degraded(found["rows"]),
         _peer_table(found["rows"], claims),
     ]
@@ -163,7 +164,7 @@ def _power(rows: Sequence[dict[str, Any]]) -> str:
     head = ("Kind", "epoch", *names)
     return (
         "Median log10 p after Bonferroni over a test's configurations, and how many of a kind are "
-        f"at or below 1e-4. Agreement is support, and accuses nobody.\n\n{_table(head, lines)}"
+        f"at or below 1e-4.\n\n{_table(head, lines)}"
     )
 
 
@@ -193,6 +194,14 @@ def _ancestry(rows: Sequence[dict[str, Any]]) -> str:
 
 def _told(one: dict[str, Any] | None) -> str:
     return "-" if one is None else f"{one['log10_p']:.1f} ({one['tier']})"
+
+
+def _resembling(claims: dict[str, Any]) -> str:
+    found = claims["innocents_like_the_teacher"]
+    return (
+        f"Agreement, which is support and accuses nobody, is at or below 1e-4 for {found['value']} "
+        f"of {found['runs']} innocents that share no weights with the teacher."
+    )
 
 
 def _degraded(rows: Sequence[dict[str, Any]]) -> str:

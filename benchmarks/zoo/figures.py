@@ -90,6 +90,18 @@ def counted(rows: Sequence[Row], tests: frozenset[str], alpha: float = ALPHA) ->
     }
 
 
+def resembling(rows: Sequence[Row], alpha: float = ALPHA) -> dict[str, Any]:
+    """Return the claim of how many innocents agreement finds, which is support and no accusation.
+
+    Counted are those that share no weights with the teacher.
+    """
+    strangers = [row for row in rows if row["innocent"] and not row["claims"]]
+    asked = [row for row in strangers if finding(row, "agreement") is not None]
+    found = [row["name"] for row in asked if row["tests"]["agreement"]["finding"]["p"] <= alpha]
+    unit = f"innocents of {len(asked)} that share no weights: support at {alpha:g}, no accusation"
+    return {"value": len(found), "unit": unit, "runs": len(asked), "who": found}
+
+
 def last_epoch(rows: Sequence[Row]) -> int:
     """Return the epoch that students end with."""
     return max((row["epoch"] for row in rows if row["share"]), default=1)

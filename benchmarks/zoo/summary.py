@@ -11,8 +11,8 @@ yet.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
+import lzma
 import math
 import shutil
 import sys
@@ -37,6 +37,7 @@ from figures import (
     learnt_all,
     marked,
     power,
+    resembling,
     zero_of,
 )
 from run import file_of
@@ -47,8 +48,8 @@ from potstill.trace.verdict import ACCUSING
 # Targets of the claims, and of the curves' sizes.
 READING, TEXT, TEXT_FURTHER, FIVE, TWINS = 1e-12, 1e-3, 1e-6, 1e-3, 1e-4
 TARGETS = {"watermark-reading": READING, "watermark-text": TEXT_FURTHER, "twins": TWINS}
-# Raw logs that are kept: tests of suspects, and how much they may take together.
-KEPT = ("watermark-reading green", "watermark-reading gumbel", "twins plain", "twins green")
+# Tests whose raw logs are kept, and how many bytes all may take together.
+KEPT = ("watermark-reading", "twins", "watermark-text")
 MOST_KEPT = 1_000_000
 
 
@@ -204,6 +205,7 @@ def claims_of(rows: Sequence[Row], said: Sequence[Row]) -> dict[str, dict[str, A
         claims[name] = counted(rows, frozenset((test,)))
     return {
         **claims,
+        "innocents_like_the_teacher": resembling(rows),
         "zero_of_innocents_upper_95": {
             "value": zero_of(len(innocents)) if innocents else 1.0,
             "unit": "chance, where none of these innocents is accused",
@@ -235,23 +237,32 @@ def tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def to_keep(rows: Sequence[Row]) -> list[tuple[Row, str]]:
+    """Return whose raw logs of which tests are committed, the most wanted first.
+
+    They are those of the headline and of students of the unmarked log, each in its own scheme or
+    log, and two innocents'.
+    """
+    own = [*(row for row in rows if row["headline"]), *learnt_all(rows, "plain")]
+    strangers = [row for row in rows if row["innocent"] and not row["claims"]]
+    wanted = [
+        *((row, f"{test} {row['served']}") for test in KEPT for row in own),
+        *((row, name) for row in strangers[:: max(1, len(strangers) - 1)] for name in row["tests"]),
+    ]
+    return [(row, name) for row, name in wanted if "raw" in row["tests"].get(name, {})]
+
+
 def keep_logs(folder: Path, rows: Sequence[Row], target: Path) -> list[str]:
-    """Copy raw logs of the headline and of two innocents, compressed; returns their files."""
+    """Copy raw logs, compressed, as far as they fit; returns their files."""
     if target.exists():
         shutil.rmtree(target)
-    strangers = [row for row in rows if row["innocent"] and not row["claims"]][:2]
     kept: list[str] = []
-    size = 0
-    for row in [*(row for row in rows if row["headline"]), *strangers]:
-        for name in KEPT:
-            own = row["headline"] and row["share"]
-            if "raw" not in row["tests"].get(name, {}) or (own and row["served"] not in name):
-                continue
-            packed = gzip.compress(log_of(folder, row, name).read_bytes(), 9, mtime=0)
-            size += len(packed)
-            if size > MOST_KEPT:
-                return kept
-            path = target / file_of(row["name"]) / f"{name.replace(' ', '-')}.jsonl.gz"
+    left = MOST_KEPT
+    for row, name in to_keep(rows):
+        packed = lzma.compress(log_of(folder, row, name).read_bytes(), preset=9)
+        if len(packed) <= left:
+            left -= len(packed)
+            path = target / file_of(row["name"]) / f"{name.replace(' ', '-')}.jsonl.xz"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(packed)
             kept.append(str(path.relative_to(target)))
@@ -290,6 +301,12 @@ def whole_rows(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
     return found
 
 
+def _asked(rows: Sequence[Row]) -> list[int]:
+    """Return how many tokens each of the headline's suspects was asked for."""
+    curves = [one for row in rows if row.get("headline") for one in row["curves"].values()]
+    return [one["tokens_asked"] for one in curves if "tokens_asked" in one]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
@@ -300,6 +317,7 @@ def main() -> None:
     said = peer_rows(given.peers, rows) if given.peers else []
     claims = claims_of(rows, said)
     every = [*whole_rows(given.folder, rows), *tables(rows), *said]
+    claims["marked_full_text_p_max"]["tokens_asked_max"] = max(_asked(every), default=0)
     if given.dry:
         found = json.dumps({"claims": claims, "rows": every}, indent=1)
         given.dry.write_text(found + "\n", encoding="utf-8")

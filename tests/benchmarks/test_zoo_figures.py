@@ -81,6 +81,8 @@ def test_what_accuses_nobody_is_never_counted(figures: ModuleType) -> None:
     assert figures.counted([row], figures.ACCUSING)["value"] == 0
     planned = figures.configurations([row])
     assert figures.called(row, planned) == ["derived weights"]
+    relative = _row("sibling", {"agreement": -9.0}, claims=["weights"])
+    assert figures.resembling([row, relative, _row("other", {"agreement": -1.0})])["who"] == ["kin"]
 
 
 def test_a_test_that_was_left_out_is_paid_for_by_those_that_were_not(figures: ModuleType) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib
 import json
+import lzma
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -32,14 +32,17 @@ def test_kept_raw_logs_are_those_of_the_rows_and_give_their_figures_again() -> N
     curves, world = (_module(_BENCHMARKS / "zoo", name) for name in ("curves", "world"))
     result = json.loads(_RESULT.read_text(encoding="utf-8"))
     rows = {row["raw"]: row for row in _tests(result)}
-    kept = sorted(_LOGS.glob("*/*.jsonl.gz"))
+    kept = sorted(_LOGS.glob("*/*.jsonl.xz"))
     assert len(kept) == len(result["claims"]["innocents"]["raw_logs_kept"]) > 0
     for path in kept:
-        raw = gzip.decompress(path.read_bytes())
+        raw = lzma.decompress(path.read_bytes())
         row = rows[digest_of_bytes(raw, 32)]
         log = [json.loads(line) for line in raw.splitlines()]
         mark = world.SCHEMES.get(row["test"].partition(" ")[2], {})
         found = curves.again(row["test"], log, mark, row["plan"])
+        if found is None:
+            assert not row["test"].startswith(("watermark", "twins"))
+            continue
         assert found.log10_p == pytest.approx(row["finding"]["log10_p"], abs=1e-6), path
 
 
@@ -64,6 +67,7 @@ def test_pages_quote_counts_targets_and_shortfalls(tmp_path: Path) -> None:
     counted = {"times": 6, "upper_95": 0.058, "least_log10_p": -2.0}
     claims = {
         "innocents": _claim(52, by_kind={"base": 52}),
+        "innocents_like_the_teacher": _claim(7) | {"runs": 44},
         **{
             f"innocents_accused{test}": _claim(0, **counted) | {"runs": 52}
             for test in ("", "_watermark_text", "_watermark_reading", "_twins")
@@ -119,6 +123,7 @@ def test_pages_quote_counts_targets_and_shortfalls(tmp_path: Path) -> None:
     for cell in (
         "| watermark_reading | 6 | 0 of 52 | 5.8% | 0.01 |",
         "| green, 100% marked | 3 | -30.0 (2/2) |",
+        "is at or below 1e-4 for 7 of 44 innocents",
         "| pruned | pruned | -40.0 (descent) | - | derived weights |",
         "| somebody's | no kin, learnt nothing | 1 of 1 | cosine 1 |",
         "Degraded, below half of the teacher's: weak (30%).",
