@@ -189,11 +189,14 @@ def _ancestry(rows: Sequence[dict[str, Any]]) -> str:
     if not lines:
         return ""
     head = ("Relative", "kind", "weights, log10 p", "order, log10 p", "called at 1e-4")
-    return _table(head, lines)
+    return (
+        "In brackets the tier, and what was found: the share of hidden units that match their own "
+        f"counterparts, and the correlation with the step.\n\n{_table(head, lines)}"
+    )
 
 
 def _told(one: dict[str, Any] | None) -> str:
-    return "-" if one is None else f"{one['log10_p']:.1f} ({one['tier']})"
+    return "-" if one is None else f"{one['log10_p']:.1f} ({one['tier']}, {one['effect']:.2f})"
 
 
 def _resembling(claims: dict[str, Any]) -> str:

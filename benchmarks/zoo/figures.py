@@ -180,7 +180,7 @@ def ancestry(rows: Sequence[Row], alpha: float = ALPHA) -> list[dict[str, Any]]:
         told = {}
         for name in ("weights", "order"):
             if (one := finding(row, name)) is not None:
-                told[name] = {"tier": one["tier"], "log10_p": one["log10_p"]}
+                told[name] = {key: one[key] for key in ("tier", "log10_p", "effect")}
         found.append(
             {
                 "name": row["name"],

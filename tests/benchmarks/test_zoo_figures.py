@@ -52,6 +52,7 @@ def _row(name: str, tests: dict[str, float | None], **facts: Any) -> dict[str, A
                 "log10_p": log10_p,
                 "p": 10**log10_p,
                 "void": None,
+                "effect": 0.5,
                 "tier": tiers.get(test, "proof"),
             }
         }
@@ -81,6 +82,10 @@ def test_what_accuses_nobody_is_never_counted(figures: ModuleType) -> None:
     assert figures.counted([row], figures.ACCUSING)["value"] == 0
     planned = figures.configurations([row])
     assert figures.called(row, planned) == ["derived weights"]
+    kin = row | {"kind": "pruned copy of the teacher", "claims": ["descent", "weights"]}
+    (told,) = figures.ancestry([kin])
+    assert told["called"] == ["derived weights"]
+    assert told["told"]["weights"] == {"tier": "descent", "log10_p": -30.0, "effect": 0.5}
     relative = _row("sibling", {"agreement": -9.0}, claims=["weights"])
     assert figures.resembling([row, relative, _row("other", {"agreement": -1.0})])["who"] == ["kin"]
 

@@ -95,7 +95,7 @@ def test_pages_quote_counts_targets_and_shortfalls(tmp_path: Path) -> None:
             "part": "ancestry",
             "name": "pruned",
             "kind": "pruned",
-            "told": {"weights": {"tier": "descent", "log10_p": -40.0}},
+            "told": {"weights": {"tier": "descent", "log10_p": -40.0, "effect": 0.996}},
             "called": ["derived weights"],
         },
         {
@@ -124,7 +124,7 @@ def test_pages_quote_counts_targets_and_shortfalls(tmp_path: Path) -> None:
         "| watermark_reading | 6 | 0 of 52 | 5.8% | 0.01 |",
         "| green, 100% marked | 3 | -30.0 (2/2) |",
         "is at or below 1e-4 for 7 of 44 innocents",
-        "| pruned | pruned | -40.0 (descent) | - | derived weights |",
+        "| pruned | pruned | -40.0 (descent, 1.00) | - | derived weights |",
         "| somebody's | no kin, learnt nothing | 1 of 1 | cosine 1 |",
         "Degraded, below half of the teacher's: weak (30%).",
     ):
