@@ -130,7 +130,8 @@ def _curves(rows: Sequence[dict[str, Any]]) -> str:
                 continue
             shares = [f"{point['share']:g}" for point in one["points"]]
             reach = one["times_this_size"]
-            size = "none seen" if reach is None else f"{reach:.2g} times"
+            least = "at most " if reach == one["points"][0]["share"] else ""
+            size = "none seen" if reach is None else f"{least}{reach:.2g} times"
             cells = [f"{point['log10_p']:.1f}" for point in one["points"]]
             n = f"{one['points'][-1]['n']:,}"
             lines.append((row["name"], name, n, *cells, f"{one['target']:g}", size))
@@ -190,8 +191,8 @@ def _ancestry(rows: Sequence[dict[str, Any]]) -> str:
         return ""
     head = ("Relative", "kind", "weights, log10 p", "order, log10 p", "called at 1e-4")
     return (
-        "In brackets the tier, and what was found: the share of hidden units that match their own "
-        f"counterparts, and the correlation with the step.\n\n{_table(head, lines)}"
+        "In brackets the tier, and what was found: the share of hidden units that match in "
+        f"place, and the correlation with the step.\n\n{_table(head, lines)}"
     )
 
 
