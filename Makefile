@@ -20,7 +20,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null bench-watermark bench-traffic
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null bench-watermark bench-traffic bench-zoo
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -115,6 +115,9 @@ vectors: $(VENV)/.installed-dev ## The keyed functions' test vectors on every Py
 
 trace-null: $(VENV)/.installed-dev ## Null trials of a trace's p-values, with a network too
 	$(BIN)/python benchmarks/trace_null.py --nano
+
+bench-zoo: $(VENV)/.installed-dev ## Whom a trace accuses, on models whose past is known (hours; QUICK=--quick for minutes)
+	$(BIN)/python benchmarks/zoo/everything.py $(QUICK)
 
 clean: ## Remove the environment and all caches (runs stay)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -6,8 +6,13 @@ python benchmarks/readme_results.py
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import zoo_pages
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -30,7 +35,8 @@ TASKS = {
 
 def block(results: Path) -> str:
     """Return the results as Markdown, from the files in benchmarks/results."""
-    return f"{demo(results)}\n\n{tasks(results)}\n\n{marks(results)}"
+    parts = (demo(results), tasks(results), marks(results), zoo_pages.readme_block(results))
+    return "\n\n".join(part for part in parts if part)
 
 
 def marks(results: Path) -> str:
@@ -287,6 +293,11 @@ def with_mark_costs(page: str, results: Path) -> str:
     return _with(page, mark_costs(results))
 
 
+def with_zoo(page: str, results: Path) -> str:
+    """Return docs/methods/trace-zoo.md with its results block written anew."""
+    return _with(page, zoo_pages.page_block(results))
+
+
 def _with(page: str, text: str) -> str:
     head, _, rest = page.partition(START)
     _, _, tail = rest.partition(END)
@@ -297,6 +308,7 @@ if __name__ == "__main__":
     for name, written in (
         ("README.md", with_results),
         ("docs/methods/watermark.md", with_mark_costs),
+        ("docs/methods/trace-zoo.md", with_zoo),
     ):
         path = ROOT / name
         page = written(path.read_text(encoding="utf-8"), ROOT / "benchmarks/results")

@@ -1,6 +1,6 @@
 """Make the zoo's models; those that are there are not made again.
 
-python benchmarks/zoo/make.py FOLDER [--part innocents|relatives|guilty|altered]
+python benchmarks/zoo/make.py FOLDER [--part innocents|relatives|guilty|altered] [--quick]
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--part", choices=PARTS, action="append")
+    parser.add_argument("--quick", action="store_true", help="One of each of the main kinds.")
     given = parser.parse_args()
     world = World(given.folder)
-    for part in given.part or PARTS:
+    for part in ["quick"] if given.quick else given.part or PARTS:
         for suspect in getattr(suspects, part)():
             started = time.perf_counter()
             path = suspect.make(world)

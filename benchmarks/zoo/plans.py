@@ -84,9 +84,14 @@ class Owner:
         return _loaded(self.world.teacher)
 
     @cached_property
-    def base(self) -> LoadedModel:
-        """The teacher's base, against which its training order is looked at."""
-        return _loaded(self.world.base(0).directory)
+    def again(self) -> LoadedModel:
+        """The teacher's training once more in another order: what its order is looked at against.
+
+        Against the base alone, how much each step teaches (its learning rate) outweighs the order.
+        """
+        world = self.world
+        found = world.trained("teacher-again", world.base(0).directory, world.corpus(1))
+        return _loaded(found[-1])
 
     @cached_property
     def controls(self) -> list[LoadedModel]:
@@ -204,11 +209,11 @@ def order(owner: Owner, suspect: LoadedModel) -> Asked | None:
         secret,
         batch_tokens=BATCH_TOKENS,
         epochs=1.0,
-        reference=owner.base.identity,
+        reference=owner.again.identity,
         most=ROWS,
     )
     items: list[OrderItem] = []
-    gather_order(planned, suspect, owner.base, rows, secret, [], items.append)
+    gather_order(planned, suspect, owner.again, rows, secret, [], items.append)
     return Asked(order_finding(planned, items, DIGEST, secret), items)
 
 

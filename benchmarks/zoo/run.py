@@ -1,6 +1,6 @@
 """Every suspect of the zoo under every test; resumable by suspect.
 
-    python benchmarks/zoo/run.py FOLDER [--only NAME...] [--large]
+    python benchmarks/zoo/run.py FOLDER [--only NAME...] [--quick]
 
 Scores and digests of raw logs go to FOLDER/found/NAME.json; `summary.py` makes zoo.json of them.
 """
@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
 from plans import DIGEST, Owner, every_test
-from suspects import Suspect, everybody
+from suspects import EPOCHS, Suspect, everybody, quick
 from world import World
 
 from potstill.canonical import canonical_json, digest_of_bytes
 from potstill.durable import write_bytes
 from potstill.models.load import load
 from potstill.models.quiet import quiet_transformers
+from potstill.trace import order
+
+# The fresh secrets of the order's null distribution are the plan's, so that every suspect is
+# compared with the same orders: they are planned once.
+order.order_positions = lru_cache(maxsize=10_001)(order.order_positions)
 
 
 def tested(owner: Owner, suspect: Suspect, folder: Path) -> dict[str, Any]:
@@ -40,7 +46,7 @@ def tested(owner: Owner, suspect: Suspect, folder: Path) -> dict[str, Any]:
             rows[name] = {"left_out": "another tokenizer"}
             continue
         raw = b"\n".join(canonical_json(item.model_dump(mode="json")) for item in asked.items)
-        kept = folder / "raw" / _file(suspect.name) / f"{name.replace(' ', '-')}.jsonl"
+        kept = folder / "raw" / file_of(suspect.name) / f"{name.replace(' ', '-')}.jsonl"
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(kept, raw + b"\n")
         rows[name] = {
@@ -65,7 +71,8 @@ def tested(owner: Owner, suspect: Suspect, folder: Path) -> dict[str, Any]:
     }
 
 
-def _file(name: str) -> str:
+def file_of(name: str) -> str:
+    """Return the name of the files of a suspect."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower())
 
 
@@ -74,11 +81,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--skip", type=int, default=0, help="Begin with the N-th suspect.")
+    parser.add_argument("--step", type=int, default=1, help="Take every N-th suspect.")
+    parser.add_argument("--quick", action="store_true", help="One of each of the main kinds.")
     given = parser.parse_args()
     owner = Owner(World(given.folder))
+    everyone = quick() if given.quick else everybody()
     with quiet_transformers():
-        for suspect in everybody()[given.skip :]:
-            path = given.folder / "found" / f"{_file(suspect.name)}.json"
+        # What stands in the headline comes first, and earlier epochs last.
+        order = sorted(everyone, key=lambda s: (s.epoch < EPOCHS, not s.headline))
+        for suspect in order[given.skip :: given.step]:
+            path = given.folder / "found" / f"{file_of(suspect.name)}.json"
             if path.exists() or (given.only and suspect.name not in given.only):
                 continue
             started = time.perf_counter()

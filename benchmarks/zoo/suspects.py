@@ -55,6 +55,16 @@ def everybody() -> list[Suspect]:
     return [*innocents(), *relatives(), *guilty(), *altered()]
 
 
+def quick() -> list[Suspect]:
+    """Return one suspect of each of the main kinds, for a look at everything in minutes."""
+    names = {"teacher's base", "sibling-0", "tuned-0", "pruned"}
+    names |= {f"{kind}-{INNOCENT_BASES[0]}" for kind in ("base", "corpus-0", "prompts", "own")}
+    names.add(f"other-{OTHER_TEACHERS[0]}-{INNOCENT_BASES[0]}")
+    for log in ("unmarked", *(f"{scheme}-1" for scheme in SCHEMES)):
+        names.add(f"{log}-{GUILTY_BASES[0]}, epoch {EPOCHS}")
+    return [suspect for suspect in everybody() if suspect.name in names]
+
+
 def innocents() -> list[Suspect]:
     """Return those that have nothing of the teacher: 44 at the last epoch of each training."""
     found = []
