@@ -47,7 +47,7 @@ class DemoSize:
     """How much is made.
 
     `rows` texts are learnt by a model that begins with random weights, `served` answers are marked
-    by `delta`, and a student learns them in so many `epochs`, by steps of `batch_tokens`. `positions` of them are read, and
+    by `delta`, and a student learns them in so many `epochs`. `positions` of them are read, and
     `samples` answers to each of so many `prompts` asked.
     """
 
@@ -55,32 +55,16 @@ class DemoSize:
     served: int
     delta: float
     epochs: float
-    batch_tokens: int
     positions: int
     prompts: int
     samples: int
 
 
-FULL = DemoSize(
-    rows=4000,
-    served=1500,
-    delta=2.0,
-    epochs=3,
-    batch_tokens=1500,
-    positions=4000,
-    prompts=100,
-    samples=4,
-)
-QUICK = DemoSize(
-    rows=400,
-    served=300,
-    delta=4.0,
-    epochs=4,
-    batch_tokens=500,
-    positions=1000,
-    prompts=20,
-    samples=2,
-)
+# A window of one token has no more new windows than the language has tokens, which are read.
+FULL = DemoSize(rows=4000, served=1500, delta=2.0, epochs=3, positions=800, prompts=100, samples=4)
+QUICK = DemoSize(rows=400, served=300, delta=4.0, epochs=4, positions=700, prompts=20, samples=2)
+# Tokens of an optimiser step: a nano network on little text takes many small ones.
+_STEP_TOKENS = 500
 
 
 @dataclass(frozen=True)
@@ -282,8 +266,8 @@ class TraceDemo:
                 # A network that knows nothing yet takes more.
                 "learning_rate": 6e-3 if epochs is None else 3e-3,
                 "weight_decay": 0.01,
-                "batch_tokens": self.size.batch_tokens,
-                "micro_batch_tokens": self.size.batch_tokens,
+                "batch_tokens": _STEP_TOKENS,
+                "micro_batch_tokens": _STEP_TOKENS,
                 "checkpoint_every": 1000,
                 "validate_every": 1000,
             },
@@ -315,11 +299,17 @@ class TraceDemo:
         return path
 
     def _corpus(self, name: str, seed: int, count: int | None = None) -> Path:
-        """Return a file of texts of the language itself, which no model wrote."""
+        """Return a file of texts of the language itself, which no model wrote.
+
+        What was cut at the longest is left out: nobody learns to stop in the middle.
+        """
         path = self.root / name
         if path.exists():
             return path
-        return self._chats(name, self.language.exchanges(count or self.size.rows, seed))
+        count = count or self.size.rows
+        pairs = self.language.exchanges(2 * count, seed)
+        whole = [pair for pair in pairs if len(pair[1].split()) < LONGEST]
+        return self._chats(name, whole[:count])
 
     def _chats(self, name: str, pairs: Iterable[tuple[str, str]]) -> Path:
         return self._lines(

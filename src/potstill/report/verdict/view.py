@@ -15,9 +15,9 @@ from potstill.trace.wording import e_text, figures_sentence, p_text, test_name
 
 _MOST_CONTROLS = 40
 TIERS = {
-    "proof": "proof (accuses)",
-    "descent": "descent (derived weights; no sign of training on outputs)",
-    "support": "support (accuses nobody)",
+    "proof": "proof: what is found accuses",
+    "descent": "descent: derived weights, and no sign of training on outputs",
+    "support": "support: accuses nobody",
 }
 
 
@@ -149,7 +149,7 @@ def _results(verdict: Verdict) -> Table:
         TableRow(
             test_name(finding.test, finding.configuration),
             [
-                Cell(claim.outcome, TIERS[claim.tier].partition(" ")[0]),
+                Cell(claim.outcome, claim.tier),
                 Cell(words.whole(finding.n), _coins(finding)),
                 Cell(words.significant(finding.effect), _effect_span(finding)),
                 Cell(p_text(finding.log10_p), "sequential" if finding.sequential else "fixed n"),
@@ -210,13 +210,13 @@ def _row(name: str, effect: float, low: float | None, high: float | None) -> Dot
 
 
 def _custody(verdict: Verdict) -> Table:
-    rows = [TableRow("plan.json", [Cell("the plan"), Cell(verdict.plan)])]
+    rows = [TableRow("plan.json", [Cell("the plan", verdict.plan)])]
     rows += [
-        TableRow(log.file, [Cell(f"{log.records:,} records"), Cell(log.head)])
-        for log in verdict.logs
+        TableRow(log.file, [Cell(f"{log.records:,} records", log.head)]) for log in verdict.logs
     ]
     for stamp in verdict.stamps:
         when = moment(stamp.time.isoformat()) if stamp.time is not None else "not checked"
-        about = f"{stamp.subject or 'a timestamp'}: {when}"
-        rows.append(TableRow(stamp.file, [Cell(about, stamp.authority or ""), Cell(stamp.digest)]))
-    return Table(("File", "What it is", "Digest, or that of its last record"), rows)
+        by = f", {stamp.authority}" if stamp.authority else ""
+        about = f"{stamp.subject or 'a timestamp'}: {when}{by}"
+        rows.append(TableRow(stamp.file, [Cell(about, stamp.digest)]))
+    return Table(("File", "What it is, and its digest or that of its last record"), rows)
