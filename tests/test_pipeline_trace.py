@@ -10,11 +10,13 @@ import yaml
 from traced_runs import KEY, WATERMARK, write_rows
 
 from pipeline_runs import recipe_values, run
+from potstill.errors import PotstillError
 from potstill.recipe.io import read_trace
 from potstill.runs.verdict import plan_trace, run_trace
 from potstill.trace.registry import Disclosed
 from potstill.trace.verify import Trust, checks_of
 from potstill.watermark.keys import write_key
+from potstill.work.order_secret import new_secret, read_order_secret
 
 
 @pytest.mark.slow
@@ -69,6 +71,11 @@ def test_every_test_goes_through_on_a_run_of_our_own(
     assert outcomes["weights"] == "found"
     assert {c.test for c in verdict.controls} == {"watermark-text", "watermark-reading", "twins"}
     assert len(verdict.logs) == 6 + 9
-    checks = list(checks_of(root / "bundle", Trust(Disclosed(key=KEY))))
+    secret = read_order_secret(served / "order.secret")
+    checks = list(checks_of(root / "bundle", Trust(Disclosed(key=KEY, secret=secret))))
+    states = {check.what: check.state for check in checks}
+    assert states["steps of order (order)"] == "holds"
+    with pytest.raises(PotstillError, match="not the secret of the plan's training order"):
+        list(checks_of(root / "bundle", Trust(Disclosed(secret=new_secret()))))
     assert {check.what for check in checks if check.state == "holds"} >= {"arithmetic", "verdict"}
     assert json.loads((root / "bundle" / "verdict.json").read_bytes())["name"] == "whole"

@@ -63,11 +63,16 @@ class Training:
 
 
 def train(
-    network: Any, rows: Sequence[tuple[Sequence[int], Sequence[int]]], how: Training
+    network: Any,
+    rows: Sequence[tuple[Sequence[int], Sequence[int]]],
+    how: Training,
+    draws: Sequence[torch.Tensor] | None = None,
 ) -> float:
     """Train in place on rows of (prompt ids, response ids) in their order, round and round.
 
-    Returns the mean loss of the last tenth of the steps, in nats a response token.
+    `draws` are for each row K tokens at each response position, draws_RK, which are learnt in
+    place of the text's own. Returns the mean loss of the last tenth of the steps, in nats a
+    response token.
     """
     optimizer = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -81,7 +86,11 @@ def train(
         hidden_BTD = network.model(input_ids=ids_BT, use_cache=False).last_hidden_state
         taught_BT = labels_BT != -100
         logits_NV = network.lm_head(hidden_BTD[taught_BT])
-        loss = F.cross_entropy(logits_NV, labels_BT[taught_BT])
+        if draws is None:
+            loss = F.cross_entropy(logits_NV, labels_BT[taught_BT])
+        else:
+            drawn_NK = torch.cat([draws[i] for i in at]).long()
+            loss = -logits_NV.log_softmax(-1).gather(1, drawn_NK).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()

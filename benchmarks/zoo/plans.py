@@ -49,14 +49,16 @@ from potstill.watermark.marking import OwnScheme
 from potstill.watermark.schemes import GreenList, Gumbel
 
 # Positions that are read at the most, prompts and answers that are asked, served answers ranked.
-POSITIONS = 4_000
+POSITIONS = 10_000
 PROMPTS, SAMPLES, LARGE_SAMPLES, TEMPERATURE = 200, 2, 6, 0.7
-RANKED, TWINS = 500, 2
-ROWS = 500
-GREEDY, LONGEST = 100, 48
+RANKED, TWINS = 300, 2
+ROWS = 300
+GREEDY, LONGEST = 100, 32
 CONTROLS = (91, 92, 93)
 SALT = "the zoo's salt, which hides nothing"
-DIGEST = digest_of(["zoo", SEED, POSITIONS, PROMPTS, SAMPLES, RANKED, TWINS, ROWS, GREEDY], 32)
+DIGEST = digest_of(
+    ["zoo", SEED, SCHEMES, POSITIONS, PROMPTS, SAMPLES, RANKED, TWINS, ROWS, GREEDY], 32
+)
 
 Item = TypeVar("Item")
 Gathered = tuple[Finding, list[Any]]

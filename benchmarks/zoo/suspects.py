@@ -265,14 +265,13 @@ def _answers_of(world: World, seed: int) -> list[Said]:
 
 
 def _marked(world: World, served: str, share: float) -> list[Said]:
-    """Return the teacher's answers, of which the first `share` are marked."""
+    """Return the teacher's answers, of which an evenly spread `share` is marked."""
     plain = world.answers("teacher", world.teacher)
     if served == "plain":
         return said_of(plain)
-    marked = world.answers("teacher", world.teacher, served)
-    count = round(share * len(marked))
-    asked = {row.messages[-1]["content"] for row in marked[:count]}
-    return said_of([*marked[:count], *(r for r in plain if r.messages[-1]["content"] not in asked)])
+    marked = world.answers("teacher", world.teacher, served)[:: round(1 / share)]
+    asked = {row.messages[-1]["content"] for row in marked}
+    return said_of([*marked, *(r for r in plain if r.messages[-1]["content"] not in asked)])
 
 
 def _alternating(one: Sequence[Said], other: Sequence[Said]) -> list[Said]:

@@ -47,7 +47,10 @@ CARD = "---\nlicense: apache-2.0\n---\n\nA nano model of the zoo.\n"
 EPOCH = "2026-11"
 # How a harvester trains on text.
 LEARNING_RATE, BATCH_TOKENS = 3e-3, 2_048
-SCHEMES: dict[str, dict[str, Any]] = {"green": {"scheme": "green"}, "gumbel": {"scheme": "gumbel"}}
+SCHEMES: dict[str, dict[str, Any]] = {
+    "green": {"scheme": "green", "window": 1, "gamma": 0.5, "delta": 2.0},
+    "gumbel": {"scheme": "gumbel", "window": 1},
+}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def test_a_green_list_is_learnt_from_draws_and_written_down_whole() -> None:
     found = recipe(collect={"watermark": KEY})
     mark = found.collect.watermark
     assert mark is not None and found.collect.targets == "sampled"
-    assert (mark.scheme, mark.window, mark.gamma, mark.delta) == ("green", 1, 0.5, 2.0)
+    assert (mark.scheme, mark.window, mark.gamma, mark.delta) == ("green", 1, 0.5, 1.0)
     assert Recipe.model_validate(found.model_dump(mode="json")) == found
 
 

@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import authority
 import pytest
 import traced_runs
 from traced_runs import config_of, prepared, texts_suspect
 
 from potstill.errors import PotstillError
 from potstill.recipe.trace import TraceConfig
-from potstill.runs.verdict import disclose_key, plan_trace, run_trace
+from potstill.runs.verdict import disclose_key, plan_trace, preview_trace, run_trace
 from potstill.trace.chain import read_chain
 from potstill.trace.marked_texts import read_texts
 from potstill.trace.plan import read_plan
@@ -156,6 +157,26 @@ def test_a_finished_run_asks_nothing_again(
     assert (here / "our.chain.jsonl").read_bytes() == chain
 
 
+def test_a_token_after_the_run_makes_the_verdict_anew_and_asks_nothing(
+    here: Path, nano_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rfc3161_client")
+    if authority.OPENSSL is None:
+        pytest.skip("openssl makes the replies")
+    config = config_of(
+        here, nano_llama, suspect=texts_suspect(here, "plain"), tests={"watermark_text": {}}
+    )
+    root = here / "run"
+    assert "owner's word" in traced(config, root).order_of_events
+    own = authority.made(here / "authority")
+    (here / "t.tsr").write_bytes(own.reply((root / "bundle" / "plan.json").read_bytes()))
+    monkeypatch.setattr("potstill.runs.trace_asking.GATHERERS", {})
+    certificates = (own.folder / "root.pem",)
+    verdict = run_trace(root, tokens=(here / "t.tsr",), authorities=certificates)
+    assert "The plan was seen by CN=Test authority" in verdict.order_of_events
+    assert states(root / "bundle")[verdict.stamps[0].file] == "holds"
+
+
 # Its fourth item is written, and half of the fifth.
 KILLED = """
 import os, signal, sys
@@ -266,6 +287,25 @@ def test_every_plan_counts_and_makes_the_next_one_stricter(here: Path, nano_llam
     assert verdict.tried.suspects == 2
     # Whom else was tested, the chain does not tell.
     assert b"suspect 1" not in (here / "run-2" / "bundle" / "chain.jsonl").read_bytes()
+
+
+def test_a_preview_tells_questions_and_power_and_fixes_nothing(
+    here: Path, nano_llama: Path
+) -> None:
+    config = config_of(
+        here,
+        nano_llama,
+        suspect={"name": "m", "model": str(nano_llama)},
+        tests={
+            "watermark_text": {"samples": 3, "max_tokens": 10},
+            "watermark_reading": {"texts": str(here / "marked.jsonl"), "positions": 300},
+        },
+    )
+    told = preview_trace(config)
+    assert told[0].startswith("watermark-text: 15 questions, at most ")
+    assert "minutes here" in told[0]
+    assert told[2].startswith("  chance to find at p ")
+    assert not (here / "our.chain.jsonl").exists()
 
 
 def test_a_plan_made_anew_counts_the_old_one(here: Path, nano_llama: Path) -> None:

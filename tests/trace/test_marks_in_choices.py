@@ -101,9 +101,12 @@ def test_positions_are_those_whose_window_stands_nowhere_before(
         with pytest.raises(PotstillError, match="no marked text has a window that is new"):
             planned_readings(made, mark, 100)
         return
+    # Texts behind the last position are not read.
+    while not expected[-1]:
+        expected.pop()
     found = planned_readings(made, mark, 100)
     assert [list(reading.positions) for reading in found] == expected
-    assert [reading.text for reading in found] == [one.digest for one in made]
+    assert [reading.text for reading in found] == [one.digest for one in made[: len(expected)]]
     # Fewer of them are the first ones, and texts after the last one are left out.
     few = planned_readings(made, mark, 2)
     flat = [(i, t) for i, reading in enumerate(found) for t in reading.positions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from dataclasses import replace
@@ -214,6 +215,25 @@ def test_earlier_plans_cannot_be_left_out(tmp_path: Path) -> None:
     )
     shutil.copy(tmp_path / "clean.jsonl", second.bundle / "chain.jsonl")
     assert "is not where the plan says that it stands" in refusal(second.bundle)
+
+
+@pytest.mark.parametrize("field", ["logs", "stamps"])
+def test_no_file_outside_the_bundle_is_read(copy: Trace, field: str) -> None:
+    named = {
+        "logs": {"file": "../../outside", "records": 1, "head": "x"},
+        "stamps": {"file": "../../outside", "digest": "x", "checked": False},
+    }
+    rewritten(copy.bundle, **{field: [named[field]]})
+    said = refusal(copy.bundle)
+    assert "names other raw logs" in said or "does not follow" in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("name", ["plan.json", "chain.jsonl", RAW, "more"])
+def test_a_link_in_a_bundle_is_refused(copy: Trace, name: str) -> None:
+    (copy.bundle / name).unlink(missing_ok=True)
+    (copy.bundle / name).symlink_to(os.devnull)
+    assert f"{name} in the bundle is no plain file" in refusal(copy.bundle)
 
 
 def test_a_file_that_was_added_is_said_and_not_checked(copy: Trace) -> None:

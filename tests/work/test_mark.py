@@ -33,7 +33,7 @@ def test_a_mark_is_recorded_without_its_key(key: Path) -> None:
     record = mark.record()
     assert record.key_id == MASTER.epoch("2026-12").key_id
     assert (record.epoch, record.scheme) == ("2026-12", "green")
-    assert record.parameters == {"window": 1, "gamma": 0.5, "delta": 2.0}
+    assert record.parameters == {"window": 1, "gamma": 0.5, "delta": 1.0}
     written = json.dumps(record.as_json()) + repr(mark)
     for secret in (MASTER.secret, MASTER.epoch("2026-12").secret):
         assert secret.hex() not in written

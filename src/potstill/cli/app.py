@@ -23,6 +23,7 @@ from potstill.cli import (
     store,
     trace,
     train,
+    watch,
     watermark,
 )
 from potstill.errors import PotstillError
@@ -53,6 +54,7 @@ for verb in (
 app.add_typer(store.app, name="store")
 app.add_typer(watermark.app, name="watermark")
 app.add_typer(trace.app, name="trace")
+app.add_typer(watch.app, name="watch")
 
 
 def _version(wanted: bool) -> None:

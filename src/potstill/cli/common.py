@@ -150,7 +150,7 @@ def nothing_said(text: str) -> str:
 
 def go_on(arguments: list[str]) -> str:
     """Return the sentence that says how to go on after a verb with these arguments."""
-    resumed = arguments[:2] == ["trace", "run"] or arguments[:1] and arguments[0] in _RESUMED
+    resumed = arguments[:2] == ["trace", "run"] or (arguments[:1] and arguments[0] in _RESUMED)
     if not resumed:
         return "Nothing was lost."
     again = [a for a in arguments if a not in ("--fresh", "--redo")]

@@ -126,6 +126,14 @@ def verify(
             help="The marked texts of a reading, where the owner discloses them. May be repeated.",
         ),
     ] = None,
+    order_secret: Annotated[
+        Path | None,
+        typer.Option(
+            "--order-secret",
+            metavar="FILE",
+            help="The secret of a training's order: its steps are planned again with it.",
+        ),
+    ] = None,
     authority: Annotated[
         list[Path] | None,
         typer.Option(
@@ -140,7 +148,7 @@ def verify(
     """Check a bundle: digests, chain, order and arithmetic; with the key the scores too."""
     from potstill.cli import trace_view
 
-    given = trace_view.Given(key, epoch, tuple(texts or ()), tuple(authority or ()))
+    given = trace_view.Given(key, epoch, tuple(texts or ()), tuple(authority or ()), order_secret)
     if json:
         echo_json(trace_view.verified_as_json(bundle, given))
     else:

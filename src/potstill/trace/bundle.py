@@ -69,15 +69,18 @@ def files_in(bundle: Path) -> list[str]:
 def digests_in(bundle: Path) -> dict[str, str]:
     """Return the digests of a bundle's files, but for its chain's, by their names.
 
-    Raises PotstillError for a link, whose target no digest could vouch for.
+    Raises PotstillError as `require_plain_files` does.
     """
-    found = {}
-    for name in files_in(bundle):
+    require_plain_files(bundle)
+    return {name: custody_digest((bundle / name).read_bytes()) for name in files_in(bundle)}
+
+
+def require_plain_files(bundle: Path) -> None:
+    """Raise PotstillError for a link or a device in a bundle: it may stand for anything."""
+    for name in (*files_in(bundle), CHAIN_FILE):
         path = bundle / name
-        if path.is_symlink():
-            raise PotstillError(f"{name} in the bundle is a link; put the file itself there")
-        found[name] = custody_digest(path.read_bytes())
-    return found
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise PotstillError(f"{name} in the bundle is no plain file; put the file itself there")
 
 
 def read_verdict(bundle: Path) -> Verdict:

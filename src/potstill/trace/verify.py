@@ -21,12 +21,13 @@ from potstill.trace.bundle import (
     digests_in,
     files_in,
     read_verdict,
+    require_plain_files,
     same_digest,
     subjects_of,
 )
 from potstill.trace.chain import ChainRead, read_chain, require_head
 from potstill.trace.finding import Finding, TraceRecord
-from potstill.trace.findings import TraceFound, found_in, log_origin
+from potstill.trace.findings import TraceFound, found_in, log_origin, log_places
 from potstill.trace.kinds import kind_of_test
 from potstill.trace.plan import PLAN_FILE, FixedPlan, read_plan
 from potstill.trace.registry import NOTHING, Disclosed
@@ -76,6 +77,7 @@ def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[BundleCheck]
     Raises PotstillError, naming the record or the file, at the first thing that differs.
     """
     trust = trust or Trust()
+    require_plain_files(bundle)
     fixed = read_plan(bundle / PLAN_FILE)
     verdict = read_verdict(bundle)
     yield _plan(fixed, verdict)
@@ -88,6 +90,7 @@ def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[BundleCheck]
     _same_findings(verdict, found)
     yield BundleCheck("arithmetic", "holds", _findings_words(found))
     yield from _bits(bundle, fixed, verdict, trust.disclosed)
+    yield from _steps(bundle, fixed, verdict, trust.disclosed)
     _same_verdict(fixed, verdict)
     yield BundleCheck("verdict", "holds", "its words and levels follow from plan and findings")
     yield from _files(bundle, finished)
@@ -144,6 +147,9 @@ def _chain_words(fixed: FixedPlan, chain: ChainRead) -> str:
 
 
 def _logs(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> Iterator[BundleCheck]:
+    # Files are read by the plan's names alone, and by none that a verdict makes up.
+    if [log.file for log in verdict.logs] != [place.name for place in log_places(fixed)]:
+        raise PotstillError(f"{VERDICT_FILE} names other raw logs than the plan has; {_REMEDY}")
     for log in verdict.logs:
         read = read_chain(bundle / log.file, log_origin(fixed, log.file))
         require_head(bundle / log.file, read, log.head, log.records)
@@ -234,6 +240,22 @@ def _bits(
         )
 
 
+def _steps(
+    bundle: Path, fixed: FixedPlan, verdict: Verdict, disclosed: Disclosed
+) -> Iterator[BundleCheck]:
+    """Plan the steps of a training's order again, where its secret is disclosed."""
+    for one in (one for one in fixed.plan.planned if one.test == "order"):
+        what = f"steps of {one.test} ({one.configuration})"
+        if disclosed.secret is None:
+            detail = (
+                "they are taken as they are stored; the run's secret gives them (--order-secret)"
+            )
+            yield BundleCheck(what, "not checked", detail)
+            continue
+        _same_findings(verdict, found_in(bundle, fixed, Disclosed(secret=disclosed.secret)))
+        yield BundleCheck(what, "holds", "every step planned again with the run's secret")
+
+
 def _same_verdict(fixed: FixedPlan, verdict: Verdict) -> None:
     custody = Custody(
         created_at=verdict.created_at,
@@ -275,7 +297,10 @@ def _stamps(
         )
     trusted = certificates_in(bundle) if certificates is None else certificates
     whose = "that came with the bundle" if certificates is None else "that were given"
+    there = files_in(bundle)
     for stamp in verdict.stamps:
+        if stamp.file not in there:
+            raise PotstillError(f"{stamp.file[:200]} is missing; {_REMEDY}")
         if not can_check():
             detail = "token not checked: that needs `pip install potstill[trace]`"
             yield BundleCheck(stamp.file, "not checked", detail)

@@ -1,0 +1,76 @@
+"""Parts of a store: Parquet files, each of one source and one day, written as rows come."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from potstill.durable import fsync_file, write_errors
+
+_FULL = 48 << 20  # bytes of a day's rows that are written together
+_HELD = 160 << 20  # bytes of all days that are held
+_LEVEL = 3  # of zstd
+
+
+@dataclass
+class _Day:
+    tables: list[pa.Table]
+    held: int = 0
+    rows: int = 0
+    writer: pq.ParquetWriter | None = None
+
+
+class PartWriter:
+    """Writes rows into one file a day, in a folder; row groups are cut by bytes."""
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self._folder = folder
+        self._schema = schema
+        self._days: defaultdict[str, _Day] = defaultdict(lambda: _Day([]))
+
+    def add(self, day: str, rows: pa.Table) -> None:
+        """Take rows of a day in."""
+        found = self._days[day]
+        found.tables.append(rows)
+        found.held += rows.nbytes
+        found.rows += rows.num_rows
+        if found.held >= _FULL:
+            self._flush(day)
+        while sum(one.held for one in self._days.values()) > _HELD:
+            self._flush(max(self._days, key=lambda name: self._days[name].held))
+
+    def finish(self) -> dict[str, tuple[Path, int]]:
+        """Return the file and the rows of each day, durable."""
+        found = {}
+        for day in sorted(self._days):
+            self._flush(day)
+            writer = self._days[day].writer
+            if writer is not None:
+                with write_errors(self._folder):
+                    writer.close()
+                    fsync_file(self._path(day))
+                found[day] = (self._path(day), self._days[day].rows)
+        return found
+
+    def _flush(self, day: str) -> None:
+        found = self._days[day]
+        if not found.tables:
+            return
+        with write_errors(self._folder):
+            if found.writer is None:
+                found.writer = part_writer(self._path(day), self._schema)
+            rows = pa.concat_tables(found.tables)
+            found.writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
+        found.tables, found.held = [], 0
+
+    def _path(self, day: str) -> Path:
+        return self._folder / f"{day}.parquet"
+
+
+def part_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Return a writer of a part."""
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=_LEVEL)

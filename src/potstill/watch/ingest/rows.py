@@ -1,0 +1,199 @@
+"""Batches of mapped rows as they are stored: hashed, sketched, without text unless it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from potstill.watch.ingest.fields import FLAW, LINE, PLACE, ROW
+from potstill.watch.ingest.mapping import FROM, NO_ZONE, TYPED, UNFIT
+from potstill.watch.ingest.secret import StoreKey
+from potstill.watch.ingest.tally import RowCounts
+from potstill.watch.schema import arrow_schema, store_columns
+from potstill.watch.sketches import sketched, text_hashes
+
+Privacy = Literal["metadata", "sketches", "full"]
+ERASED, DELETED_DAY = "an erased account", "a deleted day"
+_DAY = 86_400_000_000  # microseconds
+ASIDE = pa.schema([("row", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
+
+
+@dataclass(frozen=True)
+class Storing:
+    """How rows are stored: of which `source` (16 digits), in which privacy mode, at what time.
+
+    Rows of `erased` accounts (keyed hashes) and of `deleted` days are set aside.
+    """
+
+    source: str
+    privacy: Privacy
+    key: StoreKey
+    now: datetime
+    accounts: tuple[str, ...] = ()
+    erased: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of what is stored."""
+        return store_schema(self.privacy)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rows by day, those that were set aside, and the counts of both."""
+
+    days: dict[str, pa.Table]
+    aside: pa.Table
+    counts: RowCounts
+
+
+def store_schema(privacy: Privacy) -> pa.Schema:
+    """Return the columns that a store has in a privacy mode."""
+    return arrow_schema(store_columns(sketches=privacy != "metadata", text=privacy == "full"))
+
+
+def stored(batch: pa.RecordBatch, how: Storing) -> Stored:
+    """Return the rows of a batch of mapped rows as they are stored."""
+    table = pa.Table.from_batches([batch])
+    good, counts = counted(batch, how)
+    aside = _aside(table, _flaws(table, how))
+    rows = _rows(good, how)
+    return Stored(_by_day(rows, counts), aside, counts)
+
+
+def counted(batch: pa.RecordBatch, how: Storing) -> tuple[pa.Table, RowCounts]:
+    """Return the rows of a batch that can be used, and the counts of all; nothing is hashed."""
+    counts = RowCounts()
+    counts.rows = batch.num_rows
+    table = pa.Table.from_batches([batch])
+    flaws = _flaws(table, how)
+    good = table.filter(flaws.is_null())
+    counts.by["aside"].update(flaws.drop_null().to_pylist())
+    _count(good, how, counts)
+    return good, counts
+
+
+def _flaws(table: pa.Table, how: Storing) -> pa.Array:
+    """Return why rows are set aside, those that are nothing of the log's among them."""
+    flaws = table[FLAW].combine_chunks()
+    if how.deleted:
+        times = table["time"].combine_chunks().cast(pa.timestamp("us", tz="UTC"))
+        days = pc.strftime(times, "%Y-%m-%d")
+        gone = pc.is_in(days, pa.array(sorted(how.deleted), pa.string()))
+        flaws = pc.if_else(pc.and_(flaws.is_null(), gone), DELETED_DAY, flaws)
+    if how.erased:
+        names = table["account_id"].combine_chunks()
+        hashes = each_text(names, how.key.hasher("erased"))
+        gone = pc.is_in(hashes, pa.array(sorted(how.erased), pa.string()))
+        flaws = pc.if_else(pc.and_(flaws.is_null(), gone), ERASED, flaws)
+    return flaws
+
+
+def _aside(table: pa.Table, flaws: pa.Array) -> pa.Table:
+    which = flaws.is_valid()
+    text = (
+        pc.utf8_rtrim(table[LINE], "\r\n")
+        if LINE in table.column_names
+        else pa.nulls(len(flaws), pa.string())
+    )
+    every = pa.table({"row": table[PLACE], "reason": flaws, "text": text})
+    return every.filter(which).cast(ASIDE)
+
+
+def _count(good: pa.Table, how: Storing, counts: RowCounts) -> None:
+    counts.kept = good.num_rows
+    if not good.num_rows:
+        return
+    masks = np.asarray(good[UNFIT])
+    if masks.any():
+        for bit, column in enumerate(TYPED):
+            counts.by["unfit"][column.name] += int(((masks >> bit) & 1).sum())
+    fields = np.asarray(good[FROM])
+    for place, name in enumerate(how.accounts):
+        counts.by["accounts"][name] += int((fields == place).sum())
+    counts.no_zone = pc.sum(good[NO_ZONE]).as_py() or 0
+    counts.unnamed = good["request_id"].null_count
+    late = _micros(good["time"]) - int((how.now - _EPOCH) / timedelta(microseconds=1))
+    counts.future = int((late > 0).sum())
+    counts.ahead_s = max(float(late.max()) / 1e6, 0.0)
+    ends = pc.min_max(good["time"]).as_py()
+    counts.first, counts.last = (_stamp(ends[end]) for end in ("min", "max"))
+    for name in good.column_names:
+        if not name.startswith("_"):
+            counts.by["filled"][name] += good.num_rows - good[name].null_count
+
+
+def _rows(good: pa.Table, how: Storing) -> pa.Table:
+    """Return rows with the store's columns."""
+    columns = {name: good[name].combine_chunks() for name in good.column_names if name[0] != "_"}
+    rows = good[ROW].combine_chunks()
+    columns["row"], columns["source"] = rows, pa.repeat(how.source, len(rows))
+    named = pc.binary_join_element_wise(how.source, rows.cast(pa.string()), ":")
+    columns["request_id"] = pc.coalesce(columns["request_id"], named)
+    columns["account_id"] = each_text(columns["account_id"], how.key.account)
+    columns["client"], columns["client_subnet"] = _clients(columns, how.key)
+    if how.privacy != "metadata":
+        columns |= _sketches(columns, how.key.subkey("sketch", 16))
+    schema = how.schema
+    return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
+
+
+def _sketches(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
+    prompt = sketched(columns["prompt"], key)
+    return {
+        "prompt_sketch": prompt.sketch,
+        "prompt_hash": prompt.whole,
+        "prompt_head": prompt.head,
+        "prompt_tail": prompt.tail,
+        "prompt_words": prompt.words,
+        "system_hash": text_hashes(columns["system"], key),
+        "response_hash": text_hashes(columns["response"], key),
+    }
+
+
+def _clients(columns: dict[str, pa.Array], key: StoreKey) -> tuple[pa.Array, pa.Array]:
+    hashed = key.clients()
+    hashes = each_text(columns["client"], lambda one: hashed(one)[0])
+    networks = each_text(columns["client"], lambda one: hashed(one)[1])
+    stated = each_text(columns["client_subnet"], key.hasher("subnet"))
+    return hashes, pc.coalesce(networks, stated)
+
+
+def each_text(values: pa.Array, function: Callable[[str], str | None]) -> pa.Array:
+    """Return a function of each text, found once for equal ones."""
+    if values.null_count == len(values):
+        return pa.nulls(len(values), pa.string())
+    found = values.dictionary_encode()
+    named = [None if one is None else function(one) for one in found.dictionary.to_pylist()]
+    return pa.array(named, pa.string()).take(found.indices)
+
+
+def _by_day(rows: pa.Table, counts: RowCounts) -> dict[str, pa.Table]:
+    if not rows.num_rows:
+        return {}
+    numbers = _micros(rows["time"]) // _DAY
+    days = {}
+    for number in np.unique(numbers):
+        name = (date(1970, 1, 1) + timedelta(days=int(number))).isoformat()
+        which = numbers == number
+        days[name] = rows if which.all() else rows.filter(pa.array(which))
+        counts.by["days"][name] += days[name].num_rows
+    return days
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _micros(times: pa.ChunkedArray) -> Any:
+    return np.asarray(times.combine_chunks().cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()))
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,92 @@
+"""Days and accounts taken out of a store, for good: what comes later of them is set aside."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from potstill.durable import publish, staged, write_errors
+from potstill.errors import PotstillError
+from potstill.watch.ingest.repeats import without_account
+from potstill.watch.ingest.rows import each_text
+from potstill.watch.ingest.secret import StoreKey
+from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
+from potstill.watch.ingest.taking import next_name, replaced_part
+
+
+def delete_day(store: TrafficStore, day: str) -> int:
+    """Take a day's requests out, and return how many there were.
+
+    Raises PotstillError for what is no date.
+    """
+    try:
+        day = date.fromisoformat(day).isoformat()
+    except ValueError:
+        raise PotstillError("--day takes a date, for example 2026-03-01") from None
+    held, gone, rows = store.ingested, list[Path](), 0
+    sources = {}
+    for digest, source in held.sources.items():
+        if day in source.parts:
+            gone.append(store.part_path(day, source.parts[day]))
+            rows += source.rows[day]
+            source = source.model_copy(
+                update={
+                    "parts": {d: p for d, p in source.parts.items() if d != day},
+                    "rows": {d: n for d, n in source.rows.items() if d != day},
+                }
+            )
+        sources[digest] = source
+    days = tuple(sorted({*held.deleted_days, day}))
+    store.record(held.model_copy(update={"sources": sources, "deleted_days": days}), gone)
+    return rows
+
+
+def erase_account(store: TrafficStore, account: str) -> int:
+    """Take an account's requests and its row of the table out, and return how many requests.
+
+    Its name is not kept, only a keyed hash, by which later rows of it are known.
+    """
+    key, held = store.key, store.ingested
+    name, gone, rows = key.account(account), list[Path](), 0
+    sources = {}
+    for digest, source in held.sources.items():
+        for day, part in dict(source.parts).items():
+            path = store.part_path(day, part)
+            final = next_name(path)
+            with write_errors(store.root):
+                left = without_account(path, final, name)
+            if left is None:
+                continue
+            rows += source.rows[day] - left
+            source = replaced_part(source, day, final, left)
+            gone.append(path)
+        sources[digest] = source
+    erased = tuple(sorted({*held.erased, key.hasher("erased")(account)}))
+    _erase_from_table(store.root / ACCOUNTS_FILE, name)
+    store.record(held.model_copy(update={"sources": sources, "erased": erased}), gone)
+    return rows
+
+
+def _erase_from_table(path: Path, name: str) -> None:
+    if not path.is_file():
+        return
+    accounts = pq.read_table(path)
+    with staged(path.parent) as temporary:
+        pq.write_table(
+            accounts.filter(pc.not_equal(accounts["account_id"], name)),
+            temporary,
+            compression="zstd",
+        )
+        publish(temporary, path)
+
+
+def without_erased(accounts: pa.Table, key: StoreKey, erased: tuple[str, ...]) -> pa.Table:
+    """Return a table of accounts without those that were erased."""
+    if not erased:
+        return accounts
+    hashes = each_text(accounts["account_id"].combine_chunks(), key.hasher("erased"))
+    return accounts.filter(pc.invert(pc.is_in(hashes, pa.array(erased, pa.string()))))
