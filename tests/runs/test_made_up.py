@@ -1,6 +1,8 @@
-"""A made-up language is of the entropy that it states, and its networks begin from their seed."""
+"""A made-up language is of the entropy that it states, and networks begin from their seed."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,39 +11,46 @@ import torch
 from potstill.runs.made_up import Language, tokenizer_of, untrained_network
 
 
-@pytest.mark.parametrize("nats", [1.0, 2.5])
-def test_a_word_has_the_entropy_that_is_stated(nats: float) -> None:
-    """From the chances of each word alone, under the chain's own long-run distribution."""
+@pytest.mark.parametrize("nats", [0.85, 1.8, 2.7])
+def test_a_language_has_the_entropy_that_it_states(nats: float) -> None:
+    """By the stationary distribution over all words, found by walking the chain."""
     language = Language(nats)
-    chance_WW = np.array([language.chances(word) for word in range(len(language.words))])
-    np.testing.assert_allclose(chance_WW.sum(-1), 1.0)
-    long_run_W = np.full(len(language.words), 1 / len(language.words))
-    for _ in range(200):
-        long_run_W = long_run_W @ chance_WW
-    logs_WW = np.log(np.where(chance_WW > 0, chance_WW, 1.0))
-    found = -float(long_run_W @ (chance_WW * logs_WW).sum(-1))
-    assert found == pytest.approx(nats, abs=0.02)
+    chances_WW = np.stack([language.chances(word) for word in range(len(language.words))])
+    assert np.allclose(chances_WW.sum(1), 1)
+    state_W = np.full(len(language.words), 1 / len(language.words))
+    for _ in range(400):
+        state_W = state_W @ chances_WW
+    logs = np.log(chances_WW, out=np.zeros_like(chances_WW), where=chances_WW > 0)
+    assert -(state_W[:, None] * chances_WW * logs).sum() == pytest.approx(nats, rel=1e-6)
 
 
-def test_texts_follow_the_chances_and_the_seed() -> None:
+def test_exchanges_follow_the_language_and_their_seed() -> None:
     language = Language(1.8)
-    pairs = language.exchanges(40, 7)
-    assert pairs == Language(1.8).exchanges(40, 7) != language.exchanges(40, 8)
-    number = {word: n for n, word in enumerate(language.words)}
-    for prompt, text in pairs:
-        before = number[prompt.split()[-1]]
-        for word in text.replace(".", " .").split():
-            assert language.chances(before)[number[word]] > 0
-            before = number[word]
+    found = language.exchanges(40, seed=3)
+    assert found == Language(1.8).exchanges(40, seed=3)
+    assert found != language.exchanges(40, seed=4)
+    number = {word: i for i, word in enumerate(language.words)}
+    for prompt, response in found:
+        said = [prompt.split()[-1], *response.replace(".", " .").split()]
+        ids = [number[word] for word in said]
+        assert all(language.chances(a)[b] > 0 for a, b in pairwise(ids))
 
 
-def test_a_tokenizer_gives_texts_back_and_networks_differ_by_seed_alone() -> None:
-    language = Language(1.8)
-    tokenizer = tokenizer_of(language)
-    text = language.exchanges(1, 1)[0][1]
-    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+def test_languages_of_one_seed_share_their_tokenizer_and_words_are_tokens() -> None:
+    first, other = tokenizer_of(Language(0.85)), tokenizer_of(Language(2.7))
+    assert first.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
+    language = Language(2.7)
+    assert all(len(first(f" {word}")["input_ids"]) == 1 for word in language.words)
+    assert tokenizer_of(Language(2.7, seed=1)).backend_tokenizer.to_str() != (
+        first.backend_tokenizer.to_str()
+    )
+
+
+def test_networks_differ_by_their_seed_alone() -> None:
+    tokenizer = tokenizer_of(Language(1.8))
     drawn = torch.get_rng_state()
     one, same, other = (untrained_network(tokenizer, seed) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), drawn)
-    weights = [network.model.layers[0].mlp.up_proj.weight for network in (one, same, other)]
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    first, again, another = (n.model.layers[0].mlp.up_proj.weight for n in (one, same, other))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, another)

@@ -111,6 +111,7 @@ def print_demo(found: Sequence[DemoVerdict]) -> None:
         typer.echo(f"  page: {bundle / 'report.html'}")
         typer.echo(f"  notice, for whoever knows no statistics: {bundle / 'notice.html'}")
     typer.echo(f"\ncheck one yourself: potstill trace verify {found[0].folder / 'bundle'}")
+    typer.echo(f"all of it lies in {found[0].folder.parent}: recipes, runs, settings and bundles")
 
 
 def verified_as_json(bundle: Path, given: Given) -> dict[str, Any]:

@@ -62,18 +62,17 @@ class DemoSize:
 
 # A window of one token has no more new windows than the language has tokens, which are read.
 FULL = DemoSize(rows=4000, served=1500, delta=2.0, epochs=3, positions=800, prompts=100, samples=4)
-QUICK = DemoSize(rows=400, served=300, delta=4.0, epochs=4, positions=700, prompts=20, samples=2)
+QUICK = DemoSize(rows=300, served=300, delta=4.0, epochs=4, positions=700, prompts=20, samples=2)
 # Tokens of an optimiser step: a nano network on little text takes many small ones.
 _STEP_TOKENS = 500
 
 
 @dataclass(frozen=True)
 class DemoVerdict:
-    """What one suspect of the demo came to: its trace, the verdict, and how it was verified."""
+    """What one suspect of the demo came to: its trace, the verdict, and what nobody could check."""
 
     folder: Path
     verdict: Verdict
-    held: int
     left: Sequence[str]
 
 
@@ -151,7 +150,7 @@ class TraceDemo:
     def _served(self, teacher: Path) -> Run:
         self.tell(
             f"3. It is served. {self.size.served:,} prompts are answered, and every answer is "
-            "marked: tokens that the key calls green are a little likelier."
+            "marked: tokens that the key calls green are likelier."
         )
         pairs = self.language.exchanges(self.size.served, 2)
         prompts = self._lines("owner/prompts.jsonl", ({"prompt": prompt} for prompt, _ in pairs))
@@ -212,7 +211,7 @@ class TraceDemo:
         held = [check for check in checks if check.state == "holds"]
         self.tell(f"   Asked, answered, and verified with the key: {len(held)} checks hold.")
         left = [f"{check.what}: {check.detail}" for check in checks if check not in held]
-        return DemoVerdict(folder, verdict, len(held), left)
+        return DemoVerdict(folder, verdict, left)
 
     def _settings(
         self, name: str, suspect: Path, teacher: Path, served: Run, base: Path
