@@ -144,7 +144,7 @@ def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
 
 
 def _results(verdict: Verdict) -> Table:
-    heads = ("Test", "Outcome", "n", "Effect", "p", "p after all tried", "e after all tried")
+    heads = ("Test", "Outcome", "n", "Effect", "p", "p adjusted", "e adjusted")
     rows = [
         TableRow(
             test_name(finding.test, finding.configuration),
