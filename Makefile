@@ -18,7 +18,7 @@ BENCH_TEXTSEAL := textseal
 # Nano models leave a second core idle: tests run on each, without threads of their own.
 EACH_CORE := -n auto --dist worksteal
 
-.PHONY: help demo demo-quick demo-all test test-slow check lint format docs clean \
+.PHONY: help demo demo-quick demo-trace demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
 	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null bench-watermark bench-traffic bench-zoo
 
@@ -30,6 +30,9 @@ demo: $(VENV)/.installed ## Distil SmolLM2-135M-Instruct into a smaller model, w
 
 demo-quick: $(VENV)/.installed ## The same way in a few minutes, with small numbers
 	$(BIN)/potstill demo --quick
+
+demo-trace: $(VENV)/.installed ## A key, marked answers, and a verdict on a guilty and an innocent student
+	$(BIN)/potstill demo trace
 
 demo-all: $(VENV)/.installed-dev ## Run every recipe in recipes/ and print one table (about 35 minutes)
 	$(BIN)/python recipes/demo_all.py

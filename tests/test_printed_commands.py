@@ -41,6 +41,7 @@ MAKES = "makes an environment of its own, or runs for minutes to hours; its targ
 NOT_RUN = {
     "make demo": MAKES,
     "make demo-all": MAKES,
+    "make demo-trace": MAKES,
     "make bench-demo": MAKES,
     "make bench-recipes": MAKES,
     "make bench-detect": MAKES,
@@ -62,8 +63,13 @@ NOT_RUN = {
     'vllm serve MODEL --watermark-config \'{"algorithm":"gumbel","key":42}\'': "vLLM is not here",
     'vllm serve MODEL --watermark-config "$(cat served-2026-12.json)"': "vLLM is not here",
 }
-# These take the real model and minutes: a slow test runs them.
-SLOW = ("potstill demo", "potstill demo --quick")
+# These take the real model, or minutes: a slow test runs them.
+SLOW = (
+    "potstill demo",
+    "potstill demo --quick",
+    "potstill demo trace",
+    "potstill demo trace --quick",
+)
 # Pages that start servers or train several students.
 LONG = (
     "docs/how-to/endpoints.md",

@@ -1,7 +1,9 @@
-"""`potstill demo`: the main job on a real teacher, without a hub or a GPU."""
+"""`potstill demo`: the main jobs without a hub or a GPU: a model distilled, and one traced."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +20,24 @@ _HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 # Minutes on two CPU cores that compute in bf16, and on two that do not.
 _MINUTES = {False: (12, 25), True: (2, 6)}
 
+
+class Job(StrEnum):
+    """What the demo shows."""
+
+    distill = "distill"
+    trace = "trace"
+
+
+What = Annotated[
+    Job,
+    typer.Argument(
+        metavar="WHAT",
+        show_default=False,
+        help="distill (which it is without it): a real model into a smaller one. trace: a key, "
+        "marked answers, a guilty and an innocent student of models made on the spot, and a "
+        "verdict on each.",
+    ),
+]
 Quick = Annotated[
     bool,
     typer.Option(
@@ -28,6 +48,7 @@ Quick = Annotated[
 
 @handled
 def demo(
+    what: What = Job.distill,
     quick: Quick = False,
     out: Out = None,
     overrides: Overrides = None,
@@ -35,10 +56,39 @@ def demo(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Distil SmolLM2-135M-Instruct into a smaller model, and report."""
+    """Distil SmolLM2-135M-Instruct into a smaller model; or trace students to their teacher."""
+    if what is Job.trace:
+        _trace(out, quick=quick, quiet=quiet, changed=bool(overrides), fresh=fresh)
+    else:
+        _distill(out, overrides or [], quick=quick, fresh=fresh, quiet=quiet)
+
+
+def _trace(out: Path | None, *, quick: bool, quiet: bool, changed: bool, fresh: bool) -> None:
+    root = out or Path("runs") / ("demo-trace-quick" if quick else "demo-trace")
+    if changed:
+        raise PotstillError(
+            "the demo of a trace has no recipe that --set could change; leave it out, and change "
+            f"the recipes and settings that it leaves in {root}"
+        )
+    if fresh:
+        raise PotstillError(
+            "the demo of a trace keeps a chain of plans, which is never emptied; give another "
+            f"directory with --out, or remove {root} yourself"
+        )
+
+    from potstill.cli.trace_view import print_demo
+    from potstill.runs.demo_trace import demo_trace
+
+    tell = (lambda line: None) if quiet else typer.echo
+    print_demo(demo_trace(root, quick=quick, tell=tell, progress=progress_for(quiet)))
+
+
+def _distill(
+    out: Path | None, overrides: list[str], *, quick: bool, fresh: bool, quiet: bool
+) -> None:
     from potstill.recipe.io import packaged_recipe
 
-    stated = packaged_recipe("demo-quick" if quick else "demo", overrides or [])
+    stated = packaged_recipe("demo-quick" if quick else "demo", overrides)
     recipe = _with_reachable_teacher(stated)
     progress = progress_for(quiet)
     progress.note(f"{recipe.name}: {_estimate(recipe, quick)}")

@@ -14,6 +14,7 @@ from potstill.durable import no_file
 from potstill.errors import PotstillError
 
 if TYPE_CHECKING:
+    from potstill.runs.demo_trace import DemoVerdict
     from potstill.runs.verdict import TraceFixed
     from potstill.trace.finding import TraceRecord
     from potstill.trace.plan import FixedPlan
@@ -91,6 +92,26 @@ def print_verdict(verdict: Verdict, folder: Path) -> None:
         typer.echo(f"  {limit}")
     typer.echo(verdict.order_of_events)
     typer.echo(f"{folder / 'bundle'}: what to hand over; report.html and notice.md are in it")
+
+
+def print_demo(found: Sequence[DemoVerdict]) -> None:
+    """Print what the demo's suspects came to, where the pages are, and how to go on."""
+    from potstill.trace.wording import p_text
+
+    for one in found:
+        verdict, bundle = one.verdict, one.folder / "bundle"
+        typer.echo(f"\n{verdict.suspect.name}: {verdict.headline}")
+        for claim in verdict.claims:
+            typer.echo(
+                f"  {claim.test}: {claim.outcome}, p = {p_text(claim.log10_p)} after all that was "
+                "tried"
+            )
+        for left in one.left:
+            typer.echo(f"  not checked, {left}")
+        typer.echo(f"  page: {bundle / 'report.html'}")
+        typer.echo(f"  notice, for whoever knows no statistics: {bundle / 'notice.html'}")
+    typer.echo(f"\ncheck one yourself: potstill trace verify {found[0].folder / 'bundle'}")
+    typer.echo(f"all of it lies in {found[0].folder.parent}: recipes, runs, settings and bundles")
 
 
 def verified_as_json(bundle: Path, given: Given) -> dict[str, Any]:

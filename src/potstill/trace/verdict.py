@@ -139,6 +139,7 @@ def verdict_of(
     claims = tuple(_claim(plan, finding, tier_of(one)) for one, finding in pairs)
     accused = any(_accuses(claim) for claim in claims)
     lead = _lead(claims)
+    found = [f for f, claim in zip(findings, claims, strict=True) if claim.outcome == "found"]
     limits = tuple(claim.limit for claim in claims if claim.limit is not None)
     return Verdict(
         created_at=custody.created_at,
@@ -160,7 +161,7 @@ def verdict_of(
         tried_before=wording.tried_sentence(plan.chain.tried),
         order_of_events=order_of_events(custody.stamps),
         limits=limits,
-        explanations=wording.explanations(findings),
+        explanations=wording.explanations(found),
         assumptions=wording.assumptions(findings),
         logs=custody.logs,
         stamps=custody.stamps,

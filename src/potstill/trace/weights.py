@@ -33,22 +33,22 @@ from potstill.trace.finding import Finding, Tier, TraceRecord
 How = Literal["in-place", "shuffled"]
 
 _INDEPENDENT = (
-    "of the two models at least one was initialised and trained so that the order of its hidden "
-    "units means nothing: no tool has sorted the units of both"
+    "Of the two models at least one was initialised and trained so that the order of its hidden "
+    "units means nothing: no tool has sorted the units of both."
 )
 _OWN_SEED = (
-    "the two were not initialised under one seed: networks of one architecture that were share "
-    "their first weights, though nobody copied anything"
+    "The two were not initialised under one seed: networks of one architecture that were share "
+    "their first weights, though nobody copied anything."
 )
 _NOT_EXACT = (
-    "gate and up weights of one unit may resemble one another without any copying, for example in "
-    "their length: the chance is not exact"
+    "Gate and up weights of one unit may resemble one another without any copying, for example in "
+    "their length: the chance is not exact."
 )
 _NARROWER = (
-    "the feed-forward widths differ, and that the narrower model's units were kept in their order "
-    "is what is tested"
+    "The feed-forward widths differ, and that the narrower model's units were kept in their order "
+    "is what is tested."
 )
-_SYMMETRIC = "which of the two models came first, weights do not say"
+_SYMMETRIC = "Which of the two models came first, weights do not say."
 
 
 class Shape(TraceRecord):

@@ -17,10 +17,12 @@ PRIOR = 0.01
 # Controls of one size say nothing of suspects that are larger by more than this.
 _LARGER = 10
 _FOUND: dict[TestName, str] = {
-    "watermark-text": "What {suspect} was trained on held text that carries the key of "
-    "{configuration} of {teacher}: directly, through another model, or through a published copy.",
-    "watermark-reading": "What {suspect} was trained on held text that carries the key of "
-    "{configuration} of {teacher}: directly, through another model, or through a published copy.",
+    "watermark-text": "What {suspect} was trained on held text that carries the mark "
+    "of {teacher}'s key ({configuration}): directly, through another model, or through a published "
+    "copy.",
+    "watermark-reading": "What {suspect} was trained on held text that carries the mark "
+    "of {teacher}'s key ({configuration}): directly, through another model, or through a published "
+    "copy.",
     "twins": "{suspect} was trained on answers that {teacher} served ({configuration}).",
     "order": "{suspect} descends from the training run of {teacher} that was tested "
     "({configuration}): it is that run's model, or was tuned from it. That is no sign of training "
@@ -32,9 +34,10 @@ _FOUND: dict[TestName, str] = {
     "That supports a suspicion, and accuses nobody.",
 }
 _NOT_FOUND: dict[TestName, str] = {
-    "watermark-text": "No mark of the key of {configuration} was found in what {suspect} wrote.",
-    "watermark-reading": "No mark of the key of {configuration} was found in what {suspect} "
-    "chooses when it reads marked text.",
+    "watermark-text": "No mark of {teacher}'s key ({configuration}) was found in what {suspect} "
+    "wrote.",
+    "watermark-reading": "No mark of {teacher}'s key ({configuration}) was found in what "
+    "{suspect} chooses when it reads marked text.",
     "twins": "Nothing was found that tells the answers that {teacher} served from others that it "
     "could have served ({configuration}).",
     "order": "No trace of the order of the tested training run was found ({configuration}).",
@@ -99,21 +102,36 @@ def e_text(log10_e: float) -> str:
     return f"{10 ** (log10_e - whole):.1f}e{whole}"
 
 
+def test_name(test: TestName, configuration: str) -> str:
+    """Return what a test is called where there may be several of its kind."""
+    return test if test == configuration else f"{test} ({configuration})"
+
+
 def claim_sentence(finding: Finding, suspect: str, teacher: str, *, found: bool) -> str:
     """Return what a finding claims, or that it claims nothing."""
     if finding.void is not None:
-        return f"Nothing follows from the test {finding.test} ({finding.configuration})."
+        return f"Nothing follows from the test {test_name(finding.test, finding.configuration)}."
     words = (_FOUND if found else _NOT_FOUND)[finding.test]
+    if finding.configuration == finding.test:
+        words = words.replace(" ({configuration})", "")
     return words.format(suspect=suspect, teacher=teacher, configuration=finding.configuration)
 
 
 def strength_sentence(log10_p: float, times: int, log10_e: float, *, sequential: bool) -> str:
     """Return how strong a finding is; `log10_p` and `log10_e` are after everything tried."""
+    figures = figures_sentence(log10_p, times, log10_e, sequential=sequential)
+    return (
+        f"{figures} p is the chance of as much where the claim is false; it is not the chance that "
+        "the suspect is innocent."
+    )
+
+
+def figures_sentence(log10_p: float, times: int, log10_e: float, *, sequential: bool) -> str:
+    """Return the figures of `strength_sentence` alone, where what p is was said."""
     looks = ", however often it was looked at" if sequential else ""
     return (
         f"p = {p_text(log10_p)} after multiplying by {times:,} for everything that was tried{looks}"
-        f", e = {e_text(log10_e)}. p is the chance of as much where the claim is false; it is not "
-        "the chance that the suspect is innocent."
+        f", e = {e_text(log10_e)}."
     )
 
 
@@ -138,7 +156,7 @@ def _nines(log10_e: float) -> str:
 
 def limit_sentence(finding: Finding, limit: DetectionLimit | None, suspect: SuspectFacts) -> str:
     """Return what a test that found nothing would have found, as far as its controls say."""
-    what = f"{finding.test} ({finding.configuration})"
+    what = test_name(finding.test, finding.configuration)
     if limit is None:
         return (
             f"{what}: no control of a stated size was measured for it, so that what it would have "
@@ -157,7 +175,7 @@ def limit_sentence(finding: Finding, limit: DetectionLimit | None, suspect: Susp
 
 
 def explanations(findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Return what else could explain findings, each once."""
+    """Return what else could explain what was found, each once."""
     return tuple(dict.fromkeys(text for one in findings for text in _EXPLAINS[one.test]))
 
 

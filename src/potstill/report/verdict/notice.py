@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from potstill.report.frame import PageHead, document
 from potstill.report.tables import clean, moment
-from potstill.report.verdict.view import accused_words, commands
+from potstill.report.verdict.view import accused_words, commands, strength_words
 from potstill.trace.verdict import Verdict
+from potstill.trace.wording import test_name
 
 # What Markdown or HTML in it would take for more than a letter.
 _MARKS = re.compile(r"([\\`*_\[\]<>#|~&])")
@@ -52,7 +53,11 @@ def notice_of(verdict: Verdict) -> Notice:
     """Return the notice of a verdict."""
     found = [claim for claim in verdict.claims if claim.outcome == "found"]
     strength = [_WHAT_A_TEST_IS]
-    points = [f"{claim.test} ({claim.configuration}): {claim.strength}" for claim in verdict.claims]
+    points = [
+        f"{test_name(claim.test, claim.configuration)}: {strength_words(claim, finding)}"
+        for claim, finding in zip(verdict.claims, verdict.findings, strict=True)
+    ]
+    unexplained = () if verdict.explanations else ("Nothing was found that needs an explanation.",)
     examples = [claim.example for claim in found if claim.example is not None]
     limits = verdict.limits or (
         "Every test of the plan found something or was void; none has a limit to state.",
@@ -74,7 +79,7 @@ def notice_of(verdict: Verdict) -> Notice:
                     verdict.tried_before,
                 ),
             ),
-            NoticePart("What else could explain it", (), verdict.explanations),
+            NoticePart("What else could explain it", unexplained, verdict.explanations),
             NoticePart("What a reader has to grant", (), verdict.assumptions),
             NoticePart("What would have been found", (), limits),
             NoticePart("How to check it", (_CHECKING,), (), commands(verdict)),

@@ -11,22 +11,25 @@ from potstill.report.tables import Cell, FactList, Table, TableRow, moment
 from potstill.trace.finding import Finding
 from potstill.trace.plan import FixedPlan
 from potstill.trace.verdict import Claim, Verdict
-from potstill.trace.wording import e_text, p_text
+from potstill.trace.wording import e_text, figures_sentence, p_text, test_name
 
 _MOST_CONTROLS = 40
 TIERS = {
-    "proof": "proof (accuses)",
-    "descent": "descent (derived weights; no sign of training on outputs)",
-    "support": "support (accuses nobody)",
+    "proof": "proof: what is found accuses",
+    "descent": "descent: derived weights, and no sign of training on outputs",
+    "support": "support: accuses nobody",
 }
 
 
 @dataclass(frozen=True)
 class ClaimShown:
-    """One claim: its sentence, its tier in words, how strong it is, and an example."""
+    """One claim: its test and what came of it, its sentence, its tier in words, its effect, how
+    strong it is, and an example."""
 
+    head: str
     sentence: str
     tier: str
+    effect: str
     strength: str
     example: str
 
@@ -63,7 +66,10 @@ def view(fixed: FixedPlan, verdict: Verdict) -> VerdictShown:
         headline=verdict.headline,
         strength=verdict.strength,
         accused=accused_words(verdict),
-        claims=[_claim(claim) for claim in verdict.claims],
+        claims=[
+            _claim(claim, finding)
+            for claim, finding in zip(verdict.claims, verdict.findings, strict=True)
+        ],
         tested=_tested(fixed, verdict),
         results=_results(verdict),
         joint=_joint(verdict),
@@ -96,8 +102,26 @@ def commands(verdict: Verdict) -> list[str]:
     ]
 
 
-def _claim(claim: Claim) -> ClaimShown:
-    return ClaimShown(claim.sentence, TIERS[claim.tier], claim.strength, claim.example or "")
+def _claim(claim: Claim, finding: Finding) -> ClaimShown:
+    span = _effect_span(finding)
+    return ClaimShown(
+        head=f"{test_name(claim.test, claim.configuration)}: {claim.outcome}",
+        sentence=claim.sentence,
+        tier=TIERS[claim.tier],
+        effect=f"{words.significant(finding.effect)} {finding.effect_unit}"
+        + (f" ({span})" if span else ""),
+        strength=strength_words(claim, finding),
+        example=claim.example or "",
+    )
+
+
+def strength_words(claim: Claim, finding: Finding) -> str:
+    """Return how strong a claim is, in figures, or why nothing follows."""
+    if claim.outcome == "void":
+        return claim.strength
+    return figures_sentence(
+        claim.log10_p, claim.times, claim.log10_e, sequential=finding.sequential
+    )
 
 
 def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
@@ -120,12 +144,12 @@ def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
 
 
 def _results(verdict: Verdict) -> Table:
-    heads = ("Test", "Outcome", "n", "Effect", "p", "p after all tried", "e after all tried")
+    heads = ("Test", "Outcome", "n", "Effect", "p", "p adjusted", "e adjusted")
     rows = [
         TableRow(
-            f"{finding.test} ({finding.configuration})",
+            test_name(finding.test, finding.configuration),
             [
-                Cell(claim.outcome, TIERS[claim.tier].partition(" ")[0]),
+                Cell(claim.outcome, claim.tier),
                 Cell(words.whole(finding.n), _coins(finding)),
                 Cell(words.significant(finding.effect), _effect_span(finding)),
                 Cell(p_text(finding.log10_p), "sequential" if finding.sequential else "fixed n"),
@@ -144,11 +168,10 @@ def _coins(finding: Finding) -> str:
 
 
 def _effect_span(finding: Finding) -> str:
-    unit = finding.effect_unit
     if finding.effect_low is None or finding.effect_high is None:
-        return unit
+        return ""
     low, high = words.significant(finding.effect_low), words.significant(finding.effect_high)
-    return f"{unit}; 95% {low} to {high}"
+    return f"95% {low} to {high}"
 
 
 def _joint(verdict: Verdict) -> str:
@@ -169,7 +192,7 @@ def _chart(verdict: Verdict, finding: Finding) -> Chart | None:
     rows = [_row(verdict.suspect.name, finding.effect, finding.effect_low, finding.effect_high)]
     rows = [DotRow(**{**vars(rows[0]), "kind": "student"})]
     rows += [_row(one.name, one.effect, one.low, one.high) for one in controls[:_MOST_CONTROLS]]
-    title = f"{finding.test} ({finding.configuration})"
+    title = test_name(finding.test, finding.configuration)
     low, high = span_of(rows)
     svg = dots(
         rows,
@@ -187,13 +210,13 @@ def _row(name: str, effect: float, low: float | None, high: float | None) -> Dot
 
 
 def _custody(verdict: Verdict) -> Table:
-    rows = [TableRow("plan.json", [Cell("the plan"), Cell(verdict.plan)])]
+    rows = [TableRow("plan.json", [Cell("the plan", verdict.plan)])]
     rows += [
-        TableRow(log.file, [Cell(f"{log.records:,} records"), Cell(log.head)])
-        for log in verdict.logs
+        TableRow(log.file, [Cell(f"{log.records:,} records", log.head)]) for log in verdict.logs
     ]
     for stamp in verdict.stamps:
         when = moment(stamp.time.isoformat()) if stamp.time is not None else "not checked"
-        about = f"{stamp.subject or 'a timestamp'}: {when}"
-        rows.append(TableRow(stamp.file, [Cell(about, stamp.authority or ""), Cell(stamp.digest)]))
-    return Table(("File", "What it is", "Digest, or that of its last record"), rows)
+        by = f", {stamp.authority}" if stamp.authority else ""
+        about = f"{stamp.subject or 'a timestamp'}: {when}{by}"
+        rows.append(TableRow(stamp.file, [Cell(about, stamp.digest)]))
+    return Table(("File", "What it is, and its digest or that of its last record"), rows)
