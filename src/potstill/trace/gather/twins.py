@@ -22,7 +22,8 @@ from potstill.trace.gather.local import LocalModel, answered, waves
 from potstill.trace.gather.seeds import request_seed
 from potstill.trace.served import TwinSet, ids_of_row, salted_answer
 from potstill.trace.twins import TwinsPlanned, twin_key
-from potstill.watermark.marking import OwnScheme, marking
+from potstill.watermark.marking import marking
+from potstill.watermark.survivors import OwnScheme
 
 # potstill's own engine, by which twins are drawn here.
 ENGINE = "potstill"
