@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from potstill.watch.nulls import (
 )
 
 SEED = 20261130
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def keeps(es: list[float]) -> None:
@@ -97,7 +99,7 @@ def test_hand_offs_average_at_most_one_over_the_hypergeometric_law() -> None:
     assert hand_off_log_e((0, 0), (10, 2)) is None
 
 
-def work(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, ...]:
+def work(rng: np.random.Generator, kind: str) -> tuple[Ints, Ints, Ints, Ints]:
     """Return requests of 8 parties over 5 days, and one mark of 20 that each carries."""
     party, day, mark = [], [], []
     for d in range(5):
@@ -138,7 +140,7 @@ def test_a_list_that_is_dealt_out_is_seen() -> None:
     assert sharding_log_e(*work(np.random.default_rng(SEED), "hackathon")) is None
 
 
-def acts(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, ...]:
+def acts(rng: np.random.Generator, kind: str) -> tuple[Ints, Ints, Ints]:
     """Return requests of 10 parties over 7 days, most in the afternoon."""
     party, day, second = [], [], []
     ticks = rng.integers(0, 86_400, (7, 12))
@@ -153,7 +155,7 @@ def acts(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, ...]:
             party.append(np.full(n, who))
             day.append(np.full(n, d))
             second.append(at.astype(np.int64))
-    return tuple(map(np.concatenate, (party, day, second)))
+    return np.concatenate(party), np.concatenate(day), np.concatenate(second)
 
 
 @pytest.mark.slow

@@ -12,13 +12,13 @@ Chooser = Literal["templates", "means", "places"]
 Part = Literal["sharding", "clock", "hand-off", "means", "places", "intent"]
 
 
-class Finding(BaseModel):
+class FoundPart(BaseModel):
     """A part of what a run finds; nothing in it is anybody's text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class SignalFinding(Finding):
+class SignalFinding(FoundPart):
     """One signal of one group: the figure, what strangers would show, and which null says so.
 
     `log10_e` is None where the signal convicts nobody and only describes. `chosen` tells that the
@@ -34,7 +34,7 @@ class SignalFinding(Finding):
     chosen: bool = False
 
 
-class Candidate(Finding):
+class Candidate(FoundPart):
     """A group that was tested. `log10_e` says that at least two independent families hold.
 
     `without` is the same with each family left out.
@@ -50,7 +50,7 @@ class Candidate(Finding):
     found: bool = False
 
 
-class Campaign(Finding):
+class Campaign(FoundPart):
     """Candidates that stand, and have most of their parties in common, as one campaign."""
 
     campaign_id: str
@@ -65,7 +65,7 @@ class Campaign(Finding):
         return max(one.log10_e for one in self.candidates)
 
 
-class CampaignsFound(Finding):
+class CampaignsFound(FoundPart):
     """What a run over a store found.
 
     `off` names the signals that were off, with what they lacked; `false_expected` is how many of

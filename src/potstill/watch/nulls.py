@@ -37,7 +37,7 @@ _SURE = 0.998
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PlacedBet:
     """ln E of one signal, and the figure that it comes from beside what strangers would show."""
 
     log_e: float
@@ -47,7 +47,7 @@ class Evidence:
 
 def links_log_e(
     group: Sequence[int], stratum_N: Ints, value_N: Ints, odds: Sequence[float] = ODDS
-) -> Evidence | None:
+) -> PlacedBet | None:
     """Bet on the links among a group, against parties drawn at random within each stratum.
 
     Of N parties `value_N` is the value that each has of one kind (-1 for none), and `stratum_N`
@@ -79,10 +79,10 @@ def links_log_e(
         extra = np.maximum(count_V - 1, 0).sum()
         bets.append(float(extra * math.log1p(odd) - mean_V.sum()))
     expected = float((some_V - (1 - np.exp(none_V))).sum())
-    return Evidence(average_log_e(bets), float(np.maximum(count_V - 1, 0).sum()), expected)
+    return PlacedBet(average_log_e(bets), float(np.maximum(count_V - 1, 0).sum()), expected)
 
 
-def askers_log_e(group: Sequence[int], stratum_N: Ints, asks_N: Ints) -> Evidence | None:
+def askers_log_e(group: Sequence[int], stratum_N: Ints, asks_N: Ints) -> PlacedBet | None:
     """Bet that more parties of a group ask so than others of their strata.
 
     `asks_N` is 1, 0, or -1 for parties without text. The share of the others in the group's strata
@@ -104,10 +104,10 @@ def askers_log_e(group: Sequence[int], stratum_N: Ints, asks_N: Ints) -> Evidenc
         return None
     asking = int(asks_N[mine].sum())
     log_e = float(mixture_log_e(BinomialLaw(upper), asking, n)[0])
-    return Evidence(log_e, float(asking), n * float(asks_N[others].mean()))
+    return PlacedBet(log_e, float(asking), n * float(asks_N[others].mean()))
 
 
-def hand_off_log_e(refused: tuple[int, int], answered: tuple[int, int]) -> Evidence | None:
+def hand_off_log_e(refused: tuple[int, int], answered: tuple[int, int]) -> PlacedBet | None:
     """Bet that refused requests are taken over by others more often than answered ones.
 
     Each is (requests, those of them that another party repeated at once). Given both sums, the
@@ -119,10 +119,10 @@ def hand_off_log_e(refused: tuple[int, int], answered: tuple[int, int]) -> Evide
     if not n or not m:
         return None
     log_p = float(hypergeom.logsf(k - 1, n + m, k + j, n))
-    return Evidence(math.log(0.5) - 0.5 * log_p, float(k), n * (k + j) / (n + m))
+    return PlacedBet(math.log(0.5) - 0.5 * log_p, float(k), n * (k + j) / (n + m))
 
 
-def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> Evidence | None:
+def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> PlacedBet | None:
     """Bet that the parties' work fills up one another's gaps, day by day.
 
     Of R requests with a group's templates: whose each is, on which day; and M pairs of a request
@@ -163,7 +163,7 @@ def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> Evi
         return float(np.exp(-_EVEN * evenness(rng)).sum())
 
     found = _permuted(statistic, residual_PDF.size // 8)
-    return Evidence(found.log_e, found.observed, found.expected)
+    return PlacedBet(found.log_e, found.observed, found.expected)
 
 
 def _residuals(cell_R: Ints, row_M: Ints, code_M: Ints, parties: int, days: int) -> Floats | None:
@@ -198,7 +198,7 @@ def _residuals(cell_R: Ints, row_M: Ints, code_M: Ints, parties: int, days: int)
 def synchrony_log_e(
     party_R: Ints, day_R: Ints, second_R: Ints, volume_DM: Mapping[int, Ints], *, width: int = 1,
     apart: bool = False,
-) -> Evidence | None:  # fmt: skip
+) -> PlacedBet | None:  # fmt: skip
     """Bet that parties act in the same `width` minutes; with `apart`, that they avoid it.
 
     The statistic is the sum over bins of (requests of all parties)^2, against two null hypotheses,
@@ -244,10 +244,10 @@ def synchrony_log_e(
     least = _permuted(turned, len(party_R))
     if least.log_e > -math.inf:
         least = min(least, _permuted(inside, 8 * len(party_R)), key=lambda one: one.log_e)
-    return Evidence(least.log_e, sign * least.observed, sign * least.expected)
+    return PlacedBet(least.log_e, sign * least.observed, sign * least.expected)
 
 
-def _permuted(statistic: Statistic, work: int) -> Evidence:
+def _permuted(statistic: Statistic, work: int) -> PlacedBet:
     """Bet on a statistic's place among its values under random changes that a null leaves alike.
 
     Under the null the observed value and B others are exchangeable, so that (B + 1) times the
@@ -260,11 +260,11 @@ def _permuted(statistic: Statistic, work: int) -> Evidence:
     screen = np.array([statistic(rng) for _ in range(_SCREEN)])
     mean, deviation = float(screen.mean()), float(screen.std())
     if not observed > mean + 1.5 * deviation:
-        return Evidence(-math.inf, observed, mean)
+        return PlacedBet(-math.inf, observed, mean)
     count = int(np.clip(_WORK // max(work, 1), 999, _MOST))
     values = np.array([observed, *(statistic(rng) for _ in range(count))])
     spread = float(values.std())
     if spread == 0:
-        return Evidence(0.0, observed, mean)
+        return PlacedBet(0.0, observed, mean)
     scores = (values - values.mean()) / spread
-    return Evidence(softmax_log_e(scores, STEEPNESS), observed, float(values[1:].mean()))
+    return PlacedBet(softmax_log_e(scores, STEEPNESS), observed, float(values[1:].mean()))

@@ -17,7 +17,7 @@ from potstill.watch.campaigns import Grouping
 from potstill.watch.evidence import Chooser, Part, SignalFinding
 from potstill.watch.judging import FAMILY
 from potstill.watch.nulls import (
-    Evidence,
+    PlacedBet,
     askers_log_e,
     hand_off_log_e,
     links_log_e,
@@ -67,7 +67,7 @@ class _Tally:
     found: dict[Part, list[float]] = field(default_factory=dict)
     signals: list[SignalFinding] = field(default_factory=list)
 
-    def add(self, part: Part, signal: str, null: str, evidence: Evidence | None) -> None:
+    def add(self, part: Part, signal: str, null: str, evidence: PlacedBet | None) -> None:
         if evidence is None:
             return
         self.found.setdefault(part, []).append(evidence.log_e)
