@@ -152,3 +152,31 @@ def forget(
         return
     for what, rows in found.items():
         typer.echo(f"{what}: {rows} requests taken out")
+
+
+@app.command()
+@handled
+def find(
+    into: Annotated[Path, typer.Argument(metavar="DIR", help="The store.")],
+    level: Annotated[
+        float,
+        typer.Option("--level", metavar="RATE", help="The false discovery rate of the run."),
+    ] = 0.05,
+    key: KeyFile = None,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Find campaigns in a store, rank them, and say what each rests on.
+
+    Exit status 0 where none was found, 3 where one was, 2 for an error.
+    """
+    from potstill.cli import watch_view
+    from potstill.runs.watch_finding import find_in
+
+    found = find_in(into, level, key)
+    if json:
+        echo_json({"schema": "potstill/watch-find/1", **found.model_dump(mode="json")})
+    else:
+        watch_view.print_campaigns(found)
+    if found.campaigns:
+        raise typer.Exit(3)

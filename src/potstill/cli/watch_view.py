@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from potstill.runs.watching import IngestReport
+    from potstill.watch.evidence import Campaign, CampaignsFound, SignalFinding
     from potstill.watch.ingest.inspecting import Inspection
 
 _MOST_OTHERS = 5
@@ -57,6 +58,56 @@ def print_ingest(found: IngestReport) -> None:
     rows = sum(found.days.values())
     span = f" of {len(found.days)} days, {min(found.days)} to {max(found.days)}" if rows else ""
     typer.echo(f"{found.into} ({found.privacy}) holds {rows} requests{span}")
+
+
+def print_campaigns(found: CampaignsFound) -> None:
+    """Print the campaigns of a run, ranked, in sentences."""
+    span = f"{found.days[0]} to {found.days[-1]}"
+    typer.echo(
+        f"{found.requests} requests of {found.parties} parties, {span}: "
+        f"{len(found.candidates)} groups tested, {len(found.campaigns)} campaigns found"
+    )
+    for rank, campaign in enumerate(found.campaigns, 1):
+        _campaign(rank, campaign)
+    if found.campaigns:
+        typer.echo(
+            f"At most {found.false_expected:.2g} of them are expected to be false (a false "
+            f"discovery rate of {found.level:g}, against groups of strangers; what joins people "
+            "innocently has to be looked at)."
+        )
+    for note in found.notes:
+        typer.echo(note)
+    for signal, lacking in found.off.items():
+        typer.echo(f"off: {signal} (needs {', '.join(lacking)})")
+
+
+def _campaign(rank: int, campaign: Campaign) -> None:
+    families = " and ".join(campaign.families)
+    typer.echo(
+        f"{rank}. {campaign.campaign_id}: {len(campaign.accounts)} accounts made "
+        f"{campaign.requests} requests; held by {families} (e = 10^{campaign.log10_e:.1f})"
+    )
+    best = campaign.candidates[0]
+    typer.echo(f"   chosen by {_CHOSEN[best.chosen_by]}; tested by others:")
+    for signal in best.signals:
+        if signal.log10_e is not None and signal.log10_e > 0:
+            typer.echo(f"   {_signal(signal)}")
+    left = ", ".join(f"{name} 10^{log10_e:.1f}" for name, log10_e in best.without.items())
+    typer.echo(f"   e without one family: {left}")
+
+
+_CHOSEN = {
+    "templates": "templates of prompts",
+    "means": "payment, devices or relays",
+    "places": "networks and e-mail domains",
+}
+
+
+def _signal(one: SignalFinding) -> str:
+    return (
+        f"{one.signal}: {one.observed:g} where strangers would show {one.expected:g} "
+        f"({one.null}; e = 10^{one.log10_e:.1f})"
+    )
 
 
 def _accounts(found: Inspection) -> str:

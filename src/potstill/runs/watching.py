@@ -87,7 +87,7 @@ class IngestReport:
 def inspect_log(wanted: LogWanted, progress: Progress | None = None) -> Inspection:
     """Return what a log is recognised as; nothing is stored."""
     progress = progress or Silent()
-    with _engine(wanted.zone) as backend:
+    with traffic_engine(wanted.zone) as backend:
         from potstill.watch.ingest.account_table import read_accounts
         from potstill.watch.ingest.inspecting import Inspecting, inspection
         from potstill.watch.ingest.mapping import renames_of
@@ -127,7 +127,7 @@ def ingest_log(
     Raises PotstillError where the store is one of another privacy mode, or nothing can be read.
     """
     progress = progress or Silent()
-    with _engine(wanted.zone) as backend:
+    with traffic_engine(wanted.zone) as backend:
         from potstill.watch.ingest.mapping import renames_of
         from potstill.watch.ingest.sources import traffic_files
         from potstill.watch.ingest.taking import TakingSettings
@@ -191,7 +191,8 @@ def open_store(
 
 
 @contextmanager
-def _engine(zone: str) -> Iterator[Backend]:
+def traffic_engine(zone: str) -> Iterator[Backend]:
+    """Yield a connection that spills into a folder of its own."""
     extra_package("ibis", "the watch", "watch")
     extra_package("duckdb", "the watch", "watch")
     from potstill.watch.ingest.engine import connect

@@ -1,0 +1,28 @@
+"""Campaigns found in a store of traffic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from potstill.errors import PotstillError
+from potstill.extras import extra_package
+from potstill.runs.watching import open_store, traffic_engine
+
+if TYPE_CHECKING:
+    from potstill.watch.evidence import CampaignsFound
+
+
+def find_in(into: Path, level: float, key: Path | None = None) -> CampaignsFound:
+    """Return the campaigns in a store at a false discovery rate of `level`.
+
+    Raises PotstillError where there is no store, nothing in it, or for a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise PotstillError("--level is a false discovery rate, between 0 and 1; try 0.05")
+    extra_package("networkx", "the watch", "watch")
+    with traffic_engine("UTC") as backend:
+        from potstill.watch.find import find_campaigns
+
+        with open_store(into, None, key, there=True) as store:
+            return find_campaigns(store, backend, level)

@@ -1,0 +1,87 @@
+"""What a run finds: candidates with the evidence about them, and the campaigns among them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from potstill.watch.schema import Family
+
+Chooser = Literal["templates", "means", "places"]
+Part = Literal["sharding", "clock", "hand-off", "means", "places", "intent"]
+
+
+class FoundPart(BaseModel):
+    """A part of what a run finds; nothing in it is anybody's text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SignalFinding(FoundPart):
+    """One signal of one group: the figure, what strangers would show, and which null says so.
+
+    `log10_e` is None where the signal convicts nobody and only describes. `chosen` tells that the
+    group was chosen by it.
+    """
+
+    signal: str
+    family: Family
+    observed: float
+    expected: float
+    null: str
+    log10_e: float | None = None
+    chosen: bool = False
+
+
+class Candidate(FoundPart):
+    """A group that was tested. `log10_e` says that at least two independent families hold.
+
+    `without` is the same with each family left out.
+    """
+
+    candidate_id: str
+    chosen_by: Chooser
+    parties: tuple[str, ...]
+    requests: int
+    signals: tuple[SignalFinding, ...]
+    log10_e: float
+    without: dict[str, float]
+    found: bool = False
+
+
+class Campaign(FoundPart):
+    """Candidates that stand, and have most of their parties in common, as one campaign."""
+
+    campaign_id: str
+    accounts: tuple[str, ...]
+    requests: int
+    families: tuple[Family, ...]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def log10_e(self) -> float:
+        """The largest of its candidates'."""
+        return max(one.log10_e for one in self.candidates)
+
+
+class CampaignsFound(FoundPart):
+    """What a run over a store found.
+
+    `off` names the signals that were off, with what they lacked; `false_expected` is how many of
+    the campaigns are expected to be false at most, by the false discovery rate.
+    """
+
+    days: tuple[str, ...]
+    requests: int
+    parties: int
+    level: float
+    candidates: tuple[Candidate, ...]
+    campaigns: tuple[Campaign, ...]
+    off: dict[str, tuple[str, ...]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def false_expected(self) -> float:
+        """The rate times what was found: no bound for one campaign."""
+        return self.level * len(self.campaigns)

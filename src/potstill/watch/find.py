@@ -1,0 +1,169 @@
+"""Campaigns in a store: groups are chosen, tested by what did not choose them, and ranked."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ibis.backends.duckdb import Backend
+
+from potstill.stats.multiple import e_bh
+from potstill.watch.campaigns import (
+    LEAST_PARTIES,
+    Grouping,
+    communities,
+    merged,
+    most_parties,
+    stable_id,
+)
+from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Chooser
+from potstill.watch.ingest.store import TrafficStore
+from potstill.watch.judging import FAMILY, families_held, two_families_log_e
+from potstill.watch.schema import Family
+from potstill.watch.signals.content import template_use
+from potstill.watch.signals.links import MEANS, PLACES, links
+from potstill.watch.signals.traffic import Traffic, traffic_of
+from potstill.watch.testing import Tested, Testing
+
+LEVEL = 0.05
+# A family is named as held from this e-value on; whether a group stands is e-BH's alone.
+_HELD = math.log(20)
+# E-values are written from 0.001 on.
+_CUT = -3.0
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A group, and what chose it."""
+
+    by: Chooser
+    group: Grouping
+
+
+def find_campaigns(store: TrafficStore, backend: Backend, level: float = LEVEL) -> CampaignsFound:
+    """Return the campaigns in a store at a false discovery rate of `level`.
+
+    Raises PotstillError for a store without requests.
+    """
+    traffic = traffic_of(store, backend)
+    first = _firsts(traffic)
+    chosen = choose(traffic, len(first))
+    testing = Testing.of(traffic)
+    tested = testing.test([(one.by, one.group) for one in chosen])
+    candidates = _judged(chosen, tested, first, level)
+    return CampaignsFound(
+        days=traffic.days,
+        requests=sum(known.requests for known in first.values()),
+        parties=len(first),
+        level=level,
+        candidates=candidates,
+        campaigns=_campaigns(traffic, candidates, tested, first),
+        off=dict(sorted(traffic.off.items())),
+        notes=testing.notes,
+    )
+
+
+def choose(traffic: Traffic, parties: int) -> list[Chosen]:
+    """Return the groups to test, by templates and by links; no figure of a test is looked at."""
+    found: list[Chosen] = []
+    if traffic.is_on("template spread"):
+        use = traffic.rows(template_use(traffic, LEAST_PARTIES, most_parties(parties)))
+        edges = zip(map(str, use["bucket"].to_pylist()), use["party"].to_pylist(), strict=True)
+        found += [Chosen("templates", one) for one in communities(edges, parties)]
+    shared = traffic.rows(links(traffic)).to_pylist()
+    sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
+    for by, kinds in sides:
+        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in shared if r["kind"] in kinds]
+        found += [Chosen(by, one) for one in communities(joined, parties)]
+    return found
+
+
+@dataclass(frozen=True)
+class _First:
+    asked: int
+    requests: int
+
+
+def _firsts(traffic: Traffic) -> dict[str, _First]:
+    """Return each party's first moment (microseconds since 1970) and number of requests."""
+    rows = traffic.requests
+    each = rows.group_by("party").aggregate(asked=rows.micros.min(), n=rows.count())
+    found = traffic.rows(each.order_by("party")).to_pylist()
+    return {row["party"]: _First(row["asked"], row["n"]) for row in found}
+
+
+def _founder(parties: Iterable[str], first: Mapping[str, _First]) -> str:
+    return min((first[one].asked, one) for one in parties if one in first)[1]
+
+
+def _cut(log_e: float) -> float:
+    return round(max(log_e / math.log(10), _CUT), 3)
+
+
+def _judged(
+    chosen: Sequence[Chosen], tested: Sequence[Tested], first: Mapping[str, _First], level: float
+) -> tuple[Candidate, ...]:
+    log_es = [
+        two_families_log_e(one.by, result.parts) for one, result in zip(chosen, tested, strict=True)
+    ]
+    stands = e_bh([log_e / math.log(10) for log_e in log_es], level)
+    families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
+    found = []
+    for one, result, log_e, found_so in zip(chosen, tested, log_es, stands, strict=True):
+        parties = tuple(party for party in one.group.parties if party in first)
+        without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
+        found.append(
+            Candidate(
+                candidate_id=stable_id(_founder(parties, first), one.by),
+                chosen_by=one.by,
+                parties=parties,
+                requests=sum(first[party].requests for party in parties),
+                signals=result.signals,
+                log10_e=_cut(log_e),
+                without=without,
+                found=found_so,
+            )
+        )
+    return tuple(found)
+
+
+def _campaigns(
+    traffic: Traffic,
+    candidates: Sequence[Candidate],
+    tested: Sequence[Tested],
+    first: Mapping[str, _First],
+) -> tuple[Campaign, ...]:
+    places = [place for place, one in enumerate(candidates) if one.found]
+    accounts = _accounts_of(traffic, {p for place in places for p in candidates[place].parties})
+    found = []
+    for together in merged([candidates[place].parties for place in places]):
+        mine = [candidates[places[number]] for number in together]
+        parties = sorted({party for one in mine for party in one.parties})
+        held = {
+            family
+            for number in together
+            for family in families_held(
+                candidates[places[number]].chosen_by, tested[places[number]].parts, _HELD
+            )
+        }
+        found.append(
+            Campaign(
+                campaign_id=stable_id(_founder(parties, first)),
+                accounts=tuple(sorted(a for party in parties for a in accounts[party])),
+                requests=sum(first[party].requests for party in parties),
+                families=tuple(sorted(held)),
+                candidates=tuple(sorted(mine, key=lambda one: (-one.log10_e, one.candidate_id))),
+            )
+        )
+    return tuple(sorted(found, key=lambda one: (-one.log10_e, -one.requests, one.campaign_id)))
+
+
+def _accounts_of(traffic: Traffic, parties: set[str]) -> dict[str, list[str]]:
+    rows = traffic.requests.select("party", "account_id").distinct()
+    kept = rows.filter(rows.party.isin(sorted(parties))) if parties else rows.limit(0)
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in traffic.rows(kept).to_pylist():
+        found[row["party"]].append(row["account_id"])
+    return found

@@ -1,0 +1,69 @@
+"""What the parts of the evidence about a group come to: at least two independent families.
+
+Let e_f and e_g be e-values of two parts. min(e_f, e_g) is one for "f or g is as with strangers", so
+that the average over pairs is an e-value for "at most one family is not as with strangers", as
+every pair then has a part that is (the average: Vovk and Wang 2021, Ann. Statist. 49, 1736-1754).
+Nothing is multiplied, so that no independence is needed for the error. Which pairs count is
+another question: whether one innocent fact makes both. Those that do are left out here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from potstill.stats.evalues import average_log_e
+from potstill.watch.evidence import Chooser, Part
+from potstill.watch.schema import Family
+
+FAMILY: Mapping[Part, Family] = {
+    "sharding": "content",
+    "clock": "time",
+    "hand-off": "time",
+    "means": "infrastructure",
+    "places": "infrastructure",
+    "intent": "intent",
+}
+# A shared place explains a common clock and a common subject (a class), and one task set explains
+# subject and clock: no such pairs.
+PAIRS: tuple[tuple[Part, Part], ...] = (
+    ("sharding", "clock"),
+    ("sharding", "hand-off"),
+    ("sharding", "means"),
+    ("sharding", "places"),
+    ("sharding", "intent"),
+    ("clock", "means"),
+    ("hand-off", "means"),
+    ("hand-off", "places"),
+    ("hand-off", "intent"),
+    ("means", "intent"),
+)
+
+
+def two_families_log_e(
+    chosen_by: Chooser, parts: Mapping[Part, float], without: Family | None = None
+) -> float:
+    """Return ln E that two independent families hold, `without` one of them.
+
+    `parts` has ln E of what could be tested. What chose a group by its links is known, not tested:
+    beside it one other family is enough. -inf where no pair is left.
+    """
+    left = {part: log_e for part, log_e in parts.items() if FAMILY[part] != without}
+    if chosen_by == "templates" or without == "infrastructure":
+        found = [min(left[f], left[g]) for f, g in PAIRS if f in left and g in left]
+    else:
+        beside = {f if g == chosen_by else g for f, g in PAIRS if chosen_by in (f, g)}
+        found = [log_e for part, log_e in sorted(left.items()) if part in beside]
+    if not found or max(found) == -math.inf:
+        return -math.inf
+    return average_log_e(found)
+
+
+def families_held(
+    chosen_by: Chooser, parts: Mapping[Part, float], least_log_e: float
+) -> tuple[Family, ...]:
+    """Return the families that chose the group by links, or whose ln E is at least so much."""
+    held = {FAMILY[part] for part, log_e in parts.items() if log_e >= least_log_e}
+    if chosen_by != "templates":
+        held.add("infrastructure")
+    return tuple(sorted(held))

@@ -1,0 +1,80 @@
+"""Time: when the parties of a group act, and who acts after whom."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from potstill.watch.signals.traffic import Traffic
+
+REFUSED = (401, 403, 429)
+HANDED_S = 120
+
+
+def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
+    """Synchrony and complementary load: when each party of a group asked.
+
+    Columns `group`, `party`, `day` (number since 1970), `second` (of the UTC day).
+
+    Catches: accounts that one timer starts, or that rest while another works. Looks the same: the
+    rhythm of a day, which shifts by whole days keep (`synchrony_log_e`); timers at the full hour,
+    which they keep too; a launch or an outage, which shifts inside the hour keep. A class does act
+    together: with nothing but its place beside it, it is no case. Evaded by jitter of minutes.
+    """
+    requests = traffic.requests
+    rows = requests.select("party", "day", "second").inner_join(members, "party")
+    found = rows.select("group", "party", "day", "second")
+    return found.order_by("group", "party", "day", "second")
+
+
+def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
+    """Hand-off: of each group, requests that were refused (401, 403, 429) or not, and how many of
+    either another party of the group repeated, word by word, within two minutes.
+
+    Columns `group`, `refused`, `n`, `followed`.
+
+    Catches: a pool that gives a refused request to its next account. Looks the same: strangers who
+    work on one list meet by chance, as often after an answer as after a refusal
+    (`hand_off_log_e`). Evaded by waiting, or by wording the request anew.
+    """
+    requests = traffic.requests
+    rows = requests.filter(requests.prompt_hash.notnull() & requests.status.notnull())
+    rows = rows.select("request_id", "party", "micros", "status", "prompt_hash").inner_join(
+        members, "party"
+    )
+    rows = rows.select(
+        "group", "request_id", "party", "prompt_hash", "micros",
+        refused=rows.status.isin(REFUSED),
+    )  # fmt: skip
+    later = rows.view()
+    after = rows.inner_join(
+        later,
+        [
+            rows.group == later.group,
+            rows.prompt_hash == later.prompt_hash,
+            rows.party != later.party,
+            later.micros > rows.micros,
+            later.micros <= rows.micros + HANDED_S * 1_000_000,
+        ],
+    ).select("group", "request_id")
+    followed = after.distinct().mutate(hit=ibis.literal(1))
+    joined = rows.left_join(followed, ["group", "request_id"])
+    found = joined.group_by("group", "refused").aggregate(
+        n=joined.count(), followed=joined.hit.fill_null(0).sum()
+    )
+    return found.order_by("group", "refused")
+
+
+def idle_hours(traffic: Traffic, members: ir.Table) -> ir.Table:
+    """No idle hours: of each group, the share of parties that asked in each hour of the day.
+
+    Columns `group`, `parties`, `sleepless` (asked in 22 of 24 UTC hours or more). It corroborates
+    only: every batch job is sleepless. Evaded by a cron table.
+    """
+    requests = traffic.requests
+    rows = requests.select("party", "second").inner_join(members, "party")
+    each = rows.group_by("group", "party").aggregate(hours=(rows.second // 3_600).nunique())
+    found = each.group_by("group").aggregate(
+        parties=each.count(), sleepless=(each.hours >= 22).sum()
+    )
+    return found.order_by("group")

@@ -1,0 +1,109 @@
+"""A store's traffic as tables of Ibis: requests with their party, and the parties.
+
+A *party* is a declared tenant with all of its accounts, or an account that has none: what stands
+under one contract is one party, and no campaign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ibis.backends.duckdb import Backend
+
+from potstill.errors import PotstillError
+from potstill.watch.ingest.engine import micros_of
+from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
+from potstill.watch.schema import ACCOUNTS, arrow_schema, names_of, switched_off
+
+DAY_US = 86_400_000_000
+_TENANT, _ACCOUNT = "t:", "a:"
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What signals read. `off` names the signals that are off, each with what it lacks."""
+
+    backend: Backend
+    requests: ir.Table
+    accounts: ir.Table
+    days: tuple[str, ...]
+    off: dict[str, tuple[str, ...]]
+
+    def rows(self, expression: ir.Table) -> pa.Table:
+        """Return an expression's rows."""
+        found: pa.Table = self.backend.to_pyarrow(expression)
+        return found
+
+    def is_on(self, signal: str) -> bool:
+        """Tell whether a signal has its columns."""
+        return signal not in self.off
+
+
+def traffic_of(store: TrafficStore, backend: Backend) -> Traffic:
+    """Return the traffic of a store. Raises PotstillError for one without requests."""
+    parts = store.parts()
+    if not parts:
+        raise PotstillError(
+            f"{store.root} holds no requests; take logs in with `potstill watch ingest`"
+        )
+    accounts = _accounts(store)
+    backend.create_table("potstill_accounts", accounts, temp=True, overwrite=True)
+    known = backend.table("potstill_accounts")
+    requests = backend.read_parquet([str(part) for part in parts], table_name="potstill_requests")
+    party = ibis.coalesce(_TENANT + known.tenant, _ACCOUNT + known.account_id)
+    named = known.select("account_id", "timezone", party=party)
+    joined = requests.left_join(named, "account_id").drop("account_id_right")
+    # Moments as microseconds since 1970, which every engine divides alike.
+    joined = joined.mutate(
+        party=ibis.coalesce(joined.party, _ACCOUNT + joined.account_id),
+        micros=micros_of(joined.time),
+    )
+    joined = joined.mutate(
+        day=(joined.micros // DAY_US).cast("int32"),
+        second=((joined.micros // 1_000_000) % 86_400).cast("int32"),
+    )
+    there = _there(requests)
+    filled = {name for name in accounts.column_names if accounts[name].null_count < len(accounts)}
+    off = switched_off(there, filled)
+    for signal in ("reasoning elicitation", "rubric and reward prompts"):
+        if "prompt" not in requests.columns and signal not in off:
+            off[signal] = ("the prompts' text, which only --privacy full keeps",)
+    return Traffic(backend, joined, known.mutate(party=party), store.days(), off)
+
+
+def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) -> ir.Table:
+    """Return a table of the parties of groups: `group` is a group's place."""
+    rows = [(place, party) for place, parties in enumerate(groups) for party in sorted(parties)]
+    table = pa.table(
+        {
+            "group": pa.array([place for place, _ in rows], pa.int32()),
+            "party": pa.array([party for _, party in rows], pa.string()),
+        }
+    )
+    traffic.backend.create_table(name, table, temp=True, overwrite=True)
+    return traffic.backend.table(name)
+
+
+def _accounts(store: TrafficStore) -> pa.Table:
+    path = store.root / ACCOUNTS_FILE
+    if not path.is_file():
+        return arrow_schema(ACCOUNTS).empty_table()
+    return pq.read_table(path).select(names_of(ACCOUNTS))
+
+
+def _there(requests: ir.Table) -> set[str]:
+    """Return which columns hold something; a sketch or a hash stands for the text it is of."""
+    names = [name for name in requests.columns if name not in ("day",)]
+    counts: Any = requests.aggregate([requests[name].count().name(name) for name in names])
+    row = counts.to_pyarrow().to_pylist()[0]
+    filled = {name for name in names if row[name]}
+    for made, column in (("prompt_hash", "prompt"), ("system_hash", "system")):
+        if made in filled:
+            filled.add(column)
+    return filled

@@ -1,0 +1,174 @@
+"""Evidence about groups keeps its error where nothing joins the group, and grows where it does."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from potstill.stats.exact import clopper_pearson
+from potstill.watch.nulls import (
+    askers_log_e,
+    hand_off_log_e,
+    links_log_e,
+    sharding_log_e,
+    synchrony_log_e,
+)
+
+SEED = 20261130
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def keeps(es: list[float]) -> None:
+    """An e-value reaches 20 in one trial of twenty at most (Markov): the 99.9% interval allows."""
+    hits = sum(e >= 20 for e in es)
+    assert clopper_pearson(hits, len(es), 0.999)[0] <= 1 / 20
+
+
+def test_links_average_at_most_one_over_every_group_there_is() -> None:
+    stratum = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    value = np.array([5, 5, 5, 7, 7, -1, 9, 9])
+    for inside in (1, 2, 3):
+        groups = [
+            (*one, *other)
+            for one in itertools.combinations(range(4), inside)
+            for other in itertools.combinations(range(4, 8), 2)
+        ]
+        for odds in (0.5, 3.0, 50.0):
+            found = [links_log_e(group, stratum, value, (odds,)) for group in groups]
+            mean = np.mean([1.0 if one is None else math.exp(one.log_e) for one in found])
+            assert mean <= 1 + 1e-12
+
+
+def test_links_of_random_groups_keep_their_error() -> None:
+    rng = np.random.default_rng(SEED)
+    stratum = rng.integers(0, 3, 400)
+    value = np.where(rng.random(400) < 0.3, rng.integers(0, 60, 400), -1)
+    pools = [np.flatnonzero(stratum == s) for s in range(3)]
+    found = []
+    for _ in range(20_000):
+        group = [int(p) for pool in pools for p in rng.choice(pool, 6, replace=False)]
+        evidence = links_log_e(group, stratum, value)
+        found.append(0.0 if evidence is None else math.exp(evidence.log_e))
+    keeps(found)
+    assert np.mean(found) <= 1.1
+
+
+def test_links_rise_with_what_a_group_shares_and_fall_with_what_all_share() -> None:
+    value = np.arange(1_000)
+    value[:10] = 0
+    stratum, group = np.zeros(1_000, np.int64), range(20)
+    rare = links_log_e(group, stratum, value)
+    common = links_log_e(group, stratum, np.zeros(1_000, np.int64))
+    assert rare is not None and common is not None
+    assert rare.log_e > math.log(1e10) and rare.observed == 9 and rare.expected < 0.02
+    assert common.log_e < 0.1
+    assert links_log_e(group, stratum, np.full(1_000, -1)) is None
+
+
+def test_askers_of_random_groups_keep_their_error() -> None:
+    rng = np.random.default_rng(SEED)
+    stratum = np.zeros(500, np.int64)
+    found = []
+    for _ in range(20_000):
+        asks = (rng.random(500) < 0.15).astype(np.int64)
+        evidence = askers_log_e(range(15), stratum, asks)
+        assert evidence is not None
+        found.append(math.exp(evidence.log_e))
+    keeps(found)
+    asks[:15] = 1
+    evidence = askers_log_e(range(15), stratum, asks)
+    assert evidence is not None and evidence.log_e > math.log(1e6)
+
+
+def test_hand_offs_average_at_most_one_over_the_hypergeometric_law() -> None:
+    from scipy.stats import hypergeom
+
+    for n, m, followed in ((5, 20, 6), (12, 40, 9), (3, 9, 1)):
+        mean = 0.0
+        for k in range(max(0, followed - m), min(n, followed) + 1):
+            evidence = hand_off_log_e((n, k), (m, followed - k))
+            assert evidence is not None
+            mean += float(hypergeom.pmf(k, n + m, followed, n)) * math.exp(evidence.log_e)
+        assert mean <= 1
+    taken_over = hand_off_log_e((40, 30), (2_000, 2))
+    assert taken_over is not None and taken_over.log_e > math.log(1e10)
+    assert hand_off_log_e((0, 0), (10, 2)) is None
+
+
+def work(rng: np.random.Generator, kind: str) -> tuple[Ints, Ints, Ints, Ints]:
+    """Return requests of 8 parties over 5 days, and one mark of 20 that each carries."""
+    party, day, mark = [], [], []
+    for d in range(5):
+        n = rng.poisson(12, 8)
+        who = np.repeat(np.arange(8), n)
+        if kind == "dealt":
+            marks = rng.permutation(np.arange(len(who)) % 20)
+        elif kind == "even alone":
+            marks = np.concatenate([np.arange(one) % 20 for one in n])
+        elif kind == "hackathon":
+            keep = d < 2
+            who = who[: len(who) * keep]
+            marks = rng.integers(0, 20, len(who))
+        else:
+            marks = rng.zipf(1.6, len(who)) % 20
+        party.append(who)
+        day.append(np.full(len(who), d))
+        mark.append(marks)
+    party_R, day_R, mark_R = map(np.concatenate, (party, day, mark))
+    return party_R, day_R, np.arange(len(party_R)), mark_R
+
+
+@pytest.mark.parametrize("kind", ["at random", "even alone"])
+@pytest.mark.slow
+def test_parties_that_act_each_for_itself_share_no_work(kind: str) -> None:
+    rng = np.random.default_rng(SEED)
+    found = []
+    for _ in range(300):
+        evidence = sharding_log_e(*work(rng, kind))
+        assert evidence is not None
+        found.append(math.exp(evidence.log_e))
+    keeps(found)
+
+
+def test_a_list_that_is_dealt_out_is_seen() -> None:
+    evidence = sharding_log_e(*work(np.random.default_rng(SEED), "dealt"))
+    assert evidence is not None and evidence.log_e > math.log(500)
+    assert sharding_log_e(*work(np.random.default_rng(SEED), "hackathon")) is None
+
+
+def acts(rng: np.random.Generator, kind: str) -> tuple[Ints, Ints, Ints]:
+    """Return requests of 10 parties over 7 days, most in the afternoon."""
+    party, day, second = [], [], []
+    ticks = rng.integers(0, 86_400, (7, 12))
+    for who in range(10):
+        for d in range(7):
+            n = int(rng.poisson(20))
+            at = (54_000 + 9_000 * rng.standard_normal(n)) % 86_400
+            if kind == "ticks":
+                at = (rng.choice(ticks[d], n) + rng.exponential(30, n)) % 86_400
+            elif kind == "hourly":
+                at = at // 3_600 * 3_600 + rng.random(n) * 20
+            party.append(np.full(n, who))
+            day.append(np.full(n, d))
+            second.append(at.astype(np.int64))
+    return np.concatenate(party), np.concatenate(day), np.concatenate(second)
+
+
+@pytest.mark.slow
+def test_a_shared_rhythm_is_no_synchrony_and_common_moments_are() -> None:
+    rng = np.random.default_rng(SEED)
+    volume = {d: np.full(1_440, 10) for d in range(7)}
+    for kind in ("afternoon", "hourly"):
+        found = []
+        for _ in range(150):
+            evidence = synchrony_log_e(*acts(rng, kind), volume)
+            assert evidence is not None
+            found.append(math.exp(evidence.log_e))
+        keeps(found)
+    evidence = synchrony_log_e(*acts(rng, "ticks"), volume)
+    assert evidence is not None and evidence.log_e > math.log(500)
+    assert evidence.observed > evidence.expected
