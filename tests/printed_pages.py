@@ -207,9 +207,7 @@ def write_own_files(folder: Path) -> None:
     bodies = "".join(f'"{text}",5\n' for text in texts)
     (folder / "reviews.csv").write_text(f"body,stars\n{bodies}", encoding="utf-8")
     (folder / "permission.txt").write_text("Yes, you may.\n", encoding="utf-8")
-    secret = folder / "runs" / "first" / "order.secret"
-    secret.parent.mkdir(parents=True, exist_ok=True)
-    secret.write_text("0f" * 32, encoding="utf-8")
+    (folder / "first-order.secret").write_text("0f" * 32, encoding="utf-8")
 
 
 def _set(key: str, value: Any) -> tuple[str, str]:

@@ -135,7 +135,22 @@ def _take_column(path: str, column: str, found: Writings) -> None:
             continue
         if ids is not None and isinstance(digest := row.values.get("tokenizer"), str):
             found.tokenizers.add(digest)
+        found.shown += _asked_in(row.values)
         found.texts.append(WrittenText(row.place, "" if ids is not None else text, ids))
+
+
+def _asked_in(values: Mapping[str, Any]) -> list[str]:
+    """Return what a row of ids or texts says that was asked: its messages, or its prompt."""
+    told = values.get("messages")
+    if isinstance(told, str):
+        try:
+            told = json.loads(told)
+        except ValueError:
+            told = None
+    messages = [m for m in told if isinstance(m, Mapping)] if isinstance(told, list) else []
+    texts = [message_text(dict(m)) for m in messages if m.get("role") != "assistant"]
+    prompt = values.get("prompt")
+    return [text for text in (*texts, prompt if isinstance(prompt, str) else "") if text]
 
 
 def _take(record: Record | Reason, place: str, found: Writings) -> None:

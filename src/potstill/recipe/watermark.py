@@ -49,8 +49,8 @@ class WatermarkConfig(Section):
         None,
         gt=0,
         description="What marking adds to the logits of green tokens, of a green list; "
-        f"{DELTA:g} where left out. 2 instead of 1 is found in a third of the text or less, and "
-        "adds three to five times as much to its perplexity.",
+        f"{DELTA:g} where left out. 2 instead of 1 is found in half of the text or far less, and "
+        "adds three to six times as much to its perplexity.",
     )
 
     @model_validator(mode="before")

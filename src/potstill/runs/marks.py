@@ -117,9 +117,24 @@ def find_marks(query: MarkQuery) -> MarksFound:
         log10_p=min(0.0, math.log10(count) + min(test.log10_p for test in tests)),
         left_out=dict(written.left_out),
         passed_over=tuple(written.passed_over),
-        warnings=asked.warnings,
+        warnings=(*asked.warnings, *_of_prompts(written, query, tests)),
         each=_each(tests, written.texts) if query.looking.each else None,
     )
+
+
+def _of_prompts(written: Writings, query: MarkQuery, tests: Sequence[Detection]) -> tuple[str, ...]:
+    """Return what has to be said of prompts: that they could not be left out, or took most away."""
+    if written.shown and query.tokenizer is None:
+        return (
+            "the rows have prompts, whose text no tokenizer cuts into ids here, so that what "
+            "answers repeat of them is scored as well; give --tokenizer",
+        )
+    if any(2 * test.left_out > test.windows for test in tests):
+        return (
+            "more than half of the tokens stand behind a window that some prompt has, and are left "
+            "out: much of a mark may be lost with them; a mark with a longer window loses less",
+        )
+    return ()
 
 
 def looking_for(*, p: float, each: bool, decoys: int) -> Looking:

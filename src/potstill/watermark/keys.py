@@ -85,7 +85,10 @@ class KeyFile:
         """
         if isinstance(self.key, MasterKey):
             if name is None:
-                raise PotstillError("the key file holds a master key; name the epoch to take of it")
+                raise PotstillError(
+                    "the key file holds a master key; name the epoch to take of it "
+                    "(--epoch, or collect.watermark.epoch in a recipe)"
+                )
             return self.key.epoch(name)
         if name not in (None, self.key.epoch):
             raise PotstillError(

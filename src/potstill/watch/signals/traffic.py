@@ -87,7 +87,7 @@ def traffic_of(store: TrafficStore, backend: Backend) -> Traffic:
     for signal in ("reasoning elicitation", "rubric and reward prompts"):
         if "prompt" not in requests.columns and signal not in off:
             off[signal] = ("the prompts' text, which only --privacy full keeps",)
-    off |= {signal: (LATER,) for signal in NOT_BUILT}
+    off |= dict.fromkeys(NOT_BUILT, (LATER,))
     return Traffic(backend, joined, known.mutate(party=party), store.days(), off)
 
 
