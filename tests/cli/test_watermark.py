@@ -412,3 +412,20 @@ def test_what_cannot_be_tried(
     assert result.exit_code == 2, result.output
     assert result.stderr.count("\n") == 1
     assert said in result.stderr
+
+
+def test_prompts_beside_token_ids_are_left_out_and_said_where_they_cannot_be(
+    cli: CliRunner, own_key: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    ids = list(range(50))
+    row = {"messages": [{"role": "user", "content": words(ids)}], "token_ids": ids}
+    path = rows_file(tmp_path / "quoted.jsonl", [row])
+    own = ["--key", own_key, "--epoch", "2026-12", *GREEN]
+    blind = run(cli, "detect", path, *own)
+    assert blind.exit_code == 0
+    assert "warning: the rows have prompts" in blind.stderr and "--tokenizer" in blind.stderr
+    seen = run(cli, "detect", path, *own, "--tokenizer", tokenizer, "--json")
+    assert seen.exit_code == 0
+    assert "warning: more than half of the tokens" in seen.stderr
+    (test,) = json.loads(seen.stdout)["tests"]
+    assert (test["scored"], test["left_out"], test["p"]) == (0, 49, 1.0)
