@@ -45,6 +45,7 @@ NOT_RUN = {
     "make bench-demo": MAKES,
     "make bench-recipes": MAKES,
     "make bench-detect": MAKES,
+    "make bench-zoo": MAKES,
     "make bench-task-draw": MAKES,
     "make calibrate": MAKES,
     "make bench-task-sizes": MAKES,
