@@ -62,12 +62,19 @@ def make_key(wanted: KeyWanted) -> KeyMade:
         return _of_vllm(wanted)
     _check(wanted)
     key: MasterKey | EpochKey = new_master()
+    warning = None
     if wanted.master is not None:
-        key = read_key(wanted.master).epoch(wanted.epoch)
+        file = read_key(wanted.master)
+        key, warning = file.epoch(wanted.epoch), file.warning
     record = _record(wanted, key.key_id)
     write_key(wanted.path, key)
     return KeyMade(
-        wanted.path, key.key_id, wanted.epoch, wanted.scheme, _written(wanted.path, record)
+        wanted.path,
+        key.key_id,
+        wanted.epoch,
+        wanted.scheme,
+        _written(wanted.path, record),
+        warning,
     )
 
 

@@ -199,6 +199,8 @@ def _asked(query: MarkQuery) -> _Asked:
         return _Asked(name, schemes, record, tuple(word for word in said if word))
     if name not in OWN:
         raise PotstillError(f"no scheme is named {name}; {close_names(name)}")
+    if name != "green" and (query.gamma is not None or query.delta is not None):
+        raise PotstillError("--gamma and --delta are for --scheme green; leave them out")
     file = read_key(query.key)
     key = file.epoch(query.epoch)
     if record.key_id not in (None, file.key.key_id):
