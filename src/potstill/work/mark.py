@@ -50,7 +50,7 @@ def training_mark(config: WatermarkConfig | None, known: Watermark | None) -> Tr
     except PotstillError as error:
         raise PotstillError(f"collect.watermark: {error}") from error
     scheme = _scheme(config, key)
-    _check_record(config, path)
+    _check_record(config, path, file.key.key_id)
     if known is not None and known.mark_id != scheme.mark_id:
         raise PotstillError(
             f"the key file {path} holds another key than the one that marks this run's answers "
@@ -67,10 +67,15 @@ def _scheme(config: WatermarkConfig, key: EpochKey) -> GreenList | Gumbel:
     return GreenList(key, config.window, config.gamma, config.delta)
 
 
-def _check_record(config: WatermarkConfig, path: Path) -> None:
+def _check_record(config: WatermarkConfig, path: Path, key_id: str) -> None:
     record = read_record(path)
     if record is None:
         return
+    if record.key_id not in (None, key_id):
+        raise PotstillError(
+            f"collect.watermark: the record beside the key file {path} is of another key (its "
+            f"digest is {record.key_id}, the file's is {key_id}); bring back the one of this key"
+        )
     for name in ("scheme", "window", "gamma", "delta"):
         stated, wanted = getattr(record, name), getattr(config, name)
         if stated is not None and stated != wanted:
