@@ -1,7 +1,8 @@
 """Training order: do a suspect's likelihoods follow the order that one run was trained in?
 
 The order of a run is drawn from a secret (`work.order_secret`). What descends from the run finds
-the rows that were read last a little likelier. Whatever does not descend from it has likelihoods
+the rows that were read last, or those that were read at the highest learning rate, a little
+likelier. Whatever does not descend from it has likelihoods
 that do not depend on the secret, so that the true order is one among those of fresh secrets
 (docs/methods/trace.md; after Kuditipudi et al. 2025, arXiv 2510.19796).
 """
@@ -147,8 +148,7 @@ def order_finding(
     difference_N, coins = _differences(planned, items, digest)
     true = spearman(difference_N, position_N)
     drawn_B = redrawn(planned, difference_N, digest)
-    at_least = int(np.sum(drawn_B >= true))
-    p = (1 + at_least) / (1 + planned.redraws)
+    p = (1 + as_far(true, drawn_B)) / (1 + planned.redraws)
     if planned.quarters is not None:
         p = min(1.0, p * planned.choices)
     read = int(np.sum(position_N >= 0))
@@ -174,6 +174,18 @@ def redrawn(planned: OrderPlanned, difference_N: Floats, digest: str) -> Floats:
     code_N = _codes(difference_N)
     secrets = (null_secret(digest, planned.configuration, b) for b in range(planned.redraws))
     return np.array([_correlation(code_N, order_positions(planned, s)) for s in secrets])
+
+
+def as_far(true: float, drawn_B: Floats) -> int:
+    """Return how many drawn correlations lie as far from the mean of all as the true one does.
+
+    Either way counts: what was read last is remembered best, and what was read at a high learning
+    rate is learnt best, which in a schedule that falls comes first. The mean is over all B + 1, so
+    that none of them is treated unlike the others.
+    """
+    all_C = np.append(drawn_B, true)
+    far_C = np.abs(all_C - all_C.mean())
+    return int(np.sum(far_C[:-1] >= far_C[-1]))
 
 
 def null_secret(digest: str, configuration: str, index: int) -> OrderSecret:
