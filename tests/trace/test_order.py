@@ -173,13 +173,16 @@ def test_without_the_secret_stored_steps_count_and_with_it_they_are_checked() ->
     items = items_of(plan, following(plan, 20.0))
     assert order_finding(plan, items, "aa") == order_finding(plan, items, "aa", SECRET)
     wrong = [*items[:7], items[7].model_copy(update={"position": 99}), *items[8:]]
-    with pytest.raises(PotstillError, match="item 7 of the training-order test has another step"):
+    with pytest.raises(PotstillError, match="record 7 of the raw log has another step"):
         order_finding(plan, wrong, "aa", SECRET)
     with pytest.raises(PotstillError, match="this is not the secret of the plan's training order"):
         order_finding(plan, items, "aa", OrderSecret(bytes(32)))
     for others in (items[:-1], items[::-1], [*items, items[-1]]):
-        with pytest.raises(PotstillError, match="are not the rows of the plan, in its order"):
+        with pytest.raises(PotstillError, match="raw log"):
             order_finding(plan, others, "aa")
+    other = [items[0].model_copy(update={"row": items[1].row}), *items[1:]]
+    with pytest.raises(PotstillError, match="record 0 of the raw log is of another training row"):
+        order_finding(plan, other, "aa")
 
 
 def test_what_nothing_came_of_is_a_coin_of_the_plan() -> None:

@@ -25,7 +25,7 @@ from potstill.trace.marks import PlannedMark, planned_mark
 from potstill.trace.marks_in_choices import MarksInChoicesPlanned, planned_readings
 from potstill.trace.marks_in_text import MarksInTextPlanned
 from potstill.trace.plan import ControlFacts, PlanSource, SuspectFacts, TeacherFacts
-from potstill.trace.served import ServedLog, read_served_log, served_exchanges
+from potstill.trace.served import served_exchanges
 from potstill.trace.suspect import EndpointSuspect, TextsSuspect, WeightsSuspect
 from potstill.trace.twins import TwinsPlanned
 
@@ -122,13 +122,6 @@ def control_facts(parts: TraceParts, tests: list[TraceRecord]) -> tuple[ControlF
     return tuple(found)
 
 
-def read_rows(parts: TraceParts) -> ServedLog:
-    """Return the served answers that twins are drawn for."""
-    config = parts.config.tests.twins
-    assert config is not None
-    return read_served_log(config.log, limit=config.exchanges)
-
-
 def _goes_through(planned: TraceRecord, tokenizer: str) -> bool:
     if isinstance(planned, MarksInChoicesPlanned):
         return planned.mark.tokenizer == tokenizer
@@ -188,7 +181,7 @@ def _reading(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
 def _twins(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.twins
     assert config is not None
-    log, salt = read_rows(parts), parts.salt()
+    log, salt = parts.served, parts.salt()
     first = log.rows[0]
     assert first.snapshot is not None and first.sampling.temperature is not None
     reference = None if config.reference is None else identity_of(locate(config.reference))
