@@ -10,7 +10,6 @@ from potstill.report.cases.graph import graph_chart
 from potstill.report.charts import Chart, bars
 from potstill.report.frame import MOST_BYTES, fitting
 from potstill.report.tables import Cell, FactList, Table, TableRow, cut, moment, row
-from potstill.text.counts import many
 from potstill.watch.case.inferring import e_words
 from potstill.watch.case.models import (
     Case,

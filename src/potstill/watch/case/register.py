@@ -95,18 +95,16 @@ def named_cases(
     either's or more, and an open one before a closed one; a case is one campaign at most. A closed
     case is only a campaign of which it had half when it was closed.
     """
-    left = dict(register.cases)
+    ids = _known_ids(register, campaigns)
     found: list[Named] = []
-    for campaign in campaigns:
-        case_id = _known_id(left, campaign)
-        if case_id is None:
+    for place, campaign in enumerate(campaigns):
+        if (case_id := ids.get(place)) is None:
             after = _grown_from(register, campaign)
             case_id = _fresh_id(campaign.campaign_id, register)
             known = KnownCase(accounts=campaign.accounts, first_found=last_day, after=after)
-            found.append(Named(case_id, campaign, known, new=True))
         else:
-            known = left.pop(case_id).model_copy(update={"accounts": campaign.accounts})
-            found.append(Named(case_id, campaign, known, new=False))
+            known = register.cases[case_id].model_copy(update={"accounts": campaign.accounts})
+        found.append(Named(case_id, campaign, known, new=place not in ids))
         register = register.model_copy(update={"cases": {**register.cases, case_id: known}})
     return found, register
 
@@ -142,18 +140,24 @@ def _of(cases: dict[str, KnownCase], case_id: str) -> KnownCase:
     return cases[case_id]
 
 
-def _known_id(left: dict[str, KnownCase], campaign: Campaign) -> str | None:
-    mine = set(campaign.accounts)
-    best: tuple[bool, int, str] | None = None
-    for case_id, known in sorted(left.items(), reverse=True):
-        common = len(mine & set(known.accounts))
-        if not common or 2 * common < min(len(mine), len(known.accounts)):
-            continue
-        if known.closed and 2 * len(mine & set(known.closed_with)) < len(mine):
-            continue
-        if best is None or (not known.closed, common) >= best[:2]:
-            best = (not known.closed, common, case_id)
-    return None if best is None else best[2]
+def _known_ids(register: CaseRegister, campaigns: Sequence[Campaign]) -> dict[int, str]:
+    """Return the known cases' ids by the campaigns' places: the likest pairs first."""
+    pairs = []
+    for case_id, known in register.cases.items():
+        earlier, closed_with = set(known.accounts), set(known.closed_with)
+        for place, campaign in enumerate(campaigns):
+            mine = set(campaign.accounts)
+            common = len(mine & earlier)
+            if not common or 2 * common < min(len(mine), len(earlier)):
+                continue
+            if known.closed and 2 * len(mine & closed_with) < len(mine):
+                continue
+            pairs.append((known.closed, -common, len(mine | earlier), case_id, place))
+    found: dict[int, str] = {}
+    for _, _, _, case_id, place in sorted(pairs):
+        if place not in found and case_id not in found.values():
+            found[place] = case_id
+    return found
 
 
 def _grown_from(register: CaseRegister, campaign: Campaign) -> str | None:

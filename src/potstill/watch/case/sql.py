@@ -1,8 +1,8 @@
 """The queries that facts are made by, and that are printed beside them.
 
 All of them run in plain DuckDB over a store's Parquet files, after `prepare` of the case: nothing
-of potstill is needed. What signals compute by Ibis, these say again by hand, so that each checks the
-other.
+of potstill is needed. What signals compute by Ibis, these say again by hand, so that each
+checks the other.
 """
 
 from __future__ import annotations
@@ -241,8 +241,8 @@ def templates() -> str:
     return (
         "WITH top AS (SELECT template, count(*) AS requests,\n"
         "    count(DISTINCT account_id) AS accounts, count(DISTINCT prompt_hash) AS wordings,\n"
-        "    count(DISTINCT prompt_head) AS beginnings, count(DISTINCT prompt_tail) AS endings, min(prompt_words) AS shortest,"
-        "\n    max(prompt_words) AS longest\n"
+        "    count(DISTINCT prompt_head) AS beginnings, count(DISTINCT prompt_tail) AS endings,\n"
+        "    min(prompt_words) AS shortest, max(prompt_words) AS longest\n"
         "  FROM marked JOIN mine USING (source, row) GROUP BY template\n"
         f"  ORDER BY requests DESC, template LIMIT {MOST_TEMPLATES}),\n"
         "others AS (SELECT template, count(*) AS outside FROM (\n"
@@ -253,7 +253,8 @@ def templates() -> str:
         "    WHERE band IN (SELECT template FROM top) GROUP BY ALL HAVING count(*) >= 2)\n"
         "  GROUP BY ALL)\n"
         "SELECT row_number() OVER (ORDER BY requests DESC, template) AS template,\n"
-        "  requests, accounts, wordings, beginnings, endings, shortest, longest, coalesce(outside, 0) AS outside\n"
+        "  requests, accounts, wordings, beginnings, endings, shortest, longest,\n"
+        "  coalesce(outside, 0) AS outside\n"
         "FROM top LEFT JOIN others USING (template) ORDER BY 1"
     )
 
