@@ -31,7 +31,7 @@ from potstill.stats.exact import clopper_pearson, holm
 from potstill.stats.permutations import SumLaw, ascents_law, fixed_points_law
 from potstill.stats.signs import sign_flip_law, sign_flip_p
 from potstill.trace.gather.weights import gather_weights, plan_weights
-from potstill.trace.order import OrderPlanned, order_positions, redrawn, spearman
+from potstill.trace.order import OrderPlanned, as_far, order_positions, redrawn, spearman
 from potstill.trace.weights import (
     WeightsItem,
     WeightsPlanned,
@@ -100,10 +100,10 @@ def order_null(name: str, trials: int, seed: int, **plan: Any) -> dict[str, Any]
         difference = -0.05 * lengths[list(planned.asked)] + rng.standard_normal(rows)
         true = spearman(difference, order_positions(planned, secret))
         drawn = redrawn(planned, difference, f"trial {seed} {trial}")
-        above, level = int(np.sum(drawn > true)), int(np.sum(drawn == true))
+        reached, level = as_far(true, drawn), int(np.sum(drawn == true))
         paid = 1 if planned.quarters is None else planned.choices
-        p.append(min(1.0, paid * (1 + above + level) / 100))
-        randomised.append((above + rng.random() * (1 + level)) / 100)
+        p.append(min(1.0, paid * (1 + reached) / 100))
+        randomised.append((reached - level + rng.random() * (1 + level)) / 100)
     exact = "quarters" not in plan
     return null_row(f"order: {name}", p, randomised if exact else None)
 
