@@ -343,3 +343,32 @@ def test_a_chain_of_another_teacher_is_refused(
     other = config_of(here, nano_qwen3, name="two", **common)
     with pytest.raises(PotstillError):
         plan_trace(other, here / "other")
+
+
+@pytest.mark.parametrize(
+    ("tests", "key"),
+    [
+        ({"watermark_reading": {"texts": "nowhere"}}, "tests.watermark_reading.texts"),
+        ({"twins": {"log": "nowhere"}}, "tests.twins.log"),
+    ],
+)
+def test_a_log_that_is_not_there_is_said_by_the_key_that_names_it(
+    here: Path, nano_llama: Path, tests: dict[str, Any], key: str
+) -> None:
+    suspect = {"name": "their model", "model": str(nano_llama)}
+    controls = [str(nano_llama)] * 3
+    config = config_of(here, nano_llama, suspect=suspect, tests=tests, controls=controls)
+    with pytest.raises(PotstillError, match=f"nowhere does not exist; check {key}$"):
+        preview_trace(config)
+
+
+def test_coins_are_told_of_before_a_plan_is_fixed(here: Path, nano_llama: Path) -> None:
+    suspect = {"name": "their model", "model": str(nano_llama)}
+    said = []
+    for positions in (10, 10**6):
+        tests = {"watermark_reading": {"texts": str(here / "marked.jsonl"), "positions": positions}}
+        config = config_of(here, nano_llama, suspect=suspect, tests=tests)
+        said.append(preview_trace(config)[-1])
+    assert "coins" not in said[0]
+    assert "coins, which stand where no score is left" in said[1]
+    assert ": 0% with" in said[1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,17 @@ def read_rows(parts: TraceParts) -> ServedLog:
     """Return the served answers that twins are drawn for."""
     config = parts.config.tests.twins
     assert config is not None
-    return read_served_log(config.log, limit=config.exchanges)
+    with _said_of("tests.twins.log"):
+        return read_served_log(config.log, limit=config.exchanges)
+
+
+@contextmanager
+def _said_of(key: str) -> Iterator[None]:
+    """Have what a reader of logs refuses say which key of a trace's settings named the log."""
+    try:
+        yield
+    except PotstillError as error:
+        raise PotstillError(str(error).replace("collect.calls.path", key)) from error
 
 
 def _goes_through(planned: TraceRecord, tokenizer: str) -> bool:
@@ -163,7 +174,8 @@ def _reading(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.watermark_reading
     assert config is not None
     mark = _mark(parts, drafted)
-    texts = marked_texts(config.texts, parts.scheme)
+    with _said_of("tests.watermark_reading.texts"):
+        texts = marked_texts(config.texts, parts.scheme)
     readings = planned_readings(texts, mark, config.positions)
     keep_texts(texts_path(parts.own, number), texts[: len(readings)])
     digest = digest_of([reading.text for reading in readings], 32)
