@@ -199,20 +199,25 @@ def twins(owner: Owner, suspect: LoadedModel, scheme: str) -> Asked:
     return Asked(twins_finding(planned, items, DIGEST), items)
 
 
-def order(owner: Owner, suspect: LoadedModel) -> Asked | None:
-    """Look whether likelihoods follow the order in which the teacher was trained."""
-    if suspect.tokenizer_id != owner.teacher.tokenizer_id:
-        return None
-    rows, secret = owner.trained_rows(), owner.world.secret("teacher")
-    planned: OrderPlanned = plan_order(
-        rows,
-        secret,
+def order_plan(owner: Owner) -> OrderPlanned:
+    """Return what is planned about the order in which the teacher was trained."""
+    return plan_order(
+        owner.trained_rows(),
+        owner.world.secret("teacher"),
         batch_tokens=BATCH_TOKENS,
         epochs=1.0,
         reference=owner.again.identity,
         most=ROWS,
     )
+
+
+def order(owner: Owner, suspect: LoadedModel) -> Asked | None:
+    """Look whether likelihoods follow the order in which the teacher was trained."""
+    if suspect.tokenizer_id != owner.teacher.tokenizer_id:
+        return None
+    planned, secret = order_plan(owner), owner.world.secret("teacher")
     items: list[OrderItem] = []
+    rows = owner.trained_rows()
     gather_order(planned, suspect, owner.again, rows, secret, [], items.append)
     return Asked(order_finding(planned, items, DIGEST, secret), items)
 

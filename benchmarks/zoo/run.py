@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
-from plans import DIGEST, Owner, every_test
+from plans import DIGEST, Owner, every_test, order_plan
 from suspects import EPOCHS, Suspect, everybody, quick
 from world import World
 
@@ -71,6 +71,27 @@ def tested(owner: Owner, suspect: Suspect, folder: Path) -> dict[str, Any]:
     }
 
 
+def judged_again(owner: Owner, folder: Path) -> None:
+    """Put the order's findings right in what was found, from the raw logs and without a suspect.
+
+    For a change of how the test is judged: what was asked, and its log, stay as they are.
+    """
+    planned, secret = order_plan(owner), owner.world.secret("teacher")
+    for path in sorted((folder / "found").glob("*.json")):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        if "finding" not in row["tests"]["order"]:
+            continue
+        log = folder / "raw" / file_of(row["name"]) / "order.jsonl"
+        items = [
+            order.OrderItem.model_validate_json(line)
+            for line in log.read_text(encoding="utf-8").splitlines()
+        ]
+        found = order.order_finding(planned, items, DIGEST, secret)
+        row["tests"]["order"]["finding"] = found.model_dump(mode="json")
+        write_bytes(path, json.dumps(row, indent=1).encode())
+        print(f"{row['name']}: order {found.log10_p:.1f} ({found.effect:+.2f})", flush=True)
+
+
 def file_of(name: str) -> str:
     """Return the name of the files of a suspect."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower())
@@ -80,12 +101,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument(
+        "--judge-again", action="store_true", help="Only judge the order test's logs again."
+    )
     parser.add_argument("--skip", type=int, default=0, help="Begin with the N-th suspect.")
     parser.add_argument("--step", type=int, default=1, help="Take every N-th suspect.")
     parser.add_argument("--quick", action="store_true", help="One of each of the main kinds.")
     given = parser.parse_args()
     owner = Owner(World(given.folder))
     everyone = quick() if given.quick else everybody()
+    if given.judge_again:
+        judged_again(owner, given.folder)
+        return
     with quiet_transformers():
         # What stands in the headline comes first, and earlier epochs last.
         order = sorted(everyone, key=lambda s: (s.epoch < EPOCHS, not s.headline))

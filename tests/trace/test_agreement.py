@@ -83,8 +83,11 @@ def test_a_common_prefix_is_one(one: list[int], other: list[int]) -> None:
 def test_items_that_are_not_the_plans_are_refused() -> None:
     items = items_of([5] * 40, [3] * 40, [2] * 40)
     for wrong in (items[:-1], items[::-1]):
-        with pytest.raises(PotstillError, match="are not the prompts of the plan"):
+        with pytest.raises(PotstillError, match="the raw log"):
             agreement_finding(planned(), wrong, "aa")
+    other = [items[0].model_copy(update={"prompt": items[1].prompt}), *items[1:]]
+    with pytest.raises(PotstillError, match="record 0 of the raw log answers another prompt"):
+        agreement_finding(planned(), other, "aa")
     for update in (
         {"suspect": 65},
         {"suspect": None},
@@ -93,5 +96,5 @@ def test_items_that_are_not_the_plans_are_refused() -> None:
         {"controls": (3, 65)},
     ):
         broken = [*items[:3], items[3].model_copy(update=update), *items[4:]]
-        with pytest.raises(PotstillError, match="item 3 of the agreement test does not fit"):
+        with pytest.raises(PotstillError, match="record 3 of the raw log does not have a length"):
             agreement_finding(planned(), broken, "aa")

@@ -206,7 +206,7 @@ def test_earlier_plans_cannot_be_left_out(tmp_path: Path) -> None:
     second = bundles.finished(tmp_path / "two", name="two")
     assert second.fixed.plan.chain.tried.plans == 1
     held = checked(second.bundle)
-    assert "1 plans, 1 suspects" in held["chain of plans"].detail
+    assert "1 plan, 1 suspect" in held["chain of plans"].detail
     # A chain that was written anew, without the first plan.
     clean = keeping.open_chain(tmp_path / "clean.jsonl", bundles.TEACHER.identity, bundles.WHEN)
     clean.extend(

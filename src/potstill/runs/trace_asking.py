@@ -12,7 +12,7 @@ from potstill.models.chat import prompt_ids
 from potstill.progress import Step
 from potstill.runs.trace_order import ordered_run
 from potstill.runs.trace_parts import TraceParts
-from potstill.runs.trace_planning import read_rows, texts_path
+from potstill.runs.trace_planning import texts_path
 from potstill.text.turns import prompt_id_of
 from potstill.trace.agreement import AgreementPlanned
 from potstill.trace.finding import TestName, TraceRecord
@@ -22,7 +22,7 @@ from potstill.trace.gather.choices import gather_choices
 from potstill.trace.gather.local import LocalModel
 from potstill.trace.gather.order import gather_order
 from potstill.trace.gather.remote import RemoteModel
-from potstill.trace.gather.scores import ScoringModel, gather_scores, reads_texts
+from potstill.trace.gather.scores import gather_scores
 from potstill.trace.gather.twins import draw_twins
 from potstill.trace.gather.weights import gather_weights
 from potstill.trace.marked_texts import read_texts
@@ -88,7 +88,7 @@ def _choices(parts: TraceParts, planned: MarksInChoicesPlanned, asked: Questions
 
 
 def _scores(parts: TraceParts, planned: TwinsPlanned, asked: Questions) -> None:
-    rows, salt = read_rows(parts).rows, parts.salt()
+    rows, salt = parts.served.rows, parts.salt()
     config = parts.config.tests.twins
     assert config is not None
     teacher = LocalModel(parts.teacher, parts.config.slots)
@@ -105,13 +105,13 @@ def _scores(parts: TraceParts, planned: TwinsPlanned, asked: Questions) -> None:
     )
     reference = None
     if config.reference is not None:
-        reference = _scoring(parts, LocalModel(parts.load(config.reference)))
+        reference = parts.reference(config.reference)
     whom = parts.asked(asked.number, asked.control)
     if isinstance(whom, TextsSuspect):
         raise PotstillError("collected texts score nothing; take tests.twins out")
     gather_scores(
         planned,
-        whom if isinstance(whom, RemoteModel) else _scoring(parts, whom),
+        whom if isinstance(whom, RemoteModel) else parts.scoring(whom.model),
         reference,
         sets,
         salt,
@@ -121,13 +121,6 @@ def _scores(parts: TraceParts, planned: TwinsPlanned, asked: Questions) -> None:
         progress=parts.progress,
         step=asked.step,
     )
-
-
-def _scoring(parts: TraceParts, local: LocalModel) -> ScoringModel:
-    """Return a model that reads the teacher's answers: their ids, or their text in its own."""
-    if local.model.tokenizer_id == parts.teacher.tokenizer_id:
-        return ScoringModel(local.model)
-    return ScoringModel(local.model, reads_texts(parts.teacher, local.model))
 
 
 def _blocks(parts: TraceParts, planned: WeightsPlanned, asked: Questions) -> None:

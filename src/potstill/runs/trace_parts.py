@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from potstill.recipe.trace import TraceConfig
 from potstill.runs.marks import MarkTokenizer, tokens_of
 from potstill.trace.gather.local import LocalModel
 from potstill.trace.gather.remote import RemoteModel
+from potstill.trace.gather.scores import ScoringModel, reads_texts
 from potstill.trace.plan import TracePlan
+from potstill.trace.served import ServedLog, new_salt, read_served_log
 from potstill.trace.suspect import (
     AnySuspect,
     EndpointSuspect,
@@ -47,6 +49,7 @@ class TraceParts:
         self.own = own
         self.progress = progress
         self.plan = plan
+        self._references: dict[str, ScoringModel] = {}
 
     def load(self, ref: str, **more: Any) -> LoadedModel:
         """Return a model, on the device and in the precision that the settings state."""
@@ -104,6 +107,26 @@ class TraceParts:
         known = None if self.plan is None else self.plan.controls[number].identity
         return _as_planned(loaded, known, f"control {number}", "controls")
 
+    @cached_property
+    def served(self) -> ServedLog:
+        """The served answers that twins are drawn for."""
+        config = self.config.tests.twins
+        assert config is not None
+        with said_of("tests.twins.log"):
+            return read_served_log(config.log, limit=config.exchanges)
+
+    def scoring(self, model: LoadedModel) -> ScoringModel:
+        """Return a model that reads the teacher's answers: their ids, or their text in its own."""
+        if model.tokenizer_id == self.teacher.tokenizer_id:
+            return ScoringModel(model)
+        return ScoringModel(model, reads_texts(self.teacher, model))
+
+    def reference(self, ref: str) -> ScoringModel:
+        """Return the model that twins' scores are taken against: one for suspect and controls."""
+        if ref not in self._references:
+            self._references[ref] = self.scoring(self.load(ref))
+        return self._references[ref]
+
     def asked(self, number: int, control: int | None) -> Asked:
         """Return who goes through the test at a place of the plan: the suspect, or a control."""
         if control is not None:
@@ -114,11 +137,6 @@ class TraceParts:
         if isinstance(suspect, TextsSuspect):
             return suspect
         return LocalModel(self.suspect_model, self.config.slots)
-
-    def model_of(self, number: int, control: int | None) -> LoadedModel:
-        """Return the weights of who goes through a test. Raises PotstillError where none are."""
-        asked = self.asked(number, control)
-        return asked.model if isinstance(asked, LocalModel) else self.suspect_model
 
     @cached_property
     def scheme(self) -> GreenList | Gumbel:
@@ -190,8 +208,17 @@ class TraceParts:
         """Return the salt of this trace's digests of served text, made where there is none."""
         path = self.own / "salt"
         if not path.is_file():
-            write_bytes(path, secrets.token_hex(32).encode())
+            write_bytes(path, new_salt().encode())
         return path.read_text(encoding="ascii")
+
+
+@contextmanager
+def said_of(key: str) -> Iterator[None]:
+    """Have what a reader of logs refuses say which key of a trace's settings named the log."""
+    try:
+        yield
+    except PotstillError as error:
+        raise PotstillError(str(error).replace("collect.calls.path", key)) from error
 
 
 def _as_planned(model: LoadedModel, known: str | None, what: str, field: str) -> LoadedModel:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from potstill.errors import PotstillError
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.load import locate
 from potstill.runs.trace_order import ordered_run
-from potstill.runs.trace_parts import TraceParts
+from potstill.runs.trace_parts import TraceParts, said_of
 from potstill.runs.trace_texts import marked_texts
 from potstill.text.turns import prompt_id_of
 from potstill.trace.agreement import AgreementPlanned
@@ -26,7 +25,7 @@ from potstill.trace.marks import PlannedMark, planned_mark
 from potstill.trace.marks_in_choices import MarksInChoicesPlanned, planned_readings
 from potstill.trace.marks_in_text import MarksInTextPlanned
 from potstill.trace.plan import ControlFacts, PlanSource, SuspectFacts, TeacherFacts
-from potstill.trace.served import ServedLog, read_served_log, served_exchanges
+from potstill.trace.served import served_exchanges
 from potstill.trace.suspect import EndpointSuspect, TextsSuspect, WeightsSuspect
 from potstill.trace.twins import TwinsPlanned
 
@@ -123,23 +122,6 @@ def control_facts(parts: TraceParts, tests: list[TraceRecord]) -> tuple[ControlF
     return tuple(found)
 
 
-def read_rows(parts: TraceParts) -> ServedLog:
-    """Return the served answers that twins are drawn for."""
-    config = parts.config.tests.twins
-    assert config is not None
-    with _said_of("tests.twins.log"):
-        return read_served_log(config.log, limit=config.exchanges)
-
-
-@contextmanager
-def _said_of(key: str) -> Iterator[None]:
-    """Have what a reader of logs refuses say which key of a trace's settings named the log."""
-    try:
-        yield
-    except PotstillError as error:
-        raise PotstillError(str(error).replace("collect.calls.path", key)) from error
-
-
 def _goes_through(planned: TraceRecord, tokenizer: str) -> bool:
     if isinstance(planned, MarksInChoicesPlanned):
         return planned.mark.tokenizer == tokenizer
@@ -174,7 +156,7 @@ def _reading(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.watermark_reading
     assert config is not None
     mark = _mark(parts, drafted)
-    with _said_of("tests.watermark_reading.texts"):
+    with said_of("tests.watermark_reading.texts"):
         texts = marked_texts(config.texts, parts.scheme)
     readings = planned_readings(texts, mark, config.positions)
     keep_texts(texts_path(parts.own, number), texts[: len(readings)])
@@ -200,7 +182,7 @@ def _reading(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
 def _twins(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.twins
     assert config is not None
-    log, salt = read_rows(parts), parts.salt()
+    log, salt = parts.served, parts.salt()
     first = log.rows[0]
     assert first.snapshot is not None and first.sampling.temperature is not None
     reference = None if config.reference is None else identity_of(locate(config.reference))

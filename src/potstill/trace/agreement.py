@@ -13,10 +13,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from potstill.errors import PotstillError
 from potstill.stats.bootstrap import difference_interval
 from potstill.stats.signs import sign_flip_p
 from potstill.trace.finding import Finding, TraceRecord
+from potstill.trace.items import Outcome, TraceItem, check_order, refuse_record
 
 _SYMMETRIC = (
     "signs are as good as coins where suspect and control are alike, which 'no nearer to the "
@@ -42,16 +42,15 @@ class AgreementPlanned(TraceRecord):
     needs: ClassVar[frozenset[str]] = frozenset({"answers", "token_ids"})
 
 
-class AgreementItem(TraceRecord):
+class AgreementItem(TraceItem):
     """How many first tokens of a prompt's greedy answers are the teacher's.
 
     `suspect` is None where it gave no answer; that counts as nothing in common. `controls` are in
     the order of the plan.
     """
 
-    index: int = Field(ge=0)
     prompt: str
-    outcome: Literal["answered", "refused", "error", "empty", "unreadable"] = "answered"
+    outcome: Outcome = "answered"
     suspect: int | None = Field(None, ge=0)
     controls: tuple[int, ...]
 
@@ -110,13 +109,15 @@ def _conformal(suspect: float, controls: Sequence[float]) -> str:
 
 
 def _check(planned: AgreementPlanned, items: Sequence[AgreementItem]) -> None:
-    if [(i.index, i.prompt) for i in items] != list(enumerate(planned.prompts)):
-        raise PotstillError("the items of the agreement test are not the prompts of the plan")
-    for item in items:
+    check_order(items, len(planned.prompts), whole=True)
+    for item, prompt in zip(items, planned.prompts, strict=True):
+        if item.prompt != prompt:
+            raise refuse_record(item.index, "answers another prompt than the plan's")
         lengths = [*item.controls, item.suspect or 0]
         fits = len(item.controls) == len(planned.controls) and max(lengths) <= planned.longest
-        if not fits or (item.outcome == "answered") == (item.suspect is None):
-            raise PotstillError(
-                f"item {item.index} of the agreement test does not fit its plan: a length for the "
-                "suspect where it answered, and one for each control"
+        if not fits or item.answered == (item.suspect is None):
+            raise refuse_record(
+                item.index,
+                "does not have a length for the suspect where it answered, and one for each "
+                "control",
             )

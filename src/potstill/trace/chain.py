@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from potstill.canonical import canonical_json, digest_of_bytes, parsed
 from potstill.durable import append_line, drop_half_line, no_file, os_reason, write_errors
 from potstill.errors import PotstillError
+from potstill.text.counts import many
 
 # Bytes of a digest that others have to rely on: nobody finds two plans with one digest.
 DIGEST_BYTES = 32
@@ -81,13 +82,13 @@ def require_head(path: Path, found: ChainRead, head: str, count: int) -> None:
     length = len(found.links)
     if length < count:
         raise PotstillError(
-            f"{path} ends after {_records(length)}, and {count} were noted: record {length} is "
-            "missing; get the whole file from whoever made it"
+            f"{path} ends after {many(length, 'record')}, and {count} were noted: record {length} "
+            "is missing; get the whole file from whoever made it"
         )
     if length > count:
         raise PotstillError(
-            f"{path} holds {_records(length)}, and {count} were noted: record {count} was added "
-            "afterwards; get the file as it was from whoever made it"
+            f"{path} holds {many(length, 'record')}, and {count} were noted: record {count} was "
+            "added afterwards; get the file as it was from whoever made it"
         )
     if found.head != head:
         raise _changed(path, max(0, length - 1), "noted for the end of the file")
@@ -203,10 +204,6 @@ def _changed(path: Path, number: int, noted: str) -> PotstillError:
         f"record {number} of {path} was changed: it has not the digest {noted}; get the file as it "
         "was from whoever made it"
     )
-
-
-def _records(count: int) -> str:
-    return "1 record" if count == 1 else f"{count} records"
 
 
 def _bytes_of(path: Path) -> bytes:

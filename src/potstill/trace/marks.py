@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from potstill.errors import PotstillError
 from potstill.stats.evalues import running_log_e, sequential_log10_p
 from potstill.stats.exact import BinomialLaw, GammaLaw, Law, clopper_pearson
 from potstill.trace.finding import TraceRecord
+from potstill.trace.items import refuse_record
 from potstill.watermark.coins import coin_of
 from potstill.watermark.keys import EpochKey
 from potstill.watermark.schemes import WIDEST_WINDOW, GreenList, Gumbel, Scheme
@@ -96,6 +97,17 @@ class PlannedMark(TraceRecord):
         """Tell whether a number can be a score of this mark."""
         return score in (0.0, 1.0) if self.rate is not None else score >= 0
 
+    def check_figures(self, index: int, ids: Iterable[int], scores: Iterable[float]) -> None:
+        """Raise PotstillError, naming the record, for ids and scores that no mark like this has."""
+        if not all(0 <= one < self.vocabulary for one in ids):
+            raise refuse_record(
+                index,
+                f"has token ids outside the vocabulary of {self.vocabulary:,} that marks were "
+                "made in",
+            )
+        if not all(map(self.possible, scores)):
+            raise refuse_record(index, "has a score that no mark of the plan has")
+
 
 def planned_mark(scheme: Scheme, *, tokenizer: str, vocabulary: int) -> PlannedMark:
     """Return what a plan holds of a scheme.
@@ -174,7 +186,7 @@ def same_scores(stored_N: NDArray[np.float64], made_N: NDArray[np.float64]) -> N
 
 
 def scores_of(
-    scheme: Scheme, windows_NK: Sequence[Sequence[int]], tokens_N: Sequence[int]
+    scheme: Scheme, windows_NK: Sequence[Sequence[int]] | NDArray[Any], tokens_N: Sequence[int]
 ) -> tuple[float, ...]:
     """Return the score of each token behind its window."""
     if not tokens_N:

@@ -259,14 +259,11 @@ def _check(
     for reading, item in zip(planned.readings, items, strict=False):
         if item.answered and len(item.choices) != len(reading.positions):
             raise refuse_record(item.index, "does not have one choice for each position")
-        if not all(0 <= choice < planned.mark.vocabulary for choice in item.choices if choice):
-            raise refuse_record(
-                item.index,
-                f"has choices outside the vocabulary of {planned.mark.vocabulary:,} that marks "
-                "were made in",
-            )
-        if not all(planned.mark.possible(score) for score in item.scores if score is not None):
-            raise refuse_record(item.index, "has a score that no mark of the plan has")
+        planned.mark.check_figures(
+            item.index,
+            (choice for choice in item.choices if choice is not None),
+            (score for score in item.scores if score is not None),
+        )
     if scheme is None and texts is None:
         return
     if scheme is not None:
@@ -276,13 +273,14 @@ def _check(
             "scores can be made again only behind the windows of the marked texts, which are not "
             "disclosed; give the texts with the key, or verify without both"
         )
-    _check_texts(planned, texts)
+    require_texts(planned, texts)
+    _check_positions(planned, texts)
     if scheme is not None:
         _check_scores(planned, items, scheme, texts)
 
 
-def _check_texts(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) -> None:
-    """Raise PotstillError unless these are the plan's texts, with positions chosen by the rule."""
+def require_texts(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) -> None:
+    """Raise PotstillError unless these are the marked texts of the plan, all of them."""
     pairs = zip(planned.readings, texts, strict=False)
     for number, (reading, text) in enumerate(pairs):
         if text.digest != reading.text:
@@ -293,8 +291,12 @@ def _check_texts(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) ->
     if len(texts) < len(planned.readings):
         raise PotstillError(
             f"the plan reads {len(planned.readings):,} marked texts, and {len(texts):,} are "
-            "disclosed; give them all"
+            "given; give them all"
         )
+
+
+def _check_positions(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) -> None:
+    """Raise PotstillError unless the plan's positions are those that its rule chooses."""
     if planned_readings(texts, planned.mark, planned.n) != planned.readings:
         raise PotstillError(
             "the plan's positions are not those that its rule chooses in these texts; nothing "

@@ -97,8 +97,10 @@ class AnswerItem(TraceItem):
 def answer_scores(scheme: Scheme, ids: Sequence[int]) -> tuple[float, ...]:
     """Return what an answer's item stores: the score of each token behind a whole window."""
     k = scheme.window
-    windows = [ids[at - k : at] for at in range(k, len(ids))]
-    return scores_of(scheme, windows, ids[k:])
+    if len(ids) <= k:
+        return ()
+    windows_NK = np.lib.stride_tricks.sliding_window_view(np.asarray(ids, np.uint32), k)[:-1]
+    return scores_of(scheme, windows_NK, ids[k:])
 
 
 def marks_in_text_finding(
@@ -167,16 +169,9 @@ def _check(planned: MarksInTextPlanned, items: Sequence[AnswerItem], scheme: Sch
             sample, prompt = divmod(item.index, len(planned.prompts))
             if (item.prompt, item.sample) != (prompt, sample):
                 raise refuse_record(item.index, "answers another question than the plan's")
-        if max(item.ids, default=0) >= planned.mark.vocabulary or min(item.ids, default=0) < 0:
-            raise refuse_record(
-                item.index,
-                f"has token ids outside the vocabulary of {planned.mark.vocabulary:,} that marks "
-                "were made in",
-            )
         if len(item.scores) != max(0, len(item.ids) - planned.mark.window):
             raise refuse_record(item.index, "does not have one score for each whole window")
-        if not all(map(planned.mark.possible, item.scores)):
-            raise refuse_record(item.index, "has a score that no mark of the plan has")
+        planned.mark.check_figures(item.index, item.ids, item.scores)
 
 
 @dataclass(frozen=True)

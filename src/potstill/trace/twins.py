@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from blake3 import blake3
 from pydantic import Field, model_validator
 
 from potstill.errors import PotstillError
@@ -117,15 +116,6 @@ class TwinsItem(TraceItem):
         if any(count < 1 for count in self.tokens):
             raise ValueError("an answer has one token at least")
         return self
-
-
-def twin_key(digest: str, configuration: str, index: int, twin: int) -> str:
-    """Return what seeds the `twin`-th twin of exchange `index`: 32 hexadecimal digits.
-
-    The plan's digest decides it, so that nobody draws twins twice and takes the ones that fit.
-    """
-    facts = ("potstill twin", digest, configuration, str(index), str(twin))
-    return blake3("\0".join(facts).encode()).hexdigest(length=16)
 
 
 def twins_finding(planned: TwinsPlanned, items: Sequence[TwinsItem], digest: str) -> Finding:

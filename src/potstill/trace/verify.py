@@ -15,6 +15,7 @@ from typing import Literal
 
 from potstill.canonical import canonical_json
 from potstill.errors import PotstillError
+from potstill.text.counts import many
 from potstill.trace.bundle import (
     CHAIN_FILE,
     certificates_in,
@@ -141,8 +142,9 @@ def _finished(bundle: Path, fixed: FixedPlan, chain: ChainRead) -> RunFinished:
 def _chain_words(fixed: FixedPlan, chain: ChainRead) -> str:
     tried = fixed.plan.chain.tried
     return (
-        f"{len(chain.links)} records; {tried.plans} plans, {tried.suspects} suspects, "
-        f"{tried.checkpoints} checkpoints and {tried.keys} keys were tried before this plan"
+        f"{many(len(chain.links), 'record')}; before this plan were tried: "
+        f"{many(tried.plans, 'plan')}, {many(tried.suspects, 'suspect')}, "
+        f"{many(tried.checkpoints, 'checkpoint')} and {many(tried.keys, 'key')}"
     )
 
 
@@ -153,7 +155,7 @@ def _logs(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> Iterator[BundleCh
     for log in verdict.logs:
         read = read_chain(bundle / log.file, log_origin(fixed, log.file))
         require_head(bundle / log.file, read, log.head, log.records)
-        detail = f"{log.records:,} records, each chained to the one before"
+        detail = f"{many(log.records, 'record')}, each chained to the one before"
         yield BundleCheck(log.file, "holds", detail)
 
 
@@ -212,7 +214,7 @@ def _differs(stored: TraceRecord, made: TraceRecord) -> str | None:
 
 
 def _findings_words(found: TraceFound) -> str:
-    tests = "1 test" if len(found.findings) == 1 else f"{len(found.findings)} tests"
+    tests = many(len(found.findings), "test")
     return f"{tests} computed again from the raw logs, to the figures of the verdict"
 
 

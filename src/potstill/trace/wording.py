@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from potstill.text.counts import many
 from potstill.trace.finding import Finding, TestName
 from potstill.trace.plan import DetectionLimit, SuspectFacts, Tried
 from potstill.trace.spending import share_after
@@ -190,12 +191,8 @@ def tried_sentence(tried: Tried) -> str:
         return "Nothing was tried with this teacher before, as its chain of plans says."
     return (
         "Tried with this teacher before, as its chain of plans says: "
-        f"{_many(tried.plans, 'plan')}, {_many(tried.suspects, 'suspect')}, "
-        f"{_many(tried.checkpoints, 'checkpoint')}, {_many(tried.keys, 'key')}; "
-        f"{_many(tried.proof, 'test')} of the tier proof, {tried.descent} of descent and "
+        f"{many(tried.plans, 'plan')}, {many(tried.suspects, 'suspect')}, "
+        f"{many(tried.checkpoints, 'checkpoint')}, {many(tried.keys, 'key')}; "
+        f"{many(tried.proof, 'test')} of the tier proof, {tried.descent} of descent and "
         f"{tried.support} of support."
     )
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

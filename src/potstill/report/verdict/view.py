@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from potstill.report import words
 from potstill.report.charts import Chart, DotRow, dots, nice_ticks, said, span_of
 from potstill.report.tables import Cell, FactList, Table, TableRow, moment
+from potstill.text.counts import many
 from potstill.trace.finding import Finding
 from potstill.trace.plan import FixedPlan
 from potstill.trace.verdict import Claim, Verdict
@@ -236,7 +237,7 @@ def _row(name: str, effect: float, low: float | None, high: float | None) -> Dot
 def _custody(verdict: Verdict) -> Table:
     rows = [TableRow("plan.json", [Cell("the plan", verdict.plan)])]
     rows += [
-        TableRow(log.file, [Cell(f"{log.records:,} records", log.head)]) for log in verdict.logs
+        TableRow(log.file, [Cell(many(log.records, "record"), log.head)]) for log in verdict.logs
     ]
     for stamp in verdict.stamps:
         when = moment(stamp.time.isoformat()) if stamp.time is not None else "not checked"

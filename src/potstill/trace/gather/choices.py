@@ -23,6 +23,7 @@ from potstill.trace.marks_in_choices import (
     MarksInChoicesPlanned,
     PlannedReading,
     choices_item,
+    require_texts,
 )
 from potstill.watermark.schemes import Scheme
 
@@ -75,46 +76,30 @@ def gather_choices(
     another tokenizer, another key or texts than the plan's, and as a server's asker does.
     """
     planned.mark.check(scheme)
-    _check_given(planned, texts)
+    require_texts(planned, texts)
     every = [
         _Reading(number, text, reading)
         for number, (text, reading) in enumerate(zip(texts, planned.readings, strict=False))
     ]
+    vocabulary = planned.mark.vocabulary
+    if isinstance(asked, LocalModel):
+        require_ids(
+            asked.model, planned.mark.tokenizer, tokens, what="the suspect", test=planned.test
+        )
+    asker = _asker(asked, decoded, progress) if isinstance(asked, RemoteModel) else None
     # What a kill interrupted is read again in the same company, whose logits are the same.
     for some, before in waves(every, _AT_ONCE, len(done)):
         if enough():
             return
         if isinstance(asked, LocalModel):
-            require_ids(
-                asked.model,
-                planned.mark.tokenizer,
-                tokens,
-                what="the suspect",
-                test=planned.test,
-            )
-            items = _read_here(asked.model, some, scheme, planned.mark.vocabulary)
+            items = _read_here(asked.model, some, scheme, vocabulary)
         else:
-            items = _read_there(
-                _asker(asked, decoded, progress), some, scheme, planned.mark.vocabulary
-            )
+            assert asker is not None
+            items = _read_there(asker, some, scheme, vocabulary)
         for item in islice(items, before, None):
             append(item)
             if step is not None:
                 step.advance(1)
-
-
-def _check_given(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) -> None:
-    if len(texts) < len(planned.readings):
-        raise PotstillError(
-            f"the plan reads {len(planned.readings):,} marked texts, and {len(texts):,} are given; "
-            "give them all"
-        )
-    for number, (reading, text) in enumerate(zip(planned.readings, texts, strict=False)):
-        if text.digest != reading.text:
-            raise PotstillError(
-                f"marked text {number} is not the one of the plan; give the texts that it was "
-                "made with"
-            )
 
 
 def _read_here(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from potstill.endpoint.client import Answered, EndpointClient, Failure
@@ -29,12 +29,16 @@ class ScoringModel:
     """A model in memory that reads the ids of answers.
 
     `reads` gives what it is given for a prompt and an answer, in place of the teacher's own ids: a
-    model with another tokenizer reads their texts in its own.
+    model with another tokenizer reads their texts in its own. `found` keeps what it found of sets
+    that it is asked of again: a reference of the suspect and of every control is one.
     """
 
     model: LoadedModel
     reads: Callable[[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]] | None = (
         None
+    )
+    found: dict[tuple[TwinSet, ...], list[list[float] | None]] = field(
+        default_factory=dict, repr=False, compare=False
     )
 
     def given(
@@ -155,15 +159,18 @@ def _check_sets(planned: TwinsPlanned, sets: Sequence[TwinSet], salt: str) -> No
 
 def _here(scoring: ScoringModel, some: Sequence[TwinSet]) -> list[list[float] | None]:
     """Return the log-likelihoods of each set's answers; None where one does not fit."""
+    if (known := scoring.found.get(tuple(some))) is not None:
+        return known
     model, room = scoring.model, context_length(scoring.model)
     read = [[scoring.given(one.prompt, answer) for answer in one.answers] for one in some]
     fits = [all(p and a and len(p) + len(a) <= room for p, a in answers) for answers in read]
     texts = [pair for answers, fit in zip(read, fits, strict=True) if fit for pair in answers]
     logp = iter((-likelihood_of(model, texts).nll).tolist() if texts else [])
-    return [
+    scoring.found[tuple(some)] = [
         [next(logp) for _ in answers] if fit else None
         for answers, fit in zip(read, fits, strict=True)
     ]
+    return scoring.found[tuple(some)]
 
 
 def _there(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,14 +18,14 @@ from potstill.models.sampling import Chooser, Sampling, drawn
 from potstill.progress import Step
 from potstill.trace.finding import TraceRecord
 from potstill.trace.gather.local import LocalModel, answered, waves
-from potstill.trace.gather.seeds import request_seed
+from potstill.trace.gather.seeds import request_seed, twin_key
 from potstill.trace.served import TwinSet, ids_of_row, salted_answer
-from potstill.trace.twins import TwinsPlanned, twin_key
+from potstill.trace.twins import TwinsPlanned
 from potstill.watermark.marking import marking
 from potstill.watermark.survivors import OwnScheme
 
 # potstill's own engine, by which twins are drawn here.
-ENGINE = "potstill"
+_ENGINE = "potstill"
 # What logs call dtypes beside their names.
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -170,16 +169,15 @@ def _questions(
     So a wave holds many prompts, as served ones did.
     """
     most = max(exchange.twins for exchange in planned.exchanges)
+    asked = [(ids_of_row(row)[0], _sampling(row)) for row in rows]
     return [
         _TwinQuestion(
-            number,
-            twin,
-            twin_key(digest, planned.configuration, number, twin),
-            ids_of_row(row)[0],
-            _sampling(row),
+            number, twin, twin_key(digest, planned.configuration, number, twin), prompt, sampling
         )
         for twin in range(most)
-        for number, (row, exchange) in enumerate(zip(rows, planned.exchanges, strict=True))
+        for number, ((prompt, sampling), exchange) in enumerate(
+            zip(asked, planned.exchanges, strict=True)
+        )
         if twin < exchange.twins
     ]
 
@@ -225,10 +223,10 @@ def _check_drawn_alike(
 def _drawn_otherwise(row: ServedCall, planned: TwinsPlanned, dtype: str) -> str | None:
     """Return why a row has no twins that are drawn here, and the way out; None where it has."""
     engine = "an engine that the log does not name" if row.engine is None else row.engine.name
-    if engine != ENGINE:
+    if engine != _ENGINE:
         return (
-            f"was served by {engine}, and twins are drawn by {ENGINE}, whose logits differ; take "
-            f"rows that {ENGINE} served, or draw the twins with the engine that served and give "
+            f"was served by {engine}, and twins are drawn by {_ENGINE}, whose logits differ; take "
+            f"rows that {_ENGINE} served, or draw the twins with the engine that served and give "
             "them in a file"
         )
     if row.snapshot != planned.snapshot:
@@ -288,7 +286,7 @@ def _sets(
     rows: Sequence[ServedCall],
     kept: dict[tuple[int, int], tuple[int, ...]],
 ) -> list[TwinSet]:
-    twins: dict[int, list[tuple[int, ...]]] = defaultdict(list)
-    for number, exchange in enumerate(planned.exchanges):
-        twins[number] = [kept[number, twin] for twin in range(exchange.twins)]
-    return [TwinSet(*ids_of_row(row), tuple(twins[number])) for number, row in enumerate(rows)]
+    return [
+        TwinSet(*ids_of_row(row), tuple(kept[number, twin] for twin in range(exchange.twins)))
+        for number, (row, exchange) in enumerate(zip(rows, planned.exchanges, strict=True))
+    ]
