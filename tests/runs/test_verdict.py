@@ -389,3 +389,16 @@ def test_three_times_one_control_and_the_suspect_as_its_own_are_refused(
         with pytest.raises(PotstillError, match=said):
             plan_trace(config, here / "run")
     assert not (here / "our.chain.jsonl").exists()
+
+
+def test_a_budget_that_cannot_suffice_is_told_of_first(here: Path, nano_llama: Path) -> None:
+    said = []
+    for budget in (10, 10**9):
+        server = {"url": "http://127.0.0.1:9/v1", "provider": "p", "budget_tokens": budget}
+        suspect = {"name": "their model", "model": "m", "endpoint": server}
+        tests = {"watermark_text": {"samples": 3, "max_tokens": 10}}
+        said.append(preview_trace(config_of(here, nano_llama, suspect=suspect, tests=tests)))
+    assert said[0][-1].startswith(
+        "that may be more than suspect.endpoint.budget_tokens (10) allows"
+    )
+    assert len(said[1]) == len(said[0]) - 1
