@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from scipy.special import gammaincinv
 from potstill.errors import PotstillError
 from potstill.stats.evalues import running_log_e, sequential_log10_p
 from potstill.stats.exact import BinomialLaw, GammaLaw, Law, clopper_pearson
-from potstill.trace.finding import TraceRecord
+from potstill.trace.finding import Finding, TestName, TraceRecord
 from potstill.trace.items import refuse_record
 from potstill.watermark.coins import coin_of
 from potstill.watermark.keys import EpochKey
@@ -178,6 +178,68 @@ def effect_unit(law: Law, of: str) -> str:
     if isinstance(law, BinomialLaw):
         return f"share of {of} that are green ({law.mean:g} without a mark)"
     return f"mean score of {of} ({law.mean:g} without a mark)"
+
+
+class PlannedMarkTest(Protocol):
+    """A planned test of a mark, as far as its finding goes."""
+
+    @property
+    def test(self) -> TestName:
+        """Its name."""
+        ...
+
+    @property
+    def configuration(self) -> str:
+        """What tells it apart from others of its name in one plan."""
+        ...
+
+    @property
+    def mark(self) -> PlannedMark:
+        """The mark that it looks for."""
+        ...
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it may stop early."""
+        ...
+
+
+def mark_finding(
+    planned: PlannedMarkTest,
+    scores: Sequence[float],
+    made: Sequence[float],
+    *,
+    of: str,
+    nothing: str,
+    assumes: tuple[str, ...],
+) -> Finding:
+    """Return what scores in plan order come to.
+
+    `made` are those of them that the suspect made; the others are coins. The effect is the mean of
+    what was made, `of` what; where nothing was, the finding is void, for `nothing`.
+    """
+    law = planned.mark.law
+    found = figures_of(law, scores, sequential=planned.sequential)
+    effect, low, high = effect_of(law, math.fsum(made), len(made))
+    return Finding(
+        test=planned.test,
+        configuration=planned.configuration,
+        tier="proof",
+        n=found.n,
+        coins=found.n - len(made),
+        statistic=found.total,
+        null_mean=found.n * law.mean,
+        effect=effect,
+        effect_unit=effect_unit(law, of),
+        effect_low=low,
+        effect_high=high,
+        p=found.p,
+        log10_p=found.log10_p,
+        sequential=planned.sequential,
+        log10_e=found.log10_e,
+        void=None if made else nothing,
+        assumes=assumes,
+    )
 
 
 def same_scores(stored_N: NDArray[np.float64], made_N: NDArray[np.float64]) -> NDArray[np.bool_]:

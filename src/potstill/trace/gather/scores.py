@@ -17,7 +17,7 @@ from potstill.progress import Progress, Step
 from potstill.trace.gather.local import waves
 from potstill.trace.gather.remote import RemoteAsker, RemoteModel, SpooledReply
 from potstill.trace.items import Outcome
-from potstill.trace.served import TwinSet, salted_answer
+from potstill.trace.served import TwinSet, require_served, salted_answer
 from potstill.trace.twins import TwinsItem, TwinsPlanned
 
 # Prompts between two appends: what a kill loses at most.
@@ -144,12 +144,8 @@ def _check_sets(planned: TwinsPlanned, sets: Sequence[TwinSet], salt: str) -> No
             f"the plan ranks {len(planned.exchanges):,} served answers, and {len(sets):,} are "
             "given with twins; draw the twins of all of them first"
         )
+    require_served(planned.exchanges, ((one.prompt, one.served) for one in sets), salt)
     for number, (one, exchange) in enumerate(zip(sets, planned.exchanges, strict=True)):
-        if salted_answer(salt, one.prompt, one.served) != exchange.served:
-            raise PotstillError(
-                f"served answer {number} is not the one of the plan; give the served log that it "
-                "was made of"
-            )
         if len(one.twins) != exchange.twins:
             raise PotstillError(
                 f"served answer {number} has {len(one.twins)} twins, and {exchange.twins} are "

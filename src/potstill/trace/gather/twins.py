@@ -19,7 +19,7 @@ from potstill.progress import Step
 from potstill.trace.finding import TraceRecord
 from potstill.trace.gather.local import LocalModel, answered, waves
 from potstill.trace.gather.seeds import request_seed, twin_key
-from potstill.trace.served import TwinSet, ids_of_row, salted_answer
+from potstill.trace.served import TwinSet, ids_of_row, require_served
 from potstill.trace.twins import TwinsPlanned
 from potstill.watermark.marking import marking
 from potstill.watermark.survivors import OwnScheme
@@ -196,12 +196,7 @@ def _check_rows(planned: TwinsPlanned, rows: Sequence[ServedCall], salt: str) ->
             f"the plan ranks {len(planned.exchanges):,} served answers, and {len(rows):,} are "
             "given; give the served log that it was made of"
         )
-    for number, (row, exchange) in enumerate(zip(rows, planned.exchanges, strict=True)):
-        if salted_answer(salt, *ids_of_row(row)) != exchange.served:
-            raise PotstillError(
-                f"served answer {number} is not the one of the plan; give the served log that it "
-                "was made of"
-            )
+    require_served(planned.exchanges, map(ids_of_row, rows), salt)
 
 
 def _check_drawn_alike(
