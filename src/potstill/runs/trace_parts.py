@@ -156,6 +156,11 @@ class TraceParts:
         return tokens_of(self._tokenizer_ref)
 
     @cached_property
+    def token_texts(self) -> tuple[str, ...]:
+        """The text of each of the teacher's ids, by which a server's tokenizer is told."""
+        return tuple(self.tokens.spell())
+
+    @cached_property
     def teacher_ids(self) -> dict[str, int] | None:
         """The teacher's ids by token; None where its tokenizer stands without a model."""
         folder = Path(self._tokenizer_ref).expanduser()

@@ -19,6 +19,7 @@ from potstill.trace.agreement import AgreementPlanned
 from potstill.trace.finding import TraceRecord
 from potstill.trace.gather.answers import digest_of_text_file, read_collected
 from potstill.trace.gather.order import plan_order
+from potstill.trace.gather.twins import require_own_engine
 from potstill.trace.gather.weights import plan_weights
 from potstill.trace.marked_texts import keep_texts
 from potstill.trace.marks import PlannedMark, planned_mark
@@ -188,6 +189,8 @@ def _twins(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.twins
     assert config is not None
     log, salt = parts.served, parts.salt()
+    if config.drawn is None:
+        require_own_engine(log.rows)
     first = log.rows[0]
     assert first.snapshot is not None and first.sampling.temperature is not None
     reference = None if config.reference is None else identity_of(locate(config.reference))
@@ -200,6 +203,7 @@ def _twins(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
         snapshot=first.snapshot,
         temperature=first.sampling.temperature,
         marked_with=None if marked is None or marked == "none" else marked.scheme,
+        drawn_elsewhere=config.drawn is not None,
         reference=reference,
         per_token=config.per_token,
         sequential=config.sequential,
