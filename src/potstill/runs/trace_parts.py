@@ -20,6 +20,7 @@ from potstill.runs.marks import MarkTokenizer, tokens_of
 from potstill.trace.gather.local import LocalModel
 from potstill.trace.gather.remote import RemoteModel
 from potstill.trace.gather.scores import ScoringModel, reads_texts
+from potstill.trace.marks import refuse_unbound
 from potstill.trace.plan import TracePlan
 from potstill.trace.served import ServedLog, new_salt, read_served_log
 from potstill.trace.suspect import (
@@ -29,6 +30,7 @@ from potstill.trace.suspect import (
     WeightsSuspect,
 )
 from potstill.watermark.schemes import GreenList, Gumbel
+from potstill.watermark.vllm import scheme_of_file
 from potstill.work.mark import training_mark
 
 Asked = LocalModel | RemoteModel | TextsSuspect
@@ -139,6 +141,9 @@ class TraceParts:
     @cached_property
     def scheme(self) -> GreenList | Gumbel:
         """The scheme with its key. Raises PotstillError where the key's file does not hold it."""
+        config = self.config.watermark
+        if config is not None and (others := scheme_of_file(Path(config.key))) is not None:
+            refuse_unbound(others)
         try:
             mark = training_mark(self.config.watermark, None)
         except PotstillError as error:
