@@ -17,8 +17,7 @@ from potstill.errors import PotstillError
 from potstill.machine import versions_of
 from potstill.progress import Progress, Silent
 from potstill.recipe.trace import TraceConfig
-from potstill.report.verdict.notice import notice_markdown, notice_page
-from potstill.report.verdict.page import verdict_page
+from potstill.report.verdict.pages import verdict_pages
 from potstill.stats.multiple import bonferroni_log10
 from potstill.trace import keeping
 from potstill.trace.bundle import DISCLOSED, add_tokens, read_verdict
@@ -211,12 +210,8 @@ def disclose_key(root: Path, key: EpochKey) -> Path:
 
 def write_pages(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> None:
     """Write the page and the notices of a verdict into its bundle."""
-    for name, text in (
-        ("report.html", verdict_page(fixed, verdict)),
-        ("notice.md", notice_markdown(verdict)),
-        ("notice.html", notice_page(verdict)),
-    ):
-        write_bytes(bundle / name, text.encode())
+    for name, content in verdict_pages(fixed, verdict):
+        write_bytes(bundle / name, content)
 
 
 def _fixed(work: TraceDir, done: TracePlanned) -> tuple[FixedPlan, Chain]:

@@ -161,7 +161,12 @@ def _logs(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> Iterator[BundleCh
 
 
 def _require_own_key(fixed: FixedPlan, disclosed: Disclosed) -> None:
-    """Raise PotstillError for a key that no test of the plan is about."""
+    """Raise PotstillError for a key or a secret that no test of the plan is about."""
+    if disclosed.secret is not None and all(one.test != "order" for one in fixed.plan.planned):
+        raise PotstillError(
+            "no test of the plan is about a training's order, and its secret checks nothing; leave "
+            "--order-secret out"
+        )
     if disclosed.key is None:
         return
     planned = [key for one in fixed.plan.planned if (key := _key_of(one)) is not None]
@@ -279,7 +284,9 @@ def _files(bundle: Path, finished: RunFinished) -> Iterator[BundleCheck]:
     changed = same_digest(finished.files, found)
     if changed is not None:
         state = "missing" if changed not in found else "not as the run left it"
-        raise PotstillError(f"{changed} is {state}; {_REMEDY}")
+        raise PotstillError(
+            f"{changed} is {state}, or the run's record in {CHAIN_FILE} was changed; {_REMEDY}"
+        )
     count = len(finished.files)
     yield BundleCheck("files", "holds", f"{count} files are as the run left them")
     for extra in (name for name in files_in(bundle) if name not in finished.files):
