@@ -114,8 +114,8 @@ class PlannedMark(TraceRecord):
 def refuse_unbound(name: str) -> NoReturn:
     """Raise PotstillError for a mark whose key no plan fixes.
 
-    Of a 64-bit key a whole digest could be searched for the key, so that it has a short one; and of
-    2^64 keys 2^32 have the same 32 bits, among which an owner could choose after the answers.
+    Of a 64-bit key a whole digest could be searched for the key, so that it has a short one; and
+    2^32 keys have the same 32 bits, among which an owner could choose after the answers.
     """
     raise PotstillError(
         f"a trace looks for no mark of {name}: its 64-bit key is named by 32 bits of a digest, "
