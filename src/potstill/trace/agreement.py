@@ -69,7 +69,7 @@ class AgreementPlanned(TraceRecord):
         return self
 
     @property
-    def clusters_N(self) -> NDArray[np.int64]:  # noqa: N802
+    def clusters_N(self) -> NDArray[np.int64]:
         """The cluster of each prompt; without any each prompt is one."""
         alone = range(len(self.prompts))
         return np.array(alone if self.clusters is None else self.clusters, dtype=np.int64)

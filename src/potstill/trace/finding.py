@@ -41,12 +41,12 @@ class Finding(TraceRecord):
     `configuration` tells apart several of one test (a scheme and epoch, a set of controls). `n`
     items carry `statistic`, whose mean under the null hypothesis is `null_mean`; `coins` of the n
     are coins. `clusters` says of how many independent observations the n are, where that is fewer,
-    and `controls` with how many models the suspect was compared, where p is the greatest over them. `effect` is the size of what was found, in `effect_unit`, with its interval where
-    there is one. A test that was planned for a fixed n has `p` and its logarithm, also where `p` is
-    too small for a number; a sequential one has only `log10_p` of min(1, 1 / sup E), as
-    `sequential` says. `log10_e` is the logarithm of an e-value, where the test has one. `void` says
-    why nothing follows, whatever the figures are. `assumes` are sentences that a reader has to
-    grant.
+    and `controls` over how many models p is the greatest. `effect` is the size of what was found,
+    in `effect_unit`, with its interval where there is one. A test that was planned for a fixed n
+    has `p` and its logarithm, also where `p` is too small for a number; a sequential one has only
+    `log10_p` of min(1, 1 / sup E), as `sequential` says. `log10_e` is the logarithm of an e-value,
+    where the test has one. `void` says why nothing follows, whatever the figures are. `assumes` are
+    sentences that a reader has to grant.
     """
 
     test: TestName
