@@ -113,6 +113,7 @@ def test_resemblance_says_how_often_one_of_the_controls_kind_is_nearest() -> Non
     made = verdict(fixed(planned), near)
     said = made.claims[0].sentence
     assert not made.accused and "more than each control does" in said
+    assert made.claims[0].example is None
     assert (
         "Among 3 controls and one more model of their kind, that one is nearest in 1 of 4" in said
     )
