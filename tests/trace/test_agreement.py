@@ -214,3 +214,8 @@ def test_answers_of_another_cluster_than_the_plans_are_refused() -> None:
         agreement_finding(plan, items, "aa")
     with pytest.raises(PotstillError, match="record 2 of the raw log has an answer of the teacher"):
         agreement_finding(plan, clustered(items, [0, 1, 2]), "aa")
+
+
+def test_the_teacher_is_no_control() -> None:
+    with pytest.raises(PotstillError, match="a control of the agreement is the teacher itself"):
+        AgreementPlanned(teacher="blake3:t", prompts=("p",), controls=("blake3:c", "blake3:t"))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from potstill.errors import PotstillError
 from potstill.stats.bootstrap import difference_interval
 from potstill.stats.signs import sign_flip_p
 from potstill.text.counts import many
@@ -63,9 +64,18 @@ class AgreementPlanned(TraceRecord):
         if (found is None) != (self.answers is None):
             raise ValueError("clusters come from answers of the teacher, whose digest stands by")
         if found is not None:
-            numbered = [list(dict.fromkeys(found)).index(one) for one in found]
-            if len(found) != len(self.prompts) or numbered != list(found):
+            coming_up = list(dict.fromkeys(found))
+            if len(found) != len(self.prompts) or coming_up != list(range(len(coming_up))):
                 raise ValueError("each prompt has a cluster, numbered in the order of coming up")
+        return self
+
+    @model_validator(mode="after")
+    def _controls_are_others(self) -> AgreementPlanned:
+        if self.teacher in self.controls:
+            raise PotstillError(
+                "a control of the agreement is the teacher itself, and nobody goes along with the "
+                "teacher further than that; take it out of controls"
+            )
         return self
 
     @property
