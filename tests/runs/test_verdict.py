@@ -107,6 +107,8 @@ def test_a_copy_is_derived_weights_and_never_trained_on_outputs(
     verdict = traced(config, root)
     outcomes = {claim.test: claim.outcome for claim in verdict.claims}
     assert outcomes["weights"] == "found" and outcomes["watermark-reading"] == "not found"
+    # So few prompts that its agreement with itself says nothing.
+    assert outcomes["agreement"] == "void"
     assert not verdict.accused
     assert "derived weights" in verdict.headline
     assert "Nothing was found that says that a copy was trained on outputs" in verdict.headline
