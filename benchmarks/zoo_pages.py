@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,14 +57,16 @@ def page_block(results: Path) -> str:
     claims = found["claims"]
     parts = [
         f"One run on {found['date'][:10]}, {found['machine']['cores']} cores, commit "
-        f"{found['commit']}: {_suspects(found)} suspects.",
+        f"{found['commit']}: {_held(found)}.",
         _innocents(claims),
         _targets(claims),
         _curves(found["rows"]),
+        _five(found["rows"]),
         _power(found["rows"]),
         _ancestry(found["rows"]),
         _resembling(claims),
         _degraded(found["rows"]),
+        _real(found["rows"], claims),
         _peer_table(found["rows"], claims),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -80,6 +84,25 @@ def _suspects(found: dict[str, Any]) -> int:
     return sum(row["part"] == "suspect" for row in found["rows"])
 
 
+def _held(found: dict[str, Any]) -> str:
+    """Return how many of the planned suspects a run holds."""
+    rows = found["rows"]
+    sizes = [row for row in rows if row["part"] == "sizes"]
+    if not sizes:
+        return f"{_suspects(found)} suspects"
+    planned = sizes[0]["planned"]
+    last = max(planned, key=int)
+    held = Counter(str(row["epoch"]) for row in rows if row["part"] == "suspect")
+    earlier = sum(planned.values()) - planned[last]
+    real = sum(row["part"] == "smollm2" for row in rows)
+    all_held = sum(held.values())
+    return (
+        f"{all_held} of the {sum(planned.values())} suspects, {held[last]} of {planned[last]} "
+        f"after the last epoch and {all_held - held[last]} of {earlier} after an earlier one; "
+        f"and {real} of SmolLM2"
+    )
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
@@ -90,8 +113,20 @@ def _p(claim: dict[str, Any]) -> str:
     if claim["value"] is None:
         return "no such suspect"
     spelt = f"{claim['value']:.1g}" if claim["value"] > _LEAST else f"1e{claim['log10']:.0f}"
-    short = "" if claim["reached"] else f", not below {claim['below']:g}"
+    short = "" if claim["reached"] else f", not below {claim['below']:g}{_some(claim)}"
     return f"{spelt} (n {claim['runs']}{short})"
+
+
+def _some(claim: dict[str, Any]) -> str:
+    """Return which students are below a target that not all are below."""
+    each: dict[str, float] = claim.get("log10_each", {})
+    below = [(who, p) for who, p in each.items() if p < math.log10(claim["below"])]
+    if not below:
+        return ""
+    named = ", ".join(f"{who.partition(',')[0]} at {10**p:.1g}" for who, p in below)
+    return f"; {len(below)} of {len(each)} is: {named}" if len(below) == 1 else (
+        f"; {len(below)} of {len(each)} are: {named}"
+    )
 
 
 def _innocents(claims: dict[str, Any]) -> str:
@@ -125,6 +160,8 @@ def _curves(rows: Sequence[dict[str, Any]]) -> str:
     """Return log10 p by the share of the plan that was asked, and the size for the target."""
     lines, shares = [], []
     for row in rows:
+        if row["part"] != "suspect":
+            continue
         for name, one in row.get("curves", {}).items():
             if not row["headline"] and not (row["share"] == 0.05 and "reading" in name):
                 continue
@@ -146,6 +183,71 @@ def _curves(rows: Sequence[dict[str, Any]]) -> str:
         "size for it",
     )
     return f"log10 p, uncorrected, by the share of the plan that is asked:\n\n{_table(head, lines)}"
+
+
+def _five(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what was found where a twentieth of the text was marked, and what would be needed."""
+    sizes = next((row for row in rows if row["part"] == "sizes"), None)
+    students = [r for r in rows if r["part"] == "suspect" and r["share"] == 0.05 and "curves" in r]
+    last = max((row["epoch"] for row in students), default=0)
+    said = [_of_five(row) for row in students if row["epoch"] == last]
+    if not said or sizes is None:
+        return ""
+    seen = ", ".join(f"{n:,} of {log}'s" for log, n in sizes["distinct_tokens"].items())
+    return (
+        "Reading where 5% of the training text was marked, p before the two schemes, target "
+        f"{students[0]['curves'][_reading(students[0])]['target']:g}: {'; '.join(said)}. "
+        f"The plan allows {sizes['positions']:,} positions and all served answers are read. With a "
+        "window of one token each token is a window once, and the logs have no more kinds of them "
+        f"({seen}): more text of this language gives hardly any more."
+    )
+
+
+def _reading(row: dict[str, Any]) -> str:
+    return f"watermark-reading {row['served']}"
+
+
+def _of_five(row: dict[str, Any]) -> str:
+    one = row["curves"][_reading(row)]
+    n, log10_p = one["points"][-1]["n"], one["points"][-1]["log10_p"]
+    told = f"{row['name']} {10**log10_p:.1g} at n {n:,}"
+    if log10_p <= math.log10(one["target"]):
+        return f"{told}, reached"
+    need = one["scores_for_target"]
+    if need is None:
+        return f"{told}, its mean score is no better than chance's"
+    return (
+        f"{told}, not reached; if its mean score stayed, n {need:,} ({need / n:.2g} times as much) "
+        "would with a chance of 80%"
+    )
+
+
+def _real(rows: Sequence[dict[str, Any]], claims: dict[str, Any]) -> str:
+    """Return the table of SmolLM2's suspects, and what they are; nothing where none was run."""
+    told = [row for row in rows if row["part"] == "smollm2"]
+    if not told:
+        return ""
+    names = list(dict.fromkeys(name for row in told for name in row["tests"]))
+    head = ("Suspect", "learnt", *names)
+    lines = [(row["name"], _learnt(row), *(_found(row, name) for name in names)) for row in told]
+    accused = claims["smollm2_innocents_accused"]
+    return (
+        f"SmolLM2-135M-Instruct as the teacher: log10 p, uncorrected, and in brackets n.\n\n"
+        f"{_table(head, lines)}\n\n"
+        f"Of {accused['runs']} that learnt no marked text {accused['value']} is accused at 1e-4."
+    )
+
+
+def _learnt(row: dict[str, Any]) -> str:
+    how = row["trained"]
+    if how is None:
+        return row["kind"]
+    return f"{row['kind']}: {how['tokens']:,} tokens, {how['epochs']} epochs"
+
+
+def _found(row: dict[str, Any], name: str) -> str:
+    found = row["tests"].get(name, {}).get("finding")
+    return "-" if found is None else f"{found['log10_p']:.1f} ({found['n']:,})"
 
 
 def _power(rows: Sequence[dict[str, Any]]) -> str:

