@@ -124,8 +124,10 @@ def _some(claim: dict[str, Any]) -> str:
     if not below:
         return ""
     named = ", ".join(f"{who.partition(',')[0]} at {10**p:.1g}" for who, p in below)
-    return f"; {len(below)} of {len(each)} is: {named}" if len(below) == 1 else (
-        f"; {len(below)} of {len(each)} are: {named}"
+    return (
+        f"; {len(below)} of {len(each)} is: {named}"
+        if len(below) == 1
+        else (f"; {len(below)} of {len(each)} are: {named}")
     )
 
 
@@ -199,7 +201,8 @@ def _five(rows: Sequence[dict[str, Any]]) -> str:
         f"{students[0]['curves'][_reading(students[0])]['target']:g}: {'; '.join(said)}. "
         f"The plan allows {sizes['positions']:,} positions and all served answers are read. With a "
         "window of one token each token is a window once, and the logs have no more kinds of them "
-        f"({seen}): more text of this language gives hardly any more."
+        f"({seen}): more text of this language gives hardly any more. (The table's sizes follow "
+        "the last two points of a curve, which chance moves as much as size does here.)"
     )
 
 
@@ -210,7 +213,7 @@ def _reading(row: dict[str, Any]) -> str:
 def _of_five(row: dict[str, Any]) -> str:
     one = row["curves"][_reading(row)]
     n, log10_p = one["points"][-1]["n"], one["points"][-1]["log10_p"]
-    told = f"{row['name']} {10**log10_p:.1g} at n {n:,}"
+    told = f"{row['name'].partition(',')[0]}: p {10**log10_p:.1g} at n {n:,}"
     if log10_p <= math.log10(one["target"]):
         return f"{told}, reached"
     need = one["scores_for_target"]
