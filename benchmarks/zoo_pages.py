@@ -17,6 +17,9 @@ TARGETS = {
     "marked_full_text_p_max": "text alone, the same students",
     "marked_5pct_p": "reading marked texts, 5% of the training text marked",
     "twins_p_max": "twins, students of all served exchanges of the log",
+    "smollm2_reading_p_max": "copies of SmolLM2 that learnt marked text: reading it",
+    "smollm2_text_p_max": "the same copies, text alone",
+    "smollm2_twins_p_max": "the same, twins of served answers",
 }
 _LEAST = 1e-300
 
@@ -33,12 +36,17 @@ def readme_block(results: Path) -> str:
             f"Innocents accused, of {accused['runs']} at alpha 1e-4",
             f"{accused['value']} (95% bound on the chance: {accused['upper_95']:.1%})",
         ),
-        *((f"Greatest p, {title}", _p(claims[name])) for name, title in TARGETS.items()),
+        *(
+            (f"Greatest p, {title}", _p(claims[name]))
+            for name, title in TARGETS.items()
+            if name in claims
+        ),
+        *_real_innocents(claims),
         *_peers(claims),
     ]
     return "\n".join(
         [
-            f"Trace, on a zoo of {_suspects(found)} nano models by `make bench-zoo`, "
+            f"Trace, on a zoo of {_zoo(found)} by `make bench-zoo`, "
             f"{found['date'][:10]} (commit {found['commit']}; "
             "[how, and what each test sees](docs/methods/trace-zoo.md)):",
             "",
@@ -78,6 +86,11 @@ def _read(results: Path) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def _zoo(found: dict[str, Any]) -> str:
+    real = sum(row["part"] == "smollm2" for row in found["rows"])
+    return f"{_suspects(found)} nano models{f' and {real} of SmolLM2' if real else ''}"
 
 
 def _suspects(found: dict[str, Any]) -> int:
@@ -154,6 +167,7 @@ def _targets(claims: dict[str, Any]) -> str:
     rows = [
         (title, f"{claims[name].get('below', 0):g}", _p(claims[name]), claims[name].get("who", ""))
         for name, title in TARGETS.items()
+        if name in claims
     ]
     return _table(("Greatest p", "target", "found", "of"), rows)
 
@@ -324,6 +338,18 @@ def _degraded(rows: Sequence[dict[str, Any]]) -> str:
         f"Answers that end by themselves within 128 tokens: the teacher's {teacher:.0%}, the "
         f"lowest suspect's {least:.0%}. Degraded, below half of the teacher's: {said}."
     )
+
+
+def _real_innocents(claims: dict[str, Any]) -> list[tuple[str, str]]:
+    claim = claims.get("smollm2_innocents_accused")
+    if claim is None:
+        return []
+    return [
+        (
+            "Copies of SmolLM2 accused that learnt no marked text",
+            f"{claim['value']} of {claim['runs']}",
+        )
+    ]
 
 
 def _peers(claims: dict[str, Any]) -> list[tuple[str, str]]:

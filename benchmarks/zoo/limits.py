@@ -31,6 +31,13 @@ CLAIMS = {
     "weights": "weights",
 }
 DIRECT = "marked"
+# Controls of tests that look for a common past, in words.
+RELATIVES = {
+    "base": "bases that the teacher was trained from",
+    "sibling": "siblings of the teacher",
+    "tuned": "tuned copies of the teacher",
+    "pruned": "pruned copies of the teacher",
+}
 
 
 def limits_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -113,10 +120,11 @@ def _group(row: Row, test: str, configuration: str) -> tuple[str, float | None] 
     """Return which controls of a test a suspect is one of, in words; None of none."""
     claim = CLAIMS[test]
     if claim != "outputs":
-        what = KIN.get(row["kind"], row["kind"] if "teacher" in row else None)
-        if claim not in row["claims"] or what is None:
+        if claim not in row["claims"]:
             return None
-        return (f"of the kind {what}" if row["kind"] in KIN else "such copies"), None
+        if row["kind"] in KIN:
+            return RELATIVES[KIN[row["kind"]]], None
+        return ("such copies", None) if row.get("trained") else None
     share = _share(row, test, configuration)
     if share is None:
         return None
