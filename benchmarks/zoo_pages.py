@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import zoo_sizes
+
 NOT_YET = "Not measured yet."
 ACCUSING = ("watermark-text", "watermark-reading", "twins")
 # Claims with a target: what is said of each.
@@ -68,13 +70,13 @@ def page_block(results: Path) -> str:
         f"{found['commit']}: {_held(found)}.",
         _innocents(claims),
         _targets(claims),
-        _curves(found["rows"]),
-        _five(found["rows"]),
+        zoo_sizes.curves(found["rows"]),
+        zoo_sizes.five(found["rows"]),
         _power(found["rows"]),
         _ancestry(found["rows"]),
         _resembling(claims),
         _degraded(found["rows"]),
-        _real(found["rows"], claims),
+        zoo_sizes.real(found["rows"], claims),
         _peer_table(found["rows"], claims),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -116,11 +118,6 @@ def _held(found: dict[str, Any]) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
 def _p(claim: dict[str, Any]) -> str:
     """Return a claim's p beside its target; 10^x where it is too small for a number."""
     if claim["value"] is None:
@@ -160,7 +157,7 @@ def _innocents(claims: dict[str, Any]) -> str:
         for name in names
     ]
     head = ("Test", "p multiplied by", "accused at 1e-4", "95% upper bound", "least p")
-    return f"{everybody['value']} innocents ({kinds}).\n\n{_table(head, rows)}"
+    return f"{everybody['value']} innocents ({kinds}).\n\n{zoo_sizes.table(head, rows)}"
 
 
 def _targets(claims: dict[str, Any]) -> str:
@@ -169,102 +166,7 @@ def _targets(claims: dict[str, Any]) -> str:
         for name, title in TARGETS.items()
         if name in claims
     ]
-    return _table(("Greatest p", "target", "found", "of"), rows)
-
-
-def _curves(rows: Sequence[dict[str, Any]]) -> str:
-    """Return log10 p by the share of the plan that was asked, and the size for the target."""
-    lines, shares = [], []
-    for row in rows:
-        if row["part"] != "suspect":
-            continue
-        for name, one in row.get("curves", {}).items():
-            if not row["headline"] and not (row["share"] == 0.05 and "reading" in name):
-                continue
-            shares = [f"{point['share']:g}" for point in one["points"]]
-            reach = one["times_this_size"]
-            least = "at most " if reach == one["points"][0]["share"] else ""
-            size = "none seen" if reach is None else f"{least}{reach:.2g} times"
-            cells = [f"{point['log10_p']:.1f}" for point in one["points"]]
-            n = f"{one['points'][-1]['n']:,}"
-            lines.append((row["name"], name, n, *cells, f"{one['target']:g}", size))
-    if not lines:
-        return ""
-    head = (
-        "Suspect",
-        "test",
-        "n",
-        *(f"{share} of it" for share in shares),
-        "target",
-        "size for it",
-    )
-    return f"log10 p, uncorrected, by the share of the plan that is asked:\n\n{_table(head, lines)}"
-
-
-def _five(rows: Sequence[dict[str, Any]]) -> str:
-    """Return what was found where a twentieth of the text was marked, and what would be needed."""
-    sizes = next((row for row in rows if row["part"] == "sizes"), None)
-    students = [r for r in rows if r["part"] == "suspect" and r["share"] == 0.05 and "curves" in r]
-    last = max((row["epoch"] for row in students), default=0)
-    said = [_of_five(row) for row in students if row["epoch"] == last]
-    if not said or sizes is None:
-        return ""
-    seen = ", ".join(f"{n:,} of {log}'s" for log, n in sizes["distinct_tokens"].items())
-    return (
-        "Reading where 5% of the training text was marked, p before the two schemes, target "
-        f"{students[0]['curves'][_reading(students[0])]['target']:g}: {'; '.join(said)}. "
-        f"The plan allows {sizes['positions']:,} positions and all served answers are read. With a "
-        "window of one token each token is a window once, and the logs have no more kinds of them "
-        f"({seen}): more text of this language gives hardly any more. (The table's sizes follow "
-        "the last two points of a curve, which chance moves as much as size does here.)"
-    )
-
-
-def _reading(row: dict[str, Any]) -> str:
-    return f"watermark-reading {row['served']}"
-
-
-def _of_five(row: dict[str, Any]) -> str:
-    one = row["curves"][_reading(row)]
-    n, log10_p = one["points"][-1]["n"], one["points"][-1]["log10_p"]
-    told = f"{row['name'].partition(',')[0]}: p {10**log10_p:.1g} at n {n:,}"
-    if log10_p <= math.log10(one["target"]):
-        return f"{told}, reached"
-    need = one["scores_for_target"]
-    if need is None:
-        return f"{told}, its mean score is no better than chance's"
-    return (
-        f"{told}, not reached; if its mean score stayed, n {need:,} ({need / n:.2g} times as much) "
-        "would with a chance of 80%"
-    )
-
-
-def _real(rows: Sequence[dict[str, Any]], claims: dict[str, Any]) -> str:
-    """Return the table of SmolLM2's suspects, and what they are; nothing where none was run."""
-    told = [row for row in rows if row["part"] == "smollm2"]
-    if not told:
-        return ""
-    names = list(dict.fromkeys(name for row in told for name in row["tests"]))
-    head = ("Suspect", "learnt", *names)
-    lines = [(row["name"], _learnt(row), *(_found(row, name) for name in names)) for row in told]
-    accused = claims["smollm2_innocents_accused"]
-    return (
-        f"SmolLM2-135M-Instruct as the teacher: log10 p, uncorrected, and in brackets n.\n\n"
-        f"{_table(head, lines)}\n\n"
-        f"Of {accused['runs']} that learnt no marked text {accused['value']} is accused at 1e-4."
-    )
-
-
-def _learnt(row: dict[str, Any]) -> str:
-    how = row["trained"]
-    if how is None:
-        return row["kind"]
-    return f"{row['kind']}: {how['tokens']:,} tokens, {how['epochs']} epochs"
-
-
-def _found(row: dict[str, Any], name: str) -> str:
-    found = row["tests"].get(name, {}).get("finding")
-    return "-" if found is None else f"{found['log10_p']:.1f} ({found['n']:,})"
+    return zoo_sizes.table(("Greatest p", "target", "found", "of"), rows)
 
 
 def _power(rows: Sequence[dict[str, Any]]) -> str:
@@ -284,7 +186,7 @@ def _power(rows: Sequence[dict[str, Any]]) -> str:
     head = ("Kind", "epoch", *names)
     return (
         "Median log10 p after Bonferroni over a test's configurations, and how many of a kind are "
-        f"at or below 1e-4.\n\n{_table(head, lines)}"
+        f"at or below 1e-4.\n\n{zoo_sizes.table(head, lines)}"
     )
 
 
@@ -311,7 +213,7 @@ def _ancestry(rows: Sequence[dict[str, Any]]) -> str:
     head = ("Relative", "kind", "weights, log10 p", "order, log10 p", "called at 1e-4")
     return (
         "In brackets the tier, and what was found: the share of hidden units that match in "
-        f"place, and the correlation with the step.\n\n{_table(head, lines)}"
+        f"place, and the correlation with the step.\n\n{zoo_sizes.table(head, lines)}"
     )
 
 
@@ -385,4 +287,4 @@ def _peer_table(rows: Sequence[dict[str, Any]], claims: dict[str, Any]) -> str:
             ]
             lines.append((peer, kind, f"{derived} of {len(members)}", ", ".join(each)))
     head = ("Package", "suspects that", "called derived", "by method")
-    return _table(head, lines)
+    return zoo_sizes.table(head, lines)

@@ -166,7 +166,7 @@ def _reading_row(name: str, log10_p: float, need: int | None) -> dict[str, Any]:
 
 
 def test_the_page_says_what_a_small_share_would_take() -> None:
-    pages = _module(_BENCHMARKS, "zoo_pages")
+    pages = _module(_BENCHMARKS, "zoo_sizes")
     sizes = {"part": "sizes", "positions": 10_000, "distinct_tokens": {"green": 1_388}}
     rows = [
         _reading_row("far", -1.0, 8_000),
@@ -174,7 +174,7 @@ def test_the_page_says_what_a_small_share_would_take() -> None:
         _reading_row("nothing", 0.0, None),
         sizes,
     ]
-    said = pages._five(rows)
+    said = pages.five(rows)
     for part in (
         "far: p 0.1 at n 1,000, not reached; if its mean score stayed, n 8,000 (8 times as much)",
         "there: p 1e-05 at n 1,000, reached;",
@@ -182,7 +182,7 @@ def test_the_page_says_what_a_small_share_would_take() -> None:
         "1,388 of green's",
     ):
         assert part in said
-    assert pages._five([sizes]) == ""
+    assert pages.five([sizes]) == ""
 
 
 def test_the_page_says_how_much_of_the_zoo_it_holds_and_shows_the_real_model() -> None:
@@ -207,8 +207,10 @@ def test_the_page_says_how_much_of_the_zoo_it_holds_and_shows_the_real_model() -
         "2 of the 116 suspects, 1 of 80 after the last epoch and 1 of 36 after an earlier one; and "
         "2 of SmolLM2"
     )
-    table = pages._real(rows, {"smollm2_innocents_accused": {"runs": 3, "value": 0}})
+    table = _module(_BENCHMARKS, "zoo_sizes").real(
+        rows, {"smollm2_innocents_accused": {"runs": 3, "value": 0}}
+    )
     assert "| green-1 | green, 100% marked: 7,000 tokens, 3 epochs | -12.3 (4,321) |" in table
     assert "| teacher | as it is | - |" in table
     assert "Of 3 that learnt no marked text 0 is accused" in table
-    assert pages._real(rows[:3], {}) == ""
+    assert _module(_BENCHMARKS, "zoo_sizes").real(rows[:3], {}) == ""
