@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import trace_pages
 import zoo_sizes
 
 NOT_YET = "Not measured yet."
@@ -45,6 +46,7 @@ def readme_block(results: Path) -> str:
         ),
         *_real_innocents(claims),
         *_peers(claims),
+        *trace_pages.readme_rows(results),
     ]
     return "\n".join(
         [

@@ -98,3 +98,8 @@ def test_items_that_are_not_the_plans_are_refused() -> None:
         broken = [*items[:3], items[3].model_copy(update=update), *items[4:]]
         with pytest.raises(PotstillError, match="record 3 of the raw log does not have a length"):
             agreement_finding(planned(), broken, "aa")
+
+
+def test_the_teacher_is_no_control() -> None:
+    with pytest.raises(PotstillError, match="a control of the agreement is the teacher itself"):
+        AgreementPlanned(teacher="blake3:t", prompts=("p",), controls=("blake3:c", "blake3:t"))

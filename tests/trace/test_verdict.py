@@ -285,3 +285,11 @@ def test_the_reference_page_is_up_to_date() -> None:
 
     page = Path(__file__).parents[2] / "docs" / "reference" / "verdict.md"
     assert page.read_text(encoding="utf-8") == verdict_page(), "run: make docs"
+
+
+def test_an_e_value_is_divided_in_full_where_p_times_as_much_is_one() -> None:
+    plan = fixed(TWINS, tried=Tried(plans=1, suspects=1, checkpoints=1, proof=2))
+    (claim,) = verdict(plan, finding(TWINS, -0.5, log10_e=1.0)).claims
+    assert claim.times == 3 * 4
+    assert claim.log10_p == 0
+    assert claim.log10_e == pytest.approx(1 - math.log10(12))

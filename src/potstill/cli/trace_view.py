@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from potstill.trace.finding import TraceRecord
     from potstill.trace.plan import FixedPlan
     from potstill.trace.verdict import Verdict
-    from potstill.trace.verify import Trust
+    from potstill.trace.verify import BundleCheck, Trust
     from potstill.watermark.keys import EpochKey
 
 
@@ -117,10 +118,9 @@ def print_demo(found: Sequence[DemoVerdict]) -> None:
 def verified_as_json(bundle: Path, given: Given) -> dict[str, Any]:
     """Return every check of a bundle that holds as a whole; raises PotstillError else."""
     from potstill.trace.bundle import opened_bundle, read_verdict
-    from potstill.trace.verify import checks_of
 
     with opened_bundle(bundle) as folder:
-        checks = [asdict(check) for check in checks_of(folder, trust_of(folder, given))]
+        checks = [asdict(check) for check in _checks(folder, given)]
         verdict = read_verdict(folder)
     return {"checks": checks, "accused": verdict.accused, "headline": verdict.headline}
 
@@ -128,11 +128,10 @@ def verified_as_json(bundle: Path, given: Given) -> dict[str, Any]:
 def print_verified(bundle: Path, given: Given) -> None:
     """Print each check as it is done, then the claim that holds."""
     from potstill.trace.bundle import opened_bundle, read_verdict
-    from potstill.trace.verify import checks_of
 
     with opened_bundle(bundle) as folder:
         left = []
-        for check in checks_of(folder, trust_of(folder, given)):
+        for check in _checks(folder, given):
             if check.state == "holds":
                 typer.echo(f"{check.what}: {check.detail}")
             else:
@@ -143,12 +142,27 @@ def print_verified(bundle: Path, given: Given) -> None:
     typer.echo(f"what was checked holds. {verdict.headline}")
 
 
+def _checks(bundle: Path, given: Given) -> Iterator[BundleCheck]:
+    """Yield the checks of a bundle, and whether its pages say what its verdict says."""
+    from potstill.report.verdict.pages import check_pages
+    from potstill.trace.bundle import read_verdict
+    from potstill.trace.plan import PLAN_FILE, read_plan
+    from potstill.trace.verify import checks_of
+
+    yield from checks_of(bundle, trust_of(bundle, given))
+    fixed = read_plan(bundle / PLAN_FILE)
+    yield check_pages(bundle, fixed, read_verdict(bundle), version("potstill"))
+
+
 def trust_of(bundle: Path, given: Given) -> Trust:
     """Return what a verifier gives, with what the owner disclosed in the bundle."""
     from potstill.trace.plan import PLAN_FILE, read_plan
     from potstill.trace.registry import Disclosed
     from potstill.trace.verify import Trust
 
+    if given.key is None and (given.epoch is not None or given.texts):
+        word = "--texts" if given.texts else "--epoch"
+        raise PotstillError(f"{word} says nothing without the key that goes with it; add --key")
     certificates = [_content(path) for path in given.authorities] or None
     key = None if given.key is None else _key(given.key, given.epoch)
     texts = _texts(read_plan(bundle / PLAN_FILE), given.texts) if given.texts else None
@@ -209,6 +223,10 @@ def _texts(fixed: FixedPlan, paths: Sequence[Path]) -> Mapping[str, Sequence[Tra
 
 
 def _content(path: Path) -> bytes:
+    from potstill.trace.timestamps import require_certificates
+
     if (fault := no_file(path)) is not None:
         raise PotstillError(f"{path} {fault}; give an authority's certificates as a PEM file")
-    return path.read_bytes()
+    content = path.read_bytes()
+    require_certificates(path, content)
+    return content

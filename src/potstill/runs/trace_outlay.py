@@ -82,7 +82,8 @@ def _of_reading(
     outlay = readings_outlay(lengths, prices=_prices(parts), pace=pace)
     scored = sum(len(reading.positions) for reading in planned.readings)
     mean = parts.scheme.expected(ENTROPY)
-    power = expected_of_mark(planned.mark.law, mean, _LEARNT, scored, level)
+    coins = planned.n - scored
+    power = expected_of_mark(planned.mark.law, mean, _LEARNT, scored, level, coins=coins)
     return [f"{planned.test}: {_outlay_words(outlay)}", f"  {_power_words(power)}"]
 
 
@@ -112,7 +113,10 @@ def _outlay_words(outlay: Outlay) -> str:
 
 def _power_words(power: ExpectedPower) -> str:
     needed = "" if power.needed is None else f"; 80% would take {power.needed:,}"
+    coins = ""
+    if power.coins:
+        coins = f" and {power.coins:,} coins, which stand where no score is left and cost power"
     return (
         f"chance to find at p {power.alpha:.1g}: {power.power:.0%} with {power.scores:,} scores"
-        f"{needed} ({power.assumes})"
+        f"{coins}{needed} ({power.assumes})"
     )

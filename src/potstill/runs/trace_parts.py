@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ class TraceParts:
         """The served answers that twins are drawn for."""
         config = self.config.tests.twins
         assert config is not None
-        return read_served_log(config.log, limit=config.exchanges)
+        with said_of("tests.twins.log"):
+            return read_served_log(config.log, limit=config.exchanges)
 
     def scoring(self, model: LoadedModel) -> ScoringModel:
         """Return a model that reads the teacher's answers: their ids, or their text in its own."""
@@ -208,6 +210,15 @@ class TraceParts:
         if not path.is_file():
             write_bytes(path, new_salt().encode())
         return path.read_text(encoding="ascii")
+
+
+@contextmanager
+def said_of(key: str) -> Iterator[None]:
+    """Have what a reader of logs refuses say which key of a trace's settings named the log."""
+    try:
+        yield
+    except PotstillError as error:
+        raise PotstillError(str(error).replace("collect.calls.path", key)) from error
 
 
 def _as_planned(model: LoadedModel, known: str | None, what: str, field: str) -> LoadedModel:

@@ -12,7 +12,7 @@ from potstill.errors import PotstillError
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.load import locate
 from potstill.runs.trace_order import ordered_run
-from potstill.runs.trace_parts import TraceParts
+from potstill.runs.trace_parts import TraceParts, said_of
 from potstill.runs.trace_texts import marked_texts
 from potstill.text.turns import prompt_id_of
 from potstill.trace.agreement import AgreementPlanned
@@ -156,7 +156,8 @@ def _reading(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.watermark_reading
     assert config is not None
     mark = _mark(parts, drafted)
-    texts = marked_texts(config.texts, parts.scheme)
+    with said_of("tests.watermark_reading.texts"):
+        texts = marked_texts(config.texts, parts.scheme)
     readings = planned_readings(texts, mark, config.positions)
     keep_texts(texts_path(parts.own, number), texts[: len(readings)])
     digest = digest_of([reading.text for reading in readings], 32)

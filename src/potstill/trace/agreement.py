@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from potstill.errors import PotstillError
 from potstill.stats.bootstrap import difference_interval
 from potstill.stats.signs import sign_flip_p
 from potstill.trace.finding import Finding, TraceRecord
@@ -40,6 +41,15 @@ class AgreementPlanned(TraceRecord):
     controls: tuple[str, ...] = Field(min_length=1)
 
     needs: ClassVar[frozenset[str]] = frozenset({"answers", "token_ids"})
+
+    @model_validator(mode="after")
+    def _controls_are_others(self) -> AgreementPlanned:
+        if self.teacher in self.controls:
+            raise PotstillError(
+                "a control of the agreement is the teacher itself, and nobody goes along with the "
+                "teacher further than that; take it out of controls"
+            )
+        return self
 
 
 class AgreementItem(TraceItem):

@@ -6,6 +6,7 @@ verifies a bundle computes it again. Tiers stay apart: *accused* is a claim of t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -206,11 +207,9 @@ def _claim(plan: TracePlan, finding: Finding, tier: Tier) -> Claim:
     times = times_for(plan.count(tier), plan.chain.tried.of(tier))
     log10_p = bonferroni_log10(finding.log10_p, times)
     e_from_p = finding.log10_e is None
-    log10_e = (
-        e_of_p(log10_p)
-        if finding.log10_e is None
-        else finding.log10_e - (finding.log10_p - log10_p)
-    )
+    # Divided in full, also where p times as much is 1: the e-values so weighted have a sum whose
+    # expectation is at most 1.
+    log10_e = e_of_p(log10_p) if finding.log10_e is None else finding.log10_e - math.log10(times)
     found = finding.void is None and 10**log10_p <= plan.alpha
     suspect, teacher = plan.suspect.name, plan.teacher.name
     strength = wording.strength_sentence(log10_p, times, log10_e, sequential=finding.sequential)

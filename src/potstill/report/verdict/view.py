@@ -56,6 +56,7 @@ class VerdictShown:
     tried: str
     packages: FactList
     commands: Sequence[str]
+    checking: str
 
 
 def view(fixed: FixedPlan, verdict: Verdict) -> VerdictShown:
@@ -84,6 +85,7 @@ def view(fixed: FixedPlan, verdict: Verdict) -> VerdictShown:
         tried=verdict.tried_before,
         packages=sorted(fixed.plan.packages.items()),
         commands=commands(verdict),
+        checking=checking_words(verdict),
     )
 
 
@@ -95,12 +97,34 @@ def accused_words(verdict: Verdict) -> str:
 
 
 def commands(verdict: Verdict) -> list[str]:
-    """Return the three commands that check a bundle."""
-    return [
-        f"pip install potstill=={verdict.potstill}",
-        "potstill trace verify BUNDLE",
-        "potstill trace verify BUNDLE --key KEY",
-    ]
+    """Return the commands that check a bundle: the last one with a key, where there are marks."""
+    found = [f"pip install potstill=={verdict.potstill}", "potstill trace verify BUNDLE"]
+    if _disclosed(verdict):
+        texts = " --texts TEXTS" if _reads(verdict) else ""
+        found.append(f"potstill trace verify BUNDLE --key KEY{texts}")
+    return found
+
+
+def checking_words(verdict: Verdict) -> str:
+    """Return in sentences what each of `commands` needs."""
+    needed = _disclosed(verdict)
+    if not needed:
+        return "The commands need nothing else."
+    return (
+        f"The first two commands need nothing else. The third needs {needed}, which the owner may "
+        "disclose; it makes every score of the marks again."
+    )
+
+
+def _disclosed(verdict: Verdict) -> str:
+    """Return what a check of the marks needs of their owner; nothing where there are none."""
+    if not any(claim.test.startswith("watermark") for claim in verdict.claims):
+        return ""
+    return "the key file and the marked texts" if _reads(verdict) else "the key file"
+
+
+def _reads(verdict: Verdict) -> bool:
+    return any(claim.test == "watermark-reading" for claim in verdict.claims)
 
 
 def _claim(claim: Claim, finding: Finding) -> ClaimShown:

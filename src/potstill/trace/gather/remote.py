@@ -161,7 +161,8 @@ class RemoteAsker(Generic[_Q, _A, Reply]):
             if stopped == "budget":
                 raise PotstillError(
                     "the budget allows no further question to the suspect; raise "
-                    "suspect.endpoint.budget or budget_tokens and run the same command again"
+                    "suspect.endpoint.budget or budget_tokens, give the settings to potstill trace "
+                    "plan again (the plan stays as it is), and run the same command again"
                 )
             if stopped == "failures" or (taker.held and not self._spool.ever_answered):
                 raise PotstillError(
