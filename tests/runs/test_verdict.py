@@ -374,7 +374,7 @@ def test_coins_are_told_of_before_a_plan_is_fixed(here: Path, nano_llama: Path) 
     for positions in (10, 10**6):
         tests = {"watermark_reading": {"texts": str(here / "marked.jsonl"), "positions": positions}}
         config = config_of(here, nano_llama, suspect=suspect, tests=tests)
-        said.append(preview_trace(config)[-1])
+        said += [line for line in preview_trace(config) if "chance to find" in line]
     assert "coins" not in said[0]
     assert "coins, which stand where no score is left" in said[1]
     assert ": 0% with" in said[1]
