@@ -50,10 +50,11 @@ def limits_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     real = [row for row in rows if row["part"] == "smollm2"]
     told = _table(nano, sizes, f"potstill's zoo of {date}: nano models of a made-up language")
     if real:
-        first = next(row for row in real if row["trained"])
+        first = real[0]
+        learnt = {row["served"]: row["trained"]["tokens"] for row in real if row["share"]}
         own = {
             "parameters": first["parameters"],
-            "tokens": dict.fromkeys(sizes["schemes"], first["trained"]["tokens"]),
+            "tokens": learnt,
             "schemes": sizes["schemes"],
         }
         where = f"potstill's zoo of {date}: copies of {first['teacher']}, last blocks trained"

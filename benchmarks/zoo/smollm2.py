@@ -114,7 +114,8 @@ class SmolOwner(Owner):
 class Smol:
     """A suspect: what it learnt, and whether text with the owner's mark was among it.
 
-    `served` is the scheme of what it learnt; None of unmarked answers, and of other text.
+    `served` is the scheme of what it learnt; None of unmarked answers, and of other text. Such a
+    one is innocent of all that is tested: of a mark, and of the green log whose answers have twins.
     """
 
     name: str
