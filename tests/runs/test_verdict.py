@@ -420,7 +420,6 @@ def test_a_budget_that_cannot_suffice_is_told_of_first(here: Path, nano_llama: P
         suspect = {"name": "their model", "model": "m", "endpoint": server}
         tests = {"watermark_text": {"samples": 3, "max_tokens": 10}}
         said.append(preview_trace(config_of(here, nano_llama, suspect=suspect, tests=tests)))
-    assert said[0][-1].startswith(
-        "that may be more than suspect.endpoint.budget_tokens (10) allows"
-    )
-    assert len(said[1]) == len(said[0]) - 1
+    (told,) = (line for line in said[0] if "suspect.endpoint.budget_tokens" in line)
+    assert told.startswith("that may be more than suspect.endpoint.budget_tokens (10) allows")
+    assert said[1] == [line for line in said[0] if line != told]
