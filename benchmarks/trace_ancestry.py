@@ -30,8 +30,9 @@ from potstill.models.loaded import LoadedModel
 from potstill.stats.exact import clopper_pearson, holm
 from potstill.stats.permutations import SumLaw, ascents_law, fixed_points_law
 from potstill.stats.signs import sign_flip_law, sign_flip_p
+from potstill.trace.agreement import sums_by
 from potstill.trace.gather.weights import gather_weights, plan_weights
-from potstill.trace.order import OrderPlanned, order_positions, redrawn, spearman
+from potstill.trace.order import OrderPlanned, as_far, order_positions, redrawn, spearman
 from potstill.trace.weights import (
     WeightsItem,
     WeightsPlanned,
@@ -92,18 +93,18 @@ def order_null(name: str, trials: int, seed: int, **plan: Any) -> dict[str, Any]
             secret=secret.digest,
             lengths=tuple(lengths.tolist()),
             batch_tokens=100,
-            redraws=99,
             reference="none",
-            **{"asked": tuple(range(40)), "epochs": 1.0, **plan},
+            **{"asked": tuple(range(40)), "epochs": 1.0, "redraws": 99, **plan},
         )
         rows = len(planned.asked)
         difference = -0.05 * lengths[list(planned.asked)] + rng.standard_normal(rows)
         true = spearman(difference, order_positions(planned, secret))
         drawn = redrawn(planned, difference, f"trial {seed} {trial}")
-        above, level = int(np.sum(drawn > true)), int(np.sum(drawn == true))
+        reached, level = as_far(true, drawn), int(np.sum(drawn == true))
         paid = 1 if planned.quarters is None else planned.choices
-        p.append(min(1.0, paid * (1 + above + level) / 100))
-        randomised.append((above + rng.random() * (1 + level)) / 100)
+        count = 1 + planned.redraws
+        p.append(min(1.0, paid * (1 + reached) / count))
+        randomised.append((reached - level + rng.random() * (1 + level)) / count)
     exact = "quarters" not in plan
     return null_row(f"order: {name}", p, randomised if exact else None)
 
@@ -121,8 +122,14 @@ def order_nulls() -> list[dict[str, Any]]:
             same_as=same_as,
             asked=asked,
         ),
+        # Eight quarters are paid for: with 99 fresh secrets no p would reach 0.05.
         order_null(
-            "two epochs, stopped after a quarter that is stated", TRIALS, 3, epochs=2.0, quarters=6
+            "two epochs, stopped after a quarter that is stated",
+            TRIALS // 5,
+            3,
+            epochs=2.0,
+            quarters=6,
+            redraws=999,
         ),
     ]
 
@@ -292,10 +299,49 @@ def agreement_nulls() -> list[dict[str, Any]]:
     return rows
 
 
+def randomised_flip(differences: Sequence[int], rng: np.random.Generator) -> float:
+    """Return the p-value of sums under sign flips with ties broken by a uniform."""
+    law = sign_flip_law(differences)
+    at = (sum(differences) + int(np.abs(differences).sum())) // 2
+    return float(law[at + 1 :].sum() + rng.random() * law[at])
+
+
+def loops_nulls() -> list[dict[str, Any]]:
+    """Trials in which the teacher's answers run into few loops, which a model knows or does not."""
+    rng = np.random.default_rng([SEED, 60])
+    loops, each = 30, 4
+    cluster_N = np.repeat(np.arange(loops), each)
+    p, randomised, alone = [], [], []
+    for _ in range(TRIALS):
+        # Suspect and control know each loop by a fair coin, and then agree on all of its prompts.
+        known_2N = rng.integers(0, 2, (2, loops))[:, cluster_N]
+        length_2N = 16 * known_2N + rng.integers(0, 5, (2, loops * each))
+        differences = length_2N[0] - length_2N[1]
+        sums = sums_by(cluster_N, differences).tolist()
+        p.append(sign_flip_p(sums))
+        randomised.append(randomised_flip(sums, rng))
+        alone.append(sign_flip_p(differences.tolist()))
+    name = f"agreement: {loops} loops of {each} prompts"
+    rows = [
+        null_row(f"{name}, signs of loops", p, randomised),
+        null_row(f"{name}, signs of prompts (not exact: why there are clusters)", alone, None),
+    ]
+    # A suspect that is one more of its controls' kind: each knows a share of its own of all loops.
+    controls, nearest = 3, []
+    for _ in range(TRIALS // 10):
+        share_M = rng.beta(8, 8, controls + 1)
+        known_ML = (rng.random((controls + 1, 200)) < share_M[:, None]).astype(int)
+        against = [sign_flip_p((known_ML[0] - one).tolist()) for one in known_ML[1:]]
+        nearest.append(max(against))
+    what = f"one more model of its {controls} controls' kind, 200 loops"
+    rows.append(null_row(f"agreement: {what} (why it is support alone)", nearest, None))
+    return rows
+
+
 PARTS: dict[str, tuple[Callable[[], list[dict[str, Any]]], ...]] = {
     "order": (order_nulls,),
     "weights": (weights_nulls, relatives),
-    "agreement": (agreement_nulls,),
+    "agreement": (agreement_nulls, loops_nulls),
     "power": (order_power,),
 }
 
