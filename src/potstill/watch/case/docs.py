@@ -51,9 +51,9 @@ first, 2 (Update) for one that was known, 3 (Close) for a closed one, whose `sta
 (Suppressed). `severity_id` follows the action: 1 for `look`, 2 for `ask`, 3 for `limit`;
 `confidence_id` is never above 2 (Medium). `finding_info.attacks` names techniques of MITRE ATLAS
 5.5: AML.T0024.002 (Extract AI Model) and AML.T0040 (AI Model Inference API Access) always,
-AML.T0008.005 (AI Service Proxies) where accounts share a relay, AML.T0021 (Establish Accounts) where
-infrastructure holds. Of accounts 200 are listed, strongest first; how many more there are stands in
-`metadata.labels`.
+AML.T0008.005 (AI Service Proxies) where accounts share a relay, AML.T0021 (Establish Accounts)
+where infrastructure holds. Of accounts 200 are listed, strongest first; how many more there are
+stands in `metadata.labels`.
 """
 
 
