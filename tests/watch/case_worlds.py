@@ -125,6 +125,8 @@ def group_of(accounts: Sequence[str], **changes: Any) -> Candidate:
         "without": {"content": 3.5, "infrastructure": -3.0, "intent": 3.5, "time": -3.0},
         "found": True,
     }
+    if "carried_by" in Candidate.model_fields:
+        found["carried_by"] = found["parties"]
     return Candidate.model_validate(found | changes)
 
 

@@ -110,7 +110,7 @@ def _case(run: CaseRun, asker: Asker, one: Named, rank: int, printed: sql.StoreF
         sentence=sentence(one.campaign, str(values["first request"]), str(values["last request"])),
         history=history_of(one),
         facts=facts,
-        inference=inference_of(run.found, one.campaign, facts, explanations),
+        inference=inference_of(asker, run.found, one.campaign, facts, explanations),
         unseen=unseen_of(run.found),
         prepare=script([*sql.prepare_store(printed), *of_case]),
     )

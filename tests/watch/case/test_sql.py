@@ -57,6 +57,8 @@ def test_queries_count_what_find_counts(searched: Any) -> None:
             seen.add((signal.signal, signal.part, fact.observed is not None))
             if fact.observed is not None:
                 assert fact.observed.value == pytest.approx(signal.observed, abs=6e-4), signal
+            linked = signal.signal.startswith("shared")
+            assert (signal.expected_query is not None) == (linked or signal.signal == "hand-off")
             if signal.expected_query is not None:
                 (value,) = connection.execute(signal.expected_query).fetchone() or (None,)
                 assert value == pytest.approx(signal.expected, abs=6e-4), signal

@@ -17,6 +17,7 @@ _LINKED: Mapping[str, str] = {
     "shared network of accounts": "subnet",
     "shared e-mail domain": "email_domain",
 }
+_ROUNDED = 6e-4
 _BINS = {"synchrony": 1, "complementary load": 30}
 _ASKING = ("reasoning elicitation", "rubric and reward prompts")
 _SAYS: Mapping[str, str] = {
@@ -82,6 +83,14 @@ def expected_query(candidate_id: str, one: SignalFinding) -> str | None:
     return None
 
 
+def agrees(asker: Asker, query: str | None, printed: float) -> bool:
+    """Tell whether a query gives a figure of `watch find`, which rounds to three places.
+
+    One that does not is not printed: two figures of one thing would help nobody.
+    """
+    return query is not None and abs(asker.number(query) - printed) <= _ROUNDED
+
+
 def link_kind(one: SignalFinding) -> str | None:
     """Return what accounts have in common where a signal is of that."""
     if one.signal == "shared client address":
@@ -92,7 +101,7 @@ def link_kind(one: SignalFinding) -> str | None:
 def _signal(asker: Asker, candidate: Candidate, one: SignalFinding) -> SignalFact:
     query = observed_query(candidate.candidate_id, one)
     observed = None
-    if query is not None:
+    if query is not None and agrees(asker, query, one.observed):
         about = _SAYS.get(one.signal, _SAYS["shares"])
         observed = asker.statement(one.signal, query, lambda found: f"{about}: {found:,.10g}")
     return SignalFact(

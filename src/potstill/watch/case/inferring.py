@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from potstill.stats.evalues import average_log_e
 from potstill.text.counts import many
-from potstill.watch.case.facts import expected_query
+from potstill.watch.case.asking import Asker
+from potstill.watch.case.facts import agrees, expected_query
 from potstill.watch.case.models import (
     Action,
     CaseFacts,
@@ -34,12 +35,13 @@ _LN10 = math.log(10)
 
 
 def inference_of(
+    asker: Asker,
     found: CampaignsFound,
     campaign: Campaign,
     facts: CaseFacts,
     explanations: tuple[Explanation, ...],
 ) -> CaseInference:
-    """Return what follows from a campaign's facts."""
+    """Return what follows from a campaign's facts, whose tables are prepared."""
     bound = bound_log10_e(found)
     members = member_strengths(facts, campaign.families)
     left_out = left_out_of(found, campaign)
@@ -53,7 +55,7 @@ def inference_of(
         families=campaign.families,
         log10_e=campaign.log10_e,
         strength=strength_words(campaign.log10_e),
-        groups=tuple(_group(one, bound) for one in campaign.candidates),
+        groups=tuple(_group(asker, one, bound) for one in campaign.candidates),
         left_out=left_out,
         members=members,
         explanations=explanations,
@@ -86,17 +88,20 @@ def left_out_of(found: CampaignsFound, campaign: Campaign) -> tuple[FamilyLeftOu
     )
 
 
-def _group(candidate: Candidate, bound: float) -> GroupInference:
+def _group(asker: Asker, candidate: Candidate, bound: float) -> GroupInference:
     return GroupInference(
         candidate_id=candidate.candidate_id,
         chosen_by=candidate.chosen_by,
         parties=len(candidate.parties),
         log10_e=candidate.log10_e,
-        signals=tuple(_signal(candidate, one, bound) for one in candidate.signals),
+        signals=tuple(_signal(asker, candidate, one, bound) for one in candidate.signals),
     )
 
 
-def _signal(candidate: Candidate, one: SignalFinding, bound: float) -> SignalInference:
+def _signal(
+    asker: Asker, candidate: Candidate, one: SignalFinding, bound: float
+) -> SignalInference:
+    query = expected_query(candidate.candidate_id, one)
     without = without_signal(candidate, one)
     return SignalInference(
         signal=one.signal,
@@ -107,7 +112,7 @@ def _signal(candidate: Candidate, one: SignalFinding, bound: float) -> SignalInf
         null=one.null,
         log10_e=one.log10_e,
         chosen=one.chosen,
-        expected_query=expected_query(candidate.candidate_id, one),
+        expected_query=query if agrees(asker, query, one.expected) else None,
         without_it=without,
         stands_without_it=without >= bound,
     )

@@ -114,6 +114,9 @@ def prepare_case(case_id: str, *, sketches: bool) -> list[str]:
         f"CREATE OR REPLACE TEMP TABLE groups AS FROM read_parquet({where}{GROUPS_FILE}')",
         "CREATE OR REPLACE TEMP TABLE mine AS\n"
         "FROM requests WHERE account_id IN (SELECT account_id FROM members)",
+        # A group may have been tested with parties that the case does not name.
+        "CREATE OR REPLACE TEMP TABLE tested AS\n"
+        "FROM requests WHERE party IN (SELECT party FROM groups)",
     ]
     if not sketches:
         return found
@@ -161,7 +164,7 @@ def together(candidate_id: str, minutes: int) -> str:
     """Return the sum over bins of so many minutes of the squared number of requests."""
     return (
         "SELECT coalesce(sum(n * n), 0)::DOUBLE FROM (\n"
-        f"  SELECT count(*) AS n FROM mine WHERE {within(candidate_id)}\n"
+        f"  SELECT count(*) AS n FROM tested WHERE {within(candidate_id)}\n"
         f"  GROUP BY day, second // {60 * minutes})"
     )
 
@@ -171,7 +174,7 @@ def handed_over(candidate_id: str, *, refused: bool = True) -> str:
     return (
         "WITH asked AS (SELECT request_id, party, micros, prompt_hash, "
         f"status IN ({_REFUSED}) AS refused\n"
-        f"  FROM mine WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
+        f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
         f"  AND {within(candidate_id)})\n"
         f"SELECT count(*)::DOUBLE FROM asked WHERE {'' if refused else 'NOT '}refused\n"
         "AND request_id IN (SELECT a.request_id FROM asked a JOIN asked b\n"
@@ -185,7 +188,7 @@ def expected_handed_over(candidate_id: str) -> str:
     return (
         "WITH asked AS (SELECT request_id, party, micros, prompt_hash, "
         f"status IN ({_REFUSED}) AS refused\n"
-        f"  FROM mine WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
+        f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
         f"  AND {within(candidate_id)}),\n"
         "again AS (SELECT DISTINCT a.request_id FROM asked a JOIN asked b\n"
         "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
@@ -199,7 +202,7 @@ def askers(candidate_id: str, signal: str) -> str:
     """Return how many parties of a group have a quarter of their prompts match a pattern."""
     pattern = REASONING if signal == "reasoning elicitation" else RUBRIC
     return (
-        "SELECT count(*)::DOUBLE FROM (SELECT party FROM mine\n"
+        "SELECT count(*)::DOUBLE FROM (SELECT party FROM tested\n"
         f"  WHERE prompt IS NOT NULL AND {within(candidate_id)} GROUP BY party\n"
         f"  HAVING 4 * count(*) FILTER (WHERE {_matches(pattern)})\n    >= count(*))"
     )
