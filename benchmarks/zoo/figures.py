@@ -151,8 +151,8 @@ def greatest(
 def power(rows: Sequence[Row], alpha: float = ALPHA) -> list[dict[str, Any]]:
     """Return for each kind, epoch and configuration the median log10 p and the share found."""
     planned, found = configurations(rows), []
-    for kind, epoch in dict.fromkeys((row["kind"], row["epoch"]) for row in rows):
-        members = [row for row in rows if (row["kind"], row["epoch"]) == (kind, epoch)]
+    for kind, epoch in dict.fromkeys((_kind(row), row["epoch"]) for row in rows):
+        members = [row for row in rows if (_kind(row), row["epoch"]) == (kind, epoch)]
         for name in dict.fromkeys(name for row in members for name in row["tests"]):
             asked = [corrected(row, name, planned[test_of(name)]) for row in members]
             ps = [p for p in asked if p is not None]
@@ -171,6 +171,12 @@ def power(rows: Sequence[Row], alpha: float = ALPHA) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def _kind(row: Row) -> str:
+    """Return a suspect's kind, with the mark that it learnt where the kind does not name it."""
+    kind, served = str(row["kind"]), row["served"]
+    return kind if not row["share"] or kind.startswith(served) else f"{kind} ({served})"
 
 
 def ancestry(rows: Sequence[Row], alpha: float = ALPHA) -> list[dict[str, Any]]:

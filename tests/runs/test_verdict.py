@@ -307,6 +307,12 @@ def test_a_preview_tells_questions_and_power_and_fixes_nothing(
     assert told[0].startswith("watermark-text: 15 questions, at most ")
     assert "minutes here" in told[0]
     assert told[2].startswith("  chance to find at p ")
+    # What each test found in controls, or that none had this mark.
+    assert [line.partition(":")[0] for line in told[3:]] == [
+        "watermark-text (2026-12)",
+        "watermark-reading (2026-12)",
+    ]
+    assert all("limit" in line or "unknown" in line for line in told[3:])
     assert not (here / "our.chain.jsonl").exists()
 
 
@@ -317,6 +323,20 @@ def test_a_plan_made_anew_counts_the_old_one(here: Path, nano_llama: Path) -> No
     plan_trace(config, here / "run")
     again = plan_trace(config, here / "run", fresh=True)
     assert again.new and again.plan.plan.chain.tried.plans == 1
+
+
+def test_a_key_of_vllm_s_fixes_no_plan(here: Path, nano_llama: Path) -> None:
+    (here / "served.json").write_text('{"algorithm":"gumbel","key":42}')
+    config = config_of(
+        here,
+        nano_llama,
+        watermark={"key": str(here / "served.json")},
+        suspect=texts_suspect(here, "marked"),
+        tests={"watermark_text": {}},
+    )
+    with pytest.raises(PotstillError, match=r"no mark of vllm-gumbel: .* which 2\^32 keys have"):
+        plan_trace(config, here / "run")
+    assert not (here / "our.chain.jsonl").exists()
 
 
 def test_a_key_that_is_disclosed_is_retired(here: Path, nano_llama: Path) -> None:
@@ -370,7 +390,7 @@ def test_coins_are_told_of_before_a_plan_is_fixed(here: Path, nano_llama: Path) 
     for positions in (10, 10**6):
         tests = {"watermark_reading": {"texts": str(here / "marked.jsonl"), "positions": positions}}
         config = config_of(here, nano_llama, suspect=suspect, tests=tests)
-        said.append(preview_trace(config)[-1])
+        said += [line for line in preview_trace(config) if "chance to find" in line]
     assert "coins" not in said[0]
     assert "coins, which stand where no score is left" in said[1]
     assert ": 0% with" in said[1]
@@ -391,3 +411,15 @@ def test_three_times_one_control_and_the_suspect_as_its_own_are_refused(
         with pytest.raises(PotstillError, match=said):
             plan_trace(config, here / "run")
     assert not (here / "our.chain.jsonl").exists()
+
+
+def test_a_budget_that_cannot_suffice_is_told_of_first(here: Path, nano_llama: Path) -> None:
+    said = []
+    for budget in (10, 10**9):
+        server = {"url": "http://127.0.0.1:9/v1", "provider": "p", "budget_tokens": budget}
+        suspect = {"name": "their model", "model": "m", "endpoint": server}
+        tests = {"watermark_text": {"samples": 3, "max_tokens": 10}}
+        said.append(preview_trace(config_of(here, nano_llama, suspect=suspect, tests=tests)))
+    (told,) = (line for line in said[0] if "suspect.endpoint.budget_tokens" in line)
+    assert told.startswith("that may be more than suspect.endpoint.budget_tokens (10) allows")
+    assert said[1] == [line for line in said[0] if line != told]

@@ -10,7 +10,7 @@ from potstill.report.charts import Chart, DotRow, dots, nice_ticks, said, span_o
 from potstill.report.tables import Cell, FactList, Table, TableRow, moment
 from potstill.text.counts import many
 from potstill.trace.finding import Finding
-from potstill.trace.plan import FixedPlan
+from potstill.trace.plan import FixedPlan, SuspectFacts
 from potstill.trace.verdict import Claim, Verdict
 from potstill.trace.wording import e_text, figures_sentence, p_text, test_name
 
@@ -155,7 +155,7 @@ def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
     facts = [
         ("Suspect", suspect.name),
         ("Asked through", kinds[suspect.kind]),
-        ("Suspect's digest", suspect.identity or "not known"),
+        _known_as(suspect),
         ("Teacher", verdict.teacher.name),
         ("Teacher's identity", verdict.teacher.identity),
         ("Plan fixed", moment(verdict.planned_at.isoformat())),
@@ -166,6 +166,15 @@ def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
     if suspect.parameters is not None:
         facts.insert(3, ("Suspect's size", f"{words.count_in_words(suspect.parameters)} weights"))
     return facts
+
+
+def _known_as(suspect: SuspectFacts) -> tuple[str, str]:
+    """Return what tells the suspect apart, and what that is called: a server tells no digest."""
+    if suspect.kind == "endpoint":
+        return "Model, as the server is asked for it", suspect.identity or "not known"
+    if suspect.kind == "texts":
+        return "Digests of its texts", ", ".join(suspect.digests) or "not known"
+    return "Suspect's digest", suspect.identity or "not known"
 
 
 def _results(verdict: Verdict) -> Table:
