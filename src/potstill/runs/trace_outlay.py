@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from potstill.endpoint.budget import Prices
+from potstill.models.loaded import LoadedModel
 from potstill.runs.trace_parts import TraceParts
 from potstill.runs.trace_planning import texts_path
 from potstill.trace.finding import TraceRecord
@@ -21,7 +22,9 @@ from potstill.trace.power import (
     expected_of_mark,
     expected_of_twins,
     readings_outlay,
+    twins_outlay,
 )
+from potstill.trace.served import ids_of_row
 from potstill.trace.suspect import EndpointSuspect, WeightsSuspect
 from potstill.trace.twins import TwinsPlanned
 from potstill.watermark.detect import ENTROPY
@@ -46,18 +49,22 @@ def told_of(parts: TraceParts, tests: Sequence[TraceRecord], level: float) -> li
         elif isinstance(planned, MarksInChoicesPlanned):
             found += _of_reading(parts, planned, level, pace, number)
         elif isinstance(planned, TwinsPlanned):
-            found += _of_twins(planned, level)
+            found += _of_twins(parts, planned, level, pace)
     return found
 
 
 def _pace(parts: TraceParts, tests: Sequence[TraceRecord]) -> Pace | None:
     """Return how fast the suspect is here; None where it is elsewhere, or nothing needs it."""
-    asked = any(isinstance(one, MarksInTextPlanned | MarksInChoicesPlanned) for one in tests)
+    kinds = MarksInTextPlanned | MarksInChoicesPlanned | TwinsPlanned
+    asked = any(isinstance(one, kinds) for one in tests)
     if not asked or not isinstance(parts.suspect, WeightsSuspect):
         return None
-    local = LocalModel(parts.suspect_model, parts.config.slots)
-    ids = local.model.tokenizer(_SENTENCE, add_special_tokens=False)["input_ids"]
-    return measured_pace(local, [ids] * local.slots)
+    return _pace_of(parts.suspect_model, parts.config.slots)
+
+
+def _pace_of(model: LoadedModel, slots: int) -> Pace:
+    ids = model.tokenizer(_SENTENCE, add_special_tokens=False)["input_ids"]
+    return measured_pace(LocalModel(model, slots), [ids] * slots)
 
 
 def _of_text(parts: TraceParts, planned: MarksInTextPlanned, pace: Pace | None) -> list[str]:
@@ -87,16 +94,26 @@ def _of_reading(
     return [f"{planned.test}: {_outlay_words(outlay)}", f"  {_power_words(power)}"]
 
 
-def _of_twins(planned: TwinsPlanned, level: float) -> list[str]:
+def _of_twins(
+    parts: TraceParts, planned: TwinsPlanned, level: float, pace: Pace | None
+) -> list[str]:
+    """Answers are taken at their longest; models whose pace is not known read at the teacher's."""
     count = len(planned.exchanges)
-    twins = min(exchange.twins for exchange in planned.exchanges)
+    twins = max(exchange.twins for exchange in planned.exchanges)
     power = expected_of_twins(count, twins, _SHIFT, level)
-    drawn = sum(exchange.twins for exchange in planned.exchanges)
-    return [
-        f"{planned.test}: {drawn:,} twins to draw, and {drawn + count:,} answers that suspect and "
-        "controls read",
-        f"  {_power_words(power)}",
-    ]
+    here = None if planned.drawn_elsewhere else _pace_of(parts.teacher, parts.config.slots)
+    others = len(parts.config.controls) + (planned.reference is not None)
+    outlay = twins_outlay(
+        [len(ids_of_row(row)[0]) for row in parts.served.rows],
+        max(row.sampling.max_tokens or 0 for row in parts.served.rows),
+        twins,
+        here,
+        models=1 + others,
+        prices=_prices(parts),
+        pace=pace or here,
+    )
+    words = _outlay_words(outlay, f"answers to read by the suspect and {others} other models")
+    return [f"{planned.test}: {count * twins:,} twins to draw, {words}", f"  {_power_words(power)}"]
 
 
 def _prices(parts: TraceParts) -> Prices | None:
@@ -104,11 +121,11 @@ def _prices(parts: TraceParts) -> Prices | None:
     return suspect.prices if isinstance(suspect, EndpointSuspect) else None
 
 
-def _outlay_words(outlay: Outlay) -> str:
+def _outlay_words(outlay: Outlay, asked: str = "questions") -> str:
     tokens = outlay.tokens.prompt + outlay.tokens.response
     money = "" if outlay.money is None else f", at most {outlay.money:.2f} in money"
     minutes = "" if outlay.minutes is None else f", about {outlay.minutes:.1f} minutes here"
-    return f"{outlay.questions:,} questions, at most {tokens:,} tokens{money}{minutes}"
+    return f"{outlay.questions:,} {asked}, at most {tokens:,} tokens{money}{minutes}"
 
 
 def _power_words(power: ExpectedPower) -> str:
