@@ -233,8 +233,8 @@ def test_twins_that_the_engine_that_served_drew_are_waited_for(
         plan_trace(settings(), root)
     assert not (tmp_path / "our.chain.jsonl").exists()
     # The owner is told of their own readers too, and pays for the suspect's answers alone.
-    (told, power) = preview_trace(settings(drawn=str(drawn)))
-    assert told.startswith("twins: 18 twins to draw, 96 answers to read by the suspect and 3 other")
+    told, power, *_ = preview_trace(settings(drawn=str(drawn)))
+    assert told.startswith("twins: 18 twins to draw, and 24 answers that suspect and controls read")
     assert " in money" in told and "minutes" not in told and "chance to find" in power
     plan_trace(settings(drawn=str(drawn)), root, fresh=True)
     with pytest.raises(PotstillError, match="the twins are not drawn yet: have the engine"):

@@ -24,7 +24,6 @@ from potstill.trace.power import (
     readings_outlay,
     twins_outlay,
 )
-from potstill.trace.served import ids_of_row
 from potstill.trace.suspect import EndpointSuspect, WeightsSuspect
 from potstill.trace.twins import TwinsPlanned
 from potstill.watermark.detect import ENTROPY
@@ -42,78 +41,118 @@ def told_of(parts: TraceParts, tests: Sequence[TraceRecord], level: float) -> li
     own, which is in no plan.
     """
     found: list[str] = []
+    asked: list[Outlay] = []
     pace = _pace(parts, tests)
     for number, planned in enumerate(tests):
-        if isinstance(planned, MarksInTextPlanned):
-            found += _of_text(parts, planned, pace)
+        if isinstance(planned, MarksInTextPlanned) and planned.prompts:
+            asked.append(_of_text(parts, planned, pace))
+            found.append(f"{planned.test}: {_outlay_words(asked[-1])}")
         elif isinstance(planned, MarksInChoicesPlanned):
-            found += _of_reading(parts, planned, level, pace, number)
+            asked.append(_of_reading(parts, pace, number))
+            found.append(f"{planned.test}: {_outlay_words(asked[-1])}")
+            found.append(f"  {_power_words(_power_of_reading(parts, planned, level))}")
         elif isinstance(planned, TwinsPlanned):
-            found += _of_twins(parts, planned, level, pace)
-    return found
+            asked.append(readings_outlay(_read_lengths(parts, planned), prices=_prices(parts)))
+            found += _told_of_twins(parts, planned, pace, level)
+    return [*found, *_beyond_budget(parts, asked)]
 
 
 def _pace(parts: TraceParts, tests: Sequence[TraceRecord]) -> Pace | None:
     """Return how fast the suspect is here; None where it is elsewhere, or nothing needs it."""
-    kinds = MarksInTextPlanned | MarksInChoicesPlanned | TwinsPlanned
-    asked = any(isinstance(one, kinds) for one in tests)
+    asked = any(
+        isinstance(one, MarksInTextPlanned | MarksInChoicesPlanned | TwinsPlanned) for one in tests
+    )
     if not asked or not isinstance(parts.suspect, WeightsSuspect):
         return None
-    return _pace_of(parts.suspect_model, parts.config.slots)
+    return _measured(parts, parts.suspect_model)
 
 
-def _pace_of(model: LoadedModel, slots: int) -> Pace:
-    ids = model.tokenizer(_SENTENCE, add_special_tokens=False)["input_ids"]
-    return measured_pace(LocalModel(model, slots), [ids] * slots)
+def _measured(parts: TraceParts, model: LoadedModel) -> Pace:
+    local = LocalModel(model, parts.config.slots)
+    ids = local.model.tokenizer(_SENTENCE, add_special_tokens=False)["input_ids"]
+    return measured_pace(local, [ids] * local.slots)
 
 
-def _of_text(parts: TraceParts, planned: MarksInTextPlanned, pace: Pace | None) -> list[str]:
-    if not planned.prompts:
-        return []
+def _of_text(parts: TraceParts, planned: MarksInTextPlanned, pace: Pace | None) -> Outlay:
     lengths = [len(parts.encode(prompt)) for prompt in planned.prompts]
-    outlay = answers_outlay(
+    return answers_outlay(
         lengths, planned.samples, planned.max_tokens, prices=_prices(parts), pace=pace
     )
-    return [f"{planned.test}: {_outlay_words(outlay)}"]
 
 
-def _of_reading(
-    parts: TraceParts,
-    planned: MarksInChoicesPlanned,
-    level: float,
-    pace: Pace | None,
-    number: int,
-) -> list[str]:
+def _of_reading(parts: TraceParts, pace: Pace | None, number: int) -> Outlay:
     texts = read_texts(texts_path(parts.own, number))
     lengths = [len(text.prompt_ids) + len(text.ids) for text in texts]
-    outlay = readings_outlay(lengths, prices=_prices(parts), pace=pace)
+    return readings_outlay(lengths, prices=_prices(parts), pace=pace)
+
+
+def _power_of_reading(
+    parts: TraceParts, planned: MarksInChoicesPlanned, level: float
+) -> ExpectedPower:
     scored = sum(len(reading.positions) for reading in planned.readings)
     mean = parts.scheme.expected(ENTROPY)
     coins = planned.n - scored
-    power = expected_of_mark(planned.mark.law, mean, _LEARNT, scored, level, coins=coins)
-    return [f"{planned.test}: {_outlay_words(outlay)}", f"  {_power_words(power)}"]
+    return expected_of_mark(planned.mark.law, mean, _LEARNT, scored, level, coins=coins)
 
 
-def _of_twins(
-    parts: TraceParts, planned: TwinsPlanned, level: float, pace: Pace | None
+def _told_of_twins(
+    parts: TraceParts, planned: TwinsPlanned, pace: Pace | None, level: float
 ) -> list[str]:
-    """Answers are taken at their longest; models whose pace is not known read at the teacher's."""
     count = len(planned.exchanges)
-    twins = max(exchange.twins for exchange in planned.exchanges)
+    twins = min(exchange.twins for exchange in planned.exchanges)
     power = expected_of_twins(count, twins, _SHIFT, level)
-    here = None if planned.drawn_elsewhere else _pace_of(parts.teacher, parts.config.slots)
-    others = len(parts.config.controls) + (planned.reference is not None)
+    drawn = sum(exchange.twins for exchange in planned.exchanges)
+    teacher = None if planned.drawn_elsewhere else _measured(parts, parts.teacher)
     outlay = twins_outlay(
-        [len(ids_of_row(row)[0]) for row in parts.served.rows],
-        max(row.sampling.max_tokens or 0 for row in parts.served.rows),
+        _prompt_lengths(parts),
+        _longest(parts),
         twins,
-        here,
-        models=1 + others,
+        teacher,
+        models=1 + len(parts.config.controls) + (planned.reference is not None),
         prices=_prices(parts),
-        pace=pace or here,
+        pace=pace or teacher,
     )
-    words = _outlay_words(outlay, f"answers to read by the suspect and {others} other models")
-    return [f"{planned.test}: {count * twins:,} twins to draw, {words}", f"  {_power_words(power)}"]
+    return [
+        f"{planned.test}: {drawn:,} twins to draw, and {drawn + count:,} answers that suspect and "
+        f"controls read: {_outlay_words(outlay)}",
+        f"  {_power_words(power)}",
+    ]
+
+
+def _read_lengths(parts: TraceParts, planned: TwinsPlanned) -> list[int]:
+    """Return how long each text is at the longest that the suspect reads of twins."""
+    longest = _longest(parts)
+    lengths = zip(_prompt_lengths(parts), planned.exchanges, strict=True)
+    return [length + longest for length, one in lengths for _ in range(one.twins + 1)]
+
+
+def _prompt_lengths(parts: TraceParts) -> list[int]:
+    return [len(row.prompt_token_ids or ()) for row in parts.served.rows]
+
+
+def _longest(parts: TraceParts) -> int:
+    """Return the longest answer that a twin can be."""
+    rows = parts.served.rows
+    stated = rows[0].sampling.max_tokens or 0
+    return max(stated, *(len(row.response_token_ids or ()) for row in rows))
+
+
+def _beyond_budget(parts: TraceParts, asked: Sequence[Outlay]) -> list[str]:
+    """Return what is said where a server's budget may not suffice for all that it is asked."""
+    endpoint = parts.config.suspect.endpoint
+    if endpoint is None or not asked:
+        return []
+    whole = sum(asked[1:], asked[0])
+    found = []
+    if endpoint.budget_tokens is not None and whole.tokens.total > endpoint.budget_tokens:
+        found.append(f"suspect.endpoint.budget_tokens ({endpoint.budget_tokens:,})")
+    if endpoint.budget is not None and whole.money is not None and whole.money > endpoint.budget:
+        found.append(f"suspect.endpoint.budget ({endpoint.budget:g})")
+    return [
+        f"that may be more than {limit} allows: the run would stop there, and go on once it is "
+        "raised"
+        for limit in found
+    ]
 
 
 def _prices(parts: TraceParts) -> Prices | None:
@@ -121,11 +160,14 @@ def _prices(parts: TraceParts) -> Prices | None:
     return suspect.prices if isinstance(suspect, EndpointSuspect) else None
 
 
-def _outlay_words(outlay: Outlay, asked: str = "questions") -> str:
+def _outlay_words(outlay: Outlay) -> str:
     tokens = outlay.tokens.prompt + outlay.tokens.response
     money = "" if outlay.money is None else f", at most {outlay.money:.2f} in money"
-    minutes = "" if outlay.minutes is None else f", about {outlay.minutes:.1f} minutes here"
-    return f"{outlay.questions:,} {asked}, at most {tokens:,} tokens{money}{minutes}"
+    minutes = ""
+    if outlay.minutes is not None:
+        about = f"about {outlay.minutes:.1f}" if outlay.minutes >= 0.1 else "less than 0.1"
+        minutes = f", {about} minutes here"
+    return f"{outlay.questions:,} questions, at most {tokens:,} tokens{money}{minutes}"
 
 
 def _power_words(power: ExpectedPower) -> str:

@@ -19,7 +19,7 @@ from potstill.recipe import PromptsConfig
 from potstill.recipe.trace import TraceConfig
 from potstill.runs.marks import MarkTokenizer, tokens_of
 from potstill.trace.gather.local import LocalModel
-from potstill.trace.gather.remote import RemoteModel
+from potstill.trace.gather.remote import RemoteModel, spent_in
 from potstill.trace.gather.scores import ScoringModel, reads_texts
 from potstill.trace.marks import refuse_unbound
 from potstill.trace.plan import TracePlan
@@ -135,7 +135,10 @@ class TraceParts:
             return LocalModel(self.control(control), self.config.slots)
         suspect = self.suspect
         if isinstance(suspect, EndpointSuspect):
-            return RemoteModel(suspect, self.own / f"spool-{number}.jsonl")
+            spool = self.own / f"spool-{number}.jsonl"
+            # One budget holds for all that the suspect is asked.
+            others = [path for path in self.own.glob("spool-*.jsonl") if path != spool]
+            return RemoteModel(suspect, spool, spent_in(others))
         if isinstance(suspect, TextsSuspect):
             return suspect
         return LocalModel(self.suspect_model, self.config.slots)

@@ -6,7 +6,7 @@ is an item of the raw log. So a kill loses nothing that was paid for, and nothin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -141,6 +141,17 @@ class Spool(Generic[Reply]):
     def spent(self) -> Tokens:
         """What all replies are charged with."""
         return sum((reply.used for reply in self.replies.values()), Tokens())
+
+
+def spent_in(spools: Iterable[Path]) -> Tokens:
+    """Return what the replies of spools are charged with, whatever they are replies to."""
+    found = Tokens()
+    for path in spools:
+        for values in read_lines(path):
+            prompt, response = values.get("prompt_tokens"), values.get("response_tokens")
+            if isinstance(prompt, int) and isinstance(response, int):
+                found += Tokens(prompt, response)
+    return found
 
 
 class RemoteAsker(Generic[_Q, _A, Reply]):
