@@ -19,7 +19,7 @@ from potstill.models.generate import Request, completions
 from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
-from potstill.runs.verdict import plan_trace, run_trace
+from potstill.runs.verdict import plan_trace, preview_trace, run_trace
 from potstill.trace.chain import Chain
 from potstill.trace.gather.remote import Spool
 from potstill.trace.marked_texts import read_texts
@@ -226,12 +226,16 @@ def test_twins_that_the_engine_that_served_drew_are_waited_for(
 
     def settings(**more: Any) -> Any:
         tests = {"twins": reading_tests(files, log=str(log), **more)["twins"]}
-        suspect = behind(server, scores_text=True)
+        suspect = behind(server, scores_text=True, price_in=2.0, price_out=4.0)
         return config(files, nano_llama, tmp_path, suspect=suspect, tests=tests, controls=clean)
 
     with pytest.raises(PotstillError, match=r"was served by vllm.* in tests\.twins\.drawn"):
         plan_trace(settings(), root)
     assert not (tmp_path / "our.chain.jsonl").exists()
+    # The owner is told of their own readers too, and pays for the suspect's answers alone.
+    told, power, *_ = preview_trace(settings(drawn=str(drawn)))
+    assert told.startswith("twins: 18 twins to draw, and 24 answers that suspect and controls read")
+    assert " in money" in told and "minutes" not in told and "chance to find" in power
     plan_trace(settings(drawn=str(drawn)), root, fresh=True)
     with pytest.raises(PotstillError, match="the twins are not drawn yet: have the engine"):
         run_trace(root)

@@ -102,7 +102,7 @@ def _told_of_twins(
     twins = min(exchange.twins for exchange in planned.exchanges)
     power = expected_of_twins(count, twins, _SHIFT, level)
     drawn = sum(exchange.twins for exchange in planned.exchanges)
-    teacher = _measured(parts, parts.teacher)
+    teacher = None if planned.drawn_elsewhere else _measured(parts, parts.teacher)
     outlay = twins_outlay(
         _prompt_lengths(parts),
         _longest(parts),
