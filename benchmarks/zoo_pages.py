@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import trace_pages
+
 NOT_YET = "Not measured yet."
 ACCUSING = ("watermark-text", "watermark-reading", "twins")
 # Claims with a target: what is said of each.
@@ -33,6 +35,7 @@ def readme_block(results: Path) -> str:
         ),
         *((f"Greatest p, {title}", _p(claims[name])) for name, title in TARGETS.items()),
         *_peers(claims),
+        *trace_pages.readme_rows(results),
     ]
     return "\n".join(
         [

@@ -11,14 +11,13 @@ import torch
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.parts import feed_forward_of
+from potstill.shrink.blocks import drop_blocks
 
 
 def without_blocks(model: LoadedModel, dropped: Sequence[int]) -> LoadedModel:
-    """Return a copy of a model of Llama's form without some of its blocks."""
+    """Return a copy of a model without some of its blocks, which can be trained further."""
     network = copy.deepcopy(model.network)
-    kept = [b for i, b in enumerate(network.model.layers) if i not in dropped]
-    network.model.layers = torch.nn.ModuleList(kept)
-    network.config.num_hidden_layers = len(kept)
+    drop_blocks(network, dropped)
     return replace(model, network=network)
 
 

@@ -82,7 +82,7 @@ def plan_trace(
     root = out or Path("runs") / config.name
     with TraceDir.open(root, config, fresh=fresh) as work:
         if (done := work.done(TracePlanned)) is not None:
-            return TraceFixed(root, _fixed(work, done), new=False)
+            return TraceFixed(root, _fixed(work, done)[0], new=False)
         draft, _ = _drafted(config, work.own, progress or Silent())
         path = _chain_path(config)
         # What the draft says of its teacher does not depend on its place.
@@ -170,12 +170,11 @@ def run_trace(
             raise PotstillError(
                 f"{root} holds no plan yet; fix it with potstill trace plan before it is run"
             )
-        fixed = _fixed(work, done)
+        fixed, chain = _fixed(work, done)
         finished = _finished(work)
         if finished is not None and not (tokens or authorities):
             return finished
         add_tokens(work.bundle, fixed, tokens, authorities)
-        chain = keeping.open_chain(Path(done.chain), fixed.plan.teacher.identity, _now())
         if finished is None:
             _ask(work, fixed, progress)
         verdict = keeping.write_verdict(work.bundle, fixed, _now(), version("potstill"))
@@ -194,7 +193,7 @@ def disclose_key(root: Path, key: EpochKey) -> Path:
         done = work.done(TracePlanned)
         if done is None or _finished(work) is None:
             raise PotstillError(f"{root} has not come to a verdict; run potstill trace run first")
-        fixed = _fixed(work, done)
+        fixed, chain = _fixed(work, done)
         if key.key_id not in {s.digest for s in fixed.plan.sources if s.kind == "key"}:
             raise PotstillError(
                 f"this is the key of another epoch: its digest is {key.key_id}, and the plan is "
@@ -203,7 +202,6 @@ def disclose_key(root: Path, key: EpochKey) -> Path:
         path = work.bundle / DISCLOSED / f"{key.epoch}.key"
         if path.is_file():
             return path
-        chain = keeping.open_chain(Path(done.chain), fixed.plan.teacher.identity, _now())
         keeping.retire_key(chain, key, _now())
         write_key(path, key)
         keeping.close_bundle(work.bundle, chain, fixed, _now())
@@ -216,12 +214,15 @@ def write_pages(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> None:
         write_bytes(bundle / name, content)
 
 
-def _fixed(work: TraceDir, done: TracePlanned) -> FixedPlan:
-    """Return the plan as it was fixed. Raises PotstillError where it was edited since."""
+def _fixed(work: TraceDir, done: TracePlanned) -> tuple[FixedPlan, Chain]:
+    """Return the plan as it was fixed, and the teacher's chain.
+
+    Raises PotstillError where the plan was edited since.
+    """
     bundle = work.bundle
     teacher = read_plan(bundle / "plan.json").plan.teacher.identity
     chain = keeping.open_chain(Path(done.chain), teacher, _now())
-    return keeping.require_fixed(bundle, chain, done.plan)
+    return keeping.require_fixed(bundle, chain, done.plan), chain
 
 
 def _finished(work: TraceDir) -> Verdict | None:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from potstill.canonical import parsed
+from potstill.canonical import digest_of_file, parsed
 from potstill.durable import no_file, temporary_folder, write_bytes
 from potstill.errors import PotstillError
-from potstill.trace.chain import custody_digest
+from potstill.trace.chain import DIGEST_BYTES, custody_digest
 from potstill.trace.plan import PLAN_FILE, FixedPlan
 from potstill.trace.timestamps import Stamp, can_check, check_token, require_certificates
 from potstill.trace.verdict import PLAN_SUBJECT, VERDICT_FILE, Verdict
@@ -72,7 +72,7 @@ def digests_in(bundle: Path) -> dict[str, str]:
     Raises PotstillError as `require_plain_files` does.
     """
     require_plain_files(bundle)
-    return {name: custody_digest((bundle / name).read_bytes()) for name in files_in(bundle)}
+    return {name: digest_of_file(bundle / name, DIGEST_BYTES) for name in files_in(bundle)}
 
 
 def require_plain_files(bundle: Path) -> None:

@@ -87,11 +87,12 @@ def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[BundleCheck]
     yield BundleCheck("chain of plans", "holds", _chain_words(fixed, chain))
     yield from _logs(bundle, fixed, verdict)
     _require_own_key(fixed, trust.disclosed)
-    found = found_in(bundle, fixed)
+    # With what is disclosed scores and steps are made again on the way, to the same figures.
+    found = found_in(bundle, fixed, trust.disclosed)
     _same_findings(verdict, found)
     yield BundleCheck("arithmetic", "holds", _findings_words(found))
-    yield from _bits(bundle, fixed, verdict, trust.disclosed)
-    yield from _steps(bundle, fixed, verdict, trust.disclosed)
+    yield from _bits(fixed, trust.disclosed)
+    yield from _steps(fixed, trust.disclosed)
     _same_verdict(fixed, verdict)
     yield BundleCheck("verdict", "holds", "its words and levels follow from plan and findings")
     yield from _files(bundle, finished)
@@ -218,9 +219,8 @@ def _findings_words(found: TraceFound) -> str:
     return f"{tests} computed again from the raw logs, to the figures of the verdict"
 
 
-def _bits(
-    bundle: Path, fixed: FixedPlan, verdict: Verdict, disclosed: Disclosed
-) -> Iterator[BundleCheck]:
+def _bits(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[BundleCheck]:
+    """Yield of which marks the scores were made again with the key."""
     keyed = [one for one in fixed.plan.planned if _key_of(one) is not None]
     if not keyed:
         return
@@ -231,7 +231,6 @@ def _bits(
             "they are taken as they are stored; the key of the epoch makes them again (--key)",
         )
         return
-    _same_findings(verdict, found_in(bundle, fixed, disclosed))
     for one in keyed:
         own = _key_of(one) == disclosed.key.key_id
         whole = one.configuration in (disclosed.texts or {}) or one.test == "watermark-text"
@@ -247,10 +246,8 @@ def _bits(
         )
 
 
-def _steps(
-    bundle: Path, fixed: FixedPlan, verdict: Verdict, disclosed: Disclosed
-) -> Iterator[BundleCheck]:
-    """Plan the steps of a training's order again, where its secret is disclosed."""
+def _steps(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[BundleCheck]:
+    """Yield of which trainings' orders the steps were planned again with the secret."""
     for one in (one for one in fixed.plan.planned if one.test == "order"):
         what = f"steps of {one.test} ({one.configuration})"
         if disclosed.secret is None:
@@ -259,7 +256,6 @@ def _steps(
             )
             yield BundleCheck(what, "not checked", detail)
             continue
-        _same_findings(verdict, found_in(bundle, fixed, Disclosed(secret=disclosed.secret)))
         yield BundleCheck(what, "holds", "every step planned again with the run's secret")
 
 
