@@ -317,6 +317,20 @@ def test_a_plan_made_anew_counts_the_old_one(here: Path, nano_llama: Path) -> No
     assert again.new and again.plan.plan.chain.tried.plans == 1
 
 
+def test_a_key_of_vllm_s_fixes_no_plan(here: Path, nano_llama: Path) -> None:
+    (here / "served.json").write_text('{"algorithm":"gumbel","key":42}')
+    config = config_of(
+        here,
+        nano_llama,
+        watermark={"key": str(here / "served.json")},
+        suspect=texts_suspect(here, "marked"),
+        tests={"watermark_text": {}},
+    )
+    with pytest.raises(PotstillError, match=r"no mark of vllm-gumbel: .* which 2\^32 keys have"):
+        plan_trace(config, here / "run")
+    assert not (here / "our.chain.jsonl").exists()
+
+
 def test_a_key_that_is_disclosed_is_retired(here: Path, nano_llama: Path) -> None:
     config = config_of(
         here, nano_llama, suspect=texts_suspect(here, "marked"), tests={"watermark_text": {}}

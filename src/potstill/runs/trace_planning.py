@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from potstill.canonical import digest_of, labelled
 from potstill.errors import PotstillError
@@ -19,6 +19,7 @@ from potstill.trace.agreement import AgreementPlanned
 from potstill.trace.finding import TraceRecord
 from potstill.trace.gather.answers import digest_of_text_file, read_collected
 from potstill.trace.gather.order import plan_order
+from potstill.trace.gather.twins import require_own_engine
 from potstill.trace.gather.weights import plan_weights
 from potstill.trace.marked_texts import keep_texts
 from potstill.trace.marks import PlannedMark, planned_mark
@@ -36,6 +37,14 @@ class Drafted:
 
     tests: list[TraceRecord] = field(default_factory=list)
     sources: list[PlanSource] = field(default_factory=list)
+
+    def rests_on(
+        self, kind: Literal["key", "served-log", "prompts", "texts"], name: str, digest: str
+    ) -> None:
+        """Note once what a test rests on."""
+        source = PlanSource(kind=kind, name=name, digest=digest)
+        if source not in self.sources:
+            self.sources.append(source)
 
 
 def draft_tests(parts: TraceParts) -> Drafted:
@@ -161,9 +170,7 @@ def _reading(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     readings = planned_readings(texts, mark, config.positions)
     keep_texts(texts_path(parts.own, number), texts[: len(readings)])
     digest = digest_of([reading.text for reading in readings], 32)
-    drafted.sources.append(
-        PlanSource(kind="texts", name=parts.scheme.key.epoch, digest=labelled(digest))
-    )
+    drafted.rests_on("texts", parts.scheme.key.epoch, labelled(digest))
     found = sum(len(reading.positions) for reading in readings)
     if found < config.positions:
         parts.progress.note(
@@ -183,13 +190,13 @@ def _twins(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.twins
     assert config is not None
     log, salt = parts.served, parts.salt()
+    if config.drawn is None:
+        require_own_engine(log.rows)
     first = log.rows[0]
     assert first.snapshot is not None and first.sampling.temperature is not None
     reference = None if config.reference is None else identity_of(locate(config.reference))
     digest = digest_of([row.digest for row in log.rows], 32)
-    drafted.sources.append(
-        PlanSource(kind="served-log", name=Path(config.log).name, digest=labelled(digest))
-    )
+    drafted.rests_on("served-log", Path(config.log).name, labelled(digest))
     marked = first.watermark
     return TwinsPlanned(
         configuration=log.configuration,
@@ -197,6 +204,7 @@ def _twins(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
         snapshot=first.snapshot,
         temperature=first.sampling.temperature,
         marked_with=None if marked is None or marked == "none" else marked.scheme,
+        drawn_elsewhere=config.drawn is not None,
         reference=reference,
         per_token=config.per_token,
         sequential=config.sequential,
@@ -255,20 +263,14 @@ def texts_path(own: Path, number: int) -> Path:
 
 def _mark(parts: TraceParts, drafted: Drafted) -> PlannedMark:
     scheme, tokens = parts.scheme, parts.tokens
-    key = PlanSource(kind="key", name=scheme.key.epoch, digest=scheme.key_id)
-    if key not in drafted.sources:
-        drafted.sources.append(key)
+    drafted.rests_on("key", scheme.key.epoch, scheme.key_id)
     return planned_mark(scheme, tokenizer=tokens.digest, vocabulary=tokens.vocabulary)
 
 
 def _note_prompts(parts: TraceParts, drafted: Drafted) -> None:
     source = parts.config.prompts.source
     assert source is not None
-    found = PlanSource(
-        kind="prompts", name=Path(source).name, digest=labelled(parts.prompts_digest)
-    )
-    if found not in drafted.sources:
-        drafted.sources.append(found)
+    drafted.rests_on("prompts", Path(source).name, labelled(parts.prompts_digest))
 
 
 def _parameters(directory: Path) -> int:

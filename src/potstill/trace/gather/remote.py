@@ -23,12 +23,15 @@ from potstill.endpoint.many import Taken, ask_many
 from potstill.endpoint.open_files import in_flight_allowed
 from potstill.endpoint.running import run_async
 from potstill.endpoint.scoring import ScoredText
-from potstill.endpoint.wire import ChatAnswer
+from potstill.endpoint.wire import ChatAnswer, ScoredToken
 from potstill.errors import PotstillError
 from potstill.progress import Progress, Silent, Step
 from potstill.trace.finding import TraceRecord
 from potstill.trace.items import Outcome
 from potstill.trace.suspect import EndpointSuspect
+
+# How servers spell the space before a word.
+_SPACES = " \u0120\u2581"
 
 
 class SpooledReply(TraceRecord):
@@ -62,6 +65,30 @@ class RemoteModel:
     spool: Path
     spent: Tokens = field(default_factory=Tokens)
     environ: Mapping[str, str] | None = None
+
+
+def require_same_tokens(
+    scores: Sequence[ScoredToken] | None, decoded: Sequence[str] | None, test: str
+) -> None:
+    """Raise PotstillError where a server reads the teacher's ids as other text.
+
+    `scores` are what it told of given ids, `decoded` is the teacher's text of each id. Most of the
+    texts have to differ: servers spell parts of characters in any way. None of either tells
+    nothing.
+    """
+    if scores is None or decoded is None:
+        return
+    told = [
+        (score.text.strip(_SPACES), decoded[score.token_id].strip(_SPACES))
+        for score in scores
+        if score.text and 0 <= score.token_id < len(decoded)
+    ]
+    plain = [(theirs, ours) for theirs, ours in told if ours.isascii() and ours]
+    if sum(theirs != ours for theirs, ours in plain) * 2 > len(plain):
+        raise PotstillError(
+            "the suspect's server reads the teacher's token ids as other text, so that it has "
+            f"another tokenizer; take {test} out of the plan, and ask it for text"
+        )
 
 
 Reply = TypeVar("Reply", bound=SpooledReply)
