@@ -110,17 +110,18 @@ def twins_outlay(
     models: int = 1,
     prices: Prices | None = None,
     pace: Pace | None = None,
+    drawn: bool = True,
 ) -> Outlay:
     """Return what it takes to draw twins and to have them read beside the served answers.
 
     The teacher draws at its own pace. `models` in memory (suspect, reference, controls) read at
     `pace`; with `prices` a server reads instead of one of them. Answers are taken to have
-    `answer_tokens`, at the longest.
+    `answer_tokens`, at the longest. Where they are not `drawn` here, reading is all.
     """
     count = len(prompt_tokens)
     texts = [length + answer_tokens for length in prompt_tokens for _ in range(twins + 1)]
-    drawn = Tokens(sum(prompt_tokens) * twins, count * twins * answer_tokens)
-    found = _outlay(0, drawn, None, teacher)
+    drawing = Tokens(sum(prompt_tokens) * twins, count * twins * answer_tokens)
+    found = _outlay(0, drawing if drawn else Tokens(), None, teacher)
     served = 1 if prices is not None else 0
     for _ in range(models - served):
         found += _outlay(len(texts), Tokens(sum(texts)), None, pace)
