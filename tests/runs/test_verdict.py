@@ -107,6 +107,8 @@ def test_a_copy_is_derived_weights_and_never_trained_on_outputs(
     verdict = traced(config, root)
     outcomes = {claim.test: claim.outcome for claim in verdict.claims}
     assert outcomes["weights"] == "found" and outcomes["watermark-reading"] == "not found"
+    # So few prompts that its agreement with itself says nothing.
+    assert outcomes["agreement"] == "void"
     assert not verdict.accused
     assert "derived weights" in verdict.headline
     assert "Nothing was found that says that a copy was trained on outputs" in verdict.headline
@@ -305,6 +307,12 @@ def test_a_preview_tells_questions_and_power_and_fixes_nothing(
     assert told[0].startswith("watermark-text: 15 questions, at most ")
     assert "minutes here" in told[0]
     assert told[2].startswith("  chance to find at p ")
+    # What each test found in controls, or that none had this mark.
+    assert [line.partition(":")[0] for line in told[3:]] == [
+        "watermark-text (2026-12)",
+        "watermark-reading (2026-12)",
+    ]
+    assert all("limit" in line or "unknown" in line for line in told[3:])
     assert not (here / "our.chain.jsonl").exists()
 
 
@@ -382,7 +390,7 @@ def test_coins_are_told_of_before_a_plan_is_fixed(here: Path, nano_llama: Path) 
     for positions in (10, 10**6):
         tests = {"watermark_reading": {"texts": str(here / "marked.jsonl"), "positions": positions}}
         config = config_of(here, nano_llama, suspect=suspect, tests=tests)
-        said.append(preview_trace(config)[-1])
+        said += [line for line in preview_trace(config) if "chance to find" in line]
     assert "coins" not in said[0]
     assert "coins, which stand where no score is left" in said[1]
     assert ": 0% with" in said[1]
@@ -412,7 +420,6 @@ def test_a_budget_that_cannot_suffice_is_told_of_first(here: Path, nano_llama: P
         suspect = {"name": "their model", "model": "m", "endpoint": server}
         tests = {"watermark_text": {"samples": 3, "max_tokens": 10}}
         said.append(preview_trace(config_of(here, nano_llama, suspect=suspect, tests=tests)))
-    assert said[0][-1].startswith(
-        "that may be more than suspect.endpoint.budget_tokens (10) allows"
-    )
-    assert len(said[1]) == len(said[0]) - 1
+    (told,) = (line for line in said[0] if "suspect.endpoint.budget_tokens" in line)
+    assert told.startswith("that may be more than suspect.endpoint.budget_tokens (10) allows")
+    assert said[1] == [line for line in said[0] if line != told]

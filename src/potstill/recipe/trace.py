@@ -155,7 +155,11 @@ class WeightsConfig(Section):
 
 
 class AgreementConfig(Section):
-    """Whether the suspect goes along with the teacher's greedy answers further than controls do."""
+    """Whether the suspect goes along with the teacher's greedy answers further than controls do.
+
+    Prompts whose answers by the teacher begin with one token, or end in one loop, count as one; of
+    fewer than 20 different ones nothing follows.
+    """
 
     longest: int = Field(64, ge=1, description="Tokens of an answer that are compared at most.")
 

@@ -12,11 +12,11 @@ from potstill.models.chat import prompt_ids
 from potstill.progress import Step
 from potstill.runs.trace_order import ordered_run
 from potstill.runs.trace_parts import TraceParts
-from potstill.runs.trace_planning import texts_path
+from potstill.runs.trace_planning import answers_path, texts_path
 from potstill.text.turns import prompt_id_of
 from potstill.trace.agreement import AgreementPlanned
 from potstill.trace.finding import TestName, TraceRecord
-from potstill.trace.gather.agreement import gather_agreement
+from potstill.trace.gather.agreement import gather_agreement, kept_answers
 from potstill.trace.gather.answers import gather_answers
 from potstill.trace.gather.choices import gather_choices
 from potstill.trace.gather.local import LocalModel
@@ -199,6 +199,7 @@ def _prefixes(parts: TraceParts, planned: AgreementPlanned, asked: Questions) ->
         [prompt_ids(parts.teacher, one) for one in messages],
         asked.done,
         asked.append,
+        answers=kept_answers(planned, answers_path(parts.own, asked.number)),
         step=asked.step,
     )
 

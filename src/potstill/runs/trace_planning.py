@@ -10,14 +10,17 @@ from typing import Any, Literal
 
 from potstill.canonical import digest_of, labelled
 from potstill.errors import PotstillError
+from potstill.models.chat import prompt_ids
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.load import locate
 from potstill.runs.trace_order import ordered_run
 from potstill.runs.trace_parts import TraceParts, said_of
 from potstill.runs.trace_texts import marked_texts
+from potstill.text.counts import many
 from potstill.text.turns import prompt_id_of
-from potstill.trace.agreement import AgreementPlanned
+from potstill.trace.agreement import too_few
 from potstill.trace.finding import TraceRecord
+from potstill.trace.gather.agreement import plan_agreement
 from potstill.trace.gather.answers import digest_of_text_file, read_collected
 from potstill.trace.gather.local import LocalModel
 from potstill.trace.gather.order import plan_order
@@ -257,12 +260,23 @@ def _agreement(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.agreement
     assert config is not None
     _note_prompts(parts, drafted)
-    return AgreementPlanned(
-        teacher=parts.teacher.identity,
-        prompts=tuple(prompt_id_of(({"role": "user", "content": p},)) for p in parts.prompts),
+    messages = [({"role": "user", "content": prompt},) for prompt in parts.prompts]
+    planned = plan_agreement(
+        parts.teacher,
+        [prompt_ids(parts.teacher, one) for one in messages],
+        names=[prompt_id_of(one) for one in messages],
         longest=config.longest,
-        controls=tuple(identity_of(locate(ref)) for ref in parts.config.controls),
+        controls=[identity_of(locate(ref)) for ref in parts.config.controls],
+        path=answers_path(parts.own, number),
     )
+    prompts, clusters = len(planned.prompts), len(set(planned.clusters_N.tolist()))
+    parts.progress.note(
+        f"agreement: the teacher answers {many(prompts, 'prompt')} in {many(clusters, 'way')} that "
+        "can be told apart"
+    )
+    if (why := too_few(prompts, clusters)) is not None:
+        parts.progress.note(f"agreement will be void: {why}")
+    return planned
 
 
 Planner = Callable[[TraceParts, Drafted, int], TraceRecord]
@@ -279,6 +293,11 @@ PLANNERS: Mapping[str, Planner] = {
 def texts_path(own: Path, number: int) -> Path:
     """Return the file, of the owner's, of the marked texts of the test at a place of the plan."""
     return own / f"marked-{number}.jsonl"
+
+
+def answers_path(own: Path, number: int) -> Path:
+    """Return the file, of the owner's, of the teacher's answers for an agreement of the plan."""
+    return own / f"answers-{number}.jsonl"
 
 
 def _mark(parts: TraceParts, drafted: Drafted) -> PlannedMark:

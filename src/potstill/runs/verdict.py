@@ -5,7 +5,7 @@ Whatever was asked is in a raw log before the next question; a run that was kill
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,6 +25,7 @@ from potstill.trace.chain import Chain
 from potstill.trace.finding import Finding, TraceRecord
 from potstill.trace.findings import LogPlace, log_places, open_log
 from potstill.trace.kinds import kind_of_test, tier_of
+from potstill.trace.limits import DetectionLimit, limits_for, limits_of, packaged_limits
 from potstill.trace.plan import (
     ChainPlace,
     Computing,
@@ -37,6 +38,7 @@ from potstill.trace.registry import NOTHING, PlannedTest
 from potstill.trace.spending import times_for
 from potstill.trace.suspect import require
 from potstill.trace.verdict import Verdict
+from potstill.trace.wording import limit_sentence, test_name
 from potstill.watermark.keys import EpochKey, write_key
 from potstill.work.tracedir import TraceDir, TracePlanned, TraceRun
 
@@ -122,6 +124,7 @@ def _drafted(
     require(parts.suspect, planned)
     at, teacher, suspect = _now(), teacher_facts(parts), suspect_facts(parts)
     controls, computing = control_facts(parts, drafted.tests), _computing(parts)
+    limits = limits_for(planned, packaged_limits())
 
     def draft(place: ChainPlace) -> TracePlan:
         return TracePlan(
@@ -133,6 +136,7 @@ def _drafted(
             tests=tuple(drafted.tests),
             controls=controls,
             sources=tuple(drafted.sources),
+            limits=limits,
             computing=computing,
             packages=versions_of(_PACKAGES),
             chain=place,
@@ -141,9 +145,24 @@ def _drafted(
     tried = keeping.tried_so_far(_chain_path(config), teacher.identity)
     accusing = max(1, draft(_NOWHERE).count("proof"))
     told = told_of(parts, drafted.tests, config.alpha / times_for(accusing, tried.proof))
+    told += _told_of_limits(planned, limits, suspect.parameters)
     for line in told:
         progress.note(line)
     return draft, told
+
+
+def _told_of_limits(
+    planned: Sequence[PlannedTest], limits: Sequence[DetectionLimit], parameters: int | None
+) -> list[str]:
+    """Return of each planned test what it found in controls of stated sizes."""
+    return [
+        limit_sentence(
+            test_name(one.test, one.configuration),
+            limits_of(limits, one.test, one.configuration),
+            parameters,
+        )
+        for one in planned
+    ]
 
 
 def _chain_path(config: TraceConfig) -> Path:

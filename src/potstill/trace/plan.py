@@ -18,8 +18,9 @@ from potstill.canonical import canonical_json, parsed
 from potstill.durable import no_file
 from potstill.errors import PotstillError
 from potstill.trace.chain import custody_digest
-from potstill.trace.finding import TestName, Tier, TraceRecord
+from potstill.trace.finding import Tier, TraceRecord
 from potstill.trace.kinds import kind_of_test, tier_of
+from potstill.trace.limits import DetectionLimit
 from potstill.trace.registry import PlannedTest
 from potstill.trace.suspect import Capability
 
@@ -78,21 +79,6 @@ class Computing(TraceRecord):
     device: str = "cpu"
     slots: int = Field(1, ge=1)
     wave: int = Field(1, ge=1)
-
-
-class DetectionLimit(TraceRecord):
-    """What a test can be expected to see, as far as controls of a stated size say.
-
-    Students of `parameters` weights that learnt a `share` of marked or served text were found with
-    a chance of `power`. `measured` says where that was measured.
-    """
-
-    test: TestName
-    configuration: str
-    share: float = Field(gt=0, le=1)
-    power: float = Field(gt=0, le=1)
-    parameters: int = Field(ge=1)
-    measured: str
 
 
 class Tried(TraceRecord):

@@ -184,7 +184,7 @@ def _results(verdict: Verdict) -> Table:
             test_name(finding.test, finding.configuration),
             [
                 Cell(claim.outcome, claim.tier),
-                Cell(words.whole(finding.n), _coins(finding)),
+                Cell(words.whole(finding.n), _of_n(finding)),
                 Cell(words.significant(finding.effect), _effect_span(finding)),
                 Cell(p_text(finding.log10_p), "sequential" if finding.sequential else "fixed n"),
                 Cell(p_text(claim.log10_p), f"times {claim.times:,}"),
@@ -197,7 +197,9 @@ def _results(verdict: Verdict) -> Table:
     return Table(heads, rows)
 
 
-def _coins(finding: Finding) -> str:
+def _of_n(finding: Finding) -> str:
+    if finding.clusters is not None:
+        return f"in {many(finding.clusters, 'cluster')}"
     return f"{finding.coins:,} of them coins" if finding.coins else ""
 
 
