@@ -90,7 +90,7 @@ def _campaign(rank: int, campaign: Campaign) -> None:
     best = campaign.candidates[0]
     typer.echo(f"   chosen by {_CHOSEN[best.chosen_by]}; tested by others:")
     for signal in best.signals:
-        if signal.log10_e is not None and signal.log10_e > 0:
+        if signal.chosen or (signal.log10_e is not None and signal.log10_e > 0):
             typer.echo(f"   {_signal(signal)}")
     left = ", ".join(f"{name} 10^{log10_e:.1f}" for name, log10_e in best.without.items())
     typer.echo(f"   e without one family: {left}")
@@ -104,9 +104,12 @@ _CHOSEN = {
 
 
 def _signal(one: SignalFinding) -> str:
+    worth = (
+        "what chose the group: no evidence" if one.log10_e is None else f"e = 10^{one.log10_e:.1f}"
+    )
     return (
         f"{one.signal}: {one.observed:g} where strangers would show {one.expected:g} "
-        f"({one.null}; e = 10^{one.log10_e:.1f})"
+        f"({one.null}; {worth})"
     )
 
 

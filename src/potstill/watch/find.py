@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from potstill.stats.multiple import e_bh
@@ -49,8 +50,9 @@ def find_campaigns(store: TrafficStore, backend: Backend, level: float = LEVEL) 
     """
     traffic = traffic_of(store, backend)
     first = _firsts(traffic)
-    chosen = choose(traffic, len(first))
-    testing = Testing.of(traffic)
+    shared = traffic.rows(links(traffic))
+    chosen = choose(traffic, len(first), shared)
+    testing = Testing.of(traffic, shared)
     tested = testing.test([(one.by, one.group) for one in chosen])
     candidates = _judged(chosen, tested, first, level)
     return CampaignsFound(
@@ -65,17 +67,21 @@ def find_campaigns(store: TrafficStore, backend: Backend, level: float = LEVEL) 
     )
 
 
-def choose(traffic: Traffic, parties: int) -> list[Chosen]:
-    """Return the groups to test, by templates and by links; no figure of a test is looked at."""
+def choose(traffic: Traffic, parties: int, shared: pa.Table) -> list[Chosen]:
+    """Return the groups to test, by templates and by links (`links` has them in rows).
+
+    No figure of a test is looked at, and of a party's prompts only how often it used which
+    template: the changes that null hypotheses make leave that as it is.
+    """
     found: list[Chosen] = []
     if traffic.is_on("template spread"):
         use = traffic.rows(template_use(traffic, LEAST_PARTIES, most_parties(parties)))
         edges = zip(map(str, use["bucket"].to_pylist()), use["party"].to_pylist(), strict=True)
         found += [Chosen("templates", one) for one in communities(edges, parties)]
-    shared = traffic.rows(links(traffic)).to_pylist()
+    rows = shared.to_pylist()
     sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
     for by, kinds in sides:
-        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in shared if r["kind"] in kinds]
+        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in rows if r["kind"] in kinds]
         found += [Chosen(by, one) for one in communities(joined, parties)]
     return found
 

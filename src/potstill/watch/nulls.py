@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from scipy.stats import hypergeom
 
-from potstill.stats.evalues import average_log_e, mixture_log_e, softmax_log_e
-from potstill.stats.exact import BinomialLaw, clopper_pearson
+from potstill.stats.evalues import average_log_e, softmax_log_e
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -32,8 +32,6 @@ _SCREEN, _MOST, _WORK = 199, 19_999, 40_000_000
 # Marks and parties that evenness is told by, the commonest mark, how steeply evenness counts.
 _FEATURES, _PARTIES, _COMMON, _EVEN = 384, 300, 0.1, 6.0
 _MINUTES = 1_440
-# Confidence with which the share of strangers who ask so lies below what is bet against.
-_SURE = 0.998
 
 
 @dataclass(frozen=True)
@@ -82,29 +80,35 @@ def links_log_e(
     return PlacedBet(average_log_e(bets), float(np.maximum(count_V - 1, 0).sum()), expected)
 
 
-def askers_log_e(group: Sequence[int], stratum_N: Ints, asks_N: Ints) -> PlacedBet | None:
-    """Bet that more parties of a group ask so than others of their strata.
+def askers_log_e(
+    group: Sequence[int], stratum_N: Ints, asks_N: Ints, odds: Sequence[float] = ODDS
+) -> PlacedBet | None:
+    """Bet that more parties of a group ask so than if they were drawn at random in each stratum.
 
-    `asks_N` is 1, 0, or -1 for parties without text. The share of the others in the group's strata
-    is taken at its upper limit (Clopper and Pearson, 99.8%), so that the bet is against no less
-    than what strangers do. None where the group has no such party, or no
-    other one is there.
+    `asks_N` is 1, 0, or -1 for parties without text. In a stratum with n of its N parties in the
+    group, of which K ask so, those among the n are hypergeometric: nothing is estimated. With k
+    that ask so in all strata the bet is (1 + odds)^k, divided by its mean, which is the product of
+    the strata's. None where no stratum has a party of the group beside another one.
     """
-    members = np.asarray(sorted(group), np.int64)
-    known = asks_N >= 0
     inside = np.zeros(len(asks_N), np.bool_)
-    inside[members] = True
-    mine, others = inside & known, ~inside & known
-    others &= np.isin(stratum_N, stratum_N[mine])
-    n, m = int(mine.sum()), int(others.sum())
-    if not n or not m:
+    inside[list(group)] = True
+    known, strata = asks_N >= 0, int(stratum_N.max()) + 1
+    every = np.bincount(stratum_N[known], minlength=strata)
+    asking = np.bincount(stratum_N[known & (asks_N == 1)], minlength=strata)
+    mine = np.bincount(stratum_N[known & inside], minlength=strata)
+    drawn = np.flatnonzero((mine > 0) & (mine < every))
+    if not len(drawn):
         return None
-    upper = clopper_pearson(int(asks_N[others].sum()), m, _SURE)[1]
-    if upper >= 1:
-        return None
-    asking = int(asks_N[mine].sum())
-    log_e = float(mixture_log_e(BinomialLaw(upper), asking, n)[0])
-    return PlacedBet(log_e, float(asking), n * float(asks_N[others].mean()))
+    raise_O = np.log1p(np.asarray(odds))
+    log_mean_O = np.zeros(len(raise_O))
+    for one in drawn:
+        k = np.arange(min(mine[one], asking[one]) + 1)
+        log_pmf_K = hypergeom.logpmf(k, every[one], asking[one], mine[one])
+        log_mean_O += logsumexp(log_pmf_K[:, None] + k[:, None] * raise_O, axis=0)
+    counted = inside & np.isin(stratum_N, drawn)
+    found = int((asks_N[counted] == 1).sum())
+    expected = float((mine[drawn] * asking[drawn] / every[drawn]).sum())
+    return PlacedBet(average_log_e(list(found * raise_O - log_mean_O)), float(found), expected)
 
 
 def hand_off_log_e(refused: tuple[int, int], answered: tuple[int, int]) -> PlacedBet | None:
@@ -140,34 +144,52 @@ def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> Pla
     days, day_R = np.unique(day_R, return_inverse=True)
     if len(days) < 3 or len(parties) < 2:
         return None
-    residual_PDF = _residuals(party_R * len(days) + day_R, row_M, code_M, len(parties), len(days))
-    if residual_PDF is None:
+    found = _residuals(party_R * len(days) + day_R, row_M, code_M, len(parties), len(days))
+    if found is None:
         return None
-    a, d, _ = residual_PDF.shape
-    at, whole_F = np.arange(a)[:, None], (residual_PDF**2).sum((0, 1))
-    # Days on which a party did nothing stay: when somebody is there is no mark of shared work.
-    idle = (residual_PDF == 0).all(2)
-    own = np.where(idle, 2.0, 0.0) + np.arange(d) / d
-    places = own.argsort(1)
+    statistic = _Evenness(*found)
+    bet = _permuted(statistic, found[0].size // 8)
+    return PlacedBet(bet.log_e, bet.observed, bet.expected)
 
-    def evenness(rng: np.random.Generator | None) -> Floats:
-        shuffled = residual_PDF
+
+class _Evenness:
+    """The sum over marks of exp(-6 T), as it is, and with each party's days in another order.
+
+    Requests go along with their day, so that what a day is weighed by is found anew in each order:
+    then every order is as likely as the one observed.
+    """
+
+    def __init__(self, residual_PDF: Floats, n_PD: Ints) -> None:
+        self._residual_PDF, self._n_PD = residual_PDF, n_PD
+        parties, days, marks = residual_PDF.shape
+        self._squares_BF = (residual_PDF**2).reshape(parties * days, marks)
+        # Days on which a party did nothing stay: when somebody is there is no mark of shared work.
+        self._idle = n_PD == 0
+        self._own = np.where(self._idle, 2.0, 0.0) + np.arange(days) / days
+        self._places = self._own.argsort(1)
+
+    def __call__(self, rng: np.random.Generator | None) -> float:
+        shape = self._n_PD.shape
+        order = np.broadcast_to(np.arange(shape[1]), shape)
         if rng is not None:
-            order = np.empty((a, d), np.int64)
-            drawn = np.where(idle, own, rng.random((a, d))).argsort(1)
-            np.put_along_axis(order, places, drawn, 1)
-            shuffled = residual_PDF[at, order]
-        return np.asarray((shuffled.sum(0) ** 2).sum(0) / whole_F)
+            drawn = np.where(self._idle, self._own, rng.random(shape)).argsort(1)
+            order = np.empty(shape, np.int64)
+            np.put_along_axis(order, self._places, drawn, 1)
+        # Days that everybody works more on weigh no more.
+        weight_D = 1 / np.maximum(np.take_along_axis(self._n_PD, order, 1).sum(0), 1)
+        weight_PD = np.empty(shape)
+        np.put_along_axis(weight_PD, order, np.broadcast_to(weight_D, shape), 1)
+        shuffled = self._residual_PDF[np.arange(shape[0])[:, None], order]
+        whole_F = weight_PD.reshape(-1) @ self._squares_BF
+        even_F = weight_D @ shuffled.sum(0) ** 2 / whole_F
+        return float(np.exp(-_EVEN * even_F).sum())
 
-    def statistic(rng: np.random.Generator | None) -> float:
-        return float(np.exp(-_EVEN * evenness(rng)).sum())
 
-    found = _permuted(statistic, residual_PDF.size // 8)
-    return PlacedBet(found.log_e, found.observed, found.expected)
-
-
-def _residuals(cell_R: Ints, row_M: Ints, code_M: Ints, parties: int, days: int) -> Floats | None:
-    """Return what each party and day has of each mark beyond its share, as [parties, days, F]."""
+def _residuals(
+    cell_R: Ints, row_M: Ints, code_M: Ints, parties: int, days: int
+) -> tuple[Floats, Ints] | None:
+    """Return what each party and day has of each mark beyond the party's own share, as [parties,
+    days, F], and the requests of each, as [parties, days]."""
     codes, place_M, counts = np.unique(code_M, return_inverse=True, return_counts=True)
     share = counts / len(cell_R)
     spread = share * (1 - share)
@@ -190,37 +212,40 @@ def _residuals(cell_R: Ints, row_M: Ints, code_M: Ints, parties: int, days: int)
     count_PDF, n_PD = count_PDF[largest], n_PD[largest]
     own_PF = count_PDF.sum(1) / n_PD.sum(1)[:, None]
     residual = count_PDF - n_PD[:, :, None] * own_PF[:, None, :]
-    # Days that everybody works more on weigh no more.
-    residual /= np.sqrt(np.maximum(n_PD.sum(0), 1))[None, :, None]
-    return np.asarray(residual[:, :, (residual**2).sum((0, 1)) > 0])
+    return np.asarray(residual[:, :, (residual**2).sum((0, 1)) > 0]), n_PD
 
 
 def synchrony_log_e(
-    party_R: Ints, day_R: Ints, second_R: Ints, volume_DM: Mapping[int, Ints], *, width: int = 1,
-    apart: bool = False,
+    party_R: Ints, day_R: Ints, second_R: Ints, product_R: Ints,
+    volume_PDM: Mapping[tuple[int, int], Ints], *, width: int = 1, apart: bool = False,
 ) -> PlacedBet | None:  # fmt: skip
     """Bet that parties act in the same `width` minutes; with `apart`, that they avoid it.
 
     The statistic is the sum over bins of (requests of all parties)^2, against two null hypotheses,
     of which the less rejected counts: each party's days are turned round by whole days (keeps each
-    one's clock), and each party's requests of one hour are turned round inside that hour by the
-    minute's volume of all others, `volume_DM` (keeps the rhythm that everybody shares, a launch, an
-    outage). None for fewer than three days or two parties.
+    one's clock), and each party's requests of one hour and product are turned round inside that
+    hour by the minute's volume of all others with the same product (keeps the rhythm that
+    everybody shares, a launch, an outage). `volume_PDM` has that volume, by product and day. None
+    for fewer than three days or two parties.
     """
     parties, party_R = np.unique(party_R, return_inverse=True)
     numbers, place_R = np.unique(day_R, return_inverse=True)
     if len(numbers) < 3 or len(parties) < 2:
         return None
+    products, product_R = np.unique(product_R, return_inverse=True)
     days, sign = len(numbers), -1.0 if apart else 1.0
     bins = _MINUTES // width
-    volume = np.concatenate([volume_DM[int(day)] for day in numbers]).astype(np.float64) + 1.0
+    none = np.zeros(_MINUTES, np.int64)
+    there = [(int(product), int(day)) for product in products for day in numbers]
+    volume = np.concatenate([volume_PDM.get(one, none) for one in there]).astype(np.float64) + 1.0
     cumulated = np.concatenate([[0.0], np.cumsum(volume)])
-    minute_R = place_R * _MINUTES + second_R / 60
+    # The days of each product one after the other.
+    minute_R = (product_R * days + place_R) * _MINUTES + second_R / 60
     level_R = np.interp(minute_R, np.arange(len(cumulated)), cumulated)
     hour_R = (minute_R // 60).astype(np.int64)
     begins_R = cumulated[hour_R * 60]
     width_R = cumulated[hour_R * 60 + 60] - begins_R
-    _, block_R = np.unique(party_R * (days * 24) + hour_R, return_inverse=True)
+    _, block_R = np.unique(party_R * (len(there) * 24) + hour_R, return_inverse=True)
     blocks = int(block_R.max()) + 1
     clock_R = (second_R // (60 * width)).astype(np.int64)
 
@@ -239,7 +264,8 @@ def synchrony_log_e(
         by = rng.random(blocks)[block_R]
         level = begins_R + width_R * (((level_R - begins_R) / width_R + by) % 1.0)
         found = np.searchsorted(cumulated, level, side="right") - 1
-        return score(np.minimum(found, days * _MINUTES - 1) // width)
+        found = np.minimum(found, len(there) * _MINUTES - 1) % (days * _MINUTES)
+        return score(found // width)
 
     least = _permuted(turned, len(party_R))
     if least.log_e > -math.inf:

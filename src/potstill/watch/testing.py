@@ -6,10 +6,11 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from potstill.stats.evalues import average_log_e
@@ -26,8 +27,8 @@ from potstill.watch.nulls import (
 )
 from potstill.watch.signals.content import marks, slot_values
 from potstill.watch.signals.intent import asking
-from potstill.watch.signals.links import MEANS, PLACES, links, strata
-from potstill.watch.signals.timing import hand_offs, moments
+from potstill.watch.signals.links import MEANS, PLACES, strata
+from potstill.watch.signals.timing import hand_offs, minutes, moments
 from potstill.watch.signals.traffic import Traffic, members_table
 
 Ints = NDArray[np.int64]
@@ -37,7 +38,7 @@ _NULLS: Mapping[str, str] = {
     "complementary load": "each party turned by whole days, or inside the hour by others' volume",
     "hand-off": "refused requests are repeated by others as often as answered ones",
     "shared": "parties drawn at random within time zone and product",
-    "intent": "other parties of the same time zones and products",
+    "intent": "parties drawn at random within time zone and product",
 }
 _SIGNALS: Mapping[str, str] = {
     "payment": "shared payment",
@@ -67,11 +68,20 @@ class _Tally:
     found: dict[Part, list[float]] = field(default_factory=dict)
     signals: list[SignalFinding] = field(default_factory=list)
 
-    def add(self, part: Part, signal: str, null: str, evidence: PlacedBet | None) -> None:
+    def add(
+        self,
+        part: Part,
+        signal: str,
+        null: str,
+        evidence: PlacedBet | None,
+        *,
+        chosen: bool = False,
+    ) -> None:
+        """Take a figure in; of what `chosen` tells that it chose the group it is no evidence."""
         if evidence is None:
             return
-        self.found.setdefault(part, []).append(evidence.log_e)
-        log10 = max(evidence.log_e / math.log(10), -3.0)
+        if not chosen:
+            self.found.setdefault(part, []).append(evidence.log_e)
         self.signals.append(
             SignalFinding(
                 signal=signal,
@@ -79,7 +89,8 @@ class _Tally:
                 observed=round(evidence.observed, 3),
                 expected=round(evidence.expected, 3),
                 null=null,
-                log10_e=round(log10, 3),
+                log10_e=None if chosen else round(max(evidence.log_e / math.log(10), -3.0), 3),
+                chosen=chosen,
             )
         )
 
@@ -98,11 +109,12 @@ class Testing:
     traffic: Traffic
     place: dict[str, int]
     stratum_N: Ints
+    shared: pa.Table
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, traffic: Traffic) -> Testing:
-        """Return what testing needs of a store's traffic."""
+    def of(cls, traffic: Traffic, shared: pa.Table) -> Testing:
+        """Return what testing needs of a store's traffic, and of its links in rows."""
         rows = traffic.rows(strata(traffic))
         place = {party: number for number, party in enumerate(rows["party"].to_pylist())}
         _, stratum_N = np.unique(np.array(rows["stratum"].to_pylist()), return_inverse=True)
@@ -112,15 +124,16 @@ class Testing:
                 f"the store holds {len(traffic.days)} days: what is tested by days (slot coverage, "
                 "synchrony, complementary load) is off below three",
             )
-        return cls(traffic, place, stratum_N.astype(np.int64), notes)
+        return cls(traffic, place, stratum_N.astype(np.int64), shared, notes)
 
     def test(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
         """Return what every signal says of each group, but what chose it."""
         tallies = [_Tally() for _ in groups]
         if groups:
-            self._content(groups, tallies)
+            members = members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
+            self._content(groups, members, tallies)
             self._links(groups, tallies)
-            self._time(groups, tallies)
+            self._time(members, tallies)
             self._intent(groups, tallies)
         return [tally.tested() for tally in tallies]
 
@@ -128,11 +141,13 @@ class Testing:
         return [self.place[party] for party in group.parties if party in self.place]
 
     def _content(
-        self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]
+        self,
+        groups: Sequence[tuple[Chooser, Grouping]],
+        members: ir.Table,
+        tallies: Sequence[_Tally],
     ) -> None:
         if not self.traffic.is_on("slot coverage"):
             return
-        members = members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
         pairs = [
             (number, int(value))
             for number, (by, one) in enumerate(groups)
@@ -154,8 +169,9 @@ class Testing:
             tallies[number].add("sharding", "slot coverage", _NULLS["slot coverage"], found)
 
     def _links(self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]) -> None:
-        rows = self.traffic.rows(links(self.traffic)).to_pylist()
-        for part, kinds in (("means", MEANS), ("places", PLACES)):
+        rows = self.shared.to_pylist()
+        sides: tuple[tuple[Part, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
+        for part, kinds in sides:
             for kind in kinds:
                 mine = sorted((r["party"], r["value"]) for r in rows if r["kind"] == kind)
                 if not mine:
@@ -168,22 +184,22 @@ class Testing:
                 for (by, group), tally in zip(groups, tallies, strict=True):
                     if by == "templates":
                         found = links_log_e(self._members(group), self.stratum_N, value_N)
-                        tally.add(_part(part), _SIGNALS[kind], _NULLS["shared"], found)
+                        tally.add(part, _SIGNALS[kind], _NULLS["shared"], found)
 
-    def _time(self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]) -> None:
-        members = members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
-        volume = self._volume()
+    def _time(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
+        products, volume = self._volume()
         for number, rows in _by_group(self.traffic.rows(moments(self.traffic, members))):
             party, day, second = _codes(rows["party"]), _ints(rows["day"]), _ints(rows["second"])
-            others = _without(volume, day, second)
-            found = synchrony_log_e(party, day, second, others)
+            product = _ints(pc.index_in(rows["product"], products))
+            others = _without(volume, product, day, second)
+            found = synchrony_log_e(party, day, second, product, others)
             tallies[number].add("clock", "synchrony", _NULLS["synchrony"], found)
-            found = synchrony_log_e(party, day, second, others, width=_WIDE, apart=True)
+            found = synchrony_log_e(party, day, second, product, others, width=_WIDE, apart=True)
             tallies[number].add("clock", "complementary load", _NULLS["complementary load"], found)
         if self.traffic.is_on("hand-off") and self.traffic.is_on("template spread"):
             self._hand_offs(members, tallies)
 
-    def _hand_offs(self, members: Any, tallies: Sequence[_Tally]) -> None:
+    def _hand_offs(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
         counts: dict[int, dict[bool, tuple[int, int]]] = {}
         for row in self.traffic.rows(hand_offs(self.traffic, members)).to_pylist():
             counts.setdefault(row["group"], {})[row["refused"]] = (row["n"], row["followed"])
@@ -201,32 +217,33 @@ class Testing:
             asks_N = np.full(len(self.place), -1, np.int64)
             for row in rows:
                 asks_N[self.place[row["party"]]] = int(row[name])
-            for (_, group), tally in zip(groups, tallies, strict=True):
+            for (by, group), tally in zip(groups, tallies, strict=True):
                 found = askers_log_e(self._members(group), self.stratum_N, asks_N)
-                tally.add("intent", _SIGNALS[name], _NULLS["intent"], found)
+                # Who has a template in common asks alike, on other days, too.
+                chosen = by == "templates"
+                tally.add("intent", _SIGNALS[name], _NULLS["intent"], found, chosen=chosen)
 
-    def _volume(self) -> dict[int, Ints]:
-        """Return the requests of each day and minute."""
-        requests = self.traffic.requests
-        rows = requests.select("day", minute=requests.second // 60)
-        counts = self.traffic.rows(rows.group_by("day", "minute").aggregate(n=rows.count()))
-        found: dict[int, Ints] = {}
-        for row in counts.to_pylist():
-            found.setdefault(row["day"], np.zeros(1_440, np.int64))[row["minute"]] = row["n"]
-        return found
-
-
-def _without(volume: Mapping[int, Ints], day_R: Ints, second_R: Ints) -> dict[int, Ints]:
-    """Return the volume of the others on the days of a group."""
-    return {
-        int(day): volume[int(day)]
-        - np.bincount(second_R[day_R == day] // 60, minlength=1_440).astype(np.int64)
-        for day in np.unique(day_R)
-    }
+    def _volume(self) -> tuple[pa.Array, dict[tuple[int, int], Ints]]:
+        """Return the products, and the requests of each minute by a product's place and day."""
+        rows = self.traffic.rows(minutes(self.traffic))
+        products = rows["product"].unique()
+        place = _ints(pc.index_in(rows["product"], products)).tolist()
+        found: dict[tuple[int, int], Ints] = {}
+        columns = (rows[name].to_pylist() for name in ("day", "minute", "n"))
+        for product, day, minute, n in zip(place, *columns, strict=True):
+            found.setdefault((product, day), np.zeros(1_440, np.int64))[minute] = n
+        return products, found
 
 
-def _part(name: str) -> Part:
-    return "means" if name == "means" else "places"
+def _without(
+    volume: Mapping[tuple[int, int], Ints], product_R: Ints, day_R: Ints, second_R: Ints
+) -> dict[tuple[int, int], Ints]:
+    """Return the volume of the others on the products and days of a group."""
+    found = {}
+    for product, day in np.unique(np.stack([product_R, day_R]), axis=1).T.tolist():
+        mine = second_R[(product_R == product) & (day_R == day)] // 60
+        found[product, day] = volume[product, day] - np.bincount(mine, minlength=1_440)
+    return found
 
 
 def _by_group(rows: pa.Table) -> list[tuple[int, pa.Table]]:
@@ -240,9 +257,8 @@ def _by_group(rows: pa.Table) -> list[tuple[int, pa.Table]]:
 
 def _codes(column: pa.ChunkedArray) -> Ints:
     """Return a number for each value, in the values' order."""
-    values = np.asarray(column.combine_chunks().cast(pa.string()).to_pylist())
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+    return _ints(pc.rank(column, tiebreaker="dense"))
 
 
-def _ints(column: pa.ChunkedArray) -> Ints:
-    return np.asarray(column.combine_chunks()).astype(np.int64)
+def _ints(column: pa.ChunkedArray | pa.Array) -> Ints:
+    return np.asarray(column).astype(np.int64)

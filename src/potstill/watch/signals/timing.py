@@ -14,7 +14,8 @@ HANDED_S = 120
 def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
     """Synchrony and complementary load: when each party of a group asked.
 
-    Columns `group`, `party`, `day` (number since 1970), `second` (of the UTC day).
+    Columns `group`, `party`, `day` (number since 1970), `second` (of the UTC day), `product`
+    ("" where the log names none).
 
     Catches: accounts that one timer starts, or that rest while another works. Looks the same: the
     rhythm of a day, which shifts by whole days keep (`synchrony_log_e`); timers at the full hour,
@@ -22,9 +23,21 @@ def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
     together: with nothing but its place beside it, it is no case. Evaded by jitter of minutes.
     """
     requests = traffic.requests
-    rows = requests.select("party", "day", "second").inner_join(members, "party")
-    found = rows.select("group", "party", "day", "second")
-    return found.order_by("group", "party", "day", "second")
+    rows = requests.select("party", "day", "second", product=requests["product"].fill_null(""))
+    found = rows.inner_join(members, "party").select("group", "party", "day", "second", "product")
+    return found.order_by("group", "party", "day", "second", "product")
+
+
+def minutes(traffic: Traffic) -> ir.Table:
+    """Return the volume: how many requests each product had in each minute.
+
+    Columns `product`, `day`, `minute` (of the UTC day), `n`.
+    """
+    requests = traffic.requests
+    rows = requests.select(
+        "day", product=requests["product"].fill_null(""), minute=requests.second // 60
+    )
+    return rows.group_by("product", "day", "minute").aggregate(n=rows.count())
 
 
 def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
@@ -63,18 +76,3 @@ def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
         n=joined.count(), followed=joined.hit.fill_null(0).sum()
     )
     return found.order_by("group", "refused")
-
-
-def idle_hours(traffic: Traffic, members: ir.Table) -> ir.Table:
-    """No idle hours: of each group, the share of parties that asked in each hour of the day.
-
-    Columns `group`, `parties`, `sleepless` (asked in 22 of 24 UTC hours or more). It corroborates
-    only: every batch job is sleepless. Evaded by a cron table.
-    """
-    requests = traffic.requests
-    rows = requests.select("party", "second").inner_join(members, "party")
-    each = rows.group_by("group", "party").aggregate(hours=(rows.second // 3_600).nunique())
-    found = each.group_by("group").aggregate(
-        parties=each.count(), sleepless=(each.hours >= 22).sum()
-    )
-    return found.order_by("group")
