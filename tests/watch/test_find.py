@@ -116,7 +116,7 @@ def test_what_prompts_ask_for_is_no_evidence_where_templates_chose(tmp_path: Pat
     rubric = signals["rubric and reward prompts"]
     assert rubric["observed"] == 12 > 3 * rubric["expected"]
     assert rubric["log10_e"] is None and rubric["chosen"]
-    assert "intent" not in found["campaigns"][0]["families"]
+    assert by["templates"]["without"]["intent"] == by["templates"]["log10_e"]
     pools = [one for one in found["candidates"] if one["chosen_by"] == "means"]
     assert pools and all(
         one["log10_e"] > 1

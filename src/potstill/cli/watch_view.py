@@ -88,7 +88,10 @@ def _campaign(rank: int, campaign: Campaign) -> None:
         f"{campaign.requests} requests; held by {families} (e = 10^{campaign.log10_e:.1f})"
     )
     best = campaign.candidates[0]
-    typer.echo(f"   chosen by {_CHOSEN[best.chosen_by]}; tested by others:")
+    typer.echo(
+        f"   chosen by {_CHOSEN[best.chosen_by]}: {len(best.parties)} parties, of which "
+        f"{len(best.carried_by)} carry what holds; tested by others:"
+    )
     for signal in best.signals:
         if signal.chosen or (signal.log10_e is not None and signal.log10_e > 0):
             typer.echo(f"   {_signal(signal)}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import ibis.expr.types as ir
 import numpy as np
@@ -17,18 +19,18 @@ from potstill.stats.evalues import average_log_e
 from potstill.watch.campaigns import Grouping
 from potstill.watch.evidence import Chooser, Part, SignalFinding
 from potstill.watch.judging import FAMILY
+from potstill.watch.likeness import Profiles
 from potstill.watch.nulls import (
     PlacedBet,
     askers_log_e,
     hand_off_log_e,
     links_log_e,
-    sharding_log_e,
-    synchrony_log_e,
 )
-from potstill.watch.signals.content import marks, slot_values
+from potstill.watch.orders import acting_together, sharding_log_e, synchrony_log_e
+from potstill.watch.signals.content import marks, of_templates, slot_values
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import MEANS, PLACES, strata
-from potstill.watch.signals.timing import hand_offs, minutes, moments
+from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments
 from potstill.watch.signals.traffic import Traffic, members_table
 
 Ints = NDArray[np.int64]
@@ -50,15 +52,38 @@ _SIGNALS: Mapping[str, str] = {
     "reasoning": "reasoning elicitation",
     "rubric": "rubric and reward prompts",
 }
-_WIDE = 30  # minutes in which load is complementary
+# A family is named as held from this ln E on; whether a group stands is e-BH's alone.
+HELD = math.log(20)
+# A stratum of fewer parties goes with its zone's other small ones.
+_STRATUM = 50
+# Of each signal of the clock: whether parties avoid one another, and minutes of the bins.
+_CLOCK: tuple[tuple[str, bool, tuple[int, ...]], ...] = (
+    ("synchrony", False, (1, 5)),
+    ("complementary load", True, (30,)),
+)
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What testing a group gave: ln E of each part that could be tested, and every figure."""
+    """What testing a group gave: ln E of each part that could be tested, and every figure.
+
+    `carriers` has the parties in which a part shows, for parts where that can be told.
+    """
 
     parts: dict[Part, float]
     signals: tuple[SignalFinding, ...]
+    carriers: Mapping[Part, frozenset[str]] = field(default_factory=dict)
+
+    def carried_by(self, parties: Sequence[str]) -> tuple[str, ...]:
+        """Return those of a group's parties in which something shows that holds.
+
+        All where a part holds that is not told party by party, or none does.
+        """
+        held = [part for part, log_e in self.parts.items() if log_e >= HELD]
+        if not held or any(part not in self.carriers for part in held):
+            return tuple(parties)
+        carrying = frozenset().union(*(self.carriers[part] for part in held))
+        return tuple(one for one in parties if one in carrying)
 
 
 @dataclass
@@ -67,6 +92,7 @@ class _Tally:
 
     found: dict[Part, list[float]] = field(default_factory=dict)
     signals: list[SignalFinding] = field(default_factory=list)
+    carriers: dict[Part, set[str]] = field(default_factory=dict)
 
     def add(
         self,
@@ -76,12 +102,18 @@ class _Tally:
         evidence: PlacedBet | None,
         *,
         chosen: bool = False,
+        carriers: Callable[[], Iterable[str]] | None = None,
     ) -> None:
-        """Take a figure in; of what `chosen` tells that it chose the group it is no evidence."""
+        """Take a figure in; of what `chosen` tells that it chose the group it is no evidence.
+
+        Where the figure holds, `carriers` says in which parties.
+        """
         if evidence is None:
             return
         if not chosen:
             self.found.setdefault(part, []).append(evidence.log_e)
+            if carriers is not None and evidence.log_e >= HELD:
+                self.carriers.setdefault(part, set()).update(carriers())
         self.signals.append(
             SignalFinding(
                 signal=signal,
@@ -99,7 +131,8 @@ class _Tally:
             part: average_log_e(bets) if max(bets) > -math.inf else -math.inf
             for part, bets in self.found.items()
         }
-        return Tested(parts, tuple(self.signals))
+        carriers = {part: frozenset(names) for part, names in self.carriers.items()}
+        return Tested(parts, tuple(self.signals), carriers)
 
 
 @dataclass(frozen=True)
@@ -110,21 +143,23 @@ class Testing:
     place: dict[str, int]
     stratum_N: Ints
     shared: pa.Table
+    profiles: Profiles | None
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, traffic: Traffic, shared: pa.Table) -> Testing:
-        """Return what testing needs of a store's traffic, and of its links in rows."""
+    def of(cls, traffic: Traffic, shared: pa.Table, profiles: Profiles | None) -> Testing:
+        """Return what testing needs of a store's traffic, of its links in rows, and of profiles."""
         rows = traffic.rows(strata(traffic))
         place = {party: number for number, party in enumerate(rows["party"].to_pylist())}
-        _, stratum_N = np.unique(np.array(rows["stratum"].to_pylist()), return_inverse=True)
+        strata_N = _pooled(rows["zone"].to_pylist(), rows["used"].to_pylist())
+        _, stratum_N = np.unique(np.array(strata_N), return_inverse=True)
         notes: tuple[str, ...] = ()
-        if len(traffic.days) < 3:
+        if len(traffic.days) < 2:
             notes = (
-                f"the store holds {len(traffic.days)} days: what is tested by days (slot coverage, "
-                "synchrony, complementary load) is off below three",
+                "the store holds one day: what is tested by days (slot coverage, synchrony, "
+                "complementary load) is off below two",
             )
-        return cls(traffic, place, stratum_N.astype(np.int64), shared, notes)
+        return cls(traffic, place, stratum_N.astype(np.int64), shared, profiles, notes)
 
     def test(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
         """Return what every signal says of each group, but what chose it."""
@@ -146,26 +181,13 @@ class Testing:
         members: ir.Table,
         tallies: Sequence[_Tally],
     ) -> None:
-        if not self.traffic.is_on("slot coverage"):
+        if self.profiles is None or not self.traffic.is_on("slot coverage"):
             return
-        pairs = [
-            (number, int(value))
-            for number, (by, one) in enumerate(groups)
-            if by == "templates"
-            for value in one.values
-        ]
-        table = pa.table(
-            {
-                "group": pa.array([number for number, _ in pairs], pa.int32()),
-                "bucket": pa.array([value for _, value in pairs], pa.int64()),
-            }
-        )
-        self.traffic.backend.create_table("ps_buckets", table, temp=True, overwrite=True)
-        buckets = self.traffic.backend.table("ps_buckets")
-        for number, rows in _by_group(
-            self.traffic.rows(slot_values(self.traffic, members, buckets))
-        ):
-            found = sharding_log_e(_codes(rows["party"]), _ints(rows["day"]), *marks(rows))
+        for number, rows in _by_group(self.traffic.rows(slot_values(self.traffic, members))):
+            pieces = self.profiles.pieces_of(groups[number][1].parties)
+            rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
+            party, day = _codes(rows["party"]), _ints(rows["day"])
+            found = sharding_log_e(party, day, *marks(rows))
             tallies[number].add("sharding", "slot coverage", _NULLS["slot coverage"], found)
 
     def _links(self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]) -> None:
@@ -181,21 +203,26 @@ class Testing:
                 for (party, _), code in zip(mine, codes, strict=True):
                     if party in self.place:
                         value_N[self.place[party]] = code
+                value_of = dict(mine)
                 for (by, group), tally in zip(groups, tallies, strict=True):
                     if by == "templates":
                         found = links_log_e(self._members(group), self.stratum_N, value_N)
-                        tally.add(part, _SIGNALS[kind], _NULLS["shared"], found)
+                        tally.add(
+                            part, _SIGNALS[kind], _NULLS["shared"], found,
+                            carriers=partial(_sharing, group.parties, value_of),
+                        )  # fmt: skip
 
     def _time(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
         products, volume = self._volume()
         for number, rows in _by_group(self.traffic.rows(moments(self.traffic, members))):
             party, day, second = _codes(rows["party"]), _ints(rows["day"]), _ints(rows["second"])
             product = _ints(pc.index_in(rows["product"], products))
-            others = _without(volume, product, day, second)
-            found = synchrony_log_e(party, day, second, product, others)
-            tallies[number].add("clock", "synchrony", _NULLS["synchrony"], found)
-            found = synchrony_log_e(party, day, second, product, others, width=_WIDE, apart=True)
-            tallies[number].add("clock", "complementary load", _NULLS["complementary load"], found)
+            acts = (party, day, second, product, _without(volume, product, day, second))
+            names = pc.unique(rows["party"]).to_pylist()
+            for signal, apart, widths in _CLOCK:
+                found = synchrony_log_e(*acts, widths=widths, apart=apart)
+                carriers = partial(_acting, names, acts, widths[0], apart)
+                tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
         if self.traffic.is_on("hand-off") and self.traffic.is_on("template spread"):
             self._hand_offs(members, tallies)
 
@@ -203,9 +230,15 @@ class Testing:
         counts: dict[int, dict[bool, tuple[int, int]]] = {}
         for row in self.traffic.rows(hand_offs(self.traffic, members)).to_pylist():
             counts.setdefault(row["group"], {})[row["refused"]] = (row["n"], row["followed"])
+        handing: dict[int, list[str]] = {}
+        for row in self.traffic.rows(handing_over(self.traffic, members)).to_pylist():
+            handing.setdefault(row["group"], []).append(row["party"])
         for number, of in sorted(counts.items()):
             found = hand_off_log_e(of.get(True, (0, 0)), of.get(False, (0, 0)))
-            tallies[number].add("hand-off", "hand-off", _NULLS["hand-off"], found)
+            carriers = partial(sorted, handing.get(number, []))
+            tallies[number].add(
+                "hand-off", "hand-off", _NULLS["hand-off"], found, carriers=carriers
+            )
 
     def _intent(
         self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]
@@ -221,7 +254,10 @@ class Testing:
                 found = askers_log_e(self._members(group), self.stratum_N, asks_N)
                 # Who has a template in common asks alike, on other days, too.
                 chosen = by == "templates"
-                tally.add("intent", _SIGNALS[name], _NULLS["intent"], found, chosen=chosen)
+                tally.add(
+                    "intent", _SIGNALS[name], _NULLS["intent"], found, chosen=chosen,
+                    carriers=partial(_asking, group.parties, asks_N, self.place),
+                )  # fmt: skip
 
     def _volume(self) -> tuple[pa.Array, dict[tuple[int, int], Ints]]:
         """Return the products, and the requests of each minute by a product's place and day."""
@@ -235,6 +271,18 @@ class Testing:
         return products, found
 
 
+def _pooled(zone_N: Sequence[str], product_N: Sequence[str]) -> list[str]:
+    """Return each party's stratum, its zone and product; a small one is its zone's rest.
+
+    What a few use is used by a campaign's own accounts alone, beside which it would not show.
+    """
+    size = Counter(zip(zone_N, product_N, strict=True))
+    return [
+        f"{zone}|{product}" if size[zone, product] >= _STRATUM else f"{zone}|"
+        for zone, product in zip(zone_N, product_N, strict=True)
+    ]
+
+
 def _without(
     volume: Mapping[tuple[int, int], Ints], product_R: Ints, day_R: Ints, second_R: Ints
 ) -> dict[tuple[int, int], Ints]:
@@ -244,6 +292,27 @@ def _without(
         mine = second_R[(product_R == product) & (day_R == day)] // 60
         found[product, day] = volume[product, day] - np.bincount(mine, minlength=1_440)
     return found
+
+
+def _sharing(parties: Iterable[str], value_of: Mapping[str, str]) -> list[str]:
+    """Return the parties whose value another one of them has."""
+    mine = {party: value_of[party] for party in parties if party in value_of}
+    shared = Counter(mine.values())
+    return [party for party, value in mine.items() if shared[value] > 1]
+
+
+def _asking(parties: Iterable[str], asks_N: Ints, place: Mapping[str, int]) -> list[str]:
+    return [party for party in parties if party in place and asks_N[place[party]] == 1]
+
+
+def _acting(
+    names: Sequence[str],
+    acts: tuple[Ints, Ints, Ints, Ints, Mapping[tuple[int, int], Ints]],
+    width: int,
+    apart: bool,
+) -> list[str]:
+    """Return the parties that act together; the codes in `acts` begin at 1, in order of names."""
+    return [names[code - 1] for code in acting_together(*acts, width=width, apart=apart)]
 
 
 def _by_group(rows: pa.Table) -> list[tuple[int, pa.Table]]:

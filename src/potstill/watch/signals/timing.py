@@ -50,6 +50,30 @@ def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
     work on one list meet by chance, as often after an answer as after a refusal
     (`hand_off_log_e`). Evaded by waiting, or by wording the request anew.
     """
+    rows, after = _followed(traffic, members)
+    followed = after.select("group", "request_id").distinct().mutate(hit=ibis.literal(1))
+    joined = rows.left_join(followed, ["group", "request_id"])
+    found = joined.group_by("group", "refused").aggregate(
+        n=joined.count(), followed=joined.hit.fill_null(0).sum()
+    )
+    return found.order_by("group", "refused")
+
+
+def handing_over(traffic: Traffic, members: ir.Table) -> ir.Table:
+    """Return the parties that had a refused request repeated by another one, or repeated it.
+
+    Columns `group`, `party`.
+    """
+    _, after = _followed(traffic, members)
+    refused = after.filter(after.refused)
+    both = ibis.union(
+        refused.select("group", "party"), refused.select("group", party=refused.follower)
+    )
+    return both.distinct().order_by("group", "party")
+
+
+def _followed(traffic: Traffic, members: ir.Table) -> tuple[ir.Table, ir.Table]:
+    """Return a group's requests, and those that another party repeated, with that `follower`."""
     requests = traffic.requests
     rows = requests.filter(requests.prompt_hash.notnull() & requests.status.notnull())
     rows = rows.select("request_id", "party", "micros", "status", "prompt_hash").inner_join(
@@ -69,10 +93,7 @@ def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
             later.micros > rows.micros,
             later.micros <= rows.micros + HANDED_S * 1_000_000,
         ],
-    ).select("group", "request_id")
-    followed = after.distinct().mutate(hit=ibis.literal(1))
-    joined = rows.left_join(followed, ["group", "request_id"])
-    found = joined.group_by("group", "refused").aggregate(
-        n=joined.count(), followed=joined.hit.fill_null(0).sum()
     )
-    return found.order_by("group", "refused")
+    return rows, after.select(
+        rows.group, rows.request_id, rows.party, rows.refused, follower=later.party
+    )
