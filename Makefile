@@ -20,7 +20,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null bench-watermark bench-traffic bench-zoo
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-zoo
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -118,6 +118,9 @@ vectors: $(VENV)/.installed-dev ## The keyed functions' test vectors on every Py
 
 trace-null: $(VENV)/.installed-dev ## Null trials of a trace's p-values, with a network too
 	$(BIN)/python benchmarks/trace_null.py --nano
+
+trace-ancestry: $(VENV)/.installed-dev ## Null trials of descent and agreement, and whom they find
+	$(BIN)/python benchmarks/trace_ancestry.py
 
 bench-zoo: $(VENV)/.installed-dev ## Whom a trace accuses, on models whose past is known (hours; QUICK=--quick for minutes)
 	$(BIN)/python benchmarks/zoo/everything.py $(QUICK)

@@ -12,6 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import trace_pages
 import zoo_pages
 
 ROOT = Path(__file__).parent.parent
@@ -298,6 +299,16 @@ def with_zoo(page: str, results: Path) -> str:
     return _with(page, zoo_pages.page_block(results))
 
 
+def with_nulls(page: str, results: Path) -> str:
+    """Return docs/methods/trace.md with its results block written anew."""
+    return _with(page, trace_pages.null_block(results))
+
+
+def with_ancestry(page: str, results: Path) -> str:
+    """Return docs/methods/trace-ancestry.md with its results block written anew."""
+    return _with(page, trace_pages.ancestry_block(results))
+
+
 def _with(page: str, text: str) -> str:
     head, _, rest = page.partition(START)
     _, _, tail = rest.partition(END)
@@ -309,6 +320,8 @@ if __name__ == "__main__":
         ("README.md", with_results),
         ("docs/methods/watermark.md", with_mark_costs),
         ("docs/methods/trace-zoo.md", with_zoo),
+        ("docs/methods/trace.md", with_nulls),
+        ("docs/methods/trace-ancestry.md", with_ancestry),
     ):
         path = ROOT / name
         page = written(path.read_text(encoding="utf-8"), ROOT / "benchmarks/results")

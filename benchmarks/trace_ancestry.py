@@ -11,64 +11,37 @@ benchmarks/results/trace_ancestry.json. The seed was fixed before the first run.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from common import RESULTS, write_results
+from nano_networks import SEED, nano, taught, text_rows
+from nano_relatives import with_channels, without_blocks
 from scipy.stats import kstest
+from trace_ancestry_order import order_power
 
-ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT / "tests" / "nano")]
-
-import nano_models  # noqa: E402
-import nano_text  # noqa: E402
-
-from potstill.models.load import blocks_of, load  # noqa: E402
-from potstill.models.loaded import LoadedModel  # noqa: E402
-from potstill.models.parts import feed_forward_of  # noqa: E402
-from potstill.progress import Silent  # noqa: E402
-from potstill.recipe import TrainConfig  # noqa: E402
-from potstill.stats.exact import clopper_pearson, holm  # noqa: E402
-from potstill.stats.permutations import (  # noqa: E402
-    SumLaw,
-    ascents_law,
-    fixed_points_law,
-)
-from potstill.stats.signs import sign_flip_law, sign_flip_p  # noqa: E402
-from potstill.trace.gather.order import gather_order, plan_order  # noqa: E402
-from potstill.trace.gather.weights import gather_weights, plan_weights  # noqa: E402
-from potstill.trace.order import (  # noqa: E402  # noqa: E402
-    OrderItem,
-    OrderPlanned,
-    order_finding,
-    order_positions,
-    redrawn,
-    spearman,
-)
-from potstill.trace.weights import (  # noqa: E402
+from potstill.models.loaded import LoadedModel
+from potstill.stats.exact import clopper_pearson, holm
+from potstill.stats.permutations import SumLaw, ascents_law, fixed_points_law
+from potstill.stats.signs import sign_flip_law, sign_flip_p
+from potstill.trace.agreement import sums_by
+from potstill.trace.gather.weights import gather_weights, plan_weights
+from potstill.trace.order import OrderPlanned, as_far, order_positions, redrawn, spearman
+from potstill.trace.weights import (
     WeightsItem,
     WeightsPlanned,
     best_alignment,
     score,
     weights_finding,
 )
-from potstill.train.examples import TrainingExample  # noqa: E402
-from potstill.train.loop import train  # noqa: E402
-from potstill.work.order_secret import OrderSecret  # noqa: E402
-from potstill.work.step_plan import SecretOrder  # noqa: E402
+from potstill.work.order_secret import OrderSecret
 
-SEED = 20_261_130
 TRIALS = 20_000
 LEVELS = (0.05, 0.01, 0.001)
 CONFIDENCE = 0.999
@@ -120,18 +93,18 @@ def order_null(name: str, trials: int, seed: int, **plan: Any) -> dict[str, Any]
             secret=secret.digest,
             lengths=tuple(lengths.tolist()),
             batch_tokens=100,
-            redraws=99,
             reference="none",
-            **{"asked": tuple(range(40)), "epochs": 1.0, **plan},
+            **{"asked": tuple(range(40)), "epochs": 1.0, "redraws": 99, **plan},
         )
         rows = len(planned.asked)
         difference = -0.05 * lengths[list(planned.asked)] + rng.standard_normal(rows)
         true = spearman(difference, order_positions(planned, secret))
         drawn = redrawn(planned, difference, f"trial {seed} {trial}")
-        above, level = int(np.sum(drawn > true)), int(np.sum(drawn == true))
+        reached, level = as_far(true, drawn), int(np.sum(drawn == true))
         paid = 1 if planned.quarters is None else planned.choices
-        p.append(min(1.0, paid * (1 + above + level) / 100))
-        randomised.append((above + rng.random() * (1 + level)) / 100)
+        count = 1 + planned.redraws
+        p.append(min(1.0, paid * (1 + reached) / count))
+        randomised.append((reached - level + rng.random() * (1 + level)) / count)
     exact = "quarters" not in plan
     return null_row(f"order: {name}", p, randomised if exact else None)
 
@@ -149,50 +122,19 @@ def order_nulls() -> list[dict[str, Any]]:
             same_as=same_as,
             asked=asked,
         ),
+        # Eight quarters are paid for: with 99 fresh secrets no p would reach 0.05.
         order_null(
-            "two epochs, stopped after a quarter that is stated", TRIALS, 3, epochs=2.0, quarters=6
+            "two epochs, stopped after a quarter that is stated",
+            TRIALS // 5,
+            3,
+            epochs=2.0,
+            quarters=6,
+            redraws=999,
         ),
     ]
 
 
 # --- weights -------------------------------------------------------------------------------------
-
-
-@lru_cache
-def _teacher() -> LoadedModel:
-    return load(str(_NANO), precision="fp32", trainable=True)
-
-
-def nano(seed: int | None = None) -> LoadedModel:
-    """Return the nano teacher, or a network of its shape with weights drawn anew."""
-    found = _teacher()
-    if seed is None:
-        return found
-    torch.manual_seed(SEED + seed)
-    return replace(found, network=type(found.network)(found.network.config).eval())
-
-
-def text_rows(count: int, seed: int) -> list[torch.Tensor]:
-    tokenizer = nano().tokenizer
-    pairs = nano_text.exchanges(count, seed)
-    return [torch.tensor(nano_models.chat_ids(tokenizer, *pair)) for pair in pairs]
-
-
-def taught(
-    model: LoadedModel, rows: Sequence[torch.Tensor], steps: int, rate: float
-) -> LoadedModel:
-    """Return a copy of a model after some steps of cross-entropy."""
-    network = copy.deepcopy(model.network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate)
-    for step in range(steps):
-        batch = [rows[(step * 12 + i) % len(rows)] for i in range(12)]
-        pad = torch.nn.utils.rnn.pad_sequence
-        ids_BT = pad(batch, batch_first=True)
-        label_BT = pad(batch, batch_first=True, padding_value=-100)
-        network(input_ids=ids_BT, labels=label_BT).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return replace(model, network=network.eval())
 
 
 def items_between(
@@ -280,28 +222,6 @@ def weights_nulls() -> list[dict[str, Any]]:
     return rows
 
 
-def without_blocks(model: LoadedModel, dropped: Sequence[int]) -> LoadedModel:
-    network = copy.deepcopy(model.network)
-    kept = [b for i, b in enumerate(network.model.layers) if i not in dropped]
-    network.model.layers = torch.nn.ModuleList(kept)
-    network.config.num_hidden_layers = len(kept)
-    return replace(model, network=network)
-
-
-def with_channels(model: LoadedModel, kept: Sequence[int]) -> LoadedModel:
-    network = copy.deepcopy(model.network)
-    chosen = torch.as_tensor(list(kept))
-    for block in blocks_of(network):
-        part = feed_forward_of(block)
-        assert part is not None
-        for reader in part.readers:
-            reader.weight = torch.nn.Parameter(reader.weight[chosen])
-            reader.out_features = len(chosen)
-        part.writer.weight = torch.nn.Parameter(part.writer.weight[:, chosen])
-        part.writer.in_features = len(chosen)
-    return replace(model, network=network)
-
-
 def relatives() -> list[dict[str, Any]]:
     """The known relatives of one teacher, and those who are none."""
     teacher, text = nano(), text_rows(1200, 5)
@@ -379,97 +299,49 @@ def agreement_nulls() -> list[dict[str, Any]]:
     return rows
 
 
-# --- who is found by training order ---------------------------------------------------------------
+def randomised_flip(differences: Sequence[int], rng: np.random.Generator) -> float:
+    """Return the p-value of sums under sign flips with ties broken by a uniform."""
+    law = sign_flip_law(differences)
+    at = (sum(differences) + int(np.abs(differences).sum())) // 2
+    return float(law[at + 1 :].sum() + rng.random() * law[at])
 
 
-def random_rows(count: int, seed: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return rows of ids that nobody has seen: 4 of a prompt, 8 to 23 of an answer."""
-    rng = np.random.default_rng([SEED, seed])
-    found = [rng.integers(5, 440, int(rng.integers(12, 28))).tolist() for _ in range(count)]
-    return [(tuple(ids[:4]), tuple(ids[4:])) for ids in found]
-
-
-def chat_rows(count: int, seed: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    tokenizer = nano().tokenizer
-    pairs = dict.fromkeys(nano_text.exchanges(4 * count, seed))
-    ids = [nano_models.chat_ids(tokenizer, *pair) for pair in pairs][:count]
-    return [(tuple(i[: len(i) // 2]), tuple(i[len(i) // 2 :])) for i in ids]
-
-
-def ordered(
-    model: LoadedModel,
-    rows: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
-    secret: OrderSecret,
-    rate: float,
-) -> LoadedModel:
-    """Return a copy of a model after one epoch in the order of a secret."""
-    student = replace(model, network=copy.deepcopy(model.network))
-    config = TrainConfig(
-        learning_rate=rate,
-        batch_tokens=200,
-        micro_batch_tokens=2000,
-        cross_entropy=1.0,
-        final_learning_rate=1.0,
-        checkpoint_every=10**6,
-    )
-    examples = [TrainingExample(f"e{i}", p, r) for i, (p, r) in enumerate(rows)]
-    with tempfile.TemporaryDirectory() as folder:
-        train(
-            student,
-            examples,
-            config=config,
-            seed=0,
-            order=SecretOrder(secret),
-            targets=None,
-            checkpoints=Path(folder),
-            validate=None,
-            log=lambda entry: None,
-            progress=Silent(),
-        )
-    return student
-
-
-def order_power() -> list[dict[str, Any]]:
-    rows = []
-    ours, theirs = (OrderSecret(bytes([n]) * 32) for n in (1, 2))
-    base = nano()
-    for text, make in (("random ids", random_rows), ("nano chats", chat_rows)):
-        for count in (300, 1000):
-            learnt, other = make(count, 7), make(count // 2, 8)
-            student = ordered(base, learnt, ours, 1e-2)
-            twin = ordered(base, learnt, theirs, 1e-2)
-            suspects = {
-                "student of the run": student,
-                "tuned on half as many other rows": ordered(student, other, theirs, 1e-3),
-                "another run on the same rows": ordered(base, learnt, OrderSecret(bytes(32)), 1e-2),
-            }
-            for who, suspect in suspects.items():
-                for name, reference in (("base", base), ("run in another order", twin)):
-                    planned = plan_order(learnt, ours, batch_tokens=200, epochs=1.0, reference=name)
-                    items: list[OrderItem] = []
-                    gather_order(planned, suspect, reference, learnt, ours, [], items.append)
-                    started = time.time()
-                    found = order_finding(planned, items, "power", ours)
-                    rows.append(
-                        {
-                            "row": f"order: {who}",
-                            "text": text,
-                            "rows": len(learnt),
-                            "reference": name,
-                            "statistic": found.statistic,
-                            "p": found.p,
-                            "redraws": planned.redraws,
-                            "finding_s": time.time() - started,
-                        }
-                    )
-                    print(json.dumps(rows[-1]), flush=True)
+def loops_nulls() -> list[dict[str, Any]]:
+    """Trials in which the teacher's answers run into few loops, which a model knows or does not."""
+    rng = np.random.default_rng([SEED, 60])
+    loops, each = 30, 4
+    cluster_N = np.repeat(np.arange(loops), each)
+    p, randomised, alone = [], [], []
+    for _ in range(TRIALS):
+        # Suspect and control know each loop by a fair coin, and then agree on all of its prompts.
+        known_2N = rng.integers(0, 2, (2, loops))[:, cluster_N]
+        length_2N = 16 * known_2N + rng.integers(0, 5, (2, loops * each))
+        differences = length_2N[0] - length_2N[1]
+        sums = sums_by(cluster_N, differences).tolist()
+        p.append(sign_flip_p(sums))
+        randomised.append(randomised_flip(sums, rng))
+        alone.append(sign_flip_p(differences.tolist()))
+    name = f"agreement: {loops} loops of {each} prompts"
+    rows = [
+        null_row(f"{name}, signs of loops", p, randomised),
+        null_row(f"{name}, signs of prompts (not exact: why there are clusters)", alone, None),
+    ]
+    # A suspect that is one more of its controls' kind: each knows a share of its own of all loops.
+    controls, nearest = 3, []
+    for _ in range(TRIALS // 10):
+        share_M = rng.beta(8, 8, controls + 1)
+        known_ML = (rng.random((controls + 1, 200)) < share_M[:, None]).astype(int)
+        against = [sign_flip_p((known_ML[0] - one).tolist()) for one in known_ML[1:]]
+        nearest.append(max(against))
+    what = f"one more model of its {controls} controls' kind, 200 loops"
+    rows.append(null_row(f"agreement: {what} (why it is support alone)", nearest, None))
     return rows
 
 
 PARTS: dict[str, tuple[Callable[[], list[dict[str, Any]]], ...]] = {
     "order": (order_nulls,),
     "weights": (weights_nulls, relatives),
-    "agreement": (agreement_nulls,),
+    "agreement": (agreement_nulls, loops_nulls),
     "power": (order_power,),
 }
 
@@ -511,8 +383,6 @@ def main() -> None:
     write_results("trace_ancestry", claims, rows, torch.float32)
     print(json.dumps(claims), flush=True)
 
-
-_NANO = nano_models.build("llama", Path(tempfile.gettempdir()) / "potstill-nano-llama")
 
 if __name__ == "__main__":
     main()

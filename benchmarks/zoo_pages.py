@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import trace_pages
+import zoo_sizes
 
 NOT_YET = "Not measured yet."
 ACCUSING = ("watermark-text", "watermark-reading", "twins")
@@ -15,6 +20,9 @@ TARGETS = {
     "marked_full_text_p_max": "text alone, the same students",
     "marked_5pct_p": "reading marked texts, 5% of the training text marked",
     "twins_p_max": "twins, students of all served exchanges of the log",
+    "smollm2_reading_p_max": "copies of SmolLM2 that learnt marked text: reading it",
+    "smollm2_text_p_max": "the same copies, text alone",
+    "smollm2_twins_p_max": "the same, twins of served answers",
 }
 _LEAST = 1e-300
 
@@ -31,12 +39,18 @@ def readme_block(results: Path) -> str:
             f"Innocents accused, of {accused['runs']} at alpha 1e-4",
             f"{accused['value']} (95% bound on the chance: {accused['upper_95']:.1%})",
         ),
-        *((f"Greatest p, {title}", _p(claims[name])) for name, title in TARGETS.items()),
+        *(
+            (f"Greatest p, {title}", _p(claims[name]))
+            for name, title in TARGETS.items()
+            if name in claims
+        ),
+        *_real_innocents(claims),
         *_peers(claims),
+        *trace_pages.readme_rows(results),
     ]
     return "\n".join(
         [
-            f"Trace, on a zoo of {_suspects(found)} nano models by `make bench-zoo`, "
+            f"Trace, on a zoo of {_zoo(found)} by `make bench-zoo`, "
             f"{found['date'][:10]} (commit {found['commit']}; "
             "[how, and what each test sees](docs/methods/trace-zoo.md)):",
             "",
@@ -55,14 +69,16 @@ def page_block(results: Path) -> str:
     claims = found["claims"]
     parts = [
         f"One run on {found['date'][:10]}, {found['machine']['cores']} cores, commit "
-        f"{found['commit']}: {_suspects(found)} suspects.",
+        f"{found['commit']}: {_held(found)}.",
         _innocents(claims),
         _targets(claims),
-        _curves(found["rows"]),
+        zoo_sizes.curves(found["rows"]),
+        zoo_sizes.five(found["rows"]),
         _power(found["rows"]),
         _ancestry(found["rows"]),
         _resembling(claims),
         _degraded(found["rows"]),
+        zoo_sizes.real(found["rows"], claims),
         _peer_table(found["rows"], claims),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -76,13 +92,32 @@ def _read(results: Path) -> dict[str, Any] | None:
     return found
 
 
+def _zoo(found: dict[str, Any]) -> str:
+    real = sum(row["part"] == "smollm2" for row in found["rows"])
+    return f"{_suspects(found)} nano models{f' and {real} of SmolLM2' if real else ''}"
+
+
 def _suspects(found: dict[str, Any]) -> int:
     return sum(row["part"] == "suspect" for row in found["rows"])
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+def _held(found: dict[str, Any]) -> str:
+    """Return how many of the planned suspects a run holds."""
+    rows = found["rows"]
+    sizes = [row for row in rows if row["part"] == "sizes"]
+    if not sizes:
+        return f"{_suspects(found)} suspects"
+    planned = sizes[0]["planned"]
+    last = max(planned, key=int)
+    held = Counter(str(row["epoch"]) for row in rows if row["part"] == "suspect")
+    earlier = sum(planned.values()) - planned[last]
+    real = sum(row["part"] == "smollm2" for row in rows)
+    all_held = sum(held.values())
+    return (
+        f"{all_held} of the {sum(planned.values())} suspects, {held[last]} of {planned[last]} "
+        f"after the last epoch and {all_held - held[last]} of {earlier} after an earlier one; "
+        f"and {real} of SmolLM2"
+    )
 
 
 def _p(claim: dict[str, Any]) -> str:
@@ -90,8 +125,22 @@ def _p(claim: dict[str, Any]) -> str:
     if claim["value"] is None:
         return "no such suspect"
     spelt = f"{claim['value']:.1g}" if claim["value"] > _LEAST else f"1e{claim['log10']:.0f}"
-    short = "" if claim["reached"] else f", not below {claim['below']:g}"
+    short = "" if claim["reached"] else f", not below {claim['below']:g}{_some(claim)}"
     return f"{spelt} (n {claim['runs']}{short})"
+
+
+def _some(claim: dict[str, Any]) -> str:
+    """Return which students are below a target that not all are below."""
+    each: dict[str, float] = claim.get("log10_each", {})
+    below = [(who, p) for who, p in each.items() if p < math.log10(claim["below"])]
+    if not below:
+        return ""
+    named = ", ".join(f"{who.partition(',')[0]} at {10**p:.1g}" for who, p in below)
+    return (
+        f"; {len(below)} of {len(each)} is: {named}"
+        if len(below) == 1
+        else (f"; {len(below)} of {len(each)} are: {named}")
+    )
 
 
 def _innocents(claims: dict[str, Any]) -> str:
@@ -110,42 +159,16 @@ def _innocents(claims: dict[str, Any]) -> str:
         for name in names
     ]
     head = ("Test", "p multiplied by", "accused at 1e-4", "95% upper bound", "least p")
-    return f"{everybody['value']} innocents ({kinds}).\n\n{_table(head, rows)}"
+    return f"{everybody['value']} innocents ({kinds}).\n\n{zoo_sizes.table(head, rows)}"
 
 
 def _targets(claims: dict[str, Any]) -> str:
     rows = [
         (title, f"{claims[name].get('below', 0):g}", _p(claims[name]), claims[name].get("who", ""))
         for name, title in TARGETS.items()
+        if name in claims
     ]
-    return _table(("Greatest p", "target", "found", "of"), rows)
-
-
-def _curves(rows: Sequence[dict[str, Any]]) -> str:
-    """Return log10 p by the share of the plan that was asked, and the size for the target."""
-    lines, shares = [], []
-    for row in rows:
-        for name, one in row.get("curves", {}).items():
-            if not row["headline"] and not (row["share"] == 0.05 and "reading" in name):
-                continue
-            shares = [f"{point['share']:g}" for point in one["points"]]
-            reach = one["times_this_size"]
-            least = "at most " if reach == one["points"][0]["share"] else ""
-            size = "none seen" if reach is None else f"{least}{reach:.2g} times"
-            cells = [f"{point['log10_p']:.1f}" for point in one["points"]]
-            n = f"{one['points'][-1]['n']:,}"
-            lines.append((row["name"], name, n, *cells, f"{one['target']:g}", size))
-    if not lines:
-        return ""
-    head = (
-        "Suspect",
-        "test",
-        "n",
-        *(f"{share} of it" for share in shares),
-        "target",
-        "size for it",
-    )
-    return f"log10 p, uncorrected, by the share of the plan that is asked:\n\n{_table(head, lines)}"
+    return zoo_sizes.table(("Greatest p", "target", "found", "of"), rows)
 
 
 def _power(rows: Sequence[dict[str, Any]]) -> str:
@@ -165,7 +188,7 @@ def _power(rows: Sequence[dict[str, Any]]) -> str:
     head = ("Kind", "epoch", *names)
     return (
         "Median log10 p after Bonferroni over a test's configurations, and how many of a kind are "
-        f"at or below 1e-4.\n\n{_table(head, lines)}"
+        f"at or below 1e-4.\n\n{zoo_sizes.table(head, lines)}"
     )
 
 
@@ -192,7 +215,7 @@ def _ancestry(rows: Sequence[dict[str, Any]]) -> str:
     head = ("Relative", "kind", "weights, log10 p", "order, log10 p", "called at 1e-4")
     return (
         "In brackets the tier, and what was found: the share of hidden units that match in "
-        f"place, and the correlation with the step.\n\n{_table(head, lines)}"
+        f"place, and the correlation with the step.\n\n{zoo_sizes.table(head, lines)}"
     )
 
 
@@ -202,9 +225,11 @@ def _told(one: dict[str, Any] | None) -> str:
 
 def _resembling(claims: dict[str, Any]) -> str:
     found = claims["innocents_like_the_teacher"]
+    void = found.get("void", 0)
     return (
         f"Agreement, which is support and accuses nobody, is at or below 1e-4 for {found['value']} "
         f"of {found['runs']} innocents that share no weights with the teacher."
+        + (f" For {void} of them nothing follows: it is void." if void else "")
     )
 
 
@@ -219,6 +244,18 @@ def _degraded(rows: Sequence[dict[str, Any]]) -> str:
         f"Answers that end by themselves within 128 tokens: the teacher's {teacher:.0%}, the "
         f"lowest suspect's {least:.0%}. Degraded, below half of the teacher's: {said}."
     )
+
+
+def _real_innocents(claims: dict[str, Any]) -> list[tuple[str, str]]:
+    claim = claims.get("smollm2_innocents_accused")
+    if claim is None:
+        return []
+    return [
+        (
+            "Copies of SmolLM2 accused that learnt no marked text",
+            f"{claim['value']} of {claim['runs']}",
+        )
+    ]
 
 
 def _peers(claims: dict[str, Any]) -> list[tuple[str, str]]:
@@ -254,4 +291,4 @@ def _peer_table(rows: Sequence[dict[str, Any]], claims: dict[str, Any]) -> str:
             ]
             lines.append((peer, kind, f"{derived} of {len(members)}", ", ".join(each)))
     head = ("Package", "suspects that", "called derived", "by method")
-    return _table(head, lines)
+    return zoo_sizes.table(head, lines)

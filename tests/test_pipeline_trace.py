@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from traced_runs import KEY, WATERMARK, write_rows
+from traced_runs import KEY, WATERMARK, clean_models, write_rows
 
 from pipeline_runs import recipe_values, run
 from potstill.errors import PotstillError
@@ -42,7 +42,7 @@ def test_every_test_goes_through_on_a_run_of_our_own(
         "precision": "fp32",
         "teacher": {"name": "ours", "model": str(nano_llama)},
         "suspect": {"name": "theirs", "model": model},
-        "controls": [str(nano_llama)] * 3,
+        "controls": clean_models(tmp_path, nano_llama, 3),
         "watermark": watermark,
         "prompts": {"source": str(tmp_path / "prompts.jsonl")},
         "tests": {

@@ -28,8 +28,13 @@ def test_the_readme_and_the_methods_say_what_the_result_files_say() -> None:
     assert writer().with_results(readme, RESULTS) == readme
     page = (ROOT / "docs" / "methods" / "watermark.md").read_text(encoding="utf-8")
     assert writer().with_mark_costs(page, RESULTS) == page
-    page = (ROOT / "docs" / "methods" / "trace-zoo.md").read_text(encoding="utf-8")
-    assert writer().with_zoo(page, RESULTS) == page
+    for name, written in (
+        ("trace-zoo", writer().with_zoo),
+        ("trace", writer().with_nulls),
+        ("trace-ancestry", writer().with_ancestry),
+    ):
+        page = (ROOT / "docs" / "methods" / f"{name}.md").read_text(encoding="utf-8")
+        assert written(page, RESULTS) == page
 
 
 def test_speeds_and_costs_of_marks_stand_in_their_cells(tmp_path: Path) -> None:

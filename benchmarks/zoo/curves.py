@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from potstill.stats.exact import BinomialLaw
 from potstill.trace.finding import Finding
 from potstill.trace.marks import PlannedMark
 from potstill.trace.marks_in_choices import (
@@ -22,6 +23,7 @@ from potstill.trace.marks_in_choices import (
 )
 from potstill.trace.marks_in_text import AnswerItem, MarksInTextPlanned, marks_in_text_finding
 from potstill.trace.twins import ServedExchange, TwinsItem, TwinsPlanned, twins_finding
+from potstill.watermark.needed import scores_needed
 
 SHARES = (0.0625, 0.125, 0.25, 0.5, 1.0)
 # How many answers a pair stands in where it is scored, as the zoo's plan has it.
@@ -79,6 +81,20 @@ def share_for(points: Sequence[dict[str, float]], target: float) -> float | None
         return min(reached)
     slope = math.log(whole / last["log10_p"]) / math.log(1 / last["share"])
     return None if slope <= 0 else float((target / whole) ** (1 / slope))
+
+
+def scores_for(mark: dict[str, Any], effect: float, target: float) -> int | None:
+    """Return how many scores of a mean `effect` reach p `target` with a chance of 80%.
+
+    None where the mean is no better than chance's. The mean is the suspect's own over all that was
+    read, and may be chance's itself where p is large.
+    """
+    law = _mark(mark).law
+    if isinstance(law, BinomialLaw):
+        spread = math.sqrt(effect * (1 - effect))
+    else:
+        spread = law.spread * effect / law.mean
+    return scores_needed(law, effect, spread, target)
 
 
 def stop_rate(log: Sequence[dict[str, Any]], end: int) -> float:

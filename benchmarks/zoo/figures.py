@@ -93,13 +93,15 @@ def counted(rows: Sequence[Row], tests: frozenset[str], alpha: float = ALPHA) ->
 def resembling(rows: Sequence[Row], alpha: float = ALPHA) -> dict[str, Any]:
     """Return the claim of how many innocents agreement finds, which is support and no accusation.
 
-    Counted are those that share no weights with the teacher.
+    Counted are those that share no weights with the teacher; of `void` ones nothing follows.
     """
     strangers = [row for row in rows if row["innocent"] and not row["claims"]]
-    asked = [row for row in strangers if finding(row, "agreement") is not None]
-    found = [row["name"] for row in asked if row["tests"]["agreement"]["finding"]["p"] <= alpha]
+    asked = [row for row in strangers if "finding" in row["tests"].get("agreement", {})]
+    told = [row for row in asked if finding(row, "agreement") is not None]
+    found = [row["name"] for row in told if row["tests"]["agreement"]["finding"]["p"] <= alpha]
     unit = f"innocents of {len(asked)} that share no weights: support at {alpha:g}, no accusation"
-    return {"value": len(found), "unit": unit, "runs": len(asked), "who": found}
+    void = len(asked) - len(told)
+    return {"value": len(found), "unit": unit, "runs": len(asked), "void": void, "who": found}
 
 
 def last_epoch(rows: Sequence[Row]) -> int:
@@ -149,8 +151,8 @@ def greatest(
 def power(rows: Sequence[Row], alpha: float = ALPHA) -> list[dict[str, Any]]:
     """Return for each kind, epoch and configuration the median log10 p and the share found."""
     planned, found = configurations(rows), []
-    for kind, epoch in dict.fromkeys((row["kind"], row["epoch"]) for row in rows):
-        members = [row for row in rows if (row["kind"], row["epoch"]) == (kind, epoch)]
+    for kind, epoch in dict.fromkeys((_kind(row), row["epoch"]) for row in rows):
+        members = [row for row in rows if (_kind(row), row["epoch"]) == (kind, epoch)]
         for name in dict.fromkeys(name for row in members for name in row["tests"]):
             asked = [corrected(row, name, planned[test_of(name)]) for row in members]
             ps = [p for p in asked if p is not None]
@@ -169,6 +171,12 @@ def power(rows: Sequence[Row], alpha: float = ALPHA) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def _kind(row: Row) -> str:
+    """Return a suspect's kind, with the mark that it learnt where the kind does not name it."""
+    kind, served = str(row["kind"]), row["served"]
+    return kind if not row["share"] or kind.startswith(served) else f"{kind} ({served})"
 
 
 def ancestry(rows: Sequence[Row], alpha: float = ALPHA) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from potstill.models.score import PromptAndResponse
 from potstill.recipe.watermark import WatermarkConfig
 from potstill.trace.agreement import AgreementItem, AgreementPlanned, agreement_finding
 from potstill.trace.finding import Finding
-from potstill.trace.gather.agreement import gather_agreement
+from potstill.trace.gather.agreement import gather_agreement, kept_answers, plan_agreement
 from potstill.trace.gather.answers import gather_answers
 from potstill.trace.gather.choices import gather_choices
 from potstill.trace.gather.local import LocalModel
@@ -39,7 +39,12 @@ from potstill.trace.marks_in_choices import (
     marks_in_choices_finding,
     planned_readings,
 )
-from potstill.trace.marks_in_text import AnswerItem, MarksInTextPlanned, marks_in_text_finding
+from potstill.trace.marks_in_text import (
+    AnswerItem,
+    MarksInTextPlanned,
+    answer_scores,
+    marks_in_text_finding,
+)
 from potstill.trace.order import OrderItem, OrderPlanned, order_finding
 from potstill.trace.served import TwinSet, row_of_exchange, salted_prompt, served_exchanges
 from potstill.trace.twins import TwinsItem, TwinsPlanned, twins_finding
@@ -65,6 +70,15 @@ Gathered = tuple[Finding, list[Any]]
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """How much of each test is asked under the plan of a digest; the defaults are the zoo's."""
+
+    digest: str = DIGEST
+    longest: int = 128
+    ranked: int = RANKED
+
+
+@dataclass(frozen=True)
 class Asked:
     """One test of one suspect: what it came to, and its raw log."""
 
@@ -77,11 +91,17 @@ class Owner:
     """The teacher's side of every test, made when it is first needed."""
 
     world: World
+    sizes: Sizes = Sizes()
 
     @cached_property
     def teacher(self) -> LoadedModel:
         """The teacher, loaded."""
         return _loaded(self.world.teacher)
+
+    @cached_property
+    def reading(self) -> ScoringModel:
+        """The teacher as the reference of twins; what it read once it does not read again."""
+        return ScoringModel(self.teacher)
 
     @cached_property
     def again(self) -> LoadedModel:
@@ -97,6 +117,11 @@ class Owner:
     def controls(self) -> list[LoadedModel]:
         """Models known to be clean, that agreement is compared with."""
         return [_loaded(self.world.base(seed).directory) for seed in CONTROLS]
+
+    @cached_property
+    def greedy(self) -> tuple[AgreementPlanned, list[tuple[int, ...]]]:
+        """What is planned about greedy answers, with the teacher's own."""
+        return agreement_plan(self)
 
     def scheme(self, name: str) -> OwnScheme:
         """Return the owner's mark of a scheme, under the epoch's key."""
@@ -141,21 +166,38 @@ def _loaded(path: Path) -> LoadedModel:
     return load(str(path), device="cpu", precision="fp32")
 
 
-def in_text(owner: Owner, suspect: LoadedModel, scheme: str, samples: int) -> Asked:
-    """Ask for text at a temperature, and look for the mark in it."""
-    planned = MarksInTextPlanned(
+def text_plan(owner: Owner, scheme: str, samples: int) -> MarksInTextPlanned:
+    """Return what is asked for a scheme's mark in text."""
+    return MarksInTextPlanned(
         configuration=scheme,
         mark=owner.mark(scheme),
         prompts=tuple(owner.prompts),
         samples=samples,
         temperature=TEMPERATURE,
+        max_tokens=owner.sizes.longest,
         least_answers=2,
     )
+
+
+def in_text(owner: Owner, suspect: LoadedModel, scheme: str, samples: int) -> Asked:
+    """Ask for text at a temperature, and look for the mark in it."""
+    planned = text_plan(owner, scheme, samples)
     encode = _encode(owner.teacher)
     items: list[AnswerItem] = []
     own = owner.scheme(scheme)
-    gather_answers(planned, LocalModel(suspect), own, encode, DIGEST, [], items.append)
-    return Asked(marks_in_text_finding(planned, items, DIGEST, own), items)
+    gather_answers(planned, LocalModel(suspect), own, encode, owner.sizes.digest, [], items.append)
+    return Asked(marks_in_text_finding(planned, items, owner.sizes.digest, own), items)
+
+
+def text_again(owner: Owner, asked: Asked, scheme: str, samples: int) -> Asked:
+    """Look for another scheme's mark in the answers that were asked for already."""
+    own = owner.scheme(scheme)
+    planned = text_plan(owner, scheme, samples)
+    items = [
+        item.model_copy(update={"scores": answer_scores(own, item.ids)}) if item.ids else item
+        for item in asked.items
+    ]
+    return Asked(marks_in_text_finding(planned, items, owner.sizes.digest, own), items)
 
 
 def in_choices(owner: Owner, suspect: LoadedModel, scheme: str) -> Asked | None:
@@ -168,14 +210,15 @@ def in_choices(owner: Owner, suspect: LoadedModel, scheme: str) -> Asked | None:
     planned = MarksInChoicesPlanned(configuration=scheme, mark=mark, readings=readings, n=count)
     items: list[ChoiceItem] = []
     gather_choices(planned, LocalModel(suspect), own, texts, [], items.append)
-    return Asked(marks_in_choices_finding(planned, items, DIGEST, own, texts), items)
+    found = marks_in_choices_finding(planned, items, owner.sizes.digest, own, texts)
+    return Asked(found, items)
 
 
 def _twin_plan(owner: Owner, scheme: str) -> tuple[TwinsPlanned, list[TwinSet]]:
     marked = None if scheme == "plain" else owner.scheme(scheme)
     schemes = {} if marked is None else {marked.mark_id: marked.name}
     rows = [row_of_exchange(e, schemes) for e in owner.served(None if marked is None else scheme)]
-    rows = rows[:RANKED]
+    rows = rows[: owner.sizes.ranked]
     planned = TwinsPlanned(
         configuration=scheme,
         exchanges=tuple(served_exchanges(rows, TWINS, SALT)),
@@ -185,7 +228,8 @@ def _twin_plan(owner: Owner, scheme: str) -> tuple[TwinsPlanned, list[TwinSet]]:
         reference=owner.teacher.identity,
     )
     path = owner.world.folder / f"twins-{scheme}.jsonl"
-    sets = draw_twins(planned, LocalModel(owner.teacher), rows, SALT, DIGEST, path, scheme=marked)
+    local, digest = LocalModel(owner.teacher), owner.sizes.digest
+    sets = draw_twins(planned, local, rows, SALT, digest, path, scheme=marked)
     return planned, sets
 
 
@@ -195,24 +239,29 @@ def twins(owner: Owner, suspect: LoadedModel, scheme: str) -> Asked:
     same = suspect.tokenizer_id == owner.teacher.tokenizer_id
     asked = ScoringModel(suspect, None if same else reads_texts(owner.teacher, suspect))
     items: list[TwinsItem] = []
-    gather_scores(planned, asked, ScoringModel(owner.teacher), sets, SALT, [], items.append)
-    return Asked(twins_finding(planned, items, DIGEST), items)
+    gather_scores(planned, asked, owner.reading, sets, SALT, [], items.append)
+    return Asked(twins_finding(planned, items, owner.sizes.digest), items)
+
+
+def order_plan(owner: Owner) -> OrderPlanned:
+    """Return what is planned about the order in which the teacher was trained."""
+    return plan_order(
+        owner.trained_rows(),
+        owner.world.secret("teacher"),
+        batch_tokens=BATCH_TOKENS,
+        epochs=1.0,
+        reference=owner.again.identity,
+        most=ROWS,
+    )
 
 
 def order(owner: Owner, suspect: LoadedModel) -> Asked | None:
     """Look whether likelihoods follow the order in which the teacher was trained."""
     if suspect.tokenizer_id != owner.teacher.tokenizer_id:
         return None
-    rows, secret = owner.trained_rows(), owner.world.secret("teacher")
-    planned: OrderPlanned = plan_order(
-        rows,
-        secret,
-        batch_tokens=BATCH_TOKENS,
-        epochs=1.0,
-        reference=owner.again.identity,
-        most=ROWS,
-    )
+    planned, secret = order_plan(owner), owner.world.secret("teacher")
     items: list[OrderItem] = []
+    rows = owner.trained_rows()
     gather_order(planned, suspect, owner.again, rows, secret, [], items.append)
     return Asked(order_finding(planned, items, DIGEST, secret), items)
 
@@ -222,25 +271,47 @@ def weights(owner: Owner, suspect: LoadedModel) -> Asked:
     planned = plan_weights(owner.teacher, suspect)
     items: list[WeightsItem] = []
     gather_weights(planned, owner.teacher, suspect, [], items.append)
-    return Asked(weights_finding(planned, items, DIGEST), items)
+    return Asked(weights_finding(planned, items, owner.sizes.digest), items)
+
+
+def agreement_plan(owner: Owner) -> tuple[AgreementPlanned, list[tuple[int, ...]]]:
+    """Return what is planned about greedy answers, and the teacher's own, asked once and kept."""
+    asked, path = greedy_prompts(owner), owner.world.folder / "agreement-answers.jsonl"
+    planned = plan_agreement(
+        owner.teacher,
+        asked,
+        names=[salted_prompt(SALT, ids) for ids in asked],
+        longest=LONGEST,
+        controls=[model.identity for model in owner.controls],
+        path=path,
+    )
+    answers = kept_answers(planned, path)
+    assert answers is not None
+    return planned, answers
+
+
+def greedy_prompts(owner: Owner) -> list[tuple[int, ...]]:
+    """Return the ids of the prompts whose greedy answers are compared."""
+    asked = [({"role": "user", "content": prompt},) for prompt in owner.prompts[:GREEDY]]
+    return [tuple(prompt_ids(owner.teacher, messages)) for messages in asked]
 
 
 def agreement(owner: Owner, suspect: LoadedModel) -> Asked | None:
     """Compare greedy answers with the teacher's, beside clean controls."""
     if suspect.tokenizer_id != owner.teacher.tokenizer_id:
         return None
-    asked = [
-        tuple(prompt_ids(owner.teacher, ({"role": "user", "content": prompt},)))
-        for prompt in owner.prompts[:GREEDY]
-    ]
-    planned = AgreementPlanned(
-        teacher=owner.teacher.identity,
-        prompts=tuple(salted_prompt(SALT, ids) for ids in asked),
-        longest=LONGEST,
-        controls=tuple(model.identity for model in owner.controls),
-    )
+    planned, answers = owner.greedy
     items: list[AgreementItem] = []
-    gather_agreement(planned, owner.teacher, suspect, owner.controls, asked, [], items.append)
+    gather_agreement(
+        planned,
+        owner.teacher,
+        suspect,
+        owner.controls,
+        greedy_prompts(owner),
+        [],
+        items.append,
+        answers=answers,
+    )
     return Asked(agreement_finding(planned, items, DIGEST), items)
 
 

@@ -13,20 +13,21 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
-import math
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import smollm2_summary
 import torch
+from checked import FIVE, READING, TWINS, check_logs, curves_of, log_of, shortened
 from common import RESULTS, write_results
-from curves import again, curve, read_log, share_for, stop_rate
+from curves import read_log, stop_rate
 from figures import (
     Row,
     ancestry,
@@ -40,14 +41,13 @@ from figures import (
     resembling,
     zero_of,
 )
+from limits import write_table
 from run import file_of
 
-from potstill.canonical import digest_of_bytes
 from potstill.trace.verdict import ACCUSING
 
-# Targets of the claims, and of the curves' sizes.
-READING, TEXT, TEXT_FURTHER, FIVE, TWINS = 1e-12, 1e-3, 1e-6, 1e-3, 1e-4
-TARGETS = {"watermark-reading": READING, "watermark-text": TEXT_FURTHER, "twins": TWINS}
+# The target of the claim about text; curves go further.
+TEXT = 1e-3
 # Tests whose raw logs are kept, and how many bytes all may take together.
 KEPT = ("watermark-reading", "twins", "watermark-text")
 MOST_KEPT = 1_000_000
@@ -69,46 +69,6 @@ def _names() -> list[str]:
     from suspects import everybody
 
     return [suspect.name for suspect in everybody()]
-
-
-def log_of(folder: Path, row: Row, name: str) -> Path:
-    """Return where the raw log of a suspect's test lies."""
-    return folder / "raw" / file_of(row["name"]) / f"{name.replace(' ', '-')}.jsonl"
-
-
-def check_logs(folder: Path, row: Row) -> None:
-    """Raise SystemExit where a raw log is not the one that a row's findings come from."""
-    for name, test in row["tests"].items():
-        if "raw" in test:
-            path = log_of(folder, row, name)
-            if digest_of_bytes(path.read_bytes(), 32) != test["raw"]:
-                raise SystemExit(f"the raw log {path.name} of {row['name']} is another one's")
-
-
-def curves_of(
-    folder: Path, row: Row, schemes: Mapping[str, dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """Return the curves of a suspect's own configurations, with the size to reach the target.
-
-    Raises SystemExit where a finding computed again differs from the row's.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for name, test in row["tests"].items():
-        kind, _, configuration = name.partition(" ")
-        if "finding" not in test or configuration != row["served"] or kind not in TARGETS:
-            continue
-        mark = schemes.get(configuration, {})
-        log = read_log(log_of(folder, row, name))
-        whole = again(name, log, mark, row["plan"])
-        if whole is None or abs(whole.log10_p - test["finding"]["log10_p"]) > 1e-6:
-            raise SystemExit(f"{name} of {row['name']} does not come from its raw log")
-        points = curve(name, log, mark, row["plan"])
-        target = TARGETS[kind]
-        reach = share_for(points, math.log10(target))
-        found[name] = {"points": points, "target": target, "times_this_size": reach}
-        if kind == "watermark-text":
-            found[name]["tokens_asked"] = sum(len(one["ids"]) for one in log)
-    return found
 
 
 def stops(folder: Path, row: Row, end: int) -> float | None:
@@ -269,16 +229,6 @@ def keep_logs(folder: Path, rows: Sequence[Row], target: Path) -> list[str]:
     return kept
 
 
-def _shortened(tests: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row's tests without the sentences that a reader has to grant: those of trace.md."""
-    return {
-        name: test | {"finding": {k: v for k, v in test["finding"].items() if k != "assumes"}}
-        if "finding" in test
-        else test
-        for name, test in tests.items()
-    }
-
-
 def whole_rows(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the suspects' rows with curves and stop rates; each raw log is checked on the way."""
     from world import SCHEMES
@@ -292,13 +242,41 @@ def whole_rows(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
         facts = {
             "part": "suspect",
             **row,
-            "tests": _shortened(row["tests"]),
+            "tests": shortened(row["tests"]),
             "stops": rate,
             "teacher_stops": teacher,
             "degraded": degraded(rate, teacher),
         }
         found.append(facts | ({"curves": curves_of(folder, row, SCHEMES)} if own else {}))
     return found
+
+
+def sizes(folder: Path) -> dict[str, Any]:
+    """Return how large the zoo's models are, and how many tokens each served log has."""
+    from plans import POSITIONS, Owner
+    from suspects import EPOCHS, GUILTY_BASES, everybody
+    from world import NATS, SCHEMES, World
+
+    world = World(folder)
+    owner = Owner(world)
+    logs = ("plain", *SCHEMES)
+    served = {log: owner.served(None if log == "plain" else log) for log in logs}
+    return {
+        "part": "sizes",
+        "teacher": f"nano, {NATS:g} nats",
+        "parameters": world.base(GUILTY_BASES[0]).parameters,
+        "tokens": {log: sum(len(row.ids[1]) for row in rows) for log, rows in served.items()},
+        "distinct_tokens": {
+            log: len({token for row in rows for token in row.ids[1]})
+            for log, rows in served.items()
+            if log in SCHEMES
+        },
+        "texts": {log: len(rows) for log, rows in served.items()},
+        "epochs": EPOCHS,
+        "schemes": SCHEMES,
+        "planned": dict(Counter(str(suspect.epoch) for suspect in everybody())),
+        "positions": POSITIONS,
+    }
 
 
 def _asked(rows: Sequence[Row]) -> list[int]:
@@ -315,8 +293,9 @@ def main() -> None:
     given = parser.parse_args()
     rows = read_rows(given.folder)
     said = peer_rows(given.peers, rows) if given.peers else []
-    claims = claims_of(rows, said)
-    every = [*whole_rows(given.folder, rows), *tables(rows), *said]
+    real = smollm2_summary.rows_of(given.folder)
+    claims = claims_of(rows, said) | smollm2_summary.claims_of(real)
+    every = [*whole_rows(given.folder, rows), *tables(rows), *said, *real, sizes(given.folder)]
     claims["marked_full_text_p_max"]["tokens_asked_max"] = max(_asked(every), default=0)
     if given.dry:
         found = json.dumps({"claims": claims, "rows": every}, indent=1)
@@ -324,7 +303,8 @@ def main() -> None:
     else:
         kept = keep_logs(given.folder, rows, RESULTS / "zoo")
         claims["innocents"]["raw_logs_kept"] = kept
-        write_results("zoo", claims, every, torch.float32)
+        path = write_results("zoo", claims, every, torch.float32)
+        write_table(json.loads(path.read_text(encoding="utf-8")))
     for name, claim in claims.items():
         print(f"{name}: {claim['value']} ({claim['unit']})")
 

@@ -70,6 +70,10 @@ class World:
     nats: float = NATS
     served: int = SERVED
     language: int = 0
+    # The longest answer that is served, in tokens.
+    longest: int = MAX_TOKENS
+    # Of how many epochs, the last ones, the models are kept.
+    epochs_kept: int = 1_000
 
     def base(self, seed: int, language: int | None = None) -> Made:
         """Return a base model of a seed: its own random weights, taught by the language alone."""
@@ -112,7 +116,7 @@ class World:
             "precision": "fp32",
             "teacher": {"model": str(model)},
             "prompts": {"held_out_count": 1, "validation_count": 1},
-            "collect": {"max_tokens": MAX_TOKENS, "targets": "none"},
+            "collect": {"max_tokens": self.longest, "targets": "none"},
             "train": {"cross_entropy": 1.0},
             "evaluate": {"fidelity_prompts": 1},
         }
@@ -139,24 +143,21 @@ class World:
     ) -> list[Path]:
         """Return the model after each epoch on texts, by cross-entropy alone: none is selected."""
         folder = self.folder / "models" / name
-        found = [folder / f"epoch-{number}" for number in range(1, epochs + 1)]
+        kept = [*range(1, epochs + 1)][-self.epochs_kept :]
+        found = [folder / f"epoch-{number}" for number in kept]
         if all((path / "config.json").is_file() for path in found):
             return found
         model = load(str(base), device="cpu", precision="fp32", trainable=True)
         examples = [example_of(model, i, said) for i, said in enumerate(texts)]
-        config = TrainConfig(
-            cross_entropy=1.0,
-            epochs=float(epochs),
-            learning_rate=rate,
-            batch_tokens=BATCH_TOKENS,
-            micro_batch_tokens=BATCH_TOKENS,
-            checkpoint_every=1_000_000,
-        )
+        config = self.learning(epochs, rate)
         order = SecretOrder(self.secret(name))
         steps = plan_steps(
-            [e.length for e in examples], batch_tokens=BATCH_TOKENS, epochs=epochs, order=order
+            [e.length for e in examples],
+            batch_tokens=config.batch_tokens,
+            epochs=epochs,
+            order=order,
         )
-        ends = _ends_of_epochs(steps, len(examples))
+        ends = _ends_of_epochs(steps, len(examples))[-len(kept) :]
 
         def log(entry: Mapping[str, Any]) -> None:
             if entry["step"] in ends:
@@ -177,6 +178,17 @@ class World:
             progress=Silent(),
         )
         return found
+
+    def learning(self, epochs: int, rate: float) -> TrainConfig:
+        """Return how a model learns from text."""
+        return TrainConfig(
+            cross_entropy=1.0,
+            epochs=float(epochs),
+            learning_rate=rate,
+            batch_tokens=BATCH_TOKENS,
+            micro_batch_tokens=BATCH_TOKENS,
+            checkpoint_every=1_000_000,
+        )
 
     def secret(self, name: str) -> OrderSecret:
         """Return the secret of a training's order: fixed, so that a zoo can be made again."""

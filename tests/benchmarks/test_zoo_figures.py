@@ -87,7 +87,11 @@ def test_what_accuses_nobody_is_never_counted(figures: ModuleType) -> None:
     assert told["called"] == ["derived weights"]
     assert told["told"]["weights"] == {"tier": "descent", "log10_p": -30.0, "effect": 0.5}
     relative = _row("sibling", {"agreement": -9.0}, claims=["weights"])
-    assert figures.resembling([row, relative, _row("other", {"agreement": -1.0})])["who"] == ["kin"]
+    other = _row("other", {"agreement": -1.0})
+    assert figures.resembling([row, relative, other])["who"] == ["kin"]
+    row["tests"]["agreement"]["finding"]["void"] = "too few clusters"
+    counted = figures.resembling([row, relative, other])
+    assert (counted["value"], counted["runs"], counted["void"]) == (0, 2, 1)
 
 
 def test_a_test_that_was_left_out_is_paid_for_by_those_that_were_not(figures: ModuleType) -> None:
@@ -147,6 +151,26 @@ def test_power_is_told_by_kind_and_epoch(figures: ModuleType) -> None:
     first, last = figures.power(rows)
     assert (first["epoch"], first["median_log10_p"], first["found"]) == (1, -5.0, 0.5)
     assert (last["epoch"], last["median_log10_p"], last["found"]) == (2, -6.0, 1.0)
+
+
+def test_power_keeps_marks_apart_where_a_kind_names_none(figures: ModuleType) -> None:
+    kind = "another tokenizer"
+    rows = [
+        _row(f"{kind} {mark}", {"twins plain": -1.0}, kind=kind, served=mark, share=1.0)
+        for mark in ("green", "gumbel")
+    ]
+    rows.append(_row("g", {"twins plain": -2.0}, kind="green, 5% marked", share=0.05))
+    kinds = [one["kind"] for one in figures.power(rows)]
+    assert kinds == [f"{kind} (green)", f"{kind} (gumbel)", "green, 5% marked"]
+
+
+def test_scores_for_a_target_are_none_at_chance_and_fewer_for_more(curves: ModuleType) -> None:
+    for mark, chance, more in ((_GREEN, 0.5, 0.52), (_GUMBEL, 1.0, 1.1)):
+        assert curves.scores_for(mark, chance, 5e-4) is None
+        some, fewer = (curves.scores_for(mark, mean, 5e-4) for mean in (more, 2 * more - chance))
+        assert some > fewer > 0
+    # z of 3.29 at 5e-4 and of 0.84 at 80%: ((3.29 + 0.84) * 0.5 / 0.02)^2.
+    assert curves.scores_for(_GREEN, 0.52, 5e-4) == pytest.approx(10_660, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,26 @@ def test_kept_raw_logs_are_those_of_the_rows_and_give_their_figures_again() -> N
         assert found.log10_p == pytest.approx(row["finding"]["log10_p"], abs=1e-6), path
 
 
+@pytest.mark.skipif(not _RESULT.exists(), reason="the zoo was not measured yet")
+def test_the_rows_answer_the_plans_of_the_code() -> None:
+    plans, smollm2 = (_module(_BENCHMARKS / "zoo", name) for name in ("plans", "smollm2"))
+    digests = {"suspect": plans.Sizes().digest, "smollm2": smollm2.DIGEST}
+    rows = json.loads(_RESULT.read_text(encoding="utf-8"))["rows"]
+    told = [row for row in rows if row["part"] in digests]
+    assert told and all(row["plan"] == digests[row["part"]] for row in told)
+
+
+def test_smollm2_is_asked_what_it_has_not_served_and_innocents_learn_text_of_people() -> None:
+    smollm2 = _module(_BENCHMARKS / "zoo", "smollm2")
+    world = smollm2.SmolWorld(Path())
+    asked = smollm2.SmolOwner(world).prompts
+    assert len(world.prompts) == smollm2.SERVED and len(asked) == smollm2.ASKED
+    assert not set(asked) & set(world.prompts)
+    corpus = world.corpus(0)
+    assert len({said.prompt for said in corpus}) == len(corpus) == smollm2.SERVED
+    assert all(120 <= len(said.text) <= 4 * smollm2.LONGEST for said in corpus)
+
+
 def _tests(result: dict[str, Any]) -> list[dict[str, Any]]:
     suspects = [row for row in result["rows"] if row["part"] == "suspect"]
     return [
@@ -129,3 +149,68 @@ def test_pages_quote_counts_targets_and_shortfalls(tmp_path: Path) -> None:
         "Degraded, below half of the teacher's: weak (30%).",
     ):
         assert cell in page
+
+
+def _reading_row(name: str, log10_p: float, need: int | None) -> dict[str, Any]:
+    points = [{"share": 1.0, "n": 1000, "log10_p": log10_p}]
+    curve = {"points": points, "target": 5e-4, "times_this_size": None, "scores_for_target": need}
+    return {
+        "part": "suspect",
+        "name": f"{name}, epoch 3",
+        "headline": False,
+        "share": 0.05,
+        "served": "green",
+        "epoch": 3,
+        "curves": {"watermark-reading green": curve},
+    }
+
+
+def test_the_page_says_what_a_small_share_would_take() -> None:
+    pages = _module(_BENCHMARKS, "zoo_sizes")
+    sizes = {"part": "sizes", "positions": 10_000, "distinct_tokens": {"green": 1_388}}
+    rows = [
+        _reading_row("far", -1.0, 8_000),
+        _reading_row("there", -5.0, 500),
+        _reading_row("nothing", 0.0, None),
+        sizes,
+    ]
+    said = pages.five(rows)
+    for part in (
+        "far: p 0.1 at n 1,000, not reached; if its mean score stayed, n 8,000 (8 times as much)",
+        "there: p 1e-05 at n 1,000, reached;",
+        "nothing: p 1 at n 1,000, its mean score is no better than chance's",
+        "1,388 of green's",
+    ):
+        assert part in said
+    assert pages.five([sizes]) == ""
+
+
+def test_the_page_says_how_much_of_the_zoo_it_holds_and_shows_the_real_model() -> None:
+    pages = _module(_BENCHMARKS, "zoo_pages")
+    found = {"finding": {"log10_p": -12.34, "n": 4_321}}
+    real = {
+        "part": "smollm2",
+        "name": "green-1",
+        "kind": "green, 100% marked",
+        "trained": {"tokens": 7_000, "epochs": 3},
+        "tests": {"watermark-reading green": found},
+    }
+    same = {**real, "name": "teacher", "kind": "as it is", "trained": None, "tests": {}}
+    rows = [
+        {"part": "suspect", "epoch": 3},
+        {"part": "suspect", "epoch": 1},
+        {"part": "sizes", "planned": {"1": 18, "2": 18, "3": 80}},
+        real,
+        same,
+    ]
+    assert pages._held({"rows": rows}) == (
+        "2 of the 116 suspects, 1 of 80 after the last epoch and 1 of 36 after an earlier one; and "
+        "2 of SmolLM2"
+    )
+    table = _module(_BENCHMARKS, "zoo_sizes").real(
+        rows, {"smollm2_innocents_accused": {"runs": 3, "value": 0}}
+    )
+    assert "| green-1 | green, 100% marked: 7,000 tokens, 3 epochs | -12.3 (4,321) |" in table
+    assert "| teacher | as it is | - |" in table
+    assert "Of 3 that learnt no marked text 0 is accused" in table
+    assert _module(_BENCHMARKS, "zoo_sizes").real(rows[:3], {}) == ""

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import bundles
@@ -58,6 +59,27 @@ def test_the_key_of_another_epoch_is_exit_2(made: bundles.Trace, tmp_path: Path)
     write_key(tmp_path / "k", EpochKey("2026-11", bytes(32)))
     result = invoke("verify", str(made.bundle), "--key", str(tmp_path / "k"))
     assert result.exit_code == 2 and "key of another epoch" in result.output
+
+
+@pytest.mark.parametrize("word", ["--epoch", "--texts"])
+def test_what_goes_with_a_key_is_refused_without_one(made: bundles.Trace, word: str) -> None:
+    result = invoke("verify", str(made.bundle), word, "x")
+    assert result.exit_code == 2
+    assert f"error: {word} says nothing without the key" in result.output
+
+
+def test_certificates_that_are_none_are_refused(made: bundles.Trace, tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_text("hello")
+    result = invoke("verify", str(made.bundle), "--authority", str(tmp_path / "a.pem"))
+    assert result.exit_code == 2 and "a.pem holds no certificates" in result.output
+
+
+def test_pages_that_were_written_anew_are_exit_2(tmp_path: Path) -> None:
+    made = bundles.finished(tmp_path / "one", version=version("potstill"))
+    (made.bundle / "notice.md").write_text("p = 1e-99")
+    result = invoke("verify", str(made.bundle))
+    assert result.exit_code == 2
+    assert "error: notice.md does not say what verdict.json says" in result.output
 
 
 def test_notice_prints_markdown_or_json(made: bundles.Trace) -> None:

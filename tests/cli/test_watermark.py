@@ -128,6 +128,32 @@ def test_an_epoch_s_key_is_that_of_its_master(cli: CliRunner, own_key: Path) -> 
     assert by_epoch["tests"][0]["key_id"] == made["key_id"]
 
 
+def test_an_epoch_s_key_marks_with_what_its_master_does(
+    cli: CliRunner, tmp_path: Path, tokenizer: Path
+) -> None:
+    master, epoch = tmp_path / "m", tmp_path / "e"
+    assert run(cli, "keygen", master, *GREEN, "--tokenizer", tokenizer).exit_code == 0
+    of_master = ("--from", master, "--epoch", "2026-12")
+    result = run(cli, "keygen", epoch, *of_master, "--json")
+    assert json.loads(result.stdout)["scheme"] == "green"
+    whole, part = (
+        json.loads(path.with_name(f"{path.name}.record.json").read_text())
+        for path in (master, epoch)
+    )
+    assert part.pop("key_id") != whole.pop("key_id")
+    assert part == whole
+    text = private(tmp_path / "t.txt", words(list(range(50))))
+    value = found(cli, text, "--key", epoch, "--tokenizer", tokenizer)
+    assert value["tests"][0]["parameters"] == {"window": 1, "gamma": 0.5, "delta": 2}
+    for option, other in (("--window", 2), ("--gamma", 0.4), ("--scheme", "gumbel")):
+        result = run(cli, "keygen", tmp_path / "other", *of_master, option, other)
+        assert result.exit_code == 2
+        assert f"{option} is {other}, and the record beside the key says" in result.stderr
+    (tmp_path / "m.record.json").write_bytes((tmp_path / "e.record.json").read_bytes())
+    assert "is of another key" in run(cli, "keygen", tmp_path / "other", *of_master).stderr
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_is_known_of_a_key_s_marks_is_kept_beside_it(
     cli: CliRunner, tmp_path: Path, tokenizer: Path
 ) -> None:
@@ -179,6 +205,9 @@ def test_another_key_finds_nothing(
     assert value["p"] > 1e-3
     needed = value["tests"][0]["needed"]
     assert needed["expected"] < 100
+    # Scores that are as high as by chance say nothing of how much text would do.
+    assert value["p"] > 0.05
+    assert needed["observed"] is None
     assert run(cli, "detect", ids, "--key", other).stdout.count("would do") == 1
 
 
@@ -273,7 +302,8 @@ IDS = {"token_ids": list(range(50))}
 @pytest.mark.parametrize(
     ("rows", "arguments", "said"),
     [
-        ([IDS], ["--key", "none.key"], "state --scheme"),
+        ([IDS], ["--key", "none.key"], "none.key does not exist"),
+        ([IDS], ["--key", "."], "is a directory"),
         ([IDS], ["--key", "none.key", *GREEN], "make one with potstill watermark keygen"),
         ([IDS], ["--key", "text.jsonl", *GREEN], "holds no watermark key"),
         ([IDS], ["--key", "own.key", *GREEN], "name the epoch"),
@@ -351,7 +381,9 @@ def test_a_record_that_disagrees_or_is_damaged(
     record.write_text('{"schema": "potstill/watermark-record/1", "window": 2}')
     assert "--window is 1, and the record beside the key says 2" in run(cli, *arguments).stderr
     record.write_text('{"schema": "potstill/watermark-record/1", "key_id": "blake3:0"}')
-    assert "not the key that marked" in run(cli, *arguments).stderr
+    assert "is of another key" in run(cli, *arguments).stderr
+    record.write_text('{"schema": "potstill/watermark-record/1", "scheme": "gumbel"}')
+    assert "--scheme is green, and the record beside" in run(cli, *arguments).stderr
     for damaged in ("{", '{"window": 0}', '{"depth": 3}'):
         record.write_text(damaged)
         result = run(cli, *arguments)
@@ -395,6 +427,9 @@ def test_vllm_s_marks_are_tried_too(cli: CliRunner, tokenizer: Path, scheme: str
         (["--scheme", "gren"], "did you mean green"),
         (["--window", "99"], "window"),
         (["--gamma", "2"], "gamma"),
+        (["--gamma", "0.3", "--scheme", "gumbel"], "--gamma and --delta are for --scheme green"),
+        (["--window", "2", "--scheme", "vllm-gumbel"], "--window is not for vllm-gumbel"),
+        (["--gamma", "0.3", "--scheme", "vllm-sbw"], "--gamma is not for vllm-sbw"),
         (["short.txt"], "to calibrate on"),
     ],
 )

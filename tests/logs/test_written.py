@@ -87,3 +87,15 @@ def test_a_folder_s_files_in_one_order_and_the_others_named(tmp_path: Path) -> N
     found = read_written([str(tmp_path)])
     assert [text.text for text in found.texts] == ["one", "two"]
     assert found.passed_over == ["x.bin"]
+
+
+def test_a_text_of_a_folder_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    latin = tmp_path / "more" / "latin.txt"
+    latin.parent.mkdir()
+    latin.write_bytes("für".encode("latin-1"))
+    (tmp_path / "a.md").write_text("one")
+    found = read_written([str(tmp_path)])
+    assert [text.text for text in found.texts] == ["one"]
+    assert found.unreadable == [f"the text {latin} is not UTF-8; write it again as UTF-8"]
+    with pytest.raises(PotstillError, match="not UTF-8"):
+        read_written([str(tmp_path), str(latin)])

@@ -18,7 +18,7 @@ from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.runs.order import order_of
 from potstill.runs.parts import Parts
-from potstill.runs.trained_rows import trained_rows
+from potstill.runs.trace_order import ordered_run
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.loop import _plan_digest
 from potstill.train.stage import learnt_from
@@ -162,7 +162,8 @@ def test_the_rows_of_a_run_and_their_order_are_those_that_it_trained_on(
     finished, _ = pipeline_runs.run(values, tmp_path / "run", until="train")
     with RunDir.open(finished.root, finished.recipe) as run:
         parts = Parts(run, run.recipe, Silent())
-        rows, secret = trained_rows(parts), read_order_secret(run.root / SECRET_FILE)
+        order = ordered_run(run.root)
+        rows, secret = order.rows, order.secret
         trained = run.done(TrainRecord)
         assert trained is not None and [(len(p), len(r)) for p, r in rows] == list(trained.lengths)
         lengths = [len(prompt) + len(response) for prompt, response in rows]
@@ -181,4 +182,4 @@ def test_the_rows_of_a_run_and_their_order_are_those_that_it_trained_on(
         parts.store.close()
         run.forget("train")
         with pytest.raises(PotstillError, match="has trained no student yet"):
-            trained_rows(Parts(run, run.recipe, Silent()))
+            ordered_run(run.root)

@@ -13,7 +13,7 @@ from typing import Any
 import authority
 import pytest
 import traced_runs
-from traced_runs import config_of, prepared, texts_suspect
+from traced_runs import clean_models, config_of, prepared, texts_suspect
 
 from potstill.errors import PotstillError
 from potstill.recipe.trace import TraceConfig
@@ -93,7 +93,7 @@ def test_a_copy_is_derived_weights_and_never_trained_on_outputs(
         here,
         nano_llama,
         suspect={"name": "a copy", "model": str(nano_llama)},
-        controls=[str(nano_llama)],
+        controls=clean_models(here, nano_llama, 1),
         tests={
             "watermark_reading": {
                 **READING["watermark_reading"],
@@ -107,11 +107,13 @@ def test_a_copy_is_derived_weights_and_never_trained_on_outputs(
     verdict = traced(config, root)
     outcomes = {claim.test: claim.outcome for claim in verdict.claims}
     assert outcomes["weights"] == "found" and outcomes["watermark-reading"] == "not found"
+    # So few prompts that its agreement with itself says nothing.
+    assert outcomes["agreement"] == "void"
     assert not verdict.accused
     assert "derived weights" in verdict.headline
     assert "Nothing was found that says that a copy was trained on outputs" in verdict.headline
     # A control went through the reading beside the suspect.
-    assert [(c.test, c.name) for c in verdict.controls] == [("watermark-reading", "llama")]
+    assert [(c.test, c.name) for c in verdict.controls] == [("watermark-reading", "clean-0")]
     texts = read_texts(root / "own" / "marked-0.jsonl")
     found = states(root / "bundle", key=traced_runs.KEY, texts={"2026-12": texts})
     assert found["scores of watermark-reading (2026-12)"] == "holds"
@@ -305,6 +307,12 @@ def test_a_preview_tells_questions_and_power_and_fixes_nothing(
     assert told[0].startswith("watermark-text: 15 questions, at most ")
     assert "minutes here" in told[0]
     assert told[2].startswith("  chance to find at p ")
+    # What each test found in controls, or that none had this mark.
+    assert [line.partition(":")[0] for line in told[3:]] == [
+        "watermark-text (2026-12)",
+        "watermark-reading (2026-12)",
+    ]
+    assert all("limit" in line or "unknown" in line for line in told[3:])
     assert not (here / "our.chain.jsonl").exists()
 
 
@@ -315,6 +323,20 @@ def test_a_plan_made_anew_counts_the_old_one(here: Path, nano_llama: Path) -> No
     plan_trace(config, here / "run")
     again = plan_trace(config, here / "run", fresh=True)
     assert again.new and again.plan.plan.chain.tried.plans == 1
+
+
+def test_a_key_of_vllm_s_fixes_no_plan(here: Path, nano_llama: Path) -> None:
+    (here / "served.json").write_text('{"algorithm":"gumbel","key":42}')
+    config = config_of(
+        here,
+        nano_llama,
+        watermark={"key": str(here / "served.json")},
+        suspect=texts_suspect(here, "marked"),
+        tests={"watermark_text": {}},
+    )
+    with pytest.raises(PotstillError, match=r"no mark of vllm-gumbel: .* which 2\^32 keys have"):
+        plan_trace(config, here / "run")
+    assert not (here / "our.chain.jsonl").exists()
 
 
 def test_a_key_that_is_disclosed_is_retired(here: Path, nano_llama: Path) -> None:
@@ -343,3 +365,61 @@ def test_a_chain_of_another_teacher_is_refused(
     other = config_of(here, nano_qwen3, name="two", **common)
     with pytest.raises(PotstillError):
         plan_trace(other, here / "other")
+
+
+@pytest.mark.parametrize(
+    ("tests", "key"),
+    [
+        ({"watermark_reading": {"texts": "nowhere"}}, "tests.watermark_reading.texts"),
+        ({"twins": {"log": "nowhere"}}, "tests.twins.log"),
+    ],
+)
+def test_a_log_that_is_not_there_is_said_by_the_key_that_names_it(
+    here: Path, nano_llama: Path, tests: dict[str, Any], key: str
+) -> None:
+    suspect = {"name": "their model", "model": str(nano_llama)}
+    controls = [str(nano_llama)] * 3
+    config = config_of(here, nano_llama, suspect=suspect, tests=tests, controls=controls)
+    with pytest.raises(PotstillError, match=f"nowhere does not exist; check {key}$"):
+        preview_trace(config)
+
+
+def test_coins_are_told_of_before_a_plan_is_fixed(here: Path, nano_llama: Path) -> None:
+    suspect = {"name": "their model", "model": str(nano_llama)}
+    said = []
+    for positions in (10, 10**6):
+        tests = {"watermark_reading": {"texts": str(here / "marked.jsonl"), "positions": positions}}
+        config = config_of(here, nano_llama, suspect=suspect, tests=tests)
+        said += [line for line in preview_trace(config) if "chance to find" in line]
+    assert "coins" not in said[0]
+    assert "coins, which stand where no score is left" in said[1]
+    assert ": 0% with" in said[1]
+
+
+def test_three_times_one_control_and_the_suspect_as_its_own_are_refused(
+    here: Path, nano_llama: Path
+) -> None:
+    clean = clean_models(here, nano_llama, 1)
+    again = str(shutil.copytree(clean[0], here / "again"))
+    tests = {"watermark_reading": {"texts": str(here / "marked.jsonl"), "positions": 50}}
+    suspect = {"name": "their model", "model": str(nano_llama)}
+    for controls, said in (
+        ([*clean, again], "the controls clean-0 and again are one model"),
+        ([*clean, str(nano_llama)], "the control llama is the suspect itself"),
+    ):
+        config = config_of(here, nano_llama, suspect=suspect, controls=controls, tests=tests)
+        with pytest.raises(PotstillError, match=said):
+            plan_trace(config, here / "run")
+    assert not (here / "our.chain.jsonl").exists()
+
+
+def test_a_budget_that_cannot_suffice_is_told_of_first(here: Path, nano_llama: Path) -> None:
+    said = []
+    for budget in (10, 10**9):
+        server = {"url": "http://127.0.0.1:9/v1", "provider": "p", "budget_tokens": budget}
+        suspect = {"name": "their model", "model": "m", "endpoint": server}
+        tests = {"watermark_text": {"samples": 3, "max_tokens": 10}}
+        said.append(preview_trace(config_of(here, nano_llama, suspect=suspect, tests=tests)))
+    (told,) = (line for line in said[0] if "suspect.endpoint.budget_tokens" in line)
+    assert told.startswith("that may be more than suspect.endpoint.budget_tokens (10) allows")
+    assert said[1] == [line for line in said[0] if line != told]

@@ -1,6 +1,6 @@
 """Numbers of things in words."""
 
-from potstill.text.counts import by_number
+from potstill.text.counts import by_number, many
 
 
 def test_one_is_one_and_all_others_are_more() -> None:
@@ -10,4 +10,13 @@ def test_one_is_one_and_all_others_are_more() -> None:
         "2 rows",
         "11 rows",
         "21 rows",
+    ]
+
+
+def test_a_noun_takes_an_s_after_any_number_but_one() -> None:
+    assert [many(n, "text") for n in (0, 1, 2, 1200)] == [
+        "0 texts",
+        "1 text",
+        "2 texts",
+        "1,200 texts",
     ]

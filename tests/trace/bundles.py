@@ -124,6 +124,7 @@ def finished(
     *,
     marked: float = 0.0,
     tokens: Sequence[tuple[str, bytes]] = (),
+    version: str = "0",
     **more: object,
 ) -> Trace:
     """Fix a plan, answer it and come to a verdict."""
@@ -136,7 +137,7 @@ def finished(
     for name, content in tokens:
         (begun.bundle / "tokens").mkdir(exist_ok=True)
         (begun.bundle / "tokens" / name).write_bytes(content)
-    verdict = keeping.write_verdict(begun.bundle, begun.fixed, WHEN, "0")
+    verdict = keeping.write_verdict(begun.bundle, begun.fixed, WHEN, version)
     chain = keeping.open_chain(begun.chain, TEACHER.identity, WHEN)
     keeping.close_bundle(begun.bundle, chain, begun.fixed, WHEN)
     return Trace(begun.bundle, begun.chain, begun.fixed, verdict)

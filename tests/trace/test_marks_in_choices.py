@@ -223,7 +223,7 @@ def test_what_is_disclosed_has_to_be_the_plan_s() -> None:
         marks_in_choices_finding(asked, some, DIGEST, scheme)
     with pytest.raises(PotstillError, match="marked text 1 is not the one of the plan"):
         marks_in_choices_finding(asked, some, DIGEST, scheme, [texts[0], texts[0], *texts[2:]])
-    with pytest.raises(PotstillError, match="are disclosed; give them all"):
+    with pytest.raises(PotstillError, match="are given; give them all"):
         marks_in_choices_finding(asked, some, DIGEST, scheme, texts[:1])
     with pytest.raises(PotstillError, match="not the key of the plan"):
         marks_in_choices_finding(asked, some, DIGEST, green("two"), texts)

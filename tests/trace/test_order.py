@@ -15,6 +15,7 @@ from potstill.errors import PotstillError
 from potstill.trace.order import (
     OrderItem,
     OrderPlanned,
+    as_far,
     null_secret,
     order_finding,
     order_positions,
@@ -138,10 +139,27 @@ def test_p_counts_the_fresh_secrets_that_do_as_well() -> None:
         spearman(scores, order_positions(plan, null_secret("ab", "order", b))) for b in range(199)
     ]
     assert redrawn(plan, scores, "ab").tolist() == drawn
-    at_least = sum(d >= finding.statistic for d in drawn)
+    mean = np.mean([*drawn, finding.statistic])
+    at_least = sum(abs(d - mean) >= abs(finding.statistic - mean) for d in drawn)
     assert finding.p == (1 + at_least) / 200
     assert 1 < at_least < 199
     assert finding.null_mean == pytest.approx(np.mean(drawn))
+
+
+def test_rows_that_were_read_first_may_be_the_likelier_ones() -> None:
+    plan = planned()
+    finding = order_finding(plan, items_of(plan, -following(plan, 20.0)), "aa", SECRET)
+    assert finding.p == 1 / 200 and finding.statistic < -0.3
+
+
+@given(st.lists(st.integers(-20, 20), min_size=2, max_size=30))
+def test_each_of_some_correlations_is_farthest_as_often_as_it_may_be(values: list[int]) -> None:
+    """The whole argument: whichever of B + 1 is the true one, at most k have p <= k / (B + 1)."""
+    found = [
+        1 + as_far(float(v), np.array([*values[:i], *values[i + 1 :]], dtype=np.float64))
+        for i, v in enumerate(values)
+    ]
+    assert all(sum(f <= k for f in found) <= k for k in range(1, len(values) + 1))
 
 
 def test_quarters_are_paid_for() -> None:
@@ -155,13 +173,16 @@ def test_without_the_secret_stored_steps_count_and_with_it_they_are_checked() ->
     items = items_of(plan, following(plan, 20.0))
     assert order_finding(plan, items, "aa") == order_finding(plan, items, "aa", SECRET)
     wrong = [*items[:7], items[7].model_copy(update={"position": 99}), *items[8:]]
-    with pytest.raises(PotstillError, match="item 7 of the training-order test has another step"):
+    with pytest.raises(PotstillError, match="record 7 of the raw log has another step"):
         order_finding(plan, wrong, "aa", SECRET)
     with pytest.raises(PotstillError, match="this is not the secret of the plan's training order"):
         order_finding(plan, items, "aa", OrderSecret(bytes(32)))
     for others in (items[:-1], items[::-1], [*items, items[-1]]):
-        with pytest.raises(PotstillError, match="are not the rows of the plan, in its order"):
+        with pytest.raises(PotstillError, match="raw log"):
             order_finding(plan, others, "aa")
+    other = [items[0].model_copy(update={"row": items[1].row}), *items[1:]]
+    with pytest.raises(PotstillError, match="record 0 of the raw log is of another training row"):
+        order_finding(plan, other, "aa")
 
 
 def test_what_nothing_came_of_is_a_coin_of_the_plan() -> None:

@@ -57,6 +57,23 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, content: str) -> None
         read_plan(tmp_path / "plan.json")
 
 
+def test_a_control_that_is_the_suspect_or_stands_twice_is_refused() -> None:
+    suspect = bundles.suspect().model_copy(update={"identity": "blake3:s"})
+    one, other, theirs = (
+        ControlFacts(name=name, identity=f"blake3:{name[0]}") for name in ("a", "b", "s")
+    )
+    again = one.model_copy(update={"name": "a copy of a"})
+    unknown = ControlFacts(name="x"), ControlFacts(name="y")
+    for controls, said in (
+        ((one, other, again), "the controls a and a copy of a are one model, which counts once"),
+        ((one, theirs), "the control s is the suspect itself"),
+    ):
+        with pytest.raises(PotstillError, match=said):
+            bundles.plan(PLACE, [bundles.planned()], suspect=suspect, controls=controls)
+    # Whose weights nobody has at hand is told apart by nothing.
+    bundles.plan(PLACE, [bundles.planned()], suspect=suspect, controls=(one, other, *unknown))
+
+
 def test_two_tests_alike_and_controls_of_no_test_are_refused() -> None:
     with pytest.raises(ValidationError, match="the same name and configuration"):
         bundles.plan(PLACE, [bundles.planned(), bundles.planned()])

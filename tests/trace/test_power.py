@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from potstill.endpoint.budget import Prices, Tokens
 from potstill.stats.exact import BinomialLaw, GammaLaw
@@ -115,3 +116,15 @@ def test_what_is_needed_of_twins_gives_four_in_five() -> None:
     # So few that no sum of ranks can reach alpha.
     assert expected_of_twins(2, 4, 9.0, 1e-4).power == 0
     assert (expected_of_twins(2, 4, 9.0, 1e-4).needed or 0) >= 6
+
+
+def test_coins_beside_the_scores_cost_power_as_their_sum_says() -> None:
+    scores, coins, alpha = 300, 500, 1e-3
+    found = expected_of_mark(GREEN, 0.8, 0.5, scores, alpha, coins=coins)
+    least = next(s for s in range(scores + coins + 1) if GREEN.p(s, scores + coins) <= alpha)
+    # Exact: the two kinds of scores apart, and their sums put together.
+    own = binom.pmf(np.arange(scores + 1), scores, 0.65)
+    chance = np.convolve(own, binom.pmf(np.arange(coins + 1), coins, 0.5))[least:].sum()
+    assert found.power == pytest.approx(chance, abs=0.02)
+    assert found.power < expected_of_mark(GREEN, 0.8, 0.5, scores, alpha).power - 0.2
+    assert found.coins == coins

@@ -23,7 +23,6 @@ from potstill.trace.twins import (
     TwinsItem,
     TwinsPlanned,
     ranked_prompts,
-    twin_key,
     twins_finding,
     void_by_controls,
     with_controls,
@@ -226,13 +225,6 @@ def test_fewer_than_three_sound_controls_are_refused() -> None:
             void_by_controls(wrong)
     with pytest.raises(PotstillError, match="3 such findings among 4"):
         void_by_controls([*three, control(-1, test="agreement")])
-
-
-def test_seeds_of_twins_follow_from_the_plan() -> None:
-    keys = {twin_key(d, c, i, t) for d in "ab" for c in "cd" for i in (0, 11) for t in (1, 110)}
-    assert len(keys) == 16
-    assert twin_key("a", "c", 1, 2) == twin_key("a", "c", 1, 2)
-    assert all(len(key) == 32 and int(key, 16) >= 0 for key in keys)
 
 
 @pytest.mark.parametrize(

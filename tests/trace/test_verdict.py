@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.errors import PotstillError
+from potstill.trace.agreement import AgreementPlanned
 from potstill.trace.finding import Finding
+from potstill.trace.limits import DetectionLimit
 from potstill.trace.plan import (
     ChainPlace,
-    DetectionLimit,
     FixedPlan,
     JointTest,
     TracePlan,
@@ -106,6 +107,25 @@ def test_findings_of_another_plan_are_refused() -> None:
         verdict(fixed(WEIGHTS), finding(bundles.planned(), -5))
 
 
+def test_resemblance_says_how_often_one_of_the_controls_kind_is_nearest() -> None:
+    planned = AgreementPlanned(teacher="t", prompts=("a",), controls=("b", "c", "d"))
+    near = finding(planned, -30.0, tier="support", clusters=40, controls=3)
+    made = verdict(fixed(planned), near)
+    said = made.claims[0].sentence
+    assert not made.accused and "more than each control does" in said
+    assert made.claims[0].example is None
+    assert (
+        "Among 3 controls and one more model of their kind, that one is nearest in 1 of 4" in said
+    )
+    far = verdict(fixed(planned), finding(planned, -0.1, tier="support", clusters=40, controls=3))
+    assert "nearest" not in far.claims[0].sentence
+    # As verdicts were before there were clusters.
+    before = verdict(fixed(planned), finding(planned, -30.0, tier="support"))
+    assert before.claims[0].sentence.endswith("That supports a suspicion, and accuses nobody.")
+    for spelt in (fixed(planned).plan.as_bytes().decode(), before.model_dump_json()):
+        assert "clusters" not in spelt and "answers" not in spelt
+
+
 def test_a_void_test_claims_nothing() -> None:
     mark = bundles.planned()
     found = verdict(fixed(mark), finding(mark, -50, void="the controls show it too"))
@@ -116,18 +136,25 @@ def test_a_void_test_claims_nothing() -> None:
 LIMIT = {
     "test": "watermark-text",
     "configuration": "2026-12",
-    "share": 0.05,
-    "power": 0.8,
     "parameters": 1_000_000,
-    "measured": "zoo.json",
+    "tokens": 40_000,
+    "alpha": 1e-4,
+    "points": [
+        {"what": "with all of it marked", "share": 1.0, "found": 2, "of": 2, "scores": 1_900},
+        {"what": "with 5% of it marked", "share": 0.05, "found": 0, "of": 3, "scores": 900},
+    ],
+    "innocents_found": 0,
+    "innocents": 52,
+    "measured": "a zoo",
 }
+SMALLER = {**LIMIT, "parameters": 1_000, "tokens": None, "innocents": 0, "measured": "another"}
 
 
 @pytest.mark.parametrize(
     ("size", "said"),
     [
-        (10_000_000, "a suspect that learnt less may go unseen"),
-        (10_000_001, "more than ten times that size, and its limit is unknown"),
+        (10_000_000, "A suspect that learnt less may go unseen"),
+        (10_000_001, "more than ten times the largest of these sizes, and its limit is unknown"),
         (None, "size is not known"),
     ],
 )
@@ -135,11 +162,18 @@ def test_what_was_not_detected_names_its_limit(size: int | None, said: str) -> N
     mark = bundles.planned()
     plan = fixed(
         mark,
-        limits=(DetectionLimit.model_validate(LIMIT),),
+        limits=tuple(DetectionLimit.model_validate(one) for one in (LIMIT, SMALLER)),
         suspect=bundles.suspect(parameters=size),
     )
     (limit,) = verdict(plan, finding(mark, -0.2)).limits
-    assert said in limit and "0.05 of the marked or served text, 80% are found" in limit
+    assert said in limit
+    assert (
+        "watermark-text (2026-12): found were, at p 0.0001 of controls with 1,000,000 parameters "
+        "that learnt 40,000 tokens of text: 2 of 2 with all of it marked (n 1,900), 0 of 3 with 5% "
+        "of it marked (n 900), 0 of 52 innocents (a zoo); at p 0.0001 of controls with 1,000 "
+        "parameters: 2 of 2 with all of it marked (n 1,900), 0 of 3 with 5% of it marked (n 900) "
+        "(another). Here n is "
+    ) in limit
 
 
 def test_without_controls_the_limit_is_unknown() -> None:
@@ -271,3 +305,11 @@ def test_the_reference_page_is_up_to_date() -> None:
 
     page = Path(__file__).parents[2] / "docs" / "reference" / "verdict.md"
     assert page.read_text(encoding="utf-8") == verdict_page(), "run: make docs"
+
+
+def test_an_e_value_is_divided_in_full_where_p_times_as_much_is_one() -> None:
+    plan = fixed(TWINS, tried=Tried(plans=1, suspects=1, checkpoints=1, proof=2))
+    (claim,) = verdict(plan, finding(TWINS, -0.5, log10_e=1.0)).claims
+    assert claim.times == 3 * 4
+    assert claim.log10_p == 0
+    assert claim.log10_e == pytest.approx(1 - math.log10(12))

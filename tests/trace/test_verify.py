@@ -18,11 +18,15 @@ from potstill.canonical import canonical_json
 from potstill.errors import PotstillError
 from potstill.trace import keeping, timestamps
 from potstill.trace.bundle import add_tokens, opened_bundle
-from potstill.trace.chain import custody_digest
-from potstill.trace.plan import PLAN_FILE
+from potstill.trace.chain import custody_digest, read_chain
+from potstill.trace.findings import open_log
+from potstill.trace.marks_in_text import MarksInTextPlanned
+from potstill.trace.plan import PLAN_FILE, raw_name
 from potstill.trace.registry import Disclosed
+from potstill.trace.tried import teacher_origin
 from potstill.trace.verify import BundleCheck, Trust, checks_of
 from potstill.watermark.keys import EpochKey
+from potstill.work.order_secret import new_secret
 
 RAW = "raw/watermark-text-0.jsonl"
 
@@ -202,7 +206,7 @@ def test_earlier_plans_cannot_be_left_out(tmp_path: Path) -> None:
     second = bundles.finished(tmp_path / "two", name="two")
     assert second.fixed.plan.chain.tried.plans == 1
     held = checked(second.bundle)
-    assert "1 plans, 1 suspects" in held["chain of plans"].detail
+    assert "1 plan, 1 suspect" in held["chain of plans"].detail
     # A chain that was written anew, without the first plan.
     clean = keeping.open_chain(tmp_path / "clean.jsonl", bundles.TEACHER.identity, bundles.WHEN)
     clean.extend(
@@ -234,6 +238,24 @@ def test_a_link_in_a_bundle_is_refused(copy: Trace, name: str) -> None:
     (copy.bundle / name).unlink(missing_ok=True)
     (copy.bundle / name).symlink_to(os.devnull)
     assert f"{name} in the bundle is no plain file" in refusal(copy.bundle)
+
+
+def test_a_link_to_a_folder_is_refused_by_its_name(copy: Trace, tmp_path: Path) -> None:
+    shutil.move(copy.bundle / "raw", tmp_path / "raw")
+    (copy.bundle / "raw").symlink_to(tmp_path / "raw")
+    assert "raw in the bundle is a link to a folder" in refusal(copy.bundle)
+
+
+def test_a_secret_that_no_test_is_about_is_refused(copy: Trace) -> None:
+    said = refusal(copy.bundle, Trust(Disclosed(secret=new_secret())))
+    assert "no test of the plan is about a training's order" in said
+
+
+def test_what_is_no_certificate_is_not_put_into_a_bundle(copy: Trace, tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_text("hello")
+    with pytest.raises(PotstillError, match=r"a\.pem holds no certificates"):
+        add_tokens(copy.bundle, copy.fixed, [], [tmp_path / "a.pem"])
+    assert not (copy.bundle / "tokens").exists()
 
 
 def test_a_file_that_was_added_is_said_and_not_checked(copy: Trace) -> None:
@@ -336,3 +358,20 @@ def bundles_stamped(begun: Trace, own: authority.Authority, token: bytes) -> Tra
 
 def test_a_digest_is_that_of_the_bytes(made: Trace) -> None:
     assert made.fixed.digest == custody_digest((made.bundle / PLAN_FILE).read_bytes())
+
+
+def test_runs_that_end_in_each_others_time_leave_one_whole_chain(tmp_path: Path) -> None:
+    begun = [bundles.fixed(tmp_path / name) for name in ("one", "two")]
+    # Each has read the chain before the other adds to it, as two long runs at once do.
+    chains = [keeping.open_chain(b.chain, bundles.TEACHER.identity, bundles.WHEN) for b in begun]
+    for one, chain in zip(begun, chains, strict=True):
+        planned = one.fixed.plan.planned[0]
+        assert isinstance(planned, MarksInTextPlanned)
+        log = open_log(one.bundle, one.fixed, raw_name(planned.test, 0))
+        log.extend([item.model_dump(mode="json") for item in bundles.answers(planned, marked=0.0)])
+        keeping.write_verdict(one.bundle, one.fixed, bundles.WHEN, "0")
+        keeping.close_bundle(one.bundle, chain, one.fixed, bundles.WHEN)
+    for one in begun:
+        assert {c.state for c in checks_of(one.bundle) if c.what == "chain of plans"} == {"holds"}
+    whole = read_chain(begun[0].chain, teacher_origin(bundles.TEACHER.identity))
+    assert [link.number for link in whole.links] == [0, 1, 2, 3, 4]

@@ -171,14 +171,17 @@ def test_items_that_are_not_the_plans_are_refused() -> None:
     plan = planned()
     items = items_of(plan, lambda i, j: np.arange(12))
     for wrong in (items[:-1], items[::-1]):
-        with pytest.raises(PotstillError, match="are not the pairs of blocks of the plan"):
+        with pytest.raises(PotstillError, match="the raw log"):
             weights_finding(plan, wrong, "aa")
+    other = [items[0].model_copy(update={"parent_block": 99}), *items[1:]]
+    with pytest.raises(PotstillError, match="record 0 of the raw log compares another pair"):
+        weights_finding(plan, other, "aa")
     for match in ((0,) * 12, tuple(range(11)), tuple(range(1, 13)), (-1, *range(1, 12))):
         broken = [items[0].model_copy(update={"match": match}), *items[1:]]
-        with pytest.raises(PotstillError, match="item 0 of the weights test holds no match"):
+        with pytest.raises(PotstillError, match="record 0 of the raw log holds no match"):
             weights_finding(plan, broken, "aa")
     second = [items[0].model_copy(update={"second": items[0].match}), *items[1:]]
-    with pytest.raises(PotstillError, match="item 0 of the weights test holds no match"):
+    with pytest.raises(PotstillError, match="record 0 of the raw log holds no match"):
         weights_finding(plan, second, "aa")
 
 

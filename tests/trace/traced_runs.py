@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from potstill.models.chat import prompt_ids
 from potstill.models.generate import Request, completions
@@ -46,6 +49,27 @@ def prepared(folder: Path, teacher: Path, count: int = 40) -> Path:
         texts = [{"token_ids": row["ids"], "tokenizer": model.tokenizer_id} for row in rows]
         write_rows(folder / f"suspect-{name}.jsonl", texts)
     return folder
+
+
+def clean_models(folder: Path, model: Path, count: int) -> list[str]:
+    """Write models of a model's form and tokenizer with weights of their own; return their paths.
+
+    What is theirs is drawn from a fixed seed around the model's own, far enough for other answers.
+    """
+    found = []
+    for number in range(count):
+        path = Path(shutil.copytree(model, folder / f"clean-{number}"))
+        for file in path.glob("*.safetensors"):
+            draw = torch.Generator().manual_seed(number)
+            weights = {
+                name: tensor + tensor.std() * torch.randn(tensor.shape, generator=draw)
+                if tensor.ndim > 1
+                else tensor
+                for name, tensor in load_file(file).items()
+            }
+            save_file(weights, file, metadata={"format": "pt"})
+        found.append(str(path))
+    return found
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -15,7 +15,6 @@ from potstill.errors import PotstillError
 from potstill.watermark.keys import (
     EpochKey,
     MasterKey,
-    check_key,
     new_master,
     read_key,
     write_key,
@@ -141,14 +140,6 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_an_epoch_s_name_is_plain(name: str) -> None:
     with pytest.raises(PotstillError, match="an epoch's name"):
         MASTER.epoch(name)
-
-
-def test_another_key_than_the_recorded_one_is_refused() -> None:
-    key = MASTER.epoch("2026-12")
-    check_key(key, key.key_id)
-    with pytest.raises(PotstillError, match="not the key that marked the text") as caught:
-        check_key(MASTER.epoch("2026-11"), key.key_id)
-    assert key.secret.hex() not in str(caught.value)
 
 
 def test_a_key_has_256_bits() -> None:

@@ -98,9 +98,9 @@ def test_another_config_is_refused_with_both_values(tmp_path: Path) -> None:
     with pytest.raises(PotstillError) as caught:
         PitDir.open(root, settings(count=4, depth={"metres": 9}))
     message = str(caught.value)
-    assert f"{root} was made by another settings" in message
-    assert "count is 3 there and 4 in this settings" in message
-    assert "depth.metres is 2.0 there and 9.0 in this settings" in message
+    assert f"{root} was made by other settings" in message
+    assert "count is 3 there and 4 here" in message
+    assert "depth.metres is 2.0 there and 9.0 here" in message
     assert "place" not in message and "--out" in message and "--fresh" in message
     PitDir.open(root, settings()).close()  # a refusal does not keep the lock
     with PitDir.open(root, settings(count=4), fresh=True) as pit:
@@ -115,7 +115,7 @@ def test_a_config_that_lacks_a_newer_key_means_its_default(tmp_path: Path) -> No
     path.write_text(text.replace("count: 3\n", ""), encoding="utf-8")
     PitDir.open(root, settings()).close()
     path.write_text(text + "gone: 1\n", encoding="utf-8")
-    with pytest.raises(PotstillError, match="gone is 1 there and not set in this settings"):
+    with pytest.raises(PotstillError, match="gone is 1 there and not set here"):
         PitDir.open(root, settings())
     with pytest.raises(PotstillError, match=r"does not fit this version of potstill \(gone\)"):
         PitDir.reading(root)

@@ -167,8 +167,11 @@ def calibrate(
     scheme: SchemeName = None,
     window: Window = None,
     gamma: Annotated[
-        float, typer.Option("--gamma", metavar="SHARE", help="Share of green tokens.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            "--gamma", metavar="SHARE", help="Share of green tokens; 0.5 where none is stated."
+        ),
+    ] = None,
     trials: Annotated[
         int, typer.Option("--trials", metavar="N", help="Sets of texts for each scheme and kind.")
     ] = 2_000,

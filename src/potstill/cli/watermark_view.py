@@ -15,11 +15,10 @@ from potstill.durable import temporary_folder
 from potstill.logs.written import reasons
 from potstill.runs.mark_keys import KeyMade
 from potstill.runs.marks import MarksFound
+from potstill.text.counts import many
 from potstill.watermark.calibration import Calibration
 from potstill.watermark.detect import Detection
 
-# From which p on a mean score is taken for a sign of a mark.
-_SIGN = 0.05
 # Texts that are listed; --json has all of them.
 _LISTED = 20
 
@@ -93,8 +92,7 @@ def print_found(found: MarksFound) -> None:
     if found.left_out:
         typer.echo(f"left out: {reasons(found.left_out)}")
     if found.passed_over:
-        files = "file" if len(found.passed_over) == 1 else "files"
-        typer.echo(f"passed over: {len(found.passed_over):,} other {files} in the folders")
+        typer.echo(f"passed over: {many(len(found.passed_over), 'other file')} in the folders")
     if found.each is not None:
         _print_each(found)
     typer.echo(
@@ -114,8 +112,8 @@ def _lines(test: Detection, *, named: bool) -> Iterator[str]:
     yield f"{test.scheme} ({parameters}), key {test.key_id}{alone}"
     shown = f", {test.left_out:,} left out that were shown" if test.left_out else ""
     yield (
-        f"  {test.tokens:,} tokens in {test.texts:,} texts, {test.windows:,} with a whole window"
-        f"{shown}, {test.scored:,} distinct and scored"
+        f"  {many(test.tokens, 'token')} in {many(test.texts, 'text')}, "
+        f"{test.windows:,} with a whole window{shown}, {test.scored:,} distinct and scored"
     )
     yield f"  mean score {test.mean:.4f}, without a mark {test.null_mean:.4f}"
     yield f"  {_needed(test)}"
@@ -132,13 +130,12 @@ def _needed(test: Detection) -> str:
     expected = (
         "no amount of text would"
         if needed.expected is None
-        else f"about {needed.expected:,} tokens would"
+        else f"about {many(needed.expected, 'token')} would"
     )
     line = (
         f"for p {needed.p:g}: where every token is marked at {needed.entropy:g} nats, {expected} do"
     )
-    # A mean that is no farther from the null's than by chance says nothing of an amount.
-    if needed.observed is not None and test.p <= _SIGN:
+    if needed.observed is not None:
         line += f"; at the mean score found, about {needed.observed:,}"
     return line
 

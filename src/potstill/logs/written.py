@@ -39,7 +39,8 @@ class Writings:
 
     `shown` is what others than the model wrote in the same calls, and `tokenizers` are the digests
     that stand beside stored ids. `left_out` counts rows without an answer, and why; `passed_over`
-    are files of folders that are no texts.
+    are files of folders that are no texts, `unreadable` says in a sentence each which of their
+    texts could not be read.
     """
 
     texts: list[WrittenText] = field(default_factory=list)
@@ -47,19 +48,21 @@ class Writings:
     tokenizers: set[str] = field(default_factory=set)
     left_out: Counter[Reason] = field(default_factory=Counter)
     passed_over: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
 def read_written(paths: Sequence[str]) -> Writings:
     """Return what models wrote in files and folders; of calls the answers, never the prompts.
 
-    Raises PotstillError where there is no such file, where one cannot be read, and where rows hold
-    neither calls nor texts.
+    A text of a folder that cannot be read is left out, and said. Raises PotstillError where there
+    is no such file, where one that is named cannot be read, and where rows hold neither calls nor
+    texts.
     """
     found = Writings()
     logs: dict[str, list[str]] = {}
-    for path in _files(paths, found):
+    for path, named in _files(paths, found):
         if kind_of(Path(path)) is None:
-            found.texts.append(WrittenText(Path(path).name, _plain_text(Path(path))))
+            _take_plain(Path(path), found, named=named)
         else:
             logs.setdefault(_form_of(path), []).append(path)
     for form, files in logs.items():
@@ -73,13 +76,14 @@ def read_written(paths: Sequence[str]) -> Writings:
     return found
 
 
-def _files(paths: Sequence[str], found: Writings) -> Iterator[str]:
+def _files(paths: Sequence[str], found: Writings) -> Iterator[tuple[str, bool]]:
+    """Yield each file, and whether it was named itself; those of a folder were not."""
     for path in paths:
         folder = Path(path).expanduser()
         if not folder.is_dir():
             if (wrong := no_file(folder)) is not None:
                 raise PotstillError(f"the text {path} {wrong}; check its path")
-            yield str(folder)
+            yield str(folder), True
             continue
         inside = sorted(p for p in folder.rglob("*") if p.is_file() and p.name[0] not in "._")
         texts = [p for p in inside if kind_of(p) is not None or p.suffix.lower() in PLAIN]
@@ -89,17 +93,26 @@ def _files(paths: Sequence[str], found: Writings) -> Iterator[str]:
                 f"{', '.join(PLAIN)} there"
             )
         found.passed_over += [p.name for p in inside if p not in texts]
-        yield from map(str, texts)
+        yield from ((str(text), False) for text in texts)
+
+
+def _take_plain(path: Path, found: Writings, *, named: bool) -> None:
+    try:
+        found.texts.append(WrittenText(path.name, _plain_text(path)))
+    except PotstillError as error:
+        if named:
+            raise
+        found.unreadable.append(str(error))
 
 
 def _plain_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise PotstillError(f"the text {path.name} is not UTF-8; write it again as UTF-8") from None
+        raise PotstillError(f"the text {path} is not UTF-8; write it again as UTF-8") from None
     except OSError as error:
         raise PotstillError(
-            f"the text {path.name} cannot be read ({os_reason(error) or 'it does not open'}); "
+            f"the text {path} cannot be read ({os_reason(error) or 'it does not open'}); "
             "check its permissions"
         ) from None
 

@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import Literal
 
 from potstill.errors import PotstillError
-from potstill.runs.marks import OWN, close_names, tokens_of
+from potstill.runs.mark_options import StatedOptions, agreed, check_scheme, refuse_stray
+from potstill.runs.marks import tokens_of
 from potstill.watermark.keys import EpochKey, MasterKey, new_master, read_key, write_key
-from potstill.watermark.record import MarkRecord, record_path, write_record
+from potstill.watermark.record import (
+    MarkRecord,
+    read_record,
+    record_path,
+    refuse_other_key,
+    write_record,
+)
 from potstill.watermark.schemes import WIDEST_WINDOW
 from potstill.watermark.vllm import (
     NAMES,
     UNRELEASED,
     new_config,
-    refuse_unconfirmed,
     schemes_of,
     write_config,
 )
@@ -48,11 +54,12 @@ class KeyMade:
 
 
 def make_key(wanted: KeyWanted) -> KeyMade:
-    """Write a key, and what it marks with. Raises PotstillError where the file is there already."""
+    """Write a key, and what it marks with. Raises PotstillError where the file is there already.
+
+    An epoch's key marks with what its master does, as the record beside the master's file says.
+    """
     if wanted.scheme is not None:
-        refuse_unconfirmed(wanted.scheme)
-        if wanted.scheme not in (*OWN, *NAMES):
-            raise PotstillError(f"no scheme is named {wanted.scheme}; {close_names(wanted.scheme)}")
+        check_scheme(wanted.scheme)
     if (wanted.master is None) is not (wanted.epoch is None):
         raise PotstillError(
             "--from and --epoch belong together: an epoch's key is taken of a master key; state "
@@ -60,19 +67,20 @@ def make_key(wanted: KeyWanted) -> KeyMade:
         )
     if wanted.scheme in NAMES:
         return _of_vllm(wanted)
-    _check(wanted)
     key: MasterKey | EpochKey = new_master()
-    warning = None
+    known, warning = MarkRecord(), None
     if wanted.master is not None:
         file = read_key(wanted.master)
         key, warning = file.epoch(wanted.epoch), file.warning
-    record = _record(wanted, key.key_id)
+        known = read_record(wanted.master) or known
+        refuse_other_key(known, wanted.master, file.key.key_id)
+    record = _record(wanted, key.key_id, known)
     write_key(wanted.path, key)
     return KeyMade(
         wanted.path,
         key.key_id,
         wanted.epoch,
-        wanted.scheme,
+        None if record is None else record.scheme,
         _written(wanted.path, record),
         warning,
     )
@@ -80,15 +88,10 @@ def make_key(wanted: KeyWanted) -> KeyMade:
 
 def _of_vllm(wanted: KeyWanted) -> KeyMade:
     scheme = str(wanted.scheme)
-    stray = [o for o in ("epoch", "window", "gamma", "delta") if getattr(wanted, o) is not None]
-    if stray:
-        raise PotstillError(
-            f"--{stray[0]} is not for {scheme}; leave it out, and state it in the key's file as "
-            "vLLM's documentation says"
-        )
+    refuse_stray(scheme, _options(wanted))
     config = new_config(scheme)
     key_id = schemes_of(config)[0].key_id
-    record = _record(wanted, None)
+    record = _record(wanted, None, MarkRecord())
     write_config(wanted.path, config)
     return KeyMade(
         path=wanted.path,
@@ -100,7 +103,11 @@ def _of_vllm(wanted: KeyWanted) -> KeyMade:
     )
 
 
-def _check(wanted: KeyWanted) -> None:
+def _options(wanted: KeyWanted) -> StatedOptions:
+    return StatedOptions(wanted.epoch, wanted.window, wanted.gamma, wanted.delta)
+
+
+def _check(wanted: KeyWanted, scheme: str | None) -> None:
     """Raise PotstillError for parameters that a scheme has no use for, or that no scheme allows."""
     if wanted.window is not None and not 1 <= wanted.window <= WIDEST_WINDOW:
         raise PotstillError(f"--window is 1 to {WIDEST_WINDOW} tokens; choose one of these")
@@ -108,25 +115,30 @@ def _check(wanted: KeyWanted) -> None:
         raise PotstillError("--gamma lies between 0 and 1; choose 0.5 or less")
     if wanted.delta is not None and not wanted.delta > 0:
         raise PotstillError("--delta is a number above 0; choose for example 2")
-    if wanted.scheme != "green" and (wanted.gamma is not None or wanted.delta is not None):
-        raise PotstillError("--gamma and --delta are for --scheme green; leave them out")
+    refuse_stray(scheme, _options(wanted))
 
 
-def _record(wanted: KeyWanted, key_id: str | None) -> MarkRecord | None:
-    """Return what is known of a key's marks; None where nothing is."""
-    own = _own(wanted.scheme)
-    if own is None and wanted.window is None and wanted.tokenizer is None:
-        return None
+def _record(wanted: KeyWanted, key_id: str | None, known: MarkRecord) -> MarkRecord | None:
+    """Return what is known of a key's marks, stated or `known` of its master; None for nothing.
+
+    Raises PotstillError where the two disagree, and for what no scheme allows.
+    """
+    scheme = agreed(_own(wanted.scheme), known.scheme, "scheme")
+    if wanted.scheme not in NAMES:
+        _check(wanted, scheme)
     tokens = None if wanted.tokenizer is None else tokens_of(wanted.tokenizer)
-    return MarkRecord(
+    digest = None if tokens is None else tokens.digest
+    vocabulary = None if tokens is None else tokens.vocabulary
+    found = MarkRecord(
         key_id=key_id,
-        scheme=own,
-        window=wanted.window,
-        gamma=wanted.gamma,
-        delta=wanted.delta,
-        tokenizer=None if tokens is None else tokens.digest,
-        vocabulary=None if tokens is None else tokens.vocabulary,
+        scheme=_own(scheme),
+        window=agreed(wanted.window, known.window, "window"),
+        gamma=agreed(wanted.gamma, known.gamma, "gamma"),
+        delta=agreed(wanted.delta, known.delta, "delta"),
+        tokenizer=agreed(digest, known.tokenizer, "tokenizer"),
+        vocabulary=agreed(vocabulary, known.vocabulary, "tokenizer"),
     )
+    return None if found == MarkRecord(key_id=key_id) else found
 
 
 def _own(scheme: str | None) -> Literal["green", "gumbel"] | None:

@@ -5,30 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from potstill.errors import PotstillError
 from potstill.logs.call import Reason
 from potstill.logs.written import Writings, WrittenText, read_written, reasons
+from potstill.runs.mark_options import (
+    StatedOptions,
+    agreed,
+    check_scheme,
+    refuse_stray,
+    scheme_names,
+)
 from potstill.stats.exact import holm
 from potstill.watermark.decoys import DECOYS
 from potstill.watermark.detect import Detection, Looking, detect
-from potstill.watermark.keys import check_key, read_key
-from potstill.watermark.record import MarkRecord, read_record
+from potstill.watermark.keys import read_key, refuse_no_key
+from potstill.watermark.record import MarkRecord, read_record, refuse_other_key
 from potstill.watermark.schemes import GreenList, Gumbel, Scheme
 from potstill.watermark.token_texts import TokenTexts
 from potstill.watermark.vllm import (
     NAMES,
     UNRELEASED,
     read_config,
-    refuse_unconfirmed,
     scheme_of_file,
     schemes_of,
 )
 
-OWN = ("green", "gumbel")
+Number = TypeVar("Number", int, float)
 # Texts that are cut into ids at once.
 _TEXTS = 1000
 
@@ -79,11 +84,15 @@ class MarksFound:
 
 @dataclass(frozen=True)
 class MarkTokenizer:
-    """How text is cut into ids, the digest of what cuts it, and how many ids there are."""
+    """How text is cut into ids, the digest of what cuts it, and how many ids there are.
+
+    `spell` gives the text of each id alone, in their order.
+    """
 
     encode: Encode
     digest: str
     vocabulary: int
+    spell: Callable[[], list[str]]
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ def find_marks(query: MarkQuery) -> MarksFound:
         log10_p=min(0.0, math.log10(count) + min(test.log10_p for test in tests)),
         left_out=dict(written.left_out),
         passed_over=tuple(written.passed_over),
-        warnings=(*asked.warnings, *_of_prompts(written, query, tests)),
+        warnings=(*asked.warnings, *written.unreadable, *_of_prompts(written, query, tests)),
         each=_each(tests, written.texts) if query.looking.each else None,
     )
 
@@ -164,7 +173,11 @@ def tokens_of(ref: str) -> MarkTokenizer:
         def encode(texts: list[str]) -> list[list[int]]:
             return [row.ids for row in bare.encode_batch(texts, add_special_tokens=False)]
 
-        return MarkTokenizer(encode, tokenizer_id_of(folder), bare.get_vocab_size())
+        def spell() -> list[str]:
+            alone = [[i] for i in range(bare.get_vocab_size())]
+            return list(bare.decode_batch(alone, skip_special_tokens=False))
+
+        return MarkTokenizer(encode, tokenizer_id_of(folder), bare.get_vocab_size(), spell)
 
     from potstill.models.load import load_tokenizer, locate
 
@@ -175,7 +188,10 @@ def tokens_of(ref: str) -> MarkTokenizer:
         found: list[list[int]] = whole(texts, add_special_tokens=False)["input_ids"]
         return found
 
-    return MarkTokenizer(encode_whole, tokenizer_id_of(directory), len(whole))
+    def spell_whole() -> list[str]:
+        return list(whole.batch_decode([[i] for i in range(len(whole))]))
+
+    return MarkTokenizer(encode_whole, tokenizer_id_of(directory), len(whole), spell_whole)
 
 
 def _asked(query: MarkQuery) -> _Asked:
@@ -183,44 +199,32 @@ def _asked(query: MarkQuery) -> _Asked:
     record = read_record(query.key) or MarkRecord()
     name = query.scheme or record.scheme or scheme_of_file(query.key)
     if name is None:
+        refuse_no_key(query.key)
         raise PotstillError(
-            f"it is not known what {query.key} marks with; state --scheme: {_names()}"
+            f"it is not known what {query.key} marks with; state --scheme: {scheme_names()}"
         )
-    refuse_unconfirmed(name)
+    check_scheme(name)
+    agreed(query.scheme, record.scheme, "scheme")
+    options = StatedOptions(query.epoch, query.window, query.gamma, query.delta)
+    refuse_stray(name, options)
     if name in NAMES:
         found = read_config(query.key, name)
-        stray = [o for o in ("epoch", "window", "gamma", "delta") if getattr(query, o) is not None]
-        if stray:
-            raise PotstillError(
-                f"--{stray[0]} is not for {name}, whose key file states it; leave it out"
-            )
         said = (found.warning, UNRELEASED if name == "vllm-sbw" else None)
         schemes = schemes_of(found.config)
         return _Asked(name, schemes, record, tuple(word for word in said if word))
-    if name not in OWN:
-        raise PotstillError(f"no scheme is named {name}; {close_names(name)}")
-    if name != "green" and (query.gamma is not None or query.delta is not None):
-        raise PotstillError("--gamma and --delta are for --scheme green; leave them out")
     file = read_key(query.key)
     key = file.epoch(query.epoch)
-    if record.key_id not in (None, file.key.key_id):
-        check_key(key, str(record.key_id))
-    window = _stated(query.window, record.window, name, "window")
-    scheme: Scheme = Gumbel(key, int(window))
+    refuse_other_key(record, query.key, file.key.key_id)
+    window = _needed(name, "window", agreed(query.window, record.window, "window"))
+    scheme: Scheme = Gumbel(key, window)
     if name == "green":
-        gamma = _stated(query.gamma, record.gamma, name, "gamma")
-        delta = _stated(query.delta, record.delta, name, "delta")
-        scheme = GreenList(key, int(window), gamma, delta)
+        gamma = _needed(name, "gamma", agreed(query.gamma, record.gamma, "gamma"))
+        delta = _needed(name, "delta", agreed(query.delta, record.delta, "delta"))
+        scheme = GreenList(key, window, gamma, delta)
     return _Asked(name, (scheme,), record, (file.warning,) if file.warning else ())
 
 
-def _stated(stated: float | None, recorded: float | None, scheme: str, parameter: str) -> float:
-    if stated is not None and recorded is not None and stated != recorded:
-        raise PotstillError(
-            f"--{parameter} is {stated:g}, and the record beside the key says {recorded:g}; leave "
-            "the option out, or correct the record"
-        )
-    value = recorded if stated is None else stated
+def _needed(scheme: str, parameter: str, value: Number | None) -> Number:
     if value is None:
         raise PotstillError(
             f"the scheme {scheme} needs its {parameter}; state the one that marked the text with "
@@ -293,19 +297,11 @@ def _each(tests: Sequence[Detection], texts: Sequence[WrittenText]) -> tuple[Tex
 
 
 def _no_texts(written: Writings) -> str:
+    if written.unreadable:
+        return written.unreadable[0]
     if written.left_out:
         return (
             f"the log holds no answer to look for marks in ({reasons(written.left_out)}); give one "
             "that stores what was answered"
         )
     return "there is no text to look for marks in; give texts that have some"
-
-
-def close_names(name: str) -> str:
-    """Return the scheme that a name may have meant, or all there are."""
-    close = get_close_matches(name, (*OWN, *NAMES), 1)
-    return f"did you mean {close[0]}?" if close else f"there are {_names()}"
-
-
-def _names() -> str:
-    return ", ".join((*OWN, *NAMES))

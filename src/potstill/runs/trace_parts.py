@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from potstill.recipe import PromptsConfig
 from potstill.recipe.trace import TraceConfig
 from potstill.runs.marks import MarkTokenizer, tokens_of
 from potstill.trace.gather.local import LocalModel
-from potstill.trace.gather.remote import RemoteModel
+from potstill.trace.gather.remote import RemoteModel, spent_in
+from potstill.trace.gather.scores import ScoringModel, reads_texts
+from potstill.trace.marks import refuse_unbound
 from potstill.trace.plan import TracePlan
+from potstill.trace.served import ServedLog, new_salt, read_served_log
 from potstill.trace.suspect import (
     AnySuspect,
     EndpointSuspect,
@@ -28,6 +31,7 @@ from potstill.trace.suspect import (
     WeightsSuspect,
 )
 from potstill.watermark.schemes import GreenList, Gumbel
+from potstill.watermark.vllm import scheme_of_file
 from potstill.work.mark import training_mark
 
 Asked = LocalModel | RemoteModel | TextsSuspect
@@ -47,6 +51,7 @@ class TraceParts:
         self.own = own
         self.progress = progress
         self.plan = plan
+        self._references: dict[str, ScoringModel] = {}
 
     def load(self, ref: str, **more: Any) -> LoadedModel:
         """Return a model, on the device and in the precision that the settings state."""
@@ -104,25 +109,46 @@ class TraceParts:
         known = None if self.plan is None else self.plan.controls[number].identity
         return _as_planned(loaded, known, f"control {number}", "controls")
 
+    @cached_property
+    def served(self) -> ServedLog:
+        """The served answers that twins are drawn for."""
+        config = self.config.tests.twins
+        assert config is not None
+        with said_of("tests.twins.log"):
+            return read_served_log(config.log, limit=config.exchanges)
+
+    def scoring(self, model: LoadedModel) -> ScoringModel:
+        """Return a model that reads the teacher's answers: their ids, or their text in its own."""
+        if model.tokenizer_id == self.teacher.tokenizer_id:
+            return ScoringModel(model)
+        return ScoringModel(model, reads_texts(self.teacher, model))
+
+    def reference(self, ref: str) -> ScoringModel:
+        """Return the model that twins' scores are taken against: one for suspect and controls."""
+        if ref not in self._references:
+            self._references[ref] = self.scoring(self.load(ref))
+        return self._references[ref]
+
     def asked(self, number: int, control: int | None) -> Asked:
         """Return who goes through the test at a place of the plan: the suspect, or a control."""
         if control is not None:
             return LocalModel(self.control(control), self.config.slots)
         suspect = self.suspect
         if isinstance(suspect, EndpointSuspect):
-            return RemoteModel(suspect, self.own / f"spool-{number}.jsonl")
+            spool = self.own / f"spool-{number}.jsonl"
+            # One budget holds for all that the suspect is asked.
+            others = [path for path in self.own.glob("spool-*.jsonl") if path != spool]
+            return RemoteModel(suspect, spool, spent_in(others))
         if isinstance(suspect, TextsSuspect):
             return suspect
         return LocalModel(self.suspect_model, self.config.slots)
 
-    def model_of(self, number: int, control: int | None) -> LoadedModel:
-        """Return the weights of who goes through a test. Raises PotstillError where none are."""
-        asked = self.asked(number, control)
-        return asked.model if isinstance(asked, LocalModel) else self.suspect_model
-
     @cached_property
     def scheme(self) -> GreenList | Gumbel:
         """The scheme with its key. Raises PotstillError where the key's file does not hold it."""
+        config = self.config.watermark
+        if config is not None and (others := scheme_of_file(Path(config.key))) is not None:
+            refuse_unbound(others)
         try:
             mark = training_mark(self.config.watermark, None)
         except PotstillError as error:
@@ -138,6 +164,11 @@ class TraceParts:
     def tokens(self) -> MarkTokenizer:
         """The teacher's tokenizer, in whose ids marks are."""
         return tokens_of(self._tokenizer_ref)
+
+    @cached_property
+    def token_texts(self) -> tuple[str, ...]:
+        """The text of each of the teacher's ids, by which a server's tokenizer is told."""
+        return tuple(self.tokens.spell())
 
     @cached_property
     def teacher_ids(self) -> dict[str, int] | None:
@@ -190,8 +221,17 @@ class TraceParts:
         """Return the salt of this trace's digests of served text, made where there is none."""
         path = self.own / "salt"
         if not path.is_file():
-            write_bytes(path, secrets.token_hex(32).encode())
+            write_bytes(path, new_salt().encode())
         return path.read_text(encoding="ascii")
+
+
+@contextmanager
+def said_of(key: str) -> Iterator[None]:
+    """Have what a reader of logs refuses say which key of a trace's settings named the log."""
+    try:
+        yield
+    except PotstillError as error:
+        raise PotstillError(str(error).replace("collect.calls.path", key)) from error
 
 
 def _as_planned(model: LoadedModel, known: str | None, what: str, field: str) -> LoadedModel:

@@ -5,7 +5,7 @@ Whatever was asked is in a raw log before the next question; a run that was kill
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,8 +17,7 @@ from potstill.errors import PotstillError
 from potstill.machine import versions_of
 from potstill.progress import Progress, Silent
 from potstill.recipe.trace import TraceConfig
-from potstill.report.verdict.notice import notice_markdown, notice_page
-from potstill.report.verdict.page import verdict_page
+from potstill.report.verdict.pages import verdict_pages
 from potstill.stats.multiple import bonferroni_log10
 from potstill.trace import keeping
 from potstill.trace.bundle import DISCLOSED, add_tokens, read_verdict
@@ -26,6 +25,7 @@ from potstill.trace.chain import Chain
 from potstill.trace.finding import Finding, TraceRecord
 from potstill.trace.findings import LogPlace, log_places, open_log
 from potstill.trace.kinds import kind_of_test, tier_of
+from potstill.trace.limits import DetectionLimit, limits_for, limits_of, packaged_limits
 from potstill.trace.plan import (
     ChainPlace,
     Computing,
@@ -38,6 +38,7 @@ from potstill.trace.registry import NOTHING, PlannedTest
 from potstill.trace.spending import times_for
 from potstill.trace.suspect import require
 from potstill.trace.verdict import Verdict
+from potstill.trace.wording import limit_sentence, test_name
 from potstill.watermark.keys import EpochKey, write_key
 from potstill.work.tracedir import TraceDir, TracePlanned, TraceRun
 
@@ -83,7 +84,7 @@ def plan_trace(
     root = out or Path("runs") / config.name
     with TraceDir.open(root, config, fresh=fresh) as work:
         if (done := work.done(TracePlanned)) is not None:
-            return TraceFixed(root, _fixed(work, done), new=False)
+            return TraceFixed(root, _fixed(work, done)[0], new=False)
         draft, _ = _drafted(config, work.own, progress or Silent())
         path = _chain_path(config)
         # What the draft says of its teacher does not depend on its place.
@@ -123,6 +124,7 @@ def _drafted(
     require(parts.suspect, planned)
     at, teacher, suspect = _now(), teacher_facts(parts), suspect_facts(parts)
     controls, computing = control_facts(parts, drafted.tests), _computing(parts)
+    limits = limits_for(planned, packaged_limits())
 
     def draft(place: ChainPlace) -> TracePlan:
         return TracePlan(
@@ -134,6 +136,7 @@ def _drafted(
             tests=tuple(drafted.tests),
             controls=controls,
             sources=tuple(drafted.sources),
+            limits=limits,
             computing=computing,
             packages=versions_of(_PACKAGES),
             chain=place,
@@ -142,9 +145,24 @@ def _drafted(
     tried = keeping.tried_so_far(_chain_path(config), teacher.identity)
     accusing = max(1, draft(_NOWHERE).count("proof"))
     told = told_of(parts, drafted.tests, config.alpha / times_for(accusing, tried.proof))
+    told += _told_of_limits(planned, limits, suspect.parameters)
     for line in told:
         progress.note(line)
     return draft, told
+
+
+def _told_of_limits(
+    planned: Sequence[PlannedTest], limits: Sequence[DetectionLimit], parameters: int | None
+) -> list[str]:
+    """Return of each planned test what it found in controls of stated sizes."""
+    return [
+        limit_sentence(
+            test_name(one.test, one.configuration),
+            limits_of(limits, one.test, one.configuration),
+            parameters,
+        )
+        for one in planned
+    ]
 
 
 def _chain_path(config: TraceConfig) -> Path:
@@ -171,12 +189,11 @@ def run_trace(
             raise PotstillError(
                 f"{root} holds no plan yet; fix it with potstill trace plan before it is run"
             )
-        fixed = _fixed(work, done)
+        fixed, chain = _fixed(work, done)
         finished = _finished(work)
         if finished is not None and not (tokens or authorities):
             return finished
         add_tokens(work.bundle, fixed, tokens, authorities)
-        chain = keeping.open_chain(Path(done.chain), fixed.plan.teacher.identity, _now())
         if finished is None:
             _ask(work, fixed, progress)
         verdict = keeping.write_verdict(work.bundle, fixed, _now(), version("potstill"))
@@ -195,7 +212,7 @@ def disclose_key(root: Path, key: EpochKey) -> Path:
         done = work.done(TracePlanned)
         if done is None or _finished(work) is None:
             raise PotstillError(f"{root} has not come to a verdict; run potstill trace run first")
-        fixed = _fixed(work, done)
+        fixed, chain = _fixed(work, done)
         if key.key_id not in {s.digest for s in fixed.plan.sources if s.kind == "key"}:
             raise PotstillError(
                 f"this is the key of another epoch: its digest is {key.key_id}, and the plan is "
@@ -204,7 +221,6 @@ def disclose_key(root: Path, key: EpochKey) -> Path:
         path = work.bundle / DISCLOSED / f"{key.epoch}.key"
         if path.is_file():
             return path
-        chain = keeping.open_chain(Path(done.chain), fixed.plan.teacher.identity, _now())
         keeping.retire_key(chain, key, _now())
         write_key(path, key)
         keeping.close_bundle(work.bundle, chain, fixed, _now())
@@ -213,20 +229,19 @@ def disclose_key(root: Path, key: EpochKey) -> Path:
 
 def write_pages(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> None:
     """Write the page and the notices of a verdict into its bundle."""
-    for name, text in (
-        ("report.html", verdict_page(fixed, verdict)),
-        ("notice.md", notice_markdown(verdict)),
-        ("notice.html", notice_page(verdict)),
-    ):
-        write_bytes(bundle / name, text.encode())
+    for name, content in verdict_pages(fixed, verdict):
+        write_bytes(bundle / name, content)
 
 
-def _fixed(work: TraceDir, done: TracePlanned) -> FixedPlan:
-    """Return the plan as it was fixed. Raises PotstillError where it was edited since."""
+def _fixed(work: TraceDir, done: TracePlanned) -> tuple[FixedPlan, Chain]:
+    """Return the plan as it was fixed, and the teacher's chain.
+
+    Raises PotstillError where the plan was edited since.
+    """
     bundle = work.bundle
     teacher = read_plan(bundle / "plan.json").plan.teacher.identity
     chain = keeping.open_chain(Path(done.chain), teacher, _now())
-    return keeping.require_fixed(bundle, chain, done.plan)
+    return keeping.require_fixed(bundle, chain, done.plan), chain
 
 
 def _finished(work: TraceDir) -> Verdict | None:

@@ -21,12 +21,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from potstill.canonical import parsed
+from potstill.canonical import digest_of_file, parsed
 from potstill.durable import no_file, temporary_folder, write_bytes
 from potstill.errors import PotstillError
-from potstill.trace.chain import custody_digest
+from potstill.trace.chain import DIGEST_BYTES, custody_digest
 from potstill.trace.plan import PLAN_FILE, FixedPlan
-from potstill.trace.timestamps import Stamp, can_check, check_token
+from potstill.trace.timestamps import Stamp, can_check, check_token, require_certificates
 from potstill.trace.verdict import PLAN_SUBJECT, VERDICT_FILE, Verdict
 
 CHAIN_FILE = "chain.jsonl"
@@ -72,11 +72,21 @@ def digests_in(bundle: Path) -> dict[str, str]:
     Raises PotstillError as `require_plain_files` does.
     """
     require_plain_files(bundle)
-    return {name: custody_digest((bundle / name).read_bytes()) for name in files_in(bundle)}
+    return {name: digest_of_file(bundle / name, DIGEST_BYTES) for name in files_in(bundle)}
 
 
 def require_plain_files(bundle: Path) -> None:
     """Raise PotstillError for a link or a device in a bundle: it may stand for anything."""
+    folders = [
+        (Path(folder) / name).relative_to(bundle).as_posix()
+        for folder, names, _ in os.walk(bundle)
+        for name in names
+        if (Path(folder) / name).is_symlink()
+    ]
+    if folders:
+        raise PotstillError(
+            f"{folders[0]} in the bundle is a link to a folder; put the folder itself there"
+        )
     for name in (*files_in(bundle), CHAIN_FILE):
         path = bundle / name
         if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -95,8 +105,9 @@ def read_verdict(bundle: Path) -> Verdict:
         return Verdict.model_validate(parsed(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the whole"
-        raise PotstillError(f"{VERDICT_FILE} cannot be used (its {key}); {_REMEDY}") from None
+        key = ".".join(map(str, first["loc"]))
+        what = f"its {key}" if key else "it holds no verdict"
+        raise PotstillError(f"{VERDICT_FILE} cannot be used ({what}); {_REMEDY}") from None
     except ValueError:
         raise PotstillError(f"{VERDICT_FILE} cannot be read as JSON; {_REMEDY}") from None
 
@@ -139,6 +150,8 @@ def add_tokens(
     of another digest; then nothing was put in.
     """
     contents = {path: _content(path) for path in (*tokens, *authorities)}
+    for path in authorities:
+        require_certificates(path, contents[path])
     if can_check():
         certificates = [*certificates_in(bundle), *(contents[path] for path in authorities)]
         for path in tokens:

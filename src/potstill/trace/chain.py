@@ -10,17 +10,22 @@ it proves a date: who holds the file can write all of it anew.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from potstill.canonical import canonical_json, digest_of_bytes, parsed
 from potstill.durable import append_line, drop_half_line, no_file, os_reason, write_errors
 from potstill.errors import PotstillError
+from potstill.text.counts import many
 
 # Bytes of a digest that others have to rely on: nobody finds two plans with one digest.
 DIGEST_BYTES = 32
 _KEYS = {"number", "previous", "content"}
+_PATIENCE_S = 30.0
 _ELSEWHERE = "choose another place for the file"
 
 
@@ -77,20 +82,42 @@ def require_head(path: Path, found: ChainRead, head: str, count: int) -> None:
     length = len(found.links)
     if length < count:
         raise PotstillError(
-            f"{path} ends after {_records(length)}, and {count} were noted: record {length} is "
-            "missing; get the whole file from whoever made it"
+            f"{path} ends after {many(length, 'record')}, and {count} were noted: record {length} "
+            "is missing; get the whole file from whoever made it"
         )
     if length > count:
         raise PotstillError(
-            f"{path} holds {_records(length)}, and {count} were noted: record {count} was added "
-            "afterwards; get the file as it was from whoever made it"
+            f"{path} holds {many(length, 'record')}, and {count} were noted: record {count} was "
+            "added afterwards; get the file as it was from whoever made it"
         )
     if found.head != head:
         raise _changed(path, max(0, length - 1), "noted for the end of the file")
 
 
+@contextmanager
+def chain_held(path: Path) -> Iterator[None]:
+    """Let no other process read or add to a chain that several write, until the end.
+
+    The lock is on the hidden file `.NAME.lock` beside it, which stays. Raises PotstillError where
+    another process does not let go of it, and where nothing can be written there.
+    """
+    with write_errors(path.parent, _ELSEWHERE):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(str(path.with_name(f".{path.name}.lock")), timeout=_PATIENCE_S):
+                yield
+        except Timeout:
+            raise PotstillError(
+                f"another process has held {path} for {_PATIENCE_S:.0f} seconds; end it, and run "
+                "the same command again"
+            ) from None
+
+
 class Chain:
-    """A chain that is open for adding to; one process at a time writes it."""
+    """A chain that is open for adding to; one process at a time writes it.
+
+    Where several do, each holds it (`chain_held`) and reads it again before it adds to it.
+    """
 
     def __init__(self, path: Path, origin: str) -> None:
         """Read what is there; half a line that a kill left is cut off, and `torn` tells of it.
@@ -98,13 +125,17 @@ class Chain:
         Raises PotstillError as `read_chain` does.
         """
         self.path = path
-        found = read_chain(path, origin)
+        self._origin = origin
+        self.reread()
+
+    def reread(self) -> None:
+        """Take in what was added since by another process. Raises as opening it does."""
+        found = read_chain(self.path, self._origin)
         self.torn = found.torn
         self._links = list(found.links)
-        self._origin = origin
         if found.torn:
-            with write_errors(path.parent, _ELSEWHERE):
-                drop_half_line(path)
+            with write_errors(self.path.parent, _ELSEWHERE):
+                drop_half_line(self.path)
 
     @property
     def links(self) -> Sequence[Link]:
@@ -173,10 +204,6 @@ def _changed(path: Path, number: int, noted: str) -> PotstillError:
         f"record {number} of {path} was changed: it has not the digest {noted}; get the file as it "
         "was from whoever made it"
     )
-
-
-def _records(count: int) -> str:
-    return "1 record" if count == 1 else f"{count} records"
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -15,10 +15,15 @@ from potstill.trace.finding import TraceRecord
 Outcome = Literal["answered", "refused", "error", "empty", "unreadable"]
 
 
-class TraceItem(TraceRecord):
+class NumberedItem(TraceRecord):
     """One record of a raw log: `index` is its place in the plan, from 0 on."""
 
     index: int = Field(ge=0)
+
+
+class TraceItem(NumberedItem):
+    """A record of something that was asked, and may have failed."""
+
     outcome: Outcome
 
     @property
@@ -27,7 +32,7 @@ class TraceItem(TraceRecord):
         return self.outcome == "answered"
 
 
-def check_order(items: Sequence[TraceItem], planned: int, *, whole: bool) -> None:
+def check_order(items: Sequence[NumberedItem], planned: int, *, whole: bool) -> None:
     """Raise PotstillError unless items are those of the plan, each once and in its order.
 
     `whole` asks for all that are planned; else they may end early. The sentence names the record.

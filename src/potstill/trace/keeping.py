@@ -6,7 +6,8 @@ own copy of the chain ends with that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from potstill.canonical import canonical_json
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.trace.bundle import CHAIN_FILE, digests_in, stamps_in
-from potstill.trace.chain import Chain, custody_digest, read_chain
+from potstill.trace.chain import Chain, chain_held, custody_digest, read_chain
 from potstill.trace.finding import TraceRecord
 from potstill.trace.findings import found_in
 from potstill.trace.plan import PLAN_FILE, ChainPlace, FixedPlan, TracePlan, Tried, read_plan
@@ -38,9 +39,10 @@ def open_chain(path: Path, teacher: str, at: datetime) -> Chain:
 
     Raises PotstillError where a record of it was changed, and where it is another teacher's.
     """
-    chain = Chain(path, teacher_origin(teacher))
-    if not chain.links:
-        _note(chain, ChainBegun(at=at, teacher=teacher))
+    with chain_held(path):
+        chain = Chain(path, teacher_origin(teacher))
+        if not chain.links:
+            _note(chain, ChainBegun(at=at, teacher=teacher))
     return chain
 
 
@@ -55,10 +57,11 @@ def fix_plan(bundle: Path, chain: Chain, draft: Callable[[ChainPlace], TracePlan
 
     `draft` makes it of its place in the chain.
     """
-    tried = tried_in(events_of(chain.path, chain.links))
-    plan = draft(ChainPlace(records=len(chain.links), head=chain.head, tried=tried))
-    write_bytes(bundle / PLAN_FILE, plan.as_bytes())
-    _note(chain, fixed_record(plan, chain_secret(chain.path)))
+    with _held(chain):
+        tried = tried_in(events_of(chain.path, chain.links))
+        plan = draft(ChainPlace(records=len(chain.links), head=chain.head, tried=tried))
+        write_bytes(bundle / PLAN_FILE, plan.as_bytes())
+        _note(chain, fixed_record(plan, chain_secret(chain.path)))
     return read_plan(bundle / PLAN_FILE)
 
 
@@ -100,18 +103,29 @@ def write_verdict(bundle: Path, fixed: FixedPlan, at: datetime, version: str) ->
 
 def close_bundle(bundle: Path, chain: Chain, fixed: FixedPlan, at: datetime) -> None:
     """Note a run and the digests of all its files in the chain, and copy that into the bundle."""
-    _note(chain, RunFinished(at=at, plan=fixed.digest, files=digests_in(bundle)))
-    write_bytes(bundle / CHAIN_FILE, chain.path.read_bytes())
+    files = digests_in(bundle)
+    with _held(chain):
+        _note(chain, RunFinished(at=at, plan=fixed.digest, files=files))
+        write_bytes(bundle / CHAIN_FILE, chain.path.read_bytes())
 
 
 def retire_key(chain: Chain, key: EpochKey, at: datetime) -> None:
     """Note that a key is handed over: whoever has it can write its marks from now on."""
-    _note(chain, KeyRetired(at=at, key=key.key_id, epoch=key.epoch))
+    with _held(chain):
+        _note(chain, KeyRetired(at=at, key=key.key_id, epoch=key.epoch))
 
 
 def bundle_digest(bundle: Path) -> str:
     """Return the digest of a bundle's verdict, by which a run knows that it is done."""
     return custody_digest((bundle / VERDICT_FILE).read_bytes())
+
+
+@contextmanager
+def _held(chain: Chain) -> Iterator[None]:
+    """Have a teacher's chain as it is now: runs of other suspects add to it meanwhile."""
+    with chain_held(chain.path):
+        chain.reread()
+        yield
 
 
 def _note(chain: Chain, event: TraceRecord) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from potstill.errors import PotstillError
 from potstill.trace.agreement import AgreementItem, AgreementPlanned, agreement_finding
 from potstill.trace.finding import Finding, TestName, Tier
-from potstill.trace.marks import PlannedMark
 from potstill.trace.marks_in_choices import (
     ChoiceItem,
     MarkedText,
@@ -19,29 +18,12 @@ from potstill.trace.order import OrderItem, OrderPlanned, order_finding
 from potstill.trace.registry import Disclosed, PlannedTest, TestKind
 from potstill.trace.twins import TwinsItem, TwinsPlanned, twins_finding, with_controls
 from potstill.trace.weights import WeightsItem, WeightsPlanned, weights_finding
-from potstill.watermark.keys import EpochKey
-from potstill.watermark.schemes import GreenList, Gumbel, Scheme
-
-
-def scheme_of(mark: PlannedMark, key: EpochKey) -> Scheme:
-    """Return the scheme of a planned mark under a key.
-
-    Raises PotstillError for another engine's scheme, whose key is no epoch's.
-    """
-    parameters = mark.parameters
-    if mark.scheme == "green":
-        return GreenList(key, mark.window, parameters["gamma"], parameters["delta"])
-    if mark.scheme == "gumbel":
-        return Gumbel(key, mark.window)
-    raise PotstillError(
-        f"marks of {mark.scheme[:60]} are not made again from a key of potstill; verify without it"
-    )
 
 
 def _in_text(
     planned: MarksInTextPlanned, items: Sequence[AnswerItem], digest: str, disclosed: Disclosed
 ) -> Finding:
-    scheme = None if disclosed.key is None else scheme_of(planned.mark, disclosed.key)
+    scheme = None if disclosed.key is None else planned.mark.under(disclosed.key)
     return marks_in_text_finding(planned, items, digest, scheme)
 
 
@@ -53,7 +35,7 @@ def _in_choices(
     # Without the texts no window is known, and a key makes nothing again.
     scheme = None
     if disclosed.key is not None and texts is not None:
-        scheme = scheme_of(planned.mark, disclosed.key)
+        scheme = planned.mark.under(disclosed.key)
     return marks_in_choices_finding(planned, items, digest, scheme, texts)
 
 

@@ -19,14 +19,7 @@ from potstill.canonical import digest_of
 from potstill.errors import PotstillError
 from potstill.trace.finding import Finding, TraceRecord
 from potstill.trace.items import TraceItem, check_order, refuse_record
-from potstill.trace.marks import (
-    PlannedMark,
-    effect_of,
-    effect_unit,
-    figures_of,
-    same_scores,
-    scores_of,
-)
+from potstill.trace.marks import PlannedMark, mark_finding, same_scores, scores_of
 from potstill.trace.suspect import Capability
 from potstill.watermark.schemes import Scheme
 
@@ -171,27 +164,12 @@ def marks_in_choices_finding(
     """
     _check(planned, items, scheme, texts)
     scores = tuple(_in_order(planned, items, digest))
-    law = planned.mark.law
-    found = figures_of(law, [score for score, _ in scores], sequential=planned.sequential)
-    chosen = [score for score, is_coin in scores if not is_coin]
-    effect, low, high = effect_of(law, sum(chosen), len(chosen))
-    return Finding(
-        test=planned.test,
-        configuration=planned.configuration,
-        tier="proof",
-        n=found.n,
-        coins=found.n - len(chosen),
-        statistic=found.total,
-        null_mean=found.n * law.mean,
-        effect=effect,
-        effect_unit=effect_unit(law, "the suspect's choices"),
-        effect_low=low,
-        effect_high=high,
-        p=found.p,
-        log10_p=found.log10_p,
-        sequential=planned.sequential,
-        log10_e=found.log10_e,
-        void=None if chosen else "the suspect made no choice that could be scored",
+    return mark_finding(
+        planned,
+        [score for score, _ in scores],
+        [score for score, is_coin in scores if not is_coin],
+        of="the suspect's choices",
+        nothing="the suspect made no choice that could be scored",
         assumes=_ASSUMED,
     )
 
@@ -259,14 +237,11 @@ def _check(
     for reading, item in zip(planned.readings, items, strict=False):
         if item.answered and len(item.choices) != len(reading.positions):
             raise refuse_record(item.index, "does not have one choice for each position")
-        if not all(0 <= choice < planned.mark.vocabulary for choice in item.choices if choice):
-            raise refuse_record(
-                item.index,
-                f"has choices outside the vocabulary of {planned.mark.vocabulary:,} that marks "
-                "were made in",
-            )
-        if not all(planned.mark.possible(score) for score in item.scores if score is not None):
-            raise refuse_record(item.index, "has a score that no mark of the plan has")
+        planned.mark.check_figures(
+            item.index,
+            (choice for choice in item.choices if choice is not None),
+            (score for score in item.scores if score is not None),
+        )
     if scheme is None and texts is None:
         return
     if scheme is not None:
@@ -276,13 +251,14 @@ def _check(
             "scores can be made again only behind the windows of the marked texts, which are not "
             "disclosed; give the texts with the key, or verify without both"
         )
-    _check_texts(planned, texts)
+    require_texts(planned, texts)
+    _check_positions(planned, texts)
     if scheme is not None:
         _check_scores(planned, items, scheme, texts)
 
 
-def _check_texts(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) -> None:
-    """Raise PotstillError unless these are the plan's texts, with positions chosen by the rule."""
+def require_texts(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) -> None:
+    """Raise PotstillError unless these are the marked texts of the plan, all of them."""
     pairs = zip(planned.readings, texts, strict=False)
     for number, (reading, text) in enumerate(pairs):
         if text.digest != reading.text:
@@ -293,8 +269,12 @@ def _check_texts(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) ->
     if len(texts) < len(planned.readings):
         raise PotstillError(
             f"the plan reads {len(planned.readings):,} marked texts, and {len(texts):,} are "
-            "disclosed; give them all"
+            "given; give them all"
         )
+
+
+def _check_positions(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) -> None:
+    """Raise PotstillError unless the plan's positions are those that its rule chooses."""
     if planned_readings(texts, planned.mark, planned.n) != planned.readings:
         raise PotstillError(
             "the plan's positions are not those that its rule chooses in these texts; nothing "

@@ -18,14 +18,7 @@ from pydantic import Field, model_validator
 
 from potstill.trace.finding import Finding, TraceRecord
 from potstill.trace.items import TraceItem, check_order, refuse_record
-from potstill.trace.marks import (
-    PlannedMark,
-    effect_of,
-    effect_unit,
-    figures_of,
-    same_scores,
-    scores_of,
-)
+from potstill.trace.marks import PlannedMark, mark_finding, same_scores, scores_of
 from potstill.trace.suspect import Capability
 from potstill.watermark.detect import occurs
 from potstill.watermark.distinct import groups_of
@@ -97,8 +90,10 @@ class AnswerItem(TraceItem):
 def answer_scores(scheme: Scheme, ids: Sequence[int]) -> tuple[float, ...]:
     """Return what an answer's item stores: the score of each token behind a whole window."""
     k = scheme.window
-    windows = [ids[at - k : at] for at in range(k, len(ids))]
-    return scores_of(scheme, windows, ids[k:])
+    if len(ids) <= k:
+        return ()
+    windows_NK = np.lib.stride_tricks.sliding_window_view(np.asarray(ids, np.uint32), k)[:-1]
+    return scores_of(scheme, windows_NK, ids[k:])
 
 
 def marks_in_text_finding(
@@ -119,25 +114,13 @@ def marks_in_text_finding(
     pairs.check_stored()
     if scheme is not None:
         pairs.check_made(scheme)
-    law = planned.mark.law
-    found = figures_of(law, pairs.scored.tolist(), sequential=planned.sequential)
-    effect, low, high = effect_of(law, found.total, found.n)
-    return Finding(
-        test=planned.test,
-        configuration=planned.configuration,
-        tier="proof",
-        n=found.n,
-        statistic=found.total,
-        null_mean=found.n * law.mean,
-        effect=effect,
-        effect_unit=effect_unit(law, "distinct pairs"),
-        effect_low=low,
-        effect_high=high,
-        p=found.p,
-        log10_p=found.log10_p,
-        sequential=planned.sequential,
-        log10_e=found.log10_e,
-        void=None if found.n else "the suspect's text has no pair of window and token to score",
+    scored = pairs.scored.tolist()
+    return mark_finding(
+        planned,
+        scored,
+        scored,
+        of="distinct pairs",
+        nothing="the suspect's text has no pair of window and token to score",
         assumes=_assumed(planned, items),
     )
 
@@ -167,16 +150,9 @@ def _check(planned: MarksInTextPlanned, items: Sequence[AnswerItem], scheme: Sch
             sample, prompt = divmod(item.index, len(planned.prompts))
             if (item.prompt, item.sample) != (prompt, sample):
                 raise refuse_record(item.index, "answers another question than the plan's")
-        if max(item.ids, default=0) >= planned.mark.vocabulary or min(item.ids, default=0) < 0:
-            raise refuse_record(
-                item.index,
-                f"has token ids outside the vocabulary of {planned.mark.vocabulary:,} that marks "
-                "were made in",
-            )
         if len(item.scores) != max(0, len(item.ids) - planned.mark.window):
             raise refuse_record(item.index, "does not have one score for each whole window")
-        if not all(map(planned.mark.possible, item.scores)):
-            raise refuse_record(item.index, "has a score that no mark of the plan has")
+        planned.mark.check_figures(item.index, item.ids, item.scores)
 
 
 @dataclass(frozen=True)

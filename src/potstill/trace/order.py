@@ -1,7 +1,8 @@
 """Training order: do a suspect's likelihoods follow the order that one run was trained in?
 
 The order of a run is drawn from a secret (`work.order_secret`). What descends from the run finds
-the rows that were read last a little likelier. Whatever does not descend from it has likelihoods
+the rows that were read last, or those that were read at the highest learning rate, a little
+likelier. Whatever does not descend from it has likelihoods
 that do not depend on the secret, so that the true order is one among those of fresh secrets
 (docs/methods/trace.md; after Kuditipudi et al. 2025, arXiv 2510.19796).
 """
@@ -19,6 +20,7 @@ from pydantic import Field, model_validator
 
 from potstill.errors import PotstillError
 from potstill.trace.finding import Finding, TraceRecord
+from potstill.trace.items import Outcome, TraceItem, check_order, refuse_record
 from potstill.watermark.coins import coin_of
 from potstill.work.order_secret import OrderSecret
 from potstill.work.step_plan import SecretOrder, epoch_positions, epochs_of
@@ -77,24 +79,32 @@ class OrderPlanned(TraceRecord):
         """How many quarters of an epoch there are to stop after."""
         return math.ceil(4 * self.epochs - 1e-9)
 
+    def require_secret(self, secret: OrderSecret) -> None:
+        """Raise PotstillError for another secret than that of the plan's training order."""
+        if secret.digest != self.secret:
+            raise PotstillError(
+                f"this is not the secret of the plan's training order (its digest is "
+                f"{secret.digest}, the plan's {self.secret}); give the file order.secret of that "
+                "run"
+            )
 
-class OrderItem(TraceRecord):
+
+class OrderItem(TraceItem):
     """What came of one row: log-likelihoods in nats of its response, and where the run read it.
 
     `score` is the suspect's, `reference` the other model's; both are None unless `answered`.
     `position` is the step of the counted epoch, None where the row was not read in it.
     """
 
-    index: int = Field(ge=0)
     row: int = Field(ge=0)
-    outcome: Literal["answered", "refused", "error", "empty", "unreadable"] = "answered"
+    outcome: Outcome = "answered"
     score: float | None = None
     reference: float | None = None
     position: int | None = Field(None, ge=0)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if (self.outcome == "answered") == (None in (self.score, self.reference)):
+        if self.answered == (None in (self.score, self.reference)):
             raise ValueError("an answered item has two log-likelihoods, another has none")
         return self
 
@@ -147,8 +157,7 @@ def order_finding(
     difference_N, coins = _differences(planned, items, digest)
     true = spearman(difference_N, position_N)
     drawn_B = redrawn(planned, difference_N, digest)
-    at_least = int(np.sum(drawn_B >= true))
-    p = (1 + at_least) / (1 + planned.redraws)
+    p = (1 + as_far(true, drawn_B)) / (1 + planned.redraws)
     if planned.quarters is not None:
         p = min(1.0, p * planned.choices)
     read = int(np.sum(position_N >= 0))
@@ -174,6 +183,18 @@ def redrawn(planned: OrderPlanned, difference_N: Floats, digest: str) -> Floats:
     code_N = _codes(difference_N)
     secrets = (null_secret(digest, planned.configuration, b) for b in range(planned.redraws))
     return np.array([_correlation(code_N, order_positions(planned, s)) for s in secrets])
+
+
+def as_far(true: float, drawn_B: Floats) -> int:
+    """Return how many drawn correlations lie as far from the mean of all as the true one does.
+
+    Either way counts: what was read last is remembered best, and what was read at a high learning
+    rate is learnt best, which in a schedule that falls comes first. The mean is over all B + 1, so
+    that none of them is treated unlike the others.
+    """
+    all_C = np.append(drawn_B, true)
+    far_C = np.abs(all_C - all_C.mean())
+    return int(np.sum(far_C[:-1] >= far_C[-1]))
 
 
 def null_secret(digest: str, configuration: str, index: int) -> OrderSecret:
@@ -216,24 +237,18 @@ def _ranks(value_N: Integers) -> Floats:
 
 def _stored(planned: OrderPlanned, items: Sequence[OrderItem]) -> Integers:
     """Return the stored steps; raises PotstillError where items are not those of the plan."""
-    if [(i.index, i.row) for i in items] != list(enumerate(planned.asked)):
-        raise PotstillError(
-            "the items of the training-order test are not the rows of the plan, in its order"
-        )
+    check_order(items, len(planned.asked), whole=True)
+    for item, row in zip(items, planned.asked, strict=True):
+        if item.row != row:
+            raise refuse_record(item.index, "is of another training row than the plan's")
     return np.array([-1 if i.position is None else i.position for i in items], dtype=np.int64)
 
 
 def _check(planned: OrderPlanned, stored_N: Integers, secret: OrderSecret) -> None:
-    if secret.digest != planned.secret:
-        raise PotstillError(
-            f"this is not the secret of the plan's training order (its digest is {secret.digest}, "
-            f"the plan's {planned.secret}); give the file order.secret of that run"
-        )
+    planned.require_secret(secret)
     other = np.flatnonzero(order_positions(planned, secret) != stored_N)
     if len(other):
-        raise PotstillError(
-            f"item {other[0]} of the training-order test has another step than the secret gives"
-        )
+        raise refuse_record(int(other[0]), "has another step than the secret gives")
 
 
 def _differences(

@@ -7,6 +7,7 @@ chain of plans and stands in it too, so that nobody can try often and show the b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -17,8 +18,9 @@ from potstill.canonical import canonical_json, parsed
 from potstill.durable import no_file
 from potstill.errors import PotstillError
 from potstill.trace.chain import custody_digest
-from potstill.trace.finding import TestName, Tier, TraceRecord
+from potstill.trace.finding import Tier, TraceRecord
 from potstill.trace.kinds import kind_of_test, tier_of
+from potstill.trace.limits import DetectionLimit
 from potstill.trace.registry import PlannedTest
 from potstill.trace.suspect import Capability
 
@@ -77,21 +79,6 @@ class Computing(TraceRecord):
     device: str = "cpu"
     slots: int = Field(1, ge=1)
     wave: int = Field(1, ge=1)
-
-
-class DetectionLimit(TraceRecord):
-    """What a test can be expected to see, as far as controls of a stated size say.
-
-    Students of `parameters` weights that learnt a `share` of marked or served text were found with
-    a chance of `power`. `measured` says where that was measured.
-    """
-
-    test: TestName
-    configuration: str
-    share: float = Field(gt=0, le=1)
-    power: float = Field(gt=0, le=1)
-    parameters: int = Field(ge=1)
-    measured: str
 
 
 class Tried(TraceRecord):
@@ -175,6 +162,7 @@ class TracePlan(TraceRecord):
             raise ValueError("two tests of one plan have the same name and configuration")
         if any(not 0 <= at < len(names) for control in self.controls for at in control.tests):
             raise ValueError("a control goes through a test that the plan has not")
+        _require_clean(self.suspect, self.controls)
         return self
 
     @property
@@ -196,6 +184,28 @@ class TracePlan(TraceRecord):
     def digest(self) -> str:
         """The digest that names the plan, and that every coin follows from."""
         return custody_digest(self.as_bytes())
+
+
+def _require_clean(suspect: SuspectFacts, controls: Sequence[ControlFacts]) -> None:
+    """Raise PotstillError for a control that is the suspect, and for one that stands twice.
+
+    Models count, not names: twins are tried on so many that are known to be clean.
+    """
+    seen: dict[str, str] = {}
+    for control in controls:
+        if control.identity is None:
+            continue
+        if control.identity == suspect.identity:
+            raise PotstillError(
+                f"the control {control.name} is the suspect itself, and a control is known not to "
+                "be distilled from the teacher; take it out of controls"
+            )
+        if control.identity in seen:
+            raise PotstillError(
+                f"the controls {seen[control.identity]} and {control.name} are one model, which "
+                "counts once; name another one in controls"
+            )
+        seen[control.identity] = control.name
 
 
 class FixedPlan(NamedTuple):

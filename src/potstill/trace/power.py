@@ -62,7 +62,7 @@ class ExpectedPower:
     """The chance that a test's p-value reaches `alpha`, under an assumed effect.
 
     `needed` is how many scores (or prompts) would give a chance of 80%, None where none do.
-    `assumes` says in a sentence what the figures rest on.
+    `assumes` says in a sentence what the figures rest on; `coins` stand beside the scores.
     """
 
     alpha: float
@@ -70,6 +70,7 @@ class ExpectedPower:
     power: float
     needed: int | None
     assumes: str
+    coins: int = 0
 
 
 def answers_outlay(
@@ -127,9 +128,12 @@ def twins_outlay(
 
 
 def expected_of_mark(
-    law: Law, marked_mean: float, learnt: float, scores: int, alpha: float
+    law: Law, marked_mean: float, learnt: float, scores: int, alpha: float, *, coins: int = 0
 ) -> ExpectedPower:
     """Return what a test of a mark by so many distinct scores can be expected to find.
+
+    `coins` more are fair ones, which say nothing and cost power: all are taken to have the mean of
+    both together, as their sum has.
 
     `marked_mean` is the mean score of the teacher's own marked text (`Scheme.expected`), `learnt`
     the share of its excess over chance that is assumed to come back in the suspect's choices.
@@ -137,14 +141,17 @@ def expected_of_mark(
     """
     mean = law.mean + learnt * (marked_mean - law.mean)
     spread = _spread_at(law, mean)
+    n = scores + coins
+    both = law.mean + (mean - law.mean) * (scores / n if n else 0.0)
     return ExpectedPower(
         alpha=alpha,
         scores=scores,
-        power=_power_of_scores(law, mean, scores, alpha),
+        power=_power_of_scores(law, both, n, alpha),
         needed=scores_needed(law, mean, spread, alpha),
         assumes=f"{learnt:.0%} of the mark's excess in the teacher's own text is assumed to come "
         f"back: a mean score of {mean:.3f}, where {law.mean:.3f} is chance; scores are taken for "
         "independent, and text that a suspect wrote gives ever fewer new ones",
+        coins=coins,
     )
 
 

@@ -38,19 +38,13 @@ _NAMES = SettingNames.under("suspect.endpoint", model="suspect.model")
 
 
 class WeightsSuspect(TraceRecord):
-    """A model whose weights are at hand: a folder, a hub id, a GGUF file or `package:NAME`.
-
-    `identity` is the digest of weights, config and tokenizer, `tokenizer` that of the tokenizer
-    alone; a plan fixes both, so that no other model is tested under its name.
-    """
+    """A model whose weights are at hand: a folder, a hub id, a GGUF file or `package:NAME`."""
 
     kind: Literal["weights"] = "weights"
     model: str
     revision: str | None = None
     trust_remote_code: bool = False
     template_arguments: Mapping[str, Any] = {}
-    identity: str | None = None
-    tokenizer: str | None = None
 
     words: ClassVar[str] = "weights"
     way_out: ClassVar[str] = "take the test out of the plan"

@@ -103,6 +103,21 @@ def check_token(
     )
 
 
+def require_certificates(file: Path, content: bytes) -> None:
+    """Raise PotstillError for a file that holds no certificates (PEM or DER).
+
+    Nothing is looked at where the package that checks timestamps is not installed.
+    """
+    if not can_check():
+        return
+    try:
+        _certificates(content)
+    except PotstillError:
+        raise PotstillError(
+            f"{file} holds no certificates; give a timestamp authority's as a PEM file"
+        ) from None
+
+
 def _client() -> Any:
     return extra_package("rfc3161_client", "checking a timestamp", "trace")
 

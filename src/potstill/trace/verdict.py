@@ -6,6 +6,7 @@ verifies a bundle computes it again. Tiers stay apart: *accused* is a claim of t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -17,10 +18,10 @@ from potstill.stats.multiple import bonferroni_log10, fisher_log10
 from potstill.trace import wording
 from potstill.trace.finding import Finding, TestName, Tier, TraceRecord
 from potstill.trace.kinds import tier_of
+from potstill.trace.limits import limits_of
 from potstill.trace.marks_in_choices import MarksInChoicesPlanned
 from potstill.trace.marks_in_text import MarksInTextPlanned
 from potstill.trace.plan import (
-    DetectionLimit,
     FixedPlan,
     JointTest,
     SuspectFacts,
@@ -206,11 +207,9 @@ def _claim(plan: TracePlan, finding: Finding, tier: Tier) -> Claim:
     times = times_for(plan.count(tier), plan.chain.tried.of(tier))
     log10_p = bonferroni_log10(finding.log10_p, times)
     e_from_p = finding.log10_e is None
-    log10_e = (
-        e_of_p(log10_p)
-        if finding.log10_e is None
-        else finding.log10_e - (finding.log10_p - log10_p)
-    )
+    # Divided in full, also where p times as much is 1: the e-values so weighted have a sum whose
+    # expectation is at most 1.
+    log10_e = e_of_p(log10_p) if finding.log10_e is None else finding.log10_e - math.log10(times)
     found = finding.void is None and 10**log10_p <= plan.alpha
     suspect, teacher = plan.suspect.name, plan.teacher.name
     strength = wording.strength_sentence(log10_p, times, log10_e, sequential=finding.sequential)
@@ -225,16 +224,17 @@ def _claim(plan: TracePlan, finding: Finding, tier: Tier) -> Claim:
         e_from_p=e_from_p,
         sentence=wording.claim_sentence(finding, suspect, teacher, found=found),
         strength=f"void: {finding.void}" if finding.void is not None else strength,
-        example=wording.example_sentence(log10_e) if found else None,
+        # Odds of one model against its controls are no odds of what it learnt.
+        example=wording.example_sentence(log10_e) if found and not finding.controls else None,
         limit=None
         if found or finding.void is not None
-        else wording.limit_sentence(finding, _limit(plan, finding), plan.suspect),
+        else wording.limit_sentence(
+            wording.test_name(finding.test, finding.configuration),
+            limits_of(plan.limits, finding.test, finding.configuration),
+            plan.suspect.parameters,
+            finding.n,
+        ),
     )
-
-
-def _limit(plan: TracePlan, finding: Finding) -> DetectionLimit | None:
-    names = (finding.test, finding.configuration)
-    return next((one for one in plan.limits if (one.test, one.configuration) == names), None)
 
 
 def _accuses(claim: Claim) -> bool:

@@ -15,6 +15,7 @@ from typing import Literal
 
 from potstill.canonical import canonical_json
 from potstill.errors import PotstillError
+from potstill.text.counts import many
 from potstill.trace.bundle import (
     CHAIN_FILE,
     certificates_in,
@@ -86,11 +87,12 @@ def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[BundleCheck]
     yield BundleCheck("chain of plans", "holds", _chain_words(fixed, chain))
     yield from _logs(bundle, fixed, verdict)
     _require_own_key(fixed, trust.disclosed)
-    found = found_in(bundle, fixed)
+    # With what is disclosed scores and steps are made again on the way, to the same figures.
+    found = found_in(bundle, fixed, trust.disclosed)
     _same_findings(verdict, found)
     yield BundleCheck("arithmetic", "holds", _findings_words(found))
-    yield from _bits(bundle, fixed, verdict, trust.disclosed)
-    yield from _steps(bundle, fixed, verdict, trust.disclosed)
+    yield from _bits(fixed, trust.disclosed)
+    yield from _steps(fixed, trust.disclosed)
     _same_verdict(fixed, verdict)
     yield BundleCheck("verdict", "holds", "its words and levels follow from plan and findings")
     yield from _files(bundle, finished)
@@ -141,8 +143,9 @@ def _finished(bundle: Path, fixed: FixedPlan, chain: ChainRead) -> RunFinished:
 def _chain_words(fixed: FixedPlan, chain: ChainRead) -> str:
     tried = fixed.plan.chain.tried
     return (
-        f"{len(chain.links)} records; {tried.plans} plans, {tried.suspects} suspects, "
-        f"{tried.checkpoints} checkpoints and {tried.keys} keys were tried before this plan"
+        f"{many(len(chain.links), 'record')}; before this plan were tried: "
+        f"{many(tried.plans, 'plan')}, {many(tried.suspects, 'suspect')}, "
+        f"{many(tried.checkpoints, 'checkpoint')} and {many(tried.keys, 'key')}"
     )
 
 
@@ -153,12 +156,17 @@ def _logs(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> Iterator[BundleCh
     for log in verdict.logs:
         read = read_chain(bundle / log.file, log_origin(fixed, log.file))
         require_head(bundle / log.file, read, log.head, log.records)
-        detail = f"{log.records:,} records, each chained to the one before"
+        detail = f"{many(log.records, 'record')}, each chained to the one before"
         yield BundleCheck(log.file, "holds", detail)
 
 
 def _require_own_key(fixed: FixedPlan, disclosed: Disclosed) -> None:
-    """Raise PotstillError for a key that no test of the plan is about."""
+    """Raise PotstillError for a key or a secret that no test of the plan is about."""
+    if disclosed.secret is not None and all(one.test != "order" for one in fixed.plan.planned):
+        raise PotstillError(
+            "no test of the plan is about a training's order, and its secret checks nothing; leave "
+            "--order-secret out"
+        )
     if disclosed.key is None:
         return
     planned = [key for one in fixed.plan.planned if (key := _key_of(one)) is not None]
@@ -207,13 +215,12 @@ def _differs(stored: TraceRecord, made: TraceRecord) -> str | None:
 
 
 def _findings_words(found: TraceFound) -> str:
-    tests = "1 test" if len(found.findings) == 1 else f"{len(found.findings)} tests"
+    tests = many(len(found.findings), "test")
     return f"{tests} computed again from the raw logs, to the figures of the verdict"
 
 
-def _bits(
-    bundle: Path, fixed: FixedPlan, verdict: Verdict, disclosed: Disclosed
-) -> Iterator[BundleCheck]:
+def _bits(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[BundleCheck]:
+    """Yield of which marks the scores were made again with the key."""
     keyed = [one for one in fixed.plan.planned if _key_of(one) is not None]
     if not keyed:
         return
@@ -224,7 +231,6 @@ def _bits(
             "they are taken as they are stored; the key of the epoch makes them again (--key)",
         )
         return
-    _same_findings(verdict, found_in(bundle, fixed, disclosed))
     for one in keyed:
         own = _key_of(one) == disclosed.key.key_id
         whole = one.configuration in (disclosed.texts or {}) or one.test == "watermark-text"
@@ -240,10 +246,8 @@ def _bits(
         )
 
 
-def _steps(
-    bundle: Path, fixed: FixedPlan, verdict: Verdict, disclosed: Disclosed
-) -> Iterator[BundleCheck]:
-    """Plan the steps of a training's order again, where its secret is disclosed."""
+def _steps(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[BundleCheck]:
+    """Yield of which trainings' orders the steps were planned again with the secret."""
     for one in (one for one in fixed.plan.planned if one.test == "order"):
         what = f"steps of {one.test} ({one.configuration})"
         if disclosed.secret is None:
@@ -252,7 +256,6 @@ def _steps(
             )
             yield BundleCheck(what, "not checked", detail)
             continue
-        _same_findings(verdict, found_in(bundle, fixed, Disclosed(secret=disclosed.secret)))
         yield BundleCheck(what, "holds", "every step planned again with the run's secret")
 
 
@@ -281,7 +284,9 @@ def _files(bundle: Path, finished: RunFinished) -> Iterator[BundleCheck]:
     changed = same_digest(finished.files, found)
     if changed is not None:
         state = "missing" if changed not in found else "not as the run left it"
-        raise PotstillError(f"{changed} is {state}; {_REMEDY}")
+        raise PotstillError(
+            f"{changed} is {state}, or the run's record in {CHAIN_FILE} was changed; {_REMEDY}"
+        )
     count = len(finished.files)
     yield BundleCheck("files", "holds", f"{count} files are as the run left them")
     for extra in (name for name in files_in(bundle) if name not in finished.files):

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from potstill.errors import PotstillError
 from potstill.stats.permutations import (
     SumLaw,
     ascents,
@@ -26,6 +25,7 @@ from potstill.stats.permutations import (
     fixed_points_law,
 )
 from potstill.trace.finding import Finding, Tier, TraceRecord
+from potstill.trace.items import NumberedItem, check_order, refuse_record
 
 # How units are compared:
 #   in-place  unit by unit, where copying and tuning leave them: exact for equal widths
@@ -127,7 +127,7 @@ class WeightsPlanned(TraceRecord):
         return self.parent_shape.ffn == self.suspect_shape.ffn
 
 
-class WeightsItem(TraceRecord):
+class WeightsItem(NumberedItem):
     """How the hidden units of two blocks match.
 
     `match` holds, for each unit of the narrower model (of equals the suspect), the unit of the
@@ -135,7 +135,6 @@ class WeightsItem(TraceRecord):
     is that by gate weights, and `second` that by up weights.
     """
 
-    index: int = Field(ge=0)
     parent_block: int = Field(ge=0)
     suspect_block: int = Field(ge=0)
     match: tuple[int, ...]
@@ -207,18 +206,16 @@ def best_alignment(planned: WeightsPlanned, scores: dict[tuple[int, int], int]) 
 
 def _check(planned: WeightsPlanned, items: Sequence[WeightsItem]) -> None:
     """Refuse items that are not those of the plan, and matches that are none."""
-    found = [(i.index, (i.parent_block, i.suspect_block)) for i in items]
-    if found != list(enumerate(planned.pairs)):
-        raise PotstillError("the items of the weights test are not the pairs of blocks of the plan")
+    check_order(items, len(planned.pairs), whole=True)
     wider = max(planned.parent_shape.ffn, planned.suspect_shape.ffn)
     among = planned.matched if planned.how == "shuffled" or planned.tier == "descent" else wider
-    for item in items:
+    for item, pair in zip(items, planned.pairs, strict=True):
+        if (item.parent_block, item.suspect_block) != pair:
+            raise refuse_record(item.index, "compares another pair of blocks than the plan's")
         matches = [item.match, *([] if item.second is None else [item.second])]
         whole = (item.second is not None) == (planned.how == "shuffled")
         if not whole or not all(_is_match(m, planned.matched, among) for m in matches):
-            raise PotstillError(
-                f"item {item.index} of the weights test holds no match of {planned.matched} units"
-            )
+            raise refuse_record(item.index, f"holds no match of {planned.matched} units")
 
 
 def _is_match(match: Sequence[int], units: int, among: int) -> bool:

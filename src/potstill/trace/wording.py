@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from potstill.text.counts import many
 from potstill.trace.finding import Finding, TestName
-from potstill.trace.plan import DetectionLimit, SuspectFacts, Tried
+from potstill.trace.limits import DetectionLimit, LimitPoint
+from potstill.trace.plan import Tried
 from potstill.trace.spending import share_after
 
 PRIOR = 0.01
@@ -114,7 +116,19 @@ def claim_sentence(finding: Finding, suspect: str, teacher: str, *, found: bool)
     words = (_FOUND if found else _NOT_FOUND)[finding.test]
     if finding.configuration == finding.test:
         words = words.replace(" ({configuration})", "")
-    return words.format(suspect=suspect, teacher=teacher, configuration=finding.configuration)
+    said = words.format(suspect=suspect, teacher=teacher, configuration=finding.configuration)
+    return said + _among_controls(finding) if found else said
+
+
+def _among_controls(finding: Finding) -> str:
+    """Return how often somebody is nearest among so many, which no number of prompts changes."""
+    if finding.controls is None:
+        return ""
+    return (
+        f" Among {many(finding.controls, 'control')} and one more model of their kind, that one is "
+        f"nearest in 1 of {finding.controls + 1} cases, however many prompts are asked: p speaks "
+        "of these models, and not of how often such models resemble one another."
+    )
 
 
 def strength_sentence(log10_p: float, times: int, log10_e: float, *, sequential: bool) -> str:
@@ -154,24 +168,54 @@ def _nines(log10_e: float) -> str:
     return f"more than {text}"
 
 
-def limit_sentence(finding: Finding, limit: DetectionLimit | None, suspect: SuspectFacts) -> str:
-    """Return what a test that found nothing would have found, as far as its controls say."""
-    what = test_name(finding.test, finding.configuration)
-    if limit is None:
+def limit_sentence(
+    what: str, limits: Sequence[DetectionLimit], parameters: int | None, n: int | None = None
+) -> str:
+    """Return what a test would find, as far as its controls say, and where that is unknown.
+
+    `what` names the test, `parameters` is the suspect's size; `n` is how much was scored of it,
+    where that is known already.
+    """
+    if not limits:
         return (
             f"{what}: no control of a stated size was measured for it, so that what it would have "
             "seen is unknown."
         )
-    seen = (
-        f"{what}: of control students with {limit.parameters:,} parameters that learnt "
-        f"{limit.share:.3g} of the marked or served text, {limit.power:.0%} are found "
-        f"({limit.measured})"
+    own = "" if n is None else f" Here n is {n:,}."
+    seen = "; ".join(_seen(limit) for limit in limits)
+    most = max(limit.parameters for limit in limits)
+    return f"{what}: found were, {seen}.{own} {_reach(most, parameters)}"
+
+
+def _seen(limit: DetectionLimit) -> str:
+    """Return what was found in controls of one size."""
+    learnt = "" if limit.tokens is None else f" that learnt {limit.tokens:,} tokens of text"
+    told = [_point(one) for one in limit.points]
+    if limit.innocents:
+        told.append(f"{limit.innocents_found} of {limit.innocents} innocents")
+    return (
+        f"at p {limit.alpha:g} of controls with {limit.parameters:,} parameters{learnt}: "
+        f"{', '.join(told)} ({limit.measured})"
     )
-    if suspect.parameters is None:
-        return f"{seen}; the suspect's size is not known, and so neither is its limit."
-    if suspect.parameters > _LARGER * limit.parameters:
-        return f"{seen}; the suspect is more than ten times that size, and its limit is unknown."
-    return f"{seen}; a suspect that learnt less may go unseen."
+
+
+def _point(point: LimitPoint) -> str:
+    return f"{point.found} of {point.of} {point.what} (n {point.scores:,})"
+
+
+def _reach(most: int, parameters: int | None) -> str:
+    """Return how far what controls show reaches, beside the size of the suspect."""
+    if parameters is None:
+        return "The suspect's size is not known, and so neither is its limit."
+    if parameters > _LARGER * most:
+        return (
+            "The suspect is more than ten times the largest of these sizes, and its limit is "
+            "unknown."
+        )
+    return (
+        "A suspect that learnt less may go unseen; beyond ten times these sizes, of models or of "
+        "texts, the limit is unknown."
+    )
 
 
 def explanations(findings: Sequence[Finding]) -> tuple[str, ...]:
@@ -190,12 +234,8 @@ def tried_sentence(tried: Tried) -> str:
         return "Nothing was tried with this teacher before, as its chain of plans says."
     return (
         "Tried with this teacher before, as its chain of plans says: "
-        f"{_many(tried.plans, 'plan')}, {_many(tried.suspects, 'suspect')}, "
-        f"{_many(tried.checkpoints, 'checkpoint')}, {_many(tried.keys, 'key')}; "
-        f"{_many(tried.proof, 'test')} of the tier proof, {tried.descent} of descent and "
+        f"{many(tried.plans, 'plan')}, {many(tried.suspects, 'suspect')}, "
+        f"{many(tried.checkpoints, 'checkpoint')}, {many(tried.keys, 'key')}; "
+        f"{many(tried.proof, 'test')} of the tier proof, {tried.descent} of descent and "
         f"{tried.support} of support."
     )
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

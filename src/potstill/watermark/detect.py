@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from potstill.errors import PotstillError
 from potstill.stats.exact import holm
+from potstill.text.counts import many
 from potstill.watermark.coins import coin_of
 from potstill.watermark.decoys import DecoyCheck, check_decoys
 from potstill.watermark.distinct import distinct_rows, groups_of
@@ -27,6 +28,8 @@ from potstill.watermark.token_texts import TextRows, TokenTexts
 P_WANTED = 1e-6
 # Nats a token of the text that a scheme's expected score is stated for: a small model's at T 1.
 ENTROPY = 2.0
+# From which p on a mean score is taken for a sign of a mark.
+_SIGN = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,9 @@ class TextNeeded:
     """How much text would reach `p` with a chance of 80%; None where no amount would.
 
     `observed` takes the mean score as it was found, `expected` the scheme's own for marked text of
-    `entropy` nats a token. Both in tokens of texts that repeat themselves as these do; longer
-    corpora repeat themselves more, so these are the least amounts.
+    `entropy` nats a token. A mean that is no farther from the null's than by chance (p above 0.05)
+    says nothing of an amount, and `observed` is None. Both in tokens of texts that repeat
+    themselves as these do; longer corpora repeat themselves more, so these are the least amounts.
     """
 
     p: float
@@ -156,8 +160,8 @@ def _rows_of(
     rows = texts.rows(scheme.window)
     if not rows.inside_N.any():
         raise PotstillError(
-            f"no text is longer than the scheme's window of {scheme.window} tokens, so that none "
-            "can show a mark; give longer texts"
+            f"no text is longer than the scheme's window of {many(scheme.window, 'token')}, so "
+            "that none can show a mark; give longer texts"
         )
     if shown is None:
         return rows, rows.inside_N
@@ -193,10 +197,11 @@ def _needed(
         return TextNeeded(looking.p_wanted, looking.entropy, None, None)
     mean = float(scores.mean())
     spread = math.sqrt(max(0.0, float(scores @ scores) / len(scores) - mean**2))
+    sign = float(scheme.law.p(float(scores.sum()), len(scores))) <= _SIGN
     return TextNeeded(
         p=looking.p_wanted,
         entropy=looking.entropy,
-        observed=tokens(mean, spread),
+        observed=tokens(mean, spread) if sign else None,
         expected=tokens(scheme.expected(looking.entropy), scheme.law.spread),
     )
 

@@ -130,10 +130,15 @@ def write_secret(path: Path, line: str) -> None:
         fsync_folder(path.parent)
 
 
-def read_key(path: Path) -> KeyFile:
-    """Return what a key file holds. Raises `PotstillError` for anything that is no key file."""
+def refuse_no_key(path: Path) -> None:
+    """Raise `PotstillError` where there is no file that a key could be read from."""
     if (wrong := no_file(path)) is not None:
         raise PotstillError(f"the key file {path} {wrong}; make one with potstill watermark keygen")
+
+
+def read_key(path: Path) -> KeyFile:
+    """Return what a key file holds. Raises `PotstillError` for anything that is no key file."""
+    refuse_no_key(path)
     with path.open("rb") as file:
         found = _CONTENT.fullmatch(file.read(1024).decode("ascii", "replace"))
     if found is None:
@@ -144,15 +149,6 @@ def read_key(path: Path) -> KeyFile:
     epoch = found["epoch"]
     key = MasterKey(secret) if epoch is None else EpochKey(epoch, secret)
     return KeyFile(key, readable_by_others(path))
-
-
-def check_key(key: EpochKey, expected: str) -> None:
-    """Raise `PotstillError` unless the key is the one whose digest was recorded."""
-    if key.key_id != expected:
-        raise PotstillError(
-            f"this is not the key that marked the text (its digest is {key.key_id}, recorded was "
-            f"{expected}); give that key's file and epoch"
-        )
 
 
 def readable_by_others(path: Path) -> str | None:

@@ -41,7 +41,7 @@ class MarkRecord(BaseModel):
 
 def record_path(key: Path) -> Path:
     """Return where the record of a key's file lies: beside it."""
-    return key.with_name(f"{key.name}.record.json")
+    return key.parent / f"{key.name}.record.json"
 
 
 def read_record(key: Path) -> MarkRecord | None:
@@ -61,6 +61,15 @@ def read_record(key: Path) -> MarkRecord | None:
         raise PotstillError(
             f"the record {path} of a watermark key cannot be used (its {field}); {remedy}"
         ) from None
+
+
+def refuse_other_key(record: MarkRecord, key: Path, key_id: str) -> None:
+    """Raise PotstillError unless a record is of the key whose digest is `key_id`: its file's."""
+    if record.key_id not in (None, key_id):
+        raise PotstillError(
+            f"the record beside the key file {key} is of another key (its digest is "
+            f"{record.key_id}, the file's is {key_id}); bring back the one of this key"
+        )
 
 
 def write_record(key: Path, record: MarkRecord) -> None:

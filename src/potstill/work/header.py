@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -115,16 +116,20 @@ class Header(Generic[C]):
         except ValidationError:
             return stored
 
-    def refuse_other(self, root: Path, config: C) -> None:
-        """Raise PotstillError, with both values of each key, for work by another config."""
+    def refuse_other(self, root: Path, config: C, *, but: Collection[str] = ()) -> None:
+        """Raise PotstillError, with both values of each key, for work by another config.
+
+        Keys in `but` may differ.
+        """
         found = [
-            f"{d.key} is {d.there} there and {d.here} in this {self.settings}"
+            f"{d.key} is {d.there} there and {d.here} here"
             for d in differences(self.resolved(root), config.model_dump(mode="json"))
+            if d.key not in but
         ]
         if found:
             raise PotstillError(
-                f"{root} was made by another {self.settings}: {'; '.join(found)}. Choose another "
-                "directory with --out, or --fresh to start over in this one"
+                f"{root} was made by other settings: {'; '.join(found)}. Choose another directory "
+                "with --out, or --fresh to start over in this one"
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from potstill.errors import PotstillError
 from potstill.recipe import WatermarkConfig
 from potstill.watermark.keys import EpochKey, read_key
-from potstill.watermark.record import read_record
+from potstill.watermark.record import MarkRecord, read_record, refuse_other_key
 from potstill.watermark.schemes import GreenList, Gumbel
 from potstill.work.records import Watermark
 
@@ -47,10 +47,12 @@ def training_mark(config: WatermarkConfig | None, known: Watermark | None) -> Tr
     try:
         file = read_key(path)
         key = file.epoch(config.epoch)
+        record = read_record(path) or MarkRecord()
+        refuse_other_key(record, path, file.key.key_id)
     except PotstillError as error:
         raise PotstillError(f"collect.watermark: {error}") from error
     scheme = _scheme(config, key)
-    _check_record(config, path, file.key.key_id)
+    _check_record(config, path, record)
     if known is not None and known.mark_id != scheme.mark_id:
         raise PotstillError(
             f"the key file {path} holds another key than the one that marks this run's answers "
@@ -67,15 +69,7 @@ def _scheme(config: WatermarkConfig, key: EpochKey) -> GreenList | Gumbel:
     return GreenList(key, config.window, config.gamma, config.delta)
 
 
-def _check_record(config: WatermarkConfig, path: Path, key_id: str) -> None:
-    record = read_record(path)
-    if record is None:
-        return
-    if record.key_id not in (None, key_id):
-        raise PotstillError(
-            f"collect.watermark: the record beside the key file {path} is of another key (its "
-            f"digest is {record.key_id}, the file's is {key_id}); bring back the one of this key"
-        )
+def _check_record(config: WatermarkConfig, path: Path, record: MarkRecord) -> None:
     for name in ("scheme", "window", "gamma", "delta"):
         stated, wanted = getattr(record, name), getattr(config, name)
         if stated is not None and stated != wanted:

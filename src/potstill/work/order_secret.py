@@ -54,7 +54,10 @@ def write_order_secret(path: Path, secret: OrderSecret) -> None:
 def read_order_secret(path: Path) -> OrderSecret:
     """Return the secret in a file of 64 hexadecimal digits. Raises PotstillError for another."""
     if (wrong := no_file(path)) is not None:
-        raise PotstillError(f"the file {path} of a training order's secret {wrong}")
+        raise PotstillError(
+            f"the file {path} of a training order's secret {wrong}; give the file {SECRET_FILE} of "
+            "a run"
+        )
     with path.open("rb") as file:
         content = file.read(1024).decode("ascii", "replace").lower()
     if _CONTENT.fullmatch(content) is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from potstill.recipe.stages import REACHES
 from potstill.recipe.trace import TraceConfig
 from potstill.work.header import Header
 from potstill.work.workdir import WorkDir, WorkRecord
@@ -15,6 +16,15 @@ from potstill.work.workdir import WorkDir, WorkRecord
 TRACE_FILE = "trace.yaml"
 TRACE: Header[TraceConfig] = Header(
     config=TraceConfig, file=TRACE_FILE, settings="trace settings", work="trace"
+)
+
+# How a server is reached, what may be spent on it and where a key's file lies decides nothing about
+# a plan, which knows the key by its digest: what was set too low is raised without another plan.
+DECIDES_NOTHING = frozenset(
+    (
+        "watermark.key",
+        *(f"suspect.endpoint.{name}" for name in (*REACHES, "price_in", "price_out")),
+    )
 )
 
 
@@ -49,6 +59,13 @@ class TraceDir(WorkDir[TraceConfig]):
     def header(cls) -> Header[TraceConfig]:
         """Return the header of a trace: its settings."""
         return TRACE
+
+    def _go_on(self) -> None:
+        """Take over settings that change nothing of a plan; raise PotstillError for others."""
+        if self.has(TracePlanned):
+            self.header().refuse_other(self.root, self.config, but=DECIDES_NOTHING)
+        # Where no plan was fixed, what was refused has been put right since.
+        self.header().write(self.root, self.config)
 
     @property
     def bundle(self) -> Path:

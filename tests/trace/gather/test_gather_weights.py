@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nano_relatives import with_channels, without_blocks
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, load
@@ -42,28 +43,6 @@ def changed(model: LoadedModel, noise: float) -> LoadedModel:
     return replace(model, network=network)
 
 
-def without(model: LoadedModel, *dropped: int) -> LoadedModel:
-    network = copy.deepcopy(model.network)
-    kept = [b for i, b in enumerate(network.model.layers) if i not in dropped]
-    network.model.layers = torch.nn.ModuleList(kept)
-    network.config.num_hidden_layers = len(kept)
-    return replace(model, network=network)
-
-
-def with_units(model: LoadedModel, units: Sequence[int]) -> LoadedModel:
-    network = copy.deepcopy(model.network)
-    chosen = torch.as_tensor(list(units))
-    for block in blocks_of(network):
-        part = feed_forward_of(block)
-        assert part is not None
-        for reader in part.readers:
-            reader.weight = torch.nn.Parameter(reader.weight[chosen])
-            reader.out_features = len(chosen)
-        part.writer.weight = torch.nn.Parameter(part.writer.weight[:, chosen])
-        part.writer.in_features = len(chosen)
-    return replace(model, network=network)
-
-
 def compared(one: LoadedModel, other: LoadedModel, **plan: Any) -> Finding:
     planned = plan_weights(one, other, **plan)
     items: list[WeightsItem] = []
@@ -72,7 +51,7 @@ def compared(one: LoadedModel, other: LoadedModel, **plan: Any) -> Finding:
 
 
 def test_copies_are_found_whichever_came_first(teacher: LoadedModel) -> None:
-    copies = {"tuned": changed(teacher, 0.5), "cut": without(changed(teacher, 0.5), 1, 3)}
+    copies = {"tuned": changed(teacher, 0.5), "cut": without_blocks(changed(teacher, 0.5), (1, 3))}
     for suspect in copies.values():
         for found in (compared(teacher, suspect), compared(suspect, teacher)):
             assert found.tier == "descent"
@@ -84,7 +63,7 @@ def test_weights_of_their_own_are_not(teacher: LoadedModel, seed: int) -> None:
     suspect = another(teacher, seed)
     for found in (
         compared(teacher, suspect),
-        compared(teacher, without(suspect, 0, 4)),
+        compared(teacher, without_blocks(suspect, (0, 4))),
         compared(teacher, suspect, how="shuffled"),
     ):
         assert found.p > 0.001
@@ -92,7 +71,7 @@ def test_weights_of_their_own_are_not(teacher: LoadedModel, seed: int) -> None:
 
 def test_shuffled_units_are_support(teacher: LoadedModel) -> None:
     units = np.random.default_rng(1).permutation(160).tolist()
-    suspect = with_units(changed(teacher, 0.2), units)
+    suspect = with_channels(changed(teacher, 0.2), units)
     assert compared(teacher, suspect).p > 0.001
     found = compared(teacher, suspect, how="shuffled")
     assert found.tier == "support" and found.effect > 0.9
@@ -100,10 +79,10 @@ def test_shuffled_units_are_support(teacher: LoadedModel) -> None:
 
 def test_kept_channels_are_support(teacher: LoadedModel) -> None:
     units = np.sort(np.random.default_rng(2).choice(160, 96, replace=False)).tolist()
-    suspect = with_units(changed(teacher, 0.2), units)
+    suspect = with_channels(changed(teacher, 0.2), units)
     for found in (compared(teacher, suspect), compared(suspect, teacher)):
         assert found.tier == "support" and found.log10_p < -100
-    assert compared(teacher, with_units(another(teacher, 4), units)).p > 0.001
+    assert compared(teacher, with_channels(another(teacher, 4), units)).p > 0.001
 
 
 @pytest.mark.parametrize("family", ["qwen3", "gemma", "neox"])
@@ -141,7 +120,7 @@ def test_networks_that_cannot_be_compared_are_refused(
         plan_weights(teacher, neox)
     planned = plan_weights(teacher, teacher)
     with pytest.raises(PotstillError, match="the suspect's network is not the one of the plan"):
-        gather_weights(planned, teacher, without(teacher, 2), [], print)
+        gather_weights(planned, teacher, without_blocks(teacher, (2,)), [], print)
     broken = changed(teacher, 0.0)
     with torch.no_grad():
         part = feed_forward_of(blocks_of(broken.network)[2])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from potstill.report.frame import PageHead, document
 from potstill.report.tables import clean, moment
-from potstill.report.verdict.view import accused_words, commands, strength_words
+from potstill.report.verdict.view import accused_words, checking_words, commands, strength_words
 from potstill.trace.verdict import Verdict
 from potstill.trace.wording import test_name
 
@@ -27,8 +27,7 @@ _WHAT_A_TEST_IS = (
 )
 _CHECKING = (
     "Anybody can check the figures with the bundle that came with this notice, on a machine of "
-    "their own and without trusting its author. The first two commands need nothing else. The "
-    "third needs the key file, which the owner may disclose; it makes every score again."
+    "their own and without trusting its author."
 )
 
 
@@ -67,7 +66,7 @@ def notice_of(verdict: Verdict) -> Notice:
             NoticePart(
                 "What is claimed",
                 (verdict.headline, accused_words(verdict)),
-                tuple(claim.sentence for claim in verdict.claims),
+                _claimed(verdict),
             ),
             NoticePart("How strong that is", (*strength, *examples[:1]), points),
             NoticePart(
@@ -82,9 +81,23 @@ def notice_of(verdict: Verdict) -> Notice:
             NoticePart("What else could explain it", unexplained, verdict.explanations),
             NoticePart("What a reader has to grant", (), verdict.assumptions),
             NoticePart("What would have been found", (), limits),
-            NoticePart("How to check it", (_CHECKING,), (), commands(verdict)),
+            NoticePart(
+                "How to check it",
+                (f"{_CHECKING} {checking_words(verdict)}",),
+                (),
+                commands(verdict),
+            ),
         )
     )
+
+
+def _claimed(verdict: Verdict) -> tuple[str, ...]:
+    """Return what each test claims, with the tests that claim the same together."""
+    tests: dict[str, list[str]] = {}
+    for claim in verdict.claims:
+        name = test_name(claim.test, claim.configuration)
+        tests.setdefault(claim.sentence, []).append(name)
+    return tuple(f"{', '.join(names)}: {sentence}" for sentence, names in tests.items())
 
 
 def notice_markdown(verdict: Verdict) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from potstill.report import words
 from potstill.report.charts import Chart, DotRow, dots, nice_ticks, said, span_of
 from potstill.report.tables import Cell, FactList, Table, TableRow, moment
+from potstill.text.counts import many
 from potstill.trace.finding import Finding
-from potstill.trace.plan import FixedPlan
+from potstill.trace.plan import FixedPlan, SuspectFacts
 from potstill.trace.verdict import Claim, Verdict
 from potstill.trace.wording import e_text, figures_sentence, p_text, test_name
 
@@ -55,6 +56,7 @@ class VerdictShown:
     tried: str
     packages: FactList
     commands: Sequence[str]
+    checking: str
 
 
 def view(fixed: FixedPlan, verdict: Verdict) -> VerdictShown:
@@ -83,6 +85,7 @@ def view(fixed: FixedPlan, verdict: Verdict) -> VerdictShown:
         tried=verdict.tried_before,
         packages=sorted(fixed.plan.packages.items()),
         commands=commands(verdict),
+        checking=checking_words(verdict),
     )
 
 
@@ -94,12 +97,34 @@ def accused_words(verdict: Verdict) -> str:
 
 
 def commands(verdict: Verdict) -> list[str]:
-    """Return the three commands that check a bundle."""
-    return [
-        f"pip install potstill=={verdict.potstill}",
-        "potstill trace verify BUNDLE",
-        "potstill trace verify BUNDLE --key KEY",
-    ]
+    """Return the commands that check a bundle: the last one with a key, where there are marks."""
+    found = [f"pip install potstill=={verdict.potstill}", "potstill trace verify BUNDLE"]
+    if _disclosed(verdict):
+        texts = " --texts TEXTS" if _reads(verdict) else ""
+        found.append(f"potstill trace verify BUNDLE --key KEY{texts}")
+    return found
+
+
+def checking_words(verdict: Verdict) -> str:
+    """Return in sentences what each of `commands` needs."""
+    needed = _disclosed(verdict)
+    if not needed:
+        return "The commands need nothing else."
+    return (
+        f"The first two commands need nothing else. The third needs {needed}, which the owner may "
+        "disclose; it makes every score of the marks again."
+    )
+
+
+def _disclosed(verdict: Verdict) -> str:
+    """Return what a check of the marks needs of their owner; nothing where there are none."""
+    if not any(claim.test.startswith("watermark") for claim in verdict.claims):
+        return ""
+    return "the key file and the marked texts" if _reads(verdict) else "the key file"
+
+
+def _reads(verdict: Verdict) -> bool:
+    return any(claim.test == "watermark-reading" for claim in verdict.claims)
 
 
 def _claim(claim: Claim, finding: Finding) -> ClaimShown:
@@ -130,7 +155,7 @@ def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
     facts = [
         ("Suspect", suspect.name),
         ("Asked through", kinds[suspect.kind]),
-        ("Suspect's digest", suspect.identity or "not known"),
+        _known_as(suspect),
         ("Teacher", verdict.teacher.name),
         ("Teacher's identity", verdict.teacher.identity),
         ("Plan fixed", moment(verdict.planned_at.isoformat())),
@@ -143,6 +168,15 @@ def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
     return facts
 
 
+def _known_as(suspect: SuspectFacts) -> tuple[str, str]:
+    """Return what tells the suspect apart, and what that is called: a server tells no digest."""
+    if suspect.kind == "endpoint":
+        return "Model, as the server is asked for it", suspect.identity or "not known"
+    if suspect.kind == "texts":
+        return "Digests of its texts", ", ".join(suspect.digests) or "not known"
+    return "Suspect's digest", suspect.identity or "not known"
+
+
 def _results(verdict: Verdict) -> Table:
     heads = ("Test", "Outcome", "n", "Effect", "p", "p adjusted", "e adjusted")
     rows = [
@@ -150,7 +184,7 @@ def _results(verdict: Verdict) -> Table:
             test_name(finding.test, finding.configuration),
             [
                 Cell(claim.outcome, claim.tier),
-                Cell(words.whole(finding.n), _coins(finding)),
+                Cell(words.whole(finding.n), _of_n(finding)),
                 Cell(words.significant(finding.effect), _effect_span(finding)),
                 Cell(p_text(finding.log10_p), "sequential" if finding.sequential else "fixed n"),
                 Cell(p_text(claim.log10_p), f"times {claim.times:,}"),
@@ -163,7 +197,9 @@ def _results(verdict: Verdict) -> Table:
     return Table(heads, rows)
 
 
-def _coins(finding: Finding) -> str:
+def _of_n(finding: Finding) -> str:
+    if finding.clusters is not None:
+        return f"in {many(finding.clusters, 'cluster')}"
     return f"{finding.coins:,} of them coins" if finding.coins else ""
 
 
@@ -212,7 +248,7 @@ def _row(name: str, effect: float, low: float | None, high: float | None) -> Dot
 def _custody(verdict: Verdict) -> Table:
     rows = [TableRow("plan.json", [Cell("the plan", verdict.plan)])]
     rows += [
-        TableRow(log.file, [Cell(f"{log.records:,} records", log.head)]) for log in verdict.logs
+        TableRow(log.file, [Cell(many(log.records, "record"), log.head)]) for log in verdict.logs
     ]
     for stamp in verdict.stamps:
         when = moment(stamp.time.isoformat()) if stamp.time is not None else "not checked"

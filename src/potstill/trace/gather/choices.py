@@ -9,26 +9,29 @@ from itertools import islice
 
 from potstill.endpoint.client import Answered, EndpointClient, Failure
 from potstill.endpoint.scoring import ScoredText
-from potstill.endpoint.wire import ScoredToken
-from potstill.errors import PotstillError
 from potstill.models.likelihood import likelihood_of
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress, Step
 from potstill.trace.gather.local import LocalModel, require_ids, waves
-from potstill.trace.gather.remote import RemoteAsker, RemoteModel, SpooledReply
+from potstill.trace.gather.remote import (
+    RemoteAsker,
+    RemoteModel,
+    SpooledReply,
+    require_same_tokens,
+)
 from potstill.trace.marks_in_choices import (
     ChoiceItem,
     MarkedText,
     MarksInChoicesPlanned,
     PlannedReading,
     choices_item,
+    require_texts,
 )
 from potstill.watermark.schemes import Scheme
 
 # Texts between two appends: what a kill loses at most, and what a server is given together.
 _AT_ONCE = 32
-_SPACES = " \u0120\u2581"
 
 
 @dataclass(frozen=True)
@@ -75,46 +78,30 @@ def gather_choices(
     another tokenizer, another key or texts than the plan's, and as a server's asker does.
     """
     planned.mark.check(scheme)
-    _check_given(planned, texts)
+    require_texts(planned, texts)
     every = [
         _Reading(number, text, reading)
         for number, (text, reading) in enumerate(zip(texts, planned.readings, strict=False))
     ]
+    vocabulary = planned.mark.vocabulary
+    if isinstance(asked, LocalModel):
+        require_ids(
+            asked.model, planned.mark.tokenizer, tokens, what="the suspect", test=planned.test
+        )
+    asker = _asker(asked, decoded, progress) if isinstance(asked, RemoteModel) else None
     # What a kill interrupted is read again in the same company, whose logits are the same.
     for some, before in waves(every, _AT_ONCE, len(done)):
         if enough():
             return
         if isinstance(asked, LocalModel):
-            require_ids(
-                asked.model,
-                planned.mark.tokenizer,
-                tokens,
-                what="the suspect",
-                test=planned.test,
-            )
-            items = _read_here(asked.model, some, scheme, planned.mark.vocabulary)
+            items = _read_here(asked.model, some, scheme, vocabulary)
         else:
-            items = _read_there(
-                _asker(asked, decoded, progress), some, scheme, planned.mark.vocabulary
-            )
+            assert asker is not None
+            items = _read_there(asker, some, scheme, vocabulary)
         for item in islice(items, before, None):
             append(item)
             if step is not None:
                 step.advance(1)
-
-
-def _check_given(planned: MarksInChoicesPlanned, texts: Sequence[MarkedText]) -> None:
-    if len(texts) < len(planned.readings):
-        raise PotstillError(
-            f"the plan reads {len(planned.readings):,} marked texts, and {len(texts):,} are given; "
-            "give them all"
-        )
-    for number, (reading, text) in enumerate(zip(planned.readings, texts, strict=False)):
-        if text.digest != reading.text:
-            raise PotstillError(
-                f"marked text {number} is not the one of the plan; give the texts that it was "
-                "made with"
-            )
 
 
 def _read_here(
@@ -158,28 +145,10 @@ def _asker(
         return await client.score(one.ids, 1)
 
     def read(one: _Reading, answer: ScoredText) -> _ChoiceReply:
-        if answer.scores and decoded is not None and _reads_otherwise(answer.scores, decoded):
-            raise PotstillError(
-                "the suspect's server reads the teacher's token ids as other text, so that it has "
-                "another tokenizer; take watermark-reading out of the plan, and ask it for text"
-            )
+        require_same_tokens(answer.scores, decoded, "watermark-reading")
         return _read(one, answer)
 
     return RemoteAsker(remote, _ChoiceReply, ask, read, progress)
-
-
-def _reads_otherwise(scores: Sequence[ScoredToken], decoded: Sequence[str]) -> bool:
-    """Tell whether most of the texts that a server has for given ids are not theirs.
-
-    Servers spell the space before a word in several ways, and parts of characters in any.
-    """
-    told = [
-        (score.text.strip(_SPACES), decoded[score.token_id].strip(_SPACES))
-        for score in scores
-        if score.text and 0 <= score.token_id < len(decoded)
-    ]
-    plain = [(theirs, ours) for theirs, ours in told if ours.isascii() and ours]
-    return sum(theirs != ours for theirs, ours in plain) * 2 > len(plain)
 
 
 def _read(one: _Reading, answer: ScoredText) -> _ChoiceReply:

@@ -1,17 +1,15 @@
-"""A suspect whose weights are at hand: loaded as the plan says, and no other."""
+"""A suspect whose weights are at hand, and the waves that it is asked in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from potstill.errors import PotstillError
 from potstill.models.generate import SLOTS, Completion, Request, completions
-from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Chooser, Sampling, drawn
-from potstill.trace.suspect import WeightsSuspect
 
 T = TypeVar("T")
 
@@ -32,39 +30,6 @@ class LocalModel:
     def wave_size(self) -> int:
         """How many questions a wave has."""
         return self.slots * self.wave
-
-
-def loaded_suspect(
-    suspect: WeightsSuspect,
-    *,
-    device: str = "auto",
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
-    date: str | None = None,
-) -> LoadedModel:
-    """Return a suspect's model.
-
-    Raises PotstillError where it cannot be used, and where its weights or its tokenizer are not
-    those that the plan fixes.
-    """
-    model = load(
-        suspect.model,
-        device=device,
-        precision=precision,
-        revision=suspect.revision,
-        trust_remote_code=suspect.trust_remote_code,
-        template_arguments=suspect.template_arguments,
-        date=date,
-    )
-    stated = {"weights": (suspect.identity, model.identity)}
-    stated["tokenizer"] = (suspect.tokenizer, model.tokenizer_id)
-    for what, (planned, found) in stated.items():
-        if planned is not None and planned != found:
-            raise PotstillError(
-                f"the {what} of the suspect {suspect.name} are not those of the plan (their digest "
-                f"is {found}, planned was {planned}); give the ones that were planned, or make "
-                "another plan"
-            )
-    return model
 
 
 def waves(questions: Sequence[T], size: int, done: int) -> Iterator[tuple[Sequence[T], int]]:

@@ -88,11 +88,7 @@ def gather_order(
             "the training rows are not those that the plan was made for; give those of the run "
             "whose order is tested"
         )
-    if secret.digest != planned.secret:
-        raise PotstillError(
-            f"this is not the secret of the plan's training order (its digest is {secret.digest}, "
-            f"the plan's {planned.secret}); give the file order.secret of that run"
-        )
+    planned.require_secret(secret)
     positions = order_positions(planned, secret).tolist()
     left = range(len(done), len(planned.asked))
     for start in range(left.start, left.stop, _AT_ONCE):

