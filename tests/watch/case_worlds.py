@@ -119,14 +119,13 @@ def group_of(accounts: Sequence[str], **changes: Any) -> Candidate:
         "candidate_id": "g0",
         "chosen_by": "templates",
         "parties": tuple(sorted(f"a:{name}" for name in accounts)),
+        "carried_by": tuple(sorted(f"a:{name}" for name in accounts)),
         "requests": 10 * len(accounts),
         "signals": signals,
         "log10_e": 3.5,
         "without": {"content": 3.5, "infrastructure": -3.0, "intent": 3.5, "time": -3.0},
         "found": True,
     }
-    if "carried_by" in Candidate.model_fields:
-        found["carried_by"] = found["parties"]
     return Candidate.model_validate(found | changes)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from potstill.watch.schema import ACCOUNTS
 from potstill.watch.signals.intent import REASONING, RUBRIC
 from potstill.watch.signals.timing import HANDED_S, REFUSED
+from potstill.watch.testing import STRATUM
 
 MEMBERS_FILE, GROUPS_FILE, ALLOWED_FILE = "members.parquet", "groups.parquet", "allowed.parquet"
 MOST_TEMPLATES = 5
@@ -61,12 +62,15 @@ def prepare_store(files: StoreFiles) -> list[str]:
         "FROM read_parquet(getvariable('store') || '/requests/*/*.parquet', "
         "hive_partitioning = false) r\n"
         f"LEFT JOIN accounts a USING (account_id){left_out}",
+        # A stratum of few parties goes with its zone's other small ones.
         "CREATE OR REPLACE TEMP TABLE strata AS\n"
-        "SELECT party, zone || '|' || used AS stratum FROM (\n"
-        "  SELECT party, coalesce(timezone, '') AS zone, coalesce(product, '') AS used,"
+        "SELECT party, zone || '|' || CASE WHEN count(*) OVER (PARTITION BY zone, used) >= "
+        f"{STRATUM}\n  THEN used ELSE '' END AS stratum FROM (\n"
+        "  SELECT party, zone, used FROM (\n"
+        "    SELECT party, coalesce(timezone, '') AS zone, coalesce(product, '') AS used,"
         " count(*) AS n\n"
-        "  FROM requests GROUP BY ALL)\n"
-        "QUALIFY row_number() OVER (PARTITION BY party ORDER BY n DESC, zone, used) = 1",
+        "    FROM requests GROUP BY ALL)\n"
+        "  QUALIFY row_number() OVER (PARTITION BY party ORDER BY n DESC, zone, used) = 1)",
         _links(),
     ]
 
