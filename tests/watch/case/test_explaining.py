@@ -54,7 +54,9 @@ def world(kind: str) -> tuple[Rows, Rows]:
                             "product": "api",
                             "status": 200,
                             "prompt": said,
-                            "client": "192.0.2.9" if kind == "place" else f"10.{who[1:]}.0.1",
+                            "client": "192.0.2.9"
+                            if kind == "place" and who in NAMES
+                            else f"10.{who[1:]}.0.1",
                         }
                     )
     accounts = [
