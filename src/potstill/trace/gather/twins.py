@@ -283,7 +283,7 @@ def _read(path: Path, *, once: bool = False) -> dict[tuple[int, int], tuple[int,
     A wave that a kill interrupted is drawn again; elsewhere each stands there `once`.
     """
     found: dict[tuple[int, int], tuple[int, ...]] = {}
-    for at, values in enumerate(read_lines(path), 1):
+    for at, values in enumerate(read_lines(path, strict=True), 1):
         try:
             one = DrawnTwin.model_validate_json(canonical_json(values))
         except ValidationError:
