@@ -30,6 +30,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.stats.exact import clopper_pearson, holm
 from potstill.stats.permutations import SumLaw, ascents_law, fixed_points_law
 from potstill.stats.signs import sign_flip_law, sign_flip_p
+from potstill.trace.agreement import sums_by
 from potstill.trace.gather.weights import gather_weights, plan_weights
 from potstill.trace.order import OrderPlanned, as_far, order_positions, redrawn, spearman
 from potstill.trace.weights import (
@@ -298,10 +299,49 @@ def agreement_nulls() -> list[dict[str, Any]]:
     return rows
 
 
+def randomised_flip(differences: Sequence[int], rng: np.random.Generator) -> float:
+    """Return the p-value of sums under sign flips with ties broken by a uniform."""
+    law = sign_flip_law(differences)
+    at = (sum(differences) + int(np.abs(differences).sum())) // 2
+    return float(law[at + 1 :].sum() + rng.random() * law[at])
+
+
+def loops_nulls() -> list[dict[str, Any]]:
+    """Trials in which the teacher's answers run into few loops, which a model knows or does not."""
+    rng = np.random.default_rng([SEED, 60])
+    loops, each = 30, 4
+    cluster_N = np.repeat(np.arange(loops), each)
+    p, randomised, alone = [], [], []
+    for _ in range(TRIALS):
+        # Suspect and control know each loop by a fair coin, and then agree on all of its prompts.
+        known_2N = rng.integers(0, 2, (2, loops))[:, cluster_N]
+        length_2N = 16 * known_2N + rng.integers(0, 5, (2, loops * each))
+        differences = length_2N[0] - length_2N[1]
+        sums = sums_by(cluster_N, differences).tolist()
+        p.append(sign_flip_p(sums))
+        randomised.append(randomised_flip(sums, rng))
+        alone.append(sign_flip_p(differences.tolist()))
+    name = f"agreement: {loops} loops of {each} prompts"
+    rows = [
+        null_row(f"{name}, signs of loops", p, randomised),
+        null_row(f"{name}, signs of prompts (not exact: why there are clusters)", alone, None),
+    ]
+    # A suspect that is one more of its controls' kind: each knows a share of its own of all loops.
+    controls, nearest = 3, []
+    for _ in range(TRIALS // 10):
+        share_M = rng.beta(8, 8, controls + 1)
+        known_ML = (rng.random((controls + 1, 200)) < share_M[:, None]).astype(int)
+        against = [sign_flip_p((known_ML[0] - one).tolist()) for one in known_ML[1:]]
+        nearest.append(max(against))
+    what = f"one more model of its {controls} controls' kind, 200 loops"
+    rows.append(null_row(f"agreement: {what} (why it is support alone)", nearest, None))
+    return rows
+
+
 PARTS: dict[str, tuple[Callable[[], list[dict[str, Any]]], ...]] = {
     "order": (order_nulls,),
     "weights": (weights_nulls, relatives),
-    "agreement": (agreement_nulls,),
+    "agreement": (agreement_nulls, loops_nulls),
     "power": (order_power,),
 }
 

@@ -225,9 +225,11 @@ def _told(one: dict[str, Any] | None) -> str:
 
 def _resembling(claims: dict[str, Any]) -> str:
     found = claims["innocents_like_the_teacher"]
+    void = found.get("void", 0)
     return (
         f"Agreement, which is support and accuses nobody, is at or below 1e-4 for {found['value']} "
         f"of {found['runs']} innocents that share no weights with the teacher."
+        + (f" For {void} of them nothing follows: it is void." if void else "")
     )
 
 

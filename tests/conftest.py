@@ -16,6 +16,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from learnt_stores import Answered
+    from potstill.exchanges.store import ExchangeStore
     from potstill.work.corpus import Corpus
 
 # No test depends on how fast a machine is. Before a change lands drawn cases are always the same;
@@ -128,6 +129,16 @@ def stored(nano_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Answer
     from learnt_stores import answered
 
     return answered(nano_llama, tmp_path_factory.mktemp("stored") / "run")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ExchangeStore]:
+    """An empty store of exchanges."""
+    from potstill.exchanges.store import ExchangeStore
+
+    found = ExchangeStore(tmp_path / "store")
+    yield found
+    found.close()
 
 
 @pytest.fixture

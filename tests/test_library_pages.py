@@ -17,13 +17,16 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import bundles
 import nano_text
 import pytest
+from bundles import KEY
 
 import potstill
 from potstill import logs
 from potstill.curate.registry import unregister
 from potstill.losses import unregister_divergence
+from potstill.watermark.keys import write_key
 from printed_pages import write_own_files
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, nano_llama: Path) -> Path:
         (made / name).symlink_to(nano_llama)
     rows = [{"question": text, "reply": "Yes.", "by": "big"} for text in nano_text.prompts()[:48]]
     (made / "helpdesk.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_key(bundles.finished(made / "theirs", marked=0.9).bundle.parent / "2026-12.key", KEY)
     return made
 
 

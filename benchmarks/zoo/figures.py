@@ -93,13 +93,15 @@ def counted(rows: Sequence[Row], tests: frozenset[str], alpha: float = ALPHA) ->
 def resembling(rows: Sequence[Row], alpha: float = ALPHA) -> dict[str, Any]:
     """Return the claim of how many innocents agreement finds, which is support and no accusation.
 
-    Counted are those that share no weights with the teacher.
+    Counted are those that share no weights with the teacher; of `void` ones nothing follows.
     """
     strangers = [row for row in rows if row["innocent"] and not row["claims"]]
-    asked = [row for row in strangers if finding(row, "agreement") is not None]
-    found = [row["name"] for row in asked if row["tests"]["agreement"]["finding"]["p"] <= alpha]
+    asked = [row for row in strangers if "finding" in row["tests"].get("agreement", {})]
+    told = [row for row in asked if finding(row, "agreement") is not None]
+    found = [row["name"] for row in told if row["tests"]["agreement"]["finding"]["p"] <= alpha]
     unit = f"innocents of {len(asked)} that share no weights: support at {alpha:g}, no accusation"
-    return {"value": len(found), "unit": unit, "runs": len(asked), "who": found}
+    void = len(asked) - len(told)
+    return {"value": len(found), "unit": unit, "runs": len(asked), "void": void, "who": found}
 
 
 def last_epoch(rows: Sequence[Row]) -> int:

@@ -23,7 +23,7 @@ from potstill.models.score import PromptAndResponse
 from potstill.recipe.watermark import WatermarkConfig
 from potstill.trace.agreement import AgreementItem, AgreementPlanned, agreement_finding
 from potstill.trace.finding import Finding
-from potstill.trace.gather.agreement import gather_agreement
+from potstill.trace.gather.agreement import gather_agreement, kept_answers, plan_agreement
 from potstill.trace.gather.answers import gather_answers
 from potstill.trace.gather.choices import gather_choices
 from potstill.trace.gather.local import LocalModel
@@ -117,6 +117,11 @@ class Owner:
     def controls(self) -> list[LoadedModel]:
         """Models known to be clean, that agreement is compared with."""
         return [_loaded(self.world.base(seed).directory) for seed in CONTROLS]
+
+    @cached_property
+    def greedy(self) -> tuple[AgreementPlanned, list[tuple[int, ...]]]:
+        """What is planned about greedy answers, with the teacher's own."""
+        return agreement_plan(self)
 
     def scheme(self, name: str) -> OwnScheme:
         """Return the owner's mark of a scheme, under the epoch's key."""
@@ -269,22 +274,44 @@ def weights(owner: Owner, suspect: LoadedModel) -> Asked:
     return Asked(weights_finding(planned, items, owner.sizes.digest), items)
 
 
+def agreement_plan(owner: Owner) -> tuple[AgreementPlanned, list[tuple[int, ...]]]:
+    """Return what is planned about greedy answers, and the teacher's own, asked once and kept."""
+    asked, path = greedy_prompts(owner), owner.world.folder / "agreement-answers.jsonl"
+    planned = plan_agreement(
+        owner.teacher,
+        asked,
+        names=[salted_prompt(SALT, ids) for ids in asked],
+        longest=LONGEST,
+        controls=[model.identity for model in owner.controls],
+        path=path,
+    )
+    answers = kept_answers(planned, path)
+    assert answers is not None
+    return planned, answers
+
+
+def greedy_prompts(owner: Owner) -> list[tuple[int, ...]]:
+    """Return the ids of the prompts whose greedy answers are compared."""
+    asked = [({"role": "user", "content": prompt},) for prompt in owner.prompts[:GREEDY]]
+    return [tuple(prompt_ids(owner.teacher, messages)) for messages in asked]
+
+
 def agreement(owner: Owner, suspect: LoadedModel) -> Asked | None:
     """Compare greedy answers with the teacher's, beside clean controls."""
     if suspect.tokenizer_id != owner.teacher.tokenizer_id:
         return None
-    asked = [
-        tuple(prompt_ids(owner.teacher, ({"role": "user", "content": prompt},)))
-        for prompt in owner.prompts[:GREEDY]
-    ]
-    planned = AgreementPlanned(
-        teacher=owner.teacher.identity,
-        prompts=tuple(salted_prompt(SALT, ids) for ids in asked),
-        longest=LONGEST,
-        controls=tuple(model.identity for model in owner.controls),
-    )
+    planned, answers = owner.greedy
     items: list[AgreementItem] = []
-    gather_agreement(planned, owner.teacher, suspect, owner.controls, asked, [], items.append)
+    gather_agreement(
+        planned,
+        owner.teacher,
+        suspect,
+        owner.controls,
+        greedy_prompts(owner),
+        [],
+        items.append,
+        answers=answers,
+    )
     return Asked(agreement_finding(planned, items, DIGEST), items)
 
 

@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from potstill.durable import write_bytes
 from potstill.models.load import load
 from potstill.models.quiet import quiet_transformers
 from potstill.trace import order
+from potstill.trace.agreement import AgreementItem, agreement_finding
+from potstill.trace.alike import likeness_of
+from potstill.trace.finding import Finding
 
 # The fresh secrets of the order's null distribution are the plan's, so that every suspect is
 # compared with the same orders: they are planned once.
@@ -71,25 +75,47 @@ def tested(owner: Owner, suspect: Suspect, folder: Path) -> dict[str, Any]:
     }
 
 
-def judged_again(owner: Owner, folder: Path) -> None:
-    """Put the order's findings right in what was found, from the raw logs and without a suspect.
+def judged_again(owner: Owner, folder: Path, test: str) -> None:
+    """Put a test's findings right in what was found, from the raw logs and without a suspect.
 
     For a change of how the test is judged: what was asked, and its log, stay as they are.
     """
-    planned, secret = order_plan(owner), owner.world.secret("teacher")
+    judge = {"order": _order_again, "agreement": _agreement_again}[test](owner)
     for path in sorted((folder / "found").glob("*.json")):
         row = json.loads(path.read_text(encoding="utf-8"))
-        if "finding" not in row["tests"]["order"]:
+        if "finding" not in row["tests"][test]:
             continue
-        log = folder / "raw" / file_of(row["name"]) / "order.jsonl"
-        items = [
-            order.OrderItem.model_validate_json(line)
-            for line in log.read_text(encoding="utf-8").splitlines()
-        ]
-        found = order.order_finding(planned, items, DIGEST, secret)
-        row["tests"]["order"]["finding"] = found.model_dump(mode="json")
+        log = folder / "raw" / file_of(row["name"]) / f"{test}.jsonl"
+        found = judge(log.read_text(encoding="utf-8").splitlines())
+        row["tests"][test]["finding"] = found.model_dump(mode="json")
         write_bytes(path, json.dumps(row, indent=1).encode())
-        print(f"{row['name']}: order {found.log10_p:.1f} ({found.effect:+.2f})", flush=True)
+        void = "" if found.void is None else ", void"
+        print(f"{row['name']}: {test} {found.log10_p:.1f} ({found.effect:+.2f}){void}", flush=True)
+
+
+def _order_again(owner: Owner) -> Callable[[Sequence[str]], Finding]:
+    planned, secret = order_plan(owner), owner.world.secret("teacher")
+
+    def judge(lines: Sequence[str]) -> Finding:
+        items = [order.OrderItem.model_validate_json(line) for line in lines]
+        return order.order_finding(planned, items, DIGEST, secret)
+
+    return judge
+
+
+def _agreement_again(owner: Owner) -> Callable[[Sequence[str]], Finding]:
+    """Return what judges logs of before there were clusters, by the teacher's answers."""
+    planned, answers = owner.greedy
+
+    def judge(lines: Sequence[str]) -> Finding:
+        logged = [AgreementItem.model_validate_json(line) for line in lines]
+        items = [
+            item.model_copy(update={"likeness": likeness_of(ids)})
+            for item, ids in zip(logged, answers, strict=True)
+        ]
+        return agreement_finding(planned, items, DIGEST)
+
+    return judge
 
 
 def file_of(name: str) -> str:
@@ -102,7 +128,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument(
-        "--judge-again", action="store_true", help="Only judge the order test's logs again."
+        "--judge-again",
+        choices=("order", "agreement"),
+        help="Only judge a test's logs again, as it is judged now.",
     )
     parser.add_argument("--skip", type=int, default=0, help="Begin with the N-th suspect.")
     parser.add_argument("--step", type=int, default=1, help="Take every N-th suspect.")
@@ -111,7 +139,7 @@ def main() -> None:
     owner = Owner(World(given.folder))
     everyone = quick() if given.quick else everybody()
     if given.judge_again:
-        judged_again(owner, given.folder)
+        judged_again(owner, given.folder, given.judge_again)
         return
     with quiet_transformers():
         # What stands in the headline comes first, and earlier epochs last.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from potstill.runs.library import distill as distill
     from potstill.runs.run import Run as Run
     from potstill.runs.run import open_run as open_run
+    from potstill.runs.verified_trace import VerifiedTrace as VerifiedTrace
+    from potstill.runs.verified_trace import verify_trace as verify_trace
     from potstill.work.evaluation import Evaluation as Evaluation
 
 _WHERE = {
@@ -30,8 +32,10 @@ _WHERE = {
     "PotstillError": "potstill.errors",
     "Recipe": "potstill.recipe",
     "Run": "potstill.runs.run",
+    "VerifiedTrace": "potstill.runs.verified_trace",
     "distill": "potstill.runs.library",
     "open_run": "potstill.runs.run",
+    "verify_trace": "potstill.runs.verified_trace",
 }
 _PACKAGES = ("logs", "losses")
 
@@ -43,10 +47,12 @@ __all__ = [
     "PotstillError",
     "Recipe",
     "Run",
+    "VerifiedTrace",
     "distill",
     "logs",
     "losses",
     "open_run",
+    "verify_trace",
 ]
 
 

@@ -87,7 +87,11 @@ def test_what_accuses_nobody_is_never_counted(figures: ModuleType) -> None:
     assert told["called"] == ["derived weights"]
     assert told["told"]["weights"] == {"tier": "descent", "log10_p": -30.0, "effect": 0.5}
     relative = _row("sibling", {"agreement": -9.0}, claims=["weights"])
-    assert figures.resembling([row, relative, _row("other", {"agreement": -1.0})])["who"] == ["kin"]
+    other = _row("other", {"agreement": -1.0})
+    assert figures.resembling([row, relative, other])["who"] == ["kin"]
+    row["tests"]["agreement"]["finding"]["void"] = "too few clusters"
+    counted = figures.resembling([row, relative, other])
+    assert (counted["value"], counted["runs"], counted["void"]) == (0, 2, 1)
 
 
 def test_a_test_that_was_left_out_is_paid_for_by_those_that_were_not(figures: ModuleType) -> None:

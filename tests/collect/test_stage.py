@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +57,6 @@ class Told:
     def _author(self, identity: str) -> None:
         self.authors.append(identity)
         self.stored_before.append(len(self._store.ids()))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ExchangeStore]:
-    found = ExchangeStore(tmp_path / "store")
-    yield found
-    found.close()
 
 
 def asking(**fields: Any) -> Asking:

@@ -107,6 +107,8 @@ def test_a_copy_is_derived_weights_and_never_trained_on_outputs(
     verdict = traced(config, root)
     outcomes = {claim.test: claim.outcome for claim in verdict.claims}
     assert outcomes["weights"] == "found" and outcomes["watermark-reading"] == "not found"
+    # So few prompts that its agreement with itself says nothing.
+    assert outcomes["agreement"] == "void"
     assert not verdict.accused
     assert "derived weights" in verdict.headline
     assert "Nothing was found that says that a copy was trained on outputs" in verdict.headline
@@ -323,6 +325,20 @@ def test_a_plan_made_anew_counts_the_old_one(here: Path, nano_llama: Path) -> No
     assert again.new and again.plan.plan.chain.tried.plans == 1
 
 
+def test_a_key_of_vllm_s_fixes_no_plan(here: Path, nano_llama: Path) -> None:
+    (here / "served.json").write_text('{"algorithm":"gumbel","key":42}')
+    config = config_of(
+        here,
+        nano_llama,
+        watermark={"key": str(here / "served.json")},
+        suspect=texts_suspect(here, "marked"),
+        tests={"watermark_text": {}},
+    )
+    with pytest.raises(PotstillError, match=r"no mark of vllm-gumbel: .* which 2\^32 keys have"):
+        plan_trace(config, here / "run")
+    assert not (here / "our.chain.jsonl").exists()
+
+
 def test_a_key_that_is_disclosed_is_retired(here: Path, nano_llama: Path) -> None:
     config = config_of(
         here, nano_llama, suspect=texts_suspect(here, "marked"), tests={"watermark_text": {}}
@@ -395,3 +411,15 @@ def test_three_times_one_control_and_the_suspect_as_its_own_are_refused(
         with pytest.raises(PotstillError, match=said):
             plan_trace(config, here / "run")
     assert not (here / "our.chain.jsonl").exists()
+
+
+def test_a_budget_that_cannot_suffice_is_told_of_first(here: Path, nano_llama: Path) -> None:
+    said = []
+    for budget in (10, 10**9):
+        server = {"url": "http://127.0.0.1:9/v1", "provider": "p", "budget_tokens": budget}
+        suspect = {"name": "their model", "model": "m", "endpoint": server}
+        tests = {"watermark_text": {"samples": 3, "max_tokens": 10}}
+        said.append(preview_trace(config_of(here, nano_llama, suspect=suspect, tests=tests)))
+    (told,) = (line for line in said[0] if "suspect.endpoint.budget_tokens" in line)
+    assert told.startswith("that may be more than suspect.endpoint.budget_tokens (10) allows")
+    assert said[1] == [line for line in said[0] if line != told]

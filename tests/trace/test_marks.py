@@ -52,13 +52,15 @@ def test_another_key_or_scheme_is_refused_in_a_sentence() -> None:
         mark.check(Gumbel(key_of("one"), 1))
 
 
-def test_vllm_s_gumbel_is_planned_and_its_sbw_refused() -> None:
-    (scheme,) = schemes_of(VllmConfig(algorithm="gumbel", key=5))
-    mark = planned_mark(scheme, tokenizer="blake3:00", vocabulary=100)
-    assert mark.law == scheme.law
-    mark.check(scheme)
-    with pytest.raises(PotstillError, match="server was started with"):
-        mark.under(key_of("one"))
+def test_vllm_s_marks_are_refused_whose_keys_no_plan_fixes() -> None:
+    for algorithm in ("gumbel", "dual_key_gumbel"):
+        for scheme in schemes_of(VllmConfig(algorithm=algorithm, key=5)):
+            with pytest.raises(PotstillError, match=rf"{scheme.name}: .* which 2\^32 keys have"):
+                planned_mark(scheme, tokenizer="blake3:00", vocabulary=100)
+    # Nor is one of a plan that was made elsewhere taken for a mark of an epoch's key.
+    foreign = planned(gumbel()).model_copy(update={"scheme": "vllm-gumbel"})
+    with pytest.raises(PotstillError, match="not made by a key of an epoch"):
+        foreign.under(key_of("one"))
     (sbw,) = schemes_of(VllmConfig(algorithm="sbw", key=5))
     with pytest.raises(PotstillError, match="vllm-sbw makes its own inputs"):
         planned_mark(sbw, tokenizer="blake3:00", vocabulary=100)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.errors import PotstillError
+from potstill.trace.agreement import AgreementPlanned
 from potstill.trace.finding import Finding
 from potstill.trace.limits import DetectionLimit
 from potstill.trace.plan import (
@@ -104,6 +105,25 @@ def test_a_finding_may_not_claim_more_than_its_test() -> None:
 def test_findings_of_another_plan_are_refused() -> None:
     with pytest.raises(PotstillError, match="not those of the plan's tests"):
         verdict(fixed(WEIGHTS), finding(bundles.planned(), -5))
+
+
+def test_resemblance_says_how_often_one_of_the_controls_kind_is_nearest() -> None:
+    planned = AgreementPlanned(teacher="t", prompts=("a",), controls=("b", "c", "d"))
+    near = finding(planned, -30.0, tier="support", clusters=40, controls=3)
+    made = verdict(fixed(planned), near)
+    said = made.claims[0].sentence
+    assert not made.accused and "more than each control does" in said
+    assert made.claims[0].example is None
+    assert (
+        "Among 3 controls and one more model of their kind, that one is nearest in 1 of 4" in said
+    )
+    far = verdict(fixed(planned), finding(planned, -0.1, tier="support", clusters=40, controls=3))
+    assert "nearest" not in far.claims[0].sentence
+    # As verdicts were before there were clusters.
+    before = verdict(fixed(planned), finding(planned, -30.0, tier="support"))
+    assert before.claims[0].sentence.endswith("That supports a suspicion, and accuses nobody.")
+    for spelt in (fixed(planned).plan.as_bytes().decode(), before.model_dump_json()):
+        assert "clusters" not in spelt and "answers" not in spelt
 
 
 def test_a_void_test_claims_nothing() -> None:

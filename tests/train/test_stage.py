@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,6 @@ CONFIG = TrainConfig.model_validate(
     {"learning_rate": 3e-4, "batch_tokens": 128, "micro_batch_tokens": 128, "compile": "never"}
 )
 BY_TEXT = CONFIG.model_copy(update={"cross_entropy": 1.0})
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ExchangeStore]:
-    found = ExchangeStore(tmp_path / "store")
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -73,7 +73,9 @@ def world(rng: random.Random, *, tenant: bool) -> tuple[list[dict[str, Any]], li
     return requests, accounts
 
 
-def found_in(tmp_path: Path, *, tenant: bool = False, reverse: bool = False) -> tuple[int, Any]:
+def found_in(
+    tmp_path: Path, *, tenant: bool = False, reverse: bool = False, privacy: str = "sketches"
+) -> tuple[int, Any]:
     requests, accounts = world(random.Random(SEED), tenant=tenant)
     if reverse:
         requests.reverse()
@@ -82,7 +84,7 @@ def found_in(tmp_path: Path, *, tenant: bool = False, reverse: bool = False) -> 
     for name, rows in (("log", requests), ("accounts", accounts)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     log = LogWanted((str(tmp_path / "log.jsonl"),), tmp_path / "accounts.jsonl")
-    ingest_log(log, tmp_path / "store", "sketches")
+    ingest_log(log, tmp_path / "store", privacy)
     result = CliRunner().invoke(app, ["watch", "find", str(tmp_path / "store"), "--json"])
     return result.exit_code, json.loads(result.stdout)
 
@@ -103,6 +105,27 @@ def test_a_pool_is_found_and_its_figures_are_said(tmp_path: Path) -> None:
     assert "reasoning elicitation" in found["off"] and "shared device" in found["off"]
     text = CliRunner().invoke(app, ["watch", "find", str(tmp_path / "store")]).stdout
     assert "1 campaigns found" in text and "expected to be false" in text and "essay" not in text
+
+
+@pytest.mark.slow
+def test_what_prompts_ask_for_is_no_evidence_where_templates_chose(tmp_path: Path) -> None:
+    status, found = found_in(tmp_path, privacy="full")
+    assert status == 3 and found["false_expected"] == 0.05 * len(found["campaigns"])
+    by = {one["chosen_by"]: one for one in found["candidates"] if len(one["parties"]) > 4}
+    signals = {one["signal"]: one for one in by["templates"]["signals"]}
+    rubric = signals["rubric and reward prompts"]
+    assert rubric["observed"] == 12 > 3 * rubric["expected"]
+    assert rubric["log10_e"] is None and rubric["chosen"]
+    assert by["templates"]["without"]["intent"] == by["templates"]["log10_e"]
+    pools = [one for one in found["candidates"] if one["chosen_by"] == "means"]
+    assert pools and all(
+        one["log10_e"] > 1
+        for pool in pools
+        for one in pool["signals"]
+        if one["signal"] == "rubric and reward prompts"
+    )
+    text = CliRunner().invoke(app, ["watch", "find", str(tmp_path / "store")]).stdout
+    assert "what chose the group: no evidence" in text
 
 
 def test_one_contract_is_no_campaign(tmp_path: Path) -> None:

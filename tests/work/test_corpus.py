@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,13 +39,6 @@ from potstill.work.corpus import Corpus, Text, fitting, reply_in, reply_of, toke
 
 TOP = TargetSpec("top-k", 4)
 THOUGHT = "<think>\nthree\n</think>\n\nI count."
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ExchangeStore]:
-    found = ExchangeStore(tmp_path / "store")
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ from potstill.progress import Silent
 from potstill.recipe import EndpointConfig
 from potstill.work.access import Access, Server, Weights
 from potstill.work.opened import Compute, Opened
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ExchangeStore]:
-    found = ExchangeStore(tmp_path / "store")
-    yield found
-    found.close()
 
 
 class Loads(list[str]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,6 @@ ROOM = AnswerRoom(("collect.max_tokens", 8), ("evaluate.max_tokens", 8))
 TOOLS = json.dumps([{"type": "function", "function": {"name": "find", "parameters": {}}}])
 SYSTEM = {"role": "system", "content": "Secret."}
 REFUSES = "{{ raise_exception('no system here') if messages[0].role == 'system' }}"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ExchangeStore]:
-    found = ExchangeStore(tmp_path / "store")
-    yield found
-    found.close()
 
 
 Copy = Callable[..., Path]

@@ -147,8 +147,9 @@ def verify(
 ) -> None:
     """Check a bundle: digests, chain, order and arithmetic; with the key the scores too."""
     from potstill.cli import trace_view
+    from potstill.runs.verified_trace import Given
 
-    given = trace_view.Given(key, epoch, tuple(texts or ()), tuple(authority or ()), order_secret)
+    given = Given(key, epoch, tuple(texts or ()), tuple(authority or ()), order_secret)
     if json:
         echo_json(trace_view.verified_as_json(bundle, given))
     else:

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from potstill.cli.common import echo_json
-from potstill.durable import no_file
 from potstill.errors import PotstillError
 
 if TYPE_CHECKING:
     from potstill.runs.demo_trace import DemoVerdict
     from potstill.runs.verdict import TraceFixed
-    from potstill.trace.finding import TraceRecord
-    from potstill.trace.plan import FixedPlan
+    from potstill.runs.verified_trace import Given
     from potstill.trace.verdict import Verdict
-    from potstill.trace.verify import BundleCheck, Trust
     from potstill.watermark.keys import EpochKey
-
-
-@dataclass(frozen=True)
-class Given:
-    """What whoever verifies gives beside the bundle."""
-
-    key: Path | None = None
-    epoch: str | None = None
-    texts: Sequence[Path] = ()
-    authorities: Sequence[Path] = ()
-    order_secret: Path | None = None
 
 
 def folder_of(trace: Path) -> Path:
@@ -117,21 +102,23 @@ def print_demo(found: Sequence[DemoVerdict]) -> None:
 
 def verified_as_json(bundle: Path, given: Given) -> dict[str, Any]:
     """Return every check of a bundle that holds as a whole; raises PotstillError else."""
+    from potstill.runs.verified_trace import checks_with
     from potstill.trace.bundle import opened_bundle, read_verdict
 
     with opened_bundle(bundle) as folder:
-        checks = [asdict(check) for check in _checks(folder, given)]
+        checks = [asdict(check) for check in checks_with(folder, given)]
         verdict = read_verdict(folder)
     return {"checks": checks, "accused": verdict.accused, "headline": verdict.headline}
 
 
 def print_verified(bundle: Path, given: Given) -> None:
     """Print each check as it is done, then the claim that holds."""
+    from potstill.runs.verified_trace import checks_with
     from potstill.trace.bundle import opened_bundle, read_verdict
 
     with opened_bundle(bundle) as folder:
         left = []
-        for check in _checks(folder, given):
+        for check in checks_with(folder, given):
             if check.state == "holds":
                 typer.echo(f"{check.what}: {check.detail}")
             else:
@@ -140,38 +127,6 @@ def print_verified(bundle: Path, given: Given) -> None:
             typer.echo(f"NOT CHECKED, {check.what}: {check.detail}")
         verdict = read_verdict(folder)
     typer.echo(f"what was checked holds. {verdict.headline}")
-
-
-def _checks(bundle: Path, given: Given) -> Iterator[BundleCheck]:
-    """Yield the checks of a bundle, and whether its pages say what its verdict says."""
-    from potstill.report.verdict.pages import check_pages
-    from potstill.trace.bundle import read_verdict
-    from potstill.trace.plan import PLAN_FILE, read_plan
-    from potstill.trace.verify import checks_of
-
-    yield from checks_of(bundle, trust_of(bundle, given))
-    fixed = read_plan(bundle / PLAN_FILE)
-    yield check_pages(bundle, fixed, read_verdict(bundle), version("potstill"))
-
-
-def trust_of(bundle: Path, given: Given) -> Trust:
-    """Return what a verifier gives, with what the owner disclosed in the bundle."""
-    from potstill.trace.plan import PLAN_FILE, read_plan
-    from potstill.trace.registry import Disclosed
-    from potstill.trace.verify import Trust
-
-    if given.key is None and (given.epoch is not None or given.texts):
-        word = "--texts" if given.texts else "--epoch"
-        raise PotstillError(f"{word} says nothing without the key that goes with it; add --key")
-    certificates = [_content(path) for path in given.authorities] or None
-    key = None if given.key is None else _key(given.key, given.epoch)
-    texts = _texts(read_plan(bundle / PLAN_FILE), given.texts) if given.texts else None
-    secret = None
-    if given.order_secret is not None:
-        from potstill.work.order_secret import read_order_secret
-
-        secret = read_order_secret(given.order_secret)
-    return Trust(Disclosed(key=key, texts=texts, secret=secret), certificates)
 
 
 def print_notice(trace: Path, disclose: Path | None, epoch: str | None, *, as_json: bool) -> None:
@@ -197,36 +152,3 @@ def _key(path: Path, epoch: str | None) -> EpochKey:
     from potstill.watermark.keys import read_key
 
     return read_key(path).epoch(epoch)
-
-
-def _texts(fixed: FixedPlan, paths: Sequence[Path]) -> Mapping[str, Sequence[TraceRecord]]:
-    """Return marked texts by the configuration of the test that reads them.
-
-    Raises PotstillError for texts that no test of the plan reads.
-    """
-    from potstill.trace.marked_texts import read_texts
-    from potstill.trace.marks_in_choices import MarksInChoicesPlanned
-
-    planned = [one for one in fixed.plan.tests if isinstance(one, MarksInChoicesPlanned)]
-    found: dict[str, Sequence[TraceRecord]] = {}
-    for path in paths:
-        texts = read_texts(path)
-        digests = [text.digest for text in texts]
-        own = [one for one in planned if [r.text for r in one.readings] == digests]
-        if not own:
-            raise PotstillError(
-                f"{path} holds other texts than any test of the plan reads; give the file of "
-                "marked texts that the plan was made with"
-            )
-        found |= {one.configuration: texts for one in own}
-    return found
-
-
-def _content(path: Path) -> bytes:
-    from potstill.trace.timestamps import require_certificates
-
-    if (fault := no_file(path)) is not None:
-        raise PotstillError(f"{path} {fault}; give an authority's certificates as a PEM file")
-    content = path.read_bytes()
-    require_certificates(path, content)
-    return content

@@ -175,7 +175,10 @@ def find(
 
     found = find_in(into, level, key)
     if json:
-        echo_json({"schema": "potstill/watch-find/1", **found.model_dump(mode="json")})
+        said = found.model_dump(mode="json")
+        echo_json(
+            {"schema": "potstill/watch-find/1", **said, "false_expected": found.false_expected}
+        )
     else:
         watch_view.print_campaigns(found)
     if found.campaigns:

@@ -88,9 +88,12 @@ def _campaign(rank: int, campaign: Campaign) -> None:
         f"{campaign.requests} requests; held by {families} (e = 10^{campaign.log10_e:.1f})"
     )
     best = campaign.candidates[0]
-    typer.echo(f"   chosen by {_CHOSEN[best.chosen_by]}; tested by others:")
+    typer.echo(
+        f"   chosen by {_CHOSEN[best.chosen_by]}: {len(best.parties)} parties, of which "
+        f"{len(best.carried_by)} carry what holds; tested by others:"
+    )
     for signal in best.signals:
-        if signal.log10_e is not None and signal.log10_e > 0:
+        if signal.chosen or (signal.log10_e is not None and signal.log10_e > 0):
             typer.echo(f"   {_signal(signal)}")
     left = ", ".join(f"{name} 10^{log10_e:.1f}" for name, log10_e in best.without.items())
     typer.echo(f"   e without one family: {left}")
@@ -104,9 +107,12 @@ _CHOSEN = {
 
 
 def _signal(one: SignalFinding) -> str:
+    worth = (
+        "what chose the group: no evidence" if one.log10_e is None else f"e = 10^{one.log10_e:.1f}"
+    )
     return (
         f"{one.signal}: {one.observed:g} where strangers would show {one.expected:g} "
-        f"({one.null}; e = 10^{one.log10_e:.1f})"
+        f"({one.null}; {worth})"
     )
 
 

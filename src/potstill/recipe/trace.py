@@ -119,6 +119,11 @@ class TwinsConfig(Section):
     log: str = Field(min_length=1, description="The serving log of the answers.")
     exchanges: int = Field(1000, ge=1, description="At most so many exchanges of it.")
     twins: int = Field(9, ge=1, description="Fresh answers to each prompt.")
+    drawn: str | None = Field(
+        None,
+        description="Where another engine than potstill served: the file of the twins that it "
+        "drew. `potstill trace run` says what is to be drawn, and goes on when the file is there.",
+    )
     reference: str | None = Field(
         None,
         description="A clean model whose log-likelihood is taken off the suspect's: what is "
@@ -150,7 +155,11 @@ class WeightsConfig(Section):
 
 
 class AgreementConfig(Section):
-    """Whether the suspect goes along with the teacher's greedy answers further than controls do."""
+    """Whether the suspect goes along with the teacher's greedy answers further than controls do.
+
+    Prompts whose answers by the teacher begin with one token, or end in one loop, count as one; of
+    fewer than 20 different ones nothing follows.
+    """
 
     longest: int = Field(64, ge=1, description="Tokens of an answer that are compared at most.")
 

@@ -84,11 +84,15 @@ class MarksFound:
 
 @dataclass(frozen=True)
 class MarkTokenizer:
-    """How text is cut into ids, the digest of what cuts it, and how many ids there are."""
+    """How text is cut into ids, the digest of what cuts it, and how many ids there are.
+
+    `spell` gives the text of each id alone, in their order.
+    """
 
     encode: Encode
     digest: str
     vocabulary: int
+    spell: Callable[[], list[str]]
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,11 @@ def tokens_of(ref: str) -> MarkTokenizer:
         def encode(texts: list[str]) -> list[list[int]]:
             return [row.ids for row in bare.encode_batch(texts, add_special_tokens=False)]
 
-        return MarkTokenizer(encode, tokenizer_id_of(folder), bare.get_vocab_size())
+        def spell() -> list[str]:
+            alone = [[i] for i in range(bare.get_vocab_size())]
+            return list(bare.decode_batch(alone, skip_special_tokens=False))
+
+        return MarkTokenizer(encode, tokenizer_id_of(folder), bare.get_vocab_size(), spell)
 
     from potstill.models.load import load_tokenizer, locate
 
@@ -180,7 +188,10 @@ def tokens_of(ref: str) -> MarkTokenizer:
         found: list[list[int]] = whole(texts, add_special_tokens=False)["input_ids"]
         return found
 
-    return MarkTokenizer(encode_whole, tokenizer_id_of(directory), len(whole))
+    def spell_whole() -> list[str]:
+        return list(whole.batch_decode([[i] for i in range(len(whole))]))
+
+    return MarkTokenizer(encode_whole, tokenizer_id_of(directory), len(whole), spell_whole)
 
 
 def _asked(query: MarkQuery) -> _Asked:

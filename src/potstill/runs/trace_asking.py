@@ -12,23 +12,24 @@ from potstill.models.chat import prompt_ids
 from potstill.progress import Step
 from potstill.runs.trace_order import ordered_run
 from potstill.runs.trace_parts import TraceParts
-from potstill.runs.trace_planning import texts_path
+from potstill.runs.trace_planning import answers_path, texts_path
 from potstill.text.turns import prompt_id_of
 from potstill.trace.agreement import AgreementPlanned
 from potstill.trace.finding import TestName, TraceRecord
-from potstill.trace.gather.agreement import gather_agreement
+from potstill.trace.gather.agreement import gather_agreement, kept_answers
 from potstill.trace.gather.answers import gather_answers
 from potstill.trace.gather.choices import gather_choices
 from potstill.trace.gather.local import LocalModel
 from potstill.trace.gather.order import gather_order
 from potstill.trace.gather.remote import RemoteModel
 from potstill.trace.gather.scores import gather_scores
-from potstill.trace.gather.twins import draw_twins
+from potstill.trace.gather.twins import draw_twins, read_twins, twin_requests, write_requests
 from potstill.trace.gather.weights import gather_weights
 from potstill.trace.marked_texts import read_texts
 from potstill.trace.marks_in_choices import MarksInChoicesPlanned
 from potstill.trace.marks_in_text import MarksInTextPlanned
 from potstill.trace.order import OrderPlanned
+from potstill.trace.served import TwinSet
 from potstill.trace.suspect import TextsSuspect
 from potstill.trace.twins import TwinsPlanned
 from potstill.trace.weights import WeightsPlanned
@@ -81,6 +82,7 @@ def _choices(parts: TraceParts, planned: MarksInChoicesPlanned, asked: Questions
         asked.done,
         asked.append,
         tokens=parts.teacher_ids,
+        decoded=_decoded(parts, whom),
         enough=asked.enough,
         progress=parts.progress,
         step=asked.step,
@@ -88,21 +90,10 @@ def _choices(parts: TraceParts, planned: MarksInChoicesPlanned, asked: Questions
 
 
 def _scores(parts: TraceParts, planned: TwinsPlanned, asked: Questions) -> None:
-    rows, salt = parts.served.rows, parts.salt()
     config = parts.config.tests.twins
     assert config is not None
-    teacher = LocalModel(parts.teacher, parts.config.slots)
-    scheme = None if planned.marked_with is None else parts.scheme
-    sets = draw_twins(
-        planned,
-        teacher,
-        rows,
-        salt,
-        asked.digest,
-        parts.own / f"twins-{asked.number}.jsonl",
-        scheme=scheme,
-        label=parts.config.teacher.identity,
-    )
+    twins = _given_twins if planned.drawn_elsewhere else _drawn_twins
+    sets = twins(parts, planned, asked)
     reference = None
     if config.reference is not None:
         reference = parts.reference(config.reference)
@@ -114,13 +105,51 @@ def _scores(parts: TraceParts, planned: TwinsPlanned, asked: Questions) -> None:
         whom if isinstance(whom, RemoteModel) else parts.scoring(whom.model),
         reference,
         sets,
-        salt,
+        parts.salt(),
         asked.done,
         asked.append,
+        decoded=_decoded(parts, whom),
         enough=asked.enough,
         progress=parts.progress,
         step=asked.step,
     )
+
+
+def _drawn_twins(parts: TraceParts, planned: TwinsPlanned, asked: Questions) -> list[TwinSet]:
+    """Return the twins, drawn here where they are not yet."""
+    return draw_twins(
+        planned,
+        LocalModel(parts.teacher, parts.config.slots),
+        parts.served.rows,
+        parts.salt(),
+        asked.digest,
+        parts.own / f"twins-{asked.number}.jsonl",
+        scheme=None if planned.marked_with is None else parts.scheme,
+        label=parts.config.teacher.identity,
+    )
+
+
+def _given_twins(parts: TraceParts, planned: TwinsPlanned, asked: Questions) -> list[TwinSet]:
+    """Return the twins that the engine that served drew.
+
+    Raises PotstillError, with what is to be drawn in a file, where they are not there yet.
+    """
+    config, rows, salt = parts.config.tests.twins, parts.served.rows, parts.salt()
+    assert config is not None and config.drawn is not None
+    path = Path(config.drawn).expanduser()
+    if path.is_file():
+        return read_twins(planned, rows, salt, path)
+    wanted = parts.own / f"twins-wanted-{asked.number}.jsonl"
+    write_requests(wanted, twin_requests(planned, rows, salt, asked.digest))
+    raise PotstillError(
+        f"the twins are not drawn yet: have the engine that served answer each line of {wanted}, "
+        f"put a line of exchange, twin and ids for each into {path}, and run the same command again"
+    )
+
+
+def _decoded(parts: TraceParts, whom: object) -> tuple[str, ...] | None:
+    """Return the texts of the teacher's tokens, where a server is asked of its ids."""
+    return parts.token_texts if isinstance(whom, RemoteModel) else None
 
 
 def _blocks(parts: TraceParts, planned: WeightsPlanned, asked: Questions) -> None:
@@ -170,6 +199,7 @@ def _prefixes(parts: TraceParts, planned: AgreementPlanned, asked: Questions) ->
         [prompt_ids(parts.teacher, one) for one in messages],
         asked.done,
         asked.append,
+        answers=kept_answers(planned, answers_path(parts.own, asked.number)),
         step=asked.step,
     )
 

@@ -19,8 +19,9 @@ from potstill.recipe import PromptsConfig
 from potstill.recipe.trace import TraceConfig
 from potstill.runs.marks import MarkTokenizer, tokens_of
 from potstill.trace.gather.local import LocalModel
-from potstill.trace.gather.remote import RemoteModel
+from potstill.trace.gather.remote import RemoteModel, spent_in
 from potstill.trace.gather.scores import ScoringModel, reads_texts
+from potstill.trace.marks import refuse_unbound
 from potstill.trace.plan import TracePlan
 from potstill.trace.served import ServedLog, new_salt, read_served_log
 from potstill.trace.suspect import (
@@ -30,6 +31,7 @@ from potstill.trace.suspect import (
     WeightsSuspect,
 )
 from potstill.watermark.schemes import GreenList, Gumbel
+from potstill.watermark.vllm import scheme_of_file
 from potstill.work.mark import training_mark
 
 Asked = LocalModel | RemoteModel | TextsSuspect
@@ -133,7 +135,10 @@ class TraceParts:
             return LocalModel(self.control(control), self.config.slots)
         suspect = self.suspect
         if isinstance(suspect, EndpointSuspect):
-            return RemoteModel(suspect, self.own / f"spool-{number}.jsonl")
+            spool = self.own / f"spool-{number}.jsonl"
+            # One budget holds for all that the suspect is asked.
+            others = [path for path in self.own.glob("spool-*.jsonl") if path != spool]
+            return RemoteModel(suspect, spool, spent_in(others))
         if isinstance(suspect, TextsSuspect):
             return suspect
         return LocalModel(self.suspect_model, self.config.slots)
@@ -141,6 +146,9 @@ class TraceParts:
     @cached_property
     def scheme(self) -> GreenList | Gumbel:
         """The scheme with its key. Raises PotstillError where the key's file does not hold it."""
+        config = self.config.watermark
+        if config is not None and (others := scheme_of_file(Path(config.key))) is not None:
+            refuse_unbound(others)
         try:
             mark = training_mark(self.config.watermark, None)
         except PotstillError as error:
@@ -156,6 +164,11 @@ class TraceParts:
     def tokens(self) -> MarkTokenizer:
         """The teacher's tokenizer, in whose ids marks are."""
         return tokens_of(self._tokenizer_ref)
+
+    @cached_property
+    def token_texts(self) -> tuple[str, ...]:
+        """The text of each of the teacher's ids, by which a server's tokenizer is told."""
+        return tuple(self.tokens.spell())
 
     @cached_property
     def teacher_ids(self) -> dict[str, int] | None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from potstill.canonical import digest_of, labelled
 from potstill.errors import PotstillError
+from potstill.models.chat import prompt_ids
 from potstill.models.identity import identity_of, tokenizer_id_of
 from potstill.models.load import locate
 from potstill.runs.trace_order import ordered_run
 from potstill.runs.trace_parts import TraceParts, said_of
 from potstill.runs.trace_texts import marked_texts
+from potstill.text.counts import many
 from potstill.text.turns import prompt_id_of
-from potstill.trace.agreement import AgreementPlanned
+from potstill.trace.agreement import too_few
 from potstill.trace.finding import TraceRecord
+from potstill.trace.gather.agreement import plan_agreement
 from potstill.trace.gather.answers import digest_of_text_file, read_collected
+from potstill.trace.gather.local import LocalModel
 from potstill.trace.gather.order import plan_order
+from potstill.trace.gather.twins import require_drawn_alike
 from potstill.trace.gather.weights import plan_weights
 from potstill.trace.marked_texts import keep_texts
 from potstill.trace.marks import PlannedMark, planned_mark
@@ -36,6 +42,14 @@ class Drafted:
 
     tests: list[TraceRecord] = field(default_factory=list)
     sources: list[PlanSource] = field(default_factory=list)
+
+    def rests_on(
+        self, kind: Literal["key", "served-log", "prompts", "texts"], name: str, digest: str
+    ) -> None:
+        """Note once what a test rests on."""
+        source = PlanSource(kind=kind, name=name, digest=digest)
+        if source not in self.sources:
+            self.sources.append(source)
 
 
 def draft_tests(parts: TraceParts) -> Drafted:
@@ -158,12 +172,12 @@ def _reading(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     mark = _mark(parts, drafted)
     with said_of("tests.watermark_reading.texts"):
         texts = marked_texts(config.texts, parts.scheme)
+    ids = chain.from_iterable((*text.prompt_ids, *text.ids) for text in texts)
+    _require_known(ids, mark.vocabulary, "tests.watermark_reading.texts")
     readings = planned_readings(texts, mark, config.positions)
     keep_texts(texts_path(parts.own, number), texts[: len(readings)])
     digest = digest_of([reading.text for reading in readings], 32)
-    drafted.sources.append(
-        PlanSource(kind="texts", name=parts.scheme.key.epoch, digest=labelled(digest))
-    )
+    drafted.rests_on("texts", parts.scheme.key.epoch, labelled(digest))
     found = sum(len(reading.positions) for reading in readings)
     if found < config.positions:
         parts.progress.note(
@@ -183,24 +197,41 @@ def _twins(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.twins
     assert config is not None
     log, salt = parts.served, parts.salt()
+    ids = chain.from_iterable(
+        (*(row.prompt_token_ids or ()), *(row.response_token_ids or ())) for row in log.rows
+    )
+    _require_known(ids, len(parts.teacher.tokenizer), "tests.twins.log")
     first = log.rows[0]
     assert first.snapshot is not None and first.sampling.temperature is not None
     reference = None if config.reference is None else identity_of(locate(config.reference))
     digest = digest_of([row.digest for row in log.rows], 32)
-    drafted.sources.append(
-        PlanSource(kind="served-log", name=Path(config.log).name, digest=labelled(digest))
-    )
+    drafted.rests_on("served-log", Path(config.log).name, labelled(digest))
     marked = first.watermark
-    return TwinsPlanned(
+    planned = TwinsPlanned(
         configuration=log.configuration,
         exchanges=tuple(served_exchanges(log.rows, config.twins, salt)),
         snapshot=first.snapshot,
         temperature=first.sampling.temperature,
         marked_with=None if marked is None or marked == "none" else marked.scheme,
+        drawn_elsewhere=config.drawn is not None,
         reference=reference,
         per_token=config.per_token,
         sequential=config.sequential,
     )
+    if not planned.drawn_elsewhere:
+        # A plan that is fixed counts, and this one could not be run.
+        teacher = LocalModel(parts.teacher, parts.config.slots)
+        require_drawn_alike(planned, teacher, log.rows, parts.config.teacher.identity)
+    return planned
+
+
+def _require_known(ids: Iterable[int], vocabulary: int, key: str) -> None:
+    """Raise PotstillError, which names the key, for a token id that the teacher does not have."""
+    if (greatest := max(ids, default=0)) >= vocabulary:
+        raise PotstillError(
+            f"{key} holds the token id {greatest:,}, and the teacher's tokenizer has {vocabulary:,}"
+            " ids; give what this teacher answered, or name its tokenizer"
+        )
 
 
 def _weights(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
@@ -229,12 +260,23 @@ def _agreement(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.agreement
     assert config is not None
     _note_prompts(parts, drafted)
-    return AgreementPlanned(
-        teacher=parts.teacher.identity,
-        prompts=tuple(prompt_id_of(({"role": "user", "content": p},)) for p in parts.prompts),
+    messages = [({"role": "user", "content": prompt},) for prompt in parts.prompts]
+    planned = plan_agreement(
+        parts.teacher,
+        [prompt_ids(parts.teacher, one) for one in messages],
+        names=[prompt_id_of(one) for one in messages],
         longest=config.longest,
-        controls=tuple(identity_of(locate(ref)) for ref in parts.config.controls),
+        controls=[identity_of(locate(ref)) for ref in parts.config.controls],
+        path=answers_path(parts.own, number),
     )
+    prompts, clusters = len(planned.prompts), len(set(planned.clusters_N.tolist()))
+    parts.progress.note(
+        f"agreement: the teacher answers {many(prompts, 'prompt')} in {many(clusters, 'way')} that "
+        "can be told apart"
+    )
+    if (why := too_few(prompts, clusters)) is not None:
+        parts.progress.note(f"agreement will be void: {why}")
+    return planned
 
 
 Planner = Callable[[TraceParts, Drafted, int], TraceRecord]
@@ -253,22 +295,21 @@ def texts_path(own: Path, number: int) -> Path:
     return own / f"marked-{number}.jsonl"
 
 
+def answers_path(own: Path, number: int) -> Path:
+    """Return the file, of the owner's, of the teacher's answers for an agreement of the plan."""
+    return own / f"answers-{number}.jsonl"
+
+
 def _mark(parts: TraceParts, drafted: Drafted) -> PlannedMark:
     scheme, tokens = parts.scheme, parts.tokens
-    key = PlanSource(kind="key", name=scheme.key.epoch, digest=scheme.key_id)
-    if key not in drafted.sources:
-        drafted.sources.append(key)
+    drafted.rests_on("key", scheme.key.epoch, scheme.key_id)
     return planned_mark(scheme, tokenizer=tokens.digest, vocabulary=tokens.vocabulary)
 
 
 def _note_prompts(parts: TraceParts, drafted: Drafted) -> None:
     source = parts.config.prompts.source
     assert source is not None
-    found = PlanSource(
-        kind="prompts", name=Path(source).name, digest=labelled(parts.prompts_digest)
-    )
-    if found not in drafted.sources:
-        drafted.sources.append(found)
+    drafted.rests_on("prompts", Path(source).name, labelled(parts.prompts_digest))
 
 
 def _parameters(directory: Path) -> int:

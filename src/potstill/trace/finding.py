@@ -21,6 +21,11 @@ Tier = Literal["proof", "descent", "support"]
 TestName = Literal["watermark-text", "watermark-reading", "twins", "order", "weights", "agreement"]
 
 
+def is_none(value: object) -> bool:
+    """Tell of a field that is left out of a record where it holds nothing."""
+    return value is None
+
+
 class TraceRecord(BaseModel):
     """Base of what a plan, a raw log and a verdict hold: immutable, unknown keys are an error."""
 
@@ -35,12 +40,13 @@ class Finding(TraceRecord):
 
     `configuration` tells apart several of one test (a scheme and epoch, a set of controls). `n`
     items carry `statistic`, whose mean under the null hypothesis is `null_mean`; `coins` of the n
-    are coins. `effect` is the size of what was found, in `effect_unit`, with its interval where
-    there is one. A test that was planned for a fixed n has `p` and its logarithm, also where `p` is
-    too small for a number; a sequential one has only `log10_p` of min(1, 1 / sup E), as
-    `sequential` says. `log10_e` is the logarithm of an e-value, where the test has one. `void` says
-    why nothing follows, whatever the figures are. `assumes` are sentences that a reader has to
-    grant.
+    are coins. `clusters` says of how many independent observations the n are, where that is fewer,
+    and `controls` over how many models p is the greatest. `effect` is the size of what was found,
+    in `effect_unit`, with its interval where there is one. A test that was planned for a fixed n
+    has `p` and its logarithm, also where `p` is too small for a number; a sequential one has only
+    `log10_p` of min(1, 1 / sup E), as `sequential` says. `log10_e` is the logarithm of an e-value,
+    where the test has one. `void` says why nothing follows, whatever the figures are. `assumes` are
+    sentences that a reader has to grant.
     """
 
     test: TestName
@@ -48,6 +54,9 @@ class Finding(TraceRecord):
     tier: Tier
     n: int = Field(ge=0)
     coins: int = Field(0, ge=0)
+    # Left out where they are None, so that findings of before there were any stay as they are.
+    clusters: int | None = Field(None, ge=1, exclude_if=is_none)
+    controls: int | None = Field(None, ge=1, exclude_if=is_none)
     statistic: float
     null_mean: float
     effect: float

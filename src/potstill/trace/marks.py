@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from scipy.special import gammaincinv
 from potstill.errors import PotstillError
 from potstill.stats.evalues import running_log_e, sequential_log10_p
 from potstill.stats.exact import BinomialLaw, GammaLaw, Law, clopper_pearson
-from potstill.trace.finding import TraceRecord
+from potstill.trace.finding import Finding, TestName, TraceRecord
 from potstill.trace.items import refuse_record
 from potstill.watermark.coins import coin_of
 from potstill.watermark.keys import EpochKey
@@ -24,6 +24,8 @@ from potstill.watermark.schemes import WIDEST_WINDOW, GreenList, Gumbel, Scheme
 # Scores that differ by less, as a share of their size, differ by the rounding of a logarithm.
 _ROUNDING = 1e-9
 _CONFIDENCE = 0.95
+# Hexadecimal digits of a digest that one key alone has.
+_WHOLE_DIGEST = 64
 
 
 class PlannedMark(TraceRecord):
@@ -80,8 +82,8 @@ class PlannedMark(TraceRecord):
             scheme = Gumbel(key, self.window)
         else:
             raise PotstillError(
-                f"a mark of {self.scheme} is not made by a key of an epoch; give the file that "
-                "its server was started with"
+                f"a mark of {self.scheme} is not made by a key of an epoch, so that its scores "
+                "cannot be made again; verify without the key"
             )
         self.check(scheme)
         return scheme
@@ -109,11 +111,25 @@ class PlannedMark(TraceRecord):
             raise refuse_record(index, "has a score that no mark of the plan has")
 
 
+def refuse_unbound(name: str) -> NoReturn:
+    """Raise PotstillError for a mark whose key no plan fixes.
+
+    Of a 64-bit key a whole digest could be searched for the key, so that it has a short one; and
+    2^32 keys have the same 32 bits, among which an owner could choose after the answers.
+    """
+    raise PotstillError(
+        f"a trace looks for no mark of {name}: its 64-bit key is named by 32 bits of a digest, "
+        "which 2^32 keys have, so that a plan fixes none of them before the suspect is asked; look "
+        "for it with potstill watermark detect, and trace marks of potstill's own keys, or twins"
+    )
+
+
 def planned_mark(scheme: Scheme, *, tokenizer: str, vocabulary: int) -> PlannedMark:
     """Return what a plan holds of a scheme.
 
     Raises PotstillError for a mark whose number does not depend on window and token as they are
-    (vLLM's SBW): which of its inputs are new, nobody could check without the key.
+    (vLLM's SBW): which of its inputs are new, nobody could check without the key. So it does for
+    vLLM's other marks, as `refuse_unbound` says.
     """
     columns = [np.zeros(1, np.uint32)] * scheme.window
     if len(scheme.inputs(columns, columns[0])) != scheme.window + 1:
@@ -121,6 +137,8 @@ def planned_mark(scheme: Scheme, *, tokenizer: str, vocabulary: int) -> PlannedM
             f"a mark of {scheme.name} makes its own inputs with the key, so that a trace of it "
             "could not be checked without; trace marks of another scheme"
         )
+    if len(scheme.key_id.rpartition(":")[2]) < _WHOLE_DIGEST:
+        refuse_unbound(scheme.name)
     law = scheme.law
     return PlannedMark(
         scheme=scheme.name,
@@ -178,6 +196,68 @@ def effect_unit(law: Law, of: str) -> str:
     if isinstance(law, BinomialLaw):
         return f"share of {of} that are green ({law.mean:g} without a mark)"
     return f"mean score of {of} ({law.mean:g} without a mark)"
+
+
+class PlannedMarkTest(Protocol):
+    """A planned test of a mark, as far as its finding goes."""
+
+    @property
+    def test(self) -> TestName:
+        """Its name."""
+        ...
+
+    @property
+    def configuration(self) -> str:
+        """What tells it apart from others of its name in one plan."""
+        ...
+
+    @property
+    def mark(self) -> PlannedMark:
+        """The mark that it looks for."""
+        ...
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it may stop early."""
+        ...
+
+
+def mark_finding(
+    planned: PlannedMarkTest,
+    scores: Sequence[float],
+    made: Sequence[float],
+    *,
+    of: str,
+    nothing: str,
+    assumes: tuple[str, ...],
+) -> Finding:
+    """Return what scores in plan order come to.
+
+    `made` are those of them that the suspect made; the others are coins. The effect is the mean of
+    what was made, `of` what; where nothing was, the finding is void, for `nothing`.
+    """
+    law = planned.mark.law
+    found = figures_of(law, scores, sequential=planned.sequential)
+    effect, low, high = effect_of(law, math.fsum(made), len(made))
+    return Finding(
+        test=planned.test,
+        configuration=planned.configuration,
+        tier="proof",
+        n=found.n,
+        coins=found.n - len(made),
+        statistic=found.total,
+        null_mean=found.n * law.mean,
+        effect=effect,
+        effect_unit=effect_unit(law, of),
+        effect_low=low,
+        effect_high=high,
+        p=found.p,
+        log10_p=found.log10_p,
+        sequential=planned.sequential,
+        log10_e=found.log10_e,
+        void=None if made else nothing,
+        assumes=assumes,
+    )
 
 
 def same_scores(stored_N: NDArray[np.float64], made_N: NDArray[np.float64]) -> NDArray[np.bool_]:

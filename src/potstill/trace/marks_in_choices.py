@@ -19,14 +19,7 @@ from potstill.canonical import digest_of
 from potstill.errors import PotstillError
 from potstill.trace.finding import Finding, TraceRecord
 from potstill.trace.items import TraceItem, check_order, refuse_record
-from potstill.trace.marks import (
-    PlannedMark,
-    effect_of,
-    effect_unit,
-    figures_of,
-    same_scores,
-    scores_of,
-)
+from potstill.trace.marks import PlannedMark, mark_finding, same_scores, scores_of
 from potstill.trace.suspect import Capability
 from potstill.watermark.schemes import Scheme
 
@@ -171,27 +164,12 @@ def marks_in_choices_finding(
     """
     _check(planned, items, scheme, texts)
     scores = tuple(_in_order(planned, items, digest))
-    law = planned.mark.law
-    found = figures_of(law, [score for score, _ in scores], sequential=planned.sequential)
-    chosen = [score for score, is_coin in scores if not is_coin]
-    effect, low, high = effect_of(law, sum(chosen), len(chosen))
-    return Finding(
-        test=planned.test,
-        configuration=planned.configuration,
-        tier="proof",
-        n=found.n,
-        coins=found.n - len(chosen),
-        statistic=found.total,
-        null_mean=found.n * law.mean,
-        effect=effect,
-        effect_unit=effect_unit(law, "the suspect's choices"),
-        effect_low=low,
-        effect_high=high,
-        p=found.p,
-        log10_p=found.log10_p,
-        sequential=planned.sequential,
-        log10_e=found.log10_e,
-        void=None if chosen else "the suspect made no choice that could be scored",
+    return mark_finding(
+        planned,
+        [score for score, _ in scores],
+        [score for score, is_coin in scores if not is_coin],
+        of="the suspect's choices",
+        nothing="the suspect made no choice that could be scored",
         assumes=_ASSUMED,
     )
 

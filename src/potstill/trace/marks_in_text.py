@@ -18,14 +18,7 @@ from pydantic import Field, model_validator
 
 from potstill.trace.finding import Finding, TraceRecord
 from potstill.trace.items import TraceItem, check_order, refuse_record
-from potstill.trace.marks import (
-    PlannedMark,
-    effect_of,
-    effect_unit,
-    figures_of,
-    same_scores,
-    scores_of,
-)
+from potstill.trace.marks import PlannedMark, mark_finding, same_scores, scores_of
 from potstill.trace.suspect import Capability
 from potstill.watermark.detect import occurs
 from potstill.watermark.distinct import groups_of
@@ -121,25 +114,13 @@ def marks_in_text_finding(
     pairs.check_stored()
     if scheme is not None:
         pairs.check_made(scheme)
-    law = planned.mark.law
-    found = figures_of(law, pairs.scored.tolist(), sequential=planned.sequential)
-    effect, low, high = effect_of(law, found.total, found.n)
-    return Finding(
-        test=planned.test,
-        configuration=planned.configuration,
-        tier="proof",
-        n=found.n,
-        statistic=found.total,
-        null_mean=found.n * law.mean,
-        effect=effect,
-        effect_unit=effect_unit(law, "distinct pairs"),
-        effect_low=low,
-        effect_high=high,
-        p=found.p,
-        log10_p=found.log10_p,
-        sequential=planned.sequential,
-        log10_e=found.log10_e,
-        void=None if found.n else "the suspect's text has no pair of window and token to score",
+    scored = pairs.scored.tolist()
+    return mark_finding(
+        planned,
+        scored,
+        scored,
+        of="distinct pairs",
+        nothing="the suspect's text has no pair of window and token to score",
         assumes=_assumed(planned, items),
     )
 

@@ -7,7 +7,7 @@ run, as the same rows.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,20 @@ def ids_of_row(row: ServedCall) -> tuple[tuple[int, ...], tuple[int, ...]]:
             "from it; take rows that have them"
         )
     return row.prompt_token_ids, row.response_token_ids
+
+
+def require_served(
+    exchanges: Sequence[ServedExchange],
+    answers: Iterable[tuple[Sequence[int], Sequence[int]]],
+    salt: str,
+) -> None:
+    """Raise PotstillError unless (prompt, served answer) are those of a plan, in its order."""
+    for number, ((prompt, served), exchange) in enumerate(zip(answers, exchanges, strict=True)):
+        if salted_answer(salt, prompt, served) != exchange.served:
+            raise PotstillError(
+                f"served answer {number} is not the one of the plan; give the served log that it "
+                "was made of"
+            )
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ class TwinsPlanned(TraceRecord):
 
     Twins are drawn as the served answers were: at `temperature`, of the model `snapshot`. A text's
     score is the suspect's log-likelihood, minus that of the model `reference` where one is named,
-    both summed over the text or, with `per_token`, averaged over its tokens.
+    both summed over the text or, with `per_token`, averaged over its tokens. `drawn_elsewhere`
+    says that the engine that served draws them, by the plan's seeds, and the owner gives them.
 
     Beside the exact p, each rank (or each set of scores) is bet on, at a fixed `steepness` or at
     one that is learnt from the prompts before. A `sequential` plan may stop after any prompt.
@@ -66,6 +67,7 @@ class TwinsPlanned(TraceRecord):
     snapshot: str
     temperature: float = Field(ge=0)
     marked_with: str | None = None
+    drawn_elsewhere: bool = False
     reference: str | None = None
     per_token: bool = False
     bet_on: Literal["rank", "score"] = "rank"
@@ -150,7 +152,7 @@ def twins_finding(planned: TwinsPlanned, items: Sequence[TwinsItem], digest: str
         sequential=planned.sequential,
         log10_e=log10_e,
         void=None if scored else "no prompt has answers that differ and were scored",
-        assumes=_assumed(items, len(ranked)),
+        assumes=_assumed(planned, items, len(ranked)),
     )
 
 
@@ -241,7 +243,7 @@ def _bets(planned: TwinsPlanned, ranked: Sequence[RankedPrompt]) -> Sequence[flo
     return list(learnt_log_e(table).tolist())
 
 
-def _assumed(items: Sequence[TwinsItem], counted: int) -> tuple[str, ...]:
+def _assumed(planned: TwinsPlanned, items: Sequence[TwinsItem], counted: int) -> tuple[str, ...]:
     said = [
         "Twins were drawn by the same snapshot, engine, template, sampling and filters as the "
         "served answers; served batches cannot be drawn again in the same waves.",
@@ -251,6 +253,12 @@ def _assumed(items: Sequence[TwinsItem], counted: int) -> tuple[str, ...]:
         "One answer to a first message of each conversation is ranked, since what follows may "
         "quote it.",
     ]
+    if planned.drawn_elsewhere:
+        said.append(
+            "The engine that served drew the twins, by the seeds that follow from the plan, and "
+            "they are given as they came: that is the owner's word, which whoever has the engine "
+            "can check."
+        )
     if equal := len(items) - counted:
         said.append(f"Prompts left out, since all their answers are equal: {equal:,}.")
     return tuple(said)

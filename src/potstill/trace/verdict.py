@@ -224,7 +224,8 @@ def _claim(plan: TracePlan, finding: Finding, tier: Tier) -> Claim:
         e_from_p=e_from_p,
         sentence=wording.claim_sentence(finding, suspect, teacher, found=found),
         strength=f"void: {finding.void}" if finding.void is not None else strength,
-        example=wording.example_sentence(log10_e) if found else None,
+        # Odds of one model against its controls are no odds of what it learnt.
+        example=wording.example_sentence(log10_e) if found and not finding.controls else None,
         limit=None
         if found or finding.void is not None
         else wording.limit_sentence(

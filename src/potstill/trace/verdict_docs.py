@@ -61,6 +61,8 @@ _MEANINGS = {
     "findings[].tier": "The tier of its claim.",
     "findings[].n": "How many items carry the statistic.",
     "findings[].coins": "How many of them are coins, for what is missing.",
+    "findings[].clusters": "In how many independent clusters these are; absent where each is one.",
+    "findings[].controls": "How many models p is the greatest over; absent where it is over none.",
     "findings[].statistic": "The statistic.",
     "findings[].null_mean": "Its mean where the claim is false.",
     "findings[].effect": "The size of what was found.",

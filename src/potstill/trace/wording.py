@@ -116,7 +116,19 @@ def claim_sentence(finding: Finding, suspect: str, teacher: str, *, found: bool)
     words = (_FOUND if found else _NOT_FOUND)[finding.test]
     if finding.configuration == finding.test:
         words = words.replace(" ({configuration})", "")
-    return words.format(suspect=suspect, teacher=teacher, configuration=finding.configuration)
+    said = words.format(suspect=suspect, teacher=teacher, configuration=finding.configuration)
+    return said + _among_controls(finding) if found else said
+
+
+def _among_controls(finding: Finding) -> str:
+    """Return how often somebody is nearest among so many, which no number of prompts changes."""
+    if finding.controls is None:
+        return ""
+    return (
+        f" Among {many(finding.controls, 'control')} and one more model of their kind, that one is "
+        f"nearest in 1 of {finding.controls + 1} cases, however many prompts are asked: p speaks "
+        "of these models, and not of how often such models resemble one another."
+    )
 
 
 def strength_sentence(log10_p: float, times: int, log10_e: float, *, sequential: bool) -> str:

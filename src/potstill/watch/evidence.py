@@ -37,12 +37,14 @@ class SignalFinding(FoundPart):
 class Candidate(FoundPart):
     """A group that was tested. `log10_e` says that at least two independent families hold.
 
-    `without` is the same with each family left out.
+    `without` is the same with each family left out. `carried_by` are those of its parties in which
+    what holds shows; the tests are of the whole group.
     """
 
     candidate_id: str
     chosen_by: Chooser
     parties: tuple[str, ...]
+    carried_by: tuple[str, ...]
     requests: int
     signals: tuple[SignalFinding, ...]
     log10_e: float
@@ -51,7 +53,10 @@ class Candidate(FoundPart):
 
 
 class Campaign(FoundPart):
-    """Candidates that stand, and have most of their parties in common, as one campaign."""
+    """Candidates that stand, and have most of their parties in common, as one campaign.
+
+    Its accounts are those of the parties that carry what holds.
+    """
 
     campaign_id: str
     accounts: tuple[str, ...]

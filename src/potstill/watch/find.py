@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from ibis.backends.duckdb import Backend
 
 from potstill.stats.multiple import e_bh
@@ -15,21 +18,19 @@ from potstill.watch.campaigns import (
     Grouping,
     communities,
     merged,
-    most_parties,
     stable_id,
 )
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Chooser
 from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
+from potstill.watch.likeness import Profiles, profiles_of
 from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
 from potstill.watch.signals.traffic import Traffic, traffic_of
-from potstill.watch.testing import Tested, Testing
+from potstill.watch.testing import HELD, Tested, Testing
 
 LEVEL = 0.05
-# A family is named as held from this e-value on; whether a group stands is e-BH's alone.
-_HELD = math.log(20)
 # E-values are written from 0.001 on.
 _CUT = -3.0
 
@@ -49,8 +50,10 @@ def find_campaigns(store: TrafficStore, backend: Backend, level: float = LEVEL) 
     """
     traffic = traffic_of(store, backend)
     first = _firsts(traffic)
-    chosen = choose(traffic, len(first))
-    testing = Testing.of(traffic)
+    shared = traffic.rows(links(traffic))
+    profiles = _profiles(traffic, len(first))
+    chosen = choose(profiles, len(first), shared)
+    testing = Testing.of(traffic, shared, profiles)
     tested = testing.test([(one.by, one.group) for one in chosen])
     candidates = _judged(chosen, tested, first, level)
     return CampaignsFound(
@@ -65,19 +68,31 @@ def find_campaigns(store: TrafficStore, backend: Backend, level: float = LEVEL) 
     )
 
 
-def choose(traffic: Traffic, parties: int) -> list[Chosen]:
-    """Return the groups to test, by templates and by links; no figure of a test is looked at."""
-    found: list[Chosen] = []
-    if traffic.is_on("template spread"):
-        use = traffic.rows(template_use(traffic, LEAST_PARTIES, most_parties(parties)))
-        edges = zip(map(str, use["bucket"].to_pylist()), use["party"].to_pylist(), strict=True)
-        found += [Chosen("templates", one) for one in communities(edges, parties)]
-    shared = traffic.rows(links(traffic)).to_pylist()
+def choose(profiles: Profiles | None, parties: int, shared: pa.Table) -> list[Chosen]:
+    """Return the groups to test, by templates and by links (`links` has them in rows).
+
+    No figure of a test is looked at, and of a party's prompts only how often it used which piece
+    of a template: the changes that null hypotheses make leave that as it is.
+    """
+    found = [Chosen("templates", one) for one in profiles.groups()] if profiles else []
+    rows = shared.to_pylist()
     sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
     for by, kinds in sides:
-        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in shared if r["kind"] in kinds]
+        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in rows if r["kind"] in kinds]
         found += [Chosen(by, one) for one in communities(joined, parties)]
     return found
+
+
+def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
+    """Return how often each party used each piece; None where the store has no sketches."""
+    if not traffic.is_on("template spread"):
+        return None
+    use = traffic.rows(template_use(traffic))
+    names = pc.unique(use["party"])
+    share = np.asarray(use["n"], np.float64) / np.asarray(use["asked"])
+    place = np.asarray(pc.index_in(use["party"], names), np.int64)
+    piece = np.asarray(use["piece"], np.int64)
+    return profiles_of(names.to_pylist(), place, piece, share, parties)
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,7 @@ def _judged(
                 candidate_id=stable_id(_founder(parties, first), one.by),
                 chosen_by=one.by,
                 parties=parties,
+                carried_by=result.carried_by(parties),
                 requests=sum(first[party].requests for party in parties),
                 signals=result.signals,
                 log10_e=_cut(log_e),
@@ -135,17 +151,23 @@ def _campaigns(
     tested: Sequence[Tested],
     first: Mapping[str, _First],
 ) -> tuple[Campaign, ...]:
-    places = [place for place, one in enumerate(candidates) if one.found]
-    accounts = _accounts_of(traffic, {p for place in places for p in candidates[place].parties})
+    # What fewer carry is named no more than a smaller group is tested.
+    places = [
+        place
+        for place, one in enumerate(candidates)
+        if one.found and len(one.carried_by) >= LEAST_PARTIES
+    ]
+    carrying = [candidates[place].carried_by for place in places]
+    accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})
     found = []
-    for together in merged([candidates[place].parties for place in places]):
+    for together in merged(carrying):
         mine = [candidates[places[number]] for number in together]
-        parties = sorted({party for one in mine for party in one.parties})
+        parties = sorted({party for number in together for party in carrying[number]})
         held = {
             family
             for number in together
             for family in families_held(
-                candidates[places[number]].chosen_by, tested[places[number]].parts, _HELD
+                candidates[places[number]].chosen_by, tested[places[number]].parts, HELD
             )
         }
         found.append(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,6 @@ def model(nano_llama: Path) -> LoadedModel:
 @pytest.fixture(scope="module")
 def tokens(nano_llama: Path) -> TeacherTokens:
     return TeacherTokens.of(nano_llama)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ExchangeStore]:
-    found = ExchangeStore(tmp_path / "store")
-    yield found
-    found.close()
 
 
 def server_at(url: str, **fields: Any) -> Server:

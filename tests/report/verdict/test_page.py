@@ -187,3 +187,10 @@ def test_no_name_is_markup_in_the_notice(made: bundles.Trace) -> None:
 )
 def test_text_is_escaped_where_it_would_be_markup(text: str, escaped: str) -> None:
     assert plain(text) == escaped
+
+
+def test_clusters_stand_beside_the_number_of_prompts(made: bundles.Trace) -> None:
+    (found, *others) = made.verdict.findings
+    clustered = found.model_copy(update={"clusters": 57})
+    assert "in 57 clusters" in Tags(shown(made, findings=(clustered, *others))).text
+    assert "cluster" not in Tags(shown(made)).text

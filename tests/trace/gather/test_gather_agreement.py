@@ -19,7 +19,8 @@ from potstill.trace.agreement import (
     agreement_finding,
     common_prefix,
 )
-from potstill.trace.gather.agreement import gather_agreement
+from potstill.trace.alike import clusters_of, likeness_of
+from potstill.trace.gather.agreement import gather_agreement, kept_answers, plan_agreement
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +79,37 @@ def test_models_that_are_not_the_plans_are_refused(
     other = replace(teacher, tokenizer_id="blake3:other")
     with pytest.raises(PotstillError, match="has another tokenizer than the teacher"):
         gather_agreement(plan, teacher, other, [control], prompts, [], print)
+
+
+def test_the_teachers_answers_are_kept_by_the_plan_and_not_asked_again(
+    teacher: LoadedModel, control: LoadedModel, prompts: list[list[int]], tmp_path: Path
+) -> None:
+    path = tmp_path / "answers.jsonl"
+    plan = plan_agreement(
+        teacher,
+        prompts,
+        names=[f"p{i}" for i in range(12)],
+        longest=8,
+        controls=["blake3:control"],
+        path=path,
+    )
+    ours = greedy_ids(teacher, prompts, max_tokens=8)
+    assert plan.clusters == clusters_of([likeness_of(ids) for ids in ours])
+    answers, items = kept_answers(plan, path), list[AgreementItem]()
+    assert answers == ours
+    # A teacher that would say something else by now is not asked.
+    changed = replace(control, identity=teacher.identity)
+    gather_agreement(plan, changed, teacher, [control], prompts, [], items.append, answers=answers)
+    assert [item.suspect for item in items] == [len(ids) for ids in ours]
+    found = agreement_finding(plan, items, "aa")
+    assert found.clusters == len(set(plan.clusters)) and found.void is not None
+    for wrong in (None, answers[1:]):
+        with pytest.raises(PotstillError, match="the teacher's answers are not those of the plan"):
+            gather_agreement(plan, teacher, teacher, [control], prompts, [], print, answers=wrong)
+    path.write_bytes(path.read_bytes().replace(b"[", b"[7,", 1))
+    with pytest.raises(PotstillError, match="does not hold the teacher's answers as the plan left"):
+        kept_answers(plan, path)
+    path.unlink()
+    with pytest.raises(PotstillError, match="bring the file back as the plan left it"):
+        kept_answers(plan, path)
+    assert kept_answers(planned(teacher), path) is None

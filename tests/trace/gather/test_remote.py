@@ -15,7 +15,7 @@ from potstill.canonical import canonical_json
 from potstill.endpoint.budget import Tokens
 from potstill.errors import PotstillError
 from potstill.trace.gather.answers import gather_answers
-from potstill.trace.gather.remote import RemoteModel
+from potstill.trace.gather.remote import RemoteModel, spent_in
 from potstill.trace.marks import planned_mark
 from potstill.trace.marks_in_text import AnswerItem, MarksInTextPlanned, marks_in_text_finding
 
@@ -268,3 +268,19 @@ def test_a_sequential_plan_stops_where_it_is_told(tmp_path: Path, log: ItemFile)
         )
     assert len(log.items) == 256
     assert marks_in_text_finding(plan, log.items, DIGEST).sequential
+
+
+def test_one_budget_holds_for_all_spools(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        gather(planned(), remote_of(server, tmp_path), ItemFile(tmp_path / "a.jsonl", AnswerItem))
+        spent = spent_in([tmp_path / "spool.jsonl", tmp_path / "nothing.jsonl"])
+        # As the server says of each answer.
+        assert spent == Tokens(6 * 7, 6 * 5)
+        more = remote_of(server, tmp_path / "b", budget_tokens=spent.total)
+        with pytest.raises(PotstillError, match="the budget allows no further question"):
+            gather(
+                planned(),
+                replace(more, spent=spent),
+                ItemFile(tmp_path / "b.jsonl", AnswerItem),
+            )
+        assert server.requests == 6

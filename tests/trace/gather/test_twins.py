@@ -120,6 +120,10 @@ def test_what_was_drawn_elsewhere_is_read_and_nothing_may_be_missing(
     path.write_bytes(b"".join(lines[1:]))
     with pytest.raises(PotstillError, match="lacks 1 of the twins"):
         read_twins(plan, rows, SALT, path)
+    for twice in (lines[:1] * 2, [b'{"exchange":0,"ids":[],"twin":0}\n']):
+        path.write_bytes(b"".join(twice))
+        with pytest.raises(PotstillError, match="stands there before, or has no ids"):
+            read_twins(plan, rows, SALT, path)
     path.write_bytes(b'{"exchange": 0}\n')
     with pytest.raises(PotstillError, match=r"line 1 of .* is no twin"):
         read_twins(plan, rows, SALT, path)

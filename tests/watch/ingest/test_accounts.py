@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import traffic_logs as logs
@@ -90,6 +91,26 @@ def test_of_two_rows_of_an_account_the_one_that_says_more_stands(
     found = read_accounts(engine, write_lines(tmp_path / "a.jsonl", *rows), {})
     assert [row["plan"] for row in found.table.to_pylist()] == ["pro"]
     assert found.aside == {"an account that comes twice": 1, "no account": 1, "no JSON object": 1}
+
+
+def test_whole_numbers_are_one_name_whatever_the_tables_type(engine: Any, tmp_path: Path) -> None:
+    # One row without a name turns a column of numbers into one of floats.
+    for column in ([7.0, 12.0, float("nan")], [7.0, 12.0, None], [7, 12, None], ["7", "12", ""]):
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"account_id": column, "plan": ["a", "b", "c"]}), path)
+        found = read_accounts(engine, path, {})
+        assert found.table["account_id"].to_pylist() == ["12", "7"]
+        assert found.aside == {"no account": 1}
+    pq.write_table(pa.table({"account_id": [1e300, 2.5]}), path)
+    assert read_accounts(engine, path, {}).table["account_id"].to_pylist() == ["1e+300", "2.5"]
+
+
+@pytest.mark.parametrize("text", ["", "account_id,plan\n1,a,b\n", "account_id,plan\n1,caf\xe9\n"])
+def test_a_table_of_commas_that_is_none_is_refused(text: str, engine: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(PotstillError, match="no table in UTF-8"):
+        read_accounts(engine, path, {})
 
 
 def test_a_table_without_accounts_is_refused(engine: Any, tmp_path: Path) -> None:

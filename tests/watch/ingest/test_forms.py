@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import traffic_logs as logs
-from traffic_logs import mapped, request, write_lines, write_table
+from traffic_logs import Ingest, mapped, request, write_lines, write_table
 
+from potstill.errors import PotstillError
 from potstill.watch.ingest.recognise import recognised
 
 ROWS = [request(n) for n in range(6)]
@@ -227,3 +229,33 @@ def test_types_of_columns_do_not_matter(engine: Any, tmp_path: Path) -> None:
     found = mapped(engine, path)
     check(found)
     assert all(row["_no_zone"] for row in found)
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz", "log.jsonl.zst"])
+@pytest.mark.parametrize("content", [b"", b"\n  \n", b"no log\n"])
+def test_a_file_without_rows_says_so(
+    name: str, content: bytes, engine: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(PotstillError, match=r"no line that can be read|is a JSON object"):
+        recognised(engine, path, {})
+
+
+def test_a_table_without_rows_says_so(engine: Any, tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"account_id": pa.array([], pa.string())}), path)
+    with pytest.raises(PotstillError, match="has no rows"):
+        recognised(engine, path, {})
+
+
+def test_numbers_beyond_a_column_fit_none_and_cost_no_row(ingest: Ingest, tmp_path: Path) -> None:
+    rows = {
+        "account_id": ["a", "a", "a"],
+        "time": ["2026-03-01T00:00:00Z"] * 3,
+        "prompt_tokens": [1e300, 3.0, float("nan")],
+    }
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table(rows), path)
+    (found,) = ingest(path).files
+    assert found.tally["kept"] == 3 and found.tally["unfit"] == {"prompt_tokens": 2}

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import traffic_logs as logs
 from traffic_logs import NOW, Ingest, held, request, write_lines, write_table
+from typer.testing import CliRunner
 
+from potstill.cli.app import app
 from potstill.errors import PotstillError
 from potstill.runs.watching import LogWanted, forget_of, ingest_log
 from potstill.watch.ingest.rows import store_schema
@@ -174,6 +176,52 @@ def test_a_store_keeps_its_mode_and_its_key(ingest: Ingest, tmp_path: Path) -> N
     key.write_text(text[:-10] + ("0" if text[-10] != "0" else "1") + text[-9:])
     with pytest.raises(PotstillError, match="not the key"):
         ingest(path, privacy=None)
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "a folder", "other columns", "no accounts"])
+def test_a_store_with_a_harmed_file_is_not_used_in_silence(
+    harm: str, ingest: Ingest, tmp_path: Path
+) -> None:
+    rows = [{"account_id": row["account_id"], "plan": "free"} for row in ROWS[:1]]
+    accounts = write_table(tmp_path / "accounts.parquet", rows)
+    ingest(write_lines(tmp_path / "log.jsonl", *ROWS), accounts=accounts, privacy="sketches")
+    path = next((tmp_path / "store/requests").rglob("*.parquet"))
+    if harm == "no accounts":
+        path = tmp_path / "store/accounts.parquet"
+    table, whole = pq.read_table(path, partitioning=None), path.read_bytes()
+    path.unlink()
+    if harm == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif harm == "a folder":
+        path.mkdir()
+    elif harm == "other columns":
+        pq.write_table(table.drop_columns(["prompt_sketch"]), path)
+    for command in (["find"], ["forget", "--account", "a"], ["forget", "--day", "2026-03-01"]):
+        result = CliRunner().invoke(app, ["watch", *command, str(tmp_path / "store")])
+        assert result.exit_code == 2 and path.name in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"), [("traffic/1", "traffic/2"), ("sketches: 1", "sketches: 2")]
+)
+def test_a_store_of_another_version_is_refused(
+    said: str, instead: str, ingest: Ingest, tmp_path: Path
+) -> None:
+    log = write_lines(tmp_path / "log.jsonl", *ROWS)
+    ingest(log, privacy="sketches")
+    header = tmp_path / "store/watch.yaml"
+    header.write_text(header.read_text().replace(said, instead))
+    with pytest.raises(PotstillError, match="another version of potstill"):
+        ingest(log, privacy=None)
+
+
+def test_folders_that_somebody_put_into_a_store_stay(ingest: Ingest, tmp_path: Path) -> None:
+    log = write_lines(tmp_path / "log.jsonl", *ROWS)
+    ingest(log)
+    (tmp_path / "store/requests/day=2026-03-09/mine").mkdir(parents=True)
+    assert ingest(log).files[0].again
+    assert (tmp_path / "store/requests/day=2026-03-09/mine").is_dir()
 
 
 def test_what_is_set_aside_has_its_place_and_its_text_only_if_wanted(

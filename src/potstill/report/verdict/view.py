@@ -10,7 +10,7 @@ from potstill.report.charts import Chart, DotRow, dots, nice_ticks, said, span_o
 from potstill.report.tables import Cell, FactList, Table, TableRow, moment
 from potstill.text.counts import many
 from potstill.trace.finding import Finding
-from potstill.trace.plan import FixedPlan
+from potstill.trace.plan import FixedPlan, SuspectFacts
 from potstill.trace.verdict import Claim, Verdict
 from potstill.trace.wording import e_text, figures_sentence, p_text, test_name
 
@@ -155,7 +155,7 @@ def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
     facts = [
         ("Suspect", suspect.name),
         ("Asked through", kinds[suspect.kind]),
-        ("Suspect's digest", suspect.identity or "not known"),
+        _known_as(suspect),
         ("Teacher", verdict.teacher.name),
         ("Teacher's identity", verdict.teacher.identity),
         ("Plan fixed", moment(verdict.planned_at.isoformat())),
@@ -168,6 +168,15 @@ def _tested(fixed: FixedPlan, verdict: Verdict) -> FactList:
     return facts
 
 
+def _known_as(suspect: SuspectFacts) -> tuple[str, str]:
+    """Return what tells the suspect apart, and what that is called: a server tells no digest."""
+    if suspect.kind == "endpoint":
+        return "Model, as the server is asked for it", suspect.identity or "not known"
+    if suspect.kind == "texts":
+        return "Digests of its texts", ", ".join(suspect.digests) or "not known"
+    return "Suspect's digest", suspect.identity or "not known"
+
+
 def _results(verdict: Verdict) -> Table:
     heads = ("Test", "Outcome", "n", "Effect", "p", "p adjusted", "e adjusted")
     rows = [
@@ -175,7 +184,7 @@ def _results(verdict: Verdict) -> Table:
             test_name(finding.test, finding.configuration),
             [
                 Cell(claim.outcome, claim.tier),
-                Cell(words.whole(finding.n), _coins(finding)),
+                Cell(words.whole(finding.n), _of_n(finding)),
                 Cell(words.significant(finding.effect), _effect_span(finding)),
                 Cell(p_text(finding.log10_p), "sequential" if finding.sequential else "fixed n"),
                 Cell(p_text(claim.log10_p), f"times {claim.times:,}"),
@@ -188,7 +197,9 @@ def _results(verdict: Verdict) -> Table:
     return Table(heads, rows)
 
 
-def _coins(finding: Finding) -> str:
+def _of_n(finding: Finding) -> str:
+    if finding.clusters is not None:
+        return f"in {many(finding.clusters, 'cluster')}"
     return f"{finding.coins:,} of them coins" if finding.coins else ""
 
 

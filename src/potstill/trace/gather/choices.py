@@ -9,14 +9,17 @@ from itertools import islice
 
 from potstill.endpoint.client import Answered, EndpointClient, Failure
 from potstill.endpoint.scoring import ScoredText
-from potstill.endpoint.wire import ScoredToken
-from potstill.errors import PotstillError
 from potstill.models.likelihood import likelihood_of
 from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress, Step
 from potstill.trace.gather.local import LocalModel, require_ids, waves
-from potstill.trace.gather.remote import RemoteAsker, RemoteModel, SpooledReply
+from potstill.trace.gather.remote import (
+    RemoteAsker,
+    RemoteModel,
+    SpooledReply,
+    require_same_tokens,
+)
 from potstill.trace.marks_in_choices import (
     ChoiceItem,
     MarkedText,
@@ -29,7 +32,6 @@ from potstill.watermark.schemes import Scheme
 
 # Texts between two appends: what a kill loses at most, and what a server is given together.
 _AT_ONCE = 32
-_SPACES = " \u0120\u2581"
 
 
 @dataclass(frozen=True)
@@ -143,28 +145,10 @@ def _asker(
         return await client.score(one.ids, 1)
 
     def read(one: _Reading, answer: ScoredText) -> _ChoiceReply:
-        if answer.scores and decoded is not None and _reads_otherwise(answer.scores, decoded):
-            raise PotstillError(
-                "the suspect's server reads the teacher's token ids as other text, so that it has "
-                "another tokenizer; take watermark-reading out of the plan, and ask it for text"
-            )
+        require_same_tokens(answer.scores, decoded, "watermark-reading")
         return _read(one, answer)
 
     return RemoteAsker(remote, _ChoiceReply, ask, read, progress)
-
-
-def _reads_otherwise(scores: Sequence[ScoredToken], decoded: Sequence[str]) -> bool:
-    """Tell whether most of the texts that a server has for given ids are not theirs.
-
-    Servers spell the space before a word in several ways, and parts of characters in any.
-    """
-    told = [
-        (score.text.strip(_SPACES), decoded[score.token_id].strip(_SPACES))
-        for score in scores
-        if score.text and 0 <= score.token_id < len(decoded)
-    ]
-    plain = [(theirs, ours) for theirs, ours in told if ours.isascii() and ours]
-    return sum(theirs != ours for theirs, ours in plain) * 2 > len(plain)
 
 
 def _read(one: _Reading, answer: ScoredText) -> _ChoiceReply:

@@ -6,7 +6,7 @@ is an item of the raw log. So a kill loses nothing that was paid for, and nothin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +23,15 @@ from potstill.endpoint.many import Taken, ask_many
 from potstill.endpoint.open_files import in_flight_allowed
 from potstill.endpoint.running import run_async
 from potstill.endpoint.scoring import ScoredText
-from potstill.endpoint.wire import ChatAnswer
+from potstill.endpoint.wire import ChatAnswer, ScoredToken
 from potstill.errors import PotstillError
 from potstill.progress import Progress, Silent, Step
 from potstill.trace.finding import TraceRecord
 from potstill.trace.items import Outcome
 from potstill.trace.suspect import EndpointSuspect
+
+# How servers spell the space before a word.
+_SPACES = " \u0120\u2581"
 
 
 class SpooledReply(TraceRecord):
@@ -64,6 +67,30 @@ class RemoteModel:
     environ: Mapping[str, str] | None = None
 
 
+def require_same_tokens(
+    scores: Sequence[ScoredToken] | None, decoded: Sequence[str] | None, test: str
+) -> None:
+    """Raise PotstillError where a server reads the teacher's ids as other text.
+
+    `scores` are what it told of given ids, `decoded` is the teacher's text of each id. Most of the
+    texts have to differ: servers spell parts of characters in any way. None of either tells
+    nothing.
+    """
+    if scores is None or decoded is None:
+        return
+    told = [
+        (score.text.strip(_SPACES), decoded[score.token_id].strip(_SPACES))
+        for score in scores
+        if score.text and 0 <= score.token_id < len(decoded)
+    ]
+    plain = [(theirs, ours) for theirs, ours in told if ours.isascii() and ours]
+    if sum(theirs != ours for theirs, ours in plain) * 2 > len(plain):
+        raise PotstillError(
+            "the suspect's server reads the teacher's token ids as other text, so that it has "
+            f"another tokenizer; take {test} out of the plan, and ask it for text"
+        )
+
+
 Reply = TypeVar("Reply", bound=SpooledReply)
 _A = TypeVar("_A", ChatAnswer, ScoredText)
 
@@ -87,7 +114,7 @@ class Spool(Generic[Reply]):
         """Read what is there. Raises PotstillError where a line is not of this kind."""
         self._path = path
         self.replies: dict[int, Reply] = {}
-        for at, values in enumerate(read_lines(path), 1):
+        for at, values in enumerate(read_lines(path, strict=True), 1):
             try:
                 reply = kind.model_validate_json(canonical_json(values))
             except ValidationError:
@@ -114,6 +141,17 @@ class Spool(Generic[Reply]):
     def spent(self) -> Tokens:
         """What all replies are charged with."""
         return sum((reply.used for reply in self.replies.values()), Tokens())
+
+
+def spent_in(spools: Iterable[Path]) -> Tokens:
+    """Return what the replies of spools are charged with, whatever they are replies to."""
+    found = Tokens()
+    for path in spools:
+        for values in read_lines(path, strict=True):
+            prompt, response = values.get("prompt_tokens"), values.get("response_tokens")
+            if isinstance(prompt, int) and isinstance(response, int):
+                found += Tokens(prompt, response)
+    return found
 
 
 class RemoteAsker(Generic[_Q, _A, Reply]):

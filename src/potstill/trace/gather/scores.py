@@ -15,9 +15,14 @@ from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress, Step
 from potstill.trace.gather.local import waves
-from potstill.trace.gather.remote import RemoteAsker, RemoteModel, SpooledReply
+from potstill.trace.gather.remote import (
+    RemoteAsker,
+    RemoteModel,
+    SpooledReply,
+    require_same_tokens,
+)
 from potstill.trace.items import Outcome
-from potstill.trace.served import TwinSet, salted_answer
+from potstill.trace.served import TwinSet, require_served, salted_answer
 from potstill.trace.twins import TwinsItem, TwinsPlanned
 
 # Prompts between two appends: what a kill loses at most.
@@ -72,17 +77,19 @@ def gather_scores(
     done: Sequence[TwinsItem],
     append: Callable[[TwinsItem], None],
     *,
+    decoded: Sequence[str] | None = None,
     enough: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
     step: Step | None = None,
 ) -> None:
     """Append an item for each prompt of the plan that has none yet, in plan order.
 
-    `sets` are the served answers with their twins, `salt` is that of the plan's digests of them. A
-    control goes in the suspect's place, with a log of its own. What the suspect cannot read (too
-    long, an error, a refusal) has an item that says so, without figures. Raises PotstillError for
-    other sets than the plan's, a reference that is planned and not given, and as a server's asker
-    does.
+    `sets` are the served answers with their twins, `salt` is that of the plan's digests of them,
+    `decoded` the text of each of the teacher's ids, by which a server's tokenizer is told from
+    another. A control goes in the suspect's place, with a log of its own. What the suspect cannot
+    read (too long, an error, a refusal) has an item that says so, without figures. Raises
+    PotstillError for other sets than the plan's, a reference that is planned and not given, a
+    server with another tokenizer, and as a server's asker does.
     """
     _check_sets(planned, sets, salt)
     if (reference is None) is not (planned.reference is None):
@@ -96,7 +103,7 @@ def gather_scores(
             f"the model that scores are taken against is {reference.model.identity}, and the plan "
             f"names {planned.reference}; give that one"
         )
-    asker = None if isinstance(suspect, ScoringModel) else _asker(suspect, progress)
+    asker = None if isinstance(suspect, ScoringModel) else _asker(suspect, decoded, progress)
     # What a kill interrupted is read again in the same company, whose logits are the same.
     for numbers, before in waves(range(len(sets)), _AT_ONCE, len(done)):
         if enough():
@@ -144,12 +151,8 @@ def _check_sets(planned: TwinsPlanned, sets: Sequence[TwinSet], salt: str) -> No
             f"the plan ranks {len(planned.exchanges):,} served answers, and {len(sets):,} are "
             "given with twins; draw the twins of all of them first"
         )
+    require_served(planned.exchanges, ((one.prompt, one.served) for one in sets), salt)
     for number, (one, exchange) in enumerate(zip(sets, planned.exchanges, strict=True)):
-        if salted_answer(salt, one.prompt, one.served) != exchange.served:
-            raise PotstillError(
-                f"served answer {number} is not the one of the plan; give the served log that it "
-                "was made of"
-            )
         if len(one.twins) != exchange.twins:
             raise PotstillError(
                 f"served answer {number} has {len(one.twins)} twins, and {exchange.twins} are "
@@ -220,12 +223,16 @@ def _item(
 
 
 def _asker(
-    remote: RemoteModel, progress: Progress | None
+    remote: RemoteModel, decoded: Sequence[str] | None, progress: Progress | None
 ) -> RemoteAsker[_ScoreQuestion, ScoredText, _ScoreReply]:
     async def ask(client: EndpointClient, one: _ScoreQuestion) -> Answered[ScoredText] | Failure:
         return await client.score((*one.prompt, *one.answer), 1)
 
-    return RemoteAsker(remote, _ScoreReply, ask, _read, progress)
+    def read(one: _ScoreQuestion, answer: ScoredText) -> _ScoreReply:
+        require_same_tokens(answer.scores, decoded, "twins")
+        return _read(one, answer)
+
+    return RemoteAsker(remote, _ScoreReply, ask, read, progress)
 
 
 def _read(one: _ScoreQuestion, answer: ScoredText) -> _ScoreReply:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from potstill.canonical import canonical_json
-from potstill.durable import append_line, read_lines
+from potstill.durable import append_line, read_lines, write_bytes
 from potstill.errors import PotstillError
 from potstill.logs.serving import ServedCall, ServedMark
 from potstill.models.generate import Completion, Request
@@ -19,7 +19,7 @@ from potstill.progress import Step
 from potstill.trace.finding import TraceRecord
 from potstill.trace.gather.local import LocalModel, answered, waves
 from potstill.trace.gather.seeds import request_seed, twin_key
-from potstill.trace.served import TwinSet, ids_of_row, salted_answer
+from potstill.trace.served import TwinSet, ids_of_row, require_served
 from potstill.trace.twins import TwinsPlanned
 from potstill.watermark.marking import marking
 from potstill.watermark.survivors import OwnScheme
@@ -39,7 +39,7 @@ class DrawnTwin(TraceRecord):
 
 
 class TwinRequest(TraceRecord):
-    """One twin that an engine other than potstill's has to draw, by the plan's own seed."""
+    """One twin that the engine that served has to draw, by the plan's own seed."""
 
     exchange: int
     twin: int
@@ -85,7 +85,7 @@ def draw_twins(
     the model, its dtype, the engine, the mark or the rows are not those that served.
     """
     _check_rows(planned, rows, salt)
-    _check_drawn_alike(planned, teacher, rows, label)
+    require_drawn_alike(planned, teacher, rows, label)
     _check_mark(rows, scheme)
     choose = drawn if scheme is None else marking(scheme)
     kept = _read(path)
@@ -113,10 +113,11 @@ def read_twins(
     """Return the plan's served answers with twins that lie in a file, whoever drew them.
 
     A line is a `DrawnTwin`; `twin_requests` says what was to be drawn. Raises PotstillError where
-    rows are not the plan's, where a line is no twin, and where twins are missing.
+    rows are not the plan's, where a line is no twin, and where twins are missing, are empty or
+    stand there twice.
     """
     _check_rows(planned, rows, salt)
-    kept = _read(path)
+    kept = _read(path, once=True)
     counts = enumerate(exchange.twins for exchange in planned.exchanges)
     missing = [(i, twin) for i, twins in counts for twin in range(twins) if (i, twin) not in kept]
     if missing:
@@ -125,6 +126,12 @@ def read_twins(
             f"exchange {missing[0][0]}; draw them all"
         )
     return _sets(planned, rows, kept)
+
+
+def write_requests(path: Path, requests: Sequence[TwinRequest]) -> None:
+    """Write what another engine has to draw, one request a line, in the order to draw it in."""
+    lines = [canonical_json(request.model_dump(mode="json")) for request in requests]
+    write_bytes(path, b"\n".join(lines) + b"\n")
 
 
 def twin_requests(
@@ -196,18 +203,16 @@ def _check_rows(planned: TwinsPlanned, rows: Sequence[ServedCall], salt: str) ->
             f"the plan ranks {len(planned.exchanges):,} served answers, and {len(rows):,} are "
             "given; give the served log that it was made of"
         )
-    for number, (row, exchange) in enumerate(zip(rows, planned.exchanges, strict=True)):
-        if salted_answer(salt, *ids_of_row(row)) != exchange.served:
-            raise PotstillError(
-                f"served answer {number} is not the one of the plan; give the served log that it "
-                "was made of"
-            )
+    require_served(planned.exchanges, map(ids_of_row, rows), salt)
 
 
-def _check_drawn_alike(
+def require_drawn_alike(
     planned: TwinsPlanned, teacher: LocalModel, rows: Sequence[ServedCall], label: str | None
 ) -> None:
-    """Raise PotstillError unless fresh answers are drawn here as the served ones were."""
+    """Raise PotstillError unless fresh answers are drawn here as the served ones were.
+
+    `label` is as in `draw_twins`.
+    """
     model = teacher.model
     if planned.snapshot not in (model.identity, label):
         raise PotstillError(
@@ -222,13 +227,8 @@ def _check_drawn_alike(
 
 def _drawn_otherwise(row: ServedCall, planned: TwinsPlanned, dtype: str) -> str | None:
     """Return why a row has no twins that are drawn here, and the way out; None where it has."""
-    engine = "an engine that the log does not name" if row.engine is None else row.engine.name
-    if engine != _ENGINE:
-        return (
-            f"was served by {engine}, and twins are drawn by {_ENGINE}, whose logits differ; take "
-            f"rows that {_ENGINE} served, or draw the twins with the engine that served and give "
-            "them in a file"
-        )
+    if (why := _other_engine(row)) is not None:
+        return why
     if row.snapshot != planned.snapshot:
         return "was served by another snapshot than the plan's; take rows of one snapshot"
     if _DTYPES.get(row.dtype or "", row.dtype) != dtype:
@@ -239,6 +239,17 @@ def _drawn_otherwise(row: ServedCall, planned: TwinsPlanned, dtype: str) -> str 
     if row.sampling.temperature != planned.temperature:
         return "was drawn at another temperature than the plan's; take rows of one configuration"
     return None
+
+
+def _other_engine(row: ServedCall) -> str | None:
+    engine = "an engine that the log does not name" if row.engine is None else row.engine.name
+    if engine == _ENGINE:
+        return None
+    return (
+        f"was served by {engine}, and twins are drawn by {_ENGINE}, whose logits differ; take rows "
+        f"that {_ENGINE} served, or have the engine that served draw them and name their file in "
+        "tests.twins.drawn"
+    )
 
 
 def _check_mark(rows: Sequence[ServedCall], scheme: OwnScheme | None) -> None:
@@ -266,10 +277,13 @@ def _check_mark(rows: Sequence[ServedCall], scheme: OwnScheme | None) -> None:
         )
 
 
-def _read(path: Path) -> dict[tuple[int, int], tuple[int, ...]]:
-    """Return the twins that are there. Raises PotstillError where a line is none."""
+def _read(path: Path, *, once: bool = False) -> dict[tuple[int, int], tuple[int, ...]]:
+    """Return the twins that are there. Raises PotstillError where a line is none.
+
+    A wave that a kill interrupted is drawn again; elsewhere each stands there `once`.
+    """
     found: dict[tuple[int, int], tuple[int, ...]] = {}
-    for at, values in enumerate(read_lines(path), 1):
+    for at, values in enumerate(read_lines(path, strict=True), 1):
         try:
             one = DrawnTwin.model_validate_json(canonical_json(values))
         except ValidationError:
@@ -277,6 +291,11 @@ def _read(path: Path) -> dict[tuple[int, int], tuple[int, ...]]:
                 f"line {at} of {path} is no twin; restore the file, or draw the twins anew in "
                 "another folder"
             ) from None
+        if once and ((one.exchange, one.twin) in found or not one.ids):
+            raise PotstillError(
+                f"line {at} of {path} is a twin that stands there before, or has no ids; give each "
+                "as the engine drew it, its end included"
+            )
         found.setdefault((one.exchange, one.twin), one.ids)
     return found
 

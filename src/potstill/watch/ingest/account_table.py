@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import ibis.expr.types as ir
@@ -17,15 +16,14 @@ from ibis.backends.duckdb import Backend
 from potstill.durable import publish, staged
 from potstill.errors import PotstillError
 from potstill.watch.ingest.coerce import as_kind, as_name
-from potstill.watch.ingest.fields import FLAW, PLACE, ROW, fields_of
-from potstill.watch.ingest.lines import SCHEMA
+from potstill.watch.ingest.fields import FLAW, fields_of
 from potstill.watch.ingest.rows import each_text
 from potstill.watch.ingest.secret import StoreKey, domain_of, network_of
 from potstill.watch.ingest.sources import (
     file_kind,
-    source_of_batches,
     source_of_lines,
     source_of_parquet,
+    source_of_reader,
     unreadable,
 )
 from potstill.watch.ingest.tally import Counts
@@ -73,6 +71,11 @@ def read_accounts(backend: Backend, path: Path, renames: Mapping[str, str]) -> A
         else:
             raise PotstillError(f"{path.name} is no table of accounts; give .parquet, .csv, .jsonl")
     except (duckdb.Error, pa.ArrowException, OSError) as error:
+        if path.suffix.lower() in _CSV:
+            raise PotstillError(
+                f"{path.name} is no table in UTF-8 whose rows have as many values as its first "
+                "line has names; write it so"
+            ) from error
         raise unreadable(path) from error
     if found.num_rows and found["account_id"].null_count == found.num_rows:
         raise PotstillError(
@@ -107,17 +110,7 @@ def _of_csv(backend: Backend, path: Path, names: list[str]) -> pa.Table:
         parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string())),
     )
-    schema = pa.schema([*(SCHEMA.field(name) for name in (ROW, PLACE, FLAW)), *reader.schema])
-
-    def batches() -> Any:
-        before = 0
-        for batch in reader:
-            rows = pa.array(range(before + 1, before + 1 + batch.num_rows), pa.int64())
-            before += batch.num_rows
-            flaws = pa.nulls(batch.num_rows, pa.string())
-            yield pa.record_batch([rows, rows, flaws, *batch.columns], schema=schema)
-
-    with source_of_batches(backend, schema, batches()) as source:
+    with source_of_reader(backend, reader) as source:
         return _typed(backend, source, names)
 
 

@@ -25,10 +25,18 @@ def as_kind(value: Any, kind: Kind) -> Any:
 
 
 def as_text(value: Any) -> Any:
-    """Return a field as text; numbers are names, too."""
+    """Return a field as text; numbers are names, too.
+
+    A whole number is written without a point: tables turn 7 into 7.0 where a row has none, and one
+    account would have two names.
+    """
     if value.type().is_string():
         return value.nullif("")
-    return value.cast("string")
+    if not value.type().is_floating():
+        return value.cast("string")
+    whole = ibis.ifelse(_is_whole(value), value.try_cast("int64"), None)
+    # Not `isnan`: DuckDB thinks that it knows of it from a file's least and largest.
+    return ibis.coalesce(whole.cast("string"), value.cast("string").nullif("nan"))
 
 
 def as_name(value: Any) -> Any:
@@ -76,8 +84,13 @@ def as_int32(value: Any) -> Any:
     number = value if kind.is_integer() else as_float(value)
     whole = (number >= 0) & (number < _INT32)
     if not kind.is_integer():
-        whole &= number == number.floor()
+        whole &= _is_whole(number)
     return ibis.ifelse(whole, number, None).cast("int32")
+
+
+def _is_whole(number: Any) -> Any:
+    """Tell whether a float is whole; `floor` casts to 64 bits, and fails beyond them."""
+    return number % 1 == 0
 
 
 def as_bool(value: Any) -> Any:

@@ -63,6 +63,10 @@ def recognised(
         return form_of(backend, source.limit(FIRST_ROWS), path.name, renames, form)
     lines = _first_lines(path)
     rows = [row for row in map(_object, lines) if row is not None]
+    if not lines:
+        raise PotstillError(
+            f"{path.name} has no line that can be read: it is empty, or not what its name says"
+        )
     if not rows:
         raise PotstillError(
             f"none of the first {len(lines)} lines of {path.name} is a JSON object; give a log of "
@@ -94,6 +98,8 @@ def form_of(
         known = ", ".join(f.name for f in traffic_forms())
         raise PotstillError(f"no form of traffic is named so; known are {known}")
     first = int(backend.execute(source.count()))
+    if not first:
+        raise PotstillError(f"{name} has no rows; leave it out")
     shown = [_shown(backend, source, one) for one in forms]
     most = max(shown)
     if most == 0 and renames.keys() & {"account_id", "time"}:

@@ -11,6 +11,7 @@ from typing import Literal
 import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
+import pyarrow.csv
 from ibis.backends.duckdb import Backend
 
 from potstill.canonical import digest_of_file
@@ -123,7 +124,15 @@ def source_of_parquet(backend: Backend, path: Path) -> ir.Table:
 @contextmanager
 def source_of_table(backend: Backend, table: ir.Table) -> Iterator[ir.Table]:
     """Give the rows of any Ibis table, on whatever engine it is, as a source."""
-    reader = _reader(table)
+    with source_of_reader(backend, _reader(table)) as source:
+        yield source
+
+
+@contextmanager
+def source_of_reader(
+    backend: Backend, reader: pa.RecordBatchReader | pa.csv.CSVStreamingReader
+) -> Iterator[ir.Table]:
+    """Give a stream of a table's rows as a source, numbered from 1; it is read once."""
     schema = pa.schema([*(SCHEMA.field(name) for name in (ROW, PLACE, FLAW)), *reader.schema])
     with source_of_batches(backend, schema, _numbered(reader, schema)) as source:
         yield source

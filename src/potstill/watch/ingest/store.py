@@ -11,14 +11,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from potstill.durable import fsync_folder, write_errors
 from potstill.errors import PotstillError
-from potstill.watch.ingest.rows import Privacy
+from potstill.watch.ingest.rows import Privacy, store_schema
 from potstill.watch.ingest.secret import StoreKey, new_key, read_store_key
 from potstill.watch.ingest.tally import Counts, FileTally
-from potstill.watch.schema import SCHEMA
+from potstill.watch.schema import ACCOUNTS, SCHEMA, arrow_schema
 from potstill.watch.sketches import VERSION
 from potstill.work.header import Header
 from potstill.work.workdir import Recorded, WorkDir, WorkRecord
@@ -97,7 +99,17 @@ class TrafficStore(WorkDir[StoreSettings]):
                 raise PotstillError(
                     f"this is not the key that {root} was made with; give that one with --key"
                 )
+            if there.layout != SCHEMA or there.sketches not in (None, VERSION):
+                raise PotstillError(
+                    f"{root} was made by another version of potstill, whose columns or sketches "
+                    "differ; use that version, or take the logs into a new directory"
+                )
             store = cls.open(root, there)
+            try:
+                store.check()
+            except PotstillError:
+                store.close()
+                raise
         else:
             privacy = privacy or "sketches"
             with write_errors(root):
@@ -155,13 +167,31 @@ class TrafficStore(WorkDir[StoreSettings]):
         sources = self.ingested.sources.values()
         return tuple(sorted({day for source in sources for day in source.parts}))
 
+    def check(self) -> None:
+        """Raise PotstillError where a file that the record names cannot be used: it is gone,
+        damaged or cut off, or has other columns."""
+        parts = store_schema(self.config.privacy)
+        named = [(part, parts) for part in self.parts()]
+        if self.ingested.accounts is not None:
+            named.append((self.root / ACCOUNTS_FILE, arrow_schema(ACCOUNTS)))
+        for path, schema in named:
+            try:
+                whole = pq.read_schema(path).equals(schema)
+            except (OSError, pa.ArrowException):
+                whole = False
+            if not whole:
+                raise PotstillError(
+                    f"{path} is gone, damaged, or not as it was written; bring it back, or take "
+                    "the logs into a new directory"
+                )
+
     def remove_strays(self) -> None:
         """Remove parts that no record names: what a kill left."""
         known = set(self.parts())
         folder = self.root / REQUESTS_FOLDER
         with write_errors(self.root):
             for path in sorted(folder.glob("day=*/*")) if folder.is_dir() else ():
-                if path not in known:
+                if path not in known and not path.is_dir():
                     path.unlink()
             remove_empty_days(folder)
 

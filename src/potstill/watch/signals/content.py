@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
+import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from potstill.watch.signals.traffic import Traffic
-from potstill.watch.sketches import slots_of
+from potstill.watch.sketches import BANDS, SLOT_BITS, SLOTS_A_BAND, slots_of
 from potstill.watch.words import words_of
 
-# A party uses a template if it used it as often as this: a prompt that was tried once joins nobody.
-USED = 2
+Ints = NDArray[np.int64]
+
+# A party uses a piece if it used it as often as this, and in one of so many of its requests: a
+# prompt that was tried once joins nobody.
+USED, ONE_IN = 2, 50
+# Two slots of each band: the other ones tell little more.
+_SLOTS = tuple((band, k) for band in range(BANDS) for k in range(0, SLOTS_A_BAND, 2))
 
 
-def template_use(traffic: Traffic, least: int, most: int) -> ir.Table:
-    """Template spread: the parties of each bucket of prompts, with how often each used it.
+def template_use(traffic: Traffic) -> ir.Table:
+    """Template spread: how often each party used which piece of a template.
 
-    Formula: a bucket is one band of the prompts' sketches (four slots of the MinHash, all equal),
-    which prompts with Jaccard similarity J share with chance 1 - (1 - J^4)^16. Columns `bucket`,
-    `party`, `n` >= 2; buckets of `least` to `most` parties.
+    Formula: a piece is a slot of the prompts' sketches with its value, which prompts with Jaccard
+    similarity J share with chance J. Columns `party`, `piece`, `n` (at least `USED`, and one in
+    `ONE_IN` of the party's requests), `asked` (the party's requests with a sketch).
 
     Catches: one template over accounts that have nothing to do with one another. Looks the same:
-    public evaluation suites, a harness's prompts, a course; so it chooses groups and convicts
-    nobody. Evaded by wording every request anew (then links choose the group), or by templates
-    that each account has for itself.
+    public evaluation suites, a harness's prompts, a course; so it chooses groups (`Profiles`) and
+    convicts nobody. Evaded by wording every request anew (then links choose the group), or by
+    templates that each account has for itself.
     """
     requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
-    bands = requests.select("party", bucket=requests.prompt_sketch.unnest())
-    use = bands.group_by("bucket", "party").aggregate(n=bands.count())
-    use = use.filter(use.n >= USED)
-    spread = use.group_by("bucket").aggregate(parties=use.count())
-    spread = spread.filter((spread.parties >= least) & (spread.parties <= most))
-    kept = use.semi_join(spread, "bucket")
-    return kept.order_by("bucket", "party")
+    whole = requests.group_by("party").aggregate(asked=requests.count())
+    pieces = ibis.array([_slot(requests.prompt_sketch[band], band, k) for band, k in _SLOTS])
+    each = requests.select("party", piece=pieces.unnest())
+    use = each.group_by("party", "piece").aggregate(n=each.count())
+    use = use.filter(use.n >= USED).inner_join(whole, "party")
+    use = use.filter(use.n * ONE_IN >= use.asked)
+    return use.select("party", "piece", "n", "asked").order_by("party", "piece")
 
 
-def slot_values(traffic: Traffic, members: ir.Table, buckets: ir.Table) -> ir.Table:
-    """Slot coverage: what each party of a group asked with the group's templates, day by day.
+def _slot(band: ir.IntegerValue, number: int, k: int) -> ir.IntegerValue:
+    value = (band >> (SLOT_BITS * k)) & (2**SLOT_BITS - 1)
+    return value + ((number * SLOTS_A_BAND + k) << SLOT_BITS)
 
-    Columns `group`, `party`, `day` and `prompt`, or `prompt_sketch` where the text is not kept; of
-    the requests with one of the group's buckets. `members` has `group` and `party`, `buckets`
-    `group` and `bucket`.
+
+def slot_values(traffic: Traffic, members: ir.Table) -> ir.Table:
+    """Slot coverage: what each party of a group asked and was answered, day by day.
+
+    Columns `group`, `party`, `day`, `prompt_sketch` and, where the text is kept, `prompt`.
+    `members` has `group` and `party`. `of_templates` tells which requests count.
 
     Catches: work dealt out from one list. Together the parties go through the list evenly day by
     day, which none of them does alone: their gaps fill up one another (`sharding_log_e`). Looks
@@ -51,13 +61,26 @@ def slot_values(traffic: Traffic, members: ir.Table, buckets: ir.Table) -> ir.Ta
     repeats, or by an own list for each account.
     """
     requests = traffic.requests
-    read = ["prompt", "prompt_sketch"] if "prompt" in requests.columns else ["prompt_sketch"]
+    # What was refused is asked again, and counts when it is answered.
+    answered = requests.status.isnull() | (requests.status < 400)
+    requests = requests.filter(requests.prompt_sketch.notnull() & answered)
+    read = [name for name in ("prompt", "prompt_sketch") if name in requests.columns]
     rows = requests.select("request_id", "party", "day", *read).inner_join(members, "party")
-    rows = rows.select("group", "request_id", "party", "day", *read)
-    bands = rows.select("group", "request_id", bucket=rows.prompt_sketch.unnest())
-    mine = bands.semi_join(buckets, ["group", "bucket"]).select("group", "request_id").distinct()
-    found = rows.semi_join(mine, ["group", "request_id"]).drop(read[1:])
+    found = rows.select("group", "request_id", "party", "day", *read)
     return found.order_by("group", "party", "day", "request_id")
+
+
+def of_templates(sketches: pa.ChunkedArray, pieces: Ints) -> NDArray[np.bool_]:
+    """Tell which requests are made from the templates that `pieces` are of.
+
+    Those have half as many of the pieces as the fifth of the requests that have most. All are
+    where there are no pieces. It hangs on no day.
+    """
+    slots_RS = slots_of(sketches.combine_chunks()).astype(np.int64)
+    chosen = [number * SLOTS_A_BAND + k for number, k in _SLOTS]
+    pieces_RS = slots_RS[:, chosen] + (np.asarray(chosen) << SLOT_BITS)
+    has_R = np.isin(pieces_RS, pieces).sum(1)
+    return np.asarray(2 * has_R >= np.quantile(has_R, 0.8) if len(has_R) else has_R > 0)
 
 
 def marks(rows: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -34,7 +34,8 @@ def asking(traffic: Traffic) -> ir.Table:
 
     Catches: prompts that make a model write out its reasoning, or grade answers, for another one
     to be trained on. Looks the same: tutors, judges, a template that many like. So it is compared
-    with other parties of the same product (`askers_log_e`), and never stands beside a shared place
+    with other parties of the same zone and product (`askers_log_e`), only describes a group that
+    templates chose, whose parties ask alike for that reason, and never stands beside a shared place
     or a common clock alone: a course has one exercise. Evaded by words that no pattern knows.
     """
     requests = traffic.requests.filter(traffic.requests.prompt.notnull())
@@ -53,18 +54,3 @@ def asking(traffic: Traffic) -> ir.Table:
         reasoning=each.reasoning * int(1 / SHARE) >= each.n,
         rubric=each.rubric * int(1 / SHARE) >= each.n,
     ).order_by("party")
-
-
-def output_appetite(traffic: Traffic, members: ir.Table) -> ir.Table:
-    """Output appetite: tokens written for each token read, of each group.
-
-    Columns `group`, `read`, `written`. It corroborates only: what writes long texts is like it.
-    """
-    requests = traffic.requests
-    rows = requests.select("party", "prompt_tokens", "completion_tokens").inner_join(
-        members, "party"
-    )
-    found = rows.group_by("group").aggregate(
-        read=rows.prompt_tokens.sum(), written=rows.completion_tokens.sum()
-    )
-    return found.order_by("group")

@@ -71,9 +71,9 @@ def _networks(traffic: Traffic) -> ir.Table:
 
 
 def strata(traffic: Traffic) -> ir.Table:
-    """Return each party's stratum, its time zone and the product that it uses most.
+    """Return each party's time zone and the product that it uses most.
 
-    Columns `party`, `stratum`.
+    Columns `party`, `zone`, `used`.
     """
     requests = traffic.requests
     product = requests["product"].fill_null("")
@@ -85,4 +85,4 @@ def strata(traffic: Traffic) -> ir.Table:
         )
     )
     top = ranked.filter(ranked.place == 0)
-    return top.select("party", stratum=top.zone + "|" + top.used).order_by("party")
+    return top.select("party", "zone", "used").order_by("party")

@@ -14,7 +14,8 @@ HANDED_S = 120
 def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
     """Synchrony and complementary load: when each party of a group asked.
 
-    Columns `group`, `party`, `day` (number since 1970), `second` (of the UTC day).
+    Columns `group`, `party`, `day` (number since 1970), `second` (of the UTC day), `product`
+    ("" where the log names none).
 
     Catches: accounts that one timer starts, or that rest while another works. Looks the same: the
     rhythm of a day, which shifts by whole days keep (`synchrony_log_e`); timers at the full hour,
@@ -22,9 +23,21 @@ def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
     together: with nothing but its place beside it, it is no case. Evaded by jitter of minutes.
     """
     requests = traffic.requests
-    rows = requests.select("party", "day", "second").inner_join(members, "party")
-    found = rows.select("group", "party", "day", "second")
-    return found.order_by("group", "party", "day", "second")
+    rows = requests.select("party", "day", "second", product=requests["product"].fill_null(""))
+    found = rows.inner_join(members, "party").select("group", "party", "day", "second", "product")
+    return found.order_by("group", "party", "day", "second", "product")
+
+
+def minutes(traffic: Traffic) -> ir.Table:
+    """Return the volume: how many requests each product had in each minute.
+
+    Columns `product`, `day`, `minute` (of the UTC day), `n`.
+    """
+    requests = traffic.requests
+    rows = requests.select(
+        "day", product=requests["product"].fill_null(""), minute=requests.second // 60
+    )
+    return rows.group_by("product", "day", "minute").aggregate(n=rows.count())
 
 
 def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
@@ -37,6 +50,30 @@ def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
     work on one list meet by chance, as often after an answer as after a refusal
     (`hand_off_log_e`). Evaded by waiting, or by wording the request anew.
     """
+    rows, after = _followed(traffic, members)
+    followed = after.select("group", "request_id").distinct().mutate(hit=ibis.literal(1))
+    joined = rows.left_join(followed, ["group", "request_id"])
+    found = joined.group_by("group", "refused").aggregate(
+        n=joined.count(), followed=joined.hit.fill_null(0).sum()
+    )
+    return found.order_by("group", "refused")
+
+
+def handing_over(traffic: Traffic, members: ir.Table) -> ir.Table:
+    """Return the parties that had a refused request repeated by another one, or repeated it.
+
+    Columns `group`, `party`.
+    """
+    _, after = _followed(traffic, members)
+    refused = after.filter(after.refused)
+    both = ibis.union(
+        refused.select("group", "party"), refused.select("group", party=refused.follower)
+    )
+    return both.distinct().order_by("group", "party")
+
+
+def _followed(traffic: Traffic, members: ir.Table) -> tuple[ir.Table, ir.Table]:
+    """Return a group's requests, and those that another party repeated, with that `follower`."""
     requests = traffic.requests
     rows = requests.filter(requests.prompt_hash.notnull() & requests.status.notnull())
     rows = rows.select("request_id", "party", "micros", "status", "prompt_hash").inner_join(
@@ -56,25 +93,7 @@ def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
             later.micros > rows.micros,
             later.micros <= rows.micros + HANDED_S * 1_000_000,
         ],
-    ).select("group", "request_id")
-    followed = after.distinct().mutate(hit=ibis.literal(1))
-    joined = rows.left_join(followed, ["group", "request_id"])
-    found = joined.group_by("group", "refused").aggregate(
-        n=joined.count(), followed=joined.hit.fill_null(0).sum()
     )
-    return found.order_by("group", "refused")
-
-
-def idle_hours(traffic: Traffic, members: ir.Table) -> ir.Table:
-    """No idle hours: of each group, the share of parties that asked in each hour of the day.
-
-    Columns `group`, `parties`, `sleepless` (asked in 22 of 24 UTC hours or more). It corroborates
-    only: every batch job is sleepless. Evaded by a cron table.
-    """
-    requests = traffic.requests
-    rows = requests.select("party", "second").inner_join(members, "party")
-    each = rows.group_by("group", "party").aggregate(hours=(rows.second // 3_600).nunique())
-    found = each.group_by("group").aggregate(
-        parties=each.count(), sleepless=(each.hours >= 22).sum()
+    return rows, after.select(
+        rows.group, rows.request_id, rows.party, rows.refused, follower=later.party
     )
-    return found.order_by("group")

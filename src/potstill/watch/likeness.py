@@ -1,0 +1,147 @@
+"""Parties that ask alike: groups by how often each party used each piece of its templates.
+
+A party's profile has for each piece (a slot of the prompts' sketches with its value) the share of
+its requests that had it. A piece weighs sqrt(share) * log(parties / parties that have it) (Sparck
+Jones 1972, J. Doc. 28, 11-21; the root, so that one piece that is in every request does not stand
+for all). Two parties are as like as the cosine of their profiles. Each is joined to the ten most
+like it, from `ALIKE` on; within what hangs together communities are Louvain's (networkx, sorted
+nodes and edges, one seed), an edge weighing the fourth power of the likeness, so that near ones
+stay together. Who is far from the middle of a community is taken out.
+
+All of that hangs on how often parties used pieces, on no day, no moment and no link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array
+
+from potstill.watch.campaigns import LEAST_PARTIES, Grouping, most_parties
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+ALIKE = 0.45
+# A member is as like the middle as this part of what the median member is.
+_NEAR = 0.7
+# What parties have in common: so many of them use it, such a share, and so many times that of all.
+_LEAST_USERS, _COMMON, _LIFT = 3, 0.3, 3
+_NEXT, _POWER, _ROUNDS, _BLOCK, _SEED, _DIGITS = 10, 4, 3, 2_000, 0, 9
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Which party uses which pieces, and how much: rows of length 1 (0 without pieces), [P, F].
+
+    `names` are sorted, `place` says where each stands; `count_F` is how many of `parties` have
+    each of `pieces_F`.
+    """
+
+    names: tuple[str, ...]
+    place: Mapping[str, int]
+    parties: int
+    pieces_F: Ints
+    count_F: Ints
+    table_PF: csr_array
+
+    def groups(self) -> list[Grouping]:
+        """Return the groups of parties that ask alike, `LEAST_PARTIES` or more each."""
+        found = []
+        for group in _communities(_joined(self.table_PF)):
+            kept = _near(self.table_PF, group)
+            if len(kept) >= LEAST_PARTIES:
+                found.append(Grouping(tuple(self.names[one] for one in kept), ()))
+        return sorted(found, key=lambda one: one.parties)
+
+    def pieces_of(self, parties: Sequence[str]) -> Ints:
+        """Return the pieces of the templates that parties have in common, sorted.
+
+        A piece is in common if so many of them use it, and far more than of all parties do.
+        """
+        rows = [self.place[one] for one in parties if one in self.place]
+        users_F = np.bincount(self.table_PF[rows].indices, minlength=len(self.pieces_F))
+        common_F = users_F >= max(_LEAST_USERS, _COMMON * len(rows))
+        lifted_F = users_F * self.parties >= _LIFT * self.count_F * len(rows)
+        return self.pieces_F[common_F & lifted_F]
+
+
+def profiles_of(
+    names: Sequence[str], party_E: Ints, piece_E: Ints, share_E: Floats, parties: int
+) -> Profiles:
+    """Return profiles of `parties` that there are, from E rows: which share of a party's requests
+    had which piece.
+
+    `party_E` are places in `names`, which are sorted. Pieces of fewer than `LEAST_PARTIES` or of
+    more than `most_parties` are left out: they join nobody.
+    """
+    known = len(names)
+    pieces_F, piece_E, count_F = np.unique(piece_E, return_inverse=True, return_counts=True)
+    kept = (count_F >= LEAST_PARTIES) & (count_F <= most_parties(parties))
+    of_kept = kept[piece_E]
+    order = np.lexsort((piece_E[of_kept], party_E[of_kept]))
+    party, piece = party_E[of_kept][order], piece_E[of_kept][order]
+    weight = np.sqrt(share_E[of_kept][order]) * np.log(max(parties, known + 1) / count_F[piece])
+    table = csr_array((weight, (party, piece)), shape=(known, len(count_F)))
+    length_P = np.sqrt(np.bincount(party, weights=weight**2, minlength=known))
+    scaled: csr_array = diags_array(1 / np.where(length_P > 0, length_P, 1.0)) @ table
+    return Profiles(
+        names=tuple(names),
+        place={name: number for number, name in enumerate(names)},
+        parties=parties,
+        pieces_F=pieces_F,
+        count_F=count_F,
+        table_PF=scaled.tocsr(),
+    )
+
+
+def _joined(profile_PF: csr_array) -> Iterator[tuple[int, int, float]]:
+    """Yield each party with the parties most like it, and how like they are."""
+    turned = profile_PF.T.tocsr()
+    for first in range(0, profile_PF.shape[0], _BLOCK):
+        like = (profile_PF[first : first + _BLOCK] @ turned).tocsr()
+        like.sort_indices()
+        for place in range(like.shape[0]):
+            part = slice(like.indptr[place], like.indptr[place + 1])
+            other, value = like.indices[part], np.round(like.data[part], _DIGITS)
+            near = (value >= ALIKE) & (other != first + place)
+            other, value = other[near], value[near]
+            for at in np.argsort(-value, kind="stable")[:_NEXT]:
+                yield first + place, int(other[at]), float(value[at])
+
+
+def _communities(edges: Iterator[tuple[int, int, float]]) -> list[Ints]:
+    graph = nx.Graph()
+    for one, other, like in sorted(edges):
+        graph.add_edge(one, other, weight=like**_POWER)
+    found = []
+    for together in sorted(sorted(one) for one in nx.connected_components(graph)):
+        if len(together) < LEAST_PARTIES:
+            continue
+        part = nx.Graph()
+        part.add_nodes_from(together)
+        # Each edge once, its ends in order.
+        edge = graph.subgraph(together).edges(data="weight")
+        part.add_weighted_edges_from(sorted((min(a, b), max(a, b), w) for a, b, w in edge))
+        found += [
+            np.asarray(sorted(one), np.int64)
+            for one in nx.community.louvain_communities(part, weight="weight", seed=_SEED)
+        ]
+    return found
+
+
+def _near(profile_PF: csr_array, group: Ints) -> Ints:
+    """Return the members of a group that are near its middle."""
+    for _ in range(_ROUNDS):
+        rows = profile_PF[group]
+        middle_F = np.asarray(rows.sum(axis=0)).ravel()
+        near = np.asarray(rows @ middle_F).ravel() / np.sqrt((middle_F**2).sum())
+        kept = near >= _NEAR * np.median(near)
+        if kept.all():
+            break
+        group = group[kept]
+    return group

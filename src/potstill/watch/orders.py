@@ -1,0 +1,368 @@
+"""Evidence of order: whether parties fit together in days and moments as strangers would not.
+
+Parties come one after the other, those that ask most first. Of each, given all before it, what was
+observed is one of B + 1 orders that the null hypothesis makes as likely (the others are drawn, or
+all there are); a score says how well each fits what those before did. (B + 1) softmax(steepness *
+standard score) then has a mean of 1 given everything before, so that the product over parties has
+one too, and is not bounded by how many orders are drawn. Which parties, in which turn and with
+which steepness, hangs on how much each asked alone, which every order leaves as it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potstill.stats.evalues import average_log_e, softmax_log_e
+from potstill.watch.nulls import PlacedBet
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Volume = Mapping[tuple[int, int], Ints]
+# The observed value for None, and one that the null makes as likely for a generator.
+Statistic = Callable[[np.random.Generator | None], float]
+
+# Bets of several steepnesses, of which the average counts; no bet is steeper than the last.
+_SHARDING, _CLOCK, _STEEPEST = (2.0, 6.0, 18.0), (0.5, 1.0, 2.0, 4.0), 6.0
+_ORDERS, _TURNS, _FIGURE, _CARRYING = 999, 199, 9, 99
+_STEEPNESS, _MOST, _WORK = 3.0, 19_999, 400_000_000
+# Marks and parties that evenness is told by, the commonest mark, how steeply evenness counts, the
+# share of the parties that have to use a mark.
+_FEATURES, _PARTIES, _COMMON, _EVEN, _USED_BY = 384, 300, 0.1, 6.0, 0.3
+_MINUTES = 1_440
+# What the gentler of two null hypotheses has to give before the other one is tried.
+_PROMISING = math.log(10)
+
+
+def _together(scores: Sequence[Floats], tilts: Sequence[float], bets: Sequence[float]) -> float:
+    """Return ln of the average over `bets` of the product over parties.
+
+    A party's scores begin with the observed order's.
+    """
+    placed = []
+    for values, tilt in zip(scores, tilts, strict=True):
+        spread = float(values.std())
+        # Where all orders fit alike there is nothing to bet on.
+        standard = (values - values.mean()) / spread if spread > 0 else np.zeros(len(values))
+        placed.append([softmax_log_e(standard, min(bet * tilt, _STEEPEST)) for bet in bets])
+    return average_log_e(list(np.sum(placed, axis=0))) if placed else 0.0
+
+
+def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> PlacedBet | None:
+    """Bet that the parties' work fills up one another's gaps, day by day.
+
+    Of R requests: whose each is, on which day; and M pairs of a request and a mark that it carries
+    (a word, a slot of its sketch), each once. For a party, a day and a mark let r be how often it
+    came beyond the party's own share of it. Where parties act each for itself and the days that a
+    party is there can be exchanged, shuffling its days changes nothing, whatever it does: what it
+    repeats, or works off evenly alone, it does in every order. A party that does what the ones
+    before it left undone has r opposite to the sum of theirs: the score is minus the product of
+    both, summed over days and marks; marks that the ones before are even in already weigh more
+    (exp(-6 T), T the sum's squares as a part of the sum of squares). Parties that are pushed the
+    same way score low. `observed` is the number of even marks, the sum of exp(-6 T) over all
+    parties; `expected` the same with days shuffled. A second bet, of the same weight, is on that
+    number's place among those of up to 19,999 shuffles. None for fewer than two days or parties,
+    or without marks that several use.
+    """
+    parties, party_R = np.unique(party_R, return_inverse=True)
+    days, day_R = np.unique(day_R, return_inverse=True)
+    if len(days) < 2 or len(parties) < 2:
+        return None
+    found = _residuals(party_R * len(days) + day_R, row_M, code_M, len(parties), len(days))
+    if found is None:
+        return None
+    work, rng = _Work.of(*found), np.random.default_rng(0)
+    scores = [work.fit(one, work.orders(one, rng, _ORDERS)) for one in range(1, len(work.n_PD))]
+    tilts = [work.tilt(one) for one in range(1, len(work.n_PD))]
+    whole = _permuted(work.even, work.residual_PDF.size)
+    # Both bets are on the same null hypothesis.
+    log_e = average_log_e([_together(scores, tilts, _SHARDING), whole.log_e])
+    return PlacedBet(log_e, whole.observed, whole.expected)
+
+
+def _permuted(statistic: Statistic, work: int) -> PlacedBet:
+    """Bet on a statistic's place among its values under random changes that a null leaves alike.
+
+    The observed value and B others are exchangeable, so that (B + 1) times the softmax of their
+    standard scores has a mean of 1. 199 others are tried first, and where the observed value lies
+    below their mean and 1.5 standard deviations, E is 0: less than it may be. The larger the group,
+    the fewer are drawn (`work` numbers each).
+    """
+    rng = np.random.default_rng(1)
+    observed = statistic(None)
+    screen = np.array([statistic(rng) for _ in range(_TURNS)])
+    mean, deviation = float(screen.mean()), float(screen.std())
+    if not observed > mean + 1.5 * deviation:
+        return PlacedBet(-math.inf, observed, mean)
+    count = int(np.clip(_WORK // max(work, 1), 999, _MOST))
+    values = np.array([observed, *(statistic(rng) for _ in range(count))])
+    spread = float(values.std())
+    if spread == 0:
+        return PlacedBet(0.0, observed, mean)
+    scores = (values - values.mean()) / spread
+    return PlacedBet(softmax_log_e(scores, _STEEPNESS), observed, float(values[1:].mean()))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What each party did beyond its own share, by day and mark, and its requests by day.
+
+    Those that asked most come first.
+    """
+
+    residual_PDF: Floats
+    n_PD: Ints
+    sum_PDF: Floats
+    """Of each party and all before it."""
+    squares_PDF: Floats
+
+    @classmethod
+    def of(cls, residual_PDF: Floats, n_PD: Ints) -> _Work:
+        """Return the work with its running sums."""
+        return cls(residual_PDF, n_PD, residual_PDF.cumsum(0), (residual_PDF**2).cumsum(0))
+
+    def orders(self, place: int, rng: np.random.Generator, count: int) -> Ints:
+        """Return orders of a party's days, [count + 1, D], the observed one first.
+
+        Days on which it did nothing stay: when somebody is there is no mark of shared work.
+        """
+        days = np.arange(self.n_PD.shape[1])
+        active = np.flatnonzero(self.n_PD[place])
+        found = np.tile(days, (count + 1, 1))
+        found[1:, active] = active[rng.random((count, len(active))).argsort(1)]
+        return found
+
+    def _before(self, place: int) -> tuple[Floats, Floats]:
+        """Return what all before a party come to, [D, F], each day weighed, and marks' weights."""
+        weight_D = 1 / np.maximum(self.n_PD[:place].sum(0), 1)
+        sum_DF = self.sum_PDF[place - 1]
+        whole_F = weight_D @ self.squares_PDF[place - 1]
+        used = whole_F > 0
+        whole_F = np.where(used, whole_F, 1.0)
+        mark_F = np.where(used, np.exp(-_EVEN * (weight_D @ sum_DF**2) / whole_F) / whole_F, 0.0)
+        return sum_DF * weight_D[:, None], mark_F
+
+    def fit(self, place: int, order_BD: Ints) -> Floats:
+        """Return how well each order of a party's days fills up what those before it left."""
+        sum_DF, mark_F = self._before(place)
+        fit_DD = -(sum_DF * mark_F) @ self.residual_PDF[place].T
+        return np.asarray(fit_DD[np.arange(order_BD.shape[1]), order_BD].sum(1))
+
+    def tilt(self, place: int) -> float:
+        """Return the correlation that a party would have with those before, were work dealt out.
+
+        With f of the requests before and a of them its own: sqrt(a f / ((1 - f) (1 - a))).
+        """
+        n_P = self.n_PD.sum(1) / self.n_PD.sum()
+        own, before = float(n_P[place]), float(n_P[:place].sum())
+        return math.sqrt(own * before / max((1 - before) * (1 - own), 1e-9))
+
+    def even(self, rng: np.random.Generator | None) -> float:
+        """Return the number of even marks; with `rng` as it is with each party's days shuffled."""
+        if rng is not None:
+            idle_PD = self.n_PD == 0
+            own_PD = np.where(idle_PD, 2.0, 0.0) + np.arange(idle_PD.shape[1]) / idle_PD.shape[1]
+            drawn_PD = np.where(idle_PD, own_PD, rng.random(idle_PD.shape)).argsort(1)
+            order_PD = np.empty(idle_PD.shape, np.int64)
+            np.put_along_axis(order_PD, own_PD.argsort(1), drawn_PD, 1)
+            at = np.arange(len(order_PD))[:, None]
+            # Days are weighed anew.
+            n_PD, residual_PDF = self.n_PD[at, order_PD], self.residual_PDF[at, order_PD]
+            weight_D = 1 / np.maximum(n_PD.sum(0), 1)
+            sum_DF, squares_DF = residual_PDF.sum(0), (residual_PDF**2).sum(0)
+        else:
+            weight_D = 1 / np.maximum(self.n_PD.sum(0), 1)
+            sum_DF, squares_DF = self.sum_PDF[-1], self.squares_PDF[-1]
+        return float(np.exp(-_EVEN * (weight_D @ sum_DF**2) / (weight_D @ squares_DF)).sum())
+
+
+def _residuals(
+    cell_R: Ints, row_M: Ints, code_M: Ints, parties: int, days: int
+) -> tuple[Floats, Ints] | None:
+    """Return what each party and day has of each mark beyond the party's own share, as [parties,
+    days, F], and the requests of each, as [parties, days]; those that asked most come first."""
+    codes, place_M = np.unique(code_M, return_inverse=True)
+    n_PD = np.bincount(cell_R, minlength=parties * days).reshape(parties, days)
+    most = np.argsort(-n_PD.sum(1), kind="stable")[:_PARTIES]
+    count = np.bincount(place_M, minlength=len(codes))
+    users = np.unique(place_M * parties + cell_R[row_M] // days) // parties
+    used_by = np.bincount(users, minlength=len(codes))
+    share = count / len(cell_R)
+    # A slot has many values: what is common is part of a template. Ties by the code, so that the
+    # order of rows decides nothing.
+    may = np.flatnonzero(
+        (share <= _COMMON) & (count >= 2 * days) & (used_by >= max(3, _USED_BY * parties))
+    )
+    chosen = np.sort(may[np.lexsort((codes[may], -share[may]))[:_FEATURES]])
+    if not len(chosen):
+        return None
+    features, size = len(chosen), parties * days
+    number = np.full(len(codes), -1, np.int64)
+    number[chosen] = np.arange(features)
+    hit = number[place_M] >= 0
+    counts = np.bincount(
+        cell_R[row_M[hit]] * features + number[place_M[hit]], minlength=size * features
+    )
+    count_PDF = counts.reshape(parties, days, features)[most].astype(np.float64)
+    n_PD = n_PD[most]
+    own_PF = count_PDF.sum(1) / n_PD.sum(1)[:, None]
+    residual = count_PDF - n_PD[:, :, None] * own_PF[:, None, :]
+    kept = residual[:, :, (residual**2).sum((0, 1)) > 0]
+    return (np.asarray(kept), n_PD) if kept.shape[2] else None
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Requests, sorted by party (those that asked most first): each one's day and second, and where
+    it may be moved to inside its hour.
+
+    `block_R` numbers a party's hours with one product; `level_R` is the volume of the others up to
+    the request, all days of each product one after the other, `begins_R` and `width_R` that up to
+    its hour and of it, `cumulated` that up to each minute.
+    """
+
+    day_R: Ints
+    second_R: Ints
+    block_R: Ints
+    level_R: Floats
+    begins_R: Floats
+    width_R: Floats
+    cumulated: Floats
+    days: int
+    names: tuple[int, ...]
+    parties: tuple[slice, ...]
+
+    def size(self, width: int) -> int:
+        """Return how many bins of `width` minutes there are."""
+        return self.days * (_MINUTES // width)
+
+    def bins(self, rows: slice, width: int) -> Ints:
+        """Return the bins of requests as they are."""
+        clock = self.second_R[rows] // (60 * width)
+        return np.asarray(self.day_R[rows] * (_MINUTES // width) + clock)
+
+    def turned(self, rows: slice, width: int) -> Ints:
+        """Return the bins with all days turned round, by 0, 1, ... days, as [days, n]."""
+        day = (self.day_R[rows] + np.arange(self.days)[:, None]) % self.days
+        return np.asarray(day * (_MINUTES // width) + self.second_R[rows] // (60 * width))
+
+    def inside(self, rows: slice, width: int, rng: np.random.Generator, draws: int) -> Ints:
+        """Return the bins as they are, and with each hour's requests turned round inside it."""
+        block, begins, wide = self.block_R[rows], self.begins_R[rows], self.width_R[rows]
+        by = rng.random((draws, int(block[-1] - block[0]) + 1))[:, block - block[0]]
+        level = begins + wide * (((self.level_R[rows] - begins) / wide + by) % 1.0)
+        minute = np.searchsorted(self.cumulated, level.ravel(), side="right") - 1
+        # Products lie one after the other, each with all days.
+        found = np.minimum(minute, len(self.cumulated) - 2) % (self.days * _MINUTES)
+        drawn = (found // width).reshape(level.shape)
+        return np.concatenate([self.bins(rows, width)[None], drawn])
+
+
+def synchrony_log_e(
+    party_R: Ints, day_R: Ints, second_R: Ints, product_R: Ints, volume_PDM: Volume,
+    *, widths: Sequence[int] = (1, 5), apart: bool = False,
+) -> PlacedBet | None:  # fmt: skip
+    """Bet that parties act in the same minutes; with `apart`, that they avoid it.
+
+    A party's score is how many requests of those before it lie in the bins of its own, bins of
+    each of the `widths` in minutes, against two null hypotheses, of which the less rejected
+    counts: the party's days are turned round by whole days (keeps each one's clock), and its
+    requests of one hour and product are turned round inside that hour by the minute's volume of
+    all others with the same product (keeps the rhythm that everybody shares, a launch, an outage).
+    `volume_PDM` has that volume, by product and day. `observed` is the sum over the narrowest bins
+    of squared requests, `expected` its mean with hours turned. None for fewer than two days or
+    parties.
+    """
+    moments = _moments(party_R, day_R, second_R, product_R, volume_PDM)
+    if moments.days < 2 or len(moments.parties) < 2:
+        return None
+    sign, rng = -1.0 if apart else 1.0, np.random.default_rng(0)
+    least = average_log_e([_overlap(moments, width, sign) for width in widths])
+    if least > _PROMISING:
+        inside = average_log_e([_overlap(moments, width, sign, rng) for width in widths])
+        least = min(least, inside)
+    else:
+        # The other null hypothesis is not tried: no evidence.
+        least = -math.inf
+    width = min(widths)
+    squares = [
+        float((np.bincount(bins, minlength=moments.size(width)) ** 2).sum())
+        for bins in moments.inside(slice(None), width, rng, _FIGURE)
+    ]
+    return PlacedBet(least, squares[0], float(np.mean(squares[1:])))
+
+
+def acting_together(
+    party_R: Ints, day_R: Ints, second_R: Ints, product_R: Ints, volume_PDM: Volume,
+    *, width: int = 1, apart: bool = False,
+) -> list[int]:  # fmt: skip
+    """Return the parties of a group that act in the others' minutes (or avoid them).
+
+    Those are such that their score lies two standard deviations above its mean with hours turned:
+    no test, but who carries what was found by one.
+    """
+    moments = _moments(party_R, day_R, second_R, product_R, volume_PDM)
+    sign, rng = -1.0 if apart else 1.0, np.random.default_rng(0)
+    size, found = moments.size(width), []
+    whole = np.bincount(moments.bins(slice(None), width), minlength=size)
+    for name, rows in zip(moments.names, moments.parties, strict=True):
+        own = np.bincount(moments.bins(rows, width), minlength=size)
+        score = sign * (whole - own)[moments.inside(rows, width, rng, _CARRYING)].sum(1)
+        if score[0] > score[1:].mean() + 2 * score[1:].std():
+            found.append(name)
+    return sorted(found)
+
+
+def _moments(
+    party_R: Ints, day_R: Ints, second_R: Ints, product_R: Ints, volume_PDM: Volume
+) -> _Moments:
+    names, party_R, asked = np.unique(party_R, return_inverse=True, return_counts=True)
+    turns = np.argsort(-asked, kind="stable")
+    turn_R = np.argsort(turns)[party_R]
+    numbers, place_R = np.unique(day_R, return_inverse=True)
+    products, product_R = np.unique(product_R, return_inverse=True)
+    days, none = len(numbers), np.zeros(_MINUTES, np.int64)
+    there = [(int(product), int(day)) for product in products for day in numbers]
+    volume = np.concatenate([volume_PDM.get(one, none) for one in there]).astype(np.float64) + 1.0
+    cumulated = np.concatenate([[0.0], np.cumsum(volume)])
+    minute_R = (product_R * days + place_R) * _MINUTES + second_R / 60
+    hour_R = (minute_R // 60).astype(np.int64)
+    order = np.lexsort((second_R, hour_R, turn_R))
+    turn_R, hour_R, minute_R = turn_R[order], hour_R[order], minute_R[order]
+    changes = (np.diff(turn_R, prepend=-1) != 0) | (np.diff(hour_R, prepend=-1) != 0)
+    edges = [*np.flatnonzero(np.diff(turn_R, prepend=-1)).tolist(), len(turn_R)]
+    return _Moments(
+        day_R=place_R[order],
+        second_R=second_R[order],
+        block_R=np.cumsum(changes) - 1,
+        level_R=np.interp(minute_R, np.arange(len(cumulated)), cumulated),
+        begins_R=cumulated[hour_R * 60],
+        width_R=cumulated[hour_R * 60 + 60] - cumulated[hour_R * 60],
+        cumulated=cumulated,
+        days=days,
+        names=tuple(names[turns].tolist()),
+        parties=tuple(slice(a, b) for a, b in itertools.pairwise(edges)),
+    )
+
+
+def _overlap(
+    moments: _Moments, width: int, sign: float, rng: np.random.Generator | None = None
+) -> float:
+    """Return ln E that parties lie in one another's bins more (`sign` 1) or less (-1).
+
+    Against days turned round, or with `rng` against hours.
+    """
+    before, scores = np.zeros(moments.size(width)), []
+    for rows in moments.parties:
+        if before.any():
+            orders = moments.turned(rows, width)
+            if rng is not None:
+                orders = moments.inside(rows, width, rng, _TURNS)
+            scores.append(sign * before[orders].sum(1))
+        before += np.bincount(moments.bins(rows, width), minlength=len(before))
+    return _together(scores, [1.0] * len(scores), _CLOCK)
