@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("networkx", reason="campaigns are found with the extra `watch`")
 
-from case_worlds import POOL, SEED, cases_by_hand, store_of, wide_world
+from case_worlds import SEED, cases_by_hand, store_of, wide_world
 
 from potstill.runs.watch_finding import find_in
 from potstill.watch.case.models import Case
@@ -54,9 +54,3 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     whole = found.model_copy(update={"campaigns": campaigns})
     cases = cases_by_hand(store, whole, folder / "cases", register=CaseRegister())
     return Searched(store, whole, tuple(cases), folder / "cases")
-
-
-@pytest.fixture
-def pool() -> list[str]:
-    """The accounts of the pool that have no tenant."""
-    return [f"acct{who}" for who in POOL if who > 41]

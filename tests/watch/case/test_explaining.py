@@ -54,7 +54,9 @@ def world(kind: str) -> tuple[Rows, Rows]:
                             "product": "api",
                             "status": 200,
                             "prompt": said,
-                            "client": "192.0.2.9" if kind == "place" else f"10.{who[1:]}.0.1",
+                            "client": "192.0.2.9"
+                            if kind == "place" and who in NAMES
+                            else f"10.{who[1:]}.0.1",
                         }
                     )
     accounts = [
@@ -62,6 +64,8 @@ def world(kind: str) -> tuple[Rows, Rows]:
             "account_id": who,
             "payment": "one" if kind == "customer" and who in NAMES else f"card{who}",
             "timezone": "UTC",
+            # A large provider's mail is no place.
+            "email_domain": "mail.example",
             "created_at": (
                 START - timedelta(hours=3 if kind == "event" else 5 * (n + 1))
             ).isoformat(),
@@ -82,7 +86,7 @@ def explained(
     if privacy == "metadata":
         signals = signals[:1]
     campaign = campaign_of(NAMES, candidates=(group_of(NAMES, signals=signals),))
-    columns = {"account_id", "payment", "created_at"} if table else set()
+    columns = {"account_id", "payment", "created_at", "email_domain"} if table else set()
     off = switched_off({"prompt", "status", "client"}, columns)
     if privacy == "metadata":
         off = switched_off({"status", "client"}, columns)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from case_worlds import POOL, campaign_of, cases_by_hand, found_of, group_of
 
 from potstill.watch.case.models import Case, FactTable, Statement
 from potstill.watch.case.replay import queries_of, queries_text
@@ -89,14 +91,20 @@ def test_the_whole_script_runs_where_nothing_of_potstill_is(searched: Any) -> No
     assert text.count(";\n") > 25 and "potstill" not in text.split("\n", 3)[3]
 
 
-def test_the_largest_figures_are_of_the_pool(searched: Any, pool: list[str]) -> None:
-    case = next(one for one in searched.cases if "acct42" in one.model_dump_json(by_alias=True))
+def test_figures_are_of_the_case_s_accounts_alone(searched: Any, tmp_path: Path) -> None:
+    names = [f"acct{who}" for who in POOL]
+    parties = ("t:one", *(f"a:{name}" for name in names[2:]))
+    campaign = campaign_of(names, candidates=(group_of(names, parties=parties),))
+    (case,) = cases_by_hand(searched.store, found_of([campaign]), tmp_path / "cases")
     totals = {one.name: one.value for one in case.facts.totals}
-    assert totals["accounts"] == len(case.facts.members.rows)
-    assert totals["parties"] == totals["accounts"] - 1  # one tenant has two of them
+    assert totals["accounts"] == len(case.facts.members.rows) == 16
+    assert totals["parties"] == 15  # one tenant has two of them
     assert sum(int(row[1]) for row in case.facts.timeline.rows) == totals["requests"]
     assert isinstance(case.facts.templates, FactTable) and case.facts.templates.rows
-    assert {row[0] for row in case.facts.members.rows} >= set(pool)
+    assert {row[0] for row in case.facts.members.rows} == set(names)
+    # Twelve of the pool have cards of four, and the tenant's two are one party.
+    payments = [row for row in case.facts.shared.rows if row[0] == "payment"]
+    assert [row[2] for row in payments] == [4, 4, 4, 3]
 
 
 def test_a_quote_in_a_path_ends_no_literal() -> None:

@@ -43,7 +43,7 @@ CAUSES: tuple[InnocentCause, ...] = (
         "one customer whose keys are not declared as one tenant",
         "of the parties have one payment in common",
         sql.largest_share("payment"),
-        "half or more of the parties have one payment in common",
+        "half or more of the parties have one payment in common, and others at most half as often",
         EVERYTHING,
         ("shared payment",),
     ),
@@ -51,7 +51,8 @@ CAUSES: tuple[InnocentCause, ...] = (
         PLACE,
         "of the parties have one network or e-mail domain in common",
         sql.largest_share("subnet", "client network", "email_domain"),
-        "half or more of the parties have one network or e-mail domain in common",
+        "half or more of the parties have one network or e-mail domain in common, and others at "
+        "most half as often",
         ("content", "intent", "time"),
         ("shared network of accounts", "shared client address", "shared e-mail domain"),
     ),

@@ -308,12 +308,20 @@ def members(*, sketches: bool, text: bool) -> str:
 
 
 def largest_share(*kinds: str) -> str:
-    """Return the largest part of the case's parties that one value of some kinds has."""
+    """Return the largest part of the case's parties that one value of some kinds has.
+
+    A value that others have more than half as often, as a large provider's mail, counts for none.
+    """
     named = ", ".join(f"'{kind}'" for kind in kinds)
     return (
-        "SELECT coalesce(max(n), 0) / (SELECT count(DISTINCT party) FROM members) FROM (\n"
-        f"  SELECT count(*) AS n FROM links WHERE kind IN ({named})\n"
-        "  AND party IN (SELECT party FROM members) GROUP BY kind, value)"
+        "SELECT coalesce(max(inside / mine), 0) FROM (\n"
+        "  SELECT count(*) FILTER (WHERE party IN (SELECT party FROM members)) AS inside,\n"
+        "    count(*) FILTER (WHERE party NOT IN (SELECT party FROM members)) AS outside\n"
+        f"  FROM links WHERE kind IN ({named}) GROUP BY kind, value),\n"
+        "  (SELECT count(*) FILTER (WHERE party IN (SELECT party FROM members)) AS mine,\n"
+        "    count(*) FILTER (WHERE party NOT IN (SELECT party FROM members)) AS others\n"
+        "  FROM strata)\n"
+        "WHERE inside * others >= 2 * outside * mine"
     )
 
 
