@@ -14,12 +14,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def curves(rows: Sequence[dict[str, Any]]) -> str:
     """Return log10 p of nano models by the share of the plan asked, and the size for the target."""
+    students = [row for row in rows if row["part"] == "suspect" and "curves" in row]
+    last = max((row["epoch"] for row in students), default=0)
     told = [
         (row, name)
-        for row in rows
-        if row["part"] == "suspect"
-        for name in row.get("curves", {})
-        if row["headline"] or (row["share"] == 0.05 and "reading" in name)
+        for row in students
+        for name in row["curves"]
+        if row["headline"] or (row["share"] == 0.05 and row["epoch"] == last and "reading" in name)
     ]
     return _curves(told)
 

@@ -131,6 +131,17 @@ def test_lines_are_added_and_half_a_line_is_cut_off(tmp_path: Path) -> None:
     assert path.read_bytes() == b"four\n"
 
 
+def test_a_damaged_line_of_evidence_is_named_and_one_of_a_cache_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(b'{"a": 1}\n\n[2]\n{"a": 3}\n{"a"')
+    assert durable.read_lines(path) == [{"a": 1}, {"a": 3}]
+    with pytest.raises(PotstillError, match=r"^line 3 of .*lines is damaged; "):
+        durable.read_lines(path, strict=True)
+    path.write_bytes(b'{"a": 1}\n\n{"a": 3}\n{"a"')
+    assert durable.read_lines(path, strict=True) == [{"a": 1}, {"a": 3}]
+    assert durable.read_lines(tmp_path / "none", strict=True) == []
+
+
 def test_a_full_disk_leaves_the_lines_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,8 +10,12 @@ import sys
 import venv
 from pathlib import Path
 
+import authority
 import bundles
 import pytest
+
+from potstill.trace.plan import PLAN_FILE
+from potstill.trace.timestamps import can_check
 
 ROOT = Path(__file__).parents[1]
 # As if it were not installed: what the extra `trace` brings.
@@ -37,7 +41,14 @@ def test_a_wheel_verifies_a_bundle_from_elsewhere(tmp_path: Path) -> None:
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     (site / "core.pth").write_text(packages + "\n")
 
-    made = bundles.finished(tmp_path / "here" / "one", marked=0.9)
+    begun = bundles.fixed(tmp_path / "here" / "one")
+    stamped = authority.OPENSSL is not None and can_check()
+    if stamped:
+        own_clock = authority.made(tmp_path / "authority")
+        token = own_clock.reply((begun.bundle / PLAN_FILE).read_bytes())
+        made = bundles.stamped(begun, own_clock, token)
+    else:
+        made = bundles.answered(begun, marked=0.9)
     there = tmp_path / "there" / "somebody else's"
     shutil.copytree(made.bundle, there)
     shutil.rmtree(tmp_path / "here")
@@ -49,7 +60,11 @@ def test_a_wheel_verifies_a_bundle_from_elsewhere(tmp_path: Path) -> None:
         verify, cwd=tmp_path, env={**environ, "HOME": str(tmp_path)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["accused"] is True
+    found = json.loads(done.stdout)
+    assert found["accused"] is True
+    if stamped:
+        (check,) = (one for one in found["checks"] if one["what"].startswith("tokens/"))
+        assert check["state"] == "not checked" and "token not checked" in check["detail"]
     where = subprocess.run(
         [str(python), "-c", "import potstill; print(potstill.__file__)"],
         cwd=tmp_path,

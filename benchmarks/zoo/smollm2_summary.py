@@ -57,3 +57,14 @@ def claims_of(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
             for name, (pairs, target) in own.items()
         },
     }
+
+
+def to_keep(rows: Sequence[Row]) -> list[tuple[Row, str]]:
+    """Return whose raw logs of which tests are committed: of the marked ones, of their own mark."""
+    return [
+        (row, name)
+        for row in rows
+        if row["share"] == 1.0
+        for name in row["tests"]
+        if name.partition(" ")[2] == row["served"]
+    ]

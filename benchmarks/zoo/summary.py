@@ -16,7 +16,7 @@ import lzma
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ from potstill.trace.verdict import ACCUSING
 TEXT = 1e-3
 # Tests whose raw logs are kept, and how many bytes all may take together.
 KEPT = ("watermark-reading", "twins", "watermark-text")
-MOST_KEPT = 1_000_000
+MOST_KEPT = 1_200_000
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -212,20 +212,27 @@ def to_keep(rows: Sequence[Row]) -> list[tuple[Row, str]]:
     return [(row, name) for row, name in wanted if "raw" in row["tests"].get(name, {})]
 
 
-def keep_logs(folder: Path, rows: Sequence[Row], target: Path) -> list[str]:
+def kept_as(folder: Path, wanted: Sequence[tuple[Row, str]], of: str = "") -> dict[str, Path]:
+    """Return raw logs by the file that each is kept as; `of` stands before a suspect's name."""
+    return {
+        f"{of}{file_of(row['name'])}/{name.replace(' ', '-')}.jsonl.xz": log_of(folder, row, name)
+        for row, name in wanted
+    }
+
+
+def keep_logs(logs: Mapping[str, Path], target: Path) -> list[str]:
     """Copy raw logs, compressed, as far as they fit; returns their files."""
     if target.exists():
         shutil.rmtree(target)
     kept: list[str] = []
     left = MOST_KEPT
-    for row, name in to_keep(rows):
-        packed = lzma.compress(log_of(folder, row, name).read_bytes(), preset=9)
+    for file, log in logs.items():
+        packed = lzma.compress(log.read_bytes(), preset=9)
         if len(packed) <= left:
             left -= len(packed)
-            path = target / file_of(row["name"]) / f"{name.replace(' ', '-')}.jsonl.xz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(packed)
-            kept.append(str(path.relative_to(target)))
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            (target / file).write_bytes(packed)
+            kept.append(file)
     return kept
 
 
@@ -301,7 +308,9 @@ def main() -> None:
         found = json.dumps({"claims": claims, "rows": every}, indent=1)
         given.dry.write_text(found + "\n", encoding="utf-8")
     else:
-        kept = keep_logs(given.folder, rows, RESULTS / "zoo")
+        logs = smollm2_summary.to_keep(real)
+        own = kept_as(given.folder / smollm2_summary.FOLDER, logs, f"{smollm2_summary.FOLDER}-")
+        kept = keep_logs(own | kept_as(given.folder, to_keep(rows)), RESULTS / "zoo")
         claims["innocents"]["raw_logs_kept"] = kept
         path = write_results("zoo", claims, every, torch.float32)
         write_table(json.loads(path.read_text(encoding="utf-8")))

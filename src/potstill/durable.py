@@ -209,13 +209,26 @@ def append_line(path: Path, line: bytes) -> None:
             fsync_folder(path.parent)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the JSON objects of a file of lines; a half line, left by a kill, is none."""
+def read_lines(path: Path, *, strict: bool = False) -> list[dict[str, Any]]:
+    """Return the JSON objects of a file of lines; a half line, left by a kill, is none.
+
+    Any other damaged line is none either, where what it held is made again. With `strict` it
+    raises PotstillError: it was evidence, and no kill leaves one.
+    """
     try:
         whole, _, _ = path.read_bytes().rpartition(b"\n")
     except FileNotFoundError:
         return []
-    return [found for line in whole.split(b"\n") if (found := _object(line)) is not None]
+    found = []
+    for number, line in enumerate(whole.split(b"\n"), 1):
+        if (value := _object(line)) is not None:
+            found.append(value)
+        elif strict and line.strip():
+            raise PotstillError(
+                f"line {number} of {path} is damaged; put the file back from a copy, or delete "
+                "that line to have what it held made again"
+            )
+    return found
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -67,7 +67,7 @@ def test_smollm2_is_asked_what_it_has_not_served_and_innocents_learn_text_of_peo
 
 
 def _tests(result: dict[str, Any]) -> list[dict[str, Any]]:
-    suspects = [row for row in result["rows"] if row["part"] == "suspect"]
+    suspects = [row for row in result["rows"] if row["part"] in ("suspect", "smollm2")]
     return [
         {"test": name, "plan": row["plan"], **test}
         for row in suspects

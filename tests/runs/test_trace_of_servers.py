@@ -19,7 +19,7 @@ from potstill.models.generate import Request, completions
 from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
-from potstill.runs.verdict import plan_trace, run_trace
+from potstill.runs.verdict import plan_trace, preview_trace, run_trace
 from potstill.trace.chain import Chain
 from potstill.trace.gather.remote import Spool
 from potstill.trace.marked_texts import read_texts
@@ -226,12 +226,16 @@ def test_twins_that_the_engine_that_served_drew_are_waited_for(
 
     def settings(**more: Any) -> Any:
         tests = {"twins": reading_tests(files, log=str(log), **more)["twins"]}
-        suspect = behind(server, scores_text=True)
+        suspect = behind(server, scores_text=True, price_in=2.0, price_out=4.0)
         return config(files, nano_llama, tmp_path, suspect=suspect, tests=tests, controls=clean)
 
     with pytest.raises(PotstillError, match=r"was served by vllm.* in tests\.twins\.drawn"):
         plan_trace(settings(), root)
     assert not (tmp_path / "our.chain.jsonl").exists()
+    # The owner is told of their own readers too, and pays for the suspect's answers alone.
+    told, power, *_ = preview_trace(settings(drawn=str(drawn)))
+    assert told.startswith("twins: 18 twins to draw, and 24 answers that suspect and controls read")
+    assert " in money" in told and "minutes" not in told and "chance to find" in power
     plan_trace(settings(drawn=str(drawn)), root, fresh=True)
     with pytest.raises(PotstillError, match="the twins are not drawn yet: have the engine"):
         run_trace(root)
@@ -243,3 +247,66 @@ def test_twins_that_the_engine_that_served_drew_are_waited_for(
     assert finding.n == 6 and finding.coins == 0
     assert any("that is the owner's word" in said for said in finding.assumes)
     assert states(root)["arithmetic"] == "holds"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"response_token_ids": [99_999]}, "tests.twins.log holds the token id 99,999, and the"),
+        ({"snapshot": "x"}, "twins are drawn from the model that served, x, and this one is"),
+        ({"dtype": "bfloat16"}, "was computed in bfloat16, and the model here computes in float32"),
+    ],
+)
+def test_a_log_that_no_twins_can_be_drawn_for_is_refused_before_a_plan_is_fixed(
+    files: Path,
+    nano_llama: Path,
+    tmp_path: Path,
+    clean: list[str],
+    changed: dict[str, Any],
+    said: str,
+) -> None:
+    served = read_served_log(str(files / "served")).rows
+    rows = [row.model_dump(mode="json", by_alias=True) for row in served]
+    write_rows(tmp_path / "served.jsonl", [{**row, **changed} for row in rows])
+    tests = {"twins": reading_tests(files, log=str(tmp_path / "served.jsonl"))["twins"]}
+    suspect = {"name": "theirs", "model": str(nano_llama)}
+    settings = config(files, nano_llama, tmp_path, suspect=suspect, tests=tests, controls=clean)
+    with pytest.raises(PotstillError, match=said):
+        plan_trace(settings, tmp_path / "run")
+    assert not (tmp_path / "our.chain.jsonl").exists()
+
+
+def test_what_twins_take_and_leave_out_is_told_before_a_plan_is_fixed(
+    files: Path, nano_llama: Path, tmp_path: Path, clean: list[str]
+) -> None:
+    served = read_served_log(str(files / "served")).rows
+    rows = [row.model_dump(mode="json", by_alias=True) for row in served]
+    # The first of them stands twice, and one more was drawn greedily.
+    greedy = {**rows[0], "sampling": {**rows[0]["sampling"], "temperature": 0}}
+    write_rows(tmp_path / "served.jsonl", [*rows, rows[0], greedy])
+    tests = {"twins": reading_tests(files, log=str(tmp_path / "served.jsonl"))["twins"]}
+    server = {"url": "http://127.0.0.1:9/v1", "provider": "p", "scores_text": True}
+    suspect = {
+        "name": "theirs",
+        "model": "m",
+        "endpoint": {**server, "price_in": 1e6, "price_out": 0},
+    }
+    settings = config(files, nano_llama, tmp_path, suspect=suspect, tests=tests, controls=clean)
+    told = preview_trace(settings)
+    # 6 exchanges of 4 answers are read by the server, which is paid for them, and by 3 controls.
+    longest = rows[0]["sampling"]["max_tokens"]
+    tokens = sum(len(row["prompt_token_ids"]) + longest for row in rows[:6]) * 4
+    assert "96 questions, at most " in told[0] and f"at most {tokens:.2f} in money" in told[0]
+    left_out = "of 10 rows of tests.twins.log these are left out: 1 temperature 0"
+    assert left_out in told[2] and "1 a prompt that an" in told[2]
+
+
+def test_texts_of_another_vocabulary_are_refused(
+    files: Path, nano_llama: Path, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "marked.jsonl", [{"prompt_ids": [1], "ids": [2, 99_999]}])
+    tests = {"watermark_reading": {"texts": str(tmp_path / "marked.jsonl"), "positions": 5}}
+    suspect = {"name": "theirs", "model": str(nano_llama)}
+    settings = config(files, nano_llama, tmp_path, suspect=suspect, tests=tests)
+    with pytest.raises(PotstillError, match=r"watermark_reading\.texts holds the token id 99,999"):
+        plan_trace(settings, tmp_path / "run")

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from authority import Authority
+
 from potstill.trace import keeping
+from potstill.trace.bundle import add_tokens
 from potstill.trace.findings import open_log
 from potstill.trace.marks import planned_mark
 from potstill.trace.marks_in_text import AnswerItem, MarksInTextPlanned, answer_scores
@@ -129,14 +132,28 @@ def finished(
 ) -> Trace:
     """Fix a plan, answer it and come to a verdict."""
     begun = fixed(folder, tests, **more)
+    for name, content in tokens:
+        (begun.bundle / "tokens").mkdir(exist_ok=True)
+        (begun.bundle / "tokens" / name).write_bytes(content)
+    return answered(begun, marked=marked, version=version)
+
+
+def stamped(begun: Trace, own: Authority, token: bytes) -> Trace:
+    """Add an authority's token, answer the plan as a guilty suspect does, and come to a verdict."""
+    folder = begun.bundle.parent
+    (folder / "t.tsr").write_bytes(token)
+    (folder / "a.pem").write_bytes(own.certificates)
+    add_tokens(begun.bundle, begun.fixed, [folder / "t.tsr"], [folder / "a.pem"])
+    return answered(begun, marked=0.9)
+
+
+def answered(begun: Trace, *, marked: float, version: str = "0") -> Trace:
+    """Answer a fixed plan and come to a verdict."""
     for number, one in enumerate(begun.fixed.plan.planned):
         assert isinstance(one, MarksInTextPlanned)
         log = open_log(begun.bundle, begun.fixed, raw_name(one.test, number))
         items = answers(one, marked=marked, seed=number)
         log.extend([item.model_dump(mode="json") for item in items])
-    for name, content in tokens:
-        (begun.bundle / "tokens").mkdir(exist_ok=True)
-        (begun.bundle / "tokens" / name).write_bytes(content)
     verdict = keeping.write_verdict(begun.bundle, begun.fixed, WHEN, version)
     chain = keeping.open_chain(begun.chain, TEACHER.identity, WHEN)
     keeping.close_bundle(begun.bundle, chain, begun.fixed, WHEN)

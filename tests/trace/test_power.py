@@ -50,9 +50,15 @@ def test_twins_are_drawn_by_the_teacher_and_read_by_everybody() -> None:
     assert found.tokens == Tokens(40 + 2 * 150, 80)
     assert found.minutes == pytest.approx((40 / 20 + 80 / 80 + 2 * 150 / 1000) / 60)
     assert found.questions == 10
+    elsewhere = twins_outlay([10], 20, 4, None, models=2, pace=pace)
+    assert elsewhere.tokens == Tokens(2 * 150, 0)
+    assert elsewhere.minutes == pytest.approx(2 * 150 / 1000 / 60)
     served = twins_outlay([10], 20, 4, teacher, models=1, prices=Prices(1e6, 0.0))
     assert (served.questions, served.tokens) == (5, Tokens(40 + 150, 80 + 5))
     assert served.money == pytest.approx(150)
+    # Where the engine that served draws them, nobody here does.
+    elsewhere = twins_outlay([10], 20, 4, None, models=1, prices=Prices(1e6, 0.0))
+    assert (elsewhere.tokens, elsewhere.minutes) == (Tokens(150, 5), None)
     assert Outlay(1, Tokens(1, 1)) + Outlay(2, Tokens(2, 2)) == Outlay(3, Tokens(3, 3))
 
 

@@ -304,7 +304,7 @@ class TestTimestamps:
     def stamped(self, own: authority.Authority, tmp_path: Path) -> Trace:
         begun = bundles.fixed(tmp_path / "one")
         token = own.reply((begun.bundle / PLAN_FILE).read_bytes())
-        return bundles_stamped(begun, own, token)
+        return bundles.stamped(begun, own, token)
 
     def test_a_token_dates_the_plan(self, stamped: Trace) -> None:
         (stamp,) = stamped.verdict.stamps
@@ -339,21 +339,6 @@ class TestTimestamps:
         with pytest.raises(PotstillError, match="timestamp of another digest"):
             add_tokens(begun.bundle, begun.fixed, [tmp_path / "t.tsr"], [tmp_path / "a.pem"])
         assert not (begun.bundle / "tokens").exists()
-
-
-def bundles_stamped(begun: Trace, own: authority.Authority, token: bytes) -> Trace:
-    folder = begun.bundle.parent
-    (folder / "t.tsr").write_bytes(token)
-    (folder / "a.pem").write_bytes(own.certificates)
-    add_tokens(begun.bundle, begun.fixed, [folder / "t.tsr"], [folder / "a.pem"])
-    log = keeping_log(begun)
-    (test,) = begun.fixed.plan.planned
-    items = bundles.answers(test, marked=0.9)  # type: ignore[arg-type]
-    log.extend([item.model_dump(mode="json") for item in items])
-    verdict = keeping.write_verdict(begun.bundle, begun.fixed, bundles.WHEN, "0")
-    chain = keeping.open_chain(begun.chain, bundles.TEACHER.identity, bundles.WHEN)
-    keeping.close_bundle(begun.bundle, chain, begun.fixed, bundles.WHEN)
-    return replace(begun, verdict=verdict)
 
 
 def test_a_digest_is_that_of_the_bytes(made: Trace) -> None:

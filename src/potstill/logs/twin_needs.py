@@ -130,7 +130,9 @@ def require_twins(tally: TwinTally, name: str, needed: int = 1) -> None:
     """Raise PotstillError, naming what is missing, where too few rows have twins."""
     if tally.usable >= needed:
         return
-    said = _words(tally.left_out) or "there is none"
+    if not tally.rows:
+        raise PotstillError(f"the serving log {name} holds no rows; give one of what was served")
+    said = _words(tally.left_out) or "there are no more"
     unsaid = [reason.value for reason, _ in _most(tally.unsaid)]
     way_out = (
         f"have it say what it leaves out ({', '.join(unsaid)})"

@@ -24,6 +24,7 @@ from potstill.trace.power import (
     readings_outlay,
     twins_outlay,
 )
+from potstill.trace.served import ServedLog
 from potstill.trace.suspect import EndpointSuspect, WeightsSuspect
 from potstill.trace.twins import TwinsPlanned
 from potstill.watermark.detect import ENTROPY
@@ -102,8 +103,21 @@ def _told_of_twins(
     twins = min(exchange.twins for exchange in planned.exchanges)
     power = expected_of_twins(count, twins, _SHIFT, level)
     drawn = sum(exchange.twins for exchange in planned.exchanges)
-    teacher = _measured(parts, parts.teacher)
-    outlay = twins_outlay(
+    outlay = _outlay_of_twins(parts, planned, twins, pace)
+    return [
+        f"{planned.test}: {drawn:,} twins to draw, and {drawn + count:,} answers that suspect and "
+        f"controls read: {_outlay_words(outlay)}",
+        f"  {_power_words(power)}",
+        *_left_out(parts.served),
+    ]
+
+
+def _outlay_of_twins(
+    parts: TraceParts, planned: TwinsPlanned, twins: int, pace: Pace | None
+) -> Outlay:
+    """Return what drawing takes here, and reading by the suspect, the controls, the reference."""
+    teacher = None if planned.drawn_elsewhere else _measured(parts, parts.teacher)
+    return twins_outlay(
         _prompt_lengths(parts),
         _longest(parts),
         twins,
@@ -112,10 +126,17 @@ def _told_of_twins(
         prices=_prices(parts),
         pace=pace or teacher,
     )
+
+
+def _left_out(log: ServedLog) -> list[str]:
+    """Return in a sentence which rows of a served log have no twins, and why; nothing for none."""
+    left = [log.tally.words()] if log.tally.left_out else []
+    if log.other_ways:
+        left.append(f"{log.other_ways:,} drawn in other ways than most")
+    if not left:
+        return []
     return [
-        f"{planned.test}: {drawn:,} twins to draw, and {drawn + count:,} answers that suspect and "
-        f"controls read: {_outlay_words(outlay)}",
-        f"  {_power_words(power)}",
+        f"  of {log.tally.rows:,} rows of tests.twins.log these are left out: {', '.join(left)}"
     ]
 
 

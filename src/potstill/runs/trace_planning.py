@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,9 @@ from potstill.trace.agreement import too_few
 from potstill.trace.finding import TraceRecord
 from potstill.trace.gather.agreement import plan_agreement
 from potstill.trace.gather.answers import digest_of_text_file, read_collected
+from potstill.trace.gather.local import LocalModel
 from potstill.trace.gather.order import plan_order
-from potstill.trace.gather.twins import require_own_engine
+from potstill.trace.gather.twins import require_drawn_alike
 from potstill.trace.gather.weights import plan_weights
 from potstill.trace.marked_texts import keep_texts
 from potstill.trace.marks import PlannedMark, planned_mark
@@ -170,6 +172,8 @@ def _reading(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     mark = _mark(parts, drafted)
     with said_of("tests.watermark_reading.texts"):
         texts = marked_texts(config.texts, parts.scheme)
+    ids = chain.from_iterable((*text.prompt_ids, *text.ids) for text in texts)
+    _require_known(ids, mark.vocabulary, "tests.watermark_reading.texts")
     readings = planned_readings(texts, mark, config.positions)
     keep_texts(texts_path(parts.own, number), texts[: len(readings)])
     digest = digest_of([reading.text for reading in readings], 32)
@@ -193,15 +197,17 @@ def _twins(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     config = parts.config.tests.twins
     assert config is not None
     log, salt = parts.served, parts.salt()
-    if config.drawn is None:
-        require_own_engine(log.rows)
+    ids = chain.from_iterable(
+        (*(row.prompt_token_ids or ()), *(row.response_token_ids or ())) for row in log.rows
+    )
+    _require_known(ids, len(parts.teacher.tokenizer), "tests.twins.log")
     first = log.rows[0]
     assert first.snapshot is not None and first.sampling.temperature is not None
     reference = None if config.reference is None else identity_of(locate(config.reference))
     digest = digest_of([row.digest for row in log.rows], 32)
     drafted.rests_on("served-log", Path(config.log).name, labelled(digest))
     marked = first.watermark
-    return TwinsPlanned(
+    planned = TwinsPlanned(
         configuration=log.configuration,
         exchanges=tuple(served_exchanges(log.rows, config.twins, salt)),
         snapshot=first.snapshot,
@@ -212,6 +218,20 @@ def _twins(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
         per_token=config.per_token,
         sequential=config.sequential,
     )
+    if not planned.drawn_elsewhere:
+        # A plan that is fixed counts, and this one could not be run.
+        teacher = LocalModel(parts.teacher, parts.config.slots)
+        require_drawn_alike(planned, teacher, log.rows, parts.config.teacher.identity)
+    return planned
+
+
+def _require_known(ids: Iterable[int], vocabulary: int, key: str) -> None:
+    """Raise PotstillError, which names the key, for a token id that the teacher does not have."""
+    if (greatest := max(ids, default=0)) >= vocabulary:
+        raise PotstillError(
+            f"{key} holds the token id {greatest:,}, and the teacher's tokenizer has {vocabulary:,}"
+            " ids; give what this teacher answered, or name its tokenizer"
+        )
 
 
 def _weights(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:

@@ -24,7 +24,7 @@ def read_texts(path: Path) -> list[MarkedText]:
     if (fault := no_file(path)) is not None:
         raise PotstillError(f"the marked texts {path} {fault}; give the file as the plan left it")
     try:
-        return [MarkedText.model_validate(row) for row in read_lines(path)]
+        return [MarkedText.model_validate(row) for row in read_lines(path, strict=True)]
     except ValidationError:
         raise PotstillError(
             f"{path} holds no marked texts; give the file as the plan left it"

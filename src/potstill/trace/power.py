@@ -105,7 +105,7 @@ def twins_outlay(
     prompt_tokens: Sequence[int],
     answer_tokens: int,
     twins: int,
-    teacher: Pace,
+    teacher: Pace | None,
     *,
     models: int = 1,
     prices: Prices | None = None,
@@ -113,14 +113,14 @@ def twins_outlay(
 ) -> Outlay:
     """Return what it takes to draw twins and to have them read beside the served answers.
 
-    The teacher draws at its own pace. `models` in memory (suspect, reference, controls) read at
-    `pace`; with `prices` a server reads instead of one of them. Answers are taken to have
-    `answer_tokens`, at the longest.
+    The teacher draws at its own pace; with None they are drawn elsewhere. `models` in memory
+    (suspect, reference, controls) read at `pace`; with `prices` a server reads instead of one of
+    them. Answers are taken to have `answer_tokens`, at the longest.
     """
     count = len(prompt_tokens)
     texts = [length + answer_tokens for length in prompt_tokens for _ in range(twins + 1)]
     drawn = Tokens(sum(prompt_tokens) * twins, count * twins * answer_tokens)
-    found = _outlay(0, drawn, None, teacher)
+    found = Outlay(0, Tokens()) if teacher is None else _outlay(0, drawn, None, teacher)
     served = 1 if prices is not None else 0
     for _ in range(models - served):
         found += _outlay(len(texts), Tokens(sum(texts)), None, pace)

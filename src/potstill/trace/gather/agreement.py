@@ -57,7 +57,7 @@ def kept_answers(planned: AgreementPlanned, path: Path) -> list[tuple[int, ...]]
         raise PotstillError(
             f"the teacher's answers {path} {fault}; bring the file back as the plan left it"
         )
-    answers = [tuple(row.get("ids", ())) for row in read_lines(path)]
+    answers = [tuple(row.get("ids", ())) for row in read_lines(path, strict=True)]
     if _digest_of(answers) != planned.answers:
         raise PotstillError(
             f"{path} does not hold the teacher's answers as the plan left them; bring them back, "

@@ -114,7 +114,7 @@ class Spool(Generic[Reply]):
         """Read what is there. Raises PotstillError where a line is not of this kind."""
         self._path = path
         self.replies: dict[int, Reply] = {}
-        for at, values in enumerate(read_lines(path), 1):
+        for at, values in enumerate(read_lines(path, strict=True), 1):
             try:
                 reply = kind.model_validate_json(canonical_json(values))
             except ValidationError:
@@ -147,7 +147,7 @@ def spent_in(spools: Iterable[Path]) -> Tokens:
     """Return what the replies of spools are charged with, whatever they are replies to."""
     found = Tokens()
     for path in spools:
-        for values in read_lines(path):
+        for values in read_lines(path, strict=True):
             prompt, response = values.get("prompt_tokens"), values.get("response_tokens")
             if isinstance(prompt, int) and isinstance(response, int):
                 found += Tokens(prompt, response)

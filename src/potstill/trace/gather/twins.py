@@ -85,7 +85,7 @@ def draw_twins(
     the model, its dtype, the engine, the mark or the rows are not those that served.
     """
     _check_rows(planned, rows, salt)
-    _check_drawn_alike(planned, teacher, rows, label)
+    require_drawn_alike(planned, teacher, rows, label)
     _check_mark(rows, scheme)
     choose = drawn if scheme is None else marking(scheme)
     kept = _read(path)
@@ -105,13 +105,6 @@ def draw_twins(
             if step is not None:
                 step.advance(len(new))
     return _sets(planned, rows, kept)
-
-
-def require_own_engine(rows: Sequence[ServedCall]) -> None:
-    """Raise PotstillError for rows whose twins cannot be drawn here: another engine served them."""
-    for row in rows:
-        if (why := _other_engine(row)) is not None:
-            raise PotstillError(f"the answer {row.exchange_id} {why}")
 
 
 def read_twins(
@@ -213,10 +206,13 @@ def _check_rows(planned: TwinsPlanned, rows: Sequence[ServedCall], salt: str) ->
     require_served(planned.exchanges, map(ids_of_row, rows), salt)
 
 
-def _check_drawn_alike(
+def require_drawn_alike(
     planned: TwinsPlanned, teacher: LocalModel, rows: Sequence[ServedCall], label: str | None
 ) -> None:
-    """Raise PotstillError unless fresh answers are drawn here as the served ones were."""
+    """Raise PotstillError unless fresh answers are drawn here as the served ones were.
+
+    `label` is as in `draw_twins`.
+    """
     model = teacher.model
     if planned.snapshot not in (model.identity, label):
         raise PotstillError(
@@ -287,7 +283,7 @@ def _read(path: Path, *, once: bool = False) -> dict[tuple[int, int], tuple[int,
     A wave that a kill interrupted is drawn again; elsewhere each stands there `once`.
     """
     found: dict[tuple[int, int], tuple[int, ...]] = {}
-    for at, values in enumerate(read_lines(path), 1):
+    for at, values in enumerate(read_lines(path, strict=True), 1):
         try:
             one = DrawnTwin.model_validate_json(canonical_json(values))
         except ValidationError:
