@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from potstill.watch.schema import Family
 
 Chooser = Literal["templates", "means", "places"]
-Part = Literal["sharding", "clock", "hand-off", "means", "places", "intent"]
+Part = Literal["spread", "sharding", "clock", "hand-off", "means", "places", "intent"]
 
 
 class FoundPart(BaseModel):

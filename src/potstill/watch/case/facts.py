@@ -10,12 +10,14 @@ from potstill.watch.case import sql
 from potstill.watch.case.asking import Asker, Says
 from potstill.watch.case.models import CaseFacts, SignalFact, Statement
 from potstill.watch.evidence import Campaign, Candidate, SignalFinding
+from potstill.watch.signals.links import TOGETHER
 
 _LINKED: Mapping[str, str] = {
     "shared payment": "payment",
     "shared device": "device",
     "shared network of accounts": "subnet",
     "shared e-mail domain": "email_domain",
+    "accounts opened together": TOGETHER,
 }
 _ROUNDED = 6e-4
 _BINS = {"synchrony": 1, "complementary load": 30}

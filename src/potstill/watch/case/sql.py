@@ -12,8 +12,9 @@ from pathlib import Path
 
 from potstill.watch.schema import ACCOUNTS
 from potstill.watch.signals.intent import REASONING, RUBRIC
+from potstill.watch.signals.links import TOGETHER
 from potstill.watch.signals.timing import HANDED_S, REFUSED
-from potstill.watch.testing import STRATUM
+from potstill.watch.testing import RARE, STRATUM
 
 MEMBERS_FILE, GROUPS_FILE, ALLOWED_FILE = "members.parquet", "groups.parquet", "allowed.parquet"
 MOST_TEMPLATES = 5
@@ -105,7 +106,18 @@ def _links() -> str:
         "JOIN (SELECT client_subnet AS value, count(DISTINCT timezone) AS zones FROM requests\n"
         "  WHERE client_subnet IS NOT NULL GROUP BY ALL) USING (value)"
     )
-    return "CREATE OR REPLACE TEMP TABLE links AS\n" + "\nUNION ALL\n".join([*kinds, networks])
+    opened = (
+        f"SELECT '{TOGETHER}' AS kind, min((epoch_us(created_at) // 3600000000)::VARCHAR) AS value,"
+        "\n  party FROM accounts WHERE created_at IS NOT NULL\n"
+        "  AND party IN (SELECT party FROM strata) GROUP BY party"
+    )
+    # What very many have in common is no link.
+    return (
+        "CREATE OR REPLACE TEMP TABLE links AS\nSELECT * FROM (\n"
+        + "\nUNION ALL\n".join([*kinds, networks, opened])
+        + ")\nQUALIFY count(*) OVER (PARTITION BY kind, value)\n"
+        f"  <= greatest({RARE}, (SELECT count(*) FROM strata) // 100)"
+    )
 
 
 def prepare_case(case_id: str, *, sketches: bool) -> list[str]:

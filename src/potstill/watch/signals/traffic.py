@@ -32,7 +32,6 @@ NOT_BUILT = (
     "shared system message",
     "no idle hours",
     "pivot to a new model",
-    "accounts opened together",
     "output appetite",
 )
 LATER = "a later version of potstill"
