@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from case_worlds import campaign_of, finding, found_of, group_of
 
@@ -18,6 +20,7 @@ from potstill.watch.case.inferring import (
     without_signal,
 )
 from potstill.watch.case.models import CaseFacts, Explanation, FactTable, FamilyLeftOut
+from potstill.watch.judging import two_families_log_e
 
 NAMES = [f"a{n}" for n in range(8)]
 ROW = {"requests": 8, "templated": 0, "taken_over": 0, "asking": 0, "linked_to": 0}
@@ -77,13 +80,19 @@ def test_the_bound_is_what_e_bh_asks_of_as_many_as_were_found() -> None:
 
 def test_without_a_signal_is_the_verdict_of_the_others() -> None:
     group = group_of(NAMES)
+    logs = {"means": 4.0, "hand-off": 7.0, "clock": 1.0}
+
+    def verdict(*left: str) -> float:
+        parts = {part: logs[part] * math.log(10) for part in left}
+        return max(two_families_log_e("templates", parts) / math.log(10), -3.0)
+
     whole = without_signal(group, None)
     by_name = {one.signal: without_signal(group, one) for one in group.signals}
-    # Payment with the clock's or the hand-off's: the average of e = 10^4, of 10^1, and no more.
-    assert whole == pytest.approx(3.70, abs=0.01)
-    assert by_name["hand-off"] == pytest.approx(1.0, abs=0.01)
-    assert by_name["shared payment"] == -3.0
-    assert by_name["synchrony"] == pytest.approx(4.0, abs=0.01)
+    assert whole == pytest.approx(verdict("means", "hand-off", "clock"), abs=1e-3)
+    assert by_name["hand-off"] == pytest.approx(verdict("means", "clock"), abs=1e-3)
+    assert by_name["synchrony"] == pytest.approx(verdict("means", "hand-off"), abs=1e-3)
+    assert by_name["shared payment"] == pytest.approx(verdict("hand-off", "clock"), abs=1e-3)
+    assert by_name["shared payment"] < 2 < by_name["synchrony"]
     described = finding("rubric and reward prompts", "intent", "intent", 9.0, 1.0, None)
     more = group.model_copy(update={"signals": (*group.signals, described)})
     assert without_signal(more, None) == whole
