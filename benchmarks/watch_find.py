@@ -7,17 +7,19 @@ each campaign the group that has most of it is told with what every signal said,
 be understood. Worlds are kept in --work and made once.
 
     python benchmarks/watch_find.py --worlds 8 --work DIR --out FILE.json [--held-out]
+    python benchmarks/watch_find.py --worlds 4 --work DIR --out FILE.json --innocents hackathon
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from scipy.stats import chi2
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from traffic.grid import drawn_spec
 from traffic.make import write
+from traffic.spec import AWKWARD
 
 from potstill.runs.watch_finding import find_in
 from potstill.runs.watching import LogWanted, ingest_log
@@ -164,11 +167,18 @@ def searched(
     number: int, given: argparse.Namespace
 ) -> tuple[list[Hit], list[Case], dict[str, Any]]:
     """Make, take in and search a world."""
-    world = given.work / f"{'held' if given.held_out else 'open'}-{given.requests}-{number}"
+    sort = "held" if given.held_out else "open"
+    if given.innocents:
+        sort = f"{'+'.join(given.innocents)}-{given.awkward:g}"
+    world = given.work / f"{sort}-{given.requests}-{number}"
     if not (world / "world.json").exists():
         spec = drawn_spec(
-            number, given.requests, days=given.days, held_out=given.held_out, cells=given.cells
+            number, given.requests, days=given.days, held_out=given.held_out, cells=CELLS
         )
+        if given.innocents:
+            spec = dataclasses.replace(
+                spec, campaigns=(), kinds=tuple(given.innocents), awkward_share=given.awkward
+            )
         write(spec, world)
     store = given.work / f"{world.name}-{given.privacy}"
     if not store.exists():
@@ -238,10 +248,14 @@ def main() -> None:
     parser.add_argument("--level", type=float, default=0.05)
     parser.add_argument("--privacy", default="full")
     parser.add_argument("--held-out", action="store_true")
+    parser.add_argument(
+        "--innocents", action="append", default=[], choices=AWKWARD,
+        help="no campaigns, and --awkward of the requests of these awkward kinds",
+    )  # fmt: skip
+    parser.add_argument("--awkward", type=float, default=0.5, metavar="SHARE")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    given.cells = CELLS
     hits: list[Hit] = []
     cases: list[Case] = []
     worlds: list[dict[str, Any]] = []
@@ -254,8 +268,8 @@ def main() -> None:
         found = {
             "figures": summed(hits, cases, worlds),
             "worlds": worlds,
-            "campaigns": [asdict(one) for one in hits],
-            "cases": [asdict(one) for one in cases],
+            "campaigns": [dataclasses.asdict(one) for one in hits],
+            "cases": [dataclasses.asdict(one) for one in cases],
         }
         given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found["figures"], indent=1))

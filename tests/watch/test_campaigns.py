@@ -46,6 +46,7 @@ def test_groups_that_share_half_of_the_smaller_are_one() -> None:
     groups = [list("abcd"), list("cdefgh"), list("xyz"), list("h")]
     assert merged(groups) == [[0, 1, 3], [2]]
     assert merged([]) == []
+    assert merged(groups, [(0, 2)]) == [[0, 1, 2, 3]]
 
 
 def test_an_id_stays_with_who_came_first() -> None:
@@ -53,11 +54,27 @@ def test_an_id_stays_with_who_came_first() -> None:
     assert stable_id("a:1", "templates") != stable_id("a:1")
 
 
+PARTS = ("spread", "sharding", "clock", "hand-off", "means", "places", "intent")
+
+
 def test_one_family_is_never_enough() -> None:
-    for part in ("sharding", "clock", "hand-off", "means", "places", "intent"):
-        parts = dict.fromkeys(("sharding", "clock", "hand-off", "means", "places", "intent"), -INF)
+    for part in PARTS:
+        parts = dict.fromkeys(PARTS, -INF)
         parts[part] = 100.0
-        assert two_families_log_e("templates", parts) == -INF  # type: ignore[arg-type]
+        found = two_families_log_e("templates", parts)  # type: ignore[arg-type]
+        # Templates chose the group: cards and devices are a second family, a class's room is none.
+        assert (found > 90) == (part == "means")
+        assert two_families_log_e("templates", parts, "content") == -INF  # type: ignore[arg-type]
+
+
+def test_templates_are_a_family_beside_means_alone() -> None:
+    parts = {"clock": 9.0, "means": 9.0}
+    assert families_held("templates", parts, 8.0) == ("content", "infrastructure", "time")  # type: ignore[arg-type]
+    parts = {"clock": 9.0, "places": 9.0}
+    assert families_held("templates", parts, 8.0) == ("infrastructure", "time")  # type: ignore[arg-type]
+    joined = {"spread": 9.0, "clock": -INF}
+    assert two_families_log_e("means", joined) > 8  # type: ignore[arg-type]
+    assert two_families_log_e("places", joined) == -INF  # type: ignore[arg-type]
 
 
 def test_a_class_is_no_case_and_a_pool_is() -> None:
@@ -71,7 +88,7 @@ def test_a_class_is_no_case_and_a_pool_is() -> None:
 
 def test_the_average_over_pairs_is_paid_for_each() -> None:
     parts = {"sharding": 9.0, "clock": 7.0, "means": -INF}
-    # Three pairs, of which one holds: a third of the lesser e-value.
+    # Three pairs and the means alone, of which one holds: a quarter of the lesser e-value.
     found = two_families_log_e("templates", parts)  # type: ignore[arg-type]
-    assert found == pytest.approx(7.0 - math.log(3))
+    assert found == pytest.approx(7.0 - math.log(4))
     assert families_held("means", parts, 8.0) == ("content", "infrastructure")  # type: ignore[arg-type]

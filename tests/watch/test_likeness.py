@@ -68,3 +68,6 @@ def test_what_a_group_has_in_common_is_its_template_alone() -> None:
     assert set(known.pieces_of(names[:24])) == {*range(10_000, 10_020), *range(10_100, 10_120)}
     assert not len(known.pieces_of(names[100:110]))
     assert not len(known.pieces_of(["a:nobody"]))
+    halves = [names[:6], names[6:12], names[12:24], ["a:nobody"]]
+    assert known.pairs(halves, 0.6) == [(0, 1)]
+    assert known.pairs([["a:nobody"]], 0.6) == []

@@ -115,4 +115,4 @@ def test_hand_offs_average_at_most_one_over_the_hypergeometric_law() -> None:
         assert mean <= 1
     taken_over = hand_off_log_e((40, 30), (2_000, 2))
     assert taken_over is not None and taken_over.log_e > math.log(1e10)
-    assert hand_off_log_e((0, 0), (10, 2)) is None
+    assert hand_off_log_e((0, 0), (10, 2)) is None and hand_off_log_e((5, 0), (10, 0)) is None

@@ -76,11 +76,14 @@ def stable_id(founder: str, kind: str = "") -> str:
     return digest_of_bytes(canonical_json([kind, founder]))[:_DIGITS]
 
 
-def merged(groups: Sequence[Sequence[str]]) -> list[list[int]]:
-    """Return places of groups by what they come to: those that share half of the
-    smaller are one."""
+def merged(
+    groups: Sequence[Sequence[str]], joined: Iterable[tuple[int, int]] = ()
+) -> list[list[int]]:
+    """Return places of groups by what they come to: those that share half of the smaller are one,
+    and those that `joined` says are."""
     graph = nx.Graph()
     graph.add_nodes_from(range(len(groups)))
+    graph.add_edges_from(joined)
     sets = [set(group) for group in groups]
     for one in range(len(sets)):
         for other in range(one):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,8 @@ from potstill.watch.signals.traffic import Traffic, traffic_of
 from potstill.watch.testing import HELD, Tested, Testing
 
 LEVEL = 0.05
+# Groups that stand are one campaign if their middles are so like, or so many means are in both.
+_ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
 # E-values are written from 0.001 on.
 _CUT = -3.0
 
@@ -43,12 +46,14 @@ class Chosen:
     group: Grouping
 
 
-def find_campaigns(store: TrafficStore, backend: Backend, level: float = LEVEL) -> CampaignsFound:
+def find_campaigns(
+    store: TrafficStore, backend: Backend, level: float = LEVEL, allowed: Collection[str] = ()
+) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
-    Raises PotstillError for a store without requests.
+    Accounts that are `allowed` are left out. Raises PotstillError for a store without requests.
     """
-    traffic = traffic_of(store, backend)
+    traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
     shared = traffic.rows(links(traffic))
     profiles = _profiles(traffic, len(first))
@@ -62,7 +67,7 @@ def find_campaigns(store: TrafficStore, backend: Backend, level: float = LEVEL) 
         parties=len(first),
         level=level,
         candidates=candidates,
-        campaigns=_campaigns(traffic, candidates, tested, first),
+        campaigns=_campaigns(traffic, candidates, tested, first, Joining(profiles, shared)),
         off=dict(sorted(traffic.off.items())),
         notes=testing.notes,
     )
@@ -145,11 +150,35 @@ def _judged(
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Joining:
+    """What makes several groups that stand one campaign, beside members in common."""
+
+    profiles: Profiles | None
+    shared: pa.Table
+
+    def pairs(self, groups: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+        """Return pairs of groups that ask alike, or have two means in common (a card, a relay)."""
+        values: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for row in self.shared.to_pylist():
+            if row["kind"] in MEANS:
+                values[row["party"]].add((row["kind"], row["value"]))
+        held = [set[tuple[str, str]]().union(*(values[p] for p in group)) for group in groups]
+        found = [
+            (one, other)
+            for one, other in itertools.combinations(range(len(groups)), 2)
+            if len(held[one] & held[other]) >= _MEANS_IN_COMMON
+        ]
+        asking = self.profiles.pairs(groups, _ONE_TEMPLATE) if self.profiles else []
+        return found + asking
+
+
 def _campaigns(
     traffic: Traffic,
     candidates: Sequence[Candidate],
     tested: Sequence[Tested],
     first: Mapping[str, _First],
+    joining: Joining,
 ) -> tuple[Campaign, ...]:
     # What fewer carry is named no more than a smaller group is tested.
     places = [
@@ -160,7 +189,7 @@ def _campaigns(
     carrying = [candidates[place].carried_by for place in places]
     accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})
     found = []
-    for together in merged(carrying):
+    for together in merged(carrying, joining.pairs(carrying)):
         mine = [candidates[places[number]] for number in together]
         parties = sorted({party for number in together for party in carrying[number]})
         held = {

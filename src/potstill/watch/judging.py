@@ -17,6 +17,7 @@ from potstill.watch.evidence import Chooser, Part
 from potstill.watch.schema import Family
 
 FAMILY: Mapping[Part, Family] = {
+    "spread": "content",
     "sharding": "content",
     "clock": "time",
     "hand-off": "time",
@@ -24,10 +25,11 @@ FAMILY: Mapping[Part, Family] = {
     "places": "infrastructure",
     "intent": "intent",
 }
-# Sharding is tested where templates chose the group, intent where they did not.
+# Spread is tested where means chose, links where templates did, intent where they did not.
 # A shared place explains a common clock and a common subject (a class), and one task set explains
 # subject and clock: no such pairs.
 PAIRS: tuple[tuple[Part, Part], ...] = (
+    ("spread", "means"),
     ("sharding", "clock"),
     ("sharding", "hand-off"),
     ("sharding", "means"),
@@ -46,11 +48,14 @@ def two_families_log_e(
     """Return ln E that two independent families hold, `without` one of them.
 
     `parts` has ln E of what could be tested. What chose a group by its links is known, not tested:
-    beside it one other family is enough. -inf where no pair is left.
+    beside it one other family is enough. Beside templates, which many innocents have in common,
+    means alone are. -inf where no pair is left.
     """
     left = {part: log_e for part, log_e in parts.items() if FAMILY[part] != without}
     if chosen_by == "templates" or without == "infrastructure":
         found = [min(left[f], left[g]) for f, g in PAIRS if f in left and g in left]
+        if chosen_by == "templates" and without != "content" and "means" in left:
+            found.append(left["means"])
     else:
         beside = {f if g == chosen_by else g for f, g in PAIRS if chosen_by in (f, g)}
         found = [log_e for part, log_e in sorted(left.items()) if part in beside]
@@ -62,8 +67,13 @@ def two_families_log_e(
 def families_held(
     chosen_by: Chooser, parts: Mapping[Part, float], least_log_e: float
 ) -> tuple[Family, ...]:
-    """Return the families that chose the group by links, or whose ln E is at least so much."""
+    """Return the families whose ln E is at least so much, and the one that chose the group.
+
+    Templates count as such only beside means.
+    """
     held = {FAMILY[part] for part, log_e in parts.items() if log_e >= least_log_e}
     if chosen_by != "templates":
         held.add("infrastructure")
+    elif "infrastructure" in held and parts.get("means", -math.inf) >= least_log_e:
+        held.add("content")
     return tuple(sorted(held))

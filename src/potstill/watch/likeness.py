@@ -6,20 +6,22 @@ Jones 1972, J. Doc. 28, 11-21; the root, so that one piece that is in every requ
 for all). Two parties are as like as the cosine of their profiles. Each is joined to the ten most
 like it, from `ALIKE` on; within what hangs together communities are Louvain's (networkx, sorted
 nodes and edges, one seed), an edge weighing the fourth power of the likeness, so that near ones
-stay together. Who is far from the middle of a community is taken out.
+stay together. Who is far from the middle of a community is taken out; communities with all but the
+same middle are one; and who was left out, but is as near a middle as its members, is taken in.
 
 All of that hangs on how often parties used pieces, on no day, no moment and no link.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array, diags_array, vstack
 
 from potstill.watch.campaigns import LEAST_PARTIES, Grouping, most_parties
 
@@ -29,6 +31,8 @@ Floats = NDArray[np.float64]
 ALIKE = 0.45
 # A member is as like the middle as this part of what the median member is.
 _NEAR = 0.7
+# Groups are one from this likeness of their middles on.
+_SAME = 0.8
 # What parties have in common: so many of them use it, such a share, and so many times that of all.
 _LEAST_USERS, _COMMON, _LIFT = 3, 0.3, 3
 _NEXT, _POWER, _ROUNDS, _BLOCK, _SEED, _DIGITS = 10, 4, 3, 2_000, 0, 9
@@ -51,12 +55,23 @@ class Profiles:
 
     def groups(self) -> list[Grouping]:
         """Return the groups of parties that ask alike, `LEAST_PARTIES` or more each."""
-        found = []
-        for group in _communities(_joined(self.table_PF)):
-            kept = _near(self.table_PF, group)
-            if len(kept) >= LEAST_PARTIES:
-                found.append(Grouping(tuple(self.names[one] for one in kept), ()))
+        cores = [_near(self.table_PF, one) for one in _communities(_joined(self.table_PF))]
+        found = [
+            Grouping(tuple(self.names[one] for one in group), ())
+            for group in _adopted(self.table_PF, _merged(self.table_PF, cores))
+            if len(group) >= LEAST_PARTIES
+        ]
         return sorted(found, key=lambda one: one.parties)
+
+    def pairs(self, groups: Sequence[Sequence[str]], least: float) -> list[tuple[int, int]]:
+        """Return which of groups of parties ask alike: pairs whose middles are so like or more."""
+        rows = [[self.place[one] for one in group if one in self.place] for group in groups]
+        known = [number for number, group in enumerate(rows) if self.table_PF[group].nnz]
+        if len(known) < 2:
+            return []
+        middles = vstack([_middle(self.table_PF, np.asarray(rows[one])) for one in known]).tocsr()
+        near = np.argwhere(np.triu(_alike(middles, middles) >= least, 1))
+        return [(known[one], known[other]) for one, other in near.tolist()]
 
     def pieces_of(self, parties: Sequence[str]) -> Ints:
         """Return the pieces of the templates that parties have in common, sorted.
@@ -134,14 +149,54 @@ def _communities(edges: Iterator[tuple[int, int, float]]) -> list[Ints]:
     return found
 
 
+def _middle(profile_PF: csr_array, group: Ints) -> csr_array:
+    """Return the middle of a group, of length 1, as [1, F]."""
+    whole: csr_array = csr_array(profile_PF[group].sum(axis=0)[None])
+    return whole / math.sqrt(float((whole.data**2).sum()))
+
+
 def _near(profile_PF: csr_array, group: Ints) -> Ints:
     """Return the members of a group that are near its middle."""
     for _ in range(_ROUNDS):
-        rows = profile_PF[group]
-        middle_F = np.asarray(rows.sum(axis=0)).ravel()
-        near = np.asarray(rows @ middle_F).ravel() / np.sqrt((middle_F**2).sum())
+        near = _alike(profile_PF[group], _middle(profile_PF, group))[:, 0]
         kept = near >= _NEAR * np.median(near)
         if kept.all():
             break
         group = group[kept]
     return group
+
+
+def _merged(profile_PF: csr_array, groups: list[Ints]) -> list[Ints]:
+    """Return groups whose middles are all but the same as one: large ones fall apart by chance."""
+    groups = [one for one in groups if len(one) >= LEAST_PARTIES]
+    if not groups:
+        return []
+    middles = vstack([_middle(profile_PF, one) for one in groups]).tocsr()
+    same = nx.Graph()
+    same.add_nodes_from(range(len(groups)))
+    same.add_edges_from(np.argwhere(_alike(middles, middles) >= _SAME).tolist())
+    found = sorted(sorted(one) for one in nx.connected_components(same))
+    return [np.sort(np.concatenate([groups[number] for number in one])) for one in found]
+
+
+def _adopted(profile_PF: csr_array, groups: list[Ints]) -> list[Ints]:
+    """Return the groups with every party that is near a middle, each in the group it is most like.
+
+    Near is what members are.
+    """
+    if not groups:
+        return []
+    middles = vstack([_middle(profile_PF, one) for one in groups]).tocsr()
+    like_PG = _alike(profile_PF, middles)
+    least_G = np.array(
+        [_NEAR * np.median(like_PG[one, number]) for number, one in enumerate(groups)]
+    )
+    best_P = np.where(like_PG >= least_G, like_PG, 0.0).argmax(1)
+    near_P = like_PG[np.arange(len(best_P)), best_P] >= least_G[best_P]
+    return [np.flatnonzero(near_P & (best_P == number)) for number in range(len(groups))]
+
+
+def _alike(one_PF: csr_array, other_GF: csr_array) -> Floats:
+    """Return the cosines of rows of length 1, rounded so that no order of sums decides."""
+    dense = (one_PF @ other_GF.T).toarray()
+    return np.asarray(np.round(dense, _DIGITS), dtype=np.float64)

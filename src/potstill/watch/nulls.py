@@ -107,10 +107,11 @@ def hand_off_log_e(refused: tuple[int, int], answered: tuple[int, int]) -> Place
     Each is (requests, those of them that another party repeated at once). Given both sums, the
     refused ones among those repeated are hypergeometric where a refusal changes nothing (Fisher's
     exact test); of p the e-value is sqrt(1 / (4 p)), which has a mean of 1 at most (Vovk and Wang
-    2021, Ann. Statist. 49, 1736-1754). None without a refusal or without an answer.
+    2021, Ann. Statist. 49, 1736-1754). None without a refusal, an answer, or one that was repeated:
+    these sums are given.
     """
     (n, k), (m, j) = refused, answered
-    if not n or not m:
+    if not n or not m or not k + j:
         return None
     log_p = float(hypergeom.logsf(k - 1, n + m, k + j, n))
     return PlacedBet(math.log(0.5) - 0.5 * log_p, float(k), n * (k + j) / (n + m))

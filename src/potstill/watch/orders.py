@@ -1,11 +1,11 @@
 """Evidence of order: whether parties fit together in days and moments as strangers would not.
 
-Parties come one after the other, those that ask most first. Of each, given all before it, what was
-observed is one of B + 1 orders that the null hypothesis makes as likely (the others are drawn, or
-all there are); a score says how well each fits what those before did. (B + 1) softmax(steepness *
-standard score) then has a mean of 1 given everything before, so that the product over parties has
-one too, and is not bounded by how many orders are drawn. Which parties, in which turn and with
-which steepness, hangs on how much each asked alone, which every order leaves as it is.
+What was observed is one of B + 1 orders that a null hypothesis makes as likely (the others are
+drawn, or all there are); a score says how well each shows what is looked for. (B + 1)
+softmax(steepness * standard score) then has a mean of 1. Where parts are changed each by itself
+(one party after the other, given all before it; one block of days after the other) each part's bet
+has that mean given the parts before, so that the product has it too and is not bounded by how many
+orders are drawn. Which parts, in which turn, hangs on nothing that an order changes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from potstill.stats.evalues import average_log_e, softmax_log_e
 from potstill.watch.nulls import PlacedBet
@@ -27,30 +29,34 @@ Volume = Mapping[tuple[int, int], Ints]
 # The observed value for None, and one that the null makes as likely for a generator.
 Statistic = Callable[[np.random.Generator | None], float]
 
-# Bets of several steepnesses, of which the average counts; no bet is steeper than the last.
-_SHARDING, _CLOCK, _STEEPEST = (2.0, 6.0, 18.0), (0.5, 1.0, 2.0, 4.0), 6.0
-_ORDERS, _TURNS, _FIGURE, _CARRYING = 999, 199, 9, 99
-_STEEPNESS, _MOST, _WORK = 3.0, 19_999, 400_000_000
+# The clock's bets have several steepnesses, of which the average counts; slot coverage's has one.
+_CLOCK, _STEEPNESS = (0.5, 1.0, 2.0, 4.0), 2.5
+# Changes that are drawn: of a party's hours; for figures; to tell who carries; of all days.
+_TURNS, _FIGURE, _CARRYING, _LEAST, _MOST, _WORK = 199, 9, 99, 1_999, 19_999, 600_000_000
+_SHARE_OF_FEW, _BLOCK_DAYS, _BLOCKS = 0.2, 3, 4
 # Marks and parties that evenness is told by, the commonest mark, how steeply evenness counts, the
 # share of the parties that have to use a mark.
-_FEATURES, _PARTIES, _COMMON, _EVEN, _USED_BY = 384, 300, 0.1, 6.0, 0.3
+_FEATURES, _PARTIES, _COMMON, _EVEN, _USED_BY = 160, 300, 0.1, 6.0, 0.3
 _MINUTES = 1_440
 # What the gentler of two null hypotheses has to give before the other one is tried.
 _PROMISING = math.log(10)
 
 
-def _together(scores: Sequence[Floats], tilts: Sequence[float], bets: Sequence[float]) -> float:
+def _together(scores: Sequence[Floats], bets: Sequence[float]) -> float:
     """Return ln of the average over `bets` of the product over parties.
 
     A party's scores begin with the observed order's.
     """
-    placed = []
-    for values, tilt in zip(scores, tilts, strict=True):
-        spread = float(values.std())
-        # Where all orders fit alike there is nothing to bet on.
-        standard = (values - values.mean()) / spread if spread > 0 else np.zeros(len(values))
-        placed.append([softmax_log_e(standard, min(bet * tilt, _STEEPEST)) for bet in bets])
+    placed = [[_placed(values, bet) for bet in bets] for values in scores]
     return average_log_e(list(np.sum(placed, axis=0))) if placed else 0.0
+
+
+def _placed(values: Floats, steepness: float) -> float:
+    """Return ln of the bet on the first of values as likely as one another."""
+    spread = float(values.std())
+    # Where all are alike there is nothing to bet on.
+    standard = (values - values.mean()) / spread if spread > 0 else np.zeros(len(values))
+    return softmax_log_e(standard, steepness)
 
 
 def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> PlacedBet | None:
@@ -58,16 +64,18 @@ def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> Pla
 
     Of R requests: whose each is, on which day; and M pairs of a request and a mark that it carries
     (a word, a slot of its sketch), each once. For a party, a day and a mark let r be how often it
-    came beyond the party's own share of it. Where parties act each for itself and the days that a
-    party is there can be exchanged, shuffling its days changes nothing, whatever it does: what it
-    repeats, or works off evenly alone, it does in every order. A party that does what the ones
-    before it left undone has r opposite to the sum of theirs: the score is minus the product of
-    both, summed over days and marks; marks that the ones before are even in already weigh more
-    (exp(-6 T), T the sum's squares as a part of the sum of squares). Parties that are pushed the
-    same way score low. `observed` is the number of even marks, the sum of exp(-6 T) over all
-    parties; `expected` the same with days shuffled. A second bet, of the same weight, is on that
-    number's place among those of up to 19,999 shuffles. None for fewer than two days or parties,
-    or without marks that several use.
+    came beyond the party's own share of it, and T the sum over days of (sum over parties of r)^2,
+    as a part of the sum over days and parties of r^2. Where parties act each for itself and the
+    days that a party is there can be exchanged, shuffling its days changes nothing about any T,
+    whatever it does: what it repeats, or works off evenly alone, it does in every order. Parties
+    that are pushed the same way make T large. Work dealt out from one list makes it small for the
+    marks that the list is ordered by: the statistic is the sum over marks of exp(-6 T), about the
+    number of even ones.
+
+    Days are parted into blocks of three or more, in order, and shuffled inside each: the blocks'
+    e-values are multiplied, since each block is shuffled by itself. In later blocks marks weigh
+    the more, the more even they were in earlier ones. `observed` and `expected` are those of all
+    days. None for fewer than two days or parties, or without marks that several use.
     """
     parties, party_R = np.unique(party_R, return_inverse=True)
     days, day_R = np.unique(day_R, return_inverse=True)
@@ -76,109 +84,82 @@ def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> Pla
     found = _residuals(party_R * len(days) + day_R, row_M, code_M, len(parties), len(days))
     if found is None:
         return None
-    work, rng = _Work.of(*found), np.random.default_rng(0)
-    scores = [work.fit(one, work.orders(one, rng, _ORDERS)) for one in range(1, len(work.n_PD))]
-    tilts = [work.tilt(one) for one in range(1, len(work.n_PD))]
-    whole = _permuted(work.even, work.residual_PDF.size)
-    # Both bets are on the same null hypothesis.
-    log_e = average_log_e([_together(scores, tilts, _SHARDING), whole.log_e])
-    return PlacedBet(log_e, whole.observed, whole.expected)
+    residual_PDF, n_PD = found
+    blocks = max(1, min(len(days) // _BLOCK_DAYS, _BLOCKS))
+    log_e, first = 0.0, 0
+    for part in np.array_split(np.arange(len(days)), blocks):
+        before = _Work.of(residual_PDF[:, :first], n_PD[:, :first])
+        mark_F = np.exp(-_EVEN / 2 * before.unevenness())
+        here = _Work.of(residual_PDF[:, part], n_PD[:, part])
+        log_e += _permuted(partial(here.even, mark_F), here.residual_PDF.size)
+        first = int(part[-1]) + 1
+    whole, rng = _Work.of(residual_PDF, n_PD), np.random.default_rng(0)
+    alike = np.ones(residual_PDF.shape[2])
+    shuffled = [whole.even(alike, rng) for _ in range(_FIGURE)]
+    return PlacedBet(log_e, whole.even(alike, None), float(np.mean(shuffled)))
 
 
-def _permuted(statistic: Statistic, work: int) -> PlacedBet:
-    """Bet on a statistic's place among its values under random changes that a null leaves alike.
+def _permuted(statistic: Statistic, work: int) -> float:
+    """Return ln E of a bet on a statistic's place among its values under random changes that a
+    null leaves alike.
 
     The observed value and B others are exchangeable, so that (B + 1) times the softmax of their
-    standard scores has a mean of 1. 199 others are tried first, and where the observed value lies
-    below their mean and 1.5 standard deviations, E is 0: less than it may be. The larger the group,
-    the fewer are drawn (`work` numbers each).
+    standard scores has a mean of 1. Of two such bets the one with few others counts a fifth, the
+    one with many the rest; that is placed only where the observed value lies above the mean of the
+    few and 1.5 standard deviations, else it is 0: less than it may be. The larger the group, the
+    fewer are drawn (`work` numbers each).
     """
     rng = np.random.default_rng(1)
-    observed = statistic(None)
-    screen = np.array([statistic(rng) for _ in range(_TURNS)])
-    mean, deviation = float(screen.mean()), float(screen.std())
-    if not observed > mean + 1.5 * deviation:
-        return PlacedBet(-math.inf, observed, mean)
-    count = int(np.clip(_WORK // max(work, 1), 999, _MOST))
-    values = np.array([observed, *(statistic(rng) for _ in range(count))])
-    spread = float(values.std())
-    if spread == 0:
-        return PlacedBet(0.0, observed, mean)
-    scores = (values - values.mean()) / spread
-    return PlacedBet(softmax_log_e(scores, _STEEPNESS), observed, float(values[1:].mean()))
+    few = np.array([statistic(None), *(statistic(rng) for _ in range(_TURNS))])
+    bets = [math.log(_SHARE_OF_FEW) + _placed(few, _STEEPNESS)]
+    if few[0] > few[1:].mean() + 1.5 * few[1:].std():
+        count = int(np.clip(_WORK // max(work, 1), _LEAST, _MOST))
+        many = np.array([*few, *(statistic(rng) for _ in range(count - _TURNS))])
+        bets.append(math.log(1 - _SHARE_OF_FEW) + _placed(many, _STEEPNESS))
+    return float(logsumexp(bets))
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What each party did beyond its own share, by day and mark, and its requests by day.
-
-    Those that asked most come first.
-    """
+    """What each party did beyond its own share, by day and mark, and its requests by day."""
 
     residual_PDF: Floats
     n_PD: Ints
-    sum_PDF: Floats
-    """Of each party and all before it."""
-    squares_PDF: Floats
+    squares_CF: Floats
+    """Each party's squares, day by day."""
 
     @classmethod
     def of(cls, residual_PDF: Floats, n_PD: Ints) -> _Work:
-        """Return the work with its running sums."""
-        return cls(residual_PDF, n_PD, residual_PDF.cumsum(0), (residual_PDF**2).cumsum(0))
+        """Return the work of some days."""
+        return cls(residual_PDF, n_PD, (residual_PDF**2).reshape(-1, residual_PDF.shape[2]))
 
-    def orders(self, place: int, rng: np.random.Generator, count: int) -> Ints:
-        """Return orders of a party's days, [count + 1, D], the observed one first.
+    def unevenness(self, rng: np.random.Generator | None = None) -> Floats:
+        """Return T of each mark, 1 for one that nobody used; with `rng` each party's days shuffled.
 
-        Days on which it did nothing stay: when somebody is there is no mark of shared work.
+        Requests go along with their day, so that what a day is weighed by is found anew. Days on
+        which a party did nothing stay: when somebody is there is no mark of shared work.
         """
-        days = np.arange(self.n_PD.shape[1])
-        active = np.flatnonzero(self.n_PD[place])
-        found = np.tile(days, (count + 1, 1))
-        found[1:, active] = active[rng.random((count, len(active))).argsort(1)]
-        return found
-
-    def _before(self, place: int) -> tuple[Floats, Floats]:
-        """Return what all before a party come to, [D, F], each day weighed, and marks' weights."""
-        weight_D = 1 / np.maximum(self.n_PD[:place].sum(0), 1)
-        sum_DF = self.sum_PDF[place - 1]
-        whole_F = weight_D @ self.squares_PDF[place - 1]
-        used = whole_F > 0
-        whole_F = np.where(used, whole_F, 1.0)
-        mark_F = np.where(used, np.exp(-_EVEN * (weight_D @ sum_DF**2) / whole_F) / whole_F, 0.0)
-        return sum_DF * weight_D[:, None], mark_F
-
-    def fit(self, place: int, order_BD: Ints) -> Floats:
-        """Return how well each order of a party's days fills up what those before it left."""
-        sum_DF, mark_F = self._before(place)
-        fit_DD = -(sum_DF * mark_F) @ self.residual_PDF[place].T
-        return np.asarray(fit_DD[np.arange(order_BD.shape[1]), order_BD].sum(1))
-
-    def tilt(self, place: int) -> float:
-        """Return the correlation that a party would have with those before, were work dealt out.
-
-        With f of the requests before and a of them its own: sqrt(a f / ((1 - f) (1 - a))).
-        """
-        n_P = self.n_PD.sum(1) / self.n_PD.sum()
-        own, before = float(n_P[place]), float(n_P[:place].sum())
-        return math.sqrt(own * before / max((1 - before) * (1 - own), 1e-9))
-
-    def even(self, rng: np.random.Generator | None) -> float:
-        """Return the number of even marks; with `rng` as it is with each party's days shuffled."""
+        parties, days = self.n_PD.shape
+        order_PD = np.broadcast_to(np.arange(days), (parties, days))
         if rng is not None:
             idle_PD = self.n_PD == 0
-            own_PD = np.where(idle_PD, 2.0, 0.0) + np.arange(idle_PD.shape[1]) / idle_PD.shape[1]
+            own_PD = np.where(idle_PD, 2.0, 0.0) + np.arange(days) / max(days, 1)
             drawn_PD = np.where(idle_PD, own_PD, rng.random(idle_PD.shape)).argsort(1)
             order_PD = np.empty(idle_PD.shape, np.int64)
             np.put_along_axis(order_PD, own_PD.argsort(1), drawn_PD, 1)
-            at = np.arange(len(order_PD))[:, None]
-            # Days are weighed anew.
-            n_PD, residual_PDF = self.n_PD[at, order_PD], self.residual_PDF[at, order_PD]
-            weight_D = 1 / np.maximum(n_PD.sum(0), 1)
-            sum_DF, squares_DF = residual_PDF.sum(0), (residual_PDF**2).sum(0)
-        else:
-            weight_D = 1 / np.maximum(self.n_PD.sum(0), 1)
-            sum_DF, squares_DF = self.sum_PDF[-1], self.squares_PDF[-1]
-        return float(np.exp(-_EVEN * (weight_D @ sum_DF**2) / (weight_D @ squares_DF)).sum())
+        # Days that everybody works more on weigh no more.
+        weight_D = 1 / np.maximum(np.take_along_axis(self.n_PD, order_PD, 1).sum(0), 1)
+        weight_PD = np.empty((parties, days))
+        np.put_along_axis(weight_PD, order_PD, np.broadcast_to(weight_D, (parties, days)), 1)
+        sum_DF = self.residual_PDF[np.arange(parties)[:, None], order_PD].sum(0)
+        whole_F = weight_PD.reshape(-1) @ self.squares_CF
+        used_F = whole_F > 0
+        uneven_F = weight_D @ sum_DF**2 / np.where(used_F, whole_F, 1.0)
+        return np.where(used_F, uneven_F, 1.0)
+
+    def even(self, mark_F: Floats, rng: np.random.Generator | None) -> float:
+        """Return the number of even marks, each weighed; with `rng` with days shuffled."""
+        return float(mark_F @ np.exp(-_EVEN * self.unevenness(rng)))
 
 
 def _residuals(
@@ -365,4 +346,4 @@ def _overlap(
                 orders = moments.inside(rows, width, rng, _TURNS)
             scores.append(sign * before[orders].sum(1))
         before += np.bincount(moments.bins(rows, width), minlength=len(before))
-    return _together(scores, [1.0] * len(scores), _CLOCK)
+    return _together(scores, _CLOCK)

@@ -29,7 +29,7 @@ from potstill.watch.nulls import (
 from potstill.watch.orders import acting_together, sharding_log_e, synchrony_log_e
 from potstill.watch.signals.content import marks, of_templates, slot_values
 from potstill.watch.signals.intent import asking
-from potstill.watch.signals.links import MEANS, PLACES, strata
+from potstill.watch.signals.links import MEANS, PLACES, TOGETHER, strata
 from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments
 from potstill.watch.signals.traffic import Traffic, members_table
 
@@ -49,6 +49,7 @@ _SIGNALS: Mapping[str, str] = {
     "subnet": "shared network of accounts",
     "email_domain": "shared e-mail domain",
     "client network": "shared client address",
+    TOGETHER: "accounts opened together",
     "reasoning": "reasoning elicitation",
     "rubric": "rubric and reward prompts",
 }
@@ -56,6 +57,8 @@ _SIGNALS: Mapping[str, str] = {
 HELD = math.log(20)
 # A stratum of fewer parties goes with its zone's other small ones.
 _STRATUM = 50
+# A value that more parties have, and more than a hundredth of all, is no link.
+_RARE = 100
 # Of each signal of the clock: whether parties avoid one another, and minutes of the bins.
 _CLOCK: tuple[tuple[str, bool, tuple[int, ...]], ...] = (
     ("synchrony", False, (1, 5)),
@@ -118,6 +121,7 @@ class _Tally:
             SignalFinding(
                 signal=signal,
                 family=FAMILY[part],
+                part=part,
                 observed=round(evidence.observed, 3),
                 expected=round(evidence.expected, 3),
                 null=null,
@@ -168,6 +172,7 @@ class Testing:
             members = members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
             self._content(groups, members, tallies)
             self._links(groups, tallies)
+            self._spread(groups, tallies)
             self._time(members, tallies)
             self._intent(groups, tallies)
         return [tally.tested() for tally in tallies]
@@ -192,18 +197,21 @@ class Testing:
 
     def _links(self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]) -> None:
         rows = self.shared.to_pylist()
-        sides: tuple[tuple[Part, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
+        sides: tuple[tuple[Part, tuple[str, ...]], ...] = (
+            ("means", MEANS),
+            ("places", (*PLACES, TOGETHER)),
+        )
         for part, kinds in sides:
             for kind in kinds:
                 mine = sorted((r["party"], r["value"]) for r in rows if r["kind"] == kind)
                 if not mine:
                     continue
-                value_N = np.full(len(self.place), -1, np.int64)
-                _, codes = np.unique([value for _, value in mine], return_inverse=True)
-                for (party, _), code in zip(mine, codes, strict=True):
-                    if party in self.place:
-                        value_N[self.place[party]] = code
-                value_of = dict(mine)
+                value_N = self._values(mine)
+                value_of = {
+                    party: value
+                    for party, value in mine
+                    if party in self.place and value_N[self.place[party]] >= 0
+                }
                 for (by, group), tally in zip(groups, tallies, strict=True):
                     if by == "templates":
                         found = links_log_e(self._members(group), self.stratum_N, value_N)
@@ -211,6 +219,39 @@ class Testing:
                             part, _SIGNALS[kind], _NULLS["shared"], found,
                             carriers=partial(_sharing, group.parties, value_of),
                         )  # fmt: skip
+
+    def _spread(
+        self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]
+    ) -> None:
+        """Test whether those whom means join have templates in common, as strangers have not."""
+        value_of = {
+            party: str(number)
+            for number, (by, group) in enumerate(groups)
+            if by == "templates"
+            for party in group.parties
+        }
+        value_N = self._values(sorted(value_of.items()))
+        for (by, group), tally in zip(groups, tallies, strict=True):
+            if by == "means":
+                found = links_log_e(self._members(group), self.stratum_N, value_N)
+                tally.add(
+                    "spread", "template spread", _NULLS["shared"], found,
+                    carriers=partial(_sharing, group.parties, value_of),
+                )  # fmt: skip
+
+    def _values(self, mine: Sequence[tuple[str, str]]) -> Ints:
+        """Return a number for each party's value; -1 for none, and for one that very many have.
+
+        What a mail provider's customers share is no link, and would drown those that are.
+        """
+        count = Counter(value for _, value in mine)
+        rare = max(_RARE, len(self.place) // 100)
+        number = {value: n for n, value in enumerate(sorted(count)) if count[value] <= rare}
+        value_N = np.full(len(self.place), -1, np.int64)
+        for party, value in mine:
+            if party in self.place:
+                value_N[self.place[party]] = number.get(value, -1)
+        return value_N
 
     def _time(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
         products, volume = self._volume()

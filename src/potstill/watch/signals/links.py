@@ -5,11 +5,15 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
+from potstill.watch.ingest.engine import micros_of
 from potstill.watch.signals.traffic import Traffic
 
 # What strangers in one room do not share, and what they do.
 MEANS = ("payment", "device", "relay")
 PLACES = ("subnet", "email_domain", "client network")
+# Tested with places, and joining nobody: so many strangers sign up in one hour.
+TOGETHER = "opened together"
+_HOUR_US = 3_600_000_000
 # Accounts of so many time zones behind one network are no office and no school.
 _ZONES = 3
 _COLUMNS = {
@@ -25,13 +29,13 @@ def links(traffic: Traffic) -> ir.Table:
 
     Kinds are payment, device, subnet and e-mail domain of the table of accounts, and the network
     that most of a party's requests came from: a `relay` where parties of three time zones or more
-    come from it, a `client network` where they do not. Of a tenant with several values the first
-    by name stands.
+    come from it, a `client network` where they do not; and the hour in which an account was opened.
+    Of a tenant with several values the first by name stands.
 
     Catches: accounts that were opened or are paid by one hand; a proxy. Looks the same: an office,
-    a school, a carrier (networks and domains: *places*, which count only beside what a place does
-    not explain), a family's card. Evaded by own cards and devices. A value is worth the less, the
-    more parties have it (`links_log_e`).
+    a school, a carrier, a course that signs up in one hour (networks, domains and that hour:
+    *places*, which count only beside what a place does not explain), a family's card. Evaded by
+    own cards and devices. A value is worth the less, the more parties have it (`links_log_e`).
     """
     accounts = traffic.accounts
     kinds = [
@@ -45,6 +49,14 @@ def links(traffic: Traffic) -> ir.Table:
     ]
     if traffic.is_on("shared client address"):
         kinds.append(_networks(traffic))
+    if traffic.is_on("accounts opened together"):
+        opened = accounts.filter(accounts.created_at.notnull()).mutate(
+            hour=(micros_of(accounts.created_at) // _HOUR_US).cast("string")
+        )
+        first = opened.group_by("party").aggregate(value=opened.hour.min())
+        kinds.append(
+            first.select(kind=ibis.literal(TOGETHER), value=first.value, party=first.party)
+        )
     if not kinds:
         return ibis.memtable(
             {"kind": [], "value": [], "party": []},
