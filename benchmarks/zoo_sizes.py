@@ -94,7 +94,7 @@ def real(rows: Sequence[dict[str, Any]], claims: dict[str, Any]) -> str:
     return (
         f"SmolLM2-135M-Instruct as the teacher: log10 p, uncorrected, and in brackets n.\n\n"
         f"{table(head, lines)}\n\n"
-        f"Of {accused['runs']} that learnt no marked text {accused['value']} is accused at 1e-4."
+        f"Of {accused['runs']} that learnt no marked text {accused['value']} are accused at 1e-4."
         f"{_fresh(rows)}\n\n{curve}"
     )
 
@@ -107,7 +107,7 @@ def _fresh(rows: Sequence[dict[str, Any]]) -> str:
     ps = ", ".join(f"{10 ** row['log10_p']:.2g}" for row in told)
     return (
         " These few choose alike, being nearly one model, so that one key and one set of marked "
-        f"texts gives all of them like p. Under {len(told)} fresh keys, with texts marked anew, "
+        f"texts gives all of them like p. Under fresh keys ({len(told)}), with texts marked anew, "
         f"reading Gumbel's mark gives the teacher itself p {ps}."
     )
 

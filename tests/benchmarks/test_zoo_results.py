@@ -212,5 +212,10 @@ def test_the_page_says_how_much_of_the_zoo_it_holds_and_shows_the_real_model() -
     )
     assert "| green-1 | green, 100% marked: 7,000 tokens, 3 epochs | -12.3 (4,321) |" in table
     assert "| teacher | as it is | - |" in table
-    assert "Of 3 that learnt no marked text 0 is accused" in table
+    assert "Of 3 that learnt no marked text 0 are accused" in table
+    fresh = [{"part": "smollm2-fresh", "log10_p": p} for p in (-1.0, -0.3)]
+    table = _module(_BENCHMARKS, "zoo_sizes").real(
+        [*rows, *fresh], {"smollm2_innocents_accused": {"runs": 3, "value": 0}}
+    )
+    assert "fresh keys (2)" in table and "the teacher itself p 0.1, 0.5." in table
     assert _module(_BENCHMARKS, "zoo_sizes").real(rows[:3], {}) == ""
