@@ -61,6 +61,7 @@ docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the
 	$(BIN)/python -m potstill.recipe.trace_docs > docs/reference/trace.md
 	$(BIN)/python -m potstill.trace.verdict_docs > docs/reference/verdict.md
 	$(BIN)/python -m potstill.watch.schema_docs > docs/reference/traffic.md
+	$(BIN)/python -m potstill.watch.case.docs > docs/reference/cases.md
 
 bench-demo: $(VENV)/.installed-dev ## The demo as a whole process: time, memory, fidelity
 	$(BIN)/python benchmarks/demo.py

@@ -94,8 +94,21 @@ def real(rows: Sequence[dict[str, Any]], claims: dict[str, Any]) -> str:
     return (
         f"SmolLM2-135M-Instruct as the teacher: log10 p, uncorrected, and in brackets n.\n\n"
         f"{table(head, lines)}\n\n"
-        f"Of {accused['runs']} that learnt no marked text {accused['value']} is accused at 1e-4. "
-        f"{curve}"
+        f"Of {accused['runs']} that learnt no marked text {accused['value']} is accused at 1e-4."
+        f"{_fresh(rows)}\n\n{curve}"
+    )
+
+
+def _fresh(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what the teacher came to under fresh keys; nothing where none was tried."""
+    told = [row for row in rows if row["part"] == "smollm2-fresh"]
+    if not told:
+        return ""
+    ps = ", ".join(f"{10 ** row['log10_p']:.2g}" for row in told)
+    return (
+        " These few choose alike, being nearly one model, so that one key and one set of marked "
+        f"texts gives all of them like p. Under {len(told)} fresh keys, with texts marked anew, "
+        f"reading Gumbel's mark gives the teacher itself p {ps}."
     )
 
 

@@ -37,6 +37,7 @@ from printed_pages import (
 
 INSTALLS = "installs packages into the reader's environment"
 MAKES = "makes an environment of its own, or runs for minutes to hours; its target is looked up"
+NO_CASE = "the page's two requests make no case; tests/watch/test_cases.py does it"
 # Nothing else that a page prints stays undone.
 NOT_RUN = {
     "make demo": MAKES,
@@ -61,6 +62,8 @@ NOT_RUN = {
     "pip install openai": INSTALLS,
     "llama-server -m FILE.gguf --port 8080 --alias NAME": "llama.cpp's own program is not here",
     "vllm serve MODEL --port 8080 --served-model-name NAME": "vLLM is not here, and needs a GPU",
+    'potstill watch close traffic CASE --because "one customer, asked on 4 March"': NO_CASE,
+    "potstill watch appeal traffic CASE ACCOUNT": NO_CASE,
     'vllm serve MODEL --watermark-config \'{"algorithm":"gumbel","key":42}\'': "vLLM is not here",
     'vllm serve MODEL --watermark-config "$(cat served-2026-12.json)"': "vLLM is not here",
 }

@@ -27,7 +27,7 @@ def steps(folder: Path, *, quick: bool) -> list[list[str]]:
     return [
         ["make.py", str(folder), *few],
         ["run.py", str(folder), *few],
-        *([] if quick else [["smollm2.py", str(folder)]]),
+        *([] if quick else [[name, str(folder)] for name in ("smollm2.py", "smollm2_fresh.py")]),
         ["peers.py", str(folder), str(peers), *few],
         ["summary.py", str(folder), "--peers", str(peers), *dry],
     ]

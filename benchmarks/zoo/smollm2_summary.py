@@ -39,6 +39,12 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return told
 
 
+def fresh_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return what the teacher came to under each fresh key."""
+    paths = sorted((folder / FOLDER).glob("fresh-*/found.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
 def claims_of(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Return the claims about SmolLM2's suspects; none where none was run."""
     if not rows:

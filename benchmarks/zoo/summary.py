@@ -302,7 +302,14 @@ def main() -> None:
     said = peer_rows(given.peers, rows) if given.peers else []
     real = smollm2_summary.rows_of(given.folder)
     claims = claims_of(rows, said) | smollm2_summary.claims_of(real)
-    every = [*whole_rows(given.folder, rows), *tables(rows), *said, *real, sizes(given.folder)]
+    every = [
+        *whole_rows(given.folder, rows),
+        *tables(rows),
+        *said,
+        *real,
+        *smollm2_summary.fresh_rows(given.folder),
+        sizes(given.folder),
+    ]
     claims["marked_full_text_p_max"]["tokens_asked_max"] = max(_asked(every), default=0)
     if given.dry:
         found = json.dumps({"claims": claims, "rows": every}, indent=1)

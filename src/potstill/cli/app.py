@@ -24,6 +24,7 @@ from potstill.cli import (
     trace,
     train,
     watch,
+    watch_cases,
     watermark,
 )
 from potstill.errors import PotstillError
@@ -54,6 +55,7 @@ for verb in (
 app.add_typer(store.app, name="store")
 app.add_typer(watermark.app, name="watermark")
 app.add_typer(trace.app, name="trace")
+watch_cases.add_to(watch.app)
 app.add_typer(watch.app, name="watch")
 
 

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from potstill.text.counts import many
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from potstill.runs.watching import IngestReport
+    from potstill.watch.case.models import CasesOfRun
     from potstill.watch.evidence import Campaign, CampaignsFound, SignalFinding
     from potstill.watch.ingest.inspecting import Inspection
 
@@ -79,6 +84,33 @@ def print_campaigns(found: CampaignsFound) -> None:
         typer.echo(note)
     for signal, lacking in found.off.items():
         typer.echo(f"off: {signal} (needs {', '.join(lacking)})")
+
+
+def print_cases(found: CasesOfRun, place: Path) -> None:
+    """Print the cases of a run, open ones first, and where they were written."""
+    typer.echo(
+        f"{many(found.requests, 'request')} of {found.parties:,} parties, {found.days[0]} to "
+        f"{found.days[-1]}: {many(found.open, 'open case')}"
+    )
+    for one in found.cases:
+        new = "new" if one.new else one.status
+        typer.echo(f"{one.rank}. {one.case_id} ({new}): {one.sentence}")
+        if one.status == "open":
+            typer.echo(f"   {one.strong} strong members; may be done: {one.action}")
+        elif one.since_closed:
+            typer.echo(f"   {many(one.since_closed, 'account')} more than when it was closed")
+    if found.cases:
+        typer.echo(
+            f"At most {found.false_expected:.2g} of them are expected to be false; what joins "
+            "people innocently has to be looked at."
+        )
+    for case_id in found.not_found:
+        typer.echo(f"{case_id}: found before, and not in this run")
+    if found.allowed:
+        typer.echo(f"{many(found.allowed, 'account')} on the allow-list left out")
+    for note in found.notes:
+        typer.echo(note)
+    typer.echo(f"written to {place}; begin with {place / 'cases.html'}")
 
 
 def _campaign(rank: int, campaign: Campaign) -> None:

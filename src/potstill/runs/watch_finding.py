@@ -16,13 +16,22 @@ if TYPE_CHECKING:
 def find_in(into: Path, level: float, key: Path | None = None) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
-    Raises PotstillError where there is no store, nothing in it, or for a level outside (0, 1).
+    What is on the allow-list is left out. Raises PotstillError where there is no store, nothing in
+    it, or for a level outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise PotstillError("--level is a false discovery rate, between 0 and 1; try 0.05")
+    require_level(level)
     extra_package("networkx", "the watch", "watch")
     with traffic_engine("UTC") as backend:
+        from potstill.watch.case.register import CaseRegister
+        from potstill.watch.cases import allowed_accounts
         from potstill.watch.find import find_campaigns
 
         with open_store(into, None, key, there=True) as store:
-            return find_campaigns(store, backend, level)
+            register = store.done(CaseRegister) or CaseRegister()
+            return find_campaigns(store, backend, level, allowed_accounts(store, register))
+
+
+def require_level(level: float) -> None:
+    """Raise PotstillError for a level that is no rate."""
+    if not 0 < level < 1:
+        raise PotstillError("--level is a false discovery rate, between 0 and 1; try 0.05")

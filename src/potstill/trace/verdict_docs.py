@@ -5,13 +5,8 @@ python -m potstill.trace.verdict_docs > docs/reference/verdict.md
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Any, Literal, Union, get_args, get_origin
-
-from potstill.trace.finding import TraceRecord
 from potstill.trace.verdict import Verdict
+from potstill.work.field_docs import field_kinds
 
 Row = tuple[str, str, str]
 
@@ -134,40 +129,7 @@ def verdict_page() -> str:
 
 def verdict_rows() -> list[Row]:
     """Return (path, type, meaning) of every field; raises KeyError for one without a meaning."""
-    return [(path, kind, _MEANINGS[path]) for path, kind in _fields(Verdict, "")]
-
-
-def _fields(record: type[TraceRecord], prefix: str) -> Iterator[tuple[str, str]]:
-    for name, field in record.model_fields.items():
-        path = f"{prefix}{field.alias or name}"
-        kind, inner = _kind(field.annotation)
-        yield path, kind
-        if inner is not None:
-            yield from _fields(inner, f"{path}[]." if kind.startswith("list") else f"{path}.")
-
-
-def _kind(annotation: Any) -> tuple[str, type[TraceRecord] | None]:
-    """Return a field's type in words, and the record that it holds."""
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if origin in (Union, types.UnionType):
-        (one,) = [part for part in inside if part is not type(None)]
-        kind, inner = _kind(one)
-        return f"{kind} or null", inner
-    if origin is Literal:
-        return " or ".join(f"`{value}`" for value in inside), None
-    if origin is tuple:
-        kind, inner = _kind(inside[0])
-        return f"list of {kind}s" if inner is None else "list of objects", inner
-    if isinstance(annotation, type) and issubclass(annotation, TraceRecord):
-        return "object", annotation
-    words = {
-        str: "string",
-        bool: "boolean",
-        int: "integer",
-        float: "number",
-        datetime: "string (ISO 8601)",
-    }
-    return words[annotation], None
+    return [(path, kind, _MEANINGS[path]) for path, kind, _ in field_kinds(Verdict)]
 
 
 if __name__ == "__main__":

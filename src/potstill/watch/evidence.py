@@ -22,11 +22,12 @@ class SignalFinding(FoundPart):
     """One signal of one group: the figure, what strangers would show, and which null says so.
 
     `log10_e` is None where the signal convicts nobody and only describes. `chosen` tells that the
-    group was chosen by it.
+    group was chosen by it. `part` tells apart what is tested under one name.
     """
 
     signal: str
     family: Family
+    part: Part | None = None
     observed: float
     expected: float
     null: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,12 +46,14 @@ class Chosen:
     group: Grouping
 
 
-def find_campaigns(store: TrafficStore, backend: Backend, level: float = LEVEL) -> CampaignsFound:
+def find_campaigns(
+    store: TrafficStore, backend: Backend, level: float = LEVEL, allowed: Collection[str] = ()
+) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
-    Raises PotstillError for a store without requests.
+    Accounts that are `allowed` are left out. Raises PotstillError for a store without requests.
     """
-    traffic = traffic_of(store, backend)
+    traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
     shared = traffic.rows(links(traffic))
     profiles = _profiles(traffic, len(first))

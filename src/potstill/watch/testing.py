@@ -121,6 +121,7 @@ class _Tally:
             SignalFinding(
                 signal=signal,
                 family=FAMILY[part],
+                part=part,
                 observed=round(evidence.observed, 3),
                 expected=round(evidence.expected, 3),
                 null=null,

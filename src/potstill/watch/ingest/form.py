@@ -1,7 +1,4 @@
-"""What a form of log is to the watch, and the registry of forms.
-
-`register` adds a form; those that potstill brings are registered in the same way, in `forms.py`.
-"""
+"""What a form of log is to the watch; `forms.py` has them all."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from potstill.errors import PotstillError
 from potstill.watch.ingest.coerce import coalesced
 from potstill.watch.ingest.fields import Fields
 
@@ -41,7 +37,7 @@ class TrafficForm:
 
     `inner` are the members that it reads of fields that hold objects. `sign` is an expression that
     is true for rows of this form; `mapped` gives the columns. Of several forms with as many such
-    rows the one that was registered first is taken.
+    rows the first in `forms.py` is taken.
     """
 
     name: str
@@ -54,29 +50,6 @@ class TrafficForm:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError("a form's name is lower-case letters, digits and dashes")
-
-
-_FORMS: dict[str, TrafficForm] = {}
-
-
-def register(form: TrafficForm) -> None:
-    """Add a form. Raises PotstillError where its name is taken."""
-    if form.name in _FORMS:
-        raise PotstillError(f"a form {form.name} is registered already; choose another name")
-    _FORMS[form.name] = form
-
-
-def unregister(name: str) -> None:
-    """Take a form out again."""
-    _FORMS.pop(name, None)
-
-
-def traffic_forms() -> tuple[TrafficForm, ...]:
-    """Return every form, in the order of their registration."""
-    from potstill.watch.ingest import forms
-
-    forms.ready()
-    return tuple(_FORMS.values())
 
 
 def first_of(values: Mapping[str, Any], *names: str) -> Any:

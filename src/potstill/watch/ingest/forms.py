@@ -1,14 +1,11 @@
-"""The forms that potstill brings, in the order in which they are looked for."""
+"""The forms of log that the watch reads, in the order in which they are looked for."""
 
 from __future__ import annotations
 
-from functools import cache
+from potstill.watch.ingest.form import TrafficForm
+from potstill.watch.ingest.form_litellm import LITELLM
+from potstill.watch.ingest.form_openai import OPENAI
+from potstill.watch.ingest.form_otel import OTEL
+from potstill.watch.ingest.form_own import OWN
 
-from potstill.watch.ingest import form, form_litellm, form_openai, form_otel, form_own
-
-
-@cache
-def ready() -> None:
-    """Register potstill's own forms, once."""
-    for found in (form_own.OWN, form_litellm.LITELLM, *form_otel.OTEL, form_openai.OPENAI):
-        form.register(found)
+FORMS: tuple[TrafficForm, ...] = (OWN, LITELLM, *OTEL, OPENAI)

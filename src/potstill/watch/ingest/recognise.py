@@ -15,7 +15,8 @@ from ibis.backends.duckdb import Backend
 from potstill.errors import PotstillError
 from potstill.watch.ingest import form_own, otlp
 from potstill.watch.ingest.fields import FLAW, LINE, PLACE, ROW
-from potstill.watch.ingest.form import TrafficForm, traffic_forms
+from potstill.watch.ingest.form import TrafficForm
+from potstill.watch.ingest.forms import FORMS
 from potstill.watch.ingest.lines import line_batches
 from potstill.watch.ingest.mapping import form_fields
 from potstill.watch.ingest.sources import file_kind, source_of_lines, source_of_parquet
@@ -93,9 +94,9 @@ def form_of(
 ) -> Recognised:
     """Return the form that most rows of a source show."""
     names = names or tuple(c for c in source.columns if c not in (ROW, PLACE, FLAW, LINE))
-    forms = [f for f in traffic_forms() if form in (None, f.name)]
+    forms = [f for f in FORMS if form in (None, f.name)]
     if not forms:
-        known = ", ".join(f.name for f in traffic_forms())
+        known = ", ".join(f.name for f in FORMS)
         raise PotstillError(f"no form of traffic is named so; known are {known}")
     first = int(backend.execute(source.count()))
     if not first:

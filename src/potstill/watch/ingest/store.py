@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from potstill.durable import fsync_folder, write_errors
 from potstill.errors import PotstillError
+from potstill.watch.case.register import CaseRegister
 from potstill.watch.ingest.rows import Privacy, store_schema
 from potstill.watch.ingest.secret import StoreKey, new_key, read_store_key
 from potstill.watch.ingest.tally import Counts, FileTally
@@ -71,7 +72,7 @@ class Ingested(WorkRecord):
 class TrafficStore(WorkDir[StoreSettings]):
     """An open store of traffic."""
 
-    records: ClassVar[tuple[type[WorkRecord], ...]] = (Ingested,)
+    records: ClassVar[tuple[type[WorkRecord], ...]] = (Ingested, CaseRegister)
     _key: StoreKey | None = None
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from potstill.durable import publish, staged, write_errors
 from potstill.errors import PotstillError
+from potstill.watch.case.register import CASES_FOLDER, CaseRegister
 from potstill.watch.ingest.repeats import without_account
 from potstill.watch.ingest.rows import each_text
 from potstill.watch.ingest.secret import StoreKey
@@ -19,7 +21,7 @@ from potstill.watch.ingest.taking import next_name, replaced_part
 
 
 def delete_day(store: TrafficStore, day: str) -> int:
-    """Take a day's requests out, and return how many there were.
+    """Take a day's requests out, and return how many there were; written cases go with it.
 
     Raises PotstillError for what is no date.
     """
@@ -41,12 +43,14 @@ def delete_day(store: TrafficStore, day: str) -> int:
             )
         sources[digest] = source
     days = tuple(sorted({*held.deleted_days, day}))
+    _remove_pages(store)
     store.record(held.model_copy(update={"sources": sources, "deleted_days": days}), gone)
     return rows
 
 
 def erase_account(store: TrafficStore, account: str) -> int:
-    """Take an account's requests and its row of the table out, and return how many requests.
+    """Take an account's requests and its row of the table out, and return how many requests;
+    written cases go with it.
 
     Its name is not kept, only a keyed hash, by which later rows of it are known.
     """
@@ -67,8 +71,19 @@ def erase_account(store: TrafficStore, account: str) -> int:
         sources[digest] = source
     erased = tuple(sorted({*held.erased, key.hasher("erased")(account)}))
     _erase_from_table(store.root / ACCOUNTS_FILE, name)
+    if (cases := store.done(CaseRegister)) is not None:
+        store.finish(cases.without_account(name))
+    _remove_pages(store)
     store.record(held.model_copy(update={"sources": sources, "erased": erased}), gone)
     return rows
+
+
+def _remove_pages(store: TrafficStore) -> None:
+    """Remove the cases that were written into a store: they show what has to go."""
+    with write_errors(store.root):
+        folder = store.root / CASES_FOLDER
+        if folder.is_dir():
+            shutil.rmtree(folder)
 
 
 def _erase_from_table(path: Path, name: str) -> None:

@@ -6,8 +6,8 @@ under one contract is one party, and no campaign.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ibis
@@ -51,6 +51,17 @@ class Traffic:
         """Return an expression's rows."""
         found: pa.Table = self.backend.to_pyarrow(expression)
         return found
+
+    def without(self, accounts: Collection[str]) -> Traffic:
+        """Return the traffic without that of some accounts, as if they were not there."""
+        if not accounts:
+            return self
+        names = sorted(accounts)
+        return replace(
+            self,
+            requests=self.requests.filter(self.requests.account_id.notin(names)),
+            accounts=self.accounts.filter(self.accounts.account_id.notin(names)),
+        )
 
     def is_on(self, signal: str) -> bool:
         """Tell whether a signal has its columns."""

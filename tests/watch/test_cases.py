@@ -1,0 +1,189 @@
+"""`potstill watch cases` from a log to pages, and what is decided about cases stays decided."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("networkx", reason="campaigns are found with the extra `watch`")
+
+from case_worlds import SEED, TEMPLATE, store_of, wide_world
+from typer.testing import CliRunner
+
+from potstill.cli.app import app
+from potstill.watch.cases import sentence
+
+
+def run(*words: str | Path) -> Any:
+    return CliRunner().invoke(app, ["watch", *map(str, words)])
+
+
+def written(folder: Path) -> str:
+    """Return all that was written to a folder, Parquet too, as text."""
+    return "".join(
+        path.read_bytes().decode("latin-1") for path in sorted(folder.rglob("*")) if path.is_file()
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A store in which cases were written; tests work on copies."""
+    store = store_of(tmp_path_factory.mktemp("cases"), wide_world(random.Random(SEED)))
+    result = run("cases", store, "--json")
+    assert result.exit_code == 3, result.output
+    return store, json.loads(result.stdout)
+
+
+@pytest.fixture
+def store(found: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(found[0], tmp_path / "store"))
+
+
+def test_a_case_is_written_in_every_form_and_no_prompt_is_in_any(found: Any) -> None:
+    store, listed = found
+    assert listed["schema"] == "potstill/cases/1" and listed["open"] == len(listed["cases"]) > 0
+    line = listed["cases"][0]
+    folder = store / "cases" / line["case_id"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "appeals.jsonl",
+        "case.html",
+        "case.json",
+        "groups.parquet",
+        "members.parquet",
+        "queries.sql",
+    ]
+    case = json.loads((folder / "case.json").read_text())
+    assert case["sentence"] == line["sentence"] and case["history"]["new"]
+    assert set(case) >= {"facts", "inference"} and case["facts"]["examples"] == []
+    assert json.loads((store / "cases" / "cases.json").read_text()) == listed
+    findings = (store / "cases" / "findings.jsonl").read_text().splitlines()
+    assert len(findings) == len(listed["cases"])
+    everything = written(store / "cases")
+    assert not [word for word in ("essay", "paragraph", "wordaa") if word in everything]
+    # What is known of accounts stands there by keyed hash alone.
+    assert "card10" not in everything and "192.0.2" not in everything
+
+
+@pytest.mark.slow
+def test_prompts_are_shown_where_they_are_asked_for(store: Path, tmp_path: Path) -> None:
+    result = run("cases", store, "--with-text", "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    assert TEMPLATE[:60] in written(tmp_path / "out")
+    assert "essay" not in result.stdout
+    sketches = store_of(tmp_path / "s", wide_world(random.Random(SEED)), "sketches")
+    refused = run("cases", sketches, "--with-text")
+    assert refused.exit_code == 2 and "keeps no texts" in refused.output
+
+
+@pytest.mark.slow
+def test_closed_stays_closed_until_reopened(store: Path, found: Any) -> None:
+    ids = [one["case_id"] for one in found[1]["cases"]]
+    closed = run("close", store, *ids, "--because", "a class that we know")
+    assert closed.exit_code == 0 and all(f"{one}: closed" in closed.stdout for one in ids)
+    again = run("cases", store, "--json")
+    assert again.exit_code == 0
+    listed = json.loads(again.stdout)
+    assert listed["open"] == 0 and [one["case_id"] for one in listed["cases"]] == ids
+    assert {one["status"] for one in listed["cases"]} == {"closed"}
+    page = (store / "cases" / ids[0] / "case.html").read_text()
+    assert "a class that we know" in page
+    assert json.loads(run("reopen", store, ids[0], "--json").stdout)["cases"] == {ids[0]: "open"}
+    assert run("cases", store).exit_code == 3
+
+
+@pytest.mark.slow
+def test_who_is_let_be_is_in_no_group(store: Path, found: Any) -> None:
+    assert "nobody" in run("allow", store).stdout
+    assert run("allow", store, "--account", "acct42").exit_code == 2  # without a reason
+    allowed = [word for who in range(42, 56) for word in ("--account", f"acct{who}")]
+    allowed += ["--tenant", "one", "--because", "our own red team"]
+    assert run("allow", store, *allowed).exit_code == 0
+    for verb in ("cases", "find"):
+        result = run(verb, store, "--json")
+        assert result.exit_code == 0, result.output
+        assert "acct42" not in result.stdout and "acct40" not in result.stdout
+    listed = json.loads(run("cases", store, "--json").stdout)
+    assert listed["allowed"] == 16
+    assert listed["not_found"] == sorted(one["case_id"] for one in found[1]["cases"])
+    off = run("allow", store, "--account", "acct42", "--remove", "--json")
+    assert "acct42" not in json.loads(off.stdout)["accounts"]
+    assert "acct43" in json.loads(off.stdout)["accounts"]
+    assert run("allow", store, "--account", "acct42", "--remove").exit_code == 2
+
+
+@pytest.mark.slow
+def test_a_day_later_a_case_has_its_id(tmp_path: Path, found: Any) -> None:
+    requests, accounts = wide_world(random.Random(SEED))
+    early = [row for row in requests if row["time"] < "2026-03-05"]
+    store = store_of(tmp_path, (early, accounts), "full")
+    first = json.loads(run("cases", store, "--json").stdout)
+    store_of(tmp_path, (requests, accounts), "full")
+    second = json.loads(run("cases", store, "--json").stdout)
+    assert len(second["days"]) == len(first["days"]) + 1
+    ids = {one["case_id"] for one in first["cases"]}
+    assert ids and ids <= {one["case_id"] for one in second["cases"]} | set(second["not_found"])
+    assert any(one["case_id"] in ids and not one["new"] for one in second["cases"])
+    # Whoever looks at the same days alone finds the same accounts: ids are all that is kept.
+    fresh = found[1]
+    assert [one["accounts"] for one in second["cases"]] == [
+        one["accounts"] for one in fresh["cases"]
+    ]
+
+
+def test_what_is_forgotten_is_in_no_page(store: Path) -> None:
+    account = "acct44"
+    assert account in written(store / "cases") and account in written(store / "state")
+    assert run("forget", store, "--account", account).exit_code == 0
+    assert not (store / "cases").exists()
+    assert account not in (store / "state" / "cases.json").read_text()
+
+
+def test_a_packet_is_written_for_one_account(store: Path, found: Any, tmp_path: Path) -> None:
+    case_id = found[1]["cases"][0]["case_id"]
+    page = tmp_path / "packet.html"
+    result = run("appeal", store, case_id, "acct44", "--out", page)
+    assert result.exit_code == 0 and "acct44" in page.read_text()
+    assert "acct45" not in page.read_text() and case_id not in page.read_text()
+    packet = json.loads(
+        run("appeal", store / "cases", case_id, "acct44", "--out", page, "--json").stdout
+    )
+    assert packet["account"] == "acct44" and packet["schema"] == "potstill/appeal/1"
+    for case, account, said in (
+        (case_id, "nobody", "has no account of that name"),
+        ("feedbeef", "acct44", "holds no case"),
+        ("../state", "acct44", "holds no case"),
+    ):
+        refused = run("appeal", store, case, account, "--out", page)
+        assert refused.exit_code == 2 and said in refused.output
+
+
+def test_what_is_something_else_is_not_replaced(store: Path, tmp_path: Path) -> None:
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "letter.txt").write_text("dear")
+    result = run("cases", store, "--out", other)
+    assert result.exit_code == 2 and "holds something else" in result.output
+    assert (other / "letter.txt").read_text() == "dear"
+    assert run("cases", tmp_path / "nowhere").exit_code == 2
+    assert run("cases", store, "--level", "1").exit_code == 2
+    assert run("close", store, "unknown", "--because", "x").exit_code == 2
+    assert run("close", store, "unknown", "--because", " ").exit_code == 2
+
+
+def test_a_sentence_names_nobody(found: Any) -> None:
+    for one in found[1]["cases"]:
+        assert not any(f"acct{who}" in one["sentence"] for who in range(56))
+        assert "strangers would not" in one["sentence"]
+
+
+def test_families_are_said_as_a_list() -> None:
+    from case_worlds import campaign_of
+
+    three = campaign_of(["a"], families=("content", "intent", "time"))
+    said = sentence(three, "2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z")
+    assert "content, intent and time hold" in said and "1 account made" in said
