@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import bundles
@@ -283,6 +284,14 @@ def test_the_reader_s_example_is_bayes() -> None:
     assert share_after(math.log10(99), 0.01) == pytest.approx(0.5)
     assert "ends at 50%" in example_sentence(math.log10(99))
     assert "more than 99.9999" in example_sentence(12)
+
+
+@given(st.floats(4, 400))
+def test_the_reader_s_example_is_never_certain(log10_e: float) -> None:
+    said = re.fullmatch(r".* ends at more than ([0-9.]+)%\.", example_sentence(log10_e))
+    assert said is not None
+    shown, true = float(said[1]), 100 * share_after(log10_e, 0.01)
+    assert shown < 100 and shown <= true
 
 
 @pytest.mark.parametrize(

@@ -162,10 +162,9 @@ def example_sentence(log10_e: float) -> str:
 def _nines(log10_e: float) -> str:
     """Return a percentage above 99 with no more nines than it has, at most six behind the dot."""
     left = min(6, max(0, math.floor(log10_e - math.log10(1 / PRIOR - 1)) - 2))
-    share = 100 * share_after(log10_e, PRIOR)
-    scale: float = 10**left
-    text = f"{math.floor(share * scale) / scale:.{left}f}"
-    return f"more than {text}"
+    # What is left to 100 is never nothing, also where the share itself is 1 in floating point.
+    short = max(1, math.ceil(100 * (1 - share_after(log10_e, PRIOR)) * 10**left))
+    return f"more than {100 - short / 10**left:.{left}f}"
 
 
 def limit_sentence(
