@@ -140,12 +140,12 @@ def test_two_gigabytes_with_a_broken_middle_lose_nothing_else(
     ingest: Ingest, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.jsonl"
-    broken_middle(path, 1_150_000, 1_000)
+    broken_middle(path, 1_250_000, 1_000)
     assert path.stat().st_size > 2 << 30
     tally = ingest(path, privacy="metadata").files[0].tally
-    assert (tally["kept"], sum(tally["aside"].values())) == (1_150_000, 1_000)
+    assert (tally["kept"], sum(tally["aside"].values())) == (1_250_000, 1_000)
     import pyarrow.parquet as pq
 
     parts = list((tmp_path / "store/requests").rglob("*.parquet"))
     names = pa.concat_tables([pq.read_table(p, columns=["row"]) for p in parts])["row"]
-    assert len(names.unique()) == 1_150_000
+    assert len(names.unique()) == 1_250_000
