@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from curves import again, curve, read_log, scores_for, share_for
 from figures import Row
-from run import file_of
+from files import log_of
 
 from potstill.canonical import digest_of_bytes
 
@@ -21,16 +21,11 @@ READING, TEXT_FURTHER, FIVE, TWINS = 1e-12, 1e-6, 1e-3, 1e-4
 TARGETS = {"watermark-reading": READING, "watermark-text": TEXT_FURTHER, "twins": TWINS}
 
 
-def log_of(folder: Path, row: Row, name: str) -> Path:
-    """Return where the raw log of a suspect's test lies."""
-    return folder / "raw" / file_of(row["name"]) / f"{name.replace(' ', '-')}.jsonl"
-
-
 def check_logs(folder: Path, row: Row) -> None:
     """Raise SystemExit where a raw log is not the one that a row's findings come from."""
     for name, test in row["tests"].items():
         if "raw" in test:
-            path = log_of(folder, row, name)
+            path = log_of(folder, row["name"], name)
             if digest_of_bytes(path.read_bytes(), 32) != test["raw"]:
                 raise SystemExit(f"the raw log {path.name} of {row['name']} is another one's")
 
@@ -48,7 +43,7 @@ def curves_of(
         if "finding" not in test or configuration != row["served"] or kind not in TARGETS:
             continue
         mark = schemes.get(configuration, {})
-        log = read_log(log_of(folder, row, name))
+        log = read_log(log_of(folder, row["name"], name))
         whole = again(name, log, mark, row["plan"])
         if whole is None or abs(whole.log10_p - test["finding"]["log10_p"]) > 1e-6:
             raise SystemExit(f"{name} of {row['name']} does not come from its raw log")

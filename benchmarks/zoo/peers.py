@@ -27,8 +27,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from files import file_of
 from nano_teachers import MAX_TOKENS, Made
-from run import file_of
 from suspects import Suspect, everybody, innocents, quick, relatives
 from world import Said, World
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,11 +19,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
+from files import found_in, kept, log_of
 from plans import DIGEST, Owner, every_test, order_plan
 from suspects import EPOCHS, Suspect, everybody, quick
 from world import World
 
-from potstill.canonical import canonical_json, digest_of_bytes
 from potstill.durable import write_bytes
 from potstill.models.load import load
 from potstill.models.quiet import quiet_transformers
@@ -49,16 +48,7 @@ def tested(owner: Owner, suspect: Suspect, folder: Path) -> dict[str, Any]:
         if asked is None:
             rows[name] = {"left_out": "another tokenizer"}
             continue
-        raw = b"\n".join(canonical_json(item.model_dump(mode="json")) for item in asked.items)
-        kept = folder / "raw" / file_of(suspect.name) / f"{name.replace(' ', '-')}.jsonl"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(kept, raw + b"\n")
-        rows[name] = {
-            "finding": asked.finding.model_dump(mode="json"),
-            "raw": digest_of_bytes(raw + b"\n", 32),
-            "items": len(asked.items),
-            "seconds": round(time.perf_counter() - started, 1),
-        }
+        rows[name] = kept(folder, suspect.name, name, asked, started)
     return {
         "name": suspect.name,
         "kind": suspect.kind,
@@ -85,7 +75,7 @@ def judged_again(owner: Owner, folder: Path, test: str) -> None:
         row = json.loads(path.read_text(encoding="utf-8"))
         if "finding" not in row["tests"][test]:
             continue
-        log = folder / "raw" / file_of(row["name"]) / f"{test}.jsonl"
+        log = log_of(folder, row["name"], test)
         found = judge(log.read_text(encoding="utf-8").splitlines())
         row["tests"][test]["finding"] = found.model_dump(mode="json")
         write_bytes(path, json.dumps(row, indent=1).encode())
@@ -118,11 +108,6 @@ def _agreement_again(owner: Owner) -> Callable[[Sequence[str]], Finding]:
     return judge
 
 
-def file_of(name: str) -> str:
-    """Return the name of the files of a suspect."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
@@ -145,7 +130,7 @@ def main() -> None:
         # What stands in the headline comes first, and earlier epochs last.
         order = sorted(everyone, key=lambda s: (s.epoch < EPOCHS, not s.headline))
         for suspect in order[given.skip :: given.step]:
-            path = given.folder / "found" / f"{file_of(suspect.name)}.json"
+            path = found_in(given.folder, suspect.name)
             if path.exists() or (given.only and suspect.name not in given.only):
                 continue
             started = time.perf_counter()

@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
+from files import found_in, kept
 from plans import (
     POSITIONS,
     TWINS,
@@ -36,10 +37,9 @@ from plans import (
     twins,
     weights,
 )
-from run import file_of
 from world import SCHEMES, SEED, Said, World, said_of
 
-from potstill.canonical import canonical_json, digest_of, digest_of_bytes
+from potstill.canonical import digest_of
 from potstill.collect.sources import STARTER, read_rows
 from potstill.durable import write_bytes
 from potstill.models.load import load
@@ -88,15 +88,8 @@ class SmolWorld(World):
 
     def learning(self, epochs: int, rate: float) -> TrainConfig:
         """Return how a copy of the teacher learns from text."""
-        return TrainConfig(
-            cross_entropy=1.0,
-            epochs=float(epochs),
-            learning_rate=rate,
-            batch_tokens=BATCH,
-            micro_batch_tokens=BATCH,
-            frozen_blocks=FROZEN,
-            checkpoint_every=1_000_000,
-        )
+        own = {"batch_tokens": BATCH, "micro_batch_tokens": BATCH, "frozen_blocks": FROZEN}
+        return super().learning(epochs, rate).model_copy(update=own)
 
 
 @dataclass(frozen=True)
@@ -193,16 +186,7 @@ def tested(owner: Owner, suspect: Smol, folder: Path) -> dict[str, Any]:
         started = time.perf_counter()
         asked = ask()
         assert asked is not None
-        raw = b"\n".join(canonical_json(item.model_dump(mode="json")) for item in asked.items)
-        kept = folder / "raw" / file_of(suspect.name) / f"{name.replace(' ', '-')}.jsonl"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(kept, raw + b"\n")
-        rows[name] = {
-            "finding": asked.finding.model_dump(mode="json"),
-            "raw": digest_of_bytes(raw + b"\n", 32),
-            "items": len(asked.items),
-            "seconds": round(time.perf_counter() - started, 1),
-        }
+        rows[name] = kept(folder, suspect.name, name, asked, started)
         print(f"  {name}: {asked.finding.log10_p:.1f}, {rows[name]['seconds']} s", flush=True)
     return {
         "teacher": NAME,
@@ -247,7 +231,7 @@ def main() -> None:
     owner = SmolOwner(SmolWorld(folder), sizes)
     with quiet_transformers():
         for suspect in suspects():
-            path = folder / "found" / f"{file_of(suspect.name)}.json"
+            path = found_in(folder, suspect.name)
             if path.exists() or (given.only and suspect.name not in given.only):
                 continue
             started, cpu = time.perf_counter(), time.process_time()

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import smollm2_summary
 import torch
-from checked import FIVE, READING, TWINS, check_logs, curves_of, log_of, shortened
+from checked import FIVE, READING, TWINS, check_logs, curves_of, shortened
 from common import RESULTS, write_results
 from curves import read_log, stop_rate
 from figures import (
@@ -41,8 +41,8 @@ from figures import (
     resembling,
     zero_of,
 )
+from files import file_of, log_of
 from limits import write_table
-from run import file_of
 
 from potstill.trace.verdict import ACCUSING
 
@@ -79,7 +79,7 @@ def stops(folder: Path, row: Row, end: int) -> float | None:
     name = "watermark-text green"
     if "finding" not in row["tests"].get("watermark-reading green", {}):
         return None
-    return stop_rate(read_log(log_of(folder, row, name)), end)
+    return stop_rate(read_log(log_of(folder, row["name"], name)), end)
 
 
 def teacher_stops(folder: Path) -> tuple[float, int]:
@@ -215,7 +215,9 @@ def to_keep(rows: Sequence[Row]) -> list[tuple[Row, str]]:
 def kept_as(folder: Path, wanted: Sequence[tuple[Row, str]], of: str = "") -> dict[str, Path]:
     """Return raw logs by the file that each is kept as; `of` stands before a suspect's name."""
     return {
-        f"{of}{file_of(row['name'])}/{name.replace(' ', '-')}.jsonl.xz": log_of(folder, row, name)
+        f"{of}{file_of(row['name'])}/{name.replace(' ', '-')}.jsonl.xz": log_of(
+            folder, row["name"], name
+        )
         for row, name in wanted
     }
 
