@@ -205,3 +205,14 @@ def test_a_temporary_folder_is_gone_afterwards() -> None:
     with pytest.raises(PotstillError, match="mine"), durable.temporary_folder() as folder:
         raise PotstillError("mine")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("path", [Path(), Path("/")])
+def test_a_place_without_a_name_is_refused(path: Path) -> None:
+    with pytest.raises(PotstillError, match=r"it is a directory in use; choose another"):
+        durable.write_bytes(path, b"x")
+    with (
+        pytest.raises(PotstillError, match=r"it is a directory in use"),
+        durable.replaced_directory(path),
+    ):
+        pass

@@ -138,7 +138,12 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a unique hidden name beside `path`, of the kind that `remove_leftovers` removes."""
+    """Return a unique hidden name beside `path`, of the kind that `remove_leftovers` removes.
+
+    Raises `PotstillError` for a path without a name, `.` or `/`: nothing takes its place.
+    """
+    if not path.name:
+        raise PotstillError(f"cannot replace {path}: it is a directory in use; {_ELSEWHERE}")
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
 
 
