@@ -187,3 +187,16 @@ def test_families_are_said_as_a_list() -> None:
     three = campaign_of(["a"], families=("content", "intent", "time"))
     said = sentence(three, "2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z")
     assert "content, intent and time hold" in said and "1 account made" in said
+
+
+@pytest.mark.parametrize("name", ["store[1]", "sto*", "sto?e"])
+def test_a_store_of_any_name_is_read_alone(store: Path, found: Any, name: str) -> None:
+    odd = store.rename(store.with_name(name))
+    shutil.copytree(odd, odd.with_name("store"))
+    result = run("cases", odd, "--json")
+    assert result.exit_code == 3, result.output
+    again = json.loads(result.stdout)
+    assert again["requests"] == found[1]["requests"]
+    assert [one["sentence"] for one in again["cases"]] == [
+        one["sentence"] for one in found[1]["cases"]
+    ]
