@@ -17,6 +17,7 @@ from case_worlds import SEED, TEMPLATE, store_of, wide_world
 from typer.testing import CliRunner
 
 from potstill.cli.app import app
+from potstill.durable import temporary_name
 from potstill.watch.cases import sentence
 
 
@@ -257,3 +258,14 @@ def test_a_full_place_is_named_as_it_was_asked_for(
     refused = run("cases", store, "--out", tmp_path / "full")
     assert refused.exit_code == 2 and f"cannot write to {tmp_path / 'full'}:" in refused.output
     assert not (tmp_path / "full").exists()
+
+
+def test_what_a_kill_left_of_cases_elsewhere_is_gone_after_the_next_run(
+    store: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "out" / "cases"
+    half = temporary_name(place)
+    half.mkdir(parents=True)
+    (half / "case.json").write_text("{}")
+    assert run("cases", store, "--out", place).exit_code == 3
+    assert list(place.parent.iterdir()) == [place]

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from potstill.canonical import canonical_text
 from potstill.durable import (
     read_lines,
+    remove_leftovers_of,
     replaced_directory,
     temporary_folder,
     write_bytes,
@@ -78,6 +79,8 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
             with told_damage(store):
                 found = find_campaigns(store, backend, wanted.level, allowed)
             named, after = named_run(found, register)
+            # A place outside the store is swept by nobody else, and prompts may be in it.
+            remove_leftovers_of(wanted.place)
             with replaced_directory(wanted.place) as building, told_damage(store):
                 run = CaseRun(
                     store, found, named, wanted.place, building, allowed, wanted.with_text
