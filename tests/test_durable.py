@@ -118,6 +118,18 @@ def test_only_leftovers_are_removed(tmp_path: Path) -> None:
     assert not half_directory.exists()
 
 
+def test_only_leftovers_of_one_path_are_removed(tmp_path: Path) -> None:
+    mine, other = tmp_path / "c", tmp_path / "c.d"
+    kept = [durable.temporary_name(other), tmp_path / ".c.0123.tmp", mine]
+    for path in kept:
+        path.write_text("")
+    durable.temporary_name(mine).mkdir()
+    durable.temporary_name(mine).write_text("half")
+    durable.remove_leftovers_of(mine)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    durable.remove_leftovers_of(tmp_path / "nowhere" / "c")
+
+
 def test_lines_are_added_and_half_a_line_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "lines"
     durable.append_line(path, b"one")
@@ -205,3 +217,14 @@ def test_a_temporary_folder_is_gone_afterwards() -> None:
     with pytest.raises(PotstillError, match="mine"), durable.temporary_folder() as folder:
         raise PotstillError("mine")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("path", [Path(), Path("/")])
+def test_a_place_without_a_name_is_refused(path: Path) -> None:
+    with pytest.raises(PotstillError, match=r"it is a directory in use; choose another"):
+        durable.write_bytes(path, b"x")
+    with (
+        pytest.raises(PotstillError, match=r"it is a directory in use"),
+        durable.replaced_directory(path),
+    ):
+        pass

@@ -15,7 +15,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,12 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a unique hidden name beside `path`, of the kind that `remove_leftovers` removes."""
+    """Return a unique hidden name beside `path`, of the kind that `remove_leftovers` removes.
+
+    Raises `PotstillError` for a path without a name, `.` or `/`: nothing takes its place.
+    """
+    if not path.name:
+        raise PotstillError(f"cannot replace {path}: it is a directory in use; {_ELSEWHERE}")
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
 
 
@@ -322,7 +327,22 @@ def replaced_directory(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(root: Path) -> None:
     """Remove what killed writers left under `root`; call it only where nobody else writes."""
-    leftovers = [p for p in root.rglob(f".*{_SUFFIX}") if is_leftover(p.name)]
+    _remove([p for p in root.rglob(f".*{_SUFFIX}") if is_leftover(p.name)])
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; call it only where nobody else writes
+    that path."""
+    beside = list(path.parent.iterdir()) if path.parent.is_dir() else []
+    length = len(temporary_name(path).name)
+    _remove(
+        p
+        for p in beside
+        if p.name.startswith(f".{path.name}.") and len(p.name) == length and is_leftover(p.name)
+    )
+
+
+def _remove(leftovers: Iterable[Path]) -> None:
     for path in leftovers:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import shutil
@@ -16,6 +17,7 @@ from case_worlds import SEED, TEMPLATE, store_of, wide_world
 from typer.testing import CliRunner
 
 from potstill.cli.app import app
+from potstill.durable import temporary_name
 from potstill.watch.cases import sentence
 
 
@@ -187,3 +189,83 @@ def test_families_are_said_as_a_list() -> None:
     three = campaign_of(["a"], families=("content", "intent", "time"))
     said = sentence(three, "2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z")
     assert "content, intent and time hold" in said and "1 account made" in said
+
+
+def test_a_damaged_packet_is_named(store: Path, found: Any) -> None:
+    case_id = found[1]["cases"][0]["case_id"]
+    (store / "cases" / case_id / "appeals.jsonl").write_text('{"account": "acct44"}\n')
+    refused = run("appeal", store, case_id, "acct44")
+    assert refused.exit_code == 2 and "appeals.jsonl is damaged" in refused.output
+
+
+def test_a_lost_register_is_refused_without_an_option_that_no_verb_has(store: Path) -> None:
+    (store / "state" / "cases.json").write_text("banana")
+    for refused in (run("cases", store), run("allow", store)):
+        assert refused.exit_code == 2 and "cases.json is damaged" in refused.output
+        assert "--fresh" not in refused.output and "into a new directory" in refused.output
+
+
+def test_what_is_no_text_is_not_decided_with(store: Path, found: Any) -> None:
+    case_id = found[1]["cases"][0]["case_id"]
+    for words in (
+        ("close", store, case_id, "--because", "a\udcff"),
+        ("allow", store, "--account", "a\udcff", "--because", "x"),
+        ("allow", store, "--tenant", "ours", "--because", "\udcff"),
+    ):
+        refused = run(*words)
+        assert refused.exit_code == 2 and "no UTF-8" in refused.output
+
+
+@pytest.mark.parametrize("name", ["store[1]", "sto*", "sto?e"])
+def test_a_store_of_any_name_is_read_alone(store: Path, found: Any, name: str) -> None:
+    odd = store.rename(store.with_name(name))
+    shutil.copytree(odd, odd.with_name("store"))
+    result = run("cases", odd, "--json")
+    assert result.exit_code == 3, result.output
+    again = json.loads(result.stdout)
+    assert again["requests"] == found[1]["requests"]
+    assert [one["sentence"] for one in again["cases"]] == [
+        one["sentence"] for one in found[1]["cases"]
+    ]
+
+
+def test_cases_lie_nowhere_else_in_the_store(store: Path) -> None:
+    for place in (store / "requests" / "mine", store / "mine", store / "cases" / "mine"):
+        refused = run("cases", store, "--out", place)
+        assert refused.exit_code == 2 and "lies in the store" in refused.output
+        assert not place.exists()
+
+
+def test_a_file_damaged_inside_is_named(store: Path) -> None:
+    for part in sorted((store / "requests").glob("*/*.parquet")):
+        data = bytearray(part.read_bytes())
+        last = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+        data[4:last] = b"\xff" * (last - 4)
+        part.write_bytes(data)
+    for verb in ("find", "cases"):
+        refused = run(verb, store)
+        assert refused.exit_code == 2, refused.output
+        assert ".parquet is gone, damaged" in refused.output
+
+
+def test_a_full_place_is_named_as_it_was_asked_for(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    refused = run("cases", store, "--out", tmp_path / "full")
+    assert refused.exit_code == 2 and f"cannot write to {tmp_path / 'full'}:" in refused.output
+    assert not (tmp_path / "full").exists()
+
+
+def test_what_a_kill_left_of_cases_elsewhere_is_gone_after_the_next_run(
+    store: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "out" / "cases"
+    half = temporary_name(place)
+    half.mkdir(parents=True)
+    (half / "case.json").write_text("{}")
+    assert run("cases", store, "--out", place).exit_code == 3
+    assert list(place.parent.iterdir()) == [place]

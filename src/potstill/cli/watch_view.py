@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from potstill.text.counts import many
+from potstill.watch.evidence import CHOSEN_BY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +122,7 @@ def _campaign(rank: int, campaign: Campaign) -> None:
     )
     best = campaign.candidates[0]
     typer.echo(
-        f"   chosen by {_CHOSEN[best.chosen_by]}: {len(best.parties)} parties, of which "
+        f"   chosen by {CHOSEN_BY[best.chosen_by]}: {len(best.parties)} parties, of which "
         f"{len(best.carried_by)} carry what holds; tested by others:"
     )
     for signal in best.signals:
@@ -129,13 +130,6 @@ def _campaign(rank: int, campaign: Campaign) -> None:
             typer.echo(f"   {_signal(signal)}")
     left = ", ".join(f"{name} 10^{log10_e:.1f}" for name, log10_e in best.without.items())
     typer.echo(f"   e without one family: {left}")
-
-
-_CHOSEN = {
-    "templates": "templates of prompts",
-    "means": "payment, devices or relays",
-    "places": "networks and e-mail domains",
-}
 
 
 def _signal(one: SignalFinding) -> str:

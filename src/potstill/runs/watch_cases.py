@@ -7,15 +7,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from potstill.canonical import canonical_text
-from potstill.durable import read_lines, replaced_directory, temporary_folder, write_bytes
+from potstill.durable import (
+    read_lines,
+    remove_leftovers_of,
+    replaced_directory,
+    temporary_folder,
+    write_bytes,
+    write_errors,
+)
 from potstill.errors import PotstillError
 from potstill.extras import extra_package
 from potstill.report.cases.page import appeal_page, case_page, cases_page
 from potstill.runs.watch_finding import require_level
-from potstill.runs.watching import open_store, traffic_engine
+from potstill.runs.watching import open_store, told_damage, traffic_engine
 from potstill.watch.case.models import Appeal, Case, CasesOfRun
 from potstill.watch.case.register import CASES_FOLDER, CaseRegister
 from potstill.watch.evidence import FoundPart
@@ -59,7 +68,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
         from potstill.watch.find import find_campaigns
 
         with open_store(wanted.store, None, wanted.key, there=True) as store:
-            refuse_other_folder(wanted.place)
+            refuse_other_folder(wanted.place, wanted.store)
             if wanted.with_text and store.config.privacy != "full":
                 raise PotstillError(
                     f"{wanted.store} keeps no texts; leave --with-text out, or take the logs into "
@@ -67,9 +76,12 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
                 )
             register = store.done(CaseRegister) or CaseRegister()
             allowed = allowed_accounts(store, register)
-            found = find_campaigns(store, backend, wanted.level, allowed)
+            with told_damage(store):
+                found = find_campaigns(store, backend, wanted.level, allowed)
             named, after = named_run(found, register)
-            with replaced_directory(wanted.place) as building:
+            # A place outside the store is swept by nobody else, and prompts may be in it.
+            remove_leftovers_of(wanted.place)
+            with replaced_directory(wanted.place) as building, told_damage(store):
                 run = CaseRun(
                     store, found, named, wanted.place, building, allowed, wanted.with_text
                 )
@@ -78,8 +90,15 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
             return of_run
 
 
-def refuse_other_folder(place: Path) -> None:
-    """Raise PotstillError where something else than an earlier run's cases lies in a place."""
+def refuse_other_folder(place: Path, store: Path) -> None:
+    """Raise PotstillError for a place that holds something else than an earlier run's cases, and
+    for one in the store where nobody would look for what has to be forgotten."""
+    inside = store.resolve() in place.resolve().parents
+    if inside and place.resolve() != (store / CASES_FOLDER).resolve():
+        raise PotstillError(
+            f"{place} lies in the store, where cases are written to {store / CASES_FOLDER} alone; "
+            "leave --out away, or choose a directory outside"
+        )
     if place.exists() and not (place / CASES_FILE).is_file():
         if place.is_dir() and not any(place.iterdir()):
             return
@@ -94,7 +113,8 @@ def _write(run: CaseRun, register: CaseRegister, now: datetime) -> CasesOfRun:
 
     lines, findings = [], []
     made_by = version("potstill")
-    with temporary_folder() as spill:
+    # What does not fit is of the cases, not of the folder for temporary files.
+    with temporary_folder() as spill, write_errors(run.out):
         for case in made_cases(run, spill):
             _write_case(run.building / case.case_id, case, statuses=run.statuses)
             lines.append(line_of(case))
@@ -141,7 +161,7 @@ def write_appeal(cases: Path, case_id: str, account: str, out: Path | None) -> t
     lines = read_lines(cases / case_id / APPEALS_FILE) if case_id.isalnum() else []
     for line in lines:
         if line.get("account") == account:
-            appeal = Appeal.model_validate(line)
+            appeal = _appeal(cases / case_id / APPEALS_FILE, line)
             place = out or Path(f"appeal-{case_id}.html")
             write_bytes(place, appeal_page(appeal).encode("utf-8", "replace"))
             return place, appeal
@@ -150,3 +170,12 @@ def write_appeal(cases: Path, case_id: str, account: str, out: Path | None) -> t
             f"{cases} holds no case {case_id}; `potstill watch cases` writes those there are"
         )
     raise PotstillError(f"the case {case_id} has no account of that name; case.json lists them")
+
+
+def _appeal(path: Path, line: dict[str, Any]) -> Appeal:
+    try:
+        return Appeal.model_validate(line)
+    except ValidationError:
+        raise PotstillError(
+            f"{path} is damaged, or of another version; `potstill watch cases` writes it again"
+        ) from None

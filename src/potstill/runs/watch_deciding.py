@@ -9,6 +9,7 @@ from pathlib import Path
 from potstill.errors import PotstillError
 from potstill.extras import extra_package
 from potstill.runs.watching import open_store
+from potstill.text.forms import is_text
 from potstill.watch.case.register import (
     CaseRegister,
     closed_register,
@@ -22,6 +23,7 @@ def close_cases(
     """Close cases: they stay closed in later runs. Raises PotstillError for one nobody knows."""
     if not because.strip():
         raise PotstillError("say why, for those who come later: --because TEXT")
+    _require_text(because)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return _changed(store, key, lambda known: closed_register(known, case_ids, at, because))
 
@@ -47,6 +49,7 @@ def allow(
     """
     if (accounts or tenants) and not remove and not because.strip():
         raise PotstillError("say why, for those who come later: --because TEXT")
+    _require_text(because, *accounts, *tenants)
 
     def change(known: CaseRegister) -> CaseRegister:
         named = {"accounts": dict(known.accounts), "tenants": dict(known.tenants)}
@@ -62,6 +65,14 @@ def allow(
         return known.model_copy(update=named)
 
     return _changed(store, key, change)
+
+
+def _require_text(*texts: str) -> None:
+    if not all(map(is_text, texts)):
+        raise PotstillError(
+            "a name or the reason has bytes that are no UTF-8; state it in UTF-8, as the logs have "
+            "it"
+        )
 
 
 def _changed(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from potstill.errors import PotstillError
 from potstill.extras import extra_package
-from potstill.runs.watching import open_store, traffic_engine
+from potstill.runs.watching import open_store, told_damage, traffic_engine
 
 if TYPE_CHECKING:
     from potstill.watch.evidence import CampaignsFound
@@ -28,7 +28,9 @@ def find_in(into: Path, level: float, key: Path | None = None) -> CampaignsFound
 
         with open_store(into, None, key, there=True) as store:
             register = store.done(CaseRegister) or CaseRegister()
-            return find_campaigns(store, backend, level, allowed_accounts(store, register))
+            with told_damage(store):
+                allowed = allowed_accounts(store, register)
+                return find_campaigns(store, backend, level, allowed)
 
 
 def require_level(level: float) -> None:

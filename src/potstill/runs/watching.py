@@ -191,6 +191,22 @@ def open_store(
 
 
 @contextmanager
+def told_damage(store: TrafficStore) -> Iterator[None]:
+    """Raise PotstillError that names the file where a block fails because one is damaged inside.
+
+    Opening a store looks at the end of each file alone; only reading tells of the rest.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        yield
+    except (duckdb.Error, OSError, pa.ArrowException):
+        store.check(rows=True)
+        raise
+
+
+@contextmanager
 def traffic_engine(zone: str) -> Iterator[Backend]:
     """Yield a connection that spills into a folder of its own."""
     extra_package("ibis", "the watch", "watch")

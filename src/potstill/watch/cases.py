@@ -19,7 +19,7 @@ from potstill.watch.case.inferring import e_words, inference_of
 from potstill.watch.case.models import Case, CaseHistory, CaseLine, CasesOfRun
 from potstill.watch.case.register import CaseRegister, Named, named_cases
 from potstill.watch.case.scores import SCORES_FILE, scores_table, write_table
-from potstill.watch.evidence import Campaign, CampaignsFound
+from potstill.watch.evidence import Campaign, CampaignsFound, unseen_words
 from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
 
 
@@ -111,7 +111,7 @@ def _case(run: CaseRun, asker: Asker, one: Named, rank: int, printed: sql.StoreF
         history=history_of(one),
         facts=facts,
         inference=inference_of(asker, run.found, one.campaign, facts, explanations),
-        unseen=unseen_of(run.found),
+        unseen=unseen_words(run.found.off, run.found.notes),
         prepare=script([*sql.prepare_store(printed), *of_case]),
     )
 
@@ -148,14 +148,6 @@ def history_of(one: Named) -> CaseHistory:
         closed_because=one.known.because,
         since_closed=one.since_closed,
         after=one.known.after,
-    )
-
-
-def unseen_of(found: CampaignsFound) -> tuple[str, ...]:
-    """Return what a run could not see."""
-    return (
-        *(f"{signal} was off: it needs {', '.join(lacks)}" for signal, lacks in found.off.items()),
-        *found.notes,
     )
 
 

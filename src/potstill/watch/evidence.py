@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -9,6 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from potstill.watch.schema import Family
 
 Chooser = Literal["templates", "means", "places"]
+CHOSEN_BY: Mapping[Chooser, str] = {
+    "templates": "templates of prompts",
+    "means": "payment, devices or relays",
+    "places": "networks and e-mail domains",
+}
 Part = Literal["spread", "sharding", "clock", "hand-off", "means", "places", "intent"]
 
 
@@ -91,3 +97,11 @@ class CampaignsFound(FoundPart):
     def false_expected(self) -> float:
         """The rate times what was found: no bound for one campaign."""
         return self.level * len(self.campaigns)
+
+
+def unseen_words(off: Mapping[str, Sequence[str]], notes: Sequence[str]) -> tuple[str, ...]:
+    """Return what a run could not see: the signals that were off, and its notes."""
+    return (
+        *(f"{signal} was off: it needs {', '.join(lacks)}" for signal, lacks in off.items()),
+        *notes,
+    )

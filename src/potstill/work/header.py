@@ -23,13 +23,15 @@ class Header(Generic[C]):
     """The header of one kind of work directory: a frozen config, as YAML under a first line.
 
     `file` is its name. `settings` is what people call the config (a recipe), `work` what such a
-    directory holds (a run); sentences and the first line are made of both.
+    directory holds (a run); sentences and the first line are made of both. `anew` is
+    how such work is done again.
     """
 
     config: type[C]
     file: str
     settings: str
     work: str
+    anew: str = "start over with --fresh"
 
     @property
     def first_line(self) -> str:
@@ -85,7 +87,7 @@ class Header(Generic[C]):
             keys = ", ".join(".".join(map(str, e["loc"])) or self.settings for e in error.errors())
             raise PotstillError(
                 f"the {self.settings} in {root} does not fit this version of potstill ({keys}); "
-                f"use the version that made the {self.work}, or --fresh to start over"
+                f"use the version that made the {self.work}, or {self.anew}"
             ) from None
 
     def values(self, root: Path) -> dict[str, Any]:
@@ -100,8 +102,7 @@ class Header(Generic[C]):
             found = None
         if not isinstance(found, dict):
             raise PotstillError(
-                f"{path} cannot be read as YAML; use --fresh to start over, or another directory "
-                "with --out"
+                f"{path} cannot be read as YAML; bring it back from a copy, or {self.anew}"
             )
         return found
 

@@ -290,8 +290,8 @@ class WorkDir(ABC, Generic[C]):
     def _lost(self, name: str) -> PotstillError:
         return PotstillError(
             f"{self.record_path(name)} is damaged, and only it says what this "
-            f"{self.header().work} was begun with; bring it back from a copy, or start over with "
-            "--fresh"
+            f"{self.header().work} was begun with; bring it back from a copy, or "
+            f"{self.header().anew}"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from case_worlds import campaign_of
 from hypothesis import given
@@ -43,39 +45,39 @@ def test_a_case_keeps_its_id_though_its_first_account_changes() -> None:
 
 
 def test_a_closed_case_stays_closed_while_most_of_it_was_in_it() -> None:
-    _, register = named_cases(CaseRegister(), [campaign_of(names(0, 10))], "d1")
-    register = closed_register(register, ["c0"], "now", "a class")
-    (one,), after = named_cases(register, [campaign_of(names(0, 14))], "d2")
+    _, register = named_cases(CaseRegister(), [campaign_of(names(0, 10))], "2026-03-01")
+    register = closed_register(register, ["c0"], "2026-03-04", "a class")
+    (one,), after = named_cases(register, [campaign_of(names(0, 14))], "2026-03-02")
     assert one.known.closed and one.since_closed == 4 and not one.new
     # Growing day by day does not carry it further than what was closed.
-    (one,), after = named_cases(after, [campaign_of(names(0, 40))], "d3")
+    (one,), after = named_cases(after, [campaign_of(names(0, 40))], "2026-03-03")
     assert one.new and not one.known.closed and one.known.after == "c0"
     assert one.case_id != "c0" and after.cases["c0"].closed
-    (one,), _ = named_cases(after, [campaign_of(names(0, 41))], "d4")
+    (one,), _ = named_cases(after, [campaign_of(names(0, 41))], "2026-03-04")
     assert not one.new and not one.known.closed
 
 
 def test_an_open_case_is_taken_before_a_closed_one() -> None:
     both = [campaign_of(names(0, 10)), campaign_of(names(20, 26), campaign_id="c1")]
-    _, register = named_cases(CaseRegister(), both, "d1")
-    register = closed_register(register, ["c0"], "now", "a class")
+    _, register = named_cases(CaseRegister(), both, "2026-03-01")
+    register = closed_register(register, ["c0"], "2026-03-04", "a class")
     joined = campaign_of([*names(0, 10), *names(20, 26)], campaign_id="c2")
-    (one,), _ = named_cases(register, [joined], "d2")
+    (one,), _ = named_cases(register, [joined], "2026-03-02")
     assert one.case_id == "c1" and not one.known.closed
 
 
 def test_a_case_is_open_again_once_reopened() -> None:
-    _, register = named_cases(CaseRegister(), [campaign_of(names(0, 10))], "d1")
-    register = reopened_register(closed_register(register, ["c0"], "now", "x"), ["c0"])
+    _, register = named_cases(CaseRegister(), [campaign_of(names(0, 10))], "2026-03-01")
+    register = reopened_register(closed_register(register, ["c0"], "2026-03-04", "x"), ["c0"])
     assert not register.cases["c0"].closed and register.cases["c0"].closed_with == ()
-    for change in (reopened_register, lambda r, ids: closed_register(r, ids, "now", "x")):
+    for change in (reopened_register, lambda r, ids: closed_register(r, ids, "2026-03-04", "x")):
         with pytest.raises(PotstillError, match="no case is called nobody"):
             change(register, ["nobody"])
 
 
 def test_an_erased_account_leaves_the_register() -> None:
-    _, register = named_cases(CaseRegister(), [campaign_of(names(0, 4))], "d1")
-    register = closed_register(register, ["c0"], "now", "x").model_copy(
+    _, register = named_cases(CaseRegister(), [campaign_of(names(0, 4))], "2026-03-01")
+    register = closed_register(register, ["c0"], "2026-03-04", "x").model_copy(
         update={"accounts": {"a1": "ours", "b": "ours"}}
     )
     left = register.without_account("a1")
@@ -92,10 +94,10 @@ def test_each_campaign_is_one_case_and_each_case_one_campaign(
     def campaigns(groups: list[set[str]], prefix: str) -> list:
         return [campaign_of(sorted(g), campaign_id=f"{prefix}{n}") for n, g in enumerate(groups)]
 
-    _, register = named_cases(CaseRegister(), campaigns(before, "x"), "d1")
+    _, register = named_cases(CaseRegister(), campaigns(before, "x"), "2026-03-01")
     if close:
-        register = closed_register(register, list(register.cases), "now", "x")
-    found, after = named_cases(register, campaigns(now, "y"), "d2")
+        register = closed_register(register, list(register.cases), "2026-03-04", "x")
+    found, after = named_cases(register, campaigns(now, "y"), "2026-03-02")
     ids = [one.case_id for one in found]
     assert len(set(ids)) == len(ids) == len(now)
     assert set(after.cases) == set(register.cases) | set(ids)
@@ -108,5 +110,22 @@ def test_each_campaign_is_one_case_and_each_case_one_campaign(
             if known.closed:
                 assert 2 * len(mine & set(known.closed_with)) >= len(mine)
     # A second look at the same days changes no id.
-    again, _ = named_cases(after, campaigns(now, "y"), "d2")
+    again, _ = named_cases(after, campaigns(now, "y"), "2026-03-02")
     assert [one.case_id for one in again] == ids
+
+
+@pytest.mark.parametrize(
+    ("case_id", "changes"),
+    [
+        ("../../elsewhere", {}),
+        ("it's", {}),
+        ("c0", {"first_found": "banana"}),
+        ("c0", {"at": "a while ago"}),
+        ("c0", {"after": "../c1"}),
+    ],
+)
+def test_a_register_edited_into_nonsense_is_damaged(case_id: str, changes: dict[str, str]) -> None:
+    known = {"accounts": ["a"], "first_found": "2026-03-01"}
+    assert CaseRegister.from_json(json.dumps({"cases": {"c0": known}}).encode()).cases
+    with pytest.raises(ValueError, match=r"cases"):
+        CaseRegister.from_json(json.dumps({"cases": {case_id: known | changes}}).encode())

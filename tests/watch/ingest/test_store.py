@@ -304,3 +304,10 @@ def test_any_ibis_table_is_taken_in_once_under_its_name(engine: Any, tmp_path: P
             assert found.again is again
     assert said(held(tmp_path / "store"))[0]["request_id"] == "r0"
     assert len(held(tmp_path / "store")) == 30
+
+
+def test_a_log_whose_name_is_a_pattern_is_read_alone(ingest: Ingest, tmp_path: Path) -> None:
+    for name, rows in (("log*.parquet", ROWS[:5]), ("logs.parquet", ROWS[5:])):
+        write_table(tmp_path / name, rows)
+    ingest(tmp_path / "log*.parquet")
+    assert len(held(tmp_path / "store")) == 5

@@ -10,6 +10,7 @@ from potstill.report.tables import FactList, moment
 from potstill.text.counts import many
 from potstill.watch.case.inferring import e_words
 from potstill.watch.case.models import Appeal, CaseLine, CasesOfRun
+from potstill.watch.evidence import unseen_words
 
 ACTIONS = {
     "look": "look into it, and do nothing to accounts",
@@ -65,7 +66,7 @@ def cases_view(of_run: CasesOfRun) -> CasesShown:
             f"{of_run.false_expected:.2g}: groups of strangers. People whom something innocent "
             "joins are not counted by that. A case is a place to look."
         ),
-        open_cases=[_line(one) for one in of_run.cases if one.status == "open"],
+        open_cases=[_line(one) for one in opened],
         closed_cases=[_line(one) for one in of_run.cases if one.status == "closed"],
         run=[
             ("Made", moment(of_run.created_at)),
@@ -75,10 +76,7 @@ def cases_view(of_run: CasesOfRun) -> CasesShown:
             ("Accounts on the allow-list, left out", words.whole(of_run.allowed)),
         ],
         not_found=of_run.not_found,
-        unseen=(
-            *(f"{name} was off: it needs {', '.join(lack)}" for name, lack in of_run.off.items()),
-            *of_run.notes,
-        ),
+        unseen=unseen_words(of_run.off, of_run.notes),
     )
 
 

@@ -19,14 +19,10 @@ from potstill.watch.case.models import (
     SignalFact,
     Statement,
 )
+from potstill.watch.evidence import CHOSEN_BY
 
 MOST_MEMBERS, MOST_DAYS, MOST_SHARED = 100, 31, 30
 _EXAMPLE = 600
-CHOSEN = {
-    "templates": "templates of prompts",
-    "means": "payment, devices or relays",
-    "places": "networks and e-mail domains",
-}
 
 
 @dataclass(frozen=True)
@@ -223,7 +219,7 @@ def _group(group: GroupInference, facts: Sequence[SignalFact]) -> GroupShown:
     return GroupShown(
         head=(
             f"Group {group.candidate_id}: {group.parties:,} parties, chosen by "
-            f"{CHOSEN[group.chosen_by]}; e = {e_words(group.log10_e)}"
+            f"{CHOSEN_BY[group.chosen_by]}; e = {e_words(group.log10_e)}"
         ),
         table=_signals(group),
         queries=queries,

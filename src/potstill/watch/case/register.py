@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from datetime import datetime
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from potstill.canonical import digest_of
 from potstill.errors import PotstillError
@@ -21,6 +22,17 @@ from potstill.work.workdir import Recorded, WorkRecord
 CASES_FOLDER = "cases"
 
 
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+# An id names a folder, and stands in queries.
+CaseId = Annotated[str, StringConstraints(pattern="^[0-9A-Za-z]+$")]
+# ISO 8601, a day alone or with its time.
+Moment = Annotated[str, AfterValidator(_moment)]
+
+
 class KnownCase(Recorded):
     """A case as it was last found; `closed_with` are the accounts that it had when it was closed.
 
@@ -28,11 +40,11 @@ class KnownCase(Recorded):
     """
 
     accounts: tuple[str, ...]
-    first_found: str
-    at: str | None = None
+    first_found: Moment
+    at: Moment | None = None
     because: str | None = None
     closed_with: tuple[str, ...] = ()
-    after: str | None = None
+    after: CaseId | None = None
 
     @property
     def closed(self) -> bool:
@@ -46,7 +58,7 @@ class CaseRegister(WorkRecord):
     name: ClassVar[str] = "cases"
     begun_with: ClassVar[bool] = True
 
-    cases: dict[str, KnownCase] = Field(default_factory=dict)
+    cases: dict[CaseId, KnownCase] = Field(default_factory=dict)
     accounts: dict[str, str] = Field(default_factory=dict)
     tenants: dict[str, str] = Field(default_factory=dict)
 

@@ -8,6 +8,7 @@ checks the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from potstill.watch.schema import ACCOUNTS
@@ -50,10 +51,11 @@ def prepare_store(files: StoreFiles) -> list[str]:
         else ""
     )
     bulky = f" EXCLUDE ({', '.join(_BULKY)})" if files.text else ""
+    # DuckDB takes every path that it reads for a pattern.
     return [
         "SET TimeZone = 'UTC'",
-        f"SET VARIABLE store = {quoted(str(files.store))}",
-        f"SET VARIABLE cases = {quoted(str(files.cases))}",
+        f"SET VARIABLE store = {quoted(escape(str(files.store)))}",
+        f"SET VARIABLE cases = {quoted(escape(str(files.cases)))}",
         _accounts(files.accounts),
         # A party is a declared tenant with its accounts, or an account that has none.
         "CREATE OR REPLACE TEMP VIEW requests AS\n"

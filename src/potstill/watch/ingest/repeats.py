@@ -7,6 +7,7 @@ most, then the first by a digest of its content, then by source and row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
 
 import pyarrow as pa
@@ -86,5 +87,5 @@ def _filtered(part: Path, final: Path, keep) -> int:  # type: ignore[no-untyped-
 
 
 def _list(parts: Sequence[Path]) -> str:
-    quoted = ", ".join("'" + str(part).replace("'", "''") + "'" for part in parts)
+    quoted = ", ".join("'" + escape(str(part)).replace("'", "''") + "'" for part in parts)
     return f"[{quoted}]"

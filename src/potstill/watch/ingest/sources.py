@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Literal
 
@@ -108,7 +109,7 @@ def source_of_batches(
 
 def source_of_parquet(backend: Backend, path: Path) -> ir.Table:
     """Return a Parquet file as a source. Raises PotstillError where it is damaged."""
-    quoted = str(path).replace("'", "''")
+    quoted = escape(str(path)).replace("'", "''")
     sql = (
         f"SELECT file_row_number + 1 AS {ROW}, file_row_number + 1 AS {PLACE}, "
         f"CAST(NULL AS VARCHAR) AS {FLAW}, * EXCLUDE (file_row_number) "

@@ -78,7 +78,9 @@ class TrafficStore(WorkDir[StoreSettings]):
     @classmethod
     def header(cls) -> Header[StoreSettings]:
         """Return the header of stores."""
-        return Header(StoreSettings, "watch.yaml", "settings", "watch")
+        return Header(
+            StoreSettings, "watch.yaml", "settings", "watch", "take the logs into a new directory"
+        )
 
     @classmethod
     def at(cls, root: Path, privacy: Privacy | None, key: Path | None = None) -> Self:
@@ -168,9 +170,9 @@ class TrafficStore(WorkDir[StoreSettings]):
         sources = self.ingested.sources.values()
         return tuple(sorted({day for source in sources for day in source.parts}))
 
-    def check(self) -> None:
+    def check(self, *, rows: bool = False) -> None:
         """Raise PotstillError where a file that the record names cannot be used: it is gone,
-        damaged or cut off, or has other columns."""
+        damaged or cut off, or has other columns; with `rows` each of its rows is read."""
         parts = store_schema(self.config.privacy)
         named = [(part, parts) for part in self.parts()]
         if self.ingested.accounts is not None:
@@ -178,6 +180,8 @@ class TrafficStore(WorkDir[StoreSettings]):
         for path, schema in named:
             try:
                 whole = pq.read_schema(path).equals(schema)
+                for _ in pq.ParquetFile(path).iter_batches() if rows else ():
+                    pass
             except (OSError, pa.ArrowException):
                 whole = False
             if not whole:

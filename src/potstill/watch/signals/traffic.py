@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from glob import escape
 from typing import Any
 
 import ibis
@@ -78,7 +79,9 @@ def traffic_of(store: TrafficStore, backend: Backend) -> Traffic:
     accounts = _accounts(store)
     backend.create_table("potstill_accounts", accounts, temp=True, overwrite=True)
     known = backend.table("potstill_accounts")
-    requests = backend.read_parquet([str(part) for part in parts], table_name="potstill_requests")
+    requests = backend.read_parquet(
+        [escape(str(part)) for part in parts], table_name="potstill_requests"
+    )
     party = ibis.coalesce(_TENANT + known.tenant, _ACCOUNT + known.account_id)
     named = known.select("account_id", "timezone", party=party)
     joined = requests.left_join(named, "account_id").drop("account_id_right")
