@@ -174,6 +174,26 @@ def test_a_finding_that_does_not_follow_is_refused(copy: Trace) -> None:
     assert "does not come to what verdict.json says (its log10_p)" in said
 
 
+@pytest.mark.parametrize("times", [0, 2])
+def test_findings_taken_out_or_added_are_refused(copy: Trace, times: int) -> None:
+    findings = json.loads((copy.bundle / "verdict.json").read_bytes())["findings"]
+    rewritten(copy.bundle, findings=findings * times)
+    assert "verdict.json holds other findings than the plan has" in refusal(copy.bundle)
+
+
+def test_a_chain_that_was_not_copied_is_said_to_be_away(copy: Trace) -> None:
+    (copy.bundle / "chain.jsonl").unlink()
+    assert "chain.jsonl does not exist in the bundle; get" in refusal(copy.bundle)
+
+
+def test_a_verdict_that_is_no_file_is_not_called_unfinished(copy: Trace) -> None:
+    (copy.bundle / "verdict.json").unlink()
+    assert "or get the whole bundle" in refusal(copy.bundle)
+    (copy.bundle / "verdict.json").mkdir()
+    said = refusal(copy.bundle)
+    assert "is a directory in the bundle; get" in said and "come to a verdict" not in said
+
+
 def test_a_verdict_spelt_otherwise_is_a_changed_file(copy: Trace) -> None:
     path = copy.bundle / "verdict.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()), indent=1))
@@ -277,6 +297,18 @@ def test_a_zip_is_opened_and_a_trace_s_folder_is_found(copy: Trace, tmp_path: Pa
     copy.bundle.rename(tmp_path / "trace" / "bundle")
     with opened_bundle(tmp_path / "trace") as folder:
         assert folder == tmp_path / "trace" / "bundle"
+
+
+@pytest.mark.parametrize("names", [("plan.json", "plan.json/x"), ("a" * 300 + "/plan.json",)])
+def test_a_zip_of_names_that_cannot_be_files_is_to_blame(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, "{}")
+    said = r"b\.zip holds names that cannot be files here"
+    with pytest.raises(PotstillError, match=said), opened_bundle(tmp_path / "b.zip"):
+        pass
 
 
 @pytest.mark.parametrize("what", ["empty folder", "no zip", "zip of nothing", "nothing"])

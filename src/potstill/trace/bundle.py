@@ -13,6 +13,7 @@ Nothing else of a trace belongs in it: not its settings, not the salts of served
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from potstill.canonical import digest_of_file, parsed
-from potstill.durable import no_file, temporary_folder, write_bytes
+from potstill.durable import no_file, os_reason, temporary_folder, write_bytes
 from potstill.errors import PotstillError
 from potstill.trace.chain import DIGEST_BYTES, custody_digest
 from potstill.trace.plan import PLAN_FILE, FixedPlan
@@ -31,6 +32,8 @@ from potstill.trace.verdict import PLAN_SUBJECT, VERDICT_FILE, Verdict
 
 CHAIN_FILE = "chain.jsonl"
 TOKENS, DISCLOSED = "tokens", "disclosed"
+# What a name in a .zip can be refused for, and no folder for temporary files is to blame.
+_NAMES = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL}
 # Beyond these a .zip is none of ours.
 _MOST_FILES, _MOST_BYTES = 10_000, 4 << 30
 _REMEDY = "get the bundle as it was from whoever made it"
@@ -96,11 +99,13 @@ def require_plain_files(bundle: Path) -> None:
 def read_verdict(bundle: Path) -> Verdict:
     """Return a bundle's verdict. Raises PotstillError where there is none that can be read."""
     path = bundle / VERDICT_FILE
-    if (fault := no_file(path)) is not None:
+    if not os.path.lexists(path):
         raise PotstillError(
-            f"{VERDICT_FILE} {fault} in the bundle: the trace has not come to a verdict; finish it "
-            "with potstill trace run"
+            f"{VERDICT_FILE} does not exist in the bundle: the trace has not come to a verdict, or "
+            "the bundle is not whole; finish it with potstill trace run, or get the whole bundle"
         )
+    if (fault := no_file(path)) is not None:
+        raise PotstillError(f"{VERDICT_FILE} {fault} in the bundle; {_REMEDY}")
     try:
         return Verdict.model_validate(parsed(path.read_text(encoding="utf-8")))
     except ValidationError as error:
@@ -194,7 +199,7 @@ def _unzipped(path: Path, folder: Path) -> Path:
             inside = archive.infolist()
             if len(inside) > _MOST_FILES or sum(one.file_size for one in inside) > _MOST_BYTES:
                 raise PotstillError(f"{path} holds more than a bundle does; give a bundle's .zip")
-            archive.extractall(folder)
+            _extract(archive, path, folder)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise PotstillError(
             f"{path} is no .zip file that can be read; give a bundle's folder or its .zip file"
@@ -203,6 +208,20 @@ def _unzipped(path: Path, folder: Path) -> Path:
     if not plans:
         raise PotstillError(f"{path} is no bundle of a trace: it holds no {PLAN_FILE}; give one")
     return plans[0].parent
+
+
+def _extract(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
+    """Unpack an archive. Raises PotstillError for names that cannot all lie in one folder."""
+    try:
+        archive.extractall(folder)
+    except OSError as error:
+        # What is left of the system's refusals is about the folder, and said where it is made.
+        if error.errno not in _NAMES:
+            raise
+        reason = os_reason(error) or "the system refuses one"
+        raise PotstillError(
+            f"{path} holds names that cannot be files here ({reason}); {_REMEDY}"
+        ) from error
 
 
 def same_digest(files: Mapping[str, str], found: Mapping[str, str]) -> str | None:
