@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -308,6 +309,27 @@ def test_a_zip_of_names_that_cannot_be_files_is_to_blame(
             archive.writestr(name, "{}")
     said = r"b\.zip holds names that cannot be files here"
     with pytest.raises(PotstillError, match=said), opened_bundle(tmp_path / "b.zip"):
+        pass
+
+
+def test_what_does_not_open_or_never_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in (
+        (tmp_path / ("x" * 300), "its name is longer"),
+        (tmp_path / "pipe", "is no plain file; give a bundle's folder"),
+    ):
+        with pytest.raises(PotstillError, match=said), opened_bundle(path):
+            pass
+
+    # Whoever runs the tests may read everything.
+    def refused(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    said = r"cannot be read \(permission denied\); give a bundle's folder"
+    with pytest.raises(PotstillError, match=said), opened_bundle(tmp_path):
         pass
 
 

@@ -45,20 +45,35 @@ def opened_bundle(path: Path) -> Iterator[Path]:
 
     Raises PotstillError for what is none of these.
     """
-    if path.is_dir():
-        inside = path / "bundle"
-        folder = inside if (inside / PLAN_FILE).is_file() else path
-        if not (folder / PLAN_FILE).is_file():
+    if (found := _folder_of(path)) is not None:
+        yield found
+        return
+    with temporary_folder() as folder:
+        yield _unzipped(path, folder)
+
+
+def _folder_of(path: Path) -> Path | None:
+    """Return the folder of a bundle that lies in a folder; None where `path` is a file.
+
+    Raises PotstillError for what is neither, and for a folder without a bundle.
+    """
+    try:
+        if path.is_dir():
+            inside = path / "bundle"
+            folder = inside if (inside / PLAN_FILE).is_file() else path
+            if (folder / PLAN_FILE).is_file():
+                return folder
             raise PotstillError(
                 f"{path} is no bundle of a trace: it holds no {PLAN_FILE}; give the folder that "
                 "potstill trace run made, or its bundle"
             )
-        yield folder
-        return
-    if (fault := no_file(path)) is not None:
+        # What is no plain file may never end.
+        fault = no_file(path) or (None if path.is_file() else "is no plain file")
+    except OSError as error:
+        fault = f"cannot be read ({os_reason(error) or 'it does not open'})"
+    if fault is not None:
         raise PotstillError(f"{path} {fault}; give a bundle's folder or its .zip file")
-    with temporary_folder() as folder:
-        yield _unzipped(path, folder)
+    return None
 
 
 def files_in(bundle: Path) -> list[str]:
