@@ -261,6 +261,18 @@ def test_a_link_in_a_bundle_is_refused(copy: Trace, name: str) -> None:
     assert f"{name} in the bundle is no plain file" in refusal(copy.bundle)
 
 
+def test_a_name_that_could_pass_for_a_line_is_refused(copy: Trace) -> None:
+    (copy.bundle / "a\nverdict: it holds").write_text("")
+    said = refusal(copy.bundle)
+    assert "take it out" in said and "\n" not in said
+
+
+def test_a_folder_named_like_a_token_is_none(copy: Trace) -> None:
+    for name in ("a.pem", "a.tsr"):
+        (copy.bundle / "tokens" / name).mkdir(parents=True)
+    assert checked(copy.bundle)["order of events"].state == "not checked"
+
+
 def test_a_link_to_a_folder_is_refused_by_its_name(copy: Trace, tmp_path: Path) -> None:
     shutil.move(copy.bundle / "raw", tmp_path / "raw")
     (copy.bundle / "raw").symlink_to(tmp_path / "raw")

@@ -94,7 +94,9 @@ def digests_in(bundle: Path) -> dict[str, str]:
 
 
 def require_plain_files(bundle: Path) -> None:
-    """Raise PotstillError for a link or a device in a bundle: it may stand for anything."""
+    """Raise PotstillError for a link or a device in a bundle, which may stand for anything, and
+    for a name that does not print.
+    """
     folders = [
         (Path(folder) / name).relative_to(bundle).as_posix()
         for folder, names, _ in os.walk(bundle)
@@ -107,6 +109,12 @@ def require_plain_files(bundle: Path) -> None:
         )
     for name in (*files_in(bundle), CHAIN_FILE):
         path = bundle / name
+        if not name.isprintable():
+            # It would stand among the lines of what was checked, and could pass for one.
+            raise PotstillError(
+                f"a file in the bundle has a name with letters that do not print, {name!a}; "
+                "take it out"
+            )
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise PotstillError(f"{name} in the bundle is no plain file; put the file itself there")
 
@@ -146,7 +154,7 @@ def subjects_of(fixed: FixedPlan) -> dict[str, bytes]:
 
 def certificates_in(bundle: Path) -> list[bytes]:
     """Return the certificates that lie beside a bundle's timestamps."""
-    return [path.read_bytes() for path in sorted((bundle / TOKENS).glob("*.pem"))]
+    return [path.read_bytes() for path in _tokens(bundle, "*.pem")]
 
 
 def stamps_in(
@@ -157,8 +165,12 @@ def stamps_in(
     Raises PotstillError for one that does not hold, or is of another digest.
     """
     trusted = certificates_in(bundle) if certificates is None else certificates
-    paths = sorted((bundle / TOKENS).glob("*.tsr"))
-    return tuple(_stamp(path, fixed, trusted) for path in paths)
+    return tuple(_stamp(path, fixed, trusted) for path in _tokens(bundle, "*.tsr"))
+
+
+def _tokens(bundle: Path, pattern: str) -> list[Path]:
+    """Return the files of a bundle's tokens; a folder of such a name is none."""
+    return sorted(path for path in (bundle / TOKENS).glob(pattern) if path.is_file())
 
 
 def add_tokens(
