@@ -79,7 +79,7 @@ def page_block(results: Path) -> str:
         _resembling(claims),
         _degraded(found["rows"]),
         zoo_sizes.real(found["rows"], claims),
-        _peer_table(found["rows"], claims),
+        _peer_table(found["rows"]),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -270,7 +270,7 @@ def _peer(name: str) -> str:
     return name.partition(": ")[2]
 
 
-def _peer_table(rows: Sequence[dict[str, Any]], claims: dict[str, Any]) -> str:
+def _peer_table(rows: Sequence[dict[str, Any]]) -> str:
     said = [row for row in rows if row["part"] == "peer"]
     if not said:
         return ""

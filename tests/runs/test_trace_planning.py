@@ -9,6 +9,9 @@ from traced_runs import clean_models, config_of, prepared
 
 from pipeline_runs import Noted
 from potstill.errors import PotstillError
+from potstill.recipe.trace import TraceTestsConfig
+from potstill.runs.trace_asking import GATHERERS
+from potstill.runs.trace_planning import PLANNERS
 from potstill.runs.verdict import plan_trace, run_trace
 from potstill.trace.agreement import AgreementPlanned
 
@@ -40,3 +43,8 @@ def test_a_plan_says_how_many_clusters_there_are_and_keeps_the_teachers_answers(
     kept.write_bytes(content)
     (finding,) = run_trace(root).findings
     assert (finding.n, finding.clusters, finding.controls) == (5, count, 1)
+
+
+def test_every_test_that_settings_can_name_is_planned_and_asked() -> None:
+    assert set(PLANNERS) == set(TraceTestsConfig.model_fields)
+    assert {name.replace("_", "-") for name in PLANNERS} == set(GATHERERS)

@@ -54,6 +54,14 @@ def test_what_says_nothing_of_the_bundle_is_refused(made: bundles.Trace, tmp_pat
             potstill.verify_trace(made.bundle, **given)  # type: ignore[arg-type]
 
 
+def test_one_file_may_stand_for_a_row_of_them(made: bundles.Trace, tmp_path: Path) -> None:
+    for one in (str(tmp_path / "none.pem"), tmp_path / "none.pem"):
+        with pytest.raises(potstill.PotstillError, match=r"none\.pem does not exist"):
+            potstill.verify_trace(made.bundle, authorities=one)
+        with pytest.raises(potstill.PotstillError, match=r"none\.pem does not exist"):
+            potstill.verify_trace(made.bundle, key=made.chain.parent / "epoch.key", texts=one)
+
+
 def test_what_was_tampered_with_is_named(tmp_path: Path) -> None:
     made = bundles.finished(tmp_path / "one")
     path = made.bundle / "raw" / "watermark-text-0.jsonl"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import lzma
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -219,3 +222,13 @@ def test_answers_of_another_cluster_than_the_plans_are_refused() -> None:
 def test_the_teacher_is_no_control() -> None:
     with pytest.raises(PotstillError, match="a control of the agreement is the teacher itself"):
         AgreementPlanned(teacher="blake3:t", prompts=("p",), controls=("blake3:c", "blake3:t"))
+
+
+def test_the_figure_of_single_prompts_on_the_page_is_that_of_the_committed_log() -> None:
+    root = Path(__file__).parents[2]
+    with lzma.open(root / "benchmarks/results/zoo/base-21/agreement.jsonl.xz") as log:
+        rows = [json.loads(line) for line in log]
+    differences = [[row["suspect"] - theirs for theirs in row["controls"]] for row in rows]
+    p = max(sign_flip_p(column) for column in zip(*differences, strict=True))
+    page = (root / "docs/methods/trace-ancestry.md").read_text(encoding="utf-8")
+    assert f"p = {p:.0e} for base-21" in page

@@ -144,6 +144,16 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, line: bytes) -> N
         read_chain(tmp_path / "c", ORIGIN)
 
 
+def test_what_stands_for_a_place_is_not_quoted(tmp_path: Path) -> None:
+    made(tmp_path / "c.jsonl")
+    lines = lines_of(tmp_path / "c.jsonl")
+    lines[1] = lines[1].replace(b'"number":1', b'"number":"a secret"')
+    write(tmp_path / "c.jsonl", lines)
+    with pytest.raises(PotstillError, match=r"record 1 of .* cannot be read") as caught:
+        read_chain(tmp_path / "c.jsonl", ORIGIN)
+    assert "secret" not in str(caught.value)
+
+
 def test_no_record_is_quoted(tmp_path: Path) -> None:
     made(tmp_path / "c")
     write(tmp_path / "c", [b'"a secret of somebody"'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -174,6 +175,26 @@ def test_a_finding_that_does_not_follow_is_refused(copy: Trace) -> None:
     assert "does not come to what verdict.json says (its log10_p)" in said
 
 
+@pytest.mark.parametrize("times", [0, 2])
+def test_findings_taken_out_or_added_are_refused(copy: Trace, times: int) -> None:
+    findings = json.loads((copy.bundle / "verdict.json").read_bytes())["findings"]
+    rewritten(copy.bundle, findings=findings * times)
+    assert "verdict.json holds other findings than the plan has" in refusal(copy.bundle)
+
+
+def test_a_chain_that_was_not_copied_is_said_to_be_away(copy: Trace) -> None:
+    (copy.bundle / "chain.jsonl").unlink()
+    assert "chain.jsonl does not exist in the bundle; get" in refusal(copy.bundle)
+
+
+def test_a_verdict_that_is_no_file_is_not_called_unfinished(copy: Trace) -> None:
+    (copy.bundle / "verdict.json").unlink()
+    assert "or get the whole bundle" in refusal(copy.bundle)
+    (copy.bundle / "verdict.json").mkdir()
+    said = refusal(copy.bundle)
+    assert "is a directory in the bundle; get" in said and "come to a verdict" not in said
+
+
 def test_a_verdict_spelt_otherwise_is_a_changed_file(copy: Trace) -> None:
     path = copy.bundle / "verdict.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()), indent=1))
@@ -240,6 +261,18 @@ def test_a_link_in_a_bundle_is_refused(copy: Trace, name: str) -> None:
     assert f"{name} in the bundle is no plain file" in refusal(copy.bundle)
 
 
+def test_a_name_that_could_pass_for_a_line_is_refused(copy: Trace) -> None:
+    (copy.bundle / "a\nverdict: it holds").write_text("")
+    said = refusal(copy.bundle)
+    assert "take it out" in said and "\n" not in said
+
+
+def test_a_folder_named_like_a_token_is_none(copy: Trace) -> None:
+    for name in ("a.pem", "a.tsr"):
+        (copy.bundle / "tokens" / name).mkdir(parents=True)
+    assert checked(copy.bundle)["order of events"].state == "not checked"
+
+
 def test_a_link_to_a_folder_is_refused_by_its_name(copy: Trace, tmp_path: Path) -> None:
     shutil.move(copy.bundle / "raw", tmp_path / "raw")
     (copy.bundle / "raw").symlink_to(tmp_path / "raw")
@@ -277,6 +310,39 @@ def test_a_zip_is_opened_and_a_trace_s_folder_is_found(copy: Trace, tmp_path: Pa
     copy.bundle.rename(tmp_path / "trace" / "bundle")
     with opened_bundle(tmp_path / "trace") as folder:
         assert folder == tmp_path / "trace" / "bundle"
+
+
+@pytest.mark.parametrize("names", [("plan.json", "plan.json/x"), ("a" * 300 + "/plan.json",)])
+def test_a_zip_of_names_that_cannot_be_files_is_to_blame(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, "{}")
+    said = r"b\.zip holds names that cannot be files here"
+    with pytest.raises(PotstillError, match=said), opened_bundle(tmp_path / "b.zip"):
+        pass
+
+
+def test_what_does_not_open_or_never_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in (
+        (tmp_path / ("x" * 300), "its name is longer"),
+        (tmp_path / "pipe", "is no plain file; give a bundle's folder"),
+    ):
+        with pytest.raises(PotstillError, match=said), opened_bundle(path):
+            pass
+
+    # Whoever runs the tests may read everything.
+    def refused(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    said = r"cannot be read \(permission denied\); give a bundle's folder"
+    with pytest.raises(PotstillError, match=said), opened_bundle(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("what", ["empty folder", "no zip", "zip of nothing", "nothing"])

@@ -54,28 +54,34 @@ def verify_trace(
     *,
     key: AnyPath | None = None,
     epoch: str | None = None,
-    texts: Sequence[AnyPath] = (),
+    texts: AnyPath | Sequence[AnyPath] = (),
     order_secret: AnyPath | None = None,
-    authorities: Sequence[AnyPath] = (),
+    authorities: AnyPath | Sequence[AnyPath] = (),
 ) -> VerifiedTrace:
     """Check a trace's bundle, as `potstill trace verify` does; return its verdict and the checks.
 
     `bundle` is a folder or a .zip file. With the file of the epoch's `key` (`epoch` names that of a
     master key) every score of a mark is made again; one that was read also needs the marked
     `texts`. `order_secret` is the file of a training's secret, `authorities` are certificates (PEM)
-    that are trusted for timestamps. No model is loaded, and nobody is asked. Raises PotstillError,
-    which names the record or the file, at the first thing that differs.
+    that are trusted for timestamps; of texts and authorities a single file may be given as it is.
+    No model is loaded, and nobody is asked. Raises PotstillError, which names the record or the
+    file, at the first thing that differs.
     """
     given = Given(
         key=None if key is None else Path(key),
         epoch=epoch,
-        texts=tuple(map(Path, texts)),
-        authorities=tuple(map(Path, authorities)),
+        texts=_paths(texts),
+        authorities=_paths(authorities),
         order_secret=None if order_secret is None else Path(order_secret),
     )
     with opened_bundle(Path(bundle)) as folder:
         checks = tuple(checks_with(folder, given))
         return VerifiedTrace(read_verdict(folder), checks)
+
+
+def _paths(given: AnyPath | Sequence[AnyPath]) -> tuple[Path, ...]:
+    """Return paths of what is given: one by itself is no row of letters."""
+    return tuple(map(Path, [given] if isinstance(given, str | Path) else given))
 
 
 def checks_with(bundle: Path, given: Given) -> Iterator[BundleCheck]:

@@ -13,6 +13,7 @@ Nothing else of a trace belongs in it: not its settings, not the salts of served
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from potstill.canonical import digest_of_file, parsed
-from potstill.durable import no_file, temporary_folder, write_bytes
+from potstill.durable import no_file, os_reason, temporary_folder, write_bytes
 from potstill.errors import PotstillError
 from potstill.trace.chain import DIGEST_BYTES, custody_digest
 from potstill.trace.plan import PLAN_FILE, FixedPlan
@@ -31,6 +32,8 @@ from potstill.trace.verdict import PLAN_SUBJECT, VERDICT_FILE, Verdict
 
 CHAIN_FILE = "chain.jsonl"
 TOKENS, DISCLOSED = "tokens", "disclosed"
+# What a name in a .zip can be refused for, and no folder for temporary files is to blame.
+_NAMES = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL}
 # Beyond these a .zip is none of ours.
 _MOST_FILES, _MOST_BYTES = 10_000, 4 << 30
 _REMEDY = "get the bundle as it was from whoever made it"
@@ -42,20 +45,35 @@ def opened_bundle(path: Path) -> Iterator[Path]:
 
     Raises PotstillError for what is none of these.
     """
-    if path.is_dir():
-        inside = path / "bundle"
-        folder = inside if (inside / PLAN_FILE).is_file() else path
-        if not (folder / PLAN_FILE).is_file():
+    if (found := _folder_of(path)) is not None:
+        yield found
+        return
+    with temporary_folder() as folder:
+        yield _unzipped(path, folder)
+
+
+def _folder_of(path: Path) -> Path | None:
+    """Return the folder of a bundle that lies in a folder; None where `path` is a file.
+
+    Raises PotstillError for what is neither, and for a folder without a bundle.
+    """
+    try:
+        if path.is_dir():
+            inside = path / "bundle"
+            folder = inside if (inside / PLAN_FILE).is_file() else path
+            if (folder / PLAN_FILE).is_file():
+                return folder
             raise PotstillError(
                 f"{path} is no bundle of a trace: it holds no {PLAN_FILE}; give the folder that "
                 "potstill trace run made, or its bundle"
             )
-        yield folder
-        return
-    if (fault := no_file(path)) is not None:
+        # What is no plain file may never end.
+        fault = no_file(path) or (None if path.is_file() else "is no plain file")
+    except OSError as error:
+        fault = f"cannot be read ({os_reason(error) or 'it does not open'})"
+    if fault is not None:
         raise PotstillError(f"{path} {fault}; give a bundle's folder or its .zip file")
-    with temporary_folder() as folder:
-        yield _unzipped(path, folder)
+    return None
 
 
 def files_in(bundle: Path) -> list[str]:
@@ -76,7 +94,9 @@ def digests_in(bundle: Path) -> dict[str, str]:
 
 
 def require_plain_files(bundle: Path) -> None:
-    """Raise PotstillError for a link or a device in a bundle: it may stand for anything."""
+    """Raise PotstillError for a link or a device in a bundle, which may stand for anything, and
+    for a name that does not print.
+    """
     folders = [
         (Path(folder) / name).relative_to(bundle).as_posix()
         for folder, names, _ in os.walk(bundle)
@@ -89,6 +109,12 @@ def require_plain_files(bundle: Path) -> None:
         )
     for name in (*files_in(bundle), CHAIN_FILE):
         path = bundle / name
+        if not name.isprintable():
+            # It would stand among the lines of what was checked, and could pass for one.
+            raise PotstillError(
+                f"a file in the bundle has a name with letters that do not print, {name!a}; "
+                "take it out"
+            )
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise PotstillError(f"{name} in the bundle is no plain file; put the file itself there")
 
@@ -96,11 +122,13 @@ def require_plain_files(bundle: Path) -> None:
 def read_verdict(bundle: Path) -> Verdict:
     """Return a bundle's verdict. Raises PotstillError where there is none that can be read."""
     path = bundle / VERDICT_FILE
-    if (fault := no_file(path)) is not None:
+    if not os.path.lexists(path):
         raise PotstillError(
-            f"{VERDICT_FILE} {fault} in the bundle: the trace has not come to a verdict; finish it "
-            "with potstill trace run"
+            f"{VERDICT_FILE} does not exist in the bundle: the trace has not come to a verdict, or "
+            "the bundle is not whole; finish it with potstill trace run, or get the whole bundle"
         )
+    if (fault := no_file(path)) is not None:
+        raise PotstillError(f"{VERDICT_FILE} {fault} in the bundle; {_REMEDY}")
     try:
         return Verdict.model_validate(parsed(path.read_text(encoding="utf-8")))
     except ValidationError as error:
@@ -126,7 +154,7 @@ def subjects_of(fixed: FixedPlan) -> dict[str, bytes]:
 
 def certificates_in(bundle: Path) -> list[bytes]:
     """Return the certificates that lie beside a bundle's timestamps."""
-    return [path.read_bytes() for path in sorted((bundle / TOKENS).glob("*.pem"))]
+    return [path.read_bytes() for path in _tokens(bundle, "*.pem")]
 
 
 def stamps_in(
@@ -137,8 +165,12 @@ def stamps_in(
     Raises PotstillError for one that does not hold, or is of another digest.
     """
     trusted = certificates_in(bundle) if certificates is None else certificates
-    paths = sorted((bundle / TOKENS).glob("*.tsr"))
-    return tuple(_stamp(path, fixed, trusted) for path in paths)
+    return tuple(_stamp(path, fixed, trusted) for path in _tokens(bundle, "*.tsr"))
+
+
+def _tokens(bundle: Path, pattern: str) -> list[Path]:
+    """Return the files of a bundle's tokens; a folder of such a name is none."""
+    return sorted(path for path in (bundle / TOKENS).glob(pattern) if path.is_file())
 
 
 def add_tokens(
@@ -194,7 +226,7 @@ def _unzipped(path: Path, folder: Path) -> Path:
             inside = archive.infolist()
             if len(inside) > _MOST_FILES or sum(one.file_size for one in inside) > _MOST_BYTES:
                 raise PotstillError(f"{path} holds more than a bundle does; give a bundle's .zip")
-            archive.extractall(folder)
+            _extract(archive, path, folder)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise PotstillError(
             f"{path} is no .zip file that can be read; give a bundle's folder or its .zip file"
@@ -203,6 +235,20 @@ def _unzipped(path: Path, folder: Path) -> Path:
     if not plans:
         raise PotstillError(f"{path} is no bundle of a trace: it holds no {PLAN_FILE}; give one")
     return plans[0].parent
+
+
+def _extract(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
+    """Unpack an archive. Raises PotstillError for names that cannot all lie in one folder."""
+    try:
+        archive.extractall(folder)
+    except OSError as error:
+        # What is left of the system's refusals is about the folder, and said where it is made.
+        if error.errno not in _NAMES:
+            raise
+        reason = os_reason(error) or "the system refuses one"
+        raise PotstillError(
+            f"{path} holds names that cannot be files here ({reason}); {_REMEDY}"
+        ) from error
 
 
 def same_digest(files: Mapping[str, str], found: Mapping[str, str]) -> str | None:

@@ -180,7 +180,13 @@ def _link(path: Path, line: bytes, number: int, previous: str) -> Link:
         found = parsed(line.decode("utf-8"))
     except ValueError:
         found = None
-    if not isinstance(found, dict) or set(found) != _KEYS or not isinstance(found["content"], dict):
+    # What stands in a place's stead may be anybody's text, and is not repeated.
+    if (
+        not isinstance(found, dict)
+        or set(found) != _KEYS
+        or not isinstance(found["content"], dict)
+        or not isinstance(found["number"], int)
+    ):
         raise PotstillError(
             f"record {number} of {path} cannot be read; get the file as it was from whoever made it"
         )

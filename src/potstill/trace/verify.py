@@ -82,6 +82,9 @@ def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[BundleCheck]
     fixed = read_plan(bundle / PLAN_FILE)
     verdict = read_verdict(bundle)
     yield _plan(fixed, verdict)
+    # An empty chain is one that nobody has begun, and in a bundle there is none such.
+    if not (bundle / CHAIN_FILE).exists():
+        raise PotstillError(f"{CHAIN_FILE} does not exist in the bundle; {_REMEDY}")
     chain = read_chain(bundle / CHAIN_FILE, teacher_origin(fixed.plan.teacher.identity))
     finished = _finished(bundle, fixed, chain)
     yield BundleCheck("chain of plans", "holds", _chain_words(fixed, chain))
@@ -186,6 +189,8 @@ def _key_of(planned: object) -> str | None:
 def _same_findings(verdict: Verdict, found: TraceFound) -> None:
     if found.logs != verdict.logs:
         raise PotstillError(f"{VERDICT_FILE} names other raw logs than the plan has; {_REMEDY}")
+    if len(found.findings) != len(verdict.findings):
+        raise PotstillError(f"{VERDICT_FILE} holds other findings than the plan has; {_REMEDY}")
     if len(found.controls) != len(verdict.controls):
         raise PotstillError(f"{VERDICT_FILE} names other controls than the plan has; {_REMEDY}")
     pairs: list[tuple[_Compared, _Compared]] = [
