@@ -228,3 +228,17 @@ def test_a_place_without_a_name_is_refused(path: Path) -> None:
         durable.replaced_directory(path),
     ):
         pass
+
+
+def test_a_pipe_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(PotstillError, match=r"it is a device or a pipe; choose another"):
+        durable.write_bytes(path, b"x")
+    with (
+        pytest.raises(PotstillError, match=r"it is a device or a pipe"),
+        durable.replaced_directory(path),
+    ):
+        pass
+    assert path.is_fifo()
+    assert [one.name for one in tmp_path.iterdir()] == ["pipe"]

@@ -140,10 +140,15 @@ def is_full(error: BaseException | None) -> bool:
 def temporary_name(path: Path) -> Path:
     """Return a unique hidden name beside `path`, of the kind that `remove_leftovers` removes.
 
-    Raises `PotstillError` for a path without a name, `.` or `/`: nothing takes its place.
+    Raises `PotstillError` for a path without a name, `.` or `/`, and for a device or a pipe:
+    nothing takes its place.
     """
     if not path.name:
         raise PotstillError(f"cannot replace {path}: it is a directory in use; {_ELSEWHERE}")
+    # These answer no where a folder may not be looked into, which writing then tells.
+    plain = os.path.islink(path) or os.path.isfile(path) or os.path.isdir(path)
+    if os.path.exists(path) and not plain:
+        raise PotstillError(f"cannot replace {path}: it is a device or a pipe; {_ELSEWHERE}")
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
 
 
