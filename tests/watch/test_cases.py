@@ -118,6 +118,13 @@ def test_who_is_let_be_is_in_no_group(store: Path, found: Any) -> None:
     assert run("allow", store, "--account", "acct42", "--remove").exit_code == 2
 
 
+def test_a_name_cannot_look_like_a_line_of_the_list(store: Path) -> None:
+    name = "one\nnobody is on the allow-list"
+    listed = run("allow", store, "--account", name, "--because", "ours\r")
+    assert listed.exit_code == 0
+    assert listed.stdout.splitlines() == [f"account {name!r}: {'ours' + chr(13)!r}"]
+
+
 @pytest.mark.slow
 def test_a_day_later_a_case_has_its_id(tmp_path: Path, found: Any) -> None:
     requests, accounts = wide_world(random.Random(SEED))

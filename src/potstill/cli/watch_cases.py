@@ -117,9 +117,14 @@ def allow(
         return
     for kind, names in (("account", found.accounts), ("tenant", found.tenants)):
         for name, why in sorted(names.items()):
-            typer.echo(f"{kind} {name}: {why}")
+            typer.echo(f"{kind} {_in_a_line(name)}: {_in_a_line(why)}")
     if not found.accounts and not found.tenants:
         typer.echo("nobody is on the allow-list")
+
+
+def _in_a_line(text: str) -> str:
+    """Return what somebody wrote so that it cannot look like a line of the program's."""
+    return text if text.isprintable() else repr(text)
 
 
 def appeal(
