@@ -59,7 +59,7 @@ def test_a_suspect_that_writes_the_mark_is_accused(here: Path, nano_llama: Path)
     )
     verdict = traced(config, here / "run")
     assert verdict.accused and verdict.claims[0].outcome == "found"
-    assert verdict.headline.startswith("What their model was trained on held text that carries")
+    assert verdict.headline.startswith("The training data of their model held text that carries")
     assert {p.name for p in (here / "run" / "bundle").iterdir()} == {
         "plan.json",
         "chain.jsonl",

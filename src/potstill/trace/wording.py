@@ -19,10 +19,10 @@ PRIOR = 0.01
 # Controls of one size say nothing of suspects that are larger by more than this.
 _LARGER = 10
 _FOUND: dict[TestName, str] = {
-    "watermark-text": "What {suspect} was trained on held text that carries the mark "
+    "watermark-text": "The training data of {suspect} held text that carries the mark "
     "of {teacher}'s key ({configuration}): directly, through another model, or through a published "
     "copy.",
-    "watermark-reading": "What {suspect} was trained on held text that carries the mark "
+    "watermark-reading": "The training data of {suspect} held text that carries the mark "
     "of {teacher}'s key ({configuration}): directly, through another model, or through a published "
     "copy.",
     "twins": "{suspect} was trained on answers that {teacher} served ({configuration}).",
