@@ -38,8 +38,7 @@ def write_world(
     counted: dict[str, int] = {}
     asked: dict[str, int] = {}
     for day in range(spec.days):
-        _write_day(made, day, out, counted, asked)
-        advance(sum(counted.values()))
+        advance(_write_day(made, day, out, counted, asked))
     pq.write_table(_campaign_table(made, asked), out / "truth" / "campaigns.parquet")
     facts = {
         "simulator": made_by,
@@ -52,8 +51,11 @@ def write_world(
 
 def _write_day(
     made: world.World, day: int, out: Path, counted: dict[str, int], asked: dict[str, int]
-) -> None:
-    """Write a day, a row group at a time, so that memory holds one day's bare numbers."""
+) -> int:
+    """Write a day, a row group at a time, so that memory holds one day's bare numbers.
+
+    Returns its requests.
+    """
     whole = world.day_of(made, day)
     name = f"day-{day:02d}.parquet"
     options = _COMPRESSED | {"use_dictionary": _FEW_VALUES}
@@ -71,6 +73,7 @@ def _write_day(
             for name_, into in (("kind", counted), ("campaign_id", asked)):
                 for found in true[name_].drop_null().value_counts().to_pylist():
                     into[found["values"]] = into.get(found["values"], 0) + found["counts"]
+    return len(whole)
 
 
 def _campaign_table(made: world.World, asked: dict[str, int]) -> pa.Table:
