@@ -1,6 +1,6 @@
 """How many simulated campaigns `watch find` names, and whom it names falsely.
 
-Small worlds of the simulator (benchmarks/traffic) are made, taken in and searched. Each world has
+Small worlds of the simulator (potstill.simulator) are made, taken in and searched. Each world has
 campaigns of the cells given, by the mechanisms that are open, or with --held-out by those that
 nothing was tuned on. A case is false if fewer than half of its accounts belong to one campaign. Of
 each campaign the group that has most of it is told with what every signal said, so that a miss can
@@ -27,12 +27,12 @@ import pyarrow.parquet as pq
 from scipy.stats import chi2
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from traffic.grid import drawn_spec
 from traffic.make import write
-from traffic.spec import AWKWARD
 
 from potstill.runs.watch_finding import find_in
 from potstill.runs.watching import LogWanted, ingest_log
+from potstill.simulator.grid import drawn_spec
+from potstill.simulator.spec import AWKWARD
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate
 
 CELLS = tuple((a, r, m) for a, r in ((20, 26.0), (273, 6.0)) for m in (0.0, 0.25, 0.5))
