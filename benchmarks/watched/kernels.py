@@ -84,7 +84,8 @@ class Reference:
         for _ in BANDWIDTHS[1:]:
             wide = np.square(np.square(wide))
             total += wide
-        return total / np.float32(len(BANDWIDTHS))
+        found: Floats = total / np.float32(len(BANDWIDTHS))
+        return found
 
     def near(self, vectors_ND: Floats) -> NDArray[np.float64]:
         """Return each vector's mean kernel with the reference."""
@@ -96,7 +97,8 @@ class Reference:
 
     def score(self, vectors_ND: Floats, near_N: NDArray[np.float64]) -> float:
         """Return the unbiased MMD squared of a window to the reference; at least two requests."""
-        return _apart(self.kernel(_squares(vectors_ND, vectors_ND))) + self.own - 2 * near_N.mean()
+        inside = _apart(self.kernel(_squares(vectors_ND, vectors_ND)))
+        return inside + self.own - 2 * float(near_N.mean())
 
     def scores(self, vectors_ND: Floats, window_N: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return each window's MMD squared; windows are numbered from 0, a request has one.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Length = Literal["day", "week"]
 # An unbiased MMD needs two requests, and the other baselines are given the same windows.
 LEAST = 2
+PREFIX = 40
 # An account is described by these figures of its window.
 FEATURES = (
     "log_requests", "log_prompt", "log_prompt_spread", "log_answer", "log_answer_spread", "failed",
@@ -39,8 +40,9 @@ def volumes(db: duckdb.DuckDBPyConnection, world: Path, length: Length) -> NDArr
     """Return how many requests each window has, in the order of `features`."""
     found = db.sql(
         f"""
-        select count(*) as n from {requests_of(world)} group by account_id, {_WINDOW[length]}
-        having count(*) >= {LEAST} order by account_id, {_WINDOW[length]}
+        select account_id, {_WINDOW[length]} as part, count(*) as n
+        from {requests_of(world)} group by all having count(*) >= {LEAST}
+        order by account_id, part
         """
     )
     return np.asarray(found.to_arrow_table()["n"], np.int64)
@@ -77,9 +79,10 @@ def features(db: duckdb.DuckDBPyConnection, world: Path, length: Length) -> pa.T
             ln(1 + greatest(coalesce(min(epoch(time) - epoch(created_at)) / 86400, 365), 0))
                 as age_days,
             avg((system is not null)::int) as system_given
-        from {requests_of(world)} r left join read_parquet('{world}/accounts.parquet') a
-            using (account_id)
-        group by account_id, part having count(*) >= {LEAST} order by account_id, part
+        from {requests_of(world)} r left join (
+            select account_id, created_at from read_parquet('{world}/accounts.parquet')
+        ) a using (account_id)
+        group by all having count(*) >= {LEAST} order by account_id, part
         """
     ).to_arrow_table()
 
@@ -112,36 +115,36 @@ def template_spread(
 ) -> NDArray[np.int64]:
     """Return of each window how many accounts share its commonest template, by an exact hash.
 
-    A template is the system message with the prompt's first three words, figures left out; one
-    that more than a tenth of all accounts use is everybody's and says nothing. It is an account's
-    where two of its requests or more have it. In the order of `features`.
+    A template is a prompt's first PREFIX characters: of nine keys tried on one world (the whole
+    prompt, without figures and names, its system message, fewer and more of its first and last
+    words) the one that told most. What more than a tenth of all accounts use is everybody's and
+    says nothing. It is an account's where two of its requests or more have it. In the order of
+    `features`.
     """
     return np.asarray(
         db.sql(
             f"""
             with asked as (
                 select account_id, {_WINDOW[length]} as part,
-                    hash(regexp_replace(coalesce(system, '') || '|'
-                        || array_to_string(string_split(prompt, ' ')[1:3], ' '),
-                        '[0-9]+', '0', 'g')) as template
+                    hash(left(prompt, {PREFIX})) as template
                 from {requests_of(world)}
             ),
             used as (
-                select account_id, template, count(*) as n from asked group by all
+                select account_id, part, template, count(*) as times from asked group by all
             ),
-            spread as (
-                select template, count(*) as accounts from used where n >= 2 group by template
+            owned as (
+                select account_id, template from used group by all having sum(times) >= {LEAST}
+            ),
+            known as (
+                select template, count(*) as accounts from owned group by template
                 having count(*) <= 0.1 * (select count(distinct account_id) from used)
-            ),
-            windows as (
-                select account_id, part, template, count(*) as n,
-                    sum(count(*)) over (partition by account_id, part) as whole
-                from asked group by all
             )
-            select coalesce(max(accounts) filter (where n >= 2), 0) as spread
-            from windows left join spread using (template)
-            group by account_id, part having max(whole) >= {LEAST} order by account_id, part
+            select used.account_id, used.part,
+                coalesce(max(accounts) filter (where times >= {LEAST}), 0) as accounts
+            from used left join known using (template)
+            group by used.account_id, used.part having sum(times) >= {LEAST}
+            order by used.account_id, used.part
             """
-        ).to_arrow_table()["spread"],
+        ).to_arrow_table()["accounts"],
         np.int64,
     )
