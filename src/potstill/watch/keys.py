@@ -40,8 +40,8 @@ def key_groups(
 ) -> list[Grouping]:
     """Return the groups that E uses make: places of a party and a key, and how often it was used.
 
-    `parties` and `keys` are sorted; `every` counts all parties that there are. Each key is one of
-    the `values` of one group at most.
+    `parties` and `keys` are sorted; `every` counts all parties that there are. No key is of two
+    sorts of groups.
     """
     uses = csr_array(
         (np.ones(len(key_E)), (key_E, party_E)), shape=(len(keys), len(parties))
@@ -54,11 +54,12 @@ def key_groups(
         for members in _members(used_P, asked_P, len(mine)):
             found.append(
                 Grouping(
-                    tuple(parties[one] for one in members.tolist()),
-                    tuple(keys[one] for one in mine.tolist()),
+                    parties=tuple(parties[one] for one in members.tolist()),
+                    keys=tuple(keys[one] for one in mine.tolist()),
+                    used=tuple(used_P[members].tolist()),
                 )
             )
-    return sorted(found, key=lambda one: (one.parties, one.values))
+    return sorted(found, key=lambda one: (one.parties, one.keys))
 
 
 def _members(used_P: Ints, asked_P: NDArray[np.float64], keys: int) -> Iterator[Ints]:
