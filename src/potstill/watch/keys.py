@@ -6,6 +6,7 @@ A key is a request's settings with its system message, its first words or its la
 in common: three or more, ten times as many as strangers would have, and a cosine (of the sets of
 their parties) of 0.15. What hangs together so is a group's keys, unless it hangs together by a few
 parties alone: where the mean cosine is less than 0.08, ties have to be stronger (0.25, 0.35, 0.5).
+Where it is less than 0.2, what stronger ties hold together inside is a group beside the whole.
 Members are the parties that used two of the keys or more, and an eighth of what a typical member
 used; who is left may be a group of its own. A party's other requests weigh nothing, so that
 ordinary traffic beside a template hides it from nobody.
@@ -15,6 +16,7 @@ All of that hangs on which keys a party used, on no day, no moment and no link.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +31,7 @@ Ints = NDArray[np.int64]
 
 # Ties between keys: cosines in hundredths, parties in common, and times what strangers would have.
 _TIES, _COMMON, _LIFT = (15, 25, 35, 50), 3, 10
-_LOOSE = 0.08
+_LOOSE, _DENSE = 0.08, 0.2
 # Keys and requests of a group that make a member, its part of a typical one's keys, and how often
 # what is left is looked through for another group.
 _KEYS, _REQUESTS, _PART, _ROUNDS = 2, 2, 8, 3
@@ -50,7 +52,7 @@ def key_groups(
     for mine in _parts(uses, every):
         of_mine = np.isin(key_E, mine)
         used_P = np.bincount(party_E[of_mine], minlength=len(parties))
-        asked_P = np.bincount(party_E[of_mine], weights=n_E[of_mine], minlength=len(parties))
+        asked_P = np.bincount(np.repeat(party_E[of_mine], n_E[of_mine]), minlength=len(parties))
         for members in _members(used_P, asked_P, len(mine)):
             found.append(
                 Grouping(
@@ -59,10 +61,26 @@ def key_groups(
                     used=tuple(used_P[members].tolist()),
                 )
             )
+    return _differing(sorted(found, key=lambda one: (-len(one.parties), one.parties, one.keys)))
+
+
+def _differing(groups: Sequence[Grouping]) -> list[Grouping]:
+    """Return groups without those nine tenths of whose parties make nine tenths of an earlier
+    one."""
+    of_party: dict[str, list[int]] = defaultdict(list)
+    found: list[Grouping] = []
+    for group in groups:
+        counts = Counter(number for party in group.parties for number in of_party[party])
+        size = len(group.parties)
+        if any(10 * n >= 9 * max(size, len(found[one].parties)) for one, n in counts.items()):
+            continue
+        for party in group.parties:
+            of_party[party].append(len(found))
+        found.append(group)
     return sorted(found, key=lambda one: (one.parties, one.keys))
 
 
-def _members(used_P: Ints, asked_P: NDArray[np.float64], keys: int) -> Iterator[Ints]:
+def _members(used_P: Ints, asked_P: Ints, keys: int) -> Iterator[Ints]:
     """Yield the members of a group by how many of its keys each party used, and how often."""
     left = (used_P >= min(_KEYS, keys)) & (asked_P >= _REQUESTS)
     for _ in range(_ROUNDS):
@@ -96,9 +114,10 @@ def _parts(uses_KP: csr_array, every: int) -> list[Ints]:
         parts = [one for part in open_parts for one in _connected(ties, part, level)]
         open_parts = []
         for part in parts:
-            if level == _TIES[-1] or _mean_cosine(uses_KP, count_K, part) >= _LOOSE:
+            mean = _mean_cosine(uses_KP, count_K, part)
+            if level == _TIES[-1] or mean >= _LOOSE:
                 found.append(part)
-            else:
+            if level != _TIES[-1] and mean < _DENSE:
                 open_parts.append(part)
     return found
 

@@ -101,6 +101,26 @@ def askers_log_e(
     return PlacedBet(average_log_e(list(found * raise_O - log_mean_O)), float(found), expected)
 
 
+def common_log_e(
+    group: Sequence[int], stratum_N: Ints, value_N: Ints, odds: Sequence[float] = ODDS
+) -> PlacedBet | None:
+    """Bet that more of a group have one of the values that very many have, as a relay's network.
+
+    Each value is bet on as in `askers_log_e`; the average over values has a mean of 1 at most,
+    whatever they have to do with one another. Observed is how many have the value that says most.
+    None where no value could be bet on.
+    """
+    bets = []
+    for value in np.unique(value_N[value_N >= 0]).tolist():
+        bet = askers_log_e(group, stratum_N, (value_N == value).astype(np.int64), odds)
+        if bet is not None:
+            bets.append(bet)
+    if not bets:
+        return None
+    best = max(bets, key=lambda one: one.log_e)
+    return PlacedBet(average_log_e([one.log_e for one in bets]), best.observed, best.expected)
+
+
 def hand_off_log_e(refused: tuple[int, int], answered: tuple[int, int]) -> PlacedBet | None:
     """Bet that refused requests are taken over by others more often than answered ones.
 

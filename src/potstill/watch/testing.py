@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import ibis.expr.types as ir
 import numpy as np
@@ -23,15 +23,18 @@ from potstill.watch.likeness import Profiles
 from potstill.watch.nulls import (
     PlacedBet,
     askers_log_e,
+    common_log_e,
     hand_off_log_e,
     links_log_e,
 )
 from potstill.watch.orders import acting_together, sharding_log_e, synchrony_log_e
+from potstill.watch.rounds import on_their_own
 from potstill.watch.signals.content import asked_with, marks, of_templates, slot_values
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import MEANS, PLACES, TOGETHER, strata
-from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments
+from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments, subjects
 from potstill.watch.signals.traffic import Traffic, members_table
+from potstill.watch.sketches import slots_of
 
 Ints = NDArray[np.int64]
 _NULLS: Mapping[str, str] = {
@@ -147,13 +150,22 @@ class Testing:
     place: dict[str, int]
     stratum_N: Ints
     zone_N: Ints
+    zones: Mapping[str, str]
     shared: pa.Table
     profiles: Profiles | None
+    keyed: tuple[Grouping, ...]
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, traffic: Traffic, shared: pa.Table, profiles: Profiles | None) -> Testing:
-        """Return what testing needs of a store's traffic, of its links in rows, and of profiles."""
+    def of(
+        cls,
+        traffic: Traffic,
+        shared: pa.Table,
+        profiles: Profiles | None,
+        keyed: Sequence[Grouping] = (),
+    ) -> Testing:
+        """Return what testing needs of a store's traffic, of its links in rows, of profiles and of
+        the groups whose clients ask alike."""
         rows = traffic.rows(strata(traffic))
         place = {party: number for number, party in enumerate(rows["party"].to_pylist())}
         strata_N = _pooled(rows["zone"].to_pylist(), rows["used"].to_pylist())
@@ -165,8 +177,9 @@ class Testing:
                 "the store holds one day: what is tested by days (slot coverage, synchrony, "
                 "complementary load) is off below two",
             )
-        strata_of = (stratum_N.astype(np.int64), zone_N.astype(np.int64))
-        return cls(traffic, place, *strata_of, shared, profiles, notes)
+        zones = dict(zip(place, rows["zone"].to_pylist(), strict=True))
+        strata_of = (stratum_N.astype(np.int64), zone_N.astype(np.int64), zones)
+        return cls(traffic, place, *strata_of, shared, profiles, tuple(keyed), notes)
 
     def test(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
         """Return what every signal says of each group, but what chose it."""
@@ -204,6 +217,11 @@ class Testing:
 
     def _members_of(self, groups: Sequence[tuple[Chooser, Grouping]]) -> ir.Table:
         return members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
+
+    @property
+    def rare(self) -> int:
+        """How many parties may have a value that joins any of them."""
+        return max(RARE, len(self.place) // 100)
 
     def _members(self, group: Grouping) -> list[int]:
         return [self.place[party] for party in group.parties if party in self.place]
@@ -262,6 +280,29 @@ class Testing:
                             part, _SIGNALS[kind], _NULLS["shared"], found,
                             carriers=partial(_sharing, group.parties, value_of),
                         )  # fmt: skip
+                if kind == "relay":
+                    self._common(groups, tallies, mine)
+
+    def _common(
+        self,
+        groups: Sequence[tuple[Chooser, Grouping]],
+        tallies: Sequence[_Tally],
+        mine: Sequence[tuple[str, str]],
+    ) -> None:
+        """Test the relays that so many come from that they are no link."""
+        count = Counter(value for _, value in mine)
+        value_of = {party: value for party, value in mine if count[value] > self.rare}
+        value_N = np.full(len(self.place), -1, np.int64)
+        number = {value: n for n, value in enumerate(sorted(set(value_of.values())))}
+        for party, value in value_of.items():
+            value_N[self.place[party]] = number[value]
+        for (by, group), tally in zip(groups, tallies, strict=True):
+            if by == "templates":
+                found = common_log_e(self._members(group), self._strata(group), value_N)
+                tally.add(
+                    "means", "large relay", _NULLS["shared"], found,
+                    carriers=partial(_sharing, group.parties, value_of),
+                )  # fmt: skip
 
     def _spread(
         self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]
@@ -283,8 +324,7 @@ class Testing:
         What a mail provider's customers share is no link, and would drown those that are.
         """
         count = Counter(value for _, value in mine)
-        rare = max(RARE, len(self.place) // 100)
-        number = {value: n for n, value in enumerate(sorted(count)) if count[value] <= rare}
+        number = {value: n for n, value in enumerate(sorted(count)) if count[value] <= self.rare}
         value_N = np.full(len(self.place), -1, np.int64)
         for party, value in mine:
             if party in self.place:
@@ -307,6 +347,47 @@ class Testing:
                 found = synchrony_log_e(*acts, widths=widths, apart=apart)
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
+                if not apart and self._in_rounds(groups[number], number, asked, found):
+                    tallies[number].add(
+                        "rounds", "common rounds", _NULLS[signal], found, carriers=carriers
+                    )
+
+    def _in_rounds(
+        self,
+        one: tuple[Chooser, Grouping],
+        number: int,
+        asked: ir.Table,
+        found: PlacedBet | None,
+    ) -> bool:
+        """Tell whether those who act together do so from several places, each on its own."""
+        by, group = one
+        if by != "templates" or found is None or found.log_e < HELD or self.profiles is None:
+            return False
+        if 2 * len(self._in_one_place(group)) >= len(group.parties):
+            return False
+        rows = self.traffic.rows(subjects(self.traffic, asked, number))
+        five_minutes = _ints(rows["day"]) * 288 + _ints(rows["second"]) // 300
+        slots = slots_of(rows["prompt_sketch"].combine_chunks())
+        return on_their_own(_codes(rows["party"]), five_minutes, slots)
+
+    def _in_one_place(self, group: Grouping) -> set[str]:
+        """Return the parties of a group that share a place with another one of it."""
+        found: set[str] = set()
+        for kind in PLACES:
+            value_of = self._linked.get(kind, {})
+            found |= set(_sharing(group.parties, value_of))
+        return found
+
+    @cached_property
+    def _linked(self) -> dict[str, dict[str, str]]:
+        """Return each party's value of each kind of link, without those that very many have."""
+        rows = self.shared.to_pylist()
+        count = Counter((row["kind"], row["value"]) for row in rows)
+        found: dict[str, dict[str, str]] = {}
+        for row in rows:
+            if count[row["kind"], row["value"]] <= self.rare:
+                found.setdefault(row["kind"], {})[row["party"]] = row["value"]
+        return found
 
     def _hand_offs(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
         counts: dict[int, dict[bool, tuple[int, int]]] = {}
@@ -358,7 +439,9 @@ def _templates_of(groups: Sequence[tuple[Chooser, Grouping]]) -> dict[str, str]:
     found: dict[str, tuple[int, str]] = {}
     for number, (by, group) in enumerate(groups):
         if by == "templates":
-            for party, used in zip(group.parties, group.used or [0] * len(group.parties)):
+            for party, used in zip(
+                group.parties, group.used or [0] * len(group.parties), strict=True
+            ):
                 if party not in found or used > found[party][0]:
                     found[party] = (used, str(number))
     return {party: value for party, (_, value) in found.items()}

@@ -114,9 +114,7 @@ def asked_with(traffic: Traffic, groups: Sequence[Grouping], name: str) -> ir.Ta
     traffic.backend.create_table(f"{name}_settings", known, temp=True, overwrite=True)
     keyed = members_table(traffic, [g.parties if g.keys else () for g in groups], f"{name}_keyed")
     others = members_table(traffic, [() if g.keys else g.parties for g in groups], f"{name}_others")
-    requests = traffic.requests.select(
-        "request_id", "party", settings=_settings(traffic.requests)
-    )
+    requests = traffic.requests.select("request_id", "party", settings=_settings(traffic.requests))
     of_group = keyed.inner_join(traffic.backend.table(f"{name}_settings"), "group")
     columns = ("group", "party", "request_id")
     found = ibis.union(
