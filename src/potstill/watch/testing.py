@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from potstill.stats.evalues import average_log_e
 from potstill.watch.campaigns import Grouping
+from potstill.watch.clock import Acts, acting_together, acts_of, synchrony_log_e
 from potstill.watch.evidence import Chooser, Part, SignalFinding
 from potstill.watch.judging import FAMILY
 from potstill.watch.likeness import Profiles
@@ -26,7 +27,7 @@ from potstill.watch.nulls import (
     hand_off_log_e,
     links_log_e,
 )
-from potstill.watch.orders import acting_together, sharding_log_e, synchrony_log_e
+from potstill.watch.orders import sharding_log_e
 from potstill.watch.signals.content import marks, of_templates, slot_values
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import MEANS, PLACES, TOGETHER, strata
@@ -283,10 +284,11 @@ class Testing:
         for number, rows in _by_group(self.traffic.rows(moments(self.traffic, members))):
             party, day, second = _codes(rows["party"]), _ints(rows["day"]), _ints(rows["second"])
             product = _ints(pc.index_in(rows["product"], products))
-            acts = (party, day, second, product, _without(volume, product, day, second))
+            others = _without(volume, product, day, second)
+            acts = acts_of(party, day, second, product, others)
             names = pc.unique(rows["party"]).to_pylist()
             for signal, apart, widths in _CLOCK:
-                found = synchrony_log_e(*acts, widths=widths, apart=apart)
+                found = synchrony_log_e(acts, widths=widths, apart=apart)
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
 
@@ -369,14 +371,9 @@ def _asking(parties: Iterable[str], asks_N: Ints, place: Mapping[str, int]) -> l
     return [party for party in parties if party in place and asks_N[place[party]] == 1]
 
 
-def _acting(
-    names: Sequence[str],
-    acts: tuple[Ints, Ints, Ints, Ints, Mapping[tuple[int, int], Ints]],
-    width: int,
-    apart: bool,
-) -> list[str]:
+def _acting(names: Sequence[str], acts: Acts, width: int, apart: bool) -> list[str]:
     """Return the parties that act together; the codes in `acts` begin at 1, in order of names."""
-    return [names[code - 1] for code in acting_together(*acts, width=width, apart=apart)]
+    return [names[code - 1] for code in acting_together(acts, width=width, apart=apart)]
 
 
 def _by_group(rows: pa.Table) -> list[tuple[int, pa.Table]]:
