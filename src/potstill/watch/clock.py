@@ -195,7 +195,7 @@ def _overlap(acts: Acts, width: int, sign: float, rng: np.random.Generator | Non
     before, scores = np.zeros(acts.size(width), np.int64), []
     for number, rows in enumerate(acts.parties):
         if number:
-            orders = turned_DR[:, rows]
+            orders: NDArray[np.signedinteger] = turned_DR[:, rows]
             if rng is not None:
                 orders = acts.inside(rows, width, rng, _TURNS)
             scores.append(sign * before[orders].sum(1))

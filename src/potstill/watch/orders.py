@@ -198,31 +198,46 @@ def _residuals(
 ) -> tuple[Floats, Ints] | None:
     """Return what each party and day has of each mark beyond the party's own share, as [parties,
     days, F], and the requests of each, as [parties, days]; those that asked most come first."""
-    codes, place_M = np.unique(code_M, return_inverse=True)
     n_PD = np.bincount(cell_R, minlength=parties * days).reshape(parties, days)
     most = np.argsort(-n_PD.sum(1), kind="stable")[:_PARTIES]
-    count = np.bincount(place_M, minlength=len(codes))
-    users = np.unique(place_M * parties + cell_R[row_M] // days) // parties
-    used_by = np.bincount(users, minlength=len(codes))
-    share = count / len(cell_R)
-    # A slot has many values: what is common is part of a template. Ties by the code, so that the
-    # order of rows decides nothing.
-    may = np.flatnonzero(
-        (share <= _COMMON) & (count >= 2 * days) & (used_by >= max(3, _USED_BY * parties))
-    )
-    chosen = np.sort(may[np.lexsort((codes[may], -share[may]))[:_FEATURES]])
+    codes, count, place_M = _numbered(code_M)
+    # A slot has many values: what is common is part of a template.
+    may = (count <= _COMMON * len(cell_R)) & (count >= 2 * days)
+    kept = may[place_M]
+    place_M, cell_M = place_M[kept], cell_R[row_M[kept]]
+    users = np.sort(place_M * parties + cell_M // days)
+    used_by = np.bincount(users[np.diff(users, prepend=-1) > 0] // parties, minlength=len(codes))
+    may &= used_by >= max(3, _USED_BY * parties)
+    # Ties by the code, so that the order of rows decides nothing.
+    there = np.flatnonzero(may)
+    chosen = np.sort(there[np.lexsort((codes[there], -count[there]))[:_FEATURES]])
     if not len(chosen):
         return None
-    features, size = len(chosen), parties * days
+    features, row_P = len(chosen), np.full(parties, -1, np.int64)
+    row_P[most] = np.arange(len(most))
     number = np.full(len(codes), -1, np.int64)
     number[chosen] = np.arange(features)
-    hit = number[place_M] >= 0
+    row_M = row_P[cell_M // days]
+    hit = (number[place_M] >= 0) & (row_M >= 0)
     counts = np.bincount(
-        cell_R[row_M[hit]] * features + number[place_M[hit]], minlength=size * features
+        (row_M[hit] * days + cell_M[hit] % days) * features + number[place_M[hit]],
+        minlength=len(most) * days * features,
     )
-    count_PDF = counts.reshape(parties, days, features)[most].astype(np.float64)
+    count_PDF = counts.reshape(len(most), days, features).astype(np.float64)
     n_PD = n_PD[most]
     own_PF = count_PDF.sum(1) / n_PD.sum(1)[:, None]
     residual = count_PDF - n_PD[:, :, None] * own_PF[:, None, :]
     kept = residual[:, :, (residual**2).sum((0, 1)) > 0]
     return (np.asarray(kept), n_PD) if kept.shape[2] else None
+
+
+def _numbered(code_M: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return the codes there are, sorted, how often each comes, and each pair's place in them."""
+    order = None if (np.diff(code_M) >= 0).all() else np.argsort(code_M, kind="stable")
+    sorted_M = code_M if order is None else code_M[order]
+    first = np.flatnonzero(np.diff(sorted_M, prepend=sorted_M[:1] - 1))
+    count = np.diff(first, append=len(sorted_M))
+    place_M = np.repeat(np.arange(len(first)), count)
+    if order is not None:
+        place_M[order] = place_M.copy()
+    return sorted_M[first], count, place_M

@@ -213,7 +213,8 @@ class Testing:
             pieces = self.profiles.pieces_of(groups[number][1].parties)
             rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
             party, day = _codes(rows["party"]), _ints(rows["day"])
-            found = sharding_log_e(party, day, *marks(rows))
+            least = 2 * len(np.unique(day))
+            found = sharding_log_e(party, day, *marks(rows, least))
             tallies[number].add("sharding", "slot coverage", _NULLS["slot coverage"], found)
 
     def _links(self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]) -> None:
@@ -328,7 +329,8 @@ class Testing:
     def _volume(self) -> tuple[pa.Array, dict[tuple[int, int], Ints]]:
         """Return the products, and the requests of each minute by a product's place and day."""
         rows = self.traffic.rows(minutes(self.traffic))
-        products = rows["product"].unique()
+        # Sorted, so that no order of rows decides what is drawn.
+        products = rows["product"].unique().sort()
         place = _ints(pc.index_in(rows["product"], products)).tolist()
         found: dict[tuple[int, int], Ints] = {}
         columns = (rows[name].to_pylist() for name in ("day", "minute", "n"))
