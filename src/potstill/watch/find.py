@@ -39,7 +39,7 @@ from potstill.watch.testing import HELD, Tested, Testing
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
 _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
-# A group's parties are named beside those that carry what holds, if one of so many carries it.
+# All of a close group's parties may be named if one of so many carries what holds.
 _CARRIED = 4
 # E-values are written from 0.001 on.
 _CUT = -3.0
@@ -205,14 +205,20 @@ def _judged(
 def named_parties(group: Grouping, carrying: Sequence[str]) -> tuple[str, ...]:
     """Return the parties of a group that are named, given those in whom what holds shows.
 
-    Where a quarter of a group that keys chose carry what holds, the template is theirs: who uses
-    half as many of its keys as they do is named too. Of a public template few carry anything.
+    Where half of a group that keys chose carry what holds, or a quarter and the group's keys hang
+    together closely, the template is theirs: who uses half as many of its keys as they do is named
+    too. Of a public template few carry anything.
     """
-    if not group.keys or _CARRIED * len(carrying) < len(group.parties):
+    least_part = _CARRIED if group.close else 2
+    if not group.keys or least_part * len(carrying) < len(group.parties):
         return tuple(carrying)
     used = dict(zip(group.parties, group.used, strict=True))
-    least = median(used[party] for party in carrying) / 2
     mine = set(carrying)
+    if len(mine) == len(group.parties):
+        # What shows in nobody by himself is that of those who use the keys most.
+        least = sum(n * n for n in group.used) / sum(group.used) / 4
+        return tuple(one for one in group.parties if used[one] >= least)
+    least = median(used[party] for party in carrying) / 2
     return tuple(one for one in group.parties if one in mine or used[one] >= least)
 
 

@@ -55,10 +55,12 @@ def two_families_log_e(
     one of `BESIDE_TEMPLATES` is. -inf where no pair is left.
     """
     left = {part: log_e for part, log_e in parts.items() if FAMILY[part] != without}
+    alone = BESIDE_TEMPLATES if chosen_by == "templates" and without != "content" else ()
     if chosen_by == "templates" or without == "infrastructure":
-        found = [min(left[f], left[g]) for f, g in PAIRS if f in left and g in left]
-        if chosen_by == "templates" and without != "content":
-            found += [left[part] for part in BESIDE_TEMPLATES if part in left]
+        # Beside what is enough alone a pair with it would only be less.
+        pairs = [pair for pair in PAIRS if not set(pair) & set(alone)]
+        found = [min(left[f], left[g]) for f, g in pairs if f in left and g in left]
+        found += [left[part] for part in alone if part in left]
     else:
         beside = {f if g == chosen_by else g for f, g in PAIRS if chosen_by in (f, g)}
         found = [log_e for part, log_e in sorted(left.items()) if part in beside]

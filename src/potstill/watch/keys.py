@@ -3,7 +3,7 @@
 A key is a request's settings with its system message, its first words or its last words
 (`template_keys`). On one side of a graph stand parties, on the other keys; keys of fewer than
 `LEAST_PARTIES` parties, or of very many, join nobody. Two keys belong together if they have parties
-in common: three or more, ten times as many as strangers would have, and a cosine (of the sets of
+in common: three or more, four times as many as strangers would have, and a cosine (of the sets of
 their parties) of 0.15. What hangs together so is a group's keys, unless it hangs together by a few
 parties alone: where the mean cosine is less than 0.08, ties have to be stronger (0.25, 0.35, 0.5).
 Where it is less than 0.2, what stronger ties hold together inside is a group beside the whole.
@@ -30,7 +30,7 @@ from potstill.watch.campaigns import LEAST_PARTIES, Grouping
 Ints = NDArray[np.int64]
 
 # Ties between keys: cosines in hundredths, parties in common, and times what strangers would have.
-_TIES, _COMMON, _LIFT = (15, 25, 35, 50), 3, 10
+_TIES, _COMMON, _LIFT = (15, 25, 35, 50), 3, 4
 _LOOSE, _DENSE = 0.08, 0.2
 # Keys and requests of a group that make a member, its part of a typical one's keys, and how often
 # what is left is looked through for another group.
@@ -42,23 +42,34 @@ def key_groups(
 ) -> list[Grouping]:
     """Return the groups that E uses make: places of a party and a key, and how often it was used.
 
-    `parties` and `keys` are sorted; `every` counts all parties that there are. No key is of two
+    `parties` and `keys` are sorted; a key's first letter says of which sort it is, of which a
+    request has one of each. `every` counts all parties that there are. No key is of two
     sorts of groups.
     """
+    # What a quarter of all have is nobody's.
+    rare = _LIFT * np.bincount(key_E, minlength=len(keys))[key_E] <= every
+    party_E, key_E, n_E = party_E[rare], key_E[rare], n_E[rare]
     uses = csr_array(
         (np.ones(len(key_E)), (key_E, party_E)), shape=(len(keys), len(parties))
     ).tocsr()
+    _, sort_K = np.unique([key[0] for key in keys] or [""], return_inverse=True)
     found = []
     for mine in _parts(uses, every):
         of_mine = np.isin(key_E, mine)
         used_P = np.bincount(party_E[of_mine], minlength=len(parties))
-        asked_P = np.bincount(np.repeat(party_E[of_mine], n_E[of_mine]), minlength=len(parties))
+        asked_P = np.zeros(len(parties), np.int64)
+        # A request has a key of each sort.
+        for sort in range(int(sort_K.max(initial=0)) + 1):
+            of_sort = of_mine & (sort_K[key_E] == sort)
+            asked = np.bincount(np.repeat(party_E[of_sort], n_E[of_sort]), minlength=len(parties))
+            asked_P = np.maximum(asked_P, asked)
         for members in _members(used_P, asked_P, len(mine)):
             found.append(
                 Grouping(
                     parties=tuple(parties[one] for one in members.tolist()),
                     keys=tuple(keys[one] for one in mine.tolist()),
                     used=tuple(used_P[members].tolist()),
+                    close=_mean_cosine(uses, np.diff(uses.indptr), mine) >= _DENSE,
                 )
             )
     return _differing(sorted(found, key=lambda one: (-len(one.parties), one.parties, one.keys)))

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import ibis.expr.types as ir
@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 
 from potstill.stats.evalues import average_log_e
 from potstill.watch.campaigns import Grouping
+from potstill.watch.clock import Acts, acting_together, acts_of, synchrony_log_e
 from potstill.watch.evidence import Chooser, Part, SignalFinding
 from potstill.watch.judging import FAMILY
 from potstill.watch.likeness import Profiles
 from potstill.watch.nulls import (
+    Askers,
     PlacedBet,
-    askers_log_e,
+    SharedValues,
     common_log_e,
     hand_off_log_e,
-    links_log_e,
 )
-from potstill.watch.orders import acting_together, sharding_log_e, synchrony_log_e
-from potstill.watch.rounds import on_their_own
+from potstill.watch.orders import sharding_log_e
+from potstill.watch.rounds import on_their_own, shifted_log_e
 from potstill.watch.signals.content import asked_with, marks, of_templates, slot_values
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import MEANS, PLACES, TOGETHER, strata
@@ -39,7 +40,8 @@ from potstill.watch.sketches import slots_of
 Ints = NDArray[np.int64]
 _NULLS: Mapping[str, str] = {
     "slot coverage": "each party's days shuffled by themselves",
-    "synchrony": "each party turned by whole days, or inside the hour by the others' volume",
+    "synchrony": "each party turned by whole days, or inside the hour by the others' volume, or "
+    "its hours in another order",
     "complementary load": "each party turned by whole days, or inside the hour by others' volume",
     "hand-off": "refused requests are repeated by others as often as answered ones",
     "shared": "parties drawn at random within time zone and product",
@@ -226,18 +228,42 @@ class Testing:
     def _members(self, group: Grouping) -> list[int]:
         return [self.place[party] for party in group.parties if party in self.place]
 
-    def _strata(self, group: Grouping) -> Ints:
-        """Return the stratum of each party, beside whom a group is tested.
+    def _wide(self, group: Grouping) -> tuple[int, ...]:
+        """Return the zones whose products are one where a group is tested beside others.
 
-        Where the group is more than half of a product's parties in a zone, all of the zone's
-        products are one: beside itself alone it would not show.
+        In those it is more than half of a product's parties: beside itself it would not show.
         """
-        members = self._members(group)
-        inside_S = np.bincount(self.stratum_N[members], minlength=self.stratum_N.max() + 1)
-        most_S = 2 * inside_S > np.bincount(self.stratum_N, minlength=len(inside_S))
-        wide = np.unique(self.zone_N[most_S[self.stratum_N]])
+        inside_S = np.bincount(self.stratum_N[self._members(group)], minlength=len(self._size_S))
+        most_S = 2 * inside_S > self._size_S
+        return tuple(np.unique(self._zone_S[most_S]).tolist())
+
+    def _strata(self, wide: tuple[int, ...]) -> Ints:
+        """Return the stratum of each party, with the products of some zones as one."""
+        if not wide:
+            return self.stratum_N
         wide_N = np.isin(self.zone_N, wide)
-        return np.asarray(np.where(wide_N, len(inside_S) + self.zone_N, self.stratum_N))
+        return np.asarray(np.where(wide_N, len(self._size_S) + self.zone_N, self.stratum_N))
+
+    @cached_property
+    def _size_S(self) -> Ints:
+        return np.asarray(np.bincount(self.stratum_N))
+
+    @cached_property
+    def _zone_S(self) -> Ints:
+        zone_S = np.zeros(len(self._size_S), np.int64)
+        zone_S[self.stratum_N] = self.zone_N
+        return zone_S
+
+    def _bets(self, groups: Sequence[Grouping], value_N: Ints) -> list[PlacedBet | None]:
+        """Return what values that parties have say of each group (`links_log_e`)."""
+        known: dict[tuple[int, ...], SharedValues] = {}
+        found = []
+        for group in groups:
+            wide = self._wide(group)
+            if wide not in known:
+                known[wide] = SharedValues.of(self._strata(wide), value_N)
+            found.append(known[wide].log_e(self._members(group)))
+        return found
 
     def _content(
         self,
@@ -253,11 +279,14 @@ class Testing:
                 pieces = self.profiles.pieces_of(group.parties)
                 rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
             party, day = _codes(rows["party"]), _ints(rows["day"])
-            found = sharding_log_e(party, day, *marks(rows))
+            least = 2 * len(np.unique(day))
+            found = sharding_log_e(party, day, *marks(rows, least))
             tallies[number].add("sharding", "slot coverage", _NULLS["slot coverage"], found)
 
     def _links(self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]) -> None:
         rows = self.shared.to_pylist()
+        mine_G = [number for number, (by, _) in enumerate(groups) if by == "templates"]
+        alike = [groups[number][1] for number in mine_G]
         sides: tuple[tuple[Part, tuple[str, ...]], ...] = (
             ("means", MEANS),
             ("places", (*PLACES, TOGETHER)),
@@ -273,13 +302,11 @@ class Testing:
                     for party, value in mine
                     if party in self.place and value_N[self.place[party]] >= 0
                 }
-                for (by, group), tally in zip(groups, tallies, strict=True):
-                    if by == "templates":
-                        found = links_log_e(self._members(group), self._strata(group), value_N)
-                        tally.add(
-                            part, _SIGNALS[kind], _NULLS["shared"], found,
-                            carriers=partial(_sharing, group.parties, value_of),
-                        )  # fmt: skip
+                for number, found in zip(mine_G, self._bets(alike, value_N), strict=True):
+                    tallies[number].add(
+                        part, _SIGNALS[kind], _NULLS["shared"], found,
+                        carriers=partial(_sharing, groups[number][1].parties, value_of),
+                    )  # fmt: skip
                 if kind == "relay":
                     self._common(groups, tallies, mine)
 
@@ -297,8 +324,9 @@ class Testing:
         for party, value in value_of.items():
             value_N[self.place[party]] = number[value]
         for (by, group), tally in zip(groups, tallies, strict=True):
-            if by == "templates":
-                found = common_log_e(self._members(group), self._strata(group), value_N)
+            members = self._members(group)
+            if by == "templates" and (value_N[members] >= 0).any():
+                found = common_log_e(members, self._strata(self._wide(group)), value_N)
                 tally.add(
                     "means", "large relay", _NULLS["shared"], found,
                     carriers=partial(_sharing, group.parties, value_of),
@@ -310,13 +338,13 @@ class Testing:
         """Test whether those whom means join have templates in common, as strangers have not."""
         value_of = _templates_of(groups)
         value_N = self._values(sorted(value_of.items()))
-        for (by, group), tally in zip(groups, tallies, strict=True):
-            if by == "means":
-                found = links_log_e(self._members(group), self._strata(group), value_N)
-                tally.add(
-                    "spread", "template spread", _NULLS["shared"], found,
-                    carriers=partial(_sharing, group.parties, value_of),
-                )  # fmt: skip
+        mine_G = [number for number, (by, _) in enumerate(groups) if by == "means"]
+        bets = self._bets([groups[number][1] for number in mine_G], value_N)
+        for number, found in zip(mine_G, bets, strict=True):
+            tallies[number].add(
+                "spread", "template spread", _NULLS["shared"], found,
+                carriers=partial(_sharing, groups[number][1].parties, value_of),
+            )  # fmt: skip
 
     def _values(self, mine: Sequence[tuple[str, str]]) -> Ints:
         """Return a number for each party's value; -1 for none, and for one that very many have.
@@ -341,10 +369,14 @@ class Testing:
         for number, rows in _by_group(self.traffic.rows(moments(self.traffic, asked))):
             party, day, second = _codes(rows["party"]), _ints(rows["day"]), _ints(rows["second"])
             product = _ints(pc.index_in(rows["product"], products))
-            acts = (party, day, second, product, _without(volume, product, day, second))
+            others = _without(volume, product, day, second)
+            acts = acts_of(party, day, second, product, others)
             names = pc.unique(rows["party"]).to_pylist()
             for signal, apart, widths in _CLOCK:
-                found = synchrony_log_e(*acts, widths=widths, apart=apart)
+                found = synchrony_log_e(acts, widths=widths, apart=apart)
+                if not apart and found is not None and found.log_e >= HELD:
+                    least = shifted_log_e(party, day, second, widths)
+                    found = replace(found, log_e=min(found.log_e, least))
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
                 if not apart and self._in_rounds(groups[number], number, asked, found):
@@ -413,8 +445,12 @@ class Testing:
             asks_N = np.full(len(self.place), -1, np.int64)
             for row in rows:
                 asks_N[self.place[row["party"]]] = int(row[name])
+            known: dict[tuple[int, ...], Askers] = {}
             for (by, group), tally in zip(groups, tallies, strict=True):
-                found = askers_log_e(self._members(group), self._strata(group), asks_N)
+                wide = self._wide(group)
+                if wide not in known:
+                    known[wide] = Askers.of(self._strata(wide), asks_N)
+                found = known[wide].log_e(self._members(group))
                 # Who has a template in common asks alike, on other days, too.
                 chosen = by == "templates"
                 tally.add(
@@ -425,7 +461,8 @@ class Testing:
     def _volume(self) -> tuple[pa.Array, dict[tuple[int, int], Ints]]:
         """Return the products, and the requests of each minute by a product's place and day."""
         rows = self.traffic.rows(minutes(self.traffic))
-        products = rows["product"].unique()
+        # Sorted, so that no order of rows decides what is drawn.
+        products = rows["product"].unique().sort()
         place = _ints(pc.index_in(rows["product"], products)).tolist()
         found: dict[tuple[int, int], Ints] = {}
         columns = (rows[name].to_pylist() for name in ("day", "minute", "n"))
@@ -481,14 +518,9 @@ def _asking(parties: Iterable[str], asks_N: Ints, place: Mapping[str, int]) -> l
     return [party for party in parties if party in place and asks_N[place[party]] == 1]
 
 
-def _acting(
-    names: Sequence[str],
-    acts: tuple[Ints, Ints, Ints, Ints, Mapping[tuple[int, int], Ints]],
-    width: int,
-    apart: bool,
-) -> list[str]:
+def _acting(names: Sequence[str], acts: Acts, width: int, apart: bool) -> list[str]:
     """Return the parties that act together; the codes in `acts` begin at 1, in order of names."""
-    return [names[code - 1] for code in acting_together(*acts, width=width, apart=apart)]
+    return [names[code - 1] for code in acting_together(acts, width=width, apart=apart)]
 
 
 def _by_group(rows: pa.Table) -> list[tuple[int, pa.Table]]:

@@ -56,8 +56,8 @@ def template_keys(traffic: Traffic, most: int) -> ir.Table:
     """Shared system message and settings: which party used which key of a client, how often.
 
     Formula: a request's settings are its system message (its hash), model, product, temperature,
-    limit and whether it streams. Its keys are the settings where there is a system message, and
-    the settings with the first eight words of the prompt, and with the last eight (hashes). Columns
+    limit and whether it streams. Its keys are the settings, and the settings with the first eight
+    words of the prompt, and with the last eight (hashes). Columns
     `key`, `party`, `n`; keys of `LEAST_PARTIES` to `most` parties.
 
     Catches: what is hard-coded in a client that many accounts run, whatever the language, the
@@ -67,12 +67,11 @@ def template_keys(traffic: Traffic, most: int) -> ir.Table:
     """
     requests = traffic.requests
     settings = _settings(requests)
-    alone = ibis.ifelse(requests.system_hash.notnull(), "s|" + settings, ibis.null("string"))
     ends = [
         sign + settings + SEPARATOR + hashed.cast("string")
         for sign, hashed in (("h|", requests.prompt_head), ("t|", requests.prompt_tail))
     ]
-    keyed = requests.select("party", key=ibis.array([alone, *ends]).unnest())
+    keyed = requests.select("party", key=ibis.array(["s|" + settings, *ends]).unnest())
     keyed = keyed.filter(keyed.key.notnull())
     use = keyed.group_by("key", "party").aggregate(n=keyed.count())
     parties = use.group_by("key").aggregate(parties=use.count())
@@ -161,16 +160,25 @@ def of_templates(sketches: pa.ChunkedArray, pieces: Ints) -> NDArray[np.bool_]:
     return np.asarray(2 * has_R >= np.quantile(has_R, 0.8) if len(has_R) else has_R > 0)
 
 
-def marks(rows: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return what requests are marked by: pairs of a row and a code, each once.
+def marks(rows: pa.Table, least: int = 1) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return what requests are marked by: pairs of a row and a code, each once, codes sorted.
 
-    A code is a word of the prompt, or a slot of its sketch with the slot's value.
+    A code is a word of the prompt, or a slot of its sketch with the slot's value. Words that come
+    in fewer than `least` requests may be left out.
     """
     if "prompt" in rows.column_names:
         words = words_of(rows["prompt"].combine_chunks())
-        row = np.repeat(np.arange(rows.num_rows), words.counts_N)
-        pairs = np.unique((row << 32) | words.words_W.astype(np.int64))
-        return pairs >> 32, pairs & 0xFFFFFFFF
+        code, row = words.words_W, np.repeat(np.arange(rows.num_rows), words.counts_N)
+        if least > 1:
+            # Words of one remainder come as often as each of them, or more often.
+            rest = code & np.uint32(2 ** int(len(code) + 2).bit_length() - 1)
+            often = np.bincount(rest)[rest] >= least
+            code, row = code[often], row[often]
+        pairs = np.sort((code.astype(np.uint64) << np.uint64(32)) | row.astype(np.uint64))
+        pairs = pairs[np.concatenate(([True], pairs[1:] != pairs[:-1]))] if len(pairs) else pairs
+        row_M, code_M = pairs & np.uint64(0xFFFFFFFF), pairs >> np.uint64(32)
+        return row_M.astype(np.int64), code_M.astype(np.int64)
     slots = slots_of(rows["prompt_sketch"].combine_chunks()).astype(np.int64)
-    code = slots + (np.arange(slots.shape[1]) << 16)
-    return np.repeat(np.arange(rows.num_rows), slots.shape[1]), code.reshape(-1)
+    slot_M = (slots + (np.arange(slots.shape[1]) << 16)).reshape(-1)
+    order = np.argsort(slot_M, kind="stable")
+    return np.repeat(np.arange(rows.num_rows), slots.shape[1])[order], slot_M[order]
