@@ -13,7 +13,9 @@ ZONES = ("Berlin", "Paris", "Tokyo")
 
 
 def known(
-    payment: dict[str, str], domain: dict[str, str] | None = None, zone: dict[str, str] | None = None
+    payment: dict[str, str],
+    domain: dict[str, str] | None = None,
+    zone: dict[str, str] | None = None,
 ) -> Customers:
     rows = [
         {"kind": kind, "value": value, "party": party}
