@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from ibis.backends.duckdb import Backend
 

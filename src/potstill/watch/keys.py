@@ -7,9 +7,11 @@ in common: three or more, four times as many as strangers would have, and a cosi
 their parties) of 0.15. What hangs together so is a group's keys, unless it hangs together by a few
 parties alone: where the mean cosine is less than 0.08, ties have to be stronger (0.25, 0.35, 0.5).
 Where it is less than 0.2, what stronger ties hold together inside is a group beside the whole.
-Members are the parties that used two of the keys or more, and an eighth of what a typical member
-used; who is left may be a group of its own. A party's other requests weigh nothing, so that
-ordinary traffic beside a template hides it from nobody.
+Groups with the same settings, as of a client without a system message that asks in several
+languages, are a group together beside themselves. Members are the parties that used two of the keys
+or more, and an eighth of what a typical member used; who is left may be a group of its own. A
+party's other requests weigh nothing, so that ordinary traffic beside a template hides it from
+nobody.
 
 All of that hangs on which keys a party used, on no day, no moment and no link.
 """
@@ -31,10 +33,14 @@ Ints = NDArray[np.int64]
 
 # Ties between keys: cosines in hundredths, parties in common, and times what strangers would have.
 _TIES, _COMMON, _LIFT = (15, 25, 35, 50), 3, 4
+# Between the settings in a key and what else is in it.
+SEPARATOR = "\n"
 _LOOSE, _DENSE = 0.08, 0.2
 # Keys and requests of a group that make a member, its part of a typical one's keys, and how often
 # what is left is looked through for another group.
 _KEYS, _REQUESTS, _PART, _ROUNDS = 2, 2, 8, 3
+# Groups with the same settings that may be one.
+_TOGETHER = 8
 
 
 def key_groups(
@@ -43,8 +49,7 @@ def key_groups(
     """Return the groups that E uses make: places of a party and a key, and how often it was used.
 
     `parties` and `keys` are sorted; a key's first letter says of which sort it is, of which a
-    request has one of each. `every` counts all parties that there are. No key is of two
-    sorts of groups.
+    request has one of each. `every` counts all parties that there are.
     """
     if not len(keys):
         return []
@@ -74,6 +79,7 @@ def key_groups(
                     close=_mean_cosine(uses, np.diff(uses.indptr), mine) >= _DENSE,
                 )
             )
+    found += _with_settings(found)
     return _differing(sorted(found, key=lambda one: (-len(one.parties), one.parties, one.keys)))
 
 
@@ -106,6 +112,33 @@ def _members(used_P: Ints, asked_P: Ints, keys: int) -> Iterator[Ints]:
         if members.sum() >= LEAST_PARTIES:
             yield np.flatnonzero(members)
         left &= ~members
+
+
+def settings_of(keys: Sequence[str]) -> list[str]:
+    """Return the settings that are in keys, sorted."""
+    return sorted({key.split(SEPARATOR)[0][2:] for key in keys})
+
+
+def _with_settings(groups: Sequence[Grouping]) -> list[Grouping]:
+    """Return groups of two groups or more each that have the same settings.
+
+    A client without a system message that asks in several languages has no key in all of them.
+    """
+    of_settings: dict[str, list[Grouping]] = defaultdict(list)
+    for group in groups:
+        for settings in settings_of(group.keys):
+            of_settings[settings].append(group)
+    found = []
+    for settings, mine in sorted(of_settings.items()):
+        if 1 < len(mine) <= _TOGETHER:
+            used: Counter[str] = Counter()
+            for group in mine:
+                used.update(dict(zip(group.parties, group.used, strict=True)))
+            keys = {key for group in mine for key in group.keys if settings_of([key]) == [settings]}
+            parties = tuple(sorted(used))
+            each = tuple(used[party] for party in parties)
+            found.append(Grouping(parties=parties, keys=tuple(sorted(keys)), used=each))
+    return found
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,12 @@ def shifted_log_e(
 
     A party's score is, summed over its requests, which share of the requests that those before it
     made in the same hour, and in one more hour as all are on average, lies in the same bin (of so
-    many minutes as `widths` has; the average of these bets is placed). *Null:* what the party does in an hour may as well be done in any other
-    hour that it is there, at the same minutes: so its hours are put in other orders, each with all
-    that is in it. Kept are the hours that a party is there and its timers, at whatever minute; that
-    some hours and days are busier is divided out. Each party's bet has a mean of 1 given those
-    before it. Those that asked most come first.
+    many minutes as `widths` has; the average of these bets is placed). *Null:* what the
+    party does in an hour may as well be done in any other hour that it is there, at the same
+    minutes: so its hours are put in other orders, each with all that is in it. Kept are the hours
+    that a party is there and its timers, at whatever minute; that some hours and days are busier is
+    divided out. Each party's bet has a mean of 1 given those before it. Those that asked most come
+    first.
     """
     _, party_R, asked = np.unique(party_R, return_inverse=True, return_counts=True)
     hour_R = day_R * 24 + second_R // _HOUR_S

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from potstill.watch.campaigns import LEAST_PARTIES, Grouping
+from potstill.watch.keys import SEPARATOR, settings_of
 from potstill.watch.signals.traffic import Traffic, members_table
 from potstill.watch.sketches import BANDS, SLOT_BITS, SLOTS_A_BAND, slots_of
 from potstill.watch.words import words_of
@@ -21,7 +22,6 @@ Ints = NDArray[np.int64]
 # prompt that was tried once joins nobody.
 USED, ONE_IN = 2, 50
 # Two slots of each band: the other ones tell little more.
-SEPARATOR = "\n"
 _SLOTS = tuple((band, k) for band in range(BANDS) for k in range(0, SLOTS_A_BAND, 2))
 
 
@@ -91,11 +91,6 @@ def _settings(requests: ir.Table) -> ir.StringValue:
         requests.stream.cast("int32").cast("string"),
     ]
     return ibis.literal("|").join([part.fill_null("") for part in parts])
-
-
-def settings_of(keys: Sequence[str]) -> list[str]:
-    """Return the settings that are in keys, sorted."""
-    return sorted({key.split(SEPARATOR)[0][2:] for key in keys})
 
 
 def asked_with(traffic: Traffic, groups: Sequence[Grouping], name: str) -> ir.Table:
