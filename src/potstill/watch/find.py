@@ -57,7 +57,7 @@ def find_campaigns(
     first = _firsts(traffic)
     testing = testing_of(traffic, len(first))
     profiles, shared = testing.profiles, testing.shared
-    chosen = choose(profiles, len(first), shared)
+    chosen = chosen_in(testing, len(first))
     tested = testing.test([(one.by, one.group) for one in chosen])
     candidates = _judged(chosen, tested, first, level)
     return CampaignsFound(
@@ -76,6 +76,11 @@ def testing_of(traffic: Traffic, parties: int) -> Testing:
     """Return what choosing and testing need of traffic that has so many parties."""
     shared = traffic.rows(links(traffic))
     return Testing.of(traffic, shared, _profiles(traffic, parties))
+
+
+def chosen_in(testing: Testing, parties: int) -> list[Chosen]:
+    """Return the groups to test of traffic that has so many parties."""
+    return choose(testing.profiles, parties, testing.shared)
 
 
 def choose(profiles: Profiles | None, parties: int, shared: pa.Table) -> list[Chosen]:

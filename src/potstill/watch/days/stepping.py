@@ -19,7 +19,7 @@ from potstill.watch.days.following import (
 )
 from potstill.watch.days.marks import accounts_active
 from potstill.watch.evidence import Part
-from potstill.watch.find import Chosen, Joining, choose, testing_of
+from potstill.watch.find import Chosen, Joining, chosen_in, testing_of
 from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.nulls import hand_off_log_e
 from potstill.watch.signals.timing import hand_offs, handing_over
@@ -68,7 +68,7 @@ def day_line(reading: Reading, following: Following, place: int, chain: str) -> 
             day=day, chain=chain, chosen=(), again=(), tested=tested, alike=(), off=traffic.off
         )
     testing = testing_of(traffic, parties)
-    groups = choose(testing.profiles, parties, testing.shared)
+    groups = chosen_in(testing, parties)
     known = [following.like(one.by, one.group.parties) for one in groups]
     chosen = _chosen(testing, groups, [one is None for one in known], day)
     return DayLine(
