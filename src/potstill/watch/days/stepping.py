@@ -30,7 +30,7 @@ _LEAST_DAYS = 2
 
 
 @dataclass(frozen=True)
-class Reading:
+class DaysRead:
     """Where days are read from; accounts that are `allowed` are left out."""
 
     store: TrafficStore
@@ -54,7 +54,7 @@ class _Says:
     carriers: Carriers
 
 
-def day_line(reading: Reading, following: Following, place: int, chain: str) -> DayLine:
+def day_line(reading: DaysRead, following: Following, place: int, chain: str) -> DayLine:
     """Return the line of the day at a place, `following` all days before it.
 
     Read are that day, as many as a block has, and for choosing as many as a window has.
@@ -87,7 +87,7 @@ def _parties(traffic: Traffic) -> int:
     return int(traffic.rows(found)["n"][0].as_py())
 
 
-def _tested(reading: Reading, following: Following, place: int) -> tuple[GroupTested, ...]:
+def _tested(reading: DaysRead, following: Following, place: int) -> tuple[GroupTested, ...]:
     """Return what a day, and blocks that end on it, say of candidates that were there before."""
     alone: list[Followed] = []
     ending: list[Followed] = []
