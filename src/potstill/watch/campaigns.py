@@ -26,10 +26,17 @@ _DIGITS = 16
 
 @dataclass(frozen=True)
 class Grouping:
-    """Parties that are joined, and the values that join them, both sorted."""
+    """Parties that are joined, and the values that join them, both sorted.
+
+    `keys` are those of a client (`template_keys`), where such chose the group; `used` is then how
+    much each party used them, and `close` whether parties that used one mostly used others.
+    """
 
     parties: tuple[str, ...]
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    used: tuple[int, ...] = ()
+    close: bool = False
 
 
 def most_parties(parties: int) -> int:

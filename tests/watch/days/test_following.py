@@ -87,8 +87,8 @@ def test_pairs_that_were_not_tested_yet_count_from_the_first_day_on() -> None:
     lines = [line_of(1, chosen=[group_of("x", once={"means": 30.0})])]
     (one,) = Following.of(lines).candidates.values()
     assert set(one.parts) == {"means", "hand-off", "clock", "sharding"}
-    # Five pairs, and means alone beside templates.
-    assert one.log_e == pytest.approx(30.0 - math.log(6), abs=1e-4)
+    # Means alone beside templates, hand-offs alone, and slot coverage with the clock.
+    assert one.log_e == pytest.approx(30.0 - math.log(3), abs=1e-4)
 
 
 @given(

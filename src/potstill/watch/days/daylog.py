@@ -30,12 +30,18 @@ class ChosenGroup(FoundPart):
     """A candidate on the day on which it was chosen: who is in it never changes.
 
     `once` has ln E of the parts that count once, `bets` of the first days of those that count day
-    by day, `follows` which ones these are.
+    by day, `follows` which ones these are. `fits_one` and `fits_several` tell whether it looks like
+    a customer, or several, who declared no tenant. The rest is as the `Grouping` has it.
     """
 
     candidate_id: str
     by: Chooser
     parties: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    used: tuple[int, ...] = ()
+    close: bool = False
+    fits_one: bool = False
+    fits_several: bool = False
     once: Bets
     bets: Bets
     follows: tuple[Part, ...]

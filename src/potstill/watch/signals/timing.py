@@ -11,11 +11,11 @@ REFUSED = (401, 403, 429)
 HANDED_S = 120
 
 
-def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
+def moments(traffic: Traffic, asked: ir.Table) -> ir.Table:
     """Synchrony and complementary load: when each party of a group asked.
 
-    Columns `group`, `party`, `day` (number since 1970), `second` (of the UTC day), `product`
-    ("" where the log names none).
+    `asked` has the requests of groups (`asked_with`). Columns `group`, `party`, `day` (number
+    since 1970), `second` (of the UTC day), `product` ("" where the log names none).
 
     Catches: accounts that one timer starts, or that rest while another works. Looks the same: the
     rhythm of a day, which shifts by whole days keep (`synchrony_log_e`); timers at the full hour,
@@ -23,9 +23,30 @@ def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
     together: with nothing but its place beside it, it is no case. Evaded by jitter of minutes.
     """
     requests = traffic.requests
-    rows = requests.select("party", "day", "second", product=requests["product"].fill_null(""))
-    found = rows.inner_join(members, "party").select("group", "party", "day", "second", "product")
+    rows = requests.select(
+        "request_id", "party", "day", "second", product=requests["product"].fill_null("")
+    )
+    found = rows.inner_join(asked, ["request_id", "party"])
+    found = found.select("group", "party", "day", "second", "product")
     return found.order_by("group", "party", "day", "second", "product")
+
+
+def subjects(traffic: Traffic, asked: ir.Table, group: int) -> ir.Table:
+    """Common rounds: what the parties of a group that act together ask at these moments.
+
+    Columns `party`, `day`, `second`, `prompt_sketch` of the requests that are `asked` in a group.
+
+    Catches: work that is dealt out in rounds, to accounts with one client and nothing else in
+    common: they act in the same minutes, and each on a subject of its own (`on_their_own`). Looks
+    the same: a class or an office (not counted where half of the parties share a place), a feed
+    that many follow or an exercise that is read out (then the subject is the same), a vendor whose
+    server starts the clients of all of its customers. Evaded by jitter, or by asking twice.
+    """
+    requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
+    rows = requests.select("request_id", "party", "day", "second", "prompt_sketch")
+    found = rows.inner_join(asked.filter(asked.group == group), ["request_id", "party"])
+    found = found.select("party", "day", "second", "prompt_sketch", "request_id")
+    return found.order_by("party", "day", "second", "request_id").drop("request_id")
 
 
 def minutes(traffic: Traffic) -> ir.Table:
