@@ -112,7 +112,7 @@ def allow(
         store, tuple(accounts or ()), tuple(tenants or ()), because, remove=remove, key=key
     )
     if json:
-        lists = {"accounts": found.accounts, "tenants": found.tenants}
+        lists = {"accounts": found.accounts, "tenants": found.tenants, "unseen": found.unseen}
         echo_json({"schema": "potstill/watch-allow/1", **lists})
         return
     for kind, names in (("account", found.accounts), ("tenant", found.tenants)):
@@ -120,6 +120,9 @@ def allow(
             typer.echo(f"{kind} {_in_a_line(name)}: {_in_a_line(why)}")
     if not found.accounts and not found.tenants:
         typer.echo("nobody is on the allow-list")
+    for kind, unseen in found.unseen.items():
+        for name in unseen:
+            typer.echo(f"no such {kind} in the store yet: {_in_a_line(name)}; check the name")
 
 
 def _in_a_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,9 +29,11 @@ from potstill.runs.watching import open_store, told_damage, traffic_engine
 from potstill.watch.case.models import Appeal, Case, CasesOfRun
 from potstill.watch.case.register import CASES_FOLDER, CaseRegister
 from potstill.watch.evidence import FoundPart
+from potstill.work.workdir import STATE
 
 if TYPE_CHECKING:
     from potstill.watch.cases import CaseRun
+    from potstill.watch.ingest.store import TrafficStore
 
 CASES_FILE, CASE_FILE, QUERIES_FILE = "cases.json", "case.json", "queries.sql"
 APPEALS_FILE, FINDINGS_FILE = "appeals.jsonl", "findings.jsonl"
@@ -69,6 +72,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
 
         with open_store(wanted.store, None, wanted.key, there=True) as store:
             refuse_other_folder(wanted.place, wanted.store)
+            _require_writable(store)
             if wanted.with_text and store.config.privacy != "full":
                 raise PotstillError(
                     f"{wanted.store} keeps no texts; leave --with-text out, or take the logs into "
@@ -88,6 +92,17 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
                 of_run = _write(run, after, wanted.now or datetime.now(UTC))
             store.finish(after)
             return of_run
+
+
+def _require_writable(store: TrafficStore) -> None:
+    """Raise PotstillError, before anything is searched, for a store that cannot be written: the
+    ids of its cases are kept in it, wherever these are written."""
+    state = store.root / STATE
+    if not os.access(state if state.is_dir() else store.root, os.W_OK):
+        raise PotstillError(
+            f"cannot write to {store.root}, where the ids of cases are kept from day to day; "
+            f"{store.way_out} or change its permissions"
+        )
 
 
 def refuse_other_folder(place: Path, store: Path) -> None:
@@ -158,24 +173,40 @@ def write_appeal(cases: Path, case_id: str, account: str, out: Path | None) -> t
     """
     if not (cases / CASES_FILE).is_file():
         cases = cases / CASES_FOLDER
-    lines = read_lines(cases / case_id / APPEALS_FILE) if case_id.isalnum() else []
-    for line in lines:
-        if line.get("account") == account:
-            appeal = _appeal(cases / case_id / APPEALS_FILE, line)
-            place = out or Path(f"appeal-{case_id}.html")
-            write_bytes(place, appeal_page(appeal).encode("utf-8", "replace"))
-            return place, appeal
-    if not lines:
+    folder = cases / case_id
+    if not case_id.isalnum() or not folder.is_dir():
         raise PotstillError(
             f"{cases} holds no case {case_id}; `potstill watch cases` writes those there are"
         )
+    path = folder / APPEALS_FILE
+    for line in read_lines(path):
+        if line.get("account") == account:
+            appeal = _appeal(path, line)
+            place = out or Path(f"appeal-{case_id}.html")
+            write_bytes(place, appeal_page(appeal).encode("utf-8", "replace"))
+            return place, appeal
+    # The account's own line may be the one that cannot be read.
+    if not _is_whole(path):
+        raise _damaged(path)
     raise PotstillError(f"the case {case_id} has no account of that name; case.json lists them")
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether every line of a file of lines can be read, and one is there."""
+    if not path.is_file():
+        return False
+    lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    return 0 < len(lines) == len(read_lines(path))
 
 
 def _appeal(path: Path, line: dict[str, Any]) -> Appeal:
     try:
         return Appeal.model_validate(line)
     except ValidationError:
-        raise PotstillError(
-            f"{path} is damaged, or of another version; `potstill watch cases` writes it again"
-        ) from None
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> PotstillError:
+    return PotstillError(
+        f"{path} is damaged, or of another version; `potstill watch cases` writes it again"
+    )

@@ -64,9 +64,9 @@ def find_campaigns(
     first = _firsts(traffic)
     testing = testing_of(traffic, len(first))
     profiles, shared = testing.profiles, testing.links.rows
-    chosen = choose(profiles, len(first), shared, testing.keyed)
+    chosen = chosen_in(testing, len(first))
     tested = testing.test([(one.by, one.group) for one in chosen])
-    customers = Customers.of(testing.links.rows, testing.strata.zones, testing.links.rare)
+    customers = customers_in(testing)
     candidates = _judged(chosen, tested, first, level, customers)
     return CampaignsFound(
         days=traffic.days,
@@ -85,6 +85,16 @@ def testing_of(traffic: Traffic, parties: int) -> Testing:
     shared = traffic.rows(links(traffic))
     profiles, keyed = _profiles(traffic, parties), _keyed(traffic, parties)
     return Testing.of(traffic, shared, profiles, keyed)
+
+
+def customers_in(testing: Testing) -> Customers:
+    """Return what tells customers who declared no tenant."""
+    return Customers.of(testing.links.rows, testing.strata.zones, testing.links.rare)
+
+
+def chosen_in(testing: Testing, parties: int) -> list[Chosen]:
+    """Return the groups to test of traffic that has so many parties."""
+    return choose(testing.profiles, parties, testing.links.rows, testing.keyed)
 
 
 def choose(
