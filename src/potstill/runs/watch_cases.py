@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +23,9 @@ from potstill.durable import (
 from potstill.errors import PotstillError
 from potstill.extras import extra_package
 from potstill.report.cases.page import appeal_page, case_page, cases_page
+from potstill.runs.watch_engines import EngineWanted, finding_engine
 from potstill.runs.watch_finding import require_level
-from potstill.runs.watching import open_store, told_damage, traffic_engine
+from potstill.runs.watching import open_store, told_damage
 from potstill.watch.case.models import Appeal, Case, CasesOfRun
 from potstill.watch.case.register import CASES_FOLDER, CaseRegister
 from potstill.watch.evidence import FoundPart
@@ -39,7 +40,10 @@ CASES_PAGE, CASE_PAGE = "cases.html", "case.html"
 
 @dataclass(frozen=True)
 class CasesWanted:
-    """What cases are made of and for; without `out` they are written into the store."""
+    """What cases are made of and for; without `out` they are written into the store.
+
+    `engine` is what campaigns are found on. A case's queries are asked of DuckDB.
+    """
 
     store: Path
     out: Path | None = None
@@ -47,6 +51,7 @@ class CasesWanted:
     key: Path | None = None
     with_text: bool = False
     now: datetime | None = None
+    engine: EngineWanted = field(default_factory=EngineWanted)
 
     @property
     def place(self) -> Path:
@@ -63,7 +68,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
     """
     require_level(wanted.level)
     extra_package("networkx", "the watch", "watch")
-    with traffic_engine("UTC") as backend:
+    with finding_engine(wanted.engine) as backend:
         from potstill.watch.cases import CaseRun, allowed_accounts, named_run
         from potstill.watch.find import find_campaigns
 

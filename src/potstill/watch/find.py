@@ -7,11 +7,11 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from ibis.backends.duckdb import Backend
 
 from potstill.stats.multiple import e_bh
 from potstill.watch.campaigns import (
@@ -31,6 +31,9 @@ from potstill.watch.signals.links import MEANS, PLACES, links
 from potstill.watch.signals.traffic import Traffic, traffic_of
 from potstill.watch.testing import HELD, Tested, Testing
 
+if TYPE_CHECKING:
+    from ibis.backends.sql import SQLBackend
+
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
 _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
@@ -47,10 +50,11 @@ class Chosen:
 
 
 def find_campaigns(
-    store: TrafficStore, backend: Backend, level: float = LEVEL, allowed: Collection[str] = ()
+    store: TrafficStore, backend: SQLBackend, level: float = LEVEL, allowed: Collection[str] = ()
 ) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
+    `backend` is a connection of Ibis to DuckDB, or to a Spark session: both find the same.
     Accounts that are `allowed` are left out. Raises PotstillError for a store without requests.
     """
     traffic = traffic_of(store, backend).without(allowed)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from glob import escape
-from typing import Any
+from typing import TYPE_CHECKING
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ibis.backends.duckdb import Backend
 
 from potstill.errors import PotstillError
-from potstill.watch.ingest.engine import micros_of
+from potstill.watch.engines import TrafficEngine, engine_of
 from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
 from potstill.watch.schema import ACCOUNTS, arrow_schema, names_of, switched_off
+
+if TYPE_CHECKING:
+    from ibis.backends.sql import SQLBackend
 
 DAY_US = 86_400_000_000
 _TENANT, _ACCOUNT = "t:", "a:"
@@ -42,7 +43,7 @@ LATER = "a later version of potstill"
 class Traffic:
     """What signals read. `off` names the signals that are off, each with what it lacks."""
 
-    backend: Backend
+    engine: TrafficEngine
     requests: ir.Table
     accounts: ir.Table
     days: tuple[str, ...]
@@ -50,8 +51,7 @@ class Traffic:
 
     def rows(self, expression: ir.Table) -> pa.Table:
         """Return an expression's rows."""
-        found: pa.Table = self.backend.to_pyarrow(expression)
-        return found
+        return self.engine.rows(expression)
 
     def without(self, accounts: Collection[str]) -> Traffic:
         """Return the traffic without that of some accounts, as if they were not there."""
@@ -71,7 +71,7 @@ class Traffic:
 
 def traffic_of(
     store: TrafficStore,
-    backend: Backend,
+    backend: SQLBackend,
     days: Sequence[str] | None = None,
     table: pa.Table | None = None,
 ) -> Traffic:
@@ -85,25 +85,23 @@ def traffic_of(
         raise PotstillError(
             f"{store.root} holds no requests; take logs in with `potstill watch ingest`"
         )
+    engine = engine_of(backend)
     accounts = accounts_of(store) if table is None else table
-    backend.create_table("potstill_accounts", accounts, temp=True, overwrite=True)
-    known = backend.table("potstill_accounts")
-    requests = backend.read_parquet(
-        [escape(str(part)) for part in parts], table_name="potstill_requests"
-    )
+    known = engine.named("potstill_accounts", accounts)
+    requests = engine.parquet("potstill_requests", parts)
     party = ibis.coalesce(_TENANT + known.tenant, _ACCOUNT + known.account_id)
     named = known.select("account_id", "timezone", party=party)
     joined = requests.left_join(named, "account_id").drop("account_id_right")
     # Moments as microseconds since 1970, which every engine divides alike.
     joined = joined.mutate(
         party=ibis.coalesce(joined.party, _ACCOUNT + joined.account_id),
-        micros=micros_of(joined.time),
+        micros=engine.micros(joined.time),
     )
     joined = joined.mutate(
         day=(joined.micros // DAY_US).cast("int32"),
         second=((joined.micros // 1_000_000) % 86_400).cast("int32"),
     )
-    there = _there(requests)
+    there = _there(engine, requests)
     filled = {name for name in accounts.column_names if accounts[name].null_count < len(accounts)}
     off = switched_off(there, filled)
     for signal in ("reasoning elicitation", "rubric and reward prompts"):
@@ -111,7 +109,8 @@ def traffic_of(
             off[signal] = ("the prompts' text, which only --privacy full keeps",)
     off |= dict.fromkeys(NOT_BUILT, (LATER,))
     there_days = store.days() if days is None else tuple(days)
-    return Traffic(backend, joined, known.mutate(party=party), there_days, off)
+    known = known.mutate(party=party, opened=engine.micros(known.created_at))
+    return Traffic(engine, joined, known, there_days, off)
 
 
 def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) -> ir.Table:
@@ -123,8 +122,7 @@ def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) 
             "party": pa.array([party for _, party in rows], pa.string()),
         }
     )
-    traffic.backend.create_table(name, table, temp=True, overwrite=True)
-    return traffic.backend.table(name)
+    return traffic.engine.named(name, table)
 
 
 def accounts_of(store: TrafficStore) -> pa.Table:
@@ -135,11 +133,11 @@ def accounts_of(store: TrafficStore) -> pa.Table:
     return pq.read_table(path).select(names_of(ACCOUNTS))
 
 
-def _there(requests: ir.Table) -> set[str]:
+def _there(engine: TrafficEngine, requests: ir.Table) -> set[str]:
     """Return which columns hold something; a sketch or a hash stands for the text it is of."""
     names = [name for name in requests.columns if name not in ("day",)]
-    counts: Any = requests.aggregate([requests[name].count().name(name) for name in names])
-    row = counts.to_pyarrow().to_pylist()[0]
+    counts = requests.aggregate([requests[name].count().name(name) for name in names])
+    row = engine.rows(counts).to_pylist()[0]
     filled = {name for name in names if row[name]}
     for made, column in (("prompt_hash", "prompt"), ("system_hash", "system")):
         if made in filled:
