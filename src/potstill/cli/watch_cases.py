@@ -37,6 +37,10 @@ def cases(
         bool,
         typer.Option("--with-text", help="Show a prompt of each of a case's commonest templates."),
     ] = False,
+    stix: Annotated[
+        bool,
+        typer.Option("--stix", help="Write each case as a bundle of STIX 2.1, too."),
+    ] = False,
     engine: EngineName = "duckdb",
     spark_conf: SparkConf = None,
     key: KeyFile = None,
@@ -53,7 +57,7 @@ def cases(
 
     wanted = CasesWanted(
         store, out, level, key, with_text,
-        engine=EngineWanted(engine, tuple(spark_conf or ())),
+        engine=EngineWanted(engine, tuple(spark_conf or ())), stix=stix,
     )  # fmt: skip
     found = write_cases(wanted)
     if json:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from potstill.watch.cases import CaseRun
 
 CASES_FILE, CASE_FILE, QUERIES_FILE = "cases.json", "case.json", "queries.sql"
-APPEALS_FILE, FINDINGS_FILE = "appeals.jsonl", "findings.jsonl"
+APPEALS_FILE, FINDINGS_FILE, STIX_FILE = "appeals.jsonl", "findings.jsonl", "case.stix.json"
 CASES_PAGE, CASE_PAGE = "cases.html", "case.html"
 
 
@@ -42,7 +42,8 @@ CASES_PAGE, CASE_PAGE = "cases.html", "case.html"
 class CasesWanted:
     """What cases are made of and for; without `out` they are written into the store.
 
-    `engine` is what campaigns are found on. A case's queries are asked of DuckDB.
+    `engine` is what campaigns are found on; a case's queries are asked of DuckDB. With `stix` each
+    case is a bundle of STIX too.
     """
 
     store: Path
@@ -52,6 +53,7 @@ class CasesWanted:
     with_text: bool = False
     now: datetime | None = None
     engine: EngineWanted = field(default_factory=EngineWanted)
+    stix: bool = False
 
     @property
     def place(self) -> Path:
@@ -90,7 +92,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
                 run = CaseRun(
                     store, found, named, wanted.place, building, allowed, wanted.with_text
                 )
-                of_run = _write(run, after, wanted.now or datetime.now(UTC))
+                of_run = _write(run, after, wanted.now or datetime.now(UTC), stix=wanted.stix)
             store.finish(after)
             return of_run
 
@@ -112,8 +114,9 @@ def refuse_other_folder(place: Path, store: Path) -> None:
         )
 
 
-def _write(run: CaseRun, register: CaseRegister, now: datetime) -> CasesOfRun:
+def _write(run: CaseRun, register: CaseRegister, now: datetime, *, stix: bool) -> CasesOfRun:
     from potstill.watch.case.ocsf import finding_of
+    from potstill.watch.case.stix import bundle_of
     from potstill.watch.cases import cases_of_run, line_of, made_cases
 
     lines, findings = [], []
@@ -121,7 +124,10 @@ def _write(run: CaseRun, register: CaseRegister, now: datetime) -> CasesOfRun:
     # What does not fit is of the cases, not of the folder for temporary files.
     with temporary_folder() as spill, write_errors(run.out):
         for case in made_cases(run, spill):
-            _write_case(run.building / case.case_id, case, statuses=run.statuses)
+            folder = run.building / case.case_id
+            _write_case(folder, case, statuses=run.statuses)
+            if stix:
+                _put(folder / STIX_FILE, _lines([bundle_of(case, now)]))
             lines.append(line_of(case))
             findings.append(finding_of(case, now, made_by))
     of_run = cases_of_run(run, lines, register, now, made_by)
