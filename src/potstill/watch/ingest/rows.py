@@ -64,8 +64,7 @@ def stored(batch: pa.RecordBatch, how: Storing) -> Stored:
     table = pa.Table.from_batches([batch])
     good, counts = counted(batch, how)
     aside = _aside(table, _flaws(table, how))
-    rows = _rows(good, how)
-    return Stored(_by_day(rows, counts), aside, counts)
+    return Stored(_by_day(_rows(good, how)), aside, counts)
 
 
 def counted(batch: pa.RecordBatch, how: Storing) -> tuple[pa.Table, RowCounts]:
@@ -120,7 +119,10 @@ def _count(good: pa.Table, how: Storing, counts: RowCounts) -> None:
         counts.by["accounts"][name] += int((fields == place).sum())
     counts.no_zone = pc.sum(good[NO_ZONE]).as_py() or 0
     counts.unnamed = good["request_id"].null_count
-    late = _micros(good["time"]) - int((how.now - _EPOCH) / timedelta(microseconds=1))
+    micros = _micros(good["time"])
+    for number, rows in zip(*np.unique(micros // _DAY, return_counts=True), strict=True):
+        counts.by["days"][_day_name(number)] += int(rows)
+    late = micros - int((how.now - _EPOCH) / timedelta(microseconds=1))
     counts.future = int((late > 0).sum())
     counts.ahead_s = max(float(late.max()) / 1e6, 0.0)
     ends = pc.min_max(good["time"]).as_py()
@@ -175,17 +177,19 @@ def each_text(values: pa.Array, function: Callable[[str], str | None]) -> pa.Arr
     return pa.array(named, pa.string()).take(found.indices)
 
 
-def _by_day(rows: pa.Table, counts: RowCounts) -> dict[str, pa.Table]:
+def _by_day(rows: pa.Table) -> dict[str, pa.Table]:
     if not rows.num_rows:
         return {}
     numbers = _micros(rows["time"]) // _DAY
     days = {}
     for number in np.unique(numbers):
-        name = (date(1970, 1, 1) + timedelta(days=int(number))).isoformat()
         which = numbers == number
-        days[name] = rows if which.all() else rows.filter(pa.array(which))
-        counts.by["days"][name] += days[name].num_rows
+        days[_day_name(number)] = rows if which.all() else rows.filter(pa.array(which))
     return days
+
+
+def _day_name(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=int(number))).isoformat()
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
