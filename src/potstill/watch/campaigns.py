@@ -26,10 +26,16 @@ _DIGITS = 16
 
 @dataclass(frozen=True)
 class Grouping:
-    """Parties that are joined, and the values that join them, both sorted."""
+    """Parties that are joined, and the values that join them, both sorted.
+
+    `keys` are those of a client (`template_keys`), where such chose the group; `used` is then how
+    many of them each party used.
+    """
 
     parties: tuple[str, ...]
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    used: tuple[int, ...] = ()
 
 
 def most_parties(parties: int) -> int:

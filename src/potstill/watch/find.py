@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,14 +19,16 @@ from potstill.watch.campaigns import (
     Grouping,
     communities,
     merged,
+    most_parties,
     stable_id,
 )
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Chooser
 from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
+from potstill.watch.keys import key_groups
 from potstill.watch.likeness import Profiles, profiles_of
 from potstill.watch.schema import Family
-from potstill.watch.signals.content import template_use
+from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
 from potstill.watch.signals.traffic import Traffic, traffic_of
 from potstill.watch.testing import HELD, Tested, Testing
@@ -61,7 +63,7 @@ def find_campaigns(
     first = _firsts(traffic)
     testing = testing_of(traffic, len(first))
     profiles, shared = testing.profiles, testing.shared
-    chosen = choose(profiles, len(first), shared)
+    chosen = choose(profiles, len(first), shared, _keyed(traffic, len(first)))
     tested = testing.test([(one.by, one.group) for one in chosen])
     candidates = _judged(chosen, tested, first, level)
     return CampaignsFound(
@@ -82,18 +84,50 @@ def testing_of(traffic: Traffic, parties: int) -> Testing:
     return Testing.of(traffic, shared, _profiles(traffic, parties))
 
 
-def choose(profiles: Profiles | None, parties: int, shared: pa.Table) -> list[Chosen]:
+def choose(
+    profiles: Profiles | None, parties: int, shared: pa.Table, keyed: Sequence[Grouping] = ()
+) -> list[Chosen]:
     """Return the groups to test, by templates and by links (`links` has them in rows).
 
     No figure of a test is looked at, and of a party's prompts only how often it used which piece
     of a template: the changes that null hypotheses make leave that as it is.
     """
-    found = [Chosen("templates", one) for one in profiles.groups()] if profiles else []
+    alike = profiles.groups() if profiles else []
+    found = [Chosen("templates", one) for one in (*keyed, *_others(alike, keyed))]
     rows = shared.to_pylist()
     sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
     for by, kinds in sides:
         joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in rows if r["kind"] in kinds]
         found += [Chosen(by, one) for one in communities(joined, parties)]
+    return found
+
+
+def _keyed(traffic: Traffic, parties: int) -> list[Grouping]:
+    """Return the groups whose clients ask alike; none where the store has no sketches."""
+    if not traffic.is_on("template spread"):
+        return []
+    use = traffic.rows(template_keys(traffic, most_parties(parties)))
+    names, keys = sorted(use["party"].unique().to_pylist()), sorted(use["key"].unique().to_pylist())
+    party = np.asarray(pc.index_in(use["party"], pa.array(names)), np.int64)
+    key = np.asarray(pc.index_in(use["key"], pa.array(keys)), np.int64)
+    return key_groups(names, keys, party, key, np.asarray(use["n"], np.int64), parties)
+
+
+def _others(groups: Sequence[Grouping], known: Sequence[Grouping]) -> list[Grouping]:
+    """Return the groups that are not all but the same as one that is known."""
+    of_party: dict[str, list[int]] = defaultdict(list)
+    for number, group in enumerate(known):
+        for party in group.parties:
+            of_party[party].append(number)
+    found = []
+    for group in groups:
+        counts = Counter(n for party in group.parties for n in of_party.get(party, ()))
+        same = any(
+            5 * n >= 4 * len(group.parties) and 5 * n >= 4 * len(known[number].parties)
+            for number, n in counts.items()
+        )
+        if not same:
+            found.append(group)
     return found
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from potstill.stats.evalues import average_log_e
 from potstill.watch.campaigns import Grouping
+from potstill.watch.clock import Acts, acting_together, acts_of, synchrony_log_e
 from potstill.watch.evidence import Chooser, Part, SignalFinding
 from potstill.watch.judging import FAMILY
 from potstill.watch.likeness import Profiles
@@ -26,8 +27,8 @@ from potstill.watch.nulls import (
     hand_off_log_e,
     links_log_e,
 )
-from potstill.watch.orders import acting_together, sharding_log_e, synchrony_log_e
-from potstill.watch.signals.content import marks, of_templates, slot_values
+from potstill.watch.orders import sharding_log_e
+from potstill.watch.signals.content import asked_with, marks, of_templates, slot_values
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import MEANS, PLACES, TOGETHER, strata
 from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments
@@ -146,6 +147,7 @@ class Testing:
     traffic: Traffic
     place: dict[str, int]
     stratum_N: Ints
+    zone_N: Ints
     shared: pa.Table
     profiles: Profiles | None
     notes: tuple[str, ...]
@@ -157,23 +159,27 @@ class Testing:
         place = {party: number for number, party in enumerate(rows["party"].to_pylist())}
         strata_N = _pooled(rows["zone"].to_pylist(), rows["used"].to_pylist())
         _, stratum_N = np.unique(np.array(strata_N), return_inverse=True)
+        _, zone_N = np.unique(np.array(rows["zone"].to_pylist()), return_inverse=True)
         notes: tuple[str, ...] = ()
         if len(traffic.days) < 2:
             notes = (
                 "the store holds one day: what is tested by days (slot coverage, synchrony, "
                 "complementary load) is off below two",
             )
-        return cls(traffic, place, stratum_N.astype(np.int64), shared, profiles, notes)
+        strata_of = (stratum_N.astype(np.int64), zone_N.astype(np.int64))
+        return cls(traffic, place, *strata_of, shared, profiles, notes)
 
     def test(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
         """Return what every signal says of each group, but what chose it."""
         tallies = [_Tally() for _ in groups]
         if groups:
-            members = self._members_of(groups)
-            self._content(groups, members, tallies)
+            asked = self._asked(groups)
+            self._content(groups, asked, tallies)
             self._links(groups, tallies)
             self._spread(groups, tallies)
-            self._time(members, tallies)
+            self._clock(groups, asked, tallies)
+            if self.traffic.is_on("hand-off") and self.traffic.is_on("template spread"):
+                self._hand_offs(self._members_of(groups), tallies)
             self._intent(groups, tallies)
         return [tally.tested() for tally in tallies]
 
@@ -189,10 +195,13 @@ class Testing:
         """Return what the order of days and moments says of each group: slot coverage, clock."""
         tallies = [_Tally() for _ in groups]
         if groups:
-            members = self._members_of(groups)
-            self._content(groups, members, tallies)
-            self._clock(members, tallies)
+            asked = self._asked(groups)
+            self._content(groups, asked, tallies)
+            self._clock(groups, asked, tallies)
         return [tally.tested() for tally in tallies]
+
+    def _asked(self, groups: Sequence[tuple[Chooser, Grouping]]) -> ir.Table:
+        return asked_with(self.traffic, [group for _, group in groups], "ps_asked")
 
     def _members_of(self, groups: Sequence[tuple[Chooser, Grouping]]) -> ir.Table:
         return members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
@@ -200,19 +209,35 @@ class Testing:
     def _members(self, group: Grouping) -> list[int]:
         return [self.place[party] for party in group.parties if party in self.place]
 
+    def _strata(self, group: Grouping) -> Ints:
+        """Return the stratum of each party, beside whom a group is tested.
+
+        Where the group is more than half of a product's parties in a zone, all of the zone's
+        products are one: beside itself alone it would not show.
+        """
+        members = self._members(group)
+        inside_S = np.bincount(self.stratum_N[members], minlength=self.stratum_N.max() + 1)
+        most_S = 2 * inside_S > np.bincount(self.stratum_N, minlength=len(inside_S))
+        wide = np.unique(self.zone_N[most_S[self.stratum_N]])
+        wide_N = np.isin(self.zone_N, wide)
+        return np.asarray(np.where(wide_N, len(inside_S) + self.zone_N, self.stratum_N))
+
     def _content(
         self,
         groups: Sequence[tuple[Chooser, Grouping]],
-        members: ir.Table,
+        asked: ir.Table,
         tallies: Sequence[_Tally],
     ) -> None:
         if self.profiles is None or not self.traffic.is_on("slot coverage"):
             return
-        for number, rows in _by_group(self.traffic.rows(slot_values(self.traffic, members))):
-            pieces = self.profiles.pieces_of(groups[number][1].parties)
-            rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
+        for number, rows in _by_group(self.traffic.rows(slot_values(self.traffic, asked))):
+            group = groups[number][1]
+            if not group.keys:
+                pieces = self.profiles.pieces_of(group.parties)
+                rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
             party, day = _codes(rows["party"]), _ints(rows["day"])
-            found = sharding_log_e(party, day, *marks(rows))
+            least = 2 * len(np.unique(day))
+            found = sharding_log_e(party, day, *marks(rows, least))
             tallies[number].add("sharding", "slot coverage", _NULLS["slot coverage"], found)
 
     def _links(self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]) -> None:
@@ -234,7 +259,7 @@ class Testing:
                 }
                 for (by, group), tally in zip(groups, tallies, strict=True):
                     if by == "templates":
-                        found = links_log_e(self._members(group), self.stratum_N, value_N)
+                        found = links_log_e(self._members(group), self._strata(group), value_N)
                         tally.add(
                             part, _SIGNALS[kind], _NULLS["shared"], found,
                             carriers=partial(_sharing, group.parties, value_of),
@@ -244,16 +269,11 @@ class Testing:
         self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[_Tally]
     ) -> None:
         """Test whether those whom means join have templates in common, as strangers have not."""
-        value_of = {
-            party: str(number)
-            for number, (by, group) in enumerate(groups)
-            if by == "templates"
-            for party in group.parties
-        }
+        value_of = _templates_of(groups)
         value_N = self._values(sorted(value_of.items()))
         for (by, group), tally in zip(groups, tallies, strict=True):
             if by == "means":
-                found = links_log_e(self._members(group), self.stratum_N, value_N)
+                found = links_log_e(self._members(group), self._strata(group), value_N)
                 tally.add(
                     "spread", "template spread", _NULLS["shared"], found,
                     carriers=partial(_sharing, group.parties, value_of),
@@ -273,20 +293,21 @@ class Testing:
                 value_N[self.place[party]] = number.get(value, -1)
         return value_N
 
-    def _time(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
-        self._clock(members, tallies)
-        if self.traffic.is_on("hand-off") and self.traffic.is_on("template spread"):
-            self._hand_offs(members, tallies)
-
-    def _clock(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
+    def _clock(
+        self,
+        groups: Sequence[tuple[Chooser, Grouping]],
+        asked: ir.Table,
+        tallies: Sequence[_Tally],
+    ) -> None:
         products, volume = self._volume()
-        for number, rows in _by_group(self.traffic.rows(moments(self.traffic, members))):
+        for number, rows in _by_group(self.traffic.rows(moments(self.traffic, asked))):
             party, day, second = _codes(rows["party"]), _ints(rows["day"]), _ints(rows["second"])
             product = _ints(pc.index_in(rows["product"], products))
-            acts = (party, day, second, product, _without(volume, product, day, second))
+            others = _without(volume, product, day, second)
+            acts = acts_of(party, day, second, product, others)
             names = pc.unique(rows["party"]).to_pylist()
             for signal, apart, widths in _CLOCK:
-                found = synchrony_log_e(*acts, widths=widths, apart=apart)
+                found = synchrony_log_e(acts, widths=widths, apart=apart)
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
 
@@ -315,7 +336,7 @@ class Testing:
             for row in rows:
                 asks_N[self.place[row["party"]]] = int(row[name])
             for (by, group), tally in zip(groups, tallies, strict=True):
-                found = askers_log_e(self._members(group), self.stratum_N, asks_N)
+                found = askers_log_e(self._members(group), self._strata(group), asks_N)
                 # Who has a template in common asks alike, on other days, too.
                 chosen = by == "templates"
                 tally.add(
@@ -326,13 +347,25 @@ class Testing:
     def _volume(self) -> tuple[pa.Array, dict[tuple[int, int], Ints]]:
         """Return the products, and the requests of each minute by a product's place and day."""
         rows = self.traffic.rows(minutes(self.traffic))
-        products = rows["product"].unique()
+        # Sorted, so that no order of rows decides what is drawn.
+        products = rows["product"].unique().sort()
         place = _ints(pc.index_in(rows["product"], products)).tolist()
         found: dict[tuple[int, int], Ints] = {}
         columns = (rows[name].to_pylist() for name in ("day", "minute", "n"))
         for product, day, minute, n in zip(place, *columns, strict=True):
             found.setdefault((product, day), np.zeros(1_440, np.int64))[minute] = n
         return products, found
+
+
+def _templates_of(groups: Sequence[tuple[Chooser, Grouping]]) -> dict[str, str]:
+    """Return the group by templates that each party has most to do with: most keys used."""
+    found: dict[str, tuple[int, str]] = {}
+    for number, (by, group) in enumerate(groups):
+        if by == "templates":
+            for party, used in zip(group.parties, group.used or [0] * len(group.parties)):
+                if party not in found or used > found[party][0]:
+                    found[party] = (used, str(number))
+    return {party: value for party, (_, value) in found.items()}
 
 
 def _pooled(zone_N: Sequence[str], product_N: Sequence[str]) -> list[str]:
@@ -369,14 +402,9 @@ def _asking(parties: Iterable[str], asks_N: Ints, place: Mapping[str, int]) -> l
     return [party for party in parties if party in place and asks_N[place[party]] == 1]
 
 
-def _acting(
-    names: Sequence[str],
-    acts: tuple[Ints, Ints, Ints, Ints, Mapping[tuple[int, int], Ints]],
-    width: int,
-    apart: bool,
-) -> list[str]:
+def _acting(names: Sequence[str], acts: Acts, width: int, apart: bool) -> list[str]:
     """Return the parties that act together; the codes in `acts` begin at 1, in order of names."""
-    return [names[code - 1] for code in acting_together(*acts, width=width, apart=apart)]
+    return [names[code - 1] for code in acting_together(acts, width=width, apart=apart)]
 
 
 def _by_group(rows: pa.Table) -> list[tuple[int, pa.Table]]:

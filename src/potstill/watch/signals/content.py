@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from potstill.watch.signals.traffic import Traffic
+from potstill.watch.campaigns import LEAST_PARTIES, Grouping
+from potstill.watch.signals.traffic import Traffic, members_table
 from potstill.watch.sketches import BANDS, SLOT_BITS, SLOTS_A_BAND, slots_of
 from potstill.watch.words import words_of
 
@@ -18,6 +21,7 @@ Ints = NDArray[np.int64]
 # prompt that was tried once joins nobody.
 USED, ONE_IN = 2, 50
 # Two slots of each band: the other ones tell little more.
+SEPARATOR = "\n"
 _SLOTS = tuple((band, k) for band in range(BANDS) for k in range(0, SLOTS_A_BAND, 2))
 
 
@@ -48,11 +52,86 @@ def _slot(band: ir.IntegerValue, number: int, k: int) -> ir.IntegerValue:
     return value + ((number * SLOTS_A_BAND + k) << SLOT_BITS)
 
 
-def slot_values(traffic: Traffic, members: ir.Table) -> ir.Table:
+def template_keys(traffic: Traffic, most: int) -> ir.Table:
+    """Shared system message and settings: which party used which key of a client, how often.
+
+    Formula: a request's settings are its system message (its hash), model, product, temperature,
+    limit and whether it streams. Its keys are the settings where there is a system message, and
+    the settings with the first eight words of the prompt, and with the last eight (hashes). Columns
+    `key`, `party`, `n`; keys of `LEAST_PARTIES` to `most` parties.
+
+    Catches: what is hard-coded in a client that many accounts run, whatever the language, the
+    slots, or the ordinary requests beside it. Looks the same: a public harness, a course's or a
+    vendor's client; so it chooses groups (`key_groups`) and convicts nobody. Evaded by settings and
+    a system message that each account has for itself (then `template_use` or links choose).
+    """
+    requests = traffic.requests
+    settings = _settings(requests)
+    alone = ibis.ifelse(requests.system_hash.notnull(), "s|" + settings, ibis.null("string"))
+    ends = [
+        sign + settings + SEPARATOR + hashed.cast("string")
+        for sign, hashed in (("h|", requests.prompt_head), ("t|", requests.prompt_tail))
+    ]
+    keyed = requests.select("party", key=ibis.array([alone, *ends]).unnest())
+    keyed = keyed.filter(keyed.key.notnull())
+    use = keyed.group_by("key", "party").aggregate(n=keyed.count())
+    parties = use.group_by("key").aggregate(parties=use.count())
+    parties = parties.filter((parties.parties >= LEAST_PARTIES) & (parties.parties <= most))
+    return use.semi_join(parties, "key").order_by("key", "party")
+
+
+def _settings(requests: ir.Table) -> ir.StringValue:
+    parts = [
+        requests.system_hash.cast("string"),
+        requests.model,
+        requests["product"],
+        # Whole numbers, which every engine writes alike.
+        (requests.temperature * 1_000).round().cast("int64").cast("string"),
+        requests.max_tokens.cast("string"),
+        requests.stream.cast("int32").cast("string"),
+    ]
+    return ibis.literal("|").join([part.fill_null("") for part in parts])
+
+
+def settings_of(keys: Sequence[str]) -> list[str]:
+    """Return the settings that are in keys, sorted."""
+    return sorted({key.split(SEPARATOR)[0][2:] for key in keys})
+
+
+def asked_with(traffic: Traffic, groups: Sequence[Grouping], name: str) -> ir.Table:
+    """Return the requests of groups' parties that have the settings of the group's keys.
+
+    Of a group without keys it is every one. Columns `group` (its place), `party`, `request_id`.
+    Tables are made whose names begin with `name`.
+    """
+    pairs = [(n, one) for n, group in enumerate(groups) for one in settings_of(group.keys)]
+    known = pa.table(
+        {
+            "group": pa.array([group for group, _ in pairs], pa.int32()),
+            "settings": pa.array([one for _, one in pairs], pa.string()),
+        }
+    )
+    traffic.backend.create_table(f"{name}_settings", known, temp=True, overwrite=True)
+    keyed = members_table(traffic, [g.parties if g.keys else () for g in groups], f"{name}_keyed")
+    others = members_table(traffic, [() if g.keys else g.parties for g in groups], f"{name}_others")
+    requests = traffic.requests.select(
+        "request_id", "party", settings=_settings(traffic.requests)
+    )
+    of_group = keyed.inner_join(traffic.backend.table(f"{name}_settings"), "group")
+    columns = ("group", "party", "request_id")
+    found = ibis.union(
+        requests.inner_join(of_group, ["party", "settings"]).select(*columns),
+        requests.inner_join(others, "party").select(*columns),
+    )
+    traffic.backend.create_table(name, traffic.rows(found), temp=True, overwrite=True)
+    return traffic.backend.table(name)
+
+
+def slot_values(traffic: Traffic, asked: ir.Table) -> ir.Table:
     """Slot coverage: what each party of a group asked and was answered, day by day.
 
     Columns `group`, `party`, `day`, `prompt_sketch` and, where the text is kept, `prompt`.
-    `members` has `group` and `party`. `of_templates` tells which requests count.
+    `asked` has the requests of groups (`asked_with`). `of_templates` tells which of them count.
 
     Catches: work dealt out from one list. Together the parties go through the list evenly day by
     day, which none of them does alone: their gaps fill up one another (`sharding_log_e`). Looks
@@ -65,7 +144,8 @@ def slot_values(traffic: Traffic, members: ir.Table) -> ir.Table:
     answered = requests.status.isnull() | (requests.status < 400)
     requests = requests.filter(requests.prompt_sketch.notnull() & answered)
     read = [name for name in ("prompt", "prompt_sketch") if name in requests.columns]
-    rows = requests.select("request_id", "party", "day", *read).inner_join(members, "party")
+    rows = requests.select("request_id", "party", "day", *read)
+    rows = rows.inner_join(asked, ["request_id", "party"])
     found = rows.select("group", "request_id", "party", "day", *read)
     return found.order_by("group", "party", "day", "request_id")
 
@@ -83,16 +163,25 @@ def of_templates(sketches: pa.ChunkedArray, pieces: Ints) -> NDArray[np.bool_]:
     return np.asarray(2 * has_R >= np.quantile(has_R, 0.8) if len(has_R) else has_R > 0)
 
 
-def marks(rows: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return what requests are marked by: pairs of a row and a code, each once.
+def marks(rows: pa.Table, least: int = 1) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return what requests are marked by: pairs of a row and a code, each once, codes sorted.
 
-    A code is a word of the prompt, or a slot of its sketch with the slot's value.
+    A code is a word of the prompt, or a slot of its sketch with the slot's value. Words that come
+    in fewer than `least` requests may be left out.
     """
     if "prompt" in rows.column_names:
         words = words_of(rows["prompt"].combine_chunks())
-        row = np.repeat(np.arange(rows.num_rows), words.counts_N)
-        pairs = np.unique((row << 32) | words.words_W.astype(np.int64))
-        return pairs >> 32, pairs & 0xFFFFFFFF
+        code, row = words.words_W, np.repeat(np.arange(rows.num_rows), words.counts_N)
+        if least > 1:
+            # Words of one remainder come as often as each of them, or more often.
+            rest = code & np.uint32(2 ** int(len(code) + 2).bit_length() - 1)
+            often = np.bincount(rest)[rest] >= least
+            code, row = code[often], row[often]
+        pairs = np.sort((code.astype(np.uint64) << np.uint64(32)) | row.astype(np.uint64))
+        pairs = pairs[np.concatenate(([True], pairs[1:] != pairs[:-1]))] if len(pairs) else pairs
+        row_M, code_M = pairs & np.uint64(0xFFFFFFFF), pairs >> np.uint64(32)
+        return row_M.astype(np.int64), code_M.astype(np.int64)
     slots = slots_of(rows["prompt_sketch"].combine_chunks()).astype(np.int64)
-    code = slots + (np.arange(slots.shape[1]) << 16)
-    return np.repeat(np.arange(rows.num_rows), slots.shape[1]), code.reshape(-1)
+    slot_M = (slots + (np.arange(slots.shape[1]) << 16)).reshape(-1)
+    order = np.argsort(slot_M, kind="stable")
+    return np.repeat(np.arange(rows.num_rows), slots.shape[1])[order], slot_M[order]

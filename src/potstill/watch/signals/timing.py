@@ -11,11 +11,11 @@ REFUSED = (401, 403, 429)
 HANDED_S = 120
 
 
-def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
+def moments(traffic: Traffic, asked: ir.Table) -> ir.Table:
     """Synchrony and complementary load: when each party of a group asked.
 
-    Columns `group`, `party`, `day` (number since 1970), `second` (of the UTC day), `product`
-    ("" where the log names none).
+    `asked` has the requests of groups (`asked_with`). Columns `group`, `party`, `day` (number
+    since 1970), `second` (of the UTC day), `product` ("" where the log names none).
 
     Catches: accounts that one timer starts, or that rest while another works. Looks the same: the
     rhythm of a day, which shifts by whole days keep (`synchrony_log_e`); timers at the full hour,
@@ -23,8 +23,11 @@ def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
     together: with nothing but its place beside it, it is no case. Evaded by jitter of minutes.
     """
     requests = traffic.requests
-    rows = requests.select("party", "day", "second", product=requests["product"].fill_null(""))
-    found = rows.inner_join(members, "party").select("group", "party", "day", "second", "product")
+    rows = requests.select(
+        "request_id", "party", "day", "second", product=requests["product"].fill_null("")
+    )
+    found = rows.inner_join(asked, ["request_id", "party"])
+    found = found.select("group", "party", "day", "second", "product")
     return found.order_by("group", "party", "day", "second", "product")
 
 

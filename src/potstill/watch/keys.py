@@ -1,0 +1,137 @@
+"""Parties whose clients ask alike: groups by keys, what a client has hard-coded in its requests.
+
+A key is a request's settings with its system message, its first words or its last words
+(`template_keys`). On one side of a graph stand parties, on the other keys; keys of fewer than
+`LEAST_PARTIES` parties, or of very many, join nobody. Two keys belong together if they have parties
+in common: three or more, ten times as many as strangers would have, and a cosine (of the sets of
+their parties) of 0.15. What hangs together so is a group's keys, unless it hangs together by a few
+parties alone: where the mean cosine is less than 0.08, ties have to be stronger (0.25, 0.35, 0.5).
+Members are the parties that used two of the keys or more, and an eighth of what a typical member
+used; who is left may be a group of its own. A party's other requests weigh nothing, so that
+ordinary traffic beside a template hides it from nobody.
+
+All of that hangs on which keys a party used, on no day, no moment and no link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from potstill.watch.campaigns import LEAST_PARTIES, Grouping
+
+Ints = NDArray[np.int64]
+
+# Ties between keys: cosines in hundredths, parties in common, and times what strangers would have.
+_TIES, _COMMON, _LIFT = (15, 25, 35, 50), 3, 10
+_LOOSE = 0.08
+# Keys and requests of a group that make a member, its part of a typical one's keys, and how often
+# what is left is looked through for another group.
+_KEYS, _REQUESTS, _PART, _ROUNDS = 2, 2, 8, 3
+
+
+def key_groups(
+    parties: Sequence[str], keys: Sequence[str], party_E: Ints, key_E: Ints, n_E: Ints, every: int
+) -> list[Grouping]:
+    """Return the groups that E uses make: places of a party and a key, and how often it was used.
+
+    `parties` and `keys` are sorted; `every` counts all parties that there are. No key is of two
+    sorts of groups.
+    """
+    uses = csr_array(
+        (np.ones(len(key_E)), (key_E, party_E)), shape=(len(keys), len(parties))
+    ).tocsr()
+    found = []
+    for mine in _parts(uses, every):
+        of_mine = np.isin(key_E, mine)
+        used_P = np.bincount(party_E[of_mine], minlength=len(parties))
+        asked_P = np.bincount(party_E[of_mine], weights=n_E[of_mine], minlength=len(parties))
+        for members in _members(used_P, asked_P, len(mine)):
+            found.append(
+                Grouping(
+                    parties=tuple(parties[one] for one in members.tolist()),
+                    keys=tuple(keys[one] for one in mine.tolist()),
+                    used=tuple(used_P[members].tolist()),
+                )
+            )
+    return sorted(found, key=lambda one: (one.parties, one.keys))
+
+
+def _members(used_P: Ints, asked_P: NDArray[np.float64], keys: int) -> Iterator[Ints]:
+    """Yield the members of a group by how many of its keys each party used, and how often."""
+    left = (used_P >= min(_KEYS, keys)) & (asked_P >= _REQUESTS)
+    for _ in range(_ROUNDS):
+        if left.sum() < LEAST_PARTIES:
+            return
+        used = used_P[left]
+        # What the member that a use is of has, on average: a few odd users do not count.
+        typical = (used**2).sum() / used.sum()
+        members = left & (_PART * used_P >= typical)
+        if members.sum() >= LEAST_PARTIES:
+            yield np.flatnonzero(members)
+        left &= ~members
+
+
+@dataclass(frozen=True)
+class _Ties:
+    """Pairs of keys with parties in common, each once."""
+
+    one_T: Ints
+    other_T: Ints
+    hundredths_T: NDArray[np.float64]
+
+
+def _parts(uses_KP: csr_array, every: int) -> list[Ints]:
+    """Return which keys belong together."""
+    count_K = np.diff(uses_KP.indptr)
+    ties = _ties(uses_KP, count_K, every)
+    found: list[Ints] = []
+    open_parts = [np.arange(uses_KP.shape[0])]
+    for level in _TIES:
+        parts = [one for part in open_parts for one in _connected(ties, part, level)]
+        open_parts = []
+        for part in parts:
+            if level == _TIES[-1] or _mean_cosine(uses_KP, count_K, part) >= _LOOSE:
+                found.append(part)
+            else:
+                open_parts.append(part)
+    return found
+
+
+def _ties(uses_KP: csr_array, count_K: Ints, every: int) -> _Ties:
+    common = (uses_KP @ uses_KP.T).tocoo()
+    one, other, n = common.row, common.col, common.data
+    by_chance = count_K[one].astype(np.float64) * count_K[other]
+    tied = (one < other) & (n >= _COMMON) & (n * every >= _LIFT * by_chance)
+    one, other, n, by_chance = one[tied], other[tied], n[tied], by_chance[tied]
+    return _Ties(
+        one.astype(np.int64),
+        other.astype(np.int64),
+        # Rounded, so that no order of sums decides.
+        np.round(100 * n / np.sqrt(by_chance), 6),
+    )
+
+
+def _connected(ties: _Ties, part: Ints, level: int) -> list[Ints]:
+    """Return the parts of a part that ties of a level hold together."""
+    place = np.full(int(part.max(initial=0)) + 1, -1, np.int64)
+    place[part] = np.arange(len(part))
+    inside = (ties.hundredths_T >= level) & (ties.other_T < len(place)) & (ties.one_T < len(place))
+    one, other = place[ties.one_T[inside]], place[ties.other_T[inside]]
+    both = (one >= 0) & (other >= 0)
+    graph = csr_array((np.ones(int(both.sum())), (one[both], other[both])), shape=(len(part),) * 2)
+    count, label = connected_components(graph, directed=False)
+    order = np.argsort(label, kind="stable")
+    return np.split(part[order], np.cumsum(np.bincount(label, minlength=count))[:-1])
+
+
+def _mean_cosine(uses_KP: csr_array, count_K: Ints, part: Ints) -> float:
+    """Return the mean cosine of pairs of keys, each weighed by how many parties it has."""
+    each_P = np.bincount(uses_KP[part].indices)
+    lengths = np.sqrt(count_K[part]).sum()
+    return float((each_P.astype(np.float64) ** 2).sum() / lengths**2)
