@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import random
@@ -33,8 +34,11 @@ from potstill.runs.watch_cases import CasesWanted, write_cases
 from potstill.runs.watch_engines import EngineWanted, finding_engine
 from potstill.runs.watch_finding import find_in
 from potstill.runs.watching import open_store
+from potstill.watch.campaigns import Grouping
 from potstill.watch.engines import engine_of
-from potstill.watch.signals.content import slot_values, template_use
+from potstill.watch.signals import content, intent, timing
+from potstill.watch.signals import links as links_module
+from potstill.watch.signals.content import asked_with, slot_values, template_keys, template_use
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import links, strata
 from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments
@@ -49,6 +53,8 @@ SAID = (
     "评分", "İ", "THİNK", "ſtep", "K", "ẞ", "ΣΑΣ", "Ǆ", "\n", "\t", "\u2028", "\u0085", ".", "?",
     "'", '"', "\\", "\\d", "%s", "🦉", "e\u0301", "\u200d", "\ufeff", "ꟓ", "\x01",
 )  # fmt: skip
+# Java makes two characters of İ, which would be read, and counted, as others.
+LETTERS = ("THİNK ALOUD", f"Show {'İ' * 35} reasoning", f"SCORE {'İ' * 45} ANSWER", "RUBRİC")
 EDGES = (
     "2000-01-01T00:00:00+00:00",
     "2026-03-01T23:59:59.999999+00:00",
@@ -64,6 +70,7 @@ def odd_world(rng: random.Random) -> tuple[Rows, Rows]:
     requests, accounts = wide_world(rng)
     for who in range(300):
         prompt = rng.choice(("", " ")).join(rng.choices(SAID, k=rng.randrange(1, 12)))
+        prompt = LETTERS[who] if who < len(LETTERS) else prompt
         for again in range(1 + who % 3):
             requests.append(
                 {
@@ -74,6 +81,11 @@ def odd_world(rng: random.Random) -> tuple[Rows, Rows]:
                     "status": rng.choice((200, 401, 429, 500, None)),
                     "prompt": prompt,
                     "client": rng.choice((None, "192.0.2.9", "2001:db8::1", "203.0.113.7")),
+                    "system": rng.choice((None, "", "Be brief.", "Sois bref\n")),
+                    "model": rng.choice((None, "big", "a|b\n'c' \\")),
+                    "temperature": rng.choice((None, 0, 0.0005, 0.7, 1.0015, 2, 1e300)),
+                    "max_tokens": rng.choice((None, 64, 2_000_000_000)),
+                    "stream": rng.choice((None, True, False)),
                 }
             )
     accounts += [
@@ -93,9 +105,18 @@ def _moment(rng: random.Random) -> str:
     return (START + timedelta(microseconds=rng.randrange(4 * 86_400_000_000))).isoformat()
 
 
+GROUPS = ([f"a:acct{n}" for n in range(38, 56)], ["t:one", "a:acct1", "a:odd2", "a:ödd5"])
+
+
 def members(traffic: Traffic) -> ir.Table:
-    groups = ([f"a:acct{n}" for n in range(38, 56)], ["t:one", "a:acct1", "a:odd2", "a:ödd5"])
-    return members_table(traffic, groups, "ps_members")
+    return members_table(traffic, GROUPS, "ps_members")
+
+
+def asked(traffic: Traffic) -> ir.Table:
+    keys = traffic.rows(template_keys(traffic, 400))["key"].unique().sort().to_pylist()[::3]
+    every = [Grouping(tuple(group), ()) for group in GROUPS]
+    parties = traffic.rows(strata(traffic))["party"].to_pylist()
+    return asked_with(traffic, [*every, Grouping(tuple(parties), tuple(keys))], "ps_asked")
 
 
 SIGNALS: dict[str, Callable[[Traffic], ir.Table]] = {
@@ -104,8 +125,10 @@ SIGNALS: dict[str, Callable[[Traffic], ir.Table]] = {
     ),
     "accounts": lambda traffic: traffic.accounts.select("account_id", "party", "opened"),
     "template use": template_use,
-    "slot values": lambda traffic: slot_values(traffic, members(traffic)),
-    "moments": lambda traffic: moments(traffic, members(traffic)),
+    "template keys": lambda traffic: template_keys(traffic, 400),
+    "asked with": asked,
+    "slot values": lambda traffic: slot_values(traffic, asked(traffic)),
+    "moments": lambda traffic: moments(traffic, asked(traffic)),
     "minutes": minutes,
     "hand-offs": lambda traffic: hand_offs(traffic, members(traffic)),
     "handing over": lambda traffic: handing_over(traffic, members(traffic)),
@@ -267,3 +290,12 @@ def test_a_session_on_a_cluster_keeps_what_is_stated(tmp_path: Path) -> None:
 def test_finding_imports_no_pyspark_unless_it_is_wanted() -> None:
     code = "import sys; import potstill.watch.find; sys.exit('pyspark' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_signal_is_compared_on_both_engines() -> None:
+    compared = inspect.getsource(sys.modules[__name__])
+    for module in (content, intent, links_module, timing):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            signal = inspect.signature(function).return_annotation == "ir.Table"
+            if signal and function.__module__ == module.__name__ and name[0] != "_":
+                assert f" {name}(" in compared or f" {name},\n" in compared, name

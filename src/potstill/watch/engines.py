@@ -34,6 +34,9 @@ class TrafficEngine(Protocol):
     def parquet(self, name: str, files: Iterable[Path]) -> ir.Table:
         """Return the rows of files under a name, in place of earlier ones."""
 
+    def kept(self, name: str, expression: ir.Table) -> ir.Table:
+        """Return an expression's rows under a name, found once, in place of earlier ones."""
+
     def micros(self, moment: Any) -> Any:
         """Return a moment as whole microseconds since 1970, whatever the session's zone."""
 
@@ -57,6 +60,10 @@ class DuckEngine:
     def parquet(self, name: str, files: Iterable[Path]) -> ir.Table:
         """Return the rows of files; DuckDB takes every path that it reads for a pattern."""
         return self.backend.read_parquet([escape(str(one)) for one in files], table_name=name)
+
+    def kept(self, name: str, expression: ir.Table) -> ir.Table:
+        """Return an expression's rows as a table."""
+        return self.named(name, self.rows(expression))
 
     def micros(self, moment: Any) -> Any:
         """Return a moment as microseconds."""

@@ -77,6 +77,15 @@ class SparkEngine:
         self._session.read.parquet(*paths).createOrReplaceTempView(name)
         return self.backend.table(name)
 
+    def kept(self, name: str, expression: ir.Table) -> ir.Table:
+        """Return an expression's rows as a view, which Spark finds once and spills."""
+        catalog = self._session.catalog
+        # Dropping a view takes what was kept of it out of memory.
+        catalog.dropTempView(name)
+        self.backend.raw_sql(self.backend.compile(expression)).createOrReplaceTempView(name)
+        catalog.cacheTable(name)
+        return self.backend.table(name)
+
     def micros(self, moment: Any) -> Any:
         """Return a moment as microseconds."""
         return _unix_micros(moment)

@@ -150,9 +150,7 @@ def test_rows_that_come_twice_count_once(ingest: Ingest, tmp_path: Path) -> None
     found = held(tmp_path / "store")
     assert [row["request_id"] for row in found] == [
         row["request_id"]
-        for row in sorted(
-            ROWS[:40], key=lambda r: (r["time"], r["account_id"], r["request_id"])
-        )
+        for row in sorted(ROWS[:40], key=lambda r: (r["time"], r["account_id"], r["request_id"]))
     ]
     store = TrafficStore.reading(tmp_path / "store")
     merged = sum(one.merged for one in store.ingested.sources.values())

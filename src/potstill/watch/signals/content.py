@@ -85,8 +85,8 @@ def _settings(requests: ir.Table) -> ir.StringValue:
         requests.system_hash.cast("string"),
         requests.model,
         requests["product"],
-        # Whole numbers, which every engine writes alike.
-        (requests.temperature * 1_000).round().cast("int64").cast("string"),
+        # Whole numbers, which every engine writes alike; none where they would be too large.
+        (requests.temperature * 1_000).round().try_cast("int64").cast("string"),
         requests.max_tokens.cast("string"),
         requests.stream.cast("int32").cast("string"),
     ]
@@ -111,20 +111,17 @@ def asked_with(traffic: Traffic, groups: Sequence[Grouping], name: str) -> ir.Ta
             "settings": pa.array([one for _, one in pairs], pa.string()),
         }
     )
-    traffic.backend.create_table(f"{name}_settings", known, temp=True, overwrite=True)
+    stated = traffic.engine.named(f"{name}_settings", known)
     keyed = members_table(traffic, [g.parties if g.keys else () for g in groups], f"{name}_keyed")
     others = members_table(traffic, [() if g.keys else g.parties for g in groups], f"{name}_others")
-    requests = traffic.requests.select(
-        "request_id", "party", settings=_settings(traffic.requests)
-    )
-    of_group = keyed.inner_join(traffic.backend.table(f"{name}_settings"), "group")
+    requests = traffic.requests.select("request_id", "party", settings=_settings(traffic.requests))
+    of_group = keyed.inner_join(stated, "group")
     columns = ("group", "party", "request_id")
     found = ibis.union(
         requests.inner_join(of_group, ["party", "settings"]).select(*columns),
         requests.inner_join(others, "party").select(*columns),
     )
-    traffic.backend.create_table(name, traffic.rows(found), temp=True, overwrite=True)
-    return traffic.backend.table(name)
+    return traffic.engine.kept(name, found)
 
 
 def slot_values(traffic: Traffic, asked: ir.Table) -> ir.Table:

@@ -92,8 +92,10 @@ def traffic_of(
     party = ibis.coalesce(_TENANT + known.tenant, _ACCOUNT + known.account_id)
     named = known.select("account_id", "timezone", party=party)
     joined = requests.left_join(named, "account_id").drop("account_id_right")
-    # Moments as microseconds since 1970, which every engine divides alike.
+    # Moments as microseconds since 1970, which every engine divides alike; and names of rows: a
+    # log's own may be the same on two days, or in two accounts.
     joined = joined.mutate(
+        request_id=joined.source + ":" + joined.row.cast("string"),
         party=ibis.coalesce(joined.party, _ACCOUNT + joined.account_id),
         micros=engine.micros(joined.time),
     )
