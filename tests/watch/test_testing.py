@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("ibis", reason="campaigns are found with the extra `watch`")
 
-from potstill.watch.testing import HELD, Tested, _pooled
+from potstill.watch.strata import _pooled
+from potstill.watch.tallies import HELD, Tested
 
 PARTIES = ("a:1", "a:2", "a:3", "a:4")
 

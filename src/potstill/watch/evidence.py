@@ -45,7 +45,8 @@ class Candidate(FoundPart):
     """A group that was tested. `log10_e` says that at least two independent families hold.
 
     `without` is the same with each family left out. `carried_by` are those of its parties in which
-    what holds shows; the tests are of the whole group.
+    what holds shows; the tests are of the whole group. `untested` are parts that were not tried,
+    since the group could not stand by them: they count as E = 0.
     """
 
     candidate_id: str
@@ -57,6 +58,7 @@ class Candidate(FoundPart):
     log10_e: float
     without: dict[str, float]
     found: bool = False
+    untested: tuple[Part, ...] = ()
 
 
 class Campaign(FoundPart):

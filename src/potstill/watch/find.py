@@ -31,7 +31,8 @@ from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
 from potstill.watch.signals.traffic import Traffic, traffic_of
-from potstill.watch.testing import HELD, Tested, Testing
+from potstill.watch.tallies import HELD, Tested
+from potstill.watch.testing import Testing
 
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
@@ -60,7 +61,8 @@ def find_campaigns(
     testing = testing_of(traffic, len(first))
     profiles, shared = testing.profiles, testing.shared
     chosen = choose(profiles, len(first), shared, _keyed(traffic, len(first)))
-    tested = testing.test([(one.by, one.group) for one in chosen])
+    # What stands has an E of 1 / level at least, whatever the others have.
+    tested = testing.test([(one.by, one.group) for one in chosen], -math.log(level))
     candidates = _judged(chosen, tested, first, level)
     return CampaignsFound(
         days=traffic.days,
@@ -104,8 +106,8 @@ def _keyed(traffic: Traffic, parties: int) -> list[Grouping]:
         return []
     use = traffic.rows(template_keys(traffic, most_parties(parties)))
     names, keys = sorted(use["party"].unique().to_pylist()), sorted(use["key"].unique().to_pylist())
-    party = np.asarray(pc.index_in(use["party"], pa.array(names)), np.int64)
-    key = np.asarray(pc.index_in(use["key"], pa.array(keys)), np.int64)
+    party = np.asarray(pc.index_in(use["party"], pa.array(names, pa.string())), np.int64)
+    key = np.asarray(pc.index_in(use["key"], pa.array(keys, pa.string())), np.int64)
     return key_groups(names, keys, party, key, np.asarray(use["n"], np.int64), parties)
 
 
@@ -131,12 +133,9 @@ def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
     """Return how often each party used each piece; None where the store has no sketches."""
     if not traffic.is_on("template spread"):
         return None
-    use = traffic.rows(template_use(traffic))
-    names = pc.unique(use["party"])
-    share = np.asarray(use["n"], np.float64) / np.asarray(use["asked"])
-    place = np.asarray(pc.index_in(use["party"], names), np.int64)
-    piece = np.asarray(use["piece"], np.int64)
-    return profiles_of(names.to_pylist(), place, piece, share, parties)
+    use = template_use(traffic).of_parties(LEAST_PARTIES, most_parties(parties))
+    share = use.n_E / use.asked_P[use.party_E]
+    return profiles_of(use.names, use.party_E, use.piece_E, share, parties)
 
 
 @dataclass(frozen=True)
@@ -184,6 +183,7 @@ def _judged(
                 log10_e=_cut(log_e),
                 without=without,
                 found=found_so,
+                untested=result.untested,
             )
         )
     return tuple(found)

@@ -14,18 +14,21 @@ All of that hangs on how often parties used pieces, on no day, no moment and no 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, vstack
+from scipy.sparse.csgraph import connected_components
 
 from potstill.watch.campaigns import LEAST_PARTIES, Grouping, most_parties
 
 Ints = NDArray[np.int64]
+AnyInts = NDArray[np.signedinteger]
 Floats = NDArray[np.float64]
 
 ALIKE = 0.45
@@ -86,7 +89,7 @@ class Profiles:
 
 
 def profiles_of(
-    names: Sequence[str], party_E: Ints, piece_E: Ints, share_E: Floats, parties: int
+    names: Sequence[str], party_E: AnyInts, piece_E: AnyInts, share_E: Floats, parties: int
 ) -> Profiles:
     """Return profiles of `parties` that there are, from E rows: which share of a party's requests
     had which piece.
@@ -114,37 +117,52 @@ def profiles_of(
     )
 
 
-def _joined(profile_PF: csr_array) -> Iterator[tuple[int, int, float]]:
-    """Yield each party with the parties most like it, and how like they are."""
+def _joined(profile_PF: csr_array) -> tuple[Ints, Ints, Floats]:
+    """Return each party with the parties most like it, and how like they are, as E pairs."""
     turned = profile_PF.T.tocsr()
-    for first in range(0, profile_PF.shape[0], _BLOCK):
-        like = (profile_PF[first : first + _BLOCK] @ turned).tocsr()
-        like.sort_indices()
-        for place in range(like.shape[0]):
-            part = slice(like.indptr[place], like.indptr[place + 1])
-            other, value = like.indices[part], np.round(like.data[part], _DIGITS)
-            near = (value >= ALIKE) & (other != first + place)
-            other, value = other[near], value[near]
-            for at in np.argsort(-value, kind="stable")[:_NEXT]:
-                yield first + place, int(other[at]), float(value[at])
-
-
-def _communities(edges: Iterator[tuple[int, int, float]]) -> list[Ints]:
-    graph = nx.Graph()
-    for one, other, like in sorted(edges):
-        graph.add_edge(one, other, weight=like**_POWER)
     found = []
-    for together in sorted(sorted(one) for one in nx.connected_components(graph)):
-        if len(together) < LEAST_PARTIES:
+    for first in range(0, profile_PF.shape[0], _BLOCK):
+        like = (profile_PF[first : first + _BLOCK] @ turned).tocoo()
+        value = np.round(like.data, _DIGITS)
+        near = (value >= ALIKE) & (like.col != like.row + first)
+        row, other, value = like.row[near].astype(np.int64), like.col[near], value[near]
+        order = np.lexsort((other, -value, row))
+        row, other, value = row[order], other[order], value[order]
+        begins = np.searchsorted(row, row)
+        kept = np.arange(len(row)) - begins < _NEXT
+        found.append((row[kept] + first, other[kept].astype(np.int64), value[kept]))
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    one, other, like_E = (np.concatenate(each) for each in zip(*found, strict=True))
+    return one, other, like_E
+
+
+def _communities(joined: tuple[Ints, Ints, Floats]) -> list[Ints]:
+    one, other, like_E = joined
+    if not len(one):
+        return []
+    parties = int(max(one.max(), other.max())) + 1
+    # Each edge once, its ends in order.
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    edges, first = np.unique(low * parties + high, return_index=True)
+    low, high, weight = low[first], high[first], like_E[first] ** _POWER
+    pairs = csr_array((np.ones(len(edges)), (low, high)), shape=(parties, parties))
+    _, label = connected_components(pairs, directed=False)
+    size = np.bincount(label)
+    order = np.lexsort((high, low, label[low]))
+    found = []
+    for part in np.split(order, np.flatnonzero(np.diff(label[low[order]])) + 1):
+        together = label[low[part[0]]]
+        if size[together] < LEAST_PARTIES:
             continue
-        part = nx.Graph()
-        part.add_nodes_from(together)
-        # Each edge once, its ends in order.
-        edge = graph.subgraph(together).edges(data="weight")
-        part.add_weighted_edges_from(sorted((min(a, b), max(a, b), w) for a, b, w in edge))
+        graph = nx.Graph()
+        graph.add_nodes_from(np.flatnonzero(label == together).tolist())
+        graph.add_weighted_edges_from(
+            zip(low[part].tolist(), high[part].tolist(), weight[part].tolist(), strict=True)
+        )
         found += [
-            np.asarray(sorted(one), np.int64)
-            for one in nx.community.louvain_communities(part, weight="weight", seed=_SEED)
+            np.asarray(sorted(members), np.int64)
+            for members in nx.community.louvain_communities(graph, weight="weight", seed=_SEED)
         ]
     return found
 
@@ -187,13 +205,21 @@ def _adopted(profile_PF: csr_array, groups: list[Ints]) -> list[Ints]:
     if not groups:
         return []
     middles = vstack([_middle(profile_PF, one) for one in groups]).tocsr()
-    like_PG = _alike(profile_PF, middles)
     least_G = np.array(
-        [_NEAR * np.median(like_PG[one, number]) for number, one in enumerate(groups)]
+        [
+            _NEAR * np.median(_alike(profile_PF[one], middles[[number]]))
+            for number, one in enumerate(groups)
+        ]
     )
-    best_P = np.where(like_PG >= least_G, like_PG, 0.0).argmax(1)
-    near_P = like_PG[np.arange(len(best_P)), best_P] >= least_G[best_P]
-    return [np.flatnonzero(near_P & (best_P == number)) for number in range(len(groups))]
+    best_P = np.full(profile_PF.shape[0], -1, np.int64)
+    for first in range(0, profile_PF.shape[0], _BLOCK):
+        like_PG = _alike(profile_PF[first : first + _BLOCK], middles)
+        best = np.where(like_PG >= least_G, like_PG, 0.0).argmax(1)
+        near = like_PG[np.arange(len(best)), best] >= least_G[best]
+        best_P[first : first + _BLOCK] = np.where(near, best, -1)
+    order = np.argsort(best_P, kind="stable")
+    edges = np.searchsorted(best_P[order], np.arange(len(groups) + 1))
+    return [order[a:b] for a, b in itertools.pairwise(edges.tolist())]
 
 
 def _alike(one_PF: csr_array, other_GF: csr_array) -> Floats:

@@ -15,7 +15,8 @@ from potstill.watch.schema import ACCOUNTS
 from potstill.watch.signals.intent import REASONING, RUBRIC
 from potstill.watch.signals.links import TOGETHER
 from potstill.watch.signals.timing import HANDED_S, REFUSED
-from potstill.watch.testing import RARE, STRATUM
+from potstill.watch.strata import STRATUM
+from potstill.watch.testing import RARE
 
 MEMBERS_FILE, GROUPS_FILE, ALLOWED_FILE = "members.parquet", "groups.parquet", "allowed.parquet"
 MOST_TEMPLATES = 5

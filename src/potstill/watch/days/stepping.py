@@ -24,7 +24,8 @@ from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.nulls import hand_off_log_e
 from potstill.watch.signals.timing import hand_offs, handing_over
 from potstill.watch.signals.traffic import Traffic, members_table, traffic_of
-from potstill.watch.testing import Tested, Testing
+from potstill.watch.tallies import Tested
+from potstill.watch.testing import Testing
 
 _LEAST_DAYS = 2
 

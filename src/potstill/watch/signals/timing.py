@@ -24,11 +24,11 @@ def moments(traffic: Traffic, asked: ir.Table) -> ir.Table:
     """
     requests = traffic.requests
     rows = requests.select(
-        "request_id", "party", "day", "second", product=requests["product"].fill_null("")
+        "number", "party", "day", "second", product=requests["product"].fill_null("")
     )
-    found = rows.inner_join(asked, ["request_id", "party"])
+    found = rows.inner_join(asked, "number")
     found = found.select("group", "party", "day", "second", "product")
-    return found.order_by("group", "party", "day", "second", "product")
+    return found.order_by("group")
 
 
 def minutes(traffic: Traffic) -> ir.Table:

@@ -6,23 +6,29 @@ under one contract is one party, and no campaign.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
+from potstill.durable import temporary_folder
 from potstill.errors import PotstillError
-from potstill.watch.ingest.engine import micros_of
+from potstill.watch.ingest.engine import batches_of, micros_of
 from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
 from potstill.watch.schema import ACCOUNTS, arrow_schema, names_of, switched_off
 
 DAY_US = 86_400_000_000
+_BATCH_ROWS = 1 << 16
+# More than any file has.
+_ROWS_A_SOURCE = 1 << 40
 _TENANT, _ACCOUNT = "t:", "a:"
 
 
@@ -40,7 +46,10 @@ LATER = "a later version of potstill"
 
 @dataclass(frozen=True)
 class Traffic:
-    """What signals read. `off` names the signals that are off, each with what it lacks."""
+    """What signals read. `off` names the signals that are off, each with what it lacks.
+
+    Each request has a `number` of its own, by its source and its row there.
+    """
 
     backend: Backend
     requests: ir.Table
@@ -52,6 +61,42 @@ class Traffic:
         """Return an expression's rows."""
         found: pa.Table = self.backend.to_pyarrow(expression)
         return found
+
+    def batches(self, expression: ir.Table) -> Iterator[pa.RecordBatch]:
+        """Yield an expression's rows as they are found; nothing else can be asked meanwhile."""
+        yield from batches_of(self.backend, expression, _BATCH_ROWS)
+
+    def by_group(self, expression: ir.Table) -> Iterator[tuple[int, pa.Table]]:
+        """Yield an expression's rows, which are sorted by `group`, group by group.
+
+        They lie in a file meanwhile, so that the engine can be asked for more in between.
+        """
+        held: list[pa.RecordBatch] = []
+        for batch in self._spooled(expression):
+            group = np.asarray(batch.column("group"))
+            edges = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(group)]
+            for first, last in itertools.pairwise(edges):
+                if held and held[-1].column("group")[0].as_py() != group[first]:
+                    yield _group_of(held)
+                    held = []
+                held.append(batch.slice(first, last - first))
+        if held:
+            yield _group_of(held)
+
+    def _spooled(self, expression: ir.Table) -> Iterator[pa.RecordBatch]:
+        packed = pa.ipc.IpcWriteOptions(compression="lz4")
+        with temporary_folder() as folder:
+            path = str(folder / "rows.arrow")
+            with pa.OSFile(path, "wb") as file:
+                writer: pa.RecordBatchWriter | None = None
+                for batch in self.batches(expression):
+                    writer = writer or pa.ipc.new_stream(file, batch.schema, options=packed)
+                    writer.write_batch(batch)
+                if writer is None:
+                    return
+                writer.close()
+            with pa.OSFile(path, "rb") as file, pa.ipc.open_stream(file) as reader:
+                yield from reader
 
     def without(self, accounts: Collection[str]) -> Traffic:
         """Return the traffic without that of some accounts, as if they were not there."""
@@ -67,6 +112,10 @@ class Traffic:
     def is_on(self, signal: str) -> bool:
         """Tell whether a signal has its columns."""
         return signal not in self.off
+
+
+def _group_of(batches: list[pa.RecordBatch]) -> tuple[int, pa.Table]:
+    return batches[0].column("group")[0].as_py(), pa.Table.from_batches(batches)
 
 
 def traffic_of(
@@ -91,9 +140,16 @@ def traffic_of(
     requests = backend.read_parquet(
         [escape(str(part)) for part in parts], table_name="potstill_requests"
     )
+    names = sorted(digest[:16] for digest in store.ingested.sources)
+    sources = pa.table({"source": pa.array(names, pa.string()), "first": range(len(names))})
+    backend.create_table("potstill_sources", sources, temp=True, overwrite=True)
+    numbered = requests.inner_join(backend.table("potstill_sources"), "source")
+    numbered = numbered.mutate(number=numbered["first"] * _ROWS_A_SOURCE + numbered.row).drop(
+        "first"
+    )
     party = ibis.coalesce(_TENANT + known.tenant, _ACCOUNT + known.account_id)
     named = known.select("account_id", "timezone", party=party)
-    joined = requests.left_join(named, "account_id").drop("account_id_right")
+    joined = numbered.left_join(named, "account_id").drop("account_id_right")
     # Moments as microseconds since 1970, which every engine divides alike.
     joined = joined.mutate(
         party=ibis.coalesce(joined.party, _ACCOUNT + joined.account_id),
