@@ -7,6 +7,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from ibis.backends.duckdb import Backend
 
 from potstill.stats.multiple import e_bh
+from potstill.text.counts import many
 from potstill.watch.campaigns import (
     LEAST_PARTIES,
     Grouping,
@@ -22,6 +24,7 @@ from potstill.watch.campaigns import (
     most_parties,
     stable_id,
 )
+from potstill.watch.customers import Customers
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Chooser
 from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
@@ -37,6 +40,8 @@ from potstill.watch.testing import Testing
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
 _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
+# All of a close group's parties may be named if one of so many carries what holds.
+_CARRIED = 4
 # E-values are written from 0.001 on.
 _CUT = -3.0
 
@@ -60,10 +65,11 @@ def find_campaigns(
     first = _firsts(traffic)
     testing = testing_of(traffic, len(first))
     profiles, shared = testing.profiles, testing.shared
-    chosen = choose(profiles, len(first), shared, _keyed(traffic, len(first)))
+    chosen = choose(profiles, len(first), shared, testing.keyed)
     # What stands has an E of 1 / level at least, whatever the others have.
     tested = testing.test([(one.by, one.group) for one in chosen], -math.log(level))
-    candidates = _judged(chosen, tested, first, level)
+    customers = Customers.of(testing.shared.to_pylist(), testing.strata.zones, testing.rare)
+    candidates = _judged(chosen, tested, first, level, customers)
     return CampaignsFound(
         days=traffic.days,
         requests=sum(known.requests for known in first.values()),
@@ -72,14 +78,15 @@ def find_campaigns(
         candidates=candidates,
         campaigns=_campaigns(traffic, candidates, tested, first, Joining(profiles, shared)),
         off=dict(sorted(traffic.off.items())),
-        notes=testing.notes,
+        notes=(*testing.notes, *_customers_note(candidates)),
     )
 
 
 def testing_of(traffic: Traffic, parties: int) -> Testing:
     """Return what choosing and testing need of traffic that has so many parties."""
     shared = traffic.rows(links(traffic))
-    return Testing.of(traffic, shared, _profiles(traffic, parties))
+    profiles, keyed = _profiles(traffic, parties), _keyed(traffic, parties)
+    return Testing.of(traffic, shared, profiles, keyed)
 
 
 def choose(
@@ -161,7 +168,11 @@ def _cut(log_e: float) -> float:
 
 
 def _judged(
-    chosen: Sequence[Chosen], tested: Sequence[Tested], first: Mapping[str, _First], level: float
+    chosen: Sequence[Chosen],
+    tested: Sequence[Tested],
+    first: Mapping[str, _First],
+    level: float,
+    customers: Customers,
 ) -> tuple[Candidate, ...]:
     log_es = [
         two_families_log_e(one.by, result.parts) for one, result in zip(chosen, tested, strict=True)
@@ -172,21 +183,65 @@ def _judged(
     for one, result, log_e, found_so in zip(chosen, tested, log_es, stands, strict=True):
         parties = tuple(party for party in one.group.parties if party in first)
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
+        carried_by = named_parties(one.group, result.carried_by(parties))
         found.append(
             Candidate(
                 candidate_id=stable_id(_founder(parties, first), one.by),
                 chosen_by=one.by,
                 parties=parties,
-                carried_by=result.carried_by(parties),
+                carried_by=carried_by,
                 requests=sum(first[party].requests for party in parties),
                 signals=result.signals,
                 log10_e=_cut(log_e),
                 without=without,
                 found=found_so,
+                undeclared=_undeclared(customers, carried_by, without),
                 untested=result.untested,
             )
         )
     return tuple(found)
+
+
+def named_parties(group: Grouping, carrying: Sequence[str]) -> tuple[str, ...]:
+    """Return the parties of a group that are named, given those in whom what holds shows.
+
+    Where half of a group that keys chose carry what holds, or a quarter and the group's keys hang
+    together closely, the template is theirs: who uses half as many of its keys as they do is named
+    too. Of a public template few carry anything.
+    """
+    least_part = _CARRIED if group.close else 2
+    if not group.keys or least_part * len(carrying) < len(group.parties):
+        return tuple(carrying)
+    used = dict(zip(group.parties, group.used, strict=True))
+    mine = set(carrying)
+    if len(mine) == len(group.parties):
+        # What shows in nobody by himself is that of those who use the keys most.
+        least = sum(n * n for n in group.used) / sum(group.used) / 4
+        return tuple(one for one in group.parties if used[one] >= least)
+    least = median(used[party] for party in carrying) / 2
+    return tuple(one for one in group.parties if one in mine or used[one] >= least)
+
+
+def _undeclared(
+    customers: Customers, parties: Sequence[str], without: Mapping[Family, float]
+) -> bool:
+    """Tell whether what stands fits customers who declared no tenant.
+
+    Several of them, each with its cards, explain links alone: not what stands without these.
+    """
+    alone = without["infrastructure"] * math.log(10) < HELD
+    return customers.is_one(parties) or (alone and customers.are_several(parties))
+
+
+def _customers_note(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    count = sum(one.found and one.undeclared for one in candidates)
+    if not count:
+        return ()
+    return (
+        f"{many(count, 'group')} that would stand fit customers who declared no tenant (one e-mail "
+        "domain, or cards and devices each in one time zone and with one company's domain) and are "
+        "not named",
+    )
 
 
 @dataclass(frozen=True)
@@ -223,7 +278,7 @@ def _campaigns(
     places = [
         place
         for place, one in enumerate(candidates)
-        if one.found and len(one.carried_by) >= LEAST_PARTIES
+        if one.found and not one.undeclared and len(one.carried_by) >= LEAST_PARTIES
     ]
     carrying = [candidates[place].carried_by for place in places]
     accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})

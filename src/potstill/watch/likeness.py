@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ _NEAR = 0.7
 _SAME = 0.8
 # What parties have in common: so many of them use it, such a share, and so many times that of all.
 _LEAST_USERS, _COMMON, _LIFT = 3, 0.3, 3
+# Parties that are compared by what more than so many use.
+_SHARE, _COMMON_TO = 25_000, 1_000
 _NEXT, _POWER, _ROUNDS, _BLOCK, _SEED, _DIGITS = 10, 4, 3, 2_000, 0, 9
 
 
@@ -58,7 +61,9 @@ class Profiles:
 
     def groups(self) -> list[Grouping]:
         """Return the groups of parties that ask alike, `LEAST_PARTIES` or more each."""
-        cores = [_near(self.table_PF, one) for one in _communities(_joined(self.table_PF))]
+        cores = [
+            _near(self.table_PF, one) for one in _communities(_joined(self.table_PF, self.names))
+        ]
         found = [
             Grouping(tuple(self.names[one] for one in group), ())
             for group in _adopted(self.table_PF, _merged(self.table_PF, cores))
@@ -117,24 +122,43 @@ def profiles_of(
     )
 
 
-def _joined(profile_PF: csr_array) -> tuple[Ints, Ints, Floats]:
-    """Return each party with the parties most like it, and how like they are, as E pairs."""
-    turned = profile_PF.T.tocsr()
+def _joined(profile_PF: csr_array, names: Sequence[str]) -> tuple[Ints, Ints, Floats]:
+    """Return each party with the parties most like it, and how like they are, as E pairs.
+
+    What very many parties use counts between those of one share of all parties alone, so that the
+    work grows with the parties and not with their square. Shares are drawn by the parties' names.
+    """
+    shares = -(-len(names) // _SHARE)
+    share_P = np.array([zlib.crc32(name.encode()) % max(shares, 1) for name in names], np.int64)
     found = []
-    for first in range(0, profile_PF.shape[0], _BLOCK):
-        like = (profile_PF[first : first + _BLOCK] @ turned).tocoo()
-        value = np.round(like.data, _DIGITS)
-        near = (value >= ALIKE) & (like.col != like.row + first)
-        row, other, value = like.row[near].astype(np.int64), like.col[near], value[near]
-        order = np.lexsort((other, -value, row))
-        row, other, value = row[order], other[order], value[order]
-        begins = np.searchsorted(row, row)
-        kept = np.arange(len(row)) - begins < _NEXT
-        found.append((row[kept] + first, other[kept].astype(np.int64), value[kept]))
+    for share in range(shares):
+        mine = np.flatnonzero(share_P == share)
+        turned = _without_common(profile_PF, share_P != share).T.tocsr()
+        for first in range(0, len(mine), _BLOCK):
+            rows = mine[first : first + _BLOCK]
+            like = (profile_PF[rows] @ turned).tocoo()
+            value = np.round(like.data, _DIGITS)
+            near = (value >= ALIKE) & (like.col != rows[like.row])
+            row, other, value = rows[like.row[near]], like.col[near], value[near]
+            order = np.lexsort((other, -value, row))
+            row, other, value = row[order], other[order], value[order]
+            begins = np.searchsorted(row, row)
+            kept = np.arange(len(row)) - begins < _NEXT
+            found.append((row[kept], other[kept].astype(np.int64), value[kept]))
     if not found:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     one, other, like_E = (np.concatenate(each) for each in zip(*found, strict=True))
     return one, other, like_E
+
+
+def _without_common(profile_PF: csr_array, others_P: NDArray[np.bool_]) -> csr_array:
+    """Return profiles in which some parties have nothing of what very many parties use."""
+    if not others_P.any():
+        return profile_PF
+    found = profile_PF.tocoo()
+    common_F = np.bincount(found.col, minlength=profile_PF.shape[1]) > _COMMON_TO
+    kept = ~(others_P[found.row] & common_F[found.col])
+    return csr_array((found.data[kept], (found.row[kept], found.col[kept])), shape=found.shape)
 
 
 def _communities(joined: tuple[Ints, Ints, Floats]) -> list[Ints]:

@@ -108,13 +108,13 @@ def _permuted(statistic: Statistic, work: int) -> float:
     The observed value and B others are exchangeable, so that (B + 1) times the softmax of their
     standard scores has a mean of 1. Of two such bets the one with few others counts a fifth, the
     one with many the rest; that is placed only where the observed value lies above the mean of the
-    few and 1.5 standard deviations, else it is 0: less than it may be. The larger the group, the
+    few and two standard deviations, else it is 0: less than it may be. The larger the group, the
     fewer are drawn (`work` numbers each).
     """
     rng = np.random.default_rng(1)
     few = np.concatenate([statistic(None, 1), statistic(rng, _FEW)])
     bets = [math.log(_SHARE_OF_FEW) + float(_placed(few[None], _STEEPNESS)[0])]
-    if few[0] > few[1:].mean() + 1.5 * few[1:].std():
+    if few[0] > few[1:].mean() + 2 * few[1:].std():
         count = int(np.clip(_WORK // max(work, 1), _LEAST, _MOST))
         many = np.concatenate([few, statistic(rng, count - _FEW)])
         bets.append(math.log(1 - _SHARE_OF_FEW) + float(_placed(many[None], _STEEPNESS)[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potstill.watch.campaigns import Grouping
-from potstill.watch.nulls import Askers, PlacedBet, SharedValues
+from potstill.watch.nulls import Askers, CommonValues, PlacedBet, SharedValues
 
 Ints = NDArray[np.int64]
 # A stratum of fewer parties goes with its zone's other small ones.
@@ -25,6 +25,7 @@ class Strata:
     place: dict[str, int]
     stratum_N: Ints
     zone_N: Ints
+    zones: Mapping[str, str]
 
     @classmethod
     def of(cls, parties: Sequence[str], zones: Sequence[str], products: Sequence[str]) -> Strata:
@@ -32,7 +33,12 @@ class Strata:
         _, stratum_N = np.unique(np.array(_pooled(zones, products)), return_inverse=True)
         _, zone_N = np.unique(np.array(zones), return_inverse=True)
         place = {party: number for number, party in enumerate(parties)}
-        return cls(place, stratum_N.astype(np.int64), zone_N.astype(np.int64))
+        return cls(
+            place,
+            stratum_N.astype(np.int64),
+            zone_N.astype(np.int64),
+            dict(zip(parties, zones, strict=True)),
+        )
 
     def members(self, group: Grouping) -> list[int]:
         """Return the places of a group's parties."""
@@ -73,6 +79,11 @@ class Strata:
     def asking_bets(self, asks_N: Ints) -> Callable[[Grouping], PlacedBet | None]:
         """Return the same of the parties of a group that ask so (1, 0, or -1 for not known)."""
         known = cache(lambda wide: Askers.of(self._strata(wide), asks_N))
+        return lambda group: known(self._wide(group)).log_e(self.members(group))
+
+    def common_bets(self, value_N: Ints) -> Callable[[Grouping], PlacedBet | None]:
+        """Return a function to the bet on values that very many have (`common_log_e`)."""
+        known = cache(lambda wide: CommonValues.of(self._strata(wide), value_N))
         return lambda group: known(self._wide(group)).log_e(self.members(group))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import ibis.expr.types as ir
 import numpy as np
@@ -15,24 +15,37 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from potstill.watch.campaigns import Grouping
-from potstill.watch.clock import Acts, acting_together, acts_of, synchrony_log_e
+from potstill.watch.clock import acts_of, synchrony_log_e
 from potstill.watch.evidence import Chooser, Part
+from potstill.watch.group_rows import (
+    acting,
+    asked_in,
+    asking_so,
+    ints,
+    named,
+    sharing,
+    templates_of,
+    volume_without,
+)
 from potstill.watch.judging import attainable_log_e, counts, two_families_log_e
 from potstill.watch.likeness import Profiles
-from potstill.watch.nulls import hand_off_log_e
+from potstill.watch.nulls import PlacedBet, hand_off_log_e
 from potstill.watch.orders import sharding_log_e
+from potstill.watch.rounds import on_their_own, shifted_log_e
 from potstill.watch.signals.content import asked_with, marks, of_templates, slot_values
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import MEANS, PLACES, TOGETHER, strata
-from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments
+from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments, subjects
 from potstill.watch.signals.traffic import Traffic, members_table
+from potstill.watch.sketches import slots_of
 from potstill.watch.strata import Strata
-from potstill.watch.tallies import GroupTally, Tested
+from potstill.watch.tallies import HELD, GroupTally, Tested
 
 Ints = NDArray[np.int64]
 _NULLS: Mapping[str, str] = {
     "slot coverage": "each party's days shuffled by themselves",
-    "synchrony": "each party turned by whole days, or inside the hour by the others' volume",
+    "synchrony": "each party turned by whole days, or inside the hour by the others' volume, or "
+    "its hours in another order",
     "complementary load": "each party turned by whole days, or inside the hour by others' volume",
     "hand-off": "refused requests are repeated by others as often as answered ones",
     "shared": "parties drawn at random within time zone and product",
@@ -68,11 +81,19 @@ class Testing:
     strata: Strata
     shared: pa.Table
     profiles: Profiles | None
+    keyed: tuple[Grouping, ...]
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, traffic: Traffic, shared: pa.Table, profiles: Profiles | None) -> Testing:
-        """Return what testing needs of a store's traffic, of its links in rows, and of profiles."""
+    def of(
+        cls,
+        traffic: Traffic,
+        shared: pa.Table,
+        profiles: Profiles | None,
+        keyed: Sequence[Grouping] = (),
+    ) -> Testing:
+        """Return what testing needs of a store's traffic, of its links in rows, of profiles and of
+        the groups whose clients ask alike."""
         rows = traffic.rows(strata(traffic))
         known = Strata.of(*(rows[name].to_pylist() for name in ("party", "zone", "used")))
         notes: tuple[str, ...] = ()
@@ -81,7 +102,7 @@ class Testing:
                 "the store holds one day: what is tested by days (slot coverage, synchrony, "
                 "complementary load) is off below two",
             )
-        return cls(traffic, known, shared, profiles, notes)
+        return cls(traffic, known, shared, profiles, tuple(keyed), notes)
 
     def test(self, groups: Sequence[tuple[Chooser, Grouping]], worth: float) -> list[Tested]:
         """Return what every signal says of each group, but what chose it.
@@ -106,34 +127,34 @@ class Testing:
     ) -> None:
         """Test by clock and by slot coverage; who stands by the latter alone is told the former."""
         asked = self._asked(groups)
-        clock = self._worth(groups, tallies, ("clock", "sharding"), worth)
-        self._clock(groups, _of(asked, clock), tallies)
-        content = self._worth(groups, tallies, ("sharding",), worth)
-        self._content(groups, _of(asked, content), tallies)
+        clock = self._worth(groups, tallies, ("clock", "rounds"), ("sharding",), worth)
+        self._clock(groups, asked_in(asked, clock), tallies)
+        content = self._worth(groups, tallies, ("sharding",), (), worth)
+        self._content(groups, asked_in(asked, content), tallies)
         stand = [
             number
             for number, (by, _) in enumerate(groups)
             if number not in clock and two_families_log_e(by, tallies[number].parts()) >= worth
         ]
-        self._clock(groups, _of(asked, stand), tallies)
+        self._clock(groups, asked_in(asked, stand), tallies)
 
     def _worth(
         self,
         groups: Sequence[tuple[Chooser, Grouping]],
         tallies: Sequence[GroupTally],
-        untested: tuple[Part, ...],
+        next_ones: tuple[Part, ...],
+        later: tuple[Part, ...],
         worth: float,
     ) -> list[int]:
-        """Return the groups that the first of the `untested` parts is tried on."""
+        """Return the groups that the next parts are tried on, which come before later ones."""
         found = []
         for number, (by, _) in enumerate(groups):
-            parts = tallies[number].parts()
-            if worth == -math.inf or (
-                counts(by, untested[0]) and attainable_log_e(by, parts, untested) >= worth - _SLACK
-            ):
+            most = attainable_log_e(by, tallies[number].parts(), (*next_ones, *later))
+            says = any(counts(by, part) for part in next_ones)
+            if worth == -math.inf or (says and most >= worth - _SLACK):
                 found.append(number)
             else:
-                tallies[number].untested.append(untested[0])
+                tallies[number].untested.extend(next_ones)
         return found
 
     def test_traits(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
@@ -157,6 +178,11 @@ class Testing:
     def _members_of(self, groups: Sequence[tuple[Chooser, Grouping]]) -> ir.Table:
         return members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
 
+    @property
+    def rare(self) -> int:
+        """How many parties may have a value that joins any of them."""
+        return max(RARE, len(self.strata.place) // 100)
+
     def _content(
         self,
         groups: Sequence[tuple[Chooser, Grouping]],
@@ -170,7 +196,7 @@ class Testing:
             if not group.keys:
                 pieces = self.profiles.pieces_of(group.parties)
                 rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
-            party, day = _named(rows["party"])[1], _ints(rows["day"])
+            party, day = named(rows["party"])[1], ints(rows["day"])
             least = 2 * len(np.unique(day))
             found = sharding_log_e(party, day, *marks(rows, least))
             tallies[number].add("sharding", "slot coverage", _NULLS["slot coverage"], found)
@@ -179,6 +205,7 @@ class Testing:
         self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[GroupTally]
     ) -> None:
         rows = self.shared.to_pylist()
+        mine_G = [number for number, (by, _) in enumerate(groups) if by == "templates"]
         sides: tuple[tuple[Part, tuple[str, ...]], ...] = (
             ("means", MEANS),
             ("places", (*PLACES, TOGETHER)),
@@ -195,25 +222,48 @@ class Testing:
                     if party in self.strata.place and value_N[self.strata.place[party]] >= 0
                 }
                 bet = self.strata.sharing_bets(value_N)
-                for (by, group), tally in zip(groups, tallies, strict=True):
-                    if by == "templates":
-                        tally.add(
-                            part, _SIGNALS[kind], _NULLS["shared"], bet(group),
-                            carriers=partial(_sharing, group.parties, value_of),
-                        )  # fmt: skip
+                for number in mine_G:
+                    group = groups[number][1]
+                    tallies[number].add(
+                        part, _SIGNALS[kind], _NULLS["shared"], bet(group),
+                        carriers=partial(sharing, group.parties, value_of),
+                    )  # fmt: skip
+                if kind == "relay":
+                    self._common(groups, tallies, mine)
+
+    def _common(
+        self,
+        groups: Sequence[tuple[Chooser, Grouping]],
+        tallies: Sequence[GroupTally],
+        mine: Sequence[tuple[str, str]],
+    ) -> None:
+        """Test the relays that so many come from that they are no link."""
+        count = Counter(value for _, value in mine)
+        value_of = {party: value for party, value in mine if count[value] > self.rare}
+        value_N = np.full(len(self.strata.place), -1, np.int64)
+        number = {value: n for n, value in enumerate(sorted(set(value_of.values())))}
+        for party, value in value_of.items():
+            value_N[self.strata.place[party]] = number[value]
+        bet = self.strata.common_bets(value_N)
+        for (by, group), tally in zip(groups, tallies, strict=True):
+            if by == "templates" and (value_N[self.strata.members(group)] >= 0).any():
+                tally.add(
+                    "means", "large relay", _NULLS["shared"], bet(group),
+                    carriers=partial(sharing, group.parties, value_of),
+                )  # fmt: skip
 
     def _spread(
         self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[GroupTally]
     ) -> None:
         """Test whether those whom means join have templates in common, as strangers have not."""
-        value_of = _templates_of(groups)
+        value_of = templates_of(groups)
         value_N = self._values(sorted(value_of.items()))
         bet = self.strata.sharing_bets(value_N)
         for (by, group), tally in zip(groups, tallies, strict=True):
             if by == "means":
                 tally.add(
                     "spread", "template spread", _NULLS["shared"], bet(group),
-                    carriers=partial(_sharing, group.parties, value_of),
+                    carriers=partial(sharing, group.parties, value_of),
                 )  # fmt: skip
 
     def _values(self, mine: Sequence[tuple[str, str]]) -> Ints:
@@ -222,8 +272,7 @@ class Testing:
         What a mail provider's customers share is no link, and would drown those that are.
         """
         count = Counter(value for _, value in mine)
-        rare = max(RARE, len(self.strata.place) // 100)
-        number = {value: n for n, value in enumerate(sorted(count)) if count[value] <= rare}
+        number = {value: n for n, value in enumerate(sorted(count)) if count[value] <= self.rare}
         value_N = np.full(len(self.strata.place), -1, np.int64)
         for party, value in mine:
             if party in self.strata.place:
@@ -238,15 +287,59 @@ class Testing:
     ) -> None:
         products, volume = self._volume()
         for number, rows in self.traffic.by_group(moments(self.traffic, asked)):
-            names, party = _named(rows["party"])
-            day, second = _ints(rows["day"]), _ints(rows["second"])
-            product = _ints(pc.index_in(rows["product"], products))
-            others = _without(volume, product, day, second)
+            names, party = named(rows["party"])
+            day, second = ints(rows["day"]), ints(rows["second"])
+            product = ints(pc.index_in(rows["product"], products))
+            others = volume_without(volume, product, day, second)
             acts = acts_of(party, day, second, product, others)
             for signal, apart, widths in _CLOCK:
                 found = synchrony_log_e(acts, widths=widths, apart=apart)
-                carriers = partial(_acting, names, acts, widths[0], apart)
+                if not apart and found is not None and found.log_e >= HELD:
+                    least = shifted_log_e(party, day, second, widths)
+                    found = replace(found, log_e=min(found.log_e, least))
+                carriers = partial(acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
+                if not apart and self._in_rounds(groups[number], number, asked, found):
+                    tallies[number].add(
+                        "rounds", "common rounds", _NULLS[signal], found, carriers=carriers
+                    )
+
+    def _in_rounds(
+        self,
+        one: tuple[Chooser, Grouping],
+        number: int,
+        asked: ir.Table,
+        found: PlacedBet | None,
+    ) -> bool:
+        """Tell whether those who act together do so from several places, each on its own."""
+        by, group = one
+        if by != "templates" or found is None or found.log_e < HELD or self.profiles is None:
+            return False
+        if 2 * len(self._in_one_place(group)) >= len(group.parties):
+            return False
+        rows = self.traffic.rows(subjects(self.traffic, asked, number))
+        five_minutes = ints(rows["day"]) * 288 + ints(rows["second"]) // 300
+        slots = slots_of(rows["prompt_sketch"].combine_chunks())
+        return on_their_own(named(rows["party"])[1], five_minutes, slots)
+
+    def _in_one_place(self, group: Grouping) -> set[str]:
+        """Return the parties of a group that share a place with another one of it."""
+        found: set[str] = set()
+        for kind in PLACES:
+            value_of = self._linked.get(kind, {})
+            found |= set(sharing(group.parties, value_of))
+        return found
+
+    @cached_property
+    def _linked(self) -> dict[str, dict[str, str]]:
+        """Return each party's value of each kind of link, without those that very many have."""
+        rows = self.shared.to_pylist()
+        count = Counter((row["kind"], row["value"]) for row in rows)
+        found: dict[str, dict[str, str]] = {}
+        for row in rows:
+            if count[row["kind"], row["value"]] <= self.rare:
+                found.setdefault(row["kind"], {})[row["party"]] = row["value"]
+        return found
 
     def _hand_offs(self, members: ir.Table, tallies: Sequence[GroupTally]) -> None:
         counts: dict[int, dict[bool, tuple[int, int]]] = {}
@@ -278,7 +371,7 @@ class Testing:
                 chosen = by == "templates"
                 tally.add(
                     "intent", _SIGNALS[name], _NULLS["intent"], bet(group), chosen=chosen,
-                    carriers=partial(_asking, group.parties, asks_N, self.strata.place),
+                    carriers=partial(asking_so, group.parties, asks_N, self.strata.place),
                 )  # fmt: skip
 
     def _volume(self) -> tuple[pa.Array, dict[tuple[int, int], Ints]]:
@@ -286,66 +379,9 @@ class Testing:
         rows = self.traffic.rows(minutes(self.traffic))
         # Sorted, so that no order of rows decides what is drawn.
         products = rows["product"].unique().sort()
-        place = _ints(pc.index_in(rows["product"], products)).tolist()
+        place = ints(pc.index_in(rows["product"], products)).tolist()
         found: dict[tuple[int, int], Ints] = {}
         columns = (rows[name].to_pylist() for name in ("day", "minute", "n"))
         for product, day, minute, n in zip(place, *columns, strict=True):
             found.setdefault((product, day), np.zeros(1_440, np.int64))[minute] = n
         return products, found
-
-
-def _of(asked: ir.Table, groups: Sequence[int]) -> ir.Table:
-    return asked.filter(asked.group.isin(groups)) if groups else asked.limit(0)
-
-
-def _templates_of(groups: Sequence[tuple[Chooser, Grouping]]) -> dict[str, str]:
-    """Return the group by templates that each party has most to do with: most keys used."""
-    found: dict[str, tuple[int, str]] = {}
-    for number, (by, group) in enumerate(groups):
-        if by == "templates":
-            for party, used in zip(
-                group.parties, group.used or [0] * len(group.parties), strict=True
-            ):
-                if party not in found or used > found[party][0]:
-                    found[party] = (used, str(number))
-    return {party: value for party, (_, value) in found.items()}
-
-
-def _without(
-    volume: Mapping[tuple[int, int], Ints], product_R: Ints, day_R: Ints, second_R: Ints
-) -> dict[tuple[int, int], Ints]:
-    """Return the volume of the others on the products and days of a group."""
-    found = {}
-    for product, day in np.unique(np.stack([product_R, day_R]), axis=1).T.tolist():
-        mine = second_R[(product_R == product) & (day_R == day)] // 60
-        found[product, day] = volume[product, day] - np.bincount(mine, minlength=1_440)
-    return found
-
-
-def _sharing(parties: Iterable[str], value_of: Mapping[str, str]) -> list[str]:
-    """Return the parties whose value another one of them has."""
-    mine = {party: value_of[party] for party in parties if party in value_of}
-    shared = Counter(mine.values())
-    return [party for party, value in mine.items() if shared[value] > 1]
-
-
-def _asking(parties: Iterable[str], asks_N: Ints, place: Mapping[str, int]) -> list[str]:
-    return [party for party in parties if party in place and asks_N[place[party]] == 1]
-
-
-def _acting(names: Sequence[str], acts: Acts, width: int, apart: bool) -> list[str]:
-    """Return the parties that act together; in `acts` they are places among names."""
-    return [names[code] for code in acting_together(acts, width=width, apart=apart)]
-
-
-def _named(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
-    """Return the values, sorted, and the place of each row's among them."""
-    found = column.combine_chunks().dictionary_encode()
-    order = pc.array_sort_indices(found.dictionary)
-    place = np.empty(len(order), np.int64)
-    place[np.asarray(order)] = np.arange(len(order))
-    return found.dictionary.take(order).to_pylist(), place[np.asarray(found.indices)]
-
-
-def _ints(column: pa.ChunkedArray | pa.Array) -> Ints:
-    return np.asarray(column).astype(np.int64)

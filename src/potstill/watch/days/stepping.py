@@ -69,7 +69,7 @@ def day_line(reading: Reading, following: Following, place: int, chain: str) -> 
             day=day, chain=chain, chosen=(), again=(), tested=tested, alike=(), off=traffic.off
         )
     testing = testing_of(traffic, parties)
-    groups = choose(testing.profiles, parties, testing.shared)
+    groups = choose(testing.profiles, parties, testing.shared, testing.keyed)
     known = [following.like(one.by, one.group.parties) for one in groups]
     chosen = _chosen(testing, groups, [one is None for one in known], day)
     return DayLine(
