@@ -41,7 +41,7 @@ def strangers(rng: random.Random, count: int, keys: int) -> list[tuple[str, str,
 def pool(rng: random.Random, count: int, templates: int, each: int) -> list[tuple[str, str, int]]:
     """Return uses of parties that work with some of a pool's templates, two keys a template."""
     return [
-        (f"p{number}", f"{end}{template}", rng.randrange(1, 4))
+        (f"p{number}", f"{end}{template}", rng.randrange(2, 5))
         for number in range(count)
         for template in rng.sample(range(templates), each)
         for end in ("head", "tail")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from ibis.backends.duckdb import Backend
 
@@ -34,7 +33,7 @@ from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
 from potstill.watch.signals.traffic import Traffic, traffic_of
-from potstill.watch.tallies import HELD, Tested
+from potstill.watch.tally import HELD, Tested
 from potstill.watch.testing import Testing
 
 LEVEL = 0.05
@@ -64,11 +63,11 @@ def find_campaigns(
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
     testing = testing_of(traffic, len(first))
-    profiles, shared = testing.profiles, testing.shared
+    profiles, shared = testing.profiles, testing.links.rows
     chosen = choose(profiles, len(first), shared, testing.keyed)
     # What stands has an E of 1 / level at least, whatever the others have.
     tested = testing.test([(one.by, one.group) for one in chosen], -math.log(level))
-    customers = Customers.of(testing.shared.to_pylist(), testing.strata.zones, testing.rare)
+    customers = Customers.of(testing.links.rows, testing.strata.zones, testing.links.rare)
     candidates = _judged(chosen, tested, first, level, customers)
     return CampaignsFound(
         days=traffic.days,
@@ -90,7 +89,10 @@ def testing_of(traffic: Traffic, parties: int) -> Testing:
 
 
 def choose(
-    profiles: Profiles | None, parties: int, shared: pa.Table, keyed: Sequence[Grouping] = ()
+    profiles: Profiles | None,
+    parties: int,
+    shared: Sequence[Mapping[str, str]],
+    keyed: Sequence[Grouping] = (),
 ) -> list[Chosen]:
     """Return the groups to test, by templates and by links (`links` has them in rows).
 
@@ -99,10 +101,9 @@ def choose(
     """
     alike = profiles.groups() if profiles else []
     found = [Chosen("templates", one) for one in (*keyed, *_others(alike, keyed))]
-    rows = shared.to_pylist()
     sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
     for by, kinds in sides:
-        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in rows if r["kind"] in kinds]
+        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in shared if r["kind"] in kinds]
         found += [Chosen(by, one) for one in communities(joined, parties)]
     return found
 
@@ -112,10 +113,11 @@ def _keyed(traffic: Traffic, parties: int) -> list[Grouping]:
     if not traffic.is_on("template spread"):
         return []
     use = traffic.rows(template_keys(traffic, most_parties(parties)))
-    names, keys = sorted(use["party"].unique().to_pylist()), sorted(use["key"].unique().to_pylist())
-    party = np.asarray(pc.index_in(use["party"], pa.array(names, pa.string())), np.int64)
-    key = np.asarray(pc.index_in(use["key"], pa.array(keys, pa.string())), np.int64)
-    return key_groups(names, keys, party, key, np.asarray(use["n"], np.int64), parties)
+    names, keys = use["party"].unique().sort(), use["key"].unique().sort()
+    party = np.asarray(pc.index_in(use["party"], names), np.int64)
+    key = np.asarray(pc.index_in(use["key"], keys), np.int64)
+    n = np.asarray(use["n"], np.int64)
+    return key_groups(names.to_pylist(), keys.to_pylist(), party, key, n, parties)
 
 
 def _others(groups: Sequence[Grouping], known: Sequence[Grouping]) -> list[Grouping]:
@@ -249,12 +251,12 @@ class Joining:
     """What makes several groups that stand one campaign, beside members in common."""
 
     profiles: Profiles | None
-    shared: pa.Table
+    shared: Sequence[Mapping[str, str]]
 
     def pairs(self, groups: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
         """Return pairs of groups that ask alike, or have two means in common (a card, a relay)."""
         values: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for row in self.shared.to_pylist():
+        for row in self.shared:
             if row["kind"] in MEANS:
                 values[row["party"]].add((row["kind"], row["value"]))
         held = [set[tuple[str, str]]().union(*(values[p] for p in group)) for group in groups]

@@ -46,13 +46,15 @@ def key_groups(
     request has one of each. `every` counts all parties that there are. No key is of two
     sorts of groups.
     """
+    if not len(keys):
+        return []
     # What a quarter of all have is nobody's.
     rare = _LIFT * np.bincount(key_E, minlength=len(keys))[key_E] <= every
     party_E, key_E, n_E = party_E[rare], key_E[rare], n_E[rare]
     uses = csr_array(
         (np.ones(len(key_E)), (key_E, party_E)), shape=(len(keys), len(parties))
     ).tocsr()
-    _, sort_K = np.unique([key[0] for key in keys] or [""], return_inverse=True)
+    _, sort_K = np.unique([key[0] for key in keys], return_inverse=True)
     found = []
     for mine in _parts(uses, every):
         of_mine = np.isin(key_E, mine)

@@ -36,20 +36,20 @@ def on_their_own(party_R: Ints, bin_R: Ints, slots_RS: NDArray[np.uint16]) -> bo
     order = np.lexsort((party_R, bin_R))
     party_R, bin_R, slots_RS = party_R[order], bin_R[order], slots_RS[order]
 
-    def alike(step: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        other = np.roll(np.arange(len(order)), -step)
-        differ = party_R != party_R[other]
-        return differ, (slots_RS == slots_RS[other]).mean(1)
+    def alike(steps: Sequence[int], *, same_bin: bool) -> Floats:
+        found = []
+        for step in steps:
+            other = np.roll(np.arange(len(order)), -step)
+            pairs = (party_R != party_R[other]) & ((bin_R == bin_R[other]) == same_bin)
+            found.append((slots_RS[pairs] == slots_RS[other[pairs]]).mean(1))
+        return np.concatenate(found)
 
-    if len(order) < 2 * _PAIRS:
+    half = len(order) // 2
+    together = alike((1,), same_bin=True)
+    apart = alike((half, half + 1), same_bin=False)
+    if len(together) < _PAIRS or len(apart) < _PAIRS:
         return False
-    differ, near_R = alike(1)
-    together = differ & (bin_R == np.roll(bin_R, -1))
-    apart, far_R = alike(len(order) // 2)
-    apart &= bin_R != np.roll(bin_R, -(len(order) // 2))
-    if together.sum() < _PAIRS or apart.sum() < _PAIRS:
-        return False
-    return bool(near_R[together].mean() <= far_R[apart].mean() + _MORE)
+    return bool(together.mean() <= apart.mean() + _MORE)
 
 
 def shifted_log_e(
@@ -58,8 +58,8 @@ def shifted_log_e(
     """Return ln E that parties act at the same moments inside their hours.
 
     A party's score is, summed over its requests, which share of the requests that those before it
-    made in the same hour lies in the same bin (of so many minutes as `widths` has; the average of
-    these bets is placed). *Null:* what the party does in an hour may as well be done in any other
+    made in the same hour, and in one more hour as all are on average, lies in the same bin (of so
+    many minutes as `widths` has; the average of these bets is placed). *Null:* what the party does in an hour may as well be done in any other
     hour that it is there, at the same minutes: so its hours are put in other orders, each with all
     that is in it. Kept are the hours that a party is there and its timers, at whatever minute; that
     some hours and days are busier is divided out. Each party's bet has a mean of 1 given those
@@ -85,7 +85,10 @@ def _shifted(rows: Sequence[slice], hour_R: Ints, bin_R: Ints, hours: int, width
         if len(hour) > 1 and before_HB.any():
             orders = rng.random((_ORDERS, len(hour))).argsort(1)
             hour_OJ = np.concatenate([hour[None], hour[orders]])
-            share_HB = before_HB[hour] / np.maximum(before_HB[hour].sum(1, keepdims=True), 1)
+            # An hour that nobody was in says what all hours say.
+            every_B = before_HB.sum(0) / before_HB.sum()
+            share_HB = before_HB[hour] + every_B
+            share_HB /= share_HB.sum(1, keepdims=True)
             at_OJ = np.searchsorted(hour, hour_OJ)
             score_O = share_HB[at_OJ[:, place], bin_R[mine]].sum(1)
             bets += [_bet(score_O, steepness) for steepness in _STEEPNESS]

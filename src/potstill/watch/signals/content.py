@@ -57,8 +57,8 @@ def template_keys(traffic: Traffic, most: int) -> ir.Table:
     """Shared system message and settings: which party used which key of a client, how often.
 
     Formula: a request's settings are its system message (its hash), model, product, temperature,
-    limit and whether it streams. Its keys are the settings, and the settings with the first eight
-    words of the prompt, and with the last eight (hashes). Columns
+    limit and whether it streams. Its keys are the settings where there is a system message, and
+    the settings with the first eight words of the prompt, and with the last eight (hashes). Columns
     `key`, `party`, `n`; keys of `LEAST_PARTIES` to `most` parties.
 
     Catches: what is hard-coded in a client that many accounts run, whatever the language, the
@@ -68,11 +68,12 @@ def template_keys(traffic: Traffic, most: int) -> ir.Table:
     """
     requests = traffic.requests
     settings = _settings(requests)
+    alone = ibis.ifelse(requests.system_hash.notnull(), "s|" + settings, ibis.null("string"))
     ends = [
         sign + settings + SEPARATOR + hashed.cast("string")
         for sign, hashed in (("h|", requests.prompt_head), ("t|", requests.prompt_tail))
     ]
-    keyed = requests.select("party", key=ibis.array(["s|" + settings, *ends]).unnest())
+    keyed = requests.select("party", key=ibis.array([alone, *ends]).unnest())
     keyed = keyed.filter(keyed.key.notnull())
     use = keyed.group_by("key", "party").aggregate(n=keyed.count())
     parties = use.group_by("key").aggregate(parties=use.count())

@@ -1,4 +1,4 @@
-"""Evidence about one group as it comes in, signal by signal, and what it comes to."""
+"""Evidence about a group as it comes in: ln E of each part, every figure, and who carries it."""
 
 from __future__ import annotations
 
