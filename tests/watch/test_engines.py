@@ -38,10 +38,22 @@ from potstill.watch.campaigns import Grouping
 from potstill.watch.engines import engine_of
 from potstill.watch.signals import content, intent, timing
 from potstill.watch.signals import links as links_module
-from potstill.watch.signals.content import asked_with, slot_values, template_keys, template_use
+from potstill.watch.signals.content import (
+    asked_with,
+    pieces_used,
+    slot_values,
+    template_keys,
+    template_use,
+)
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import links, strata
-from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments
+from potstill.watch.signals.timing import (
+    hand_offs,
+    handing_over,
+    minutes,
+    moments,
+    subjects,
+)
 from potstill.watch.signals.traffic import Traffic, members_table, traffic_of
 from potstill.watch.spark import session_settings
 
@@ -114,9 +126,9 @@ def members(traffic: Traffic) -> ir.Table:
 
 def asked(traffic: Traffic) -> ir.Table:
     keys = traffic.rows(template_keys(traffic, 400))["key"].unique().sort().to_pylist()[::3]
-    every = [Grouping(tuple(group), ()) for group in GROUPS]
+    every = [Grouping(tuple(group)) for group in GROUPS]
     parties = traffic.rows(strata(traffic))["party"].to_pylist()
-    return asked_with(traffic, [*every, Grouping(tuple(parties), tuple(keys))], "ps_asked")
+    return asked_with(traffic, [*every, Grouping(tuple(parties), keys=tuple(keys))], "ps_asked")
 
 
 SIGNALS: dict[str, Callable[[Traffic], ir.Table]] = {
@@ -124,11 +136,12 @@ SIGNALS: dict[str, Callable[[Traffic], ir.Table]] = {
         "request_id", "account_id", "party", "timezone", "micros", "day", "second"
     ),
     "accounts": lambda traffic: traffic.accounts.select("account_id", "party", "opened"),
-    "template use": template_use,
+    "pieces used": pieces_used,
     "template keys": lambda traffic: template_keys(traffic, 400),
     "asked with": asked,
     "slot values": lambda traffic: slot_values(traffic, asked(traffic)),
     "moments": lambda traffic: moments(traffic, asked(traffic)),
+    "subjects": lambda traffic: subjects(traffic, asked(traffic), 2),
     "minutes": minutes,
     "hand-offs": lambda traffic: hand_offs(traffic, members(traffic)),
     "handing over": lambda traffic: handing_over(traffic, members(traffic)),
@@ -179,6 +192,24 @@ def test_an_expression_gives_the_same_rows_on_both_engines(name: str, both: Both
     one, other = (t.rows(SIGNALS[name](t)) for t in (both.duckdb, both.spark))
     assert one.schema.equals(other.schema)
     assert one.num_rows and in_order(one) == in_order(other)
+
+
+@pytest.mark.slow
+def test_pieces_are_counted_alike_here_and_there(both: Both) -> None:
+    here, there = template_use(both.duckdb), template_use(both.spark)
+    assert here.names == there.names and len(here.n_E) > 1_000
+    for name in ("party_E", "piece_E", "n_E", "asked_P"):
+        one, other = getattr(here, name), getattr(there, name)
+        assert one.dtype == other.dtype and (one == other).all()
+
+
+@pytest.mark.slow
+def test_groups_come_one_by_one_on_both_engines(both: Both) -> None:
+    found = [
+        [(group, in_order(rows)) for group, rows in t.by_group(slot_values(t, asked(t)))]
+        for t in both_of(both)
+    ]
+    assert len(found[0]) == 3 and found[0] == found[1]
 
 
 @pytest.mark.slow

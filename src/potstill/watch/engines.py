@@ -5,7 +5,7 @@ What follows an expression reads its rows in Arrow and is the same code on eithe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -15,7 +15,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from potstill.errors import PotstillError
-from potstill.watch.ingest.engine import micros_of
+from potstill.watch.ingest.engine import batches_of, micros_of
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -27,6 +27,13 @@ class TrafficEngine(Protocol):
 
     def rows(self, expression: ir.Table) -> pa.Table:
         """Return an expression's rows, in its order, with the types that Ibis says."""
+
+    @property
+    def far(self) -> bool:
+        """Whether what is counted is better counted there than here, row by row."""
+
+    def batches(self, expression: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield an expression's rows, so many at a time or fewer."""
 
     def named(self, name: str, table: pa.Table) -> ir.Table:
         """Return rows of this process under a name, in place of earlier ones."""
@@ -52,6 +59,15 @@ class DuckEngine:
         found: pa.Table = self.backend.to_pyarrow(expression)
         return found
 
+    @property
+    def far(self) -> bool:
+        """It is in this process."""
+        return False
+
+    def batches(self, expression: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield an expression's rows as they are found; nothing else can be asked meanwhile."""
+        yield from batches_of(self.backend, expression, rows)
+
     def named(self, name: str, table: pa.Table) -> ir.Table:
         """Return rows under a name."""
         self.backend.create_table(name, table, temp=True, overwrite=True)
@@ -63,7 +79,8 @@ class DuckEngine:
 
     def kept(self, name: str, expression: ir.Table) -> ir.Table:
         """Return an expression's rows as a table."""
-        return self.named(name, self.rows(expression))
+        self.backend.create_table(name, expression, temp=True, overwrite=True)
+        return self.backend.table(name)
 
     def micros(self, moment: Any) -> Any:
         """Return a moment as microseconds."""

@@ -7,13 +7,14 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from potstill.stats.multiple import e_bh
+from potstill.text.counts import many
 from potstill.watch.campaigns import (
     LEAST_PARTIES,
     Grouping,
@@ -22,6 +23,7 @@ from potstill.watch.campaigns import (
     most_parties,
     stable_id,
 )
+from potstill.watch.customers import Customers
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Chooser
 from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
@@ -31,7 +33,8 @@ from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
 from potstill.watch.signals.traffic import Traffic, traffic_of
-from potstill.watch.testing import HELD, Tested, Testing
+from potstill.watch.tally import HELD, Tested
+from potstill.watch.testing import Testing
 
 if TYPE_CHECKING:
     from ibis.backends.sql import SQLBackend
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
 _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
+# All of a close group's parties may be named if one of so many carries what holds.
+_CARRIED = 4
 # E-values are written from 0.001 on.
 _CUT = -3.0
 
@@ -62,10 +67,12 @@ def find_campaigns(
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
     testing = testing_of(traffic, len(first))
-    profiles, shared = testing.profiles, testing.shared
-    chosen = choose(profiles, len(first), shared, _keyed(traffic, len(first)))
-    tested = testing.test([(one.by, one.group) for one in chosen])
-    candidates = _judged(chosen, tested, first, level)
+    profiles, shared = testing.profiles, testing.links.rows
+    chosen = choose(profiles, len(first), shared, testing.keyed)
+    # What stands has an E of 1 / level at least, whatever the others have.
+    tested = testing.test([(one.by, one.group) for one in chosen], -math.log(level))
+    customers = Customers.of(testing.links.rows, testing.strata.zones, testing.links.rare)
+    candidates = _judged(chosen, tested, first, level, customers)
     return CampaignsFound(
         days=traffic.days,
         requests=sum(known.requests for known in first.values()),
@@ -74,18 +81,22 @@ def find_campaigns(
         candidates=candidates,
         campaigns=_campaigns(traffic, candidates, tested, first, Joining(profiles, shared)),
         off=dict(sorted(traffic.off.items())),
-        notes=testing.notes,
+        notes=(*testing.notes, *_customers_note(candidates)),
     )
 
 
 def testing_of(traffic: Traffic, parties: int) -> Testing:
     """Return what choosing and testing need of traffic that has so many parties."""
     shared = traffic.rows(links(traffic))
-    return Testing.of(traffic, shared, _profiles(traffic, parties))
+    profiles, keyed = _profiles(traffic, parties), _keyed(traffic, parties)
+    return Testing.of(traffic, shared, profiles, keyed)
 
 
 def choose(
-    profiles: Profiles | None, parties: int, shared: pa.Table, keyed: Sequence[Grouping] = ()
+    profiles: Profiles | None,
+    parties: int,
+    shared: Sequence[Mapping[str, str]],
+    keyed: Sequence[Grouping] = (),
 ) -> list[Chosen]:
     """Return the groups to test, by templates and by links (`links` has them in rows).
 
@@ -94,10 +105,9 @@ def choose(
     """
     alike = profiles.groups() if profiles else []
     found = [Chosen("templates", one) for one in (*keyed, *_others(alike, keyed))]
-    rows = shared.to_pylist()
     sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
     for by, kinds in sides:
-        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in rows if r["kind"] in kinds]
+        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in shared if r["kind"] in kinds]
         found += [Chosen(by, one) for one in communities(joined, parties)]
     return found
 
@@ -107,10 +117,11 @@ def _keyed(traffic: Traffic, parties: int) -> list[Grouping]:
     if not traffic.is_on("template spread"):
         return []
     use = traffic.rows(template_keys(traffic, most_parties(parties)))
-    names, keys = sorted(use["party"].unique().to_pylist()), sorted(use["key"].unique().to_pylist())
-    party = np.asarray(pc.index_in(use["party"], pa.array(names)), np.int64)
-    key = np.asarray(pc.index_in(use["key"], pa.array(keys)), np.int64)
-    return key_groups(names, keys, party, key, np.asarray(use["n"], np.int64), parties)
+    names, keys = use["party"].unique().sort(), use["key"].unique().sort()
+    party = np.asarray(pc.index_in(use["party"], names), np.int64)
+    key = np.asarray(pc.index_in(use["key"], keys), np.int64)
+    n = np.asarray(use["n"], np.int64)
+    return key_groups(names.to_pylist(), keys.to_pylist(), party, key, n, parties)
 
 
 def _others(groups: Sequence[Grouping], known: Sequence[Grouping]) -> list[Grouping]:
@@ -135,12 +146,9 @@ def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
     """Return how often each party used each piece; None where the store has no sketches."""
     if not traffic.is_on("template spread"):
         return None
-    use = traffic.rows(template_use(traffic))
-    names = pc.unique(use["party"])
-    share = np.asarray(use["n"], np.float64) / np.asarray(use["asked"])
-    place = np.asarray(pc.index_in(use["party"], names), np.int64)
-    piece = np.asarray(use["piece"], np.int64)
-    return profiles_of(names.to_pylist(), place, piece, share, parties)
+    use = template_use(traffic).of_parties(LEAST_PARTIES, most_parties(parties))
+    share = use.n_E / use.asked_P[use.party_E]
+    return profiles_of(use.names, use.party_E, use.piece_E, share, parties)
 
 
 @dataclass(frozen=True)
@@ -166,7 +174,11 @@ def _cut(log_e: float) -> float:
 
 
 def _judged(
-    chosen: Sequence[Chosen], tested: Sequence[Tested], first: Mapping[str, _First], level: float
+    chosen: Sequence[Chosen],
+    tested: Sequence[Tested],
+    first: Mapping[str, _First],
+    level: float,
+    customers: Customers,
 ) -> tuple[Candidate, ...]:
     log_es = [
         two_families_log_e(one.by, result.parts) for one, result in zip(chosen, tested, strict=True)
@@ -177,20 +189,65 @@ def _judged(
     for one, result, log_e, found_so in zip(chosen, tested, log_es, stands, strict=True):
         parties = tuple(party for party in one.group.parties if party in first)
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
+        carried_by = named_parties(one.group, result.carried_by(parties))
         found.append(
             Candidate(
                 candidate_id=stable_id(_founder(parties, first), one.by),
                 chosen_by=one.by,
                 parties=parties,
-                carried_by=result.carried_by(parties),
+                carried_by=carried_by,
                 requests=sum(first[party].requests for party in parties),
                 signals=result.signals,
                 log10_e=_cut(log_e),
                 without=without,
                 found=found_so,
+                undeclared=_undeclared(customers, carried_by, without),
+                untested=result.untested,
             )
         )
     return tuple(found)
+
+
+def named_parties(group: Grouping, carrying: Sequence[str]) -> tuple[str, ...]:
+    """Return the parties of a group that are named, given those in whom what holds shows.
+
+    Where half of a group that keys chose carry what holds, or a quarter and the group's keys hang
+    together closely, the template is theirs: who uses half as many of its keys as they do is named
+    too. Of a public template few carry anything.
+    """
+    least_part = _CARRIED if group.close else 2
+    if not group.keys or least_part * len(carrying) < len(group.parties):
+        return tuple(carrying)
+    used = dict(zip(group.parties, group.used, strict=True))
+    mine = set(carrying)
+    if len(mine) == len(group.parties):
+        # What shows in nobody by himself is that of those who use the keys most.
+        least = sum(n * n for n in group.used) / sum(group.used) / 4
+        return tuple(one for one in group.parties if used[one] >= least)
+    least = median(used[party] for party in carrying) / 2
+    return tuple(one for one in group.parties if one in mine or used[one] >= least)
+
+
+def _undeclared(
+    customers: Customers, parties: Sequence[str], without: Mapping[Family, float]
+) -> bool:
+    """Tell whether what stands fits customers who declared no tenant.
+
+    Several of them, each with its cards, explain links alone: not what stands without these.
+    """
+    alone = without["infrastructure"] * math.log(10) < HELD
+    return customers.is_one(parties) or (alone and customers.are_several(parties))
+
+
+def _customers_note(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    count = sum(one.found and one.undeclared for one in candidates)
+    if not count:
+        return ()
+    return (
+        f"{many(count, 'group')} that would stand fit customers who declared no tenant (one e-mail "
+        "domain, or cards and devices each in one time zone and with one company's domain) and are "
+        "not named",
+    )
 
 
 @dataclass(frozen=True)
@@ -198,12 +255,12 @@ class Joining:
     """What makes several groups that stand one campaign, beside members in common."""
 
     profiles: Profiles | None
-    shared: pa.Table
+    shared: Sequence[Mapping[str, str]]
 
     def pairs(self, groups: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
         """Return pairs of groups that ask alike, or have two means in common (a card, a relay)."""
         values: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for row in self.shared.to_pylist():
+        for row in self.shared:
             if row["kind"] in MEANS:
                 values[row["party"]].add((row["kind"], row["value"]))
         held = [set[tuple[str, str]]().union(*(values[p] for p in group)) for group in groups]
@@ -227,7 +284,7 @@ def _campaigns(
     places = [
         place
         for place, one in enumerate(candidates)
-        if one.found and len(one.carried_by) >= LEAST_PARTIES
+        if one.found and not one.undeclared and len(one.carried_by) >= LEAST_PARTIES
     ]
     carrying = [candidates[place].carried_by for place in places]
     accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})

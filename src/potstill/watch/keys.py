@@ -3,9 +3,10 @@
 A key is a request's settings with its system message, its first words or its last words
 (`template_keys`). On one side of a graph stand parties, on the other keys; keys of fewer than
 `LEAST_PARTIES` parties, or of very many, join nobody. Two keys belong together if they have parties
-in common: three or more, ten times as many as strangers would have, and a cosine (of the sets of
+in common: three or more, four times as many as strangers would have, and a cosine (of the sets of
 their parties) of 0.15. What hangs together so is a group's keys, unless it hangs together by a few
 parties alone: where the mean cosine is less than 0.08, ties have to be stronger (0.25, 0.35, 0.5).
+Where it is less than 0.2, what stronger ties hold together inside is a group beside the whole.
 Members are the parties that used two of the keys or more, and an eighth of what a typical member
 used; who is left may be a group of its own. A party's other requests weigh nothing, so that
 ordinary traffic beside a template hides it from nobody.
@@ -15,6 +16,7 @@ All of that hangs on which keys a party used, on no day, no moment and no link.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,8 +30,8 @@ from potstill.watch.campaigns import LEAST_PARTIES, Grouping
 Ints = NDArray[np.int64]
 
 # Ties between keys: cosines in hundredths, parties in common, and times what strangers would have.
-_TIES, _COMMON, _LIFT = (15, 25, 35, 50), 3, 10
-_LOOSE = 0.08
+_TIES, _COMMON, _LIFT = (15, 25, 35, 50), 3, 4
+_LOOSE, _DENSE = 0.08, 0.2
 # Keys and requests of a group that make a member, its part of a typical one's keys, and how often
 # what is left is looked through for another group.
 _KEYS, _REQUESTS, _PART, _ROUNDS = 2, 2, 8, 3
@@ -40,29 +42,58 @@ def key_groups(
 ) -> list[Grouping]:
     """Return the groups that E uses make: places of a party and a key, and how often it was used.
 
-    `parties` and `keys` are sorted; `every` counts all parties that there are. No key is of two
+    `parties` and `keys` are sorted; a key's first letter says of which sort it is, of which a
+    request has one of each. `every` counts all parties that there are. No key is of two
     sorts of groups.
     """
+    if not len(keys):
+        return []
+    # What a quarter of all have is nobody's.
+    rare = _LIFT * np.bincount(key_E, minlength=len(keys))[key_E] <= every
+    party_E, key_E, n_E = party_E[rare], key_E[rare], n_E[rare]
     uses = csr_array(
         (np.ones(len(key_E)), (key_E, party_E)), shape=(len(keys), len(parties))
     ).tocsr()
+    _, sort_K = np.unique([key[0] for key in keys], return_inverse=True)
     found = []
     for mine in _parts(uses, every):
         of_mine = np.isin(key_E, mine)
         used_P = np.bincount(party_E[of_mine], minlength=len(parties))
-        asked_P = np.bincount(party_E[of_mine], weights=n_E[of_mine], minlength=len(parties))
+        asked_P = np.zeros(len(parties), np.int64)
+        # A request has a key of each sort.
+        for sort in range(int(sort_K.max(initial=0)) + 1):
+            of_sort = of_mine & (sort_K[key_E] == sort)
+            asked = np.bincount(np.repeat(party_E[of_sort], n_E[of_sort]), minlength=len(parties))
+            asked_P = np.maximum(asked_P, asked)
         for members in _members(used_P, asked_P, len(mine)):
             found.append(
                 Grouping(
                     parties=tuple(parties[one] for one in members.tolist()),
                     keys=tuple(keys[one] for one in mine.tolist()),
                     used=tuple(used_P[members].tolist()),
+                    close=_mean_cosine(uses, np.diff(uses.indptr), mine) >= _DENSE,
                 )
             )
+    return _differing(sorted(found, key=lambda one: (-len(one.parties), one.parties, one.keys)))
+
+
+def _differing(groups: Sequence[Grouping]) -> list[Grouping]:
+    """Return groups without those nine tenths of whose parties make nine tenths of an earlier
+    one."""
+    of_party: dict[str, list[int]] = defaultdict(list)
+    found: list[Grouping] = []
+    for group in groups:
+        counts = Counter(number for party in group.parties for number in of_party[party])
+        size = len(group.parties)
+        if any(10 * n >= 9 * max(size, len(found[one].parties)) for one, n in counts.items()):
+            continue
+        for party in group.parties:
+            of_party[party].append(len(found))
+        found.append(group)
     return sorted(found, key=lambda one: (one.parties, one.keys))
 
 
-def _members(used_P: Ints, asked_P: NDArray[np.float64], keys: int) -> Iterator[Ints]:
+def _members(used_P: Ints, asked_P: Ints, keys: int) -> Iterator[Ints]:
     """Yield the members of a group by how many of its keys each party used, and how often."""
     left = (used_P >= min(_KEYS, keys)) & (asked_P >= _REQUESTS)
     for _ in range(_ROUNDS):
@@ -96,9 +127,10 @@ def _parts(uses_KP: csr_array, every: int) -> list[Ints]:
         parts = [one for part in open_parts for one in _connected(ties, part, level)]
         open_parts = []
         for part in parts:
-            if level == _TIES[-1] or _mean_cosine(uses_KP, count_K, part) >= _LOOSE:
+            mean = _mean_cosine(uses_KP, count_K, part)
+            if level == _TIES[-1] or mean >= _LOOSE:
                 found.append(part)
-            else:
+            if level != _TIES[-1] and mean < _DENSE:
                 open_parts.append(part)
     return found
 

@@ -17,7 +17,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from potstill.stats.evalues import average_log_e
 from potstill.watch.nulls import PlacedBet
@@ -33,7 +32,7 @@ _FEW, _FIGURE, _LEAST, _MOST, _WORK = 199, 9, 1_999, 19_999, 600_000_000
 _SHARE_OF_FEW, _BLOCK_DAYS, _BLOCKS = 0.2, 3, 4
 # Marks and parties that evenness is told by, the commonest mark, how steeply evenness counts, the
 # share of the parties that have to use a mark.
-_FEATURES, _PARTIES, _COMMON, _EVEN, _USED_BY = 160, 300, 0.1, 6.0, 0.3
+_FEATURES, _PARTIES, _COMMON, _EVEN, _USED_BY = 240, 300, 0.1, (6.0, 1.0), 0.3
 # Numbers that are held at once while days are shuffled, and digits that a statistic is told by.
 _CELLS, _DIGITS = 1 << 18, 9
 
@@ -72,7 +71,9 @@ def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> Pla
     whatever it does: what it repeats, or works off evenly alone, it does in every order. Parties
     that are pushed the same way make T large. Work dealt out from one list makes it small for the
     marks that the list is ordered by: the statistic is the sum over marks of exp(-6 T), about the
-    number of even ones.
+    number of even ones. Where the list is asked in several languages, what is in one of them is a
+    part of it that nobody chose, and T is between 0 and 1: the same is done with exp(-T), and the
+    average of both bets is placed.
 
     Days are parted into blocks of three or more, in order, and shuffled inside each: the blocks'
     e-values are multiplied, since each block is shuffled by itself. In later blocks marks weigh
@@ -88,37 +89,41 @@ def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> Pla
         return None
     residual_PDF, n_PD = found
     blocks = max(1, min(len(days) // _BLOCK_DAYS, _BLOCKS))
-    log_e, first = 0.0, 0
+    log_es, first = np.zeros(len(_EVEN)), 0
     for part in np.array_split(np.arange(len(days)), blocks):
         before = _Work.of(residual_PDF[:, :first], n_PD[:, :first])
-        mark_F = np.exp(-_EVEN / 2 * before.unevenness(before.as_it_was())[0])
+        uneven_F = before.unevenness(before.as_it_was())[0]
+        mark_EF = np.exp(-np.asarray(_EVEN)[:, None] / 2 * uneven_F)
         here = _Work.of(residual_PDF[:, part], n_PD[:, part])
-        log_e += _permuted(partial(here.even, mark_F), here.residual_PDF.size)
+        log_es += _permuted(partial(here.even, mark_EF), here.residual_PDF.size)
         first = int(part[-1]) + 1
     whole, rng = _Work.of(residual_PDF, n_PD), np.random.default_rng(0)
-    alike = np.ones(residual_PDF.shape[2])
-    observed = float(whole.even(alike, None)[0])
-    return PlacedBet(log_e, observed, float(whole.even(alike, rng, _FIGURE).mean()))
+    alike = np.ones((len(_EVEN), residual_PDF.shape[2]))
+    observed = float(whole.even(alike, None)[0, 0])
+    expected = float(whole.even(alike, rng, _FIGURE)[:, 0].mean())
+    return PlacedBet(average_log_e(list(log_es)), observed, expected)
 
 
-def _permuted(statistic: Statistic, work: int) -> float:
-    """Return ln E of a bet on a statistic's place among its values under random changes that a
-    null leaves alike.
+def _permuted(statistic: Statistic, work: int) -> Floats:
+    """Return ln E of bets on the place of statistics, [E], among their values under random changes
+    that a null leaves alike.
 
     The observed value and B others are exchangeable, so that (B + 1) times the softmax of their
     standard scores has a mean of 1. Of two such bets the one with few others counts a fifth, the
     one with many the rest; that is placed only where the observed value lies above the mean of the
-    few and 1.5 standard deviations, else it is 0: less than it may be. The larger the group, the
+    few and two standard deviations, else it is 0: less than it may be. The larger the group, the
     fewer are drawn (`work` numbers each).
     """
     rng = np.random.default_rng(1)
-    few = np.concatenate([statistic(None, 1), statistic(rng, _FEW)])
-    bets = [math.log(_SHARE_OF_FEW) + float(_placed(few[None], _STEEPNESS)[0])]
-    if few[0] > few[1:].mean() + 1.5 * few[1:].std():
+    few_OE = np.concatenate([statistic(None, 1), statistic(rng, _FEW)])
+    log_es = math.log(_SHARE_OF_FEW) + _placed(few_OE.T, _STEEPNESS)
+    promising_E = few_OE[0] > few_OE[1:].mean(0) + 2 * few_OE[1:].std(0)
+    if promising_E.any():
         count = int(np.clip(_WORK // max(work, 1), _LEAST, _MOST))
-        many = np.concatenate([few, statistic(rng, count - _FEW)])
-        bets.append(math.log(1 - _SHARE_OF_FEW) + float(_placed(many[None], _STEEPNESS)[0]))
-    return float(logsumexp(bets))
+        many_OE = np.concatenate([few_OE, statistic(rng, count - _FEW)])
+        more = math.log(1 - _SHARE_OF_FEW) + _placed(many_OE.T, _STEEPNESS)
+        log_es = np.where(promising_E, np.logaddexp(log_es, more), log_es)
+    return np.asarray(log_es)
 
 
 @dataclass(frozen=True)
@@ -177,9 +182,9 @@ class _Work:
         apart_SF = (weight_SD[:, :, None] * np.square(sum_SDF)).sum(1)
         return np.where(used_SF, apart_SF / np.where(used_SF, whole_SF, 1.0), 1.0)
 
-    def even(self, mark_F: Floats, rng: np.random.Generator | None, draws: int = 1) -> Floats:
-        """Return the number of even marks, each weighed: as it was, or with `rng` in so many
-        orders of days.
+    def even(self, mark_EF: Floats, rng: np.random.Generator | None, draws: int = 1) -> Floats:
+        """Return the number of even marks, each weighed, as each of `_EVEN` counts them: as it was,
+        or with `rng` in so many orders of days, as [draws, E].
 
         It is rounded, so that orders that come to the same have the same number.
         """
@@ -188,7 +193,11 @@ class _Work:
         while left:
             part = min(size, left)
             orders = self.as_it_was() if rng is None else self.shuffled(rng, part)
-            found.append(np.exp(-_EVEN * self.unevenness(orders)) @ mark_F)
+            uneven_SF = self.unevenness(orders)
+            each = [
+                np.exp(-c * uneven_SF) @ mark_F for c, mark_F in zip(_EVEN, mark_EF, strict=True)
+            ]
+            found.append(np.stack(each, axis=1))
             left -= part
         return np.asarray(np.round(np.concatenate(found), _DIGITS), dtype=np.float64)
 

@@ -66,6 +66,15 @@ class SparkEngine:
         found = self.backend.raw_sql(self.backend.compile(expression)).toArrow()
         return found.cast(expression.schema().to_pyarrow())
 
+    @property
+    def far(self) -> bool:
+        """It counts where the rows are."""
+        return True
+
+    def batches(self, expression: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield an expression's rows, which come all at once."""
+        yield from self.rows(expression).to_batches(rows)
+
     def named(self, name: str, table: pa.Table) -> ir.Table:
         """Return rows of the driver under a name."""
         self._session.createDataFrame(table).createOrReplaceTempView(name)

@@ -20,7 +20,7 @@ from potstill.stats.multiple import spent_share, weighted_e_bh
 from potstill.watch.days.daylog import ChosenGroup, DayLine
 from potstill.watch.evidence import CHOSEN_BY, Chooser, Part
 from potstill.watch.judging import two_families_log_e
-from potstill.watch.testing import Tested
+from potstill.watch.tally import Tested
 
 # Days that groups are chosen from, days whose order is tested together, and for how many days a
 # candidate is tested after a group was last like it.

@@ -18,7 +18,7 @@ from potstill.watch.days.following import FOLLOWED, Followed, Following
 from potstill.watch.evidence import Campaign, Chooser, FoundPart, Part
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
 from potstill.watch.schema import Family
-from potstill.watch.testing import HELD
+from potstill.watch.tally import HELD
 
 _LN10 = math.log(10)
 _CUT = -3.0

@@ -24,7 +24,8 @@ from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.nulls import hand_off_log_e
 from potstill.watch.signals.timing import hand_offs, handing_over
 from potstill.watch.signals.traffic import Traffic, members_table, traffic_of
-from potstill.watch.testing import Tested, Testing
+from potstill.watch.tally import Tested
+from potstill.watch.testing import Testing
 
 _LEAST_DAYS = 2
 
@@ -68,7 +69,7 @@ def day_line(reading: Reading, following: Following, place: int, chain: str) -> 
             day=day, chain=chain, chosen=(), again=(), tested=tested, alike=(), off=traffic.off
         )
     testing = testing_of(traffic, parties)
-    groups = choose(testing.profiles, parties, testing.shared)
+    groups = choose(testing.profiles, parties, testing.links.rows, testing.keyed)
     known = [following.like(one.by, one.group.parties) for one in groups]
     chosen = _chosen(testing, groups, [one is None for one in known], day)
     return DayLine(
@@ -194,7 +195,7 @@ def _alike(
     stand."""
     live = [one.group for one in following.candidates.values() if one.is_live(place - 1)]
     every = [*live, *chosen]
-    pairs = Joining(testing.profiles, testing.shared).pairs([one.parties for one in every])
+    pairs = Joining(testing.profiles, testing.links.rows).pairs([one.parties for one in every])
     return tuple(
         sorted(
             (every[one].candidate_id, every[other].candidate_id)

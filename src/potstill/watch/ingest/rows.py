@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -43,6 +44,11 @@ class Storing:
     def schema(self) -> pa.Schema:
         """The columns of what is stored."""
         return store_schema(self.privacy)
+
+    @cached_property
+    def clients(self) -> Callable[[str], tuple[str, str | None]]:
+        """A function to the hashes of an address and of its network, which remembers them."""
+        return self.key.clients()
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ def _rows(good: pa.Table, how: Storing) -> pa.Table:
     named = pc.binary_join_element_wise(how.source, rows.cast(pa.string()), ":")
     columns["request_id"] = pc.coalesce(columns["request_id"], named)
     columns["account_id"] = each_text(columns["account_id"], how.key.account)
-    columns["client"], columns["client_subnet"] = _clients(columns, how.key)
+    columns["client"], columns["client_subnet"] = _clients(columns, how)
     if how.privacy != "metadata":
         columns |= _sketches(columns, how.key.subkey("sketch", 16))
     schema = how.schema
@@ -155,16 +161,16 @@ def _sketches(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
         "prompt_head": prompt.head,
         "prompt_tail": prompt.tail,
         "prompt_words": prompt.words,
-        "system_hash": text_hashes(columns["system"], key),
+        # Few texts, and long ones.
+        "system_hash": _of_each(columns["system"], lambda texts: text_hashes(texts, key)),
         "response_hash": text_hashes(columns["response"], key),
     }
 
 
-def _clients(columns: dict[str, pa.Array], key: StoreKey) -> tuple[pa.Array, pa.Array]:
-    hashed = key.clients()
-    hashes = each_text(columns["client"], lambda one: hashed(one)[0])
-    networks = each_text(columns["client"], lambda one: hashed(one)[1])
-    stated = each_text(columns["client_subnet"], key.hasher("subnet"))
+def _clients(columns: dict[str, pa.Array], how: Storing) -> tuple[pa.Array, pa.Array]:
+    hashes = each_text(columns["client"], lambda one: how.clients(one)[0])
+    networks = each_text(columns["client"], lambda one: how.clients(one)[1])
+    stated = each_text(columns["client_subnet"], how.key.hasher("subnet"))
     return hashes, pc.coalesce(networks, stated)
 
 
@@ -175,6 +181,12 @@ def each_text(values: pa.Array, function: Callable[[str], str | None]) -> pa.Arr
     found = values.dictionary_encode()
     named = [None if one is None else function(one) for one in found.dictionary.to_pylist()]
     return pa.array(named, pa.string()).take(found.indices)
+
+
+def _of_each(values: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Return a function of texts, asked once for equal ones."""
+    found = values.dictionary_encode()
+    return function(found.dictionary).take(found.indices)
 
 
 def _by_day(rows: pa.Table) -> dict[str, pa.Table]:

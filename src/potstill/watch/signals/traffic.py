@@ -6,15 +6,19 @@ under one contract is one party, and no campaign.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from potstill.durable import temporary_folder
 from potstill.errors import PotstillError
 from potstill.watch.engines import TrafficEngine, engine_of
 from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
     from ibis.backends.sql import SQLBackend
 
 DAY_US = 86_400_000_000
+_BATCH_ROWS = 1 << 16
+# More than any file has.
+_ROWS_A_SOURCE = 1 << 40
 _TENANT, _ACCOUNT = "t:", "a:"
 
 
@@ -41,7 +48,10 @@ LATER = "a later version of potstill"
 
 @dataclass(frozen=True)
 class Traffic:
-    """What signals read. `off` names the signals that are off, each with what it lacks."""
+    """What signals read. `off` names the signals that are off, each with what it lacks.
+
+    Each request has a `number` of its own, by its source and its row there.
+    """
 
     engine: TrafficEngine
     requests: ir.Table
@@ -52,6 +62,42 @@ class Traffic:
     def rows(self, expression: ir.Table) -> pa.Table:
         """Return an expression's rows."""
         return self.engine.rows(expression)
+
+    def batches(self, expression: ir.Table) -> Iterator[pa.RecordBatch]:
+        """Yield an expression's rows as they are found; nothing else can be asked meanwhile."""
+        yield from self.engine.batches(expression, _BATCH_ROWS)
+
+    def by_group(self, expression: ir.Table) -> Iterator[tuple[int, pa.Table]]:
+        """Yield an expression's rows, which are sorted by `group`, group by group.
+
+        They lie in a file meanwhile, so that the engine can be asked for more in between.
+        """
+        held: list[pa.RecordBatch] = []
+        for batch in self._spooled(expression):
+            group = np.asarray(batch.column("group"))
+            edges = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(group)]
+            for first, last in itertools.pairwise(edges):
+                if held and held[-1].column("group")[0].as_py() != group[first]:
+                    yield _group_of(held)
+                    held = []
+                held.append(batch.slice(first, last - first))
+        if held:
+            yield _group_of(held)
+
+    def _spooled(self, expression: ir.Table) -> Iterator[pa.RecordBatch]:
+        packed = pa.ipc.IpcWriteOptions(compression="lz4")
+        with temporary_folder() as folder:
+            path = str(folder / "rows.arrow")
+            with pa.OSFile(path, "wb") as file:
+                writer: pa.RecordBatchWriter | None = None
+                for batch in self.batches(expression):
+                    writer = writer or pa.ipc.new_stream(file, batch.schema, options=packed)
+                    writer.write_batch(batch)
+                if writer is None:
+                    return
+                writer.close()
+            with pa.OSFile(path, "rb") as file, pa.ipc.open_stream(file) as reader:
+                yield from reader
 
     def without(self, accounts: Collection[str]) -> Traffic:
         """Return the traffic without that of some accounts, as if they were not there."""
@@ -67,6 +113,10 @@ class Traffic:
     def is_on(self, signal: str) -> bool:
         """Tell whether a signal has its columns."""
         return signal not in self.off
+
+
+def _group_of(batches: list[pa.RecordBatch]) -> tuple[int, pa.Table]:
+    return batches[0].column("group")[0].as_py(), pa.Table.from_batches(batches)
 
 
 def traffic_of(
@@ -89,13 +139,17 @@ def traffic_of(
     accounts = accounts_of(store) if table is None else table
     known = engine.named("potstill_accounts", accounts)
     requests = engine.parquet("potstill_requests", parts)
+    names = sorted(digest[:16] for digest in store.ingested.sources)
+    sources = pa.table({"source": pa.array(names, pa.string()), "first": range(len(names))})
+    numbered = requests.inner_join(engine.named("potstill_sources", sources), "source")
+    numbered = numbered.mutate(number=numbered["first"] * _ROWS_A_SOURCE + numbered.row).drop(
+        "first"
+    )
     party = ibis.coalesce(_TENANT + known.tenant, _ACCOUNT + known.account_id)
     named = known.select("account_id", "timezone", party=party)
-    joined = requests.left_join(named, "account_id").drop("account_id_right")
-    # Moments as microseconds since 1970, which every engine divides alike; and names of rows: a
-    # log's own may be the same on two days, or in two accounts.
+    joined = numbered.left_join(named, "account_id").drop("account_id_right")
+    # Moments as microseconds since 1970, which every engine divides alike.
     joined = joined.mutate(
-        request_id=joined.source + ":" + joined.row.cast("string"),
         party=ibis.coalesce(joined.party, _ACCOUNT + joined.account_id),
         micros=engine.micros(joined.time),
     )
@@ -103,7 +157,7 @@ def traffic_of(
         day=(joined.micros // DAY_US).cast("int32"),
         second=((joined.micros // 1_000_000) % 86_400).cast("int32"),
     )
-    there = _there(engine, requests)
+    there = _there(parts)
     filled = {name for name in accounts.column_names if accounts[name].null_count < len(accounts)}
     off = switched_off(there, filled)
     for signal in ("reasoning elicitation", "rubric and reward prompts"):
@@ -135,13 +189,23 @@ def accounts_of(store: TrafficStore) -> pa.Table:
     return pq.read_table(path).select(names_of(ACCOUNTS))
 
 
-def _there(engine: TrafficEngine, requests: ir.Table) -> set[str]:
-    """Return which columns hold something; a sketch or a hash stands for the text it is of."""
-    names = [name for name in requests.columns if name not in ("day",)]
-    counts = requests.aggregate([requests[name].count().name(name) for name in names])
-    row = engine.rows(counts).to_pylist()[0]
-    filled = {name for name in names if row[name]}
-    for made, column in (("prompt_hash", "prompt"), ("system_hash", "system")):
+def _there(parts: Sequence[Path]) -> set[str]:
+    """Return which columns hold something; a sketch or a hash stands for the text it is of.
+
+    The ends of the files say so, without their rows.
+    """
+    filled: set[str] = set()
+    for part in parts:
+        about = pq.read_metadata(part)
+        for number in range(about.num_row_groups):
+            group = about.row_group(number)
+            for place in range(group.num_columns):
+                column = group.column(place)
+                said = column.statistics
+                known = said is not None and said.has_null_count
+                if not known or said.null_count < column.num_values:
+                    filled.add(column.path_in_schema.partition(".")[0])
+    for made, column_of in (("prompt_hash", "prompt"), ("system_hash", "system")):
         if made in filled:
-            filled.add(column)
+            filled.add(column_of)
     return filled
