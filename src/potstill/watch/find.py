@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
-from ibis.backends.duckdb import Backend
 
 from potstill.stats.multiple import e_bh
 from potstill.text.counts import many
@@ -36,6 +36,9 @@ from potstill.watch.signals.traffic import Traffic, traffic_of
 from potstill.watch.tally import HELD, Tested
 from potstill.watch.testing import Testing
 
+if TYPE_CHECKING:
+    from ibis.backends.sql import SQLBackend
+
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
 _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
@@ -54,10 +57,11 @@ class Chosen:
 
 
 def find_campaigns(
-    store: TrafficStore, backend: Backend, level: float = LEVEL, allowed: Collection[str] = ()
+    store: TrafficStore, backend: SQLBackend, level: float = LEVEL, allowed: Collection[str] = ()
 ) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
+    `backend` is a connection of Ibis to DuckDB, or to a Spark session: both find the same.
     Accounts that are `allowed` are left out. Raises PotstillError for a store without requests.
     """
     traffic = traffic_of(store, backend).without(allowed)
@@ -65,7 +69,8 @@ def find_campaigns(
     testing = testing_of(traffic, len(first))
     profiles, shared = testing.profiles, testing.links.rows
     chosen = chosen_in(testing, len(first))
-    tested = testing.test([(one.by, one.group) for one in chosen])
+    # What stands has an E of 1 / level at least, whatever the others have.
+    tested = testing.test([(one.by, one.group) for one in chosen], -math.log(level))
     customers = customers_in(testing)
     candidates = _judged(chosen, tested, first, level, customers)
     return CampaignsFound(
@@ -151,12 +156,9 @@ def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
     """Return how often each party used each piece; None where the store has no sketches."""
     if not traffic.is_on("template spread"):
         return None
-    use = traffic.rows(template_use(traffic))
-    names = pc.unique(use["party"])
-    share = np.asarray(use["n"], np.float64) / np.asarray(use["asked"])
-    place = np.asarray(pc.index_in(use["party"], names), np.int64)
-    piece = np.asarray(use["piece"], np.int64)
-    return profiles_of(names.to_pylist(), place, piece, share, parties)
+    use = template_use(traffic).of_parties(LEAST_PARTIES, most_parties(parties))
+    share = use.n_E / use.asked_P[use.party_E]
+    return profiles_of(use.names, use.party_E, use.piece_E, share, parties)
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ def _judged(
                 without=without,
                 found=found_so,
                 undeclared=_undeclared(customers, carried_by, without),
+                untested=result.untested,
             )
         )
     return tuple(found)

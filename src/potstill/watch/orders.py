@@ -111,13 +111,13 @@ def _permuted(statistic: Statistic, work: int) -> Floats:
     The observed value and B others are exchangeable, so that (B + 1) times the softmax of their
     standard scores has a mean of 1. Of two such bets the one with few others counts a fifth, the
     one with many the rest; that is placed only where the observed value lies above the mean of the
-    few and 1.5 standard deviations, else it is 0: less than it may be. The larger the group, the
+    few and two standard deviations, else it is 0: less than it may be. The larger the group, the
     fewer are drawn (`work` numbers each).
     """
     rng = np.random.default_rng(1)
     few_OE = np.concatenate([statistic(None, 1), statistic(rng, _FEW)])
     log_es = math.log(_SHARE_OF_FEW) + _placed(few_OE.T, _STEEPNESS)
-    promising_E = few_OE[0] > few_OE[1:].mean(0) + 1.5 * few_OE[1:].std(0)
+    promising_E = few_OE[0] > few_OE[1:].mean(0) + 2 * few_OE[1:].std(0)
     if promising_E.any():
         count = int(np.clip(_WORK // max(work, 1), _LEAST, _MOST))
         many_OE = np.concatenate([few_OE, statistic(rng, count - _FEW)])
