@@ -26,6 +26,7 @@ from potstill.extras import extra_package
 from potstill.report.cases.page import appeal_page, case_page, cases_page
 from potstill.runs.watch_engines import EngineWanted, finding_engine
 from potstill.runs.watch_finding import require_level
+from potstill.runs.watch_injected import with_injected_note
 from potstill.runs.watching import open_store, told_damage
 from potstill.watch.case.models import Appeal, Case, CasesOfRun
 from potstill.watch.case.register import CASES_FOLDER, CaseRegister
@@ -89,6 +90,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
             allowed = allowed_accounts(store, register)
             with told_damage(store):
                 found = find_campaigns(store, backend, wanted.level, allowed)
+            found = with_injected_note(store, found)
             named, after = named_run(found, register)
             # A place outside the store is swept by nobody else, and prompts may be in it.
             remove_leftovers_of(wanted.place)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from potstill.errors import PotstillError
 from potstill.extras import extra_package
 from potstill.runs.watch_engines import EngineWanted, finding_engine
+from potstill.runs.watch_injected import with_injected_note
 from potstill.runs.watching import open_store, told_damage
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def find_in(
             register = store.done(CaseRegister) or CaseRegister()
             with told_damage(store):
                 allowed = allowed_accounts(store, register)
-                return find_campaigns(store, backend, level, allowed)
+                found = find_campaigns(store, backend, level, allowed)
+            return with_injected_note(store, found)
 
 
 def require_level(level: float) -> None:

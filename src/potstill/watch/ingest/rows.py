@@ -148,12 +148,13 @@ def _rows(good: pa.Table, how: Storing) -> pa.Table:
     columns["account_id"] = each_text(columns["account_id"], how.key.account)
     columns["client"], columns["client_subnet"] = _clients(columns, how)
     if how.privacy != "metadata":
-        columns |= _sketches(columns, how.key.subkey("sketch", 16))
+        columns |= sketch_columns(columns, how.key.subkey("sketch", 16))
     schema = how.schema
     return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
 
 
-def _sketches(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
+def sketch_columns(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
+    """Return what is kept of prompts, system messages and answers, in columns of a store."""
     prompt = sketched(columns["prompt"], key)
     return {
         "prompt_sketch": prompt.sketch,
