@@ -8,7 +8,7 @@ Each world has campaigns of two small cells, or with --grid of the whole grid, b
 that are open, or with --held-out by those that nothing was tuned on. A case is false if fewer than
 half of its accounts belong to one campaign. Of each open campaign the group that has most of it is
 told with what every signal said, so that a miss can be understood; of a held-out one only how far
-it came. --by-day searches the first day, the first two and so on as well.
+it came. In the first --by-day worlds the first day is searched as well, the first two and so on.
 
     python benchmarks/watch_find.py --worlds 8 --work DIR --out FILE.json [--held-out] [--by-day 2]
     python benchmarks/watch_find.py --worlds 10 --requests 1000000 --grid --work DIR --out FILE.json
