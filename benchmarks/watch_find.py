@@ -1,6 +1,6 @@
 """How many simulated campaigns `watch find` names, and whom it names falsely.
 
-Worlds of the simulator (benchmarks/traffic) are made, taken in and searched one at a time, each
+Worlds of the simulator (potstill.simulator) are made, taken in and searched one at a time, each
 with a row file in --work/rows, so that a kill costs one world. A row that the same sources made is
 taken up again. Worlds that a run made are deleted after it unless --keep; one that was there stays.
 
@@ -27,11 +27,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from commits import commit
-from traffic.spec import AWKWARD
 from watched.figures import summed
 from watched.judging import WorldRow
 from watched.searching import Search, searched
 from watched.worlds import Plan
+
+from potstill.simulator.spec import AWKWARD
 
 
 def plans(given: argparse.Namespace) -> list[Plan]:

@@ -8,8 +8,8 @@ from statistics import median
 from typing import Any
 
 from scipy.stats import chi2
-from traffic.spec import AWKWARD
 
+from potstill.simulator.spec import AWKWARD
 from watched.judging import Hit, WorldRow
 
 # Templates of a campaign, from few to many.

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from traffic.grid import drawn_spec
 from traffic.make import write
-from traffic.spec import WorldSpec
 
 import potstill
 from potstill.runs.watching import LogWanted, ingest_log
+from potstill.simulator.grid import drawn_spec
+from potstill.simulator.spec import WorldSpec
 
 # The cells of worlds that are too small for the whole grid.
 CELLS = tuple((a, r, m) for a, r in ((20, 26.0), (273, 6.0)) for m in (0.0, 0.25, 0.5))

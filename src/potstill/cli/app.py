@@ -25,6 +25,7 @@ from potstill.cli import (
     train,
     watch,
     watch_cases,
+    watch_daily,
     watermark,
 )
 from potstill.errors import PotstillError
@@ -56,6 +57,7 @@ app.add_typer(store.app, name="store")
 app.add_typer(watermark.app, name="watermark")
 app.add_typer(trace.app, name="trace")
 watch_cases.add_to(watch.app)
+watch_daily.add_to(watch.app)
 app.add_typer(watch.app, name="watch")
 
 

@@ -22,6 +22,10 @@ Floats = NDArray[np.float64]
 _LEAST = 1e-290
 # Terms of a falling series that no float64 sees any more.
 _UNSEEN = 1e-17
+# Shares of what one has that are bet each time; the average over them is placed.
+SHARES = (0.1, 0.3, 0.6, 0.9)
+# Below this a lifted e-value is found by its series.
+_NEAR_ONE = 1e-3
 # Steepness of bets on scores that are tried where it is to be learnt.
 STEEPNESSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 
@@ -86,6 +90,42 @@ def learnt_log_e(bets_TL: ArrayLike, first: int = 1) -> Floats:
     column_T[0] = first
     column_T[1:] = np.cumsum(bets[:-1], axis=0).argmax(1)
     return np.asarray(bets[np.arange(len(bets)), column_T], dtype=np.float64)
+
+
+def betting_log_e(log_e_T: ArrayLike, shares: Sequence[float] = SHARES) -> Floats:
+    """Return ln of what betting on T e-values has come to, before the first and after each.
+
+    For each share s it is the product of 1 - s + s e, and the average over shares counts. Where
+    each e has a mean of 1 at most given all before it, this is a process that starts at 1 and
+    falls in the mean, and one e of 0 does not end it (Waudby-Smith and Ramdas 2024, J. R. Statist.
+    Soc. B 86, 1-27). Raises ValueError for a share outside
+    (0, 1).
+    """
+    if not all(0 < share < 1 for share in shares):
+        raise ValueError("a share of what one has lies in (0, 1)")
+    log_e = np.asarray(log_e_T, dtype=np.float64).reshape(-1)
+    share_L = np.asarray(shares, dtype=np.float64)
+    steps_TL = np.logaddexp(np.log1p(-share_L), np.log(share_L) + log_e[:, None])
+    had_TL = np.concatenate([np.zeros((1, len(share_L))), np.cumsum(steps_TL, axis=0)])
+    return np.asarray(logsumexp(had_TL, axis=1) - math.log(len(share_L)), dtype=np.float64)
+
+
+def lifted_log_e(log_sup: float) -> float:
+    """Return ln of an e-value made of the largest value that an e-process has had, as its ln.
+
+    With y that value it is (y - 1 - ln y) / (ln y)^2, at y = 1 one half. As P(y >= c) <= 1 / c for
+    every c > 1 (Ville 1939), its mean is at most the integral of it over y^2 from 1 on, which is 1
+    (Shafer, Shen, Vereshchagin and Vovk 2011, Statist. Sci. 26, 84-101, on calibrators; Dawid et
+    al. 2011, Statist. Probab. Lett. 81, 157-162, on lifting). The mean stays so whoever looks when,
+    and in whatever filtration (Choe and Ramdas 2024, arXiv 2402.09698). Raises ValueError below 0:
+    a process starts at 1.
+    """
+    if not log_sup >= 0:
+        raise ValueError("the largest value of an e-process is 1 at least")
+    if log_sup < _NEAR_ONE:
+        return math.log(0.5 + log_sup / 6 + log_sup**2 / 24)
+    rest = -(1 + log_sup) * math.exp(-log_sup)
+    return log_sup - 2 * math.log(log_sup) + math.log1p(rest)
 
 
 def average_log_e(log_e: Sequence[float]) -> float:

@@ -53,3 +53,36 @@ def e_bh(log10_es: Sequence[float], level: float) -> tuple[bool, ...]:
     passing = [k for k, i in enumerate(order, 1) if log10_es[i] >= bound - math.log10(k)]
     rejected = set(order[: max(passing, default=0)])
     return tuple(i in rejected for i in range(len(log10_es)))
+
+
+def weighted_e_bh(
+    log10_es: Sequence[float], log10_weights: Sequence[float], level: float
+) -> tuple[bool, ...]:
+    """Tell which e-values e-BH with weights rejects at a false discovery rate of `level`.
+
+    The k largest of weight times e, for the largest k with a k-th largest of at least 1 / (level
+    k). Weights that sum up to 1 at most, each fixed before its e-value is, may belong to hypotheses
+    that are still to come (Fischer, Xu and Ramdas 2024, arXiv 2407.20683, online e-BH); with equal
+    ones this is `e_bh`. Raises ValueError for a level outside (0, 1), or weights above 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError("a false discovery rate lies in (0, 1)")
+    if not math.fsum(10**weight for weight in log10_weights) <= 1 + 1e-9:
+        raise ValueError("weights sum up to 1 at most")
+    weighed = [e + weight for e, weight in zip(log10_es, log10_weights, strict=True)]
+    order = sorted(range(len(weighed)), key=lambda i: -weighed[i])
+    bound = -math.log10(level) - _ROUNDING
+    passing = [k for k, i in enumerate(order, 1) if weighed[i] >= bound - math.log10(k)]
+    rejected = set(order[: max(passing, default=0)])
+    return tuple(i in rejected for i in range(len(weighed)))
+
+
+def spent_share(number: int) -> float:
+    """Return which share of a level is spent at the `number`-th time (from 1 on) that it is.
+
+    1 / (1 + ln n) - 1 / (1 + ln (n + 1)): the shares sum up to 1 exactly, however often it is
+    spent, and fall nearly as slowly as shares can. Raises ValueError below 1.
+    """
+    if number < 1:
+        raise ValueError("a level is spent a first time")
+    return 1 / (1 + math.log(number)) - 1 / (1 + math.log(number + 1))

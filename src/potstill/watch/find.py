@@ -55,10 +55,9 @@ def find_campaigns(
     """
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
-    shared = traffic.rows(links(traffic))
-    profiles = _profiles(traffic, len(first))
+    testing = testing_of(traffic, len(first))
+    profiles, shared = testing.profiles, testing.shared
     chosen = choose(profiles, len(first), shared)
-    testing = Testing.of(traffic, shared, profiles)
     tested = testing.test([(one.by, one.group) for one in chosen])
     candidates = _judged(chosen, tested, first, level)
     return CampaignsFound(
@@ -71,6 +70,12 @@ def find_campaigns(
         off=dict(sorted(traffic.off.items())),
         notes=testing.notes,
     )
+
+
+def testing_of(traffic: Traffic, parties: int) -> Testing:
+    """Return what choosing and testing need of traffic that has so many parties."""
+    shared = traffic.rows(links(traffic))
+    return Testing.of(traffic, shared, _profiles(traffic, parties))
 
 
 def choose(profiles: Profiles | None, parties: int, shared: pa.Table) -> list[Chosen]:

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from potstill.stats.evalues import average_log_e, softmax_log_e
+from potstill.stats.evalues import average_log_e
 from potstill.watch.nulls import PlacedBet
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Volume = Mapping[tuple[int, int], Ints]
-# The observed value for None, and one that the null makes as likely for a generator.
-Statistic = Callable[[np.random.Generator | None], float]
+# The observed value for None, and so many that the null makes as likely for a generator.
+Statistic = Callable[[np.random.Generator | None, int], Floats]
 
 # The clock's bets have several steepnesses, of which the average counts; slot coverage's has one.
 _CLOCK, _STEEPNESS = (0.5, 1.0, 2.0, 4.0), 2.5
@@ -37,6 +37,8 @@ _SHARE_OF_FEW, _BLOCK_DAYS, _BLOCKS = 0.2, 3, 4
 # Marks and parties that evenness is told by, the commonest mark, how steeply evenness counts, the
 # share of the parties that have to use a mark.
 _FEATURES, _PARTIES, _COMMON, _EVEN, _USED_BY = 160, 300, 0.1, 6.0, 0.3
+# Numbers that are held at once while days are shuffled, and digits that a statistic is told by.
+_CELLS, _DIGITS = 1 << 18, 9
 _MINUTES = 1_440
 # What the gentler of two null hypotheses has to give before the other one is tried.
 _PROMISING = math.log(10)
@@ -45,18 +47,24 @@ _PROMISING = math.log(10)
 def _together(scores: Sequence[Floats], bets: Sequence[float]) -> float:
     """Return ln of the average over `bets` of the product over parties.
 
-    A party's scores begin with the observed order's.
+    A party's scores begin with the observed order's; all have as many.
     """
-    placed = [[_placed(values, bet) for bet in bets] for values in scores]
-    return average_log_e(list(np.sum(placed, axis=0))) if placed else 0.0
+    if not scores:
+        return 0.0
+    values_PO = np.stack(scores)
+    return average_log_e([float(_placed(values_PO, bet).sum()) for bet in bets])
 
 
-def _placed(values: Floats, steepness: float) -> float:
-    """Return ln of the bet on the first of values as likely as one another."""
-    spread = float(values.std())
+def _placed(values_PO: Floats, steepness: float) -> Floats:
+    """Return ln of the bet on the first of each row of values, which are as likely as another."""
+    spread_P = values_PO.std(1, keepdims=True)
     # Where all are alike there is nothing to bet on.
-    standard = (values - values.mean()) / spread if spread > 0 else np.zeros(len(values))
-    return softmax_log_e(standard, steepness)
+    even_P = spread_P <= 0
+    standard_PO = (values_PO - values_PO.mean(1, keepdims=True)) / np.where(even_P, 1.0, spread_P)
+    tilted_PO = steepness * np.where(even_P, 0.0, standard_PO)
+    most_P = tilted_PO.max(1)
+    whole_P = np.log(np.exp(tilted_PO - most_P[:, None]).sum(1)) + most_P
+    return np.asarray(tilted_PO[:, 0] - whole_P + math.log(values_PO.shape[1]))
 
 
 def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> PlacedBet | None:
@@ -89,14 +97,14 @@ def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> Pla
     log_e, first = 0.0, 0
     for part in np.array_split(np.arange(len(days)), blocks):
         before = _Work.of(residual_PDF[:, :first], n_PD[:, :first])
-        mark_F = np.exp(-_EVEN / 2 * before.unevenness())
+        mark_F = np.exp(-_EVEN / 2 * before.unevenness(before.as_it_was())[0])
         here = _Work.of(residual_PDF[:, part], n_PD[:, part])
         log_e += _permuted(partial(here.even, mark_F), here.residual_PDF.size)
         first = int(part[-1]) + 1
     whole, rng = _Work.of(residual_PDF, n_PD), np.random.default_rng(0)
     alike = np.ones(residual_PDF.shape[2])
-    shuffled = [whole.even(alike, rng) for _ in range(_FIGURE)]
-    return PlacedBet(log_e, whole.even(alike, None), float(np.mean(shuffled)))
+    observed = float(whole.even(alike, None)[0])
+    return PlacedBet(log_e, observed, float(whole.even(alike, rng, _FIGURE).mean()))
 
 
 def _permuted(statistic: Statistic, work: int) -> float:
@@ -110,12 +118,12 @@ def _permuted(statistic: Statistic, work: int) -> float:
     fewer are drawn (`work` numbers each).
     """
     rng = np.random.default_rng(1)
-    few = np.array([statistic(None), *(statistic(rng) for _ in range(_TURNS))])
-    bets = [math.log(_SHARE_OF_FEW) + _placed(few, _STEEPNESS)]
+    few = np.concatenate([statistic(None, 1), statistic(rng, _TURNS)])
+    bets = [math.log(_SHARE_OF_FEW) + float(_placed(few[None], _STEEPNESS)[0])]
     if few[0] > few[1:].mean() + 1.5 * few[1:].std():
         count = int(np.clip(_WORK // max(work, 1), _LEAST, _MOST))
-        many = np.array([*few, *(statistic(rng) for _ in range(count - _TURNS))])
-        bets.append(math.log(1 - _SHARE_OF_FEW) + _placed(many, _STEEPNESS))
+        many = np.concatenate([few, statistic(rng, count - _TURNS)])
+        bets.append(math.log(1 - _SHARE_OF_FEW) + float(_placed(many[None], _STEEPNESS)[0]))
     return float(logsumexp(bets))
 
 
@@ -133,33 +141,62 @@ class _Work:
         """Return the work of some days."""
         return cls(residual_PDF, n_PD, (residual_PDF**2).reshape(-1, residual_PDF.shape[2]))
 
-    def unevenness(self, rng: np.random.Generator | None = None) -> Floats:
-        """Return T of each mark, 1 for one that nobody used; with `rng` each party's days shuffled.
+    def as_it_was(self) -> Ints:
+        """Return the order that was observed, as [1, parties, days]."""
+        parties, days = self.n_PD.shape
+        return np.broadcast_to(np.arange(days), (1, parties, days))
 
-        Requests go along with their day, so that what a day is weighed by is found anew. Days on
-        which a party did nothing stay: when somebody is there is no mark of shared work.
+    def shuffled(self, rng: np.random.Generator, draws: int) -> Ints:
+        """Return orders of each party's days, as [draws, parties, days]: which day comes then.
+
+        Days on which a party did nothing stay: when somebody is there is no mark of shared work.
         """
         parties, days = self.n_PD.shape
-        order_PD = np.broadcast_to(np.arange(days), (parties, days))
-        if rng is not None:
-            idle_PD = self.n_PD == 0
-            own_PD = np.where(idle_PD, 2.0, 0.0) + np.arange(days) / max(days, 1)
-            drawn_PD = np.where(idle_PD, own_PD, rng.random(idle_PD.shape)).argsort(1)
-            order_PD = np.empty(idle_PD.shape, np.int64)
-            np.put_along_axis(order_PD, own_PD.argsort(1), drawn_PD, 1)
-        # Days that everybody works more on weigh no more.
-        weight_D = 1 / np.maximum(np.take_along_axis(self.n_PD, order_PD, 1).sum(0), 1)
-        weight_PD = np.empty((parties, days))
-        np.put_along_axis(weight_PD, order_PD, np.broadcast_to(weight_D, (parties, days)), 1)
-        sum_DF = self.residual_PDF[np.arange(parties)[:, None], order_PD].sum(0)
-        whole_F = weight_PD.reshape(-1) @ self.squares_CF
-        used_F = whole_F > 0
-        uneven_F = weight_D @ sum_DF**2 / np.where(used_F, whole_F, 1.0)
-        return np.where(used_F, uneven_F, 1.0)
+        idle_PD = self.n_PD == 0
+        own_PD = np.where(idle_PD, 2.0, 0.0) + np.arange(days) / max(days, 1)
+        drawn_SPD = np.where(idle_PD, own_PD, rng.random((draws, parties, days))).argsort(2)
+        order_SPD = np.empty_like(drawn_SPD)
+        np.put_along_axis(order_SPD, own_PD.argsort(1)[None], drawn_SPD, 2)
+        return order_SPD
 
-    def even(self, mark_F: Floats, rng: np.random.Generator | None) -> float:
-        """Return the number of even marks, each weighed; with `rng` with days shuffled."""
-        return float(mark_F @ np.exp(-_EVEN * self.unevenness(rng)))
+    def unevenness(self, order_SPD: Ints) -> Floats:
+        """Return T of each mark in each of S orders, as [S, F]; 1 for a mark that nobody used.
+
+        Requests go along with their day, so that what a day is weighed by is found anew.
+        """
+        draws, parties, days = order_SPD.shape
+        comes_SDC = np.zeros((draws, days, parties * days))
+        cell_SPD = order_SPD + np.arange(parties)[:, None] * days
+        s, d = np.arange(draws)[:, None, None], np.arange(days)
+        comes_SDC[s, d, cell_SPD] = 1.0
+        # Days that everybody works more on weigh no more.
+        n_SD = comes_SDC @ self.n_PD.reshape(-1).astype(np.float64)
+        weight_SD = 1 / np.maximum(n_SD, 1)
+        weight_SC = np.empty((draws, parties * days))
+        weight_SC[s, cell_SPD] = weight_SD[:, None, :]
+        work_CF = self.residual_PDF.reshape(parties * days, self.residual_PDF.shape[2])
+        sum_SDF = (comes_SDC.reshape(draws * days, parties * days) @ work_CF).reshape(
+            draws, days, work_CF.shape[1]
+        )
+        whole_SF = weight_SC @ self.squares_CF
+        used_SF = whole_SF > 0
+        apart_SF = (weight_SD[:, :, None] * np.square(sum_SDF)).sum(1)
+        return np.where(used_SF, apart_SF / np.where(used_SF, whole_SF, 1.0), 1.0)
+
+    def even(self, mark_F: Floats, rng: np.random.Generator | None, draws: int = 1) -> Floats:
+        """Return the number of even marks, each weighed: as it was, or with `rng` in so many
+        orders of days.
+
+        It is rounded, so that orders that come to the same have the same number.
+        """
+        found, left = [], draws
+        size = max(1, _CELLS // max(self.residual_PDF[:, :, 0].size * self.n_PD.shape[1], 1))
+        while left:
+            part = min(size, left)
+            orders = self.as_it_was() if rng is None else self.shuffled(rng, part)
+            found.append(np.exp(-_EVEN * self.unevenness(orders)) @ mark_F)
+            left -= part
+        return np.asarray(np.round(np.concatenate(found), _DIGITS), dtype=np.float64)
 
 
 def _residuals(

@@ -169,13 +169,33 @@ class Testing:
         """Return what every signal says of each group, but what chose it."""
         tallies = [_Tally() for _ in groups]
         if groups:
-            members = members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
+            members = self._members_of(groups)
             self._content(groups, members, tallies)
             self._links(groups, tallies)
             self._spread(groups, tallies)
             self._time(members, tallies)
             self._intent(groups, tallies)
         return [tally.tested() for tally in tallies]
+
+    def test_traits(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
+        """Return what hangs on no day says of each group: links, template spread, intent."""
+        tallies = [_Tally() for _ in groups]
+        self._links(groups, tallies)
+        self._spread(groups, tallies)
+        self._intent(groups, tallies)
+        return [tally.tested() for tally in tallies]
+
+    def test_orders(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
+        """Return what the order of days and moments says of each group: slot coverage, clock."""
+        tallies = [_Tally() for _ in groups]
+        if groups:
+            members = self._members_of(groups)
+            self._content(groups, members, tallies)
+            self._clock(members, tallies)
+        return [tally.tested() for tally in tallies]
+
+    def _members_of(self, groups: Sequence[tuple[Chooser, Grouping]]) -> ir.Table:
+        return members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
 
     def _members(self, group: Grouping) -> list[int]:
         return [self.place[party] for party in group.parties if party in self.place]
@@ -254,6 +274,11 @@ class Testing:
         return value_N
 
     def _time(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
+        self._clock(members, tallies)
+        if self.traffic.is_on("hand-off") and self.traffic.is_on("template spread"):
+            self._hand_offs(members, tallies)
+
+    def _clock(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
         products, volume = self._volume()
         for number, rows in _by_group(self.traffic.rows(moments(self.traffic, members))):
             party, day, second = _codes(rows["party"]), _ints(rows["day"]), _ints(rows["second"])
@@ -264,8 +289,6 @@ class Testing:
                 found = synchrony_log_e(*acts, widths=widths, apart=apart)
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
-        if self.traffic.is_on("hand-off") and self.traffic.is_on("template spread"):
-            self._hand_offs(members, tallies)
 
     def _hand_offs(self, members: ir.Table, tallies: Sequence[_Tally]) -> None:
         counts: dict[int, dict[bool, tuple[int, int]]] = {}

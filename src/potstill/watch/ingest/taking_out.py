@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from potstill.durable import publish, staged, write_errors
 from potstill.errors import PotstillError
 from potstill.watch.case.register import CASES_FOLDER, CaseRegister
+from potstill.watch.days.daylog import forget_days
 from potstill.watch.ingest.repeats import without_account
 from potstill.watch.ingest.rows import each_text
 from potstill.watch.ingest.secret import StoreKey
@@ -44,6 +45,7 @@ def delete_day(store: TrafficStore, day: str) -> int:
         sources[digest] = source
     days = tuple(sorted({*held.deleted_days, day}))
     _remove_pages(store)
+    forget_days(store.root, day)
     store.record(held.model_copy(update={"sources": sources, "deleted_days": days}), gone)
     return rows
 
@@ -55,7 +57,7 @@ def erase_account(store: TrafficStore, account: str) -> int:
     Its name is not kept, only a keyed hash, by which later rows of it are known.
     """
     key, held = store.key, store.ingested
-    name, gone, rows = key.account(account), list[Path](), 0
+    name, gone, rows, active = key.account(account), list[Path](), 0, set[str]()
     sources = {}
     for digest, source in held.sources.items():
         for day, part in dict(source.parts).items():
@@ -68,12 +70,15 @@ def erase_account(store: TrafficStore, account: str) -> int:
             rows += source.rows[day] - left
             source = replaced_part(source, day, final, left)
             gone.append(path)
+            active.add(day)
         sources[digest] = source
     erased = tuple(sorted({*held.erased, key.hasher("erased")(account)}))
     _erase_from_table(store.root / ACCOUNTS_FILE, name)
     if (cases := store.done(CaseRegister)) is not None:
         store.finish(cases.without_account(name))
     _remove_pages(store)
+    # Lines of days name accounts that were active on them or before.
+    forget_days(store.root, min(active, default=None))
     store.record(held.model_copy(update={"sources": sources, "erased": erased}), gone)
     return rows
 

@@ -6,7 +6,7 @@ under one contract is one party, and no campaign.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from typing import Any
@@ -69,14 +69,23 @@ class Traffic:
         return signal not in self.off
 
 
-def traffic_of(store: TrafficStore, backend: Backend) -> Traffic:
-    """Return the traffic of a store. Raises PotstillError for one without requests."""
-    parts = store.parts()
+def traffic_of(
+    store: TrafficStore,
+    backend: Backend,
+    days: Sequence[str] | None = None,
+    table: pa.Table | None = None,
+) -> Traffic:
+    """Return the traffic of a store, or of some days; `table` are its accounts, else the store's.
+
+    There is one at a time: its tables take the place of those of an earlier one. Raises
+    PotstillError for a store without requests.
+    """
+    parts = store.parts(days)
     if not parts:
         raise PotstillError(
             f"{store.root} holds no requests; take logs in with `potstill watch ingest`"
         )
-    accounts = _accounts(store)
+    accounts = accounts_of(store) if table is None else table
     backend.create_table("potstill_accounts", accounts, temp=True, overwrite=True)
     known = backend.table("potstill_accounts")
     requests = backend.read_parquet(
@@ -101,7 +110,8 @@ def traffic_of(store: TrafficStore, backend: Backend) -> Traffic:
         if "prompt" not in requests.columns and signal not in off:
             off[signal] = ("the prompts' text, which only --privacy full keeps",)
     off |= dict.fromkeys(NOT_BUILT, (LATER,))
-    return Traffic(backend, joined, known.mutate(party=party), store.days(), off)
+    there_days = store.days() if days is None else tuple(days)
+    return Traffic(backend, joined, known.mutate(party=party), there_days, off)
 
 
 def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) -> ir.Table:
@@ -117,7 +127,8 @@ def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) 
     return traffic.backend.table(name)
 
 
-def _accounts(store: TrafficStore) -> pa.Table:
+def accounts_of(store: TrafficStore) -> pa.Table:
+    """Return a store's table of accounts, without rows where it has none."""
     path = store.root / ACCOUNTS_FILE
     if not path.is_file():
         return arrow_schema(ACCOUNTS).empty_table()
