@@ -54,27 +54,33 @@ def key_groups(
     uses = csr_array(
         (np.ones(len(key_E)), (key_E, party_E)), shape=(len(keys), len(parties))
     ).tocsr()
+    asked = csr_array((n_E, (key_E, party_E)), shape=uses.shape).tocsr()
     _, sort_K = np.unique([key[0] for key in keys], return_inverse=True)
     found = []
     for mine in _parts(uses, every):
-        of_mine = np.isin(key_E, mine)
-        used_P = np.bincount(party_E[of_mine], minlength=len(parties))
-        asked_P = np.zeros(len(parties), np.int64)
-        # A request has a key of each sort.
-        for sort in range(int(sort_K.max(initial=0)) + 1):
-            of_sort = of_mine & (sort_K[key_E] == sort)
-            asked = np.bincount(np.repeat(party_E[of_sort], n_E[of_sort]), minlength=len(parties))
-            asked_P = np.maximum(asked_P, asked)
-        for members in _members(used_P, asked_P, len(mine)):
+        users, used_U, asked_U = _used(asked, sort_K, mine)
+        for members in _members(used_U, asked_U, len(mine)):
             found.append(
                 Grouping(
-                    parties=tuple(parties[one] for one in members.tolist()),
+                    parties=tuple(parties[one] for one in users[members].tolist()),
                     keys=tuple(keys[one] for one in mine.tolist()),
-                    used=tuple(used_P[members].tolist()),
+                    used=tuple(used_U[members].tolist()),
                     close=_mean_cosine(uses, np.diff(uses.indptr), mine) >= _DENSE,
                 )
             )
     return _differing(sorted(found, key=lambda one: (-len(one.parties), one.parties, one.keys)))
+
+
+def _used(asked_KP: csr_array, sort_K: Ints, mine: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return the parties that use some keys, how many of them, and in how many requests at least:
+    a request has a key of each sort."""
+    rows = asked_KP[mine]
+    users, place = np.unique(rows.indices, return_inverse=True)
+    sort = np.repeat(sort_K[mine], np.diff(rows.indptr))
+    sorts = int(sort.max(initial=0)) + 1
+    each = np.zeros((sorts, len(users)), np.int64)
+    np.add.at(each, (sort, place), rows.data)
+    return users.astype(np.int64), np.bincount(place, minlength=len(users)), each.max(0)
 
 
 def _differing(groups: Sequence[Grouping]) -> list[Grouping]:
@@ -120,18 +126,17 @@ class _Ties:
 def _parts(uses_KP: csr_array, every: int) -> list[Ints]:
     """Return which keys belong together."""
     count_K = np.diff(uses_KP.indptr)
-    ties = _ties(uses_KP, count_K, every)
     found: list[Ints] = []
-    open_parts = [np.arange(uses_KP.shape[0])]
+    open_parts = [(np.arange(uses_KP.shape[0]), _ties(uses_KP, count_K, every))]
     for level in _TIES:
-        parts = [one for part in open_parts for one in _connected(ties, part, level)]
+        parts = [one for part, ties in open_parts for one in _connected(ties, part, level)]
         open_parts = []
-        for part in parts:
+        for part, ties in parts:
             mean = _mean_cosine(uses_KP, count_K, part)
             if level == _TIES[-1] or mean >= _LOOSE:
                 found.append(part)
             if level != _TIES[-1] and mean < _DENSE:
-                open_parts.append(part)
+                open_parts.append((part, ties))
     return found
 
 
@@ -149,21 +154,33 @@ def _ties(uses_KP: csr_array, count_K: Ints, every: int) -> _Ties:
     )
 
 
-def _connected(ties: _Ties, part: Ints, level: int) -> list[Ints]:
-    """Return the parts of a part that ties of a level hold together."""
-    place = np.full(int(part.max(initial=0)) + 1, -1, np.int64)
-    place[part] = np.arange(len(part))
-    inside = (ties.hundredths_T >= level) & (ties.other_T < len(place)) & (ties.one_T < len(place))
-    one, other = place[ties.one_T[inside]], place[ties.other_T[inside]]
-    both = (one >= 0) & (other >= 0)
-    graph = csr_array((np.ones(int(both.sum())), (one[both], other[both])), shape=(len(part),) * 2)
+def _connected(ties: _Ties, part: Ints, level: int) -> list[tuple[Ints, _Ties]]:
+    """Return the parts of a part that ties of a level hold together, each with its ties.
+
+    `part` is sorted, and `ties` are between its keys alone.
+    """
+    held = ties.hundredths_T >= level
+    one, other = np.searchsorted(part, ties.one_T[held]), np.searchsorted(part, ties.other_T[held])
+    graph = csr_array((np.ones(len(one)), (one, other)), shape=(len(part),) * 2)
     count, label = connected_components(graph, directed=False)
     order = np.argsort(label, kind="stable")
-    return np.split(part[order], np.cumsum(np.bincount(label, minlength=count))[:-1])
+    edges = np.cumsum(np.bincount(label, minlength=count))[:-1]
+    # Ties that are weaker hold nothing together at a higher level either.
+    of_tie = np.argsort(label[one], kind="stable")
+    tie_edges = np.cumsum(np.bincount(label[one], minlength=count))[:-1]
+    places = np.flatnonzero(held)[of_tie]
+    return [
+        (keys, _Ties(ties.one_T[mine], ties.other_T[mine], ties.hundredths_T[mine]))
+        for keys, mine in zip(
+            np.split(part[order], edges), np.split(places, tie_edges), strict=True
+        )
+    ]
 
 
 def _mean_cosine(uses_KP: csr_array, count_K: Ints, part: Ints) -> float:
     """Return the mean cosine of pairs of keys, each weighed by how many parties it has."""
+    if len(part) == 1:
+        return 1.0
     each_P = np.bincount(uses_KP[part].indices)
     lengths = np.sqrt(count_K[part]).sum()
     return float((each_P.astype(np.float64) ** 2).sum() / lengths**2)
