@@ -57,12 +57,18 @@ class Chosen:
 
 
 def find_campaigns(
-    store: TrafficStore, backend: SQLBackend, level: float = LEVEL, allowed: Collection[str] = ()
+    store: TrafficStore,
+    backend: SQLBackend,
+    level: float = LEVEL,
+    allowed: Collection[str] = (),
+    *,
+    whole: bool = False,
 ) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
     `backend` is a connection of Ibis to DuckDB, or to a Spark session: both find the same.
-    Accounts that are `allowed` are left out. Raises PotstillError for a store without requests.
+    Accounts that are `allowed` are left out. With `whole` everything is tried about every group,
+    also what it cannot stand by. Raises PotstillError for a store without requests.
     """
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
@@ -70,7 +76,8 @@ def find_campaigns(
     profiles, shared = testing.profiles, testing.links.rows
     chosen = chosen_in(testing, len(first))
     # What stands has an E of 1 / level at least, whatever the others have.
-    tested = testing.test([(one.by, one.group) for one in chosen], -math.log(level))
+    worth = -math.inf if whole else -math.log(level)
+    tested = testing.test([(one.by, one.group) for one in chosen], worth)
     customers = customers_in(testing)
     candidates = _judged(chosen, tested, first, level, customers)
     return CampaignsFound(
