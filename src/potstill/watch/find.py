@@ -86,7 +86,7 @@ def find_campaigns(
         parties=len(first),
         level=level,
         candidates=candidates,
-        campaigns=_campaigns(traffic, candidates, tested, first, Joining(profiles, shared)),
+        campaigns=_campaigns(traffic, chosen, candidates, tested, first, Joining(profiles, shared)),
         off=dict(sorted(traffic.off.items())),
         notes=(*testing.notes, *_customers_note(candidates)),
     )
@@ -228,19 +228,17 @@ def _judged(
 def named_parties(group: Grouping, carrying: Sequence[str]) -> tuple[str, ...]:
     """Return the parties of a group that are named, given those in whom what holds shows.
 
-    Where half of a group that keys chose carry what holds, or a quarter and the group's keys hang
-    together closely, the template is theirs: who uses half as many of its keys as they do is named
-    too. Of a public template few carry anything.
+    Where a quarter of a group that keys chose carry what holds, and the group's keys hang together
+    closely, the template is theirs: who uses half as much of it as they do is named too. Few users
+    of a public template carry anything.
     """
-    least_part = _CARRIED if group.close else 2
-    if not group.keys or least_part * len(carrying) < len(group.parties):
-        return tuple(carrying)
-    used = dict(zip(group.parties, group.used, strict=True))
-    mine = set(carrying)
-    if len(mine) == len(group.parties):
+    used, mine = dict(zip(group.parties, group.used, strict=False)), set(carrying)
+    if used and len(mine) == len(group.parties):
         # What shows in nobody by himself is that of those who use the keys most.
         least = sum(n * n for n in group.used) / sum(group.used) / 4
         return tuple(one for one in group.parties if used[one] >= least)
+    if not group.close or _CARRIED * len(carrying) < len(group.parties):
+        return tuple(carrying)
     least = median(used[party] for party in carrying) / 2
     return tuple(one for one in group.parties if one in mine or used[one] >= least)
 
@@ -290,19 +288,41 @@ class Joining:
         return found + asking
 
 
-def _campaigns(
-    traffic: Traffic,
-    candidates: Sequence[Candidate],
-    tested: Sequence[Tested],
-    first: Mapping[str, _First],
-    joining: Joining,
-) -> tuple[Campaign, ...]:
-    # What fewer carry is named no more than a smaller group is tested.
+def _standing(candidates: Sequence[Candidate], chosen: Sequence[Chosen]) -> list[int]:
+    """Return places of the candidates that are named.
+
+    What fewer than `LEAST_PARTIES` carry is named no more than a smaller group is tested. Groups by
+    templates whose keys hang together loosely may hold several campaigns and others between them:
+    one is left out where half of those that carry it are named by a closer group.
+    """
+    named: set[str] = set()
     places = [
         place
         for place, one in enumerate(candidates)
         if one.found and not one.undeclared and len(one.carried_by) >= LEAST_PARTIES
     ]
+
+    def loose(place: int) -> bool:
+        return chosen[place].by == "templates" and not chosen[place].group.close
+
+    found = []
+    for place in sorted(places, key=lambda one: (loose(one), -candidates[one].log10_e, one)):
+        mine = candidates[place].carried_by
+        if not loose(place) or 2 * len(named & set(mine)) < len(mine):
+            found.append(place)
+            named |= set(mine)
+    return sorted(found)
+
+
+def _campaigns(
+    traffic: Traffic,
+    chosen: Sequence[Chosen],
+    candidates: Sequence[Candidate],
+    tested: Sequence[Tested],
+    first: Mapping[str, _First],
+    joining: Joining,
+) -> tuple[Campaign, ...]:
+    places = _standing(candidates, chosen)
     carrying = [candidates[place].carried_by for place in places]
     accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})
     found = []
