@@ -43,7 +43,7 @@ KINDS = ("coding_harness", "classroom_nat", "synthetic_data")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A service without campaigns."""
     out = tmp_path_factory.mktemp("service") / "world"
-    write_world(WorldSpec(31, 9_000, kinds=KINDS), out, "a test")
+    write_world(WorldSpec(31, 6_000, kinds=KINDS), out, "a test")
     return out
 
 
@@ -198,13 +198,14 @@ def test_what_is_said_is_what_a_search_of_the_copy_finds(
     copy, said = injected
     found = find_in(copy, 0.05)
     named = {one.campaign_id: one for one in found.campaigns}
-    assert [one.named for one in said.campaigns] == [True, False]
     pool = said.campaigns[0]
-    accounts = {a for case in pool.cases for a in named[case].accounts}
-    assert pool.accounts == len(accounts & set(pool.hidden.accounts)) >= 12
-    assert pool.swept == len(accounts) - pool.accounts
-    assert {"time", "content"} <= set(pool.hidden.leaves)
-    assert said.others == len(named) - len(pool.cases)
+    assert pool.named and {"time", "content"} <= set(pool.hidden.leaves)
+    for one in said.campaigns:
+        accounts = {a for case in one.cases for a in named[case].accounts}
+        assert one.accounts == len(accounts & set(one.hidden.accounts))
+        assert one.swept == len(accounts) - one.accounts
+        assert 2 * one.accounts >= len(accounts)
+    assert said.others == len(named) - sum(len(one.cases) for one in said.campaigns)
     # Whoever looks at the copy is told what it is.
     assert found.notes[0] == NOTE
     result = CliRunner().invoke(app, ["watch", "cases", str(copy)])
@@ -233,7 +234,9 @@ def test_injected_accounts_that_nothing_joins_are_not_named(
     ("privacy", "table", "families"),
     [
         ("metadata", True, {"time", "infrastructure"}),
-        ("full", False, {"content", "time", "intent", "infrastructure"}),
+        pytest.param(
+            "full", False, {"content", "time", "intent", "infrastructure"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_a_store_does_not_keep_is_not_injected(
@@ -279,7 +282,9 @@ def test_the_command_says_what_was_missed_and_its_status_counts_it(
     assert result.exit_code == 3, result.output
     said = json.loads(result.output)
     (one,) = said["campaigns"]
-    assert (said["missed"], one["named"], one["accounts"]) == (1, False, 6)
+    assert (said["missed"], one["named"], one["accounts_named"]) == (1, False, 0)
+    # One that happens to ask nothing is not seen.
+    assert 4 <= one["accounts"] <= 6
     assert one["works"].startswith("No infrastructure link")
     again = CliRunner().invoke(app, [*command, *options])
     assert again.exit_code == 2
