@@ -78,7 +78,9 @@ def _counted_there(traffic: Traffic) -> PieceUse:
     requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
     whole = requests.group_by("party").aggregate(asked=requests.count()).order_by("party")
     known, use = traffic.rows(whole), traffic.rows(pieces_used(traffic))
-    party_E = np.asarray(pc.index_in(use["party"], known["party"].combine_chunks())).astype(np.int64)
+    party_E = np.asarray(pc.index_in(use["party"], known["party"].combine_chunks())).astype(
+        np.int64
+    )
     piece_E, n_E = (np.asarray(use[name]).astype(np.int32) for name in ("piece", "n"))
     order = np.argsort((party_E << 32) | piece_E)
     return PieceUse(
