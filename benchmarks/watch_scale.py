@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--keep-stores", action="store_true", help="leave the stores there")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for size in sorted(given.sizes):
         row = measured(given.work, size, keep=given.keep_stores)
         if given.baselines and not rows:
@@ -101,6 +101,7 @@ def measured(work: Path, size: int, *, keep: bool = False) -> dict[str, Any]:
     seconds = costs["ingest"].seconds + costs["cases"].seconds
     row = {
         "requests": requests,
+        "days": len(list((world / "requests").iterdir())),
         "seconds": round(seconds, 2),
         "seconds_per_million": round(seconds / requests * 1e6, 2),
         "peak_gb": max(cost.peak_gb for cost in costs.values()),
@@ -137,7 +138,8 @@ def baselines_of(world: Path) -> list[dict[str, Any]]:
     except ImportError as error:
         print(f"no baselines: {error}", file=sys.stderr)
         return []
-    return timed_baselines(world)
+    found: list[dict[str, Any]] = timed_baselines(world)
+    return found
 
 
 def claims_of(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

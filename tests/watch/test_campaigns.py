@@ -62,7 +62,7 @@ def test_one_family_is_never_enough() -> None:
         parts = dict.fromkeys(PARTS, -INF)
         parts[part] = 100.0
         found = two_families_log_e("templates", parts)  # type: ignore[arg-type]
-        # Templates chose the group: what no class or suite has is a second family; its room is none.
+        # Templates chose the group: what no class has is a second family; its room is none.
         assert (found > 90) == (part in BESIDE_TEMPLATES)
         assert two_families_log_e("templates", parts, "content") == -INF  # type: ignore[arg-type]
 

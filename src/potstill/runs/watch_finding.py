@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 
 def find_in(
-    into: Path, level: float, key: Path | None = None, engine: EngineWanted | None = None
+    into: Path,
+    level: float,
+    key: Path | None = None,
+    engine: EngineWanted | None = None,
+    *,
+    whole: bool = False,
 ) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
-    They are found on an `engine`, else on DuckDB. What is on the allow-list is left out. Raises
-    PotstillError where there is no store, nothing in it, or for a level outside (0, 1).
+    They are found on an `engine`, else on DuckDB. What is on the allow-list is left out. With
+    `whole` everything is tried about every group. Raises PotstillError where there is no store,
+    nothing in it, or for a level outside (0, 1).
     """
     require_level(level)
     extra_package("networkx", "the watch", "watch")
@@ -33,7 +39,7 @@ def find_in(
             register = store.done(CaseRegister) or CaseRegister()
             with told_damage(store):
                 allowed = allowed_accounts(store, register)
-                return find_campaigns(store, backend, level, allowed)
+                return find_campaigns(store, backend, level, allowed, whole=whole)
 
 
 def require_level(level: float) -> None:

@@ -33,7 +33,7 @@ class Grouping:
     """Parties that are joined, and the values that join them, both sorted.
 
     `keys` are those of a client (`template_keys`), where such chose the group; `used` is then how
-    many of them each party used, and `close` whether parties that used one mostly used others.
+    much each party used them, and `close` whether parties that used one mostly used others.
     """
 
     parties: tuple[str, ...]

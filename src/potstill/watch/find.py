@@ -57,12 +57,18 @@ class Chosen:
 
 
 def find_campaigns(
-    store: TrafficStore, backend: SQLBackend, level: float = LEVEL, allowed: Collection[str] = ()
+    store: TrafficStore,
+    backend: SQLBackend,
+    level: float = LEVEL,
+    allowed: Collection[str] = (),
+    *,
+    whole: bool = False,
 ) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
     `backend` is a connection of Ibis to DuckDB, or to a Spark session: both find the same.
-    Accounts that are `allowed` are left out. Raises PotstillError for a store without requests.
+    Accounts that are `allowed` are left out. With `whole` everything is tried about every group,
+    also what it cannot stand by. Raises PotstillError for a store without requests.
     """
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
@@ -70,7 +76,8 @@ def find_campaigns(
     profiles, shared = testing.profiles, testing.links.rows
     chosen = choose(profiles, len(first), shared, testing.keyed)
     # What stands has an E of 1 / level at least, whatever the others have.
-    tested = testing.test([(one.by, one.group) for one in chosen], -math.log(level))
+    worth = -math.inf if whole else -math.log(level)
+    tested = testing.test([(one.by, one.group) for one in chosen], worth)
     customers = Customers.of(testing.links.rows, testing.strata.zones, testing.links.rare)
     candidates = _judged(chosen, tested, first, level, customers)
     return CampaignsFound(
@@ -186,13 +193,16 @@ def _judged(
     stands = e_bh([log_e / math.log(10) for log_e in log_es], level)
     families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
     found = []
-    for one, result, log_e, found_so in zip(chosen, tested, log_es, stands, strict=True):
+    ids = _ids(chosen, first)
+    for name_of, one, result, log_e, found_so in zip(
+        ids, chosen, tested, log_es, stands, strict=True
+    ):
         parties = tuple(party for party in one.group.parties if party in first)
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
         carried_by = named_parties(one.group, result.carried_by(parties))
         found.append(
             Candidate(
-                candidate_id=stable_id(_founder(parties, first), one.by),
+                candidate_id=name_of,
                 chosen_by=one.by,
                 parties=parties,
                 carried_by=carried_by,
@@ -206,6 +216,18 @@ def _judged(
             )
         )
     return tuple(found)
+
+
+def _ids(chosen: Sequence[Chosen], first: Mapping[str, _First]) -> list[str]:
+    """Return an id for each group; of those with one founder and chooser the later ones count."""
+    before: Counter[tuple[str, str]] = Counter()
+    found = []
+    for one in chosen:
+        founder = _founder(one.group.parties, first)
+        kind = f"{one.by} {before[founder, one.by]}" if before[founder, one.by] else one.by
+        before[founder, one.by] += 1
+        found.append(stable_id(founder, kind))
+    return found
 
 
 def named_parties(group: Grouping, carrying: Sequence[str]) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ in common: three or more, four times as many as strangers would have, and a cosi
 their parties) of 0.15. What hangs together so is a group's keys, unless it hangs together by a few
 parties alone: where the mean cosine is less than 0.08, ties have to be stronger (0.25, 0.35, 0.5).
 Where it is less than 0.2, what stronger ties hold together inside is a group beside the whole.
-Members are the parties that used two of the keys or more, and an eighth of what a typical member
-used; who is left may be a group of its own. A party's other requests weigh nothing, so that
-ordinary traffic beside a template hides it from nobody.
+Groups with the same settings, as of a client without a system message that asks in several
+languages, are a group together beside themselves. Members are the parties that used two of the keys
+or more, and an eighth of what a typical member used, each key weighed by how many parties have it.
+A party's other requests weigh nothing, so that ordinary traffic beside a template hides it from
+nobody.
 
 All of that hangs on which keys a party used, on no day, no moment and no link.
 """
@@ -17,7 +19,7 @@ All of that hangs on which keys a party used, on no day, no moment and no link.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,10 +33,13 @@ Ints = NDArray[np.int64]
 
 # Ties between keys: cosines in hundredths, parties in common, and times what strangers would have.
 _TIES, _COMMON, _LIFT = (15, 25, 35, 50), 3, 4
+# Between the settings in a key and what else is in it.
+SEPARATOR = "\n"
 _LOOSE, _DENSE = 0.08, 0.2
-# Keys and requests of a group that make a member, its part of a typical one's keys, and how often
-# what is left is looked through for another group.
-_KEYS, _REQUESTS, _PART, _ROUNDS = 2, 2, 8, 3
+# Keys and requests of a group that make a member, and its part of a typical one's keys.
+_KEYS, _REQUESTS, _PART = 2, 2, 8
+# Groups with the same settings that may be one.
+_TOGETHER = 8
 
 
 def key_groups(
@@ -43,37 +48,28 @@ def key_groups(
     """Return the groups that E uses make: places of a party and a key, and how often it was used.
 
     `parties` and `keys` are sorted; a key's first letter says of which sort it is, of which a
-    request has one of each. `every` counts all parties that there are. No key is of two
-    sorts of groups.
+    request has one of each. `every` counts all parties that there are.
     """
     if not len(keys):
         return []
     # What a quarter of all have is nobody's.
     rare = _LIFT * np.bincount(key_E, minlength=len(keys))[key_E] <= every
-    party_E, key_E, n_E = party_E[rare], key_E[rare], n_E[rare]
-    uses = csr_array(
-        (np.ones(len(key_E)), (key_E, party_E)), shape=(len(keys), len(parties))
-    ).tocsr()
+    places = (key_E[rare], party_E[rare])
+    asked_KP = csr_array((n_E[rare], places), shape=(len(keys), len(parties))).tocsr()
     _, sort_K = np.unique([key[0] for key in keys], return_inverse=True)
     found = []
-    for mine in _parts(uses, every):
-        of_mine = np.isin(key_E, mine)
-        used_P = np.bincount(party_E[of_mine], minlength=len(parties))
-        asked_P = np.zeros(len(parties), np.int64)
-        # A request has a key of each sort.
-        for sort in range(int(sort_K.max(initial=0)) + 1):
-            of_sort = of_mine & (sort_K[key_E] == sort)
-            asked = np.bincount(np.repeat(party_E[of_sort], n_E[of_sort]), minlength=len(parties))
-            asked_P = np.maximum(asked_P, asked)
-        for members in _members(used_P, asked_P, len(mine)):
+    for mine in _parts(asked_KP, every):
+        members, used = _members(asked_KP, sort_K, mine)
+        if len(members) >= LEAST_PARTIES:
             found.append(
                 Grouping(
                     parties=tuple(parties[one] for one in members.tolist()),
                     keys=tuple(keys[one] for one in mine.tolist()),
-                    used=tuple(used_P[members].tolist()),
-                    close=_mean_cosine(uses, np.diff(uses.indptr), mine) >= _DENSE,
+                    used=tuple(used.tolist()),
+                    close=_mean_cosine(asked_KP, mine) >= _DENSE,
                 )
             )
+    found += _with_settings(found)
     return _differing(sorted(found, key=lambda one: (-len(one.parties), one.parties, one.keys)))
 
 
@@ -93,19 +89,55 @@ def _differing(groups: Sequence[Grouping]) -> list[Grouping]:
     return sorted(found, key=lambda one: (one.parties, one.keys))
 
 
-def _members(used_P: Ints, asked_P: Ints, keys: int) -> Iterator[Ints]:
-    """Yield the members of a group by how many of its keys each party used, and how often."""
-    left = (used_P >= min(_KEYS, keys)) & (asked_P >= _REQUESTS)
-    for _ in range(_ROUNDS):
-        if left.sum() < LEAST_PARTIES:
-            return
-        used = used_P[left]
-        # What the member that a use is of has, on average: a few odd users do not count.
-        typical = (used**2).sum() / used.sum()
-        members = left & (_PART * used_P >= typical)
-        if members.sum() >= LEAST_PARTIES:
-            yield np.flatnonzero(members)
-        left &= ~members
+def _members(asked_KP: csr_array, sort_K: Ints, mine: Ints) -> tuple[Ints, Ints]:
+    """Return the members of the group of some keys, and how much each used these: a key counts as
+    many parties as have it, so that what few use makes nobody a member of what many do."""
+    part = asked_KP[mine]
+    count = np.diff(part.indptr)
+    parties, party = np.unique(part.indices, return_inverse=True)
+    sort = np.repeat(sort_K[mine], count)
+    size = len(parties)
+    keys_P = np.bincount(party, minlength=size)
+    # Whole numbers, which are exact.
+    used_P = np.bincount(party, weights=np.repeat(count, count), minlength=size).astype(np.int64)
+    # A request has a key of each sort.
+    asked_SP = [
+        np.bincount(party, weights=np.where(sort == one, part.data, 0), minlength=size)
+        for one in np.unique(sort).tolist()
+    ]
+    may_P = (keys_P >= min(_KEYS, len(mine))) & (np.max(asked_SP, axis=0) >= _REQUESTS)
+    # What the member that a use is of has, on average: a few odd users do not count.
+    some = used_P[may_P].astype(np.float64)
+    typical = (some**2).sum() / max(some.sum(), 1)
+    may_P &= _PART * used_P >= typical
+    return parties[may_P].astype(np.int64), used_P[may_P]
+
+
+def settings_of(keys: Sequence[str]) -> list[str]:
+    """Return the settings that are in keys, sorted."""
+    return sorted({key.split(SEPARATOR)[0][2:] for key in keys})
+
+
+def _with_settings(groups: Sequence[Grouping]) -> list[Grouping]:
+    """Return groups of two groups or more each that have the same settings.
+
+    A client without a system message that asks in several languages has no key in all of them.
+    """
+    of_settings: dict[str, list[Grouping]] = defaultdict(list)
+    for group in groups:
+        for settings in settings_of(group.keys):
+            of_settings[settings].append(group)
+    found = []
+    for settings, mine in sorted(of_settings.items()):
+        if 1 < len(mine) <= _TOGETHER:
+            used: Counter[str] = Counter()
+            for group in mine:
+                used.update(dict(zip(group.parties, group.used, strict=True)))
+            keys = {key for group in mine for key in group.keys if settings_of([key]) == [settings]}
+            parties = tuple(sorted(used))
+            each = tuple(used[party] for party in parties)
+            found.append(Grouping(parties=parties, keys=tuple(sorted(keys)), used=each))
+    return found
 
 
 @dataclass(frozen=True)
@@ -117,21 +149,22 @@ class _Ties:
     hundredths_T: NDArray[np.float64]
 
 
-def _parts(uses_KP: csr_array, every: int) -> list[Ints]:
+def _parts(asked_KP: csr_array, every: int) -> list[Ints]:
     """Return which keys belong together."""
-    count_K = np.diff(uses_KP.indptr)
-    ties = _ties(uses_KP, count_K, every)
+    uses_KP = asked_KP.copy()
+    uses_KP.data = np.ones(len(uses_KP.data))
+    ties = _ties(uses_KP, np.diff(uses_KP.indptr), every)
     found: list[Ints] = []
-    open_parts = [np.arange(uses_KP.shape[0])]
+    open_parts = [(np.arange(uses_KP.shape[0]), ties)]
     for level in _TIES:
-        parts = [one for part in open_parts for one in _connected(ties, part, level)]
+        parts = [one for part, inside in open_parts for one in _connected(inside, part, level)]
         open_parts = []
-        for part in parts:
-            mean = _mean_cosine(uses_KP, count_K, part)
+        for part, inside in parts:
+            mean = _mean_cosine(uses_KP, part)
             if level == _TIES[-1] or mean >= _LOOSE:
                 found.append(part)
             if level != _TIES[-1] and mean < _DENSE:
-                open_parts.append(part)
+                open_parts.append((part, inside))
     return found
 
 
@@ -149,21 +182,34 @@ def _ties(uses_KP: csr_array, count_K: Ints, every: int) -> _Ties:
     )
 
 
-def _connected(ties: _Ties, part: Ints, level: int) -> list[Ints]:
-    """Return the parts of a part that ties of a level hold together."""
-    place = np.full(int(part.max(initial=0)) + 1, -1, np.int64)
-    place[part] = np.arange(len(part))
-    inside = (ties.hundredths_T >= level) & (ties.other_T < len(place)) & (ties.one_T < len(place))
-    one, other = place[ties.one_T[inside]], place[ties.other_T[inside]]
-    both = (one >= 0) & (other >= 0)
-    graph = csr_array((np.ones(int(both.sum())), (one[both], other[both])), shape=(len(part),) * 2)
+def _connected(ties: _Ties, part: Ints, level: int) -> list[tuple[Ints, _Ties]]:
+    """Return the parts of a part that ties of a level hold together, each with its ties.
+
+    `part` is sorted, and `ties` are between its keys alone.
+    """
+    held = ties.hundredths_T >= level
+    one, other = np.searchsorted(part, ties.one_T[held]), np.searchsorted(part, ties.other_T[held])
+    graph = csr_array((np.ones(len(one)), (one, other)), shape=(len(part),) * 2)
     count, label = connected_components(graph, directed=False)
     order = np.argsort(label, kind="stable")
-    return np.split(part[order], np.cumsum(np.bincount(label, minlength=count))[:-1])
+    edges = np.cumsum(np.bincount(label, minlength=count))[:-1]
+    # Ties that are weaker hold nothing together at a higher level either.
+    of_tie = np.argsort(label[one], kind="stable")
+    tie_edges = np.cumsum(np.bincount(label[one], minlength=count))[:-1]
+    places = np.flatnonzero(held)[of_tie]
+    return [
+        (keys, _Ties(ties.one_T[mine], ties.other_T[mine], ties.hundredths_T[mine]))
+        for keys, mine in zip(
+            np.split(part[order], edges), np.split(places, tie_edges), strict=True
+        )
+    ]
 
 
-def _mean_cosine(uses_KP: csr_array, count_K: Ints, part: Ints) -> float:
+def _mean_cosine(uses_KP: csr_array, part: Ints) -> float:
     """Return the mean cosine of pairs of keys, each weighed by how many parties it has."""
-    each_P = np.bincount(uses_KP[part].indices)
-    lengths = np.sqrt(count_K[part]).sum()
-    return float((each_P.astype(np.float64) ** 2).sum() / lengths**2)
+    if len(part) == 1:
+        return 1.0
+    mine = uses_KP[part]
+    _, each = np.unique(mine.indices, return_counts=True)
+    lengths = np.sqrt(np.diff(mine.indptr)).sum()
+    return float((each.astype(np.float64) ** 2).sum() / lengths**2) if lengths else 0.0

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from potstill.stats.evalues import average_log_e, softmax_log_e
+from potstill.stats.evalues import average_log_e
+from potstill.watch.orders import placed_log_e
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -59,11 +60,12 @@ def shifted_log_e(
 
     A party's score is, summed over its requests, which share of the requests that those before it
     made in the same hour, and in one more hour as all are on average, lies in the same bin (of so
-    many minutes as `widths` has; the average of these bets is placed). *Null:* what the party does in an hour may as well be done in any other
-    hour that it is there, at the same minutes: so its hours are put in other orders, each with all
-    that is in it. Kept are the hours that a party is there and its timers, at whatever minute; that
-    some hours and days are busier is divided out. Each party's bet has a mean of 1 given those
-    before it. Those that asked most come first.
+    many minutes as `widths` has; the average of these bets is placed). *Null:* what the
+    party does in an hour may as well be done in any other hour that it is there, at the same
+    minutes: so its hours are put in other orders, each with all that is in it. Kept are the hours
+    that a party is there and its timers, at whatever minute; that some hours and days are busier is
+    divided out. Each party's bet has a mean of 1 given those before it. Those that asked most come
+    first.
     """
     _, party_R, asked = np.unique(party_R, return_inverse=True, return_counts=True)
     hour_R = day_R * 24 + second_R // _HOUR_S
@@ -97,8 +99,4 @@ def _shifted(rows: Sequence[slice], hour_R: Ints, bin_R: Ints, hours: int, width
 
 
 def _bet(score_O: Floats, steepness: float) -> float:
-    score_O = np.round(score_O, 9)
-    spread = float(score_O.std())
-    # Where all are alike there is nothing to bet on.
-    standard = (score_O - score_O.mean()) / spread if spread > 0 else np.zeros(len(score_O))
-    return float(softmax_log_e(standard, steepness))
+    return float(placed_log_e(np.round(score_O, 9)[None], steepness)[0])

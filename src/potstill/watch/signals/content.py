@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from potstill.durable import temporary_folder
 from potstill.watch.campaigns import LEAST_PARTIES, Grouping
+from potstill.watch.keys import SEPARATOR, settings_of
 from potstill.watch.pieces import PieceUse, piece_use
 from potstill.watch.signals.traffic import Traffic, members_table
 from potstill.watch.sketches import SLOT_BITS, SLOTS, SLOTS_A_BAND, slots_of
@@ -25,7 +26,6 @@ Ints = NDArray[np.int64]
 USED, ONE_IN = 2, 50
 # Two slots of each band: the other ones tell little more.
 _SLOTS = tuple(range(0, SLOTS, 2))
-SEPARATOR = "\n"
 
 
 def template_use(traffic: Traffic) -> PieceUse:
@@ -136,11 +136,6 @@ def _settings(requests: ir.Table) -> ir.StringValue:
         requests.stream.cast("int32").cast("string"),
     ]
     return ibis.literal("|").join([part.fill_null("") for part in parts])
-
-
-def settings_of(keys: Sequence[str]) -> list[str]:
-    """Return the settings that are in keys, sorted."""
-    return sorted({key.split(SEPARATOR)[0][2:] for key in keys})
 
 
 def asked_with(traffic: Traffic, groups: Sequence[Grouping], name: str) -> ir.Table:
