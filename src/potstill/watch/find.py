@@ -203,13 +203,16 @@ def _judged(
     stands = e_bh([log_e / math.log(10) for log_e in log_es], level)
     families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
     found = []
-    for one, result, log_e, found_so in zip(chosen, tested, log_es, stands, strict=True):
+    ids = _ids(chosen, first)
+    for name_of, one, result, log_e, found_so in zip(
+        ids, chosen, tested, log_es, stands, strict=True
+    ):
         parties = tuple(party for party in one.group.parties if party in first)
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
         carried_by = named_parties(one.group, result.carried_by(parties))
         found.append(
             Candidate(
-                candidate_id=stable_id(_founder(parties, first), one.by),
+                candidate_id=name_of,
                 chosen_by=one.by,
                 parties=parties,
                 carried_by=carried_by,
@@ -223,6 +226,18 @@ def _judged(
             )
         )
     return tuple(found)
+
+
+def _ids(chosen: Sequence[Chosen], first: Mapping[str, _First]) -> list[str]:
+    """Return an id for each group; of those with one founder and chooser the later ones count."""
+    before: Counter[tuple[str, str]] = Counter()
+    found = []
+    for one in chosen:
+        founder = _founder(one.group.parties, first)
+        kind = f"{one.by} {before[founder, one.by]}" if before[founder, one.by] else one.by
+        before[founder, one.by] += 1
+        found.append(stable_id(founder, kind))
+    return found
 
 
 def named_parties(group: Grouping, carrying: Sequence[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -27,8 +28,15 @@ def closed(case: Case) -> Case:
 
 
 def said(bundle: dict[str, Any]) -> dict[str, Any]:
-    objects = [{k: v for k, v in one.items() if v is not False} for one in bundle["objects"]]
+    objects = [
+        {k: as_moment(v) if k.endswith("_seen") else v for k, v in one.items() if v is not False}
+        for one in bundle["objects"]
+    ]
     return {**bundle, "objects": objects}
+
+
+def as_moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def by_type(bundle: dict[str, Any], kind: str) -> list[dict[str, Any]]:

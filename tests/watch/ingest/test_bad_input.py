@@ -48,7 +48,7 @@ def test_files_of_a_folder_may_have_other_columns_types_and_orders(
     write_typed(folder / "0.parquet", ROWS[:10])
     write_typed(
         folder / "1.parquet",
-        ROWS[10:20],
+        ROWS[10:18],
         time=pa.timestamp("ns", tz="Asia/Tokyo"),
         status=pa.string(),
         prompt_tokens=pa.float64(),
@@ -57,6 +57,7 @@ def test_files_of_a_folder_may_have_other_columns_types_and_orders(
         prompt=pa.large_string(),
         stream=pa.string(),
     )
+    write_typed(folder / "1a.parquet", ROWS[18:20], time=pa.timestamp("ns"))
     write_typed(folder / "2.parquet", without(ROWS[20:30], "user_agent", "temperature", "stream"))
     write_lines(folder / "3.jsonl", *({k: row[k] for k in reversed(row)} for row in ROWS[30:40]))
     # Types and columns that change in the middle of a file.
@@ -76,7 +77,7 @@ def test_files_of_a_folder_may_have_other_columns_types_and_orders(
         assert stored["time"] == datetime.fromisoformat(row["time"])
         assert (stored["status"], stored["prompt_tokens"], stored["max_tokens"]) == (200, 9, 64)
         assert (stored["model"], stored["prompt"]) == ("big", row["prompt"])
-    assert {by_id[row["request_id"]]["stream"] for row in ROWS[10:20]} == {False}
+    assert {by_id[row["request_id"]]["stream"] for row in ROWS[10:18]} == {False}
     # What fits no column is null and counted.
     assert report.files[-1].tally["unfit"] == {"status": 10}
     assert {by_id[row["request_id"]]["status"] for row in ROWS[50:]} == {None}
