@@ -29,6 +29,7 @@ from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
 from potstill.watch.keys import key_groups
 from potstill.watch.likeness import Profiles, profiles_of
+from potstill.watch.linking import Links
 from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
 _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
-# All of a close group's parties may be named if one of so many carries what holds.
-_CARRIED = 4
+# All of a group's parties may be named if such a share carries what holds: of a close group, and of
+# a loose one.
+_CARRIED, _CARRIED_LOOSE = 0.2, 0.5
 # E-values are written from 0.001 on.
 _CUT = -3.0
 
@@ -78,8 +80,7 @@ def find_campaigns(
     # What stands has an E of 1 / level at least, whatever the others have.
     worth = -math.inf if whole else -math.log(level)
     tested = testing.test([(one.by, one.group) for one in chosen], worth)
-    customers = customers_in(testing)
-    candidates = _judged(chosen, tested, first, level, customers)
+    candidates = _judged(chosen, tested, first, level, testing.links)
     return CampaignsFound(
         days=traffic.days,
         requests=sum(known.requests for known in first.values()),
@@ -195,13 +196,14 @@ def _judged(
     tested: Sequence[Tested],
     first: Mapping[str, _First],
     level: float,
-    customers: Customers,
+    linked: Links,
 ) -> tuple[Candidate, ...]:
     log_es = [
         two_families_log_e(one.by, result.parts) for one, result in zip(chosen, tested, strict=True)
     ]
     stands = e_bh([log_e / math.log(10) for log_e in log_es], level)
     families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
+    customers = Customers.of(linked.rows, linked.strata.zones, linked.rare)
     found = []
     ids = _ids(chosen, first)
     for name_of, one, result, log_e, found_so in zip(
@@ -209,7 +211,9 @@ def _judged(
     ):
         parties = tuple(party for party in one.group.parties if party in first)
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
-        carried_by = named_parties(one.group, result.carried_by(parties))
+        means = result.parts.get("means", -math.inf) >= HELD
+        share = linked.share_of_means(parties) if means else 0.0
+        carried_by = named_parties(one.group, result.carried_by(parties), share)
         found.append(
             Candidate(
                 candidate_id=name_of,
@@ -240,19 +244,21 @@ def _ids(chosen: Sequence[Chosen], first: Mapping[str, _First]) -> list[str]:
     return found
 
 
-def named_parties(group: Grouping, carrying: Sequence[str]) -> tuple[str, ...]:
+def named_parties(group: Grouping, carrying: Sequence[str], share: float = 0.0) -> tuple[str, ...]:
     """Return the parties of a group that are named, given those in whom what holds shows.
 
-    Where a quarter of a group that keys chose carry what holds, and the group's keys hang together
-    closely, the template is theirs: who uses half as much of it as they do is named too. Few users
-    of a public template carry anything.
+    `share` is how many of those parties that could have means in common have. Where half of a group
+    that keys chose carry what holds, or a fifth and the group's keys hang together closely, the
+    template is theirs: who uses half as much of it as they do is named too. Few users of a public
+    template carry anything.
     """
     used, mine = dict(zip(group.parties, group.used, strict=False)), set(carrying)
     if used and len(mine) == len(group.parties):
         # What shows in nobody by himself is that of those who use the keys most.
         least = sum(n * n for n in group.used) / sum(group.used) / 4
         return tuple(one for one in group.parties if used[one] >= least)
-    if not group.close or _CARRIED * len(carrying) < len(group.parties):
+    share = max(share, len(carrying) / max(len(group.parties), 1))
+    if not used or not carrying or share < (_CARRIED if group.close else _CARRIED_LOOSE):
         return tuple(carrying)
     least = median(used[party] for party in carrying) / 2
     return tuple(one for one in group.parties if one in mine or used[one] >= least)

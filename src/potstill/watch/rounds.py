@@ -66,9 +66,9 @@ def shifted_log_e(
     party does in an hour may as well be done in any other hour that it is there, at the same
     minutes: so its hours are put in other orders, each with all that is in it. Kept are the hours
     that a party is there and its timers, at whatever minute; that some hours and days are busier is
-    divided out. Requests near the quarter hours are left out: what is timed by the clock on the wall
-    begins there, at midnight above all. Each party's bet has a mean of 1 given those before it. Those
-    that asked most come first.
+    divided out. Requests near the quarter hours are left out: what is timed by the clock on the
+    wall begins there, at midnight above all. Each party's bet has a mean of 1 given those before
+    it. Those that asked most come first.
     """
     own = ~np.isin(second_R % _HOUR_S // 60, _EVERYBODYS)
     party_R, day_R, second_R = party_R[own], day_R[own], second_R[own]
