@@ -29,7 +29,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
     order = [suspect.name for suspect in suspects()]
     found = [json.loads(path.read_text()) for path in (folder / FOLDER / "found").glob("*.json")]
-    if len({row["plan"] for row in found}) > 1:
+    if len({(row["plan"], row["text_plan"]) for row in found}) > 1:
         raise SystemExit("the rows of SmolLM2 are of several plans; run them again under one")
     told = []
     for row in sorted(found, key=lambda row: order.index(row["name"])):
