@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,29 @@ from potstill.trace.marks_in_choices import (
     PlannedReading,
     marks_in_choices_finding,
 )
-from potstill.trace.marks_in_text import AnswerItem, MarksInTextPlanned, marks_in_text_finding
+from potstill.trace.marks_in_text import (
+    AnswerItem,
+    MarksInTextPlanned,
+    least_answers_of,
+    marks_in_text_finding,
+)
 from potstill.trace.twins import ServedExchange, TwinsItem, TwinsPlanned, twins_finding
 from potstill.watermark.needed import scores_needed
 
 SHARES = (0.0625, 0.125, 0.25, 0.5, 1.0)
-# How many answers a pair stands in where it is scored, as the zoo's plan has it.
+# How many answers a pair stands in where it is scored, as the nano zoo's plan has it.
 LEAST_ANSWERS = 2
+Least = Callable[[int], int]
+
+
+def two(_: int) -> int:
+    """Return in how many of so many answers a pair stands under the nano zoo's plan."""
+    return LEAST_ANSWERS
+
+
+def least_of(row: dict[str, Any]) -> Least:
+    """Return what a row's plan of text goes by: SmolLM2's second one by `trace plan`'s rule."""
+    return least_answers_of if "text_plan" in row else two
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -36,15 +52,22 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def again(
-    name: str, log: Sequence[dict[str, Any]], mark: dict[str, Any], digest: str, share: float = 1.0
+    name: str,
+    log: Sequence[dict[str, Any]],
+    mark: dict[str, Any],
+    digest: str,
+    share: float = 1.0,
+    least: Least = two,
 ) -> Finding | None:
     """Return the finding of the first `share` of a raw log; None for a test that has no curve.
 
-    `name` is test and configuration, `mark` the scheme's settings, `digest` the plan's.
+    `name` is test and configuration, `mark` the scheme's settings, `digest` the plan's, `least` in
+    how many of so many answers a pair has to stand.
     """
     test, _, configuration = name.partition(" ")
     if test == "watermark-text":
-        return _text([AnswerItem(**one) for one in log], configuration, mark, digest, share)
+        answers = [AnswerItem(**one) for one in log]
+        return _text(answers, configuration, mark, digest, share, least)
     if test == "watermark-reading":
         return _choices([ChoiceItem(**one) for one in log], configuration, mark, digest, share)
     if test == "twins":
@@ -53,12 +76,16 @@ def again(
 
 
 def curve(
-    name: str, log: Sequence[dict[str, Any]], mark: dict[str, Any], digest: str
+    name: str,
+    log: Sequence[dict[str, Any]],
+    mark: dict[str, Any],
+    digest: str,
+    least: Least = two,
 ) -> list[dict[str, float]]:
     """Return points {n, asked, log10_p}: `n` scored, `asked` tokens, positions or exchanges."""
     points = []
     for share in SHARES:
-        found = again(name, log, mark, digest, share)
+        found = again(name, log, mark, digest, share, least)
         if found is None:
             return []
         points.append({"share": share, "n": found.n, "log10_p": found.log10_p})
@@ -122,7 +149,12 @@ def _count(whole: int, share: float) -> int:
 
 
 def _text(
-    items: list[AnswerItem], configuration: str, mark: dict[str, Any], digest: str, share: float
+    items: list[AnswerItem],
+    configuration: str,
+    mark: dict[str, Any],
+    digest: str,
+    share: float,
+    least: Least,
 ) -> Finding:
     """Fewer prompts, each asked as often."""
     samples = 1 + max(item.sample or 0 for item in items)
@@ -134,7 +166,7 @@ def _text(
         mark=_mark(mark),
         prompts=("-",) * prompts,
         samples=samples,
-        least_answers=LEAST_ANSWERS,
+        least_answers=least(len(numbered)),
     )
     return marks_in_text_finding(planned, numbered, digest)
 

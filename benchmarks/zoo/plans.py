@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from curves import LEAST_ANSWERS
 from world import BATCH_TOKENS, EPOCH, SCHEMES, SEED, World, example_of
 
 from potstill.canonical import digest_of
@@ -76,6 +77,8 @@ class Sizes:
     digest: str = DIGEST
     longest: int = 128
     ranked: int = RANKED
+    # In how many answers a pair stands that is scored in text.
+    least_answers: int = LEAST_ANSWERS
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ def text_plan(owner: Owner, scheme: str, samples: int) -> MarksInTextPlanned:
         samples=samples,
         temperature=TEMPERATURE,
         max_tokens=owner.sizes.longest,
-        least_answers=2,
+        least_answers=owner.sizes.least_answers,
     )
 
 

@@ -25,12 +25,15 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
     Raises SystemExit where a raw log is another's, or findings are of several plans.
     """
-    from smollm2 import suspects
+    from smollm2 import TEXT_DIGEST, suspects
 
     order = [suspect.name for suspect in suspects()]
     found = [json.loads(path.read_text()) for path in (folder / FOLDER / "found").glob("*.json")]
     if len({row["plan"] for row in found}) > 1:
         raise SystemExit("the rows of SmolLM2 are of several plans; run them again under one")
+    # Whoever learnt no mark may have been asked under the first plan of text alone.
+    if {row["text_plan"] for row in found if "text_plan" in row or row["served"]} - {TEXT_DIGEST}:
+        raise SystemExit("text was asked for under another plan; run smollm2.py --text-again")
     told = []
     for row in sorted(found, key=lambda row: order.index(row["name"])):
         check_logs(folder / FOLDER, row)

@@ -39,7 +39,7 @@ def test_kept_raw_logs_are_those_of_the_rows_and_give_their_figures_again() -> N
         row = rows[digest_of_bytes(raw, 32)]
         log = [json.loads(line) for line in raw.splitlines()]
         mark = world.SCHEMES.get(row["test"].partition(" ")[2], {})
-        found = curves.again(row["test"], log, mark, row["plan"])
+        found = curves.again(row["test"], log, mark, row["plan"], least=row["least"])
         if found is None:
             assert not row["test"].startswith(("watermark", "twins"))
             continue
@@ -53,13 +53,17 @@ def test_the_rows_answer_the_plans_of_the_code() -> None:
     rows = json.loads(_RESULT.read_text(encoding="utf-8"))["rows"]
     told = [row for row in rows if row["part"] in digests]
     assert told and all(row["plan"] == digests[row["part"]] for row in told)
+    real = [row for row in told if row["part"] == "smollm2"]
+    assert {row.get("text_plan") for row in real if row["served"]} == {smollm2.TEXT_DIGEST}
+    assert {row.get("text_plan") for row in real} <= {smollm2.TEXT_DIGEST, None}
 
 
 def test_smollm2_is_asked_what_it_has_not_served_and_innocents_learn_text_of_people() -> None:
     smollm2 = _module(_BENCHMARKS / "zoo", "smollm2")
     world = smollm2.SmolWorld(Path())
     asked = smollm2.SmolOwner(world).prompts
-    assert len(world.prompts) == smollm2.SERVED and len(asked) == smollm2.ASKED
+    assert len(world.prompts) == smollm2.SERVED and len(asked) == smollm2.TEXT_PROMPTS
+    assert len(asked) * smollm2.SAMPLES * smollm2.ASKED_LONGEST <= 100_000
     assert not set(asked) & set(world.prompts)
     corpus = world.corpus(0)
     assert len({said.prompt for said in corpus}) == len(corpus) == smollm2.SERVED
@@ -67,13 +71,19 @@ def test_smollm2_is_asked_what_it_has_not_served_and_innocents_learn_text_of_peo
 
 
 def _tests(result: dict[str, Any]) -> list[dict[str, Any]]:
+    curves = _module(_BENCHMARKS / "zoo", "curves")
     suspects = [row for row in result["rows"] if row["part"] in ("suspect", "smollm2")]
     return [
-        {"test": name, "plan": row["plan"], **test}
+        {"test": name, "plan": _plan(row, name), "least": curves.least_of(row), **test}
         for row in suspects
         for name, test in row["tests"].items()
         if "raw" in test
     ]
+
+
+def _plan(row: dict[str, Any], test: str) -> str:
+    text = test.startswith("watermark-text")
+    return str(row.get("text_plan", row["plan"]) if text else row["plan"])
 
 
 def _claim(value: float | None, **facts: Any) -> dict[str, Any]:

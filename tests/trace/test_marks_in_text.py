@@ -20,6 +20,7 @@ from potstill.trace.marks_in_text import (
     AnswerItem,
     MarksInTextPlanned,
     answer_scores,
+    least_answers_of,
     marks_in_text_finding,
 )
 from potstill.watermark.detect import detect
@@ -242,3 +243,7 @@ def test_the_null_holds_whatever_is_chosen_by_the_text(least_answers: int) -> No
         asked = plan(keyed, len(texts), least_answers=least_answers)
         p.append(marks_in_text_finding(asked, items(keyed, texts), DIGEST).p)
     assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_more_answers_ask_for_pairs_that_stand_in_more_of_them() -> None:
+    assert [least_answers_of(n) for n in (0, 1, 300, 767, 768, 2_080)] == [2, 2, 2, 2, 3, 8]

@@ -93,8 +93,11 @@ class MarkTextConfig(Section):
         0.7, ge=0, description="What answers are drawn at; below 1 more of a mark shows."
     )
     max_tokens: int = Field(128, ge=1, description="Longest answer, in tokens.")
-    least_answers: int = Field(
-        2, ge=1, description="In how many answers a pair of window and token has to stand."
+    least_answers: int | None = Field(
+        None,
+        ge=1,
+        description="In how many answers a pair of window and token has to stand to be scored. By "
+        "default one in 256 of those that are asked for, and 2 at least.",
     )
     sequential: bool = Field(
         False, description="Stop as soon as enough is found; p is then that of a sequential test."

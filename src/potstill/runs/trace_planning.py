@@ -29,7 +29,7 @@ from potstill.trace.gather.weights import plan_weights
 from potstill.trace.marked_texts import keep_texts
 from potstill.trace.marks import PlannedMark, planned_mark
 from potstill.trace.marks_in_choices import MarksInChoicesPlanned, planned_readings
-from potstill.trace.marks_in_text import MarksInTextPlanned
+from potstill.trace.marks_in_text import MarksInTextPlanned, least_answers_of
 from potstill.trace.plan import ControlFacts, PlanSource, SuspectFacts, TeacherFacts
 from potstill.trace.served import served_exchanges
 from potstill.trace.suspect import EndpointSuspect, TextsSuspect, WeightsSuspect
@@ -145,14 +145,17 @@ def _text(parts: TraceParts, drafted: Drafted, number: int) -> TraceRecord:
     values: dict[str, Any] = {
         "configuration": parts.scheme.key.epoch,
         "mark": mark,
-        "least_answers": config.least_answers,
         "sequential": config.sequential,
     }
     if isinstance(suspect, TextsSuspect):
-        return MarksInTextPlanned(**values, collected=len(read_collected(suspect, mark.tokenizer)))
+        count = len(read_collected(suspect, mark.tokenizer))
+        least = config.least_answers or least_answers_of(count)
+        return MarksInTextPlanned(**values, least_answers=least, collected=count)
     _note_prompts(parts, drafted)
+    count = len(parts.prompts) * config.samples
     return MarksInTextPlanned(
         **values,
+        least_answers=config.least_answers or least_answers_of(count),
         prompts=parts.prompts,
         samples=config.samples,
         temperature=config.temperature,

@@ -25,6 +25,19 @@ from potstill.watermark.distinct import groups_of
 from potstill.watermark.schemes import Scheme
 from potstill.watermark.token_texts import TokenTexts
 
+# Pairs that a student learnt by heart come again and again, and chance ones as seldom in many
+# answers as in few: one answer in so many has to have a pair that is scored.
+_ANSWERS_A_PAIR, _LEAST_ANSWERS = 256, 2
+
+
+def least_answers_of(answers: int) -> int:
+    """Return in how many of so many answers a pair has to stand, where a plan states nothing.
+
+    Which pairs are scored is chosen by the suspect's text alone, so that any number is exact. This
+    one was chosen on text of copies of SmolLM2 that learnt marked answers (benchmarks/zoo).
+    """
+    return max(_LEAST_ANSWERS, answers // _ANSWERS_A_PAIR)
+
 
 class MarksInTextPlanned(TraceRecord):
     """What is asked for marks in text.

@@ -133,7 +133,10 @@ def write_secret(path: Path, line: str) -> None:
 def refuse_no_key(path: Path) -> None:
     """Raise `PotstillError` where there is no file that a key could be read from."""
     if (wrong := no_file(path)) is not None:
-        raise PotstillError(f"the key file {path} {wrong}; make one with potstill watermark keygen")
+        raise PotstillError(
+            f"the key file {path} {wrong}; give the one that is in use, or make one with "
+            "potstill watermark keygen"
+        )
 
 
 def read_key(path: Path) -> KeyFile:
