@@ -73,7 +73,9 @@ class SharedValues:
         """Return what N parties have: the value (-1 for none) and the stratum of each."""
         strata = int(stratum_N.max(initial=-1)) + 1
         count_V = np.bincount(value_N[value_N >= 0])
-        many = np.flatnonzero((value_N >= 0) & (count_V[value_N] > 1)) if len(count_V) else []
+        many: Ints = np.zeros(0, np.int64)
+        if len(count_V):
+            many = np.flatnonzero((value_N >= 0) & (count_V[value_N] > 1))
         cells, count = np.unique(value_N[many] * strata + stratum_N[many], return_counts=True)
         edges = np.flatnonzero(np.diff(cells // max(strata, 1), prepend=-1))
         patterns = Counter(
@@ -103,9 +105,9 @@ class SharedValues:
         extra = len(mine) - len(np.unique(mine))
 
         def summed(each_E: Floats) -> Floats:
-            return np.bincount(
-                self.pattern_E, weights=each_E * self.count_E, minlength=len(self.times_U)
-            )
+            weights = each_E * self.count_E
+            found = np.bincount(self.pattern_E, weights=weights, minlength=len(self.times_U))
+            return np.asarray(found, dtype=np.float64)
 
         with np.errstate(divide="ignore"):
             none_U = summed(np.log1p(-share_E))
