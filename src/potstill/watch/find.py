@@ -39,7 +39,7 @@ from potstill.watch.testing import Testing
 
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
-_ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
+_ONE_TEMPLATE, _MEANS_IN_COMMON = 0.8, 2
 # All of a group's parties may be named if such a share carries what holds: of a close group, and of
 # a loose one.
 _CARRIED, _CARRIED_LOOSE = 0.2, 0.5
@@ -154,14 +154,17 @@ def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
 class _First:
     asked: int
     requests: int
+    accounts: int
 
 
 def _firsts(traffic: Traffic) -> dict[str, _First]:
     """Return each party's first moment (microseconds since 1970) and number of requests."""
     rows = traffic.requests
-    each = rows.group_by("party").aggregate(asked=rows.micros.min(), n=rows.count())
+    each = rows.group_by("party").aggregate(
+        asked=rows.micros.min(), n=rows.count(), accounts=rows.account_id.nunique()
+    )
     found = traffic.rows(each.order_by("party")).to_pylist()
-    return {row["party"]: _First(row["asked"], row["n"]) for row in found}
+    return {row["party"]: _First(row["asked"], row["n"], row["accounts"]) for row in found}
 
 
 def _founder(parties: Iterable[str], first: Mapping[str, _First]) -> str:
@@ -191,7 +194,8 @@ def _judged(
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
         means = result.parts.get("means", -math.inf) >= HELD
         share = linked.share_of_means(parties) if means else 0.0
-        carried_by = named_parties(one.group, result.carried_by(parties), share)
+        several = {party for party in parties if first[party].accounts > 1}
+        carried_by = named_parties(one.group, result.carried_by(parties), share, several)
         found.append(
             Candidate(
                 candidate_id=stable_id(_founder(parties, first), one.by),
@@ -209,13 +213,15 @@ def _judged(
     return tuple(found)
 
 
-def named_parties(group: Grouping, carrying: Sequence[str], share: float = 0.0) -> tuple[str, ...]:
+def named_parties(
+    group: Grouping, carrying: Sequence[str], share: float = 0.0, several: Collection[str] = ()
+) -> tuple[str, ...]:
     """Return the parties of a group that are named, given those in whom what holds shows.
 
     `share` is how many of those parties that could have means in common have. Where half of a group
     that keys chose carry what holds, or a fifth and the group's keys hang together closely, the
     template is theirs: who uses half as much of it as they do is named too. Few users of a public
-    template carry anything.
+    template carry anything. Tenants of `several` accounts are named for what they carry alone.
     """
     used, mine = dict(zip(group.parties, group.used, strict=False)), set(carrying)
     if used and len(mine) == len(group.parties):
@@ -226,7 +232,9 @@ def named_parties(group: Grouping, carrying: Sequence[str], share: float = 0.0) 
     if not used or not carrying or share < (_CARRIED if group.close else _CARRIED_LOOSE):
         return tuple(carrying)
     least = median(used[party] for party in carrying) / 2
-    return tuple(one for one in group.parties if one in mine or used[one] >= least)
+    return tuple(
+        one for one in group.parties if one in mine or (used[one] >= least and one not in several)
+    )
 
 
 def _undeclared(
