@@ -26,6 +26,7 @@ def test_all_are_named_where_it_cannot_be_told_or_nothing_holds() -> None:
     carriers = {"means": frozenset({"a:2", "a:4"})}
     dealt = Tested({"sharding": 9.0, "means": 9.0}, (), carriers)  # type: ignore[arg-type]
     assert dealt.carried_by(PARTIES) == PARTIES
+    assert dealt.carried_by(PARTIES, told=True) == ("a:2", "a:4")
     nothing = Tested({"means": -math.inf}, (), carriers)  # type: ignore[arg-type]
     assert nothing.carried_by(PARTIES) == PARTIES
 

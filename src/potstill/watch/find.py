@@ -54,6 +54,11 @@ class Chosen:
     by: Chooser
     group: Grouping
 
+    @property
+    def loose(self) -> bool:
+        """Whether templates chose it whose users have less in common than one client."""
+        return self.by == "templates" and not self.group.close
+
 
 def find_campaigns(
     store: TrafficStore, backend: Backend, level: float = LEVEL, allowed: Collection[str] = ()
@@ -195,7 +200,8 @@ def _judged(
         means = result.parts.get("means", -math.inf) >= HELD
         share = linked.share_of_means(parties) if means else 0.0
         several = {party for party in parties if first[party].accounts > 1}
-        carried_by = named_parties(one.group, result.carried_by(parties), share, several)
+        carrying = result.carried_by(parties, told=one.loose)
+        carried_by = named_parties(one.group, carrying, share, several)
         found.append(
             Candidate(
                 candidate_id=stable_id(_founder(parties, first), one.by),
@@ -272,11 +278,17 @@ class Joining:
         for row in self.shared:
             if row["kind"] in MEANS:
                 values[row["party"]].add((row["kind"], row["value"]))
-        held = [set[tuple[str, str]]().union(*(values[p] for p in group)) for group in groups]
+
+        def held(group: set[str]) -> set[tuple[str, str]]:
+            return set[tuple[str, str]]().union(*(values[party] for party in group))
+
+        sets = [set(group) for group in groups]
         found = [
             (one, other)
             for one, other in itertools.combinations(range(len(groups)), 2)
-            if len(held[one] & held[other]) >= _MEANS_IN_COMMON
+            # A party that is in both joins nobody.
+            if len(held(sets[one] - sets[other]) & held(sets[other] - sets[one]))
+            >= _MEANS_IN_COMMON
         ]
         asking = self.profiles.pairs(groups, _ONE_TEMPLATE) if self.profiles else []
         return found + asking
@@ -296,13 +308,10 @@ def _standing(candidates: Sequence[Candidate], chosen: Sequence[Chosen]) -> list
         if one.found and not one.undeclared and len(one.carried_by) >= LEAST_PARTIES
     ]
 
-    def loose(place: int) -> bool:
-        return chosen[place].by == "templates" and not chosen[place].group.close
-
     found = []
-    for place in sorted(places, key=lambda one: (loose(one), -candidates[one].log10_e, one)):
+    for place in sorted(places, key=lambda one: (chosen[one].loose, -candidates[one].log10_e, one)):
         mine = candidates[place].carried_by
-        if not loose(place) or 2 * len(named & set(mine)) < len(mine):
+        if not chosen[place].loose or 2 * len(named & set(mine)) < len(mine):
             found.append(place)
             named |= set(mine)
     return sorted(found)
