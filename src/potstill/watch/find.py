@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
-from ibis.backends.duckdb import Backend
 
 from potstill.stats.multiple import e_bh
 from potstill.text.counts import many
@@ -37,6 +37,9 @@ from potstill.watch.signals.traffic import Traffic, traffic_of
 from potstill.watch.tally import HELD, Tested
 from potstill.watch.testing import Testing
 
+if TYPE_CHECKING:
+    from ibis.backends.sql import SQLBackend
+
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
 _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.8, 2
@@ -61,18 +64,27 @@ class Chosen:
 
 
 def find_campaigns(
-    store: TrafficStore, backend: Backend, level: float = LEVEL, allowed: Collection[str] = ()
+    store: TrafficStore,
+    backend: SQLBackend,
+    level: float = LEVEL,
+    allowed: Collection[str] = (),
+    *,
+    whole: bool = False,
 ) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
-    Accounts that are `allowed` are left out. Raises PotstillError for a store without requests.
+    `backend` is a connection of Ibis to DuckDB, or to a Spark session: both find the same.
+    Accounts that are `allowed` are left out. With `whole` everything is tried about every group,
+    also what it cannot stand by. Raises PotstillError for a store without requests.
     """
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
     testing = testing_of(traffic, len(first))
     profiles, shared = testing.profiles, testing.links.rows
-    chosen = choose(profiles, len(first), shared, testing.keyed)
-    tested = testing.test([(one.by, one.group) for one in chosen])
+    chosen = chosen_in(testing, len(first))
+    # What stands has an E of 1 / level at least, whatever the others have.
+    worth = -math.inf if whole else -math.log(level)
+    tested = testing.test([(one.by, one.group) for one in chosen], worth)
     candidates = _judged(chosen, tested, first, level, testing.links)
     return CampaignsFound(
         days=traffic.days,
@@ -91,6 +103,16 @@ def testing_of(traffic: Traffic, parties: int) -> Testing:
     shared = traffic.rows(links(traffic))
     profiles, keyed = _profiles(traffic, parties), _keyed(traffic, parties)
     return Testing.of(traffic, shared, profiles, keyed)
+
+
+def customers_in(testing: Testing) -> Customers:
+    """Return what tells customers who declared no tenant."""
+    return Customers.of(testing.links.rows, testing.strata.zones, testing.links.rare)
+
+
+def chosen_in(testing: Testing, parties: int) -> list[Chosen]:
+    """Return the groups to test of traffic that has so many parties."""
+    return choose(testing.profiles, parties, testing.links.rows, testing.keyed)
 
 
 def choose(
@@ -147,19 +169,16 @@ def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
     """Return how often each party used each piece; None where the store has no sketches."""
     if not traffic.is_on("template spread"):
         return None
-    use = traffic.rows(template_use(traffic))
-    names = pc.unique(use["party"])
-    share = np.asarray(use["n"], np.float64) / np.asarray(use["asked"])
-    place = np.asarray(pc.index_in(use["party"], names), np.int64)
-    piece = np.asarray(use["piece"], np.int64)
-    return profiles_of(names.to_pylist(), place, piece, share, parties)
+    use = template_use(traffic).of_parties(LEAST_PARTIES, most_parties(parties))
+    share = use.n_E / use.asked_P[use.party_E]
+    return profiles_of(use.names, use.party_E, use.piece_E, share, parties)
 
 
 @dataclass(frozen=True)
 class _First:
     asked: int
     requests: int
-    accounts: int
+    accounts: int = 1
 
 
 def _firsts(traffic: Traffic) -> dict[str, _First]:
@@ -194,7 +213,10 @@ def _judged(
     families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
     customers = Customers.of(linked.rows, linked.strata.zones, linked.rare)
     found = []
-    for one, result, log_e, found_so in zip(chosen, tested, log_es, stands, strict=True):
+    ids = _ids(chosen, first)
+    for name_of, one, result, log_e, found_so in zip(
+        ids, chosen, tested, log_es, stands, strict=True
+    ):
         parties = tuple(party for party in one.group.parties if party in first)
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
         means = result.parts.get("means", -math.inf) >= HELD
@@ -204,7 +226,7 @@ def _judged(
         carried_by = named_parties(one.group, carrying, share, several)
         found.append(
             Candidate(
-                candidate_id=stable_id(_founder(parties, first), one.by),
+                candidate_id=name_of,
                 chosen_by=one.by,
                 parties=parties,
                 carried_by=carried_by,
@@ -214,9 +236,22 @@ def _judged(
                 without=without,
                 found=found_so,
                 undeclared=_undeclared(customers, carried_by, without),
+                untested=result.untested,
             )
         )
     return tuple(found)
+
+
+def _ids(chosen: Sequence[Chosen], first: Mapping[str, _First]) -> list[str]:
+    """Return an id for each group; of those with one founder and chooser the later ones count."""
+    before: Counter[tuple[str, str]] = Counter()
+    found = []
+    for one in chosen:
+        founder = _founder(one.group.parties, first)
+        kind = f"{one.by} {before[founder, one.by]}" if before[founder, one.by] else one.by
+        before[founder, one.by] += 1
+        found.append(stable_id(founder, kind))
+    return found
 
 
 def named_parties(

@@ -161,16 +161,16 @@ def _parts(asked_KP: csr_array, every: int) -> list[Ints]:
     uses_KP.data = np.ones(len(uses_KP.data))
     ties = _ties(uses_KP, np.diff(uses_KP.indptr), every)
     found: list[Ints] = []
-    open_parts = [np.arange(uses_KP.shape[0])]
+    open_parts = [(np.arange(uses_KP.shape[0]), ties)]
     for level in _TIES:
-        parts = [one for part in open_parts for one in _connected(ties, part, level)]
+        parts = [one for part, inside in open_parts for one in _connected(inside, part, level)]
         open_parts = []
-        for part in parts:
+        for part, inside in parts:
             mean = _mean_cosine(uses_KP, part)
             if level == _TIES[-1] or mean >= _LOOSE:
                 found.append(part)
             if level != _TIES[-1] and mean < _DENSE:
-                open_parts.append(part)
+                open_parts.append((part, inside))
     return found
 
 
@@ -188,21 +188,33 @@ def _ties(uses_KP: csr_array, count_K: Ints, every: int) -> _Ties:
     )
 
 
-def _connected(ties: _Ties, part: Ints, level: int) -> list[Ints]:
-    """Return the parts of a part that ties of a level hold together."""
-    place = np.full(int(part.max(initial=0)) + 1, -1, np.int64)
-    place[part] = np.arange(len(part))
-    inside = (ties.hundredths_T >= level) & (ties.other_T < len(place)) & (ties.one_T < len(place))
-    one, other = place[ties.one_T[inside]], place[ties.other_T[inside]]
-    both = (one >= 0) & (other >= 0)
-    graph = csr_array((np.ones(int(both.sum())), (one[both], other[both])), shape=(len(part),) * 2)
+def _connected(ties: _Ties, part: Ints, level: int) -> list[tuple[Ints, _Ties]]:
+    """Return the parts of a part that ties of a level hold together, each with its ties.
+
+    `part` is sorted, and `ties` are between its keys alone.
+    """
+    held = ties.hundredths_T >= level
+    one, other = np.searchsorted(part, ties.one_T[held]), np.searchsorted(part, ties.other_T[held])
+    graph = csr_array((np.ones(len(one)), (one, other)), shape=(len(part),) * 2)
     count, label = connected_components(graph, directed=False)
     order = np.argsort(label, kind="stable")
-    return np.split(part[order], np.cumsum(np.bincount(label, minlength=count))[:-1])
+    edges = np.cumsum(np.bincount(label, minlength=count))[:-1]
+    # Ties that are weaker hold nothing together at a higher level either.
+    of_tie = np.argsort(label[one], kind="stable")
+    tie_edges = np.cumsum(np.bincount(label[one], minlength=count))[:-1]
+    places = np.flatnonzero(held)[of_tie]
+    return [
+        (keys, _Ties(ties.one_T[mine], ties.other_T[mine], ties.hundredths_T[mine]))
+        for keys, mine in zip(
+            np.split(part[order], edges), np.split(places, tie_edges), strict=True
+        )
+    ]
 
 
 def _mean_cosine(uses_KP: csr_array, part: Ints) -> float:
     """Return the mean cosine of pairs of keys, each weighed by how many parties it has."""
+    if len(part) == 1:
+        return 1.0
     mine = uses_KP[part]
     _, each = np.unique(mine.indices, return_counts=True)
     lengths = np.sqrt(np.diff(mine.indptr)).sum()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from potstill.watch.campaigns import Grouping
 from potstill.watch.evidence import Chooser, Part
-from potstill.watch.nulls import PlacedBet, SharedValues, common_log_e
+from potstill.watch.nulls import CommonValues, PlacedBet, SharedValues
 from potstill.watch.signals.links import MEANS, PLACES, TOGETHER
 from potstill.watch.strata import Strata
 from potstill.watch.tally import GroupTally
@@ -101,10 +101,13 @@ class Links:
             value_N[self.strata.place[party]] = number[value]
         if not number:
             return
+        known: dict[tuple[int, ...], CommonValues] = {}
         for (by, group), tally in zip(groups, tallies, strict=True):
             if by == "templates":
-                beside = self.strata.beside(self.strata.wide(group.parties))
-                found = common_log_e(self.strata.members(group.parties), beside, value_N)
+                wide = self.strata.wide(group.parties)
+                if wide not in known:
+                    known[wide] = CommonValues.of(self.strata.beside(wide), value_N)
+                found = known[wide].log_e(self.strata.members(group.parties))
                 tally.add(
                     "means", "large relay", SHARED, found,
                     carriers=partial(sharing, group.parties, value_of),

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from potstill.stats.evalues import average_log_e, softmax_log_e
+from potstill.stats.evalues import average_log_e
+from potstill.watch.orders import placed_log_e
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -103,8 +104,4 @@ def _shifted(rows: Sequence[slice], hour_R: Ints, bin_R: Ints, hours: int, width
 
 
 def _bet(score_O: Floats, steepness: float) -> float:
-    score_O = np.round(score_O, 9)
-    spread = float(score_O.std())
-    # Where all are alike there is nothing to bet on.
-    standard = (score_O - score_O.mean()) / spread if spread > 0 else np.zeros(len(score_O))
-    return float(softmax_log_e(standard, steepness))
+    return float(placed_log_e(np.round(score_O, 9)[None], steepness)[0])
