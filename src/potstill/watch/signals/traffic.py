@@ -183,6 +183,13 @@ def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) 
     return traffic.backend.table(name)
 
 
+def of_groups(traffic: Traffic, asked: ir.Table, groups: Sequence[int], name: str) -> ir.Table:
+    """Return those rows of `asked` whose `group` is one of some; a table of that name is made."""
+    table = pa.table({"group": pa.array(groups, pa.int32())})
+    traffic.backend.create_table(name, table, temp=True, overwrite=True)
+    return asked.semi_join(traffic.backend.table(name), "group")
+
+
 def accounts_of(store: TrafficStore) -> pa.Table:
     """Return a store's table of accounts, without rows where it has none."""
     path = store.root / ACCOUNTS_FILE
