@@ -42,7 +42,7 @@ _SAME = 0.8
 _LEAST_USERS, _COMMON, _LIFT = 3, 0.3, 3
 # Parties that are compared by what more than so many use.
 _SHARE, _COMMON_TO = 25_000, 1_000
-_NEXT, _POWER, _ROUNDS, _BLOCK, _SEED, _DIGITS = 10, 4, 3, 2_000, 0, 9
+_NEXT, _POWER, _ROUNDS, _BLOCK, _SEED, _DIGITS = 10, 4, 3, 1_000, 0, 9
 
 
 @dataclass(frozen=True)

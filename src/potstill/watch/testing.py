@@ -26,7 +26,14 @@ from potstill.watch.nulls import (
 )
 from potstill.watch.orders import sharding_log_e
 from potstill.watch.rounds import on_their_own, shifted_log_e
-from potstill.watch.signals.content import asked_with, marks, of_templates, slot_values
+from potstill.watch.signals.content import (
+    asked_counts,
+    asked_with,
+    held_at_once,
+    marks,
+    of_templates,
+    slot_values,
+)
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import strata
 from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments, subjects
@@ -117,10 +124,11 @@ class Testing:
         self._clock(groups, of_groups(self.traffic, asked, clock, "ps_clock"), tallies)
         content = _worth(groups, tallies, ("sharding",), (), worth)
         self._content(groups, of_groups(self.traffic, asked, content, "ps_content"), tallies)
+        told = set(clock)
         stand = [
             number
             for number, (by, _) in enumerate(groups)
-            if number not in clock
+            if number not in told
             and two_families_log_e(by, tallies[number].parts()) >= worth - _SLACK
         ]
         if stand:
@@ -156,10 +164,17 @@ class Testing:
         if self.profiles is None or not self.traffic.is_on("slot coverage"):
             return
         covered = partial(_covered, groups, self.profiles)
-        for number, found in in_order(
-            covered, self.traffic.by_group(slot_values(self.traffic, asked))
-        ):
+        rows = slot_values(self.traffic, asked, self._held(asked))
+        for number, found in in_order(covered, self.traffic.by_group(rows)):
             tallies[number].add("sharding", "slot coverage", _NULLS["slot coverage"], found)
+
+    def _held(self, asked: ir.Table) -> ir.Table:
+        """Return the parties of each group whose requests are read."""
+        counts = self.traffic.rows(asked_counts(self.traffic, asked))
+        kept = held_at_once(_ints(counts["group"]), _ints(counts["n"]))
+        found = counts.select(["group", "party"]).filter(pa.array(kept))
+        self.traffic.backend.create_table("ps_held", found, temp=True, overwrite=True)
+        return self.traffic.backend.table("ps_held")
 
     def _clock(
         self,
