@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from commits import commit
 
 from potstill.machine import machine_facts, versions_of
 
@@ -26,16 +28,18 @@ def write_results(
     *,
     device: torch.device = torch.device("cpu"),
     peers: bool = False,
+    ran_at: str = "",
 ) -> Path:
     """Write benchmarks/results/NAME.json; a claim is {value, unit, runs}.
 
-    `peers` adds the versions of the packages that potstill was measured against.
+    `peers` adds the versions of the packages that potstill was measured against; `ran_at` is the
+    commit that was measured, where that is not this one.
     """
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": ran_at or commit(),
         "machine": machine_facts(device, dtype) | ({"peers": peer_versions()} if peers else {}),
         "claims": claims,
         "rows": rows,
@@ -47,9 +51,3 @@ def write_results(
 def peer_versions() -> dict[str, str]:
     """Return the versions of the peers that are installed."""
     return versions_of(PEERS)
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return found or os.environ.get("POTSTILL_COMMIT", "")

@@ -1,1 +1,1 @@
-"""A simulator of API traffic with known campaigns in it; README.md says what it models."""
+"""Commands around potstill.simulator: make a world, measure it; README.md says what it models."""

@@ -1,7 +1,7 @@
 """Derive the statistics of benign clients from ServeGen's published traces.
 
     git clone https://github.com/alibaba/ServeGen
-    python benchmarks/traffic/fit_servegen.py ServeGen > benchmarks/traffic/servegen_fit.json
+    python benchmarks/traffic/fit_servegen.py ServeGen > src/potstill/simulator/servegen_fit.json
 
 ServeGen (Xiang et al. 2025, arXiv 2505.09999; Apache-2.0) publishes rate, burstiness and lengths of
 the clients of twelve models, 600 seconds a window. Here every client comes to six numbers; only

@@ -32,10 +32,10 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from traffic import columns, rows, world
+from potstill.simulator import columns, rows, world
+from potstill.simulator.grid import HELD_OUT, OPEN, drawn_campaign, drawn_spec
+from potstill.simulator.spec import AWKWARD, VERSION, WorldSpec
 from traffic.freeze import digest
-from traffic.grid import HELD_OUT, OPEN, drawn_campaign, drawn_spec
-from traffic.spec import AWKWARD, VERSION, WorldSpec
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "traffic_matching.json"
 MOST = 0.6

@@ -1,4 +1,4 @@
-"""The simulator is no part of the package: tests find it beside the other benchmarks."""
+"""The commands around the simulator are found beside the other benchmarks."""
 
 from __future__ import annotations
 

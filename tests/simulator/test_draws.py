@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
-from traffic import columns, freeze
-from traffic.covers import MODELS, hour_shares
-from traffic.fit import FAILURES, clients, fitted, hours
-from traffic.hashing import digit, keyed, mixed, names, uniform
-from traffic.people import DAY_S
-from traffic.phrases import book
-from traffic.rows import OK, bursty, clock
-from worlds import ROOT
+from traffic import freeze
+
+from potstill.simulator import columns
+from potstill.simulator.covers import MODELS, hour_shares
+from potstill.simulator.fit import FAILURES, clients, fitted, hours
+from potstill.simulator.hashing import digit, keyed, mixed, names, uniform
+from potstill.simulator.people import DAY_S
+from potstill.simulator.phrases import book
+from potstill.simulator.rows import OK, bursty, clock
 
 KEYS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20)
 
@@ -117,16 +119,31 @@ def test_every_place_of_every_grammar_has_phrases() -> None:
 
 def test_the_simulator_is_frozen() -> None:
     """A change of its sources needs a new VERSION: raise it in spec.py, then run freeze.py."""
-    assert freeze.frozen().get(freeze.version()) == freeze.digest()
+    *_, today = freeze.frozen()[freeze.version()]
+    assert (today.sources, today.place) == (freeze.digest(), freeze.PLACE)
     assert freeze.version() == max(freeze.frozen())
 
 
-def test_a_changed_source_is_noticed(tmp_path: Path, monkeypatch: object) -> None:
+def test_sources_of_one_version_make_the_same_rows_wherever_they_were() -> None:
+    """The first line of version 1 was computed by the modules in benchmarks/traffic."""
+    every = freeze.frozen()[1]
+    assert [one.place for one in every] == ["benchmarks/traffic", "src/potstill/simulator"]
+    assert len({one.sources for one in every}) == 2
+    assert {one.rows for one in every} == {freeze.rows_digest()}
+
+
+def test_a_changed_row_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = freeze.rows_digest()
+    monkeypatch.setattr(columns, "_ADDRESSES_A_NETWORK", 9)
+    assert freeze.rows_digest() != before
+
+
+def test_a_changed_source_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
-    copy = tmp_path / "traffic"
-    shutil.copytree(ROOT / "benchmarks" / "traffic", copy)
-    monkeypatch.setattr(freeze, "HERE", copy)  # type: ignore[attr-defined]
+    copy = tmp_path / "simulator"
+    shutil.copytree(freeze.SOURCES, copy)
+    monkeypatch.setattr(freeze, "SOURCES", copy)
     before = freeze.digest()
     words = copy / "words" / "de.json"
     words.write_text(words.read_text(encoding="utf-8").replace("Danke.", "Dank."), encoding="utf-8")

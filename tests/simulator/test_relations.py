@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from traffic.groups import INNOCENT
-from traffic.people import People
-from traffic.rows import REFUSED, REVOKED, Rows, joined
-from traffic.spec import AWKWARD, Relation
 from worlds import alone, small
+
+from potstill.simulator.groups import INNOCENT
+from potstill.simulator.people import People
+from potstill.simulator.rows import REFUSED, REVOKED, Rows, joined
+from potstill.simulator.spec import AWKWARD, Relation
 
 
 def test_dealt_out_work_is_done_once() -> None:

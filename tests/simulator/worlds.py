@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
-from traffic import columns, world
-from traffic.grid import drawn_spec
-from traffic.rows import Rows
-from traffic.spec import Campaign, Look, Relation, WorldSpec
+
+from potstill.simulator import columns, world
+from potstill.simulator.grid import drawn_spec
+from potstill.simulator.rows import Rows
+from potstill.simulator.spec import CampaignSpec, Look, Relation, WorldSpec
 
 ROOT = Path(__file__).parents[2]
 REQUESTS = 12_000
@@ -38,7 +39,7 @@ def alone(
 ) -> tuple[world.World, list[Rows]]:
     """Return a world with one campaign of this relation, and its related requests day by day."""
     looks = Look("coding_harness", rate, days=days, **look)  # type: ignore[arg-type]
-    campaign = Campaign("campaign-000", "sharded", False, accounts, looks, relation)
+    campaign = CampaignSpec("campaign-000", "sharded", False, accounts, looks, relation)
     requests = int(accounts * rate * days * 2) + 2_000
     spec = WorldSpec(5, requests, days=days, awkward_share=0.0, campaigns=(campaign,), kinds=())
     made = world.built(spec)

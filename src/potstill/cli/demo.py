@@ -1,4 +1,5 @@
-"""`potstill demo`: the main jobs without a hub or a GPU: a model distilled, and one traced."""
+"""`potstill demo`: the main jobs without a hub or a GPU: a model distilled, one traced, traffic
+watched."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ class Job(StrEnum):
 
     distill = "distill"
     trace = "trace"
+    watch = "watch"
 
 
 What = Annotated[
@@ -35,7 +37,8 @@ What = Annotated[
         show_default=False,
         help="distill (which it is without it): a real model into a smaller one. trace: a key, "
         "marked answers, a guilty and an innocent student of models made on the spot, and a "
-        "verdict on each.",
+        "verdict on each. watch: a made-up week of a service's traffic, the campaigns found in it "
+        "as cases, and what they are in truth.",
     ),
 ]
 Quick = Annotated[
@@ -56,9 +59,11 @@ def demo(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Distil SmolLM2-135M-Instruct into a smaller model; or trace students to their teacher."""
+    """Distil SmolLM2-135M-Instruct; or trace students to their teacher; or watch traffic."""
     if what is Job.trace:
         _trace(out, quick=quick, quiet=quiet, changed=bool(overrides), fresh=fresh)
+    elif what is Job.watch:
+        _watch(out, quick=quick, quiet=quiet, changed=bool(overrides), fresh=fresh)
     else:
         _distill(out, overrides or [], quick=quick, fresh=fresh, quiet=quiet)
 
@@ -81,6 +86,21 @@ def _trace(out: Path | None, *, quick: bool, quiet: bool, changed: bool, fresh: 
 
     tell = (lambda line: None) if quiet else typer.echo
     print_demo(demo_trace(root, quick=quick, tell=tell, progress=progress_for(quiet)))
+
+
+def _watch(out: Path | None, *, quick: bool, quiet: bool, changed: bool, fresh: bool) -> None:
+    root = out or Path("runs") / ("demo-watch-quick" if quick else "demo-watch")
+    if changed or fresh:
+        raise PotstillError(
+            "the demo of a watch has no recipe that --set could change, and makes nothing that "
+            f"--fresh would save time over; leave both out, and remove {root} to begin again"
+        )
+
+    from potstill.cli.watch_truth_view import print_watch_demo
+    from potstill.runs.demo_watch import demo_watch
+
+    tell = (lambda line: None) if quiet else typer.echo
+    print_watch_demo(demo_watch(root, quick=quick, tell=tell, progress=progress_for(quiet)))
 
 
 def _distill(

@@ -7,7 +7,7 @@ in common: three or more, four times as many as strangers would have, and a cosi
 their parties) of 0.15. What hangs together so is a group's keys, unless it hangs together by a few
 parties alone: where the mean cosine is less than 0.08, ties have to be stronger (0.25, 0.35, 0.5).
 Where it is less than 0.2, what stronger ties hold together inside is a group beside the whole.
-Groups with the same settings, as of a client without a system message that asks in several
+Groups with two settings in common, as of a client without a system message that asks in several
 languages, are a group together beside themselves. Members are the parties that used two of the keys
 or more, and an eighth of what a typical member used, each key weighed by how many parties have it.
 A party's other requests weigh nothing, so that ordinary traffic beside a template hides it from
@@ -18,6 +18,7 @@ All of that hangs on which keys a party used, on no day, no moment and no link.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ SEPARATOR = "\n"
 _LOOSE, _DENSE = 0.08, 0.2
 # Keys and requests of a group that make a member, and its part of a typical one's keys.
 _KEYS, _REQUESTS, _PART = 2, 2, 8
-# Groups with the same settings that may be one.
+# Settings of a group, and groups with two settings in common, that may be one.
 _TOGETHER = 8
 
 
@@ -119,24 +120,27 @@ def settings_of(keys: Sequence[str]) -> list[str]:
 
 
 def _with_settings(groups: Sequence[Grouping]) -> list[Grouping]:
-    """Return groups of two groups or more each that have the same settings.
+    """Return groups of two or more each that have two settings in common.
 
-    A client without a system message that asks in several languages has no key in all of them.
+    A client without a system message that asks in several languages has no key in all of them. One
+    settings alone are those of many clients.
     """
-    of_settings: dict[str, list[Grouping]] = defaultdict(list)
+    of_pair: dict[tuple[str, str], list[Grouping]] = defaultdict(list)
     for group in groups:
-        for settings in settings_of(group.keys):
-            of_settings[settings].append(group)
+        settings = settings_of(group.keys)
+        if len(settings) <= _TOGETHER:
+            for pair in itertools.combinations(settings, 2):
+                of_pair[pair].append(group)
     found = []
-    for settings, mine in sorted(of_settings.items()):
+    for _, mine in sorted(of_pair.items(), key=lambda one: one[0]):
         if 1 < len(mine) <= _TOGETHER:
             used: Counter[str] = Counter()
             for group in mine:
                 used.update(dict(zip(group.parties, group.used, strict=True)))
-            keys = {key for group in mine for key in group.keys if settings_of([key]) == [settings]}
             parties = tuple(sorted(used))
+            keys = tuple(sorted({key for group in mine for key in group.keys}))
             each = tuple(used[party] for party in parties)
-            found.append(Grouping(parties=parties, keys=tuple(sorted(keys)), used=each))
+            found.append(Grouping(parties=parties, keys=keys, used=each))
     return found
 
 

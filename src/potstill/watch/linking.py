@@ -140,6 +140,16 @@ class Links:
                 value_N[self.strata.place[party]] = number.get(value, -1)
         return value_N
 
+    def share_of_means(self, parties: Sequence[str]) -> float:
+        """Return the largest share of those parties that have a payment, a device or a relay at all
+        that has one in common with another one of them."""
+        shares = [0.0]
+        for kind in MEANS:
+            value_of = self._linked.get(kind, {})
+            there = sum(party in value_of for party in parties)
+            shares.append(len(sharing(parties, value_of)) / max(there, 1))
+        return max(shares)
+
     def in_one_place(self, group: Grouping) -> set[str]:
         """Return the parties of a group that share a place with another one of it."""
         found: set[str] = set()

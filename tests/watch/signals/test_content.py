@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("ibis", reason="campaigns are found with the extra `watch`")
 
+from potstill.watch.engines import DuckEngine
 from potstill.watch.ingest.engine import connect
 from potstill.watch.signals.content import held_at_once, of_templates, template_use
 from potstill.watch.signals.traffic import Traffic
@@ -41,7 +42,8 @@ def test_pieces_are_counted_as_they_stand_in_sketches(tmp_path: Path) -> None:
     table = pa.table({"party": [*party, "a:0"], "prompt_sketch": sketches})
     backend = connect(tmp_path)
     backend.create_table("requests", table)
-    traffic = Traffic(backend, backend.table("requests"), backend.table("requests"), (), {})
+    engine = DuckEngine(backend)
+    traffic = Traffic(engine, backend.table("requests"), backend.table("requests"), (), {})
     use = template_use(traffic)
     backend.disconnect()
     parties = [use.names[one] for one in use.party_E.tolist()]

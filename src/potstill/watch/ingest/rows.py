@@ -70,8 +70,7 @@ def stored(batch: pa.RecordBatch, how: Storing) -> Stored:
     table = pa.Table.from_batches([batch])
     good, counts = counted(batch, how)
     aside = _aside(table, _flaws(table, how))
-    rows = _rows(good, how)
-    return Stored(_by_day(rows, counts), aside, counts)
+    return Stored(_by_day(_rows(good, how)), aside, counts)
 
 
 def counted(batch: pa.RecordBatch, how: Storing) -> tuple[pa.Table, RowCounts]:
@@ -126,7 +125,10 @@ def _count(good: pa.Table, how: Storing, counts: RowCounts) -> None:
         counts.by["accounts"][name] += int((fields == place).sum())
     counts.no_zone = pc.sum(good[NO_ZONE]).as_py() or 0
     counts.unnamed = good["request_id"].null_count
-    late = _micros(good["time"]) - int((how.now - _EPOCH) / timedelta(microseconds=1))
+    micros = _micros(good["time"])
+    for number, rows in zip(*np.unique(micros // _DAY, return_counts=True), strict=True):
+        counts.by["days"][_day_name(number)] += int(rows)
+    late = micros - int((how.now - _EPOCH) / timedelta(microseconds=1))
     counts.future = int((late > 0).sum())
     counts.ahead_s = max(float(late.max()) / 1e6, 0.0)
     ends = pc.min_max(good["time"]).as_py()
@@ -146,12 +148,13 @@ def _rows(good: pa.Table, how: Storing) -> pa.Table:
     columns["account_id"] = each_text(columns["account_id"], how.key.account)
     columns["client"], columns["client_subnet"] = _clients(columns, how)
     if how.privacy != "metadata":
-        columns |= _sketches(columns, how.key.subkey("sketch", 16))
+        columns |= sketch_columns(columns, how.key.subkey("sketch", 16))
     schema = how.schema
     return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
 
 
-def _sketches(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
+def sketch_columns(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
+    """Return what is kept of prompts, system messages and answers, in columns of a store."""
     prompt = sketched(columns["prompt"], key)
     return {
         "prompt_sketch": prompt.sketch,
@@ -187,17 +190,19 @@ def _of_each(values: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.A
     return function(found.dictionary).take(found.indices)
 
 
-def _by_day(rows: pa.Table, counts: RowCounts) -> dict[str, pa.Table]:
+def _by_day(rows: pa.Table) -> dict[str, pa.Table]:
     if not rows.num_rows:
         return {}
     numbers = _micros(rows["time"]) // _DAY
     days = {}
     for number in np.unique(numbers):
-        name = (date(1970, 1, 1) + timedelta(days=int(number))).isoformat()
         which = numbers == number
-        days[name] = rows if which.all() else rows.filter(pa.array(which))
-        counts.by["days"][name] += days[name].num_rows
+        days[_day_name(number)] = rows if which.all() else rows.filter(pa.array(which))
     return days
+
+
+def _day_name(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=int(number))).isoformat()
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -17,7 +17,7 @@ from potstill.watch.campaigns import LEAST_PARTIES, Grouping
 from potstill.watch.keys import SEPARATOR, settings_of
 from potstill.watch.pieces import PieceUse, piece_use
 from potstill.watch.signals.traffic import Traffic, members_table
-from potstill.watch.sketches import SLOT_BITS, SLOTS, slots_of
+from potstill.watch.sketches import SLOT_BITS, SLOTS, SLOTS_A_BAND, slots_of
 from potstill.watch.words import words_of
 
 Ints = NDArray[np.int64]
@@ -44,6 +44,8 @@ def template_use(traffic: Traffic) -> PieceUse:
     templates that each account has for itself.
     """
     requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
+    if traffic.engine.far:
+        return _counted_there(traffic)
     names = traffic.rows(requests.select("party").distinct().order_by("party"))["party"]
     known = names.combine_chunks()
 
@@ -54,6 +56,43 @@ def template_use(traffic: Traffic) -> PieceUse:
 
     with temporary_folder() as folder:
         return piece_use(tuple(names.to_pylist()), numbered(), _SLOTS, folder, USED, ONE_IN)
+
+
+def pieces_used(traffic: Traffic) -> ir.Table:
+    """Return what `template_use` counts, as an expression: sketches of all requests stay there.
+
+    Columns `party`, `piece`, `n`, `asked` (the party's requests that have a sketch).
+    """
+    requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
+    whole = requests.group_by("party").aggregate(asked=requests.count())
+    pieces = ibis.array([_piece(requests.prompt_sketch, slot) for slot in _SLOTS])
+    each = requests.select("party", piece=pieces.unnest())
+    use = each.group_by("party", "piece").aggregate(n=each.count())
+    use = use.filter(use.n >= USED).inner_join(whole, "party")
+    return use.filter(use.n * ONE_IN >= use.asked).select("party", "piece", "n", "asked")
+
+
+def _piece(sketch: ir.ArrayValue, slot: int) -> ir.IntegerValue:
+    band, k = divmod(slot, SLOTS_A_BAND)
+    return ((sketch[band] >> (SLOT_BITS * k)) & (2**SLOT_BITS - 1)) + (slot << SLOT_BITS)
+
+
+def _counted_there(traffic: Traffic) -> PieceUse:
+    requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
+    whole = requests.group_by("party").aggregate(asked=requests.count()).order_by("party")
+    known, use = traffic.rows(whole), traffic.rows(pieces_used(traffic))
+    party_E = np.asarray(pc.index_in(use["party"], known["party"].combine_chunks())).astype(
+        np.int64
+    )
+    piece_E, n_E = (np.asarray(use[name]).astype(np.int32) for name in ("piece", "n"))
+    order = np.argsort((party_E << 32) | piece_E)
+    return PieceUse(
+        tuple(known["party"].to_pylist()),
+        party_E[order].astype(np.int32),
+        piece_E[order],
+        n_E[order],
+        np.asarray(known["asked"]).astype(np.int64),
+    )
 
 
 def template_keys(traffic: Traffic, most: int) -> ir.Table:
@@ -85,12 +124,17 @@ def template_keys(traffic: Traffic, most: int) -> ir.Table:
 
 
 def _settings(requests: ir.Table) -> ir.StringValue:
+    # Without sketches there is no hash of it, and no key.
+    hashed = "system_hash" in requests.columns
+    system = requests.system_hash if hashed else ibis.null("int64")
+    # Nobody means what lies outside, and no whole number would hold it.
+    warm = ibis.ifelse(requests.temperature.between(0, 1_000), requests.temperature, None)
     parts = [
-        requests.system_hash.cast("string"),
+        system.cast("string"),
         requests.model,
         requests["product"],
         # Whole numbers, which every engine writes alike.
-        (requests.temperature * 1_000).round().cast("int64").cast("string"),
+        (warm * 1_000).round().cast("int64").cast("string"),
         requests.max_tokens.cast("string"),
         requests.stream.cast("int32").cast("string"),
     ]
@@ -110,18 +154,17 @@ def asked_with(traffic: Traffic, groups: Sequence[Grouping], name: str) -> ir.Ta
             "settings": pa.array([one for _, one in pairs], pa.string()),
         }
     )
-    traffic.backend.create_table(f"{name}_settings", known, temp=True, overwrite=True)
+    stated = traffic.engine.named(f"{name}_settings", known)
     keyed = members_table(traffic, [g.parties if g.keys else () for g in groups], f"{name}_keyed")
     others = members_table(traffic, [() if g.keys else g.parties for g in groups], f"{name}_others")
     requests = traffic.requests.select("number", "party", settings=_settings(traffic.requests))
-    of_group = keyed.inner_join(traffic.backend.table(f"{name}_settings"), "group")
+    of_group = keyed.inner_join(stated, "group")
     columns = ("group", "number")
     found = ibis.union(
         requests.inner_join(of_group, ["party", "settings"]).select(*columns),
         requests.inner_join(others, "party").select(*columns),
     )
-    traffic.backend.create_table(name, found, temp=True, overwrite=True)
-    return traffic.backend.table(name)
+    return traffic.engine.kept(name, found)
 
 
 def asked_counts(traffic: Traffic, asked: ir.Table) -> ir.Table:

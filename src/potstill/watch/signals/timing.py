@@ -73,8 +73,8 @@ def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
     (`hand_off_log_e`). Evaded by waiting, or by wording the request anew.
     """
     rows, after = _followed(traffic, members)
-    followed = after.select("group", "request_id").distinct().mutate(hit=ibis.literal(1))
-    joined = rows.left_join(followed, ["group", "request_id"])
+    followed = after.select("group", "number").distinct().mutate(hit=ibis.literal(1))
+    joined = rows.left_join(followed, ["group", "number"])
     found = joined.group_by("group", "refused").aggregate(
         n=joined.count(), followed=joined.hit.fill_null(0).sum()
     )
@@ -98,11 +98,11 @@ def _followed(traffic: Traffic, members: ir.Table) -> tuple[ir.Table, ir.Table]:
     """Return a group's requests, and those that another party repeated, with that `follower`."""
     requests = traffic.requests
     rows = requests.filter(requests.prompt_hash.notnull() & requests.status.notnull())
-    rows = rows.select("request_id", "party", "micros", "status", "prompt_hash").inner_join(
+    rows = rows.select("number", "party", "micros", "status", "prompt_hash").inner_join(
         members, "party"
     )
     rows = rows.select(
-        "group", "request_id", "party", "prompt_hash", "micros",
+        "group", "number", "party", "prompt_hash", "micros",
         refused=rows.status.isin(REFUSED),
     )  # fmt: skip
     later = rows.view()
@@ -117,5 +117,5 @@ def _followed(traffic: Traffic, members: ir.Table) -> tuple[ir.Table, ir.Table]:
         ],
     )
     return rows, after.select(
-        rows.group, rows.request_id, rows.party, rows.refused, follower=later.party
+        rows.group, rows.number, rows.party, rows.refused, follower=later.party
     )

@@ -9,21 +9,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from glob import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ibis.backends.duckdb import Backend
 
 from potstill.durable import temporary_folder
 from potstill.errors import PotstillError
-from potstill.watch.ingest.engine import batches_of, micros_of
+from potstill.watch.engines import TrafficEngine, engine_of
 from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
 from potstill.watch.schema import ACCOUNTS, arrow_schema, names_of, switched_off
+
+if TYPE_CHECKING:
+    from ibis.backends.sql import SQLBackend
 
 DAY_US = 86_400_000_000
 _BATCH_ROWS = 1 << 16
@@ -51,7 +53,7 @@ class Traffic:
     Each request has a `number` of its own, by its source and its row there.
     """
 
-    backend: Backend
+    engine: TrafficEngine
     requests: ir.Table
     accounts: ir.Table
     days: tuple[str, ...]
@@ -59,12 +61,11 @@ class Traffic:
 
     def rows(self, expression: ir.Table) -> pa.Table:
         """Return an expression's rows."""
-        found: pa.Table = self.backend.to_pyarrow(expression)
-        return found
+        return self.engine.rows(expression)
 
     def batches(self, expression: ir.Table) -> Iterator[pa.RecordBatch]:
         """Yield an expression's rows as they are found; nothing else can be asked meanwhile."""
-        yield from batches_of(self.backend, expression, _BATCH_ROWS)
+        yield from self.engine.batches(expression, _BATCH_ROWS)
 
     def by_group(self, expression: ir.Table) -> Iterator[tuple[int, pa.Table]]:
         """Yield an expression's rows, which are sorted by `group`, group by group.
@@ -120,7 +121,7 @@ def _group_of(batches: list[pa.RecordBatch]) -> tuple[int, pa.Table]:
 
 def traffic_of(
     store: TrafficStore,
-    backend: Backend,
+    backend: SQLBackend,
     days: Sequence[str] | None = None,
     table: pa.Table | None = None,
 ) -> Traffic:
@@ -134,16 +135,13 @@ def traffic_of(
         raise PotstillError(
             f"{store.root} holds no requests; take logs in with `potstill watch ingest`"
         )
+    engine = engine_of(backend)
     accounts = accounts_of(store) if table is None else table
-    backend.create_table("potstill_accounts", accounts, temp=True, overwrite=True)
-    known = backend.table("potstill_accounts")
-    requests = backend.read_parquet(
-        [escape(str(part)) for part in parts], table_name="potstill_requests"
-    )
+    known = engine.named("potstill_accounts", accounts)
+    requests = engine.parquet("potstill_requests", parts)
     names = sorted(digest[:16] for digest in store.ingested.sources)
     sources = pa.table({"source": pa.array(names, pa.string()), "first": range(len(names))})
-    backend.create_table("potstill_sources", sources, temp=True, overwrite=True)
-    numbered = requests.inner_join(backend.table("potstill_sources"), "source")
+    numbered = requests.inner_join(engine.named("potstill_sources", sources), "source")
     numbered = numbered.mutate(number=numbered["first"] * _ROWS_A_SOURCE + numbered.row).drop(
         "first"
     )
@@ -153,7 +151,7 @@ def traffic_of(
     # Moments as microseconds since 1970, which every engine divides alike.
     joined = joined.mutate(
         party=ibis.coalesce(joined.party, _ACCOUNT + joined.account_id),
-        micros=micros_of(joined.time),
+        micros=engine.micros(joined.time),
     )
     joined = joined.mutate(
         day=(joined.micros // DAY_US).cast("int32"),
@@ -167,7 +165,8 @@ def traffic_of(
             off[signal] = ("the prompts' text, which only --privacy full keeps",)
     off |= dict.fromkeys(NOT_BUILT, (LATER,))
     there_days = store.days() if days is None else tuple(days)
-    return Traffic(backend, joined, known.mutate(party=party), there_days, off)
+    known = known.mutate(party=party, opened=engine.micros(known.created_at))
+    return Traffic(engine, joined, known, there_days, off)
 
 
 def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) -> ir.Table:
@@ -179,8 +178,7 @@ def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) 
             "party": pa.array([party for _, party in rows], pa.string()),
         }
     )
-    traffic.backend.create_table(name, table, temp=True, overwrite=True)
-    return traffic.backend.table(name)
+    return traffic.engine.named(name, table)
 
 
 def of_groups(traffic: Traffic, asked: ir.Table, groups: Sequence[int], name: str) -> ir.Table:

@@ -89,7 +89,7 @@ class Relation:
 
 
 @dataclass(frozen=True)
-class Campaign:
+class CampaignSpec:
     """Accounts that act together."""
 
     campaign_id: str
@@ -129,7 +129,7 @@ class WorldSpec:
     """The day on which the new model can first be asked."""
     awkward_share: float = 0.36
     """Requests of awkward innocents, of all requests."""
-    campaigns: tuple[Campaign, ...] = ()
+    campaigns: tuple[CampaignSpec, ...] = ()
     kinds: tuple[str, ...] = AWKWARD
     """The awkward kinds that fill the share."""
     matched_accounts: float = 1.0
@@ -152,6 +152,6 @@ def from_json(path: Path) -> WorldSpec:
     return WorldSpec(campaigns=campaigns, kinds=tuple(read.pop("kinds", AWKWARD)), **read)
 
 
-def _campaign(read: dict[str, Any]) -> Campaign:
+def _campaign(read: dict[str, Any]) -> CampaignSpec:
     look = read["look"] | {"languages": tuple(read["look"]["languages"])}
-    return Campaign(**(read | {"look": Look(**look), "relation": Relation(**read["relation"])}))
+    return CampaignSpec(**(read | {"look": Look(**look), "relation": Relation(**read["relation"])}))

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from .covers import COVERS, GRAMMARS, MODELS, TOOLS, USES, Cover
-from .fit import clients
-from .hashing import Keys
-from .spec import INTENTS
+from potstill.simulator.covers import COVERS, GRAMMARS, MODELS, TOOLS, USES, Cover
+from potstill.simulator.fit import clients
+from potstill.simulator.hashing import Keys
+from potstill.simulator.spec import INTENTS
 
 Rng = np.random.Generator
 TEMPERATURES = (np.nan, 0.0, 0.2, 0.7, 1.0)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from . import people, rows, templates
-from .covers import COVERS, ORDINARY, USUAL
-from .groups import Group, groups_of
-from .hashing import keyed
-from .people import People
-from .rows import Rows
-from .spec import WorldSpec
-from .templates import Families
+from potstill.simulator import people, rows, templates
+from potstill.simulator.covers import COVERS, ORDINARY, USUAL
+from potstill.simulator.groups import Group, groups_of
+from potstill.simulator.hashing import keyed
+from potstill.simulator.people import People
+from potstill.simulator.rows import Rows
+from potstill.simulator.spec import WorldSpec
+from potstill.simulator.templates import Families
 
 Ints = NDArray[np.int64]
 Numbers = NDArray[np.int32]
@@ -27,7 +27,7 @@ _BEHIND = 40
 
 
 @dataclass(frozen=True)
-class Part:
+class WorldPart:
     """A group in its world: its accounts, its templates, its requests a day."""
 
     group: Group
@@ -48,7 +48,7 @@ class World:
     """All that is drawn before the first request is."""
 
     spec: WorldSpec
-    parts: list[Part]
+    parts: list[WorldPart]
     families: Families
     everybody: People
     """Ordinary accounts first, then those of the groups, in order."""
@@ -120,7 +120,7 @@ def built(spec: WorldSpec) -> World:
 def _part(
     spec: WorldSpec, shelf: _Shelf, number: int, group: Group, first: int, world_key: int,
     public: dict[str, np.ndarray],
-) -> Part:  # fmt: skip
+) -> WorldPart:  # fmt: skip
     rng = _rng(spec, 4, number)
     look, relation, cover = group.look, group.relation, COVERS[group.look.cover]
     who = people.of_group(rng, world_key, number, group, cover)
@@ -132,7 +132,7 @@ def _part(
     if look.mix:
         usual = shelf.put(templates.ordinary(rng, USUAL, group.accounts))
     days = [rows.counts(rng, group, who, day) for day in range(spec.days)]
-    return Part(
+    return WorldPart(
         group=group,
         key=_key(spec, number),
         first=first,
@@ -174,7 +174,7 @@ def day_of(world: World, day: int) -> Rows:
     return rows.taken(found, np.argsort(found.second, kind="stable"))
 
 
-def _of_part(world: World, part: Part, number: int, day: int) -> Iterator[Rows]:
+def _of_part(world: World, part: WorldPart, number: int, day: int) -> Iterator[Rows]:
     rng = _rng(world.spec, 7, number, day)
     group = part.group
     if part.related_DA[day].any():

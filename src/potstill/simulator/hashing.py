@@ -42,7 +42,8 @@ def digit(keys: Keys, place: int, width: NDArray[np.integer] | int) -> NDArray[n
 
 def uniform(keys: Keys, place: int) -> NDArray[np.float64]:
     """Return for each key a number in [0, 1), drawn anew for each place."""
-    return (mixed(keys ^ _place(place)) >> np.uint64(11)) * 2.0**-53
+    high: NDArray[np.float64] = (mixed(keys ^ _place(place)) >> np.uint64(11)).astype(np.float64)
+    return high * 2.0**-53
 
 
 def names(prefix: str, keys: Keys, missing: NDArray[np.bool_] | None = None) -> pa.Array:

@@ -7,8 +7,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .covers import drawn_look
-from .spec import AWKWARD, INTENTS, LANGUAGES, Campaign, Look, Relation, WorldSpec
+from potstill.simulator.covers import drawn_look
+from potstill.simulator.spec import (
+    AWKWARD,
+    INTENTS,
+    LANGUAGES,
+    CampaignSpec,
+    Look,
+    Relation,
+    WorldSpec,
+)
 
 ACCOUNTS = (1, 20, 273, 5_000)
 RATES = (6.0, 26.0, 860.0)
@@ -154,7 +162,7 @@ HELD_OUT: dict[str, Mechanism] = {
 def drawn_campaign(
     rng: Rng, name: str, mechanism: str, cell: tuple[int, float, float],
     cover: str, days: int, launch_day: int,
-) -> Campaign:  # fmt: skip
+) -> CampaignSpec:  # fmt: skip
     """Draw a campaign of a mechanism in a cell of the grid (accounts, rate, mix)."""
     held_out = mechanism in HELD_OUT
     accounts, rate, mix = cell
@@ -166,14 +174,14 @@ def drawn_campaign(
         first = int(rng.integers(quiet, quiet + max(1, (days - quiet) // 3)))
         look = dataclasses.replace(look, first_day=first, days=days - first)
     look, relation = (HELD_OUT if held_out else OPEN)[mechanism](rng, look)
-    return Campaign(name, mechanism, held_out, accounts, look, relation)
+    return CampaignSpec(name, mechanism, held_out, accounts, look, relation)
 
 
-def _volume(campaign: Campaign) -> float:
+def _volume(campaign: CampaignSpec) -> float:
     return campaign.accounts * campaign.look.rate * campaign.look.days
 
 
-def _fitting(campaign: Campaign, most: float) -> Campaign | None:
+def _fitting(campaign: CampaignSpec, most: float) -> CampaignSpec | None:
     """Return the campaign over as many days as `most` requests allow; None if not even one."""
     daily = campaign.accounts * campaign.look.rate
     days = min(campaign.look.days, int(most // daily))
@@ -213,7 +221,7 @@ def drawn_spec(
     order = _interleaved([every[i] for i in rng.permutation(len(every))])
     names = mechanisms or tuple(HELD_OUT if held_out else OPEN)
     first = int(rng.integers(len(names)))
-    left, found = CAMPAIGN_SHARE * requests, list[Campaign]()
+    left, found = CAMPAIGN_SHARE * requests, list[CampaignSpec]()
     for cell in order * 3:
         name = names[(first + len(found)) % len(names)]
         cover = AWKWARD[int(rng.integers(len(AWKWARD)))]

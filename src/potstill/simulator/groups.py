@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .covers import drawn_look
-from .spec import Campaign, Look, Relation, WorldSpec
+from potstill.simulator.covers import drawn_look
+from potstill.simulator.spec import CampaignSpec, Look, Relation, WorldSpec
 
 Rng = np.random.Generator
 
@@ -133,7 +133,7 @@ def innocent(kind: str, rng: Rng, look: Look, most: float, matched: str | None =
     return Group(kind, accounts, look, relation(rng), matched=matched)
 
 
-def _matched(campaign: Campaign, rng: Rng, ratio: float) -> Iterator[Group]:
+def _matched(campaign: CampaignSpec, rng: Rng, ratio: float) -> Iterator[Group]:
     own = Group("campaign", campaign.accounts, campaign.look, campaign.relation)
     left = own.volume * ratio
     alone = own.volume / own.accounts

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .covers import GRAMMARS
-from .spec import INTENTS, LANGUAGES
+from potstill.simulator.covers import GRAMMARS
+from potstill.simulator.spec import INTENTS, LANGUAGES
 
 FOLDER = Path(__file__).with_name("words")
 TEMPLATE, ITEM = 0, 1

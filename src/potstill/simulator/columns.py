@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .covers import AGENTS, MODELS, NEW_MODEL, PLANS, PRODUCTS, SLOW, TOOLS
-from .fit import FAILURES
-from .hashing import Keys, digit, keyed, names, uniform
-from .people import DAY_S, PLACES
-from .rows import OK, Rows
-from .spec import WorldSpec
-from .templates import Families
-from .text import Wording, texts
-from .world import World
+from potstill.simulator.covers import AGENTS, MODELS, NEW_MODEL, PLANS, PRODUCTS, SLOW, TOOLS
+from potstill.simulator.fit import FAILURES
+from potstill.simulator.hashing import Keys, digit, keyed, names, uniform
+from potstill.simulator.people import DAY_S, PLACES
+from potstill.simulator.rows import OK, Rows
+from potstill.simulator.spec import WorldSpec
+from potstill.simulator.templates import Families
+from potstill.simulator.text import Wording, texts
+from potstill.simulator.world import World
 
 MOMENT = pa.timestamp("us", tz="UTC")
 REQUESTS = pa.schema(
@@ -73,7 +73,7 @@ def _masked(values: np.ndarray, missing: NDArray[np.bool_], kind: pa.DataType) -
 def _normal(key: Keys, stream: int) -> NDArray[np.float64]:
     """Return a standard normal number for each key (Box and Muller 1958)."""
     radius = np.sqrt(-2 * np.log1p(-uniform(key, stream)))
-    return radius * np.cos(2 * np.pi * uniform(key, stream + 1))
+    return np.asarray(radius * np.cos(2 * np.pi * uniform(key, stream + 1)))
 
 
 def started(spec: WorldSpec) -> int:

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .hashing import Keys, digit, uniform
-from .phrases import EARLIER, TEMPLATE, Book, book
+from potstill.simulator.hashing import Keys, digit, uniform
+from potstill.simulator.phrases import EARLIER, TEMPLATE, Book, book
 
 Ints = NDArray[np.int64]
 # Places of the streams of numbers that are drawn from a request's key; prompts use 0 to 31.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .spec import AWKWARD, LANGUAGES, Look
+from potstill.simulator.spec import AWKWARD, LANGUAGES, Look
 
 MODELS = ("still-mini", "still-base", "still-large", "still-coder", "still-next")
 NEW_MODEL = len(MODELS) - 1
@@ -95,12 +95,12 @@ _HOURS = {
 
 def hour_shares(day: str) -> np.ndarray:
     """Return the share of requests in each local hour; ServeGen's for `fitted`."""
-    from .fit import hours
+    from potstill.simulator.fit import hours
 
     if day == "fitted":
         return hours()
     weights = np.array(_HOURS[day], dtype=np.float64)
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def drawn_look(

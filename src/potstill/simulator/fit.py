@@ -29,8 +29,8 @@ def fitted() -> dict[str, Any]:
 
 def hours() -> Floats:
     """Return the share of a day's requests in each hour, local time."""
-    share = np.array(fitted()["hours"], dtype=np.float64)
-    return share / share.sum()
+    share: Floats = np.array(fitted()["hours"], dtype=np.float64)
+    return np.asarray(share / share.sum())
 
 
 def clients(rng: np.random.Generator, count: int, pool: str = "language") -> dict[str, Floats]:

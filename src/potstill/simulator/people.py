@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from .covers import USUAL, Cover
-from .fit import clients
-from .groups import Group
-from .hashing import Keys, keyed
-from .spec import LANGUAGES, Look, Relation
+from potstill.simulator.covers import USUAL, Cover
+from potstill.simulator.fit import clients
+from potstill.simulator.groups import Group
+from potstill.simulator.hashing import Keys, keyed
+from potstill.simulator.spec import LANGUAGES, Look, Relation
 
 Rng = np.random.Generator
 DAY_S = 86_400

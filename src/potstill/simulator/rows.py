@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from .covers import COVERS, USUAL, Cover, hour_shares
-from .groups import Group
-from .hashing import Keys, digit, keyed, mixed
-from .people import DAY_S, PLACES, People
-from .spec import LANGUAGES, Look, Relation
+from potstill.simulator.covers import COVERS, USUAL, Cover, hour_shares
+from potstill.simulator.groups import Group
+from potstill.simulator.hashing import Keys, digit, keyed, mixed
+from potstill.simulator.people import DAY_S, PLACES, People
+from potstill.simulator.spec import LANGUAGES, Look, Relation
 
 Rng = np.random.Generator
 Floats = NDArray[np.float64]
@@ -86,7 +86,7 @@ def _life(look: Look, total: int, generation: NDArray[np.int8]) -> tuple[Floats,
 def _overlap(look: Look, total: int, generation: NDArray[np.int8], day: int) -> Floats:
     """Return the share of a day that lies in each account's part of the group's days."""
     start, end = _life(look, total, generation)
-    return np.clip(np.minimum(end, day + 1) - np.maximum(start, day), 0, 1)
+    return np.asarray(np.clip(np.minimum(end, day + 1) - np.maximum(start, day), 0, 1))
 
 
 def bursty(rng: Rng, count_A: Ints, cv_A: NDArray[np.float32]) -> Floats:
@@ -101,7 +101,7 @@ def bursty(rng: Rng, count_A: Ints, cv_A: NDArray[np.float32]) -> Floats:
     moments = (total - np.repeat(before, count_A + 1)) / whole
     last = np.zeros(len(gaps), dtype=np.bool_)
     last[ends - 1] = True
-    return moments[~last]
+    return np.asarray(moments[~last])
 
 
 def clock(moment: Floats, day: str, flat: NDArray[np.bool_], offset_h: Floats) -> Floats:
@@ -182,7 +182,7 @@ def _within(
 ) -> Floats:
     begins, ends = _life(look, total, generation)
     start, end = np.maximum(begins, day) - day, np.minimum(ends, day + 1) - day
-    return np.clip(start + moment * (end - start), 0, 1 - 1e-9)
+    return np.asarray(np.clip(start + moment * (end - start), 0, 1 - 1e-9))
 
 
 def _items(

@@ -1,0 +1,1 @@
+"""What measures the watch on simulated worlds: worlds made and searched, truth, and figures."""

@@ -1,0 +1,213 @@
+"""What was found in a world, held against what is true of it: campaigns hit, and cases."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from potstill.watch.evidence import Campaign, CampaignsFound, Candidate
+from watched.truth import INNOCENT, Known, Truth
+
+# Most of a campaign, and most of a group.
+_HALF = 0.5
+Why = Literal["named", "scattered", "among others", "not convicted"]
+
+
+class Part(BaseModel):
+    """A part of a world's row."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Hit(Part):
+    """What became of one campaign.
+
+    `share` is of its requests, those that are its own; `best` tells of the groups that hold most of
+    it, and `why` what came of them: no group has half of it (scattered), one has but half of that
+    group are others (among others), one is mostly it and was not convicted.
+    """
+
+    world: int
+    campaign: str
+    mechanism: str
+    cover: str
+    accounts: int
+    rate: float
+    mix: float
+    days: int
+    families: tuple[str, ...]
+    templates: int
+    languages: int
+    paraphrase: float
+    requests: int
+    share: float
+    named: int
+    """Of its accounts."""
+    cases: int
+    held: tuple[str, ...]
+    """The families that held in its cases."""
+    why: Why
+    best: str
+    leaked: tuple[int, int] | None = None
+    """The day after which it was first named (the campaign's first is 1) and its requests until
+    then; None where it was not named, or not looked for day by day."""
+
+    @property
+    def cell(self) -> str:
+        """Accounts x rate x mix."""
+        return f"{self.accounts}x{self.rate:g}x{self.mix:g}"
+
+    @property
+    def fair(self) -> bool:
+        """Whether it is to be found: two families, 20 accounts, at most half unrelated."""
+        return len(self.families) >= 2 and self.accounts >= 20 and self.mix <= 0.5
+
+
+class Case(Part):
+    """One named case. It is false if fewer than half of its accounts are of one campaign."""
+
+    world: int
+    accounts: int
+    guilty: int
+    """Of the campaign that it has most of."""
+    campaigns: dict[str, int]
+    innocents: dict[str, int]
+    """Accounts of no campaign, by kind."""
+    kind: str
+    false: bool
+    said: str
+
+
+class WorldRow(Part):
+    """A world, searched. `code` is of the sources that searched it."""
+
+    world: int
+    sort: str
+    code: str
+    level: float
+    privacy: str
+    by_day: bool
+    made_s: float
+    ingest_s: float
+    find_s: float
+    peak_gb: float
+    """Of the process that searched this world, and those before it in the same run."""
+    candidates: int
+    benign: int
+    benign_kinds: dict[str, int]
+    members: dict[str, int]
+    """The accounts of each campaign."""
+    hits: tuple[Hit, ...]
+    cases: tuple[Case, ...]
+    named: tuple[str, ...]
+    """The accounts in cases."""
+
+
+def case_of(world: int, found: Campaign, truth: Truth) -> Case:
+    """Return what a named case is in truth."""
+    names = Counter(truth.campaign[one] for one in found.accounts)
+    innocents = Counter(truth.kind[a] for a in found.accounts if truth.campaign[a] == INNOCENT)
+    del names[INNOCENT]
+    guilty = max(names.values(), default=0)
+    kinds = Counter(truth.kind[one] for one in found.accounts)
+    return Case(
+        world=world,
+        accounts=len(found.accounts),
+        guilty=guilty,
+        campaigns=dict(names),
+        innocents=dict(innocents),
+        kind=kinds.most_common(1)[0][0],
+        false=2 * guilty < len(found.accounts),
+        said=" | ".join(_said(one) for one in found.candidates),
+    )
+
+
+def true_of(found: CampaignsFound, truth: Truth) -> dict[str, list[Campaign]]:
+    """Return the true cases of each campaign: those half of whose accounts are of it."""
+    true: dict[str, list[Campaign]] = defaultdict(list)
+    for one in found.campaigns:
+        names = Counter(truth.campaign[account] for account in one.accounts)
+        del names[INNOCENT]
+        if names:
+            name, guilty = min(names.items(), key=lambda item: (-item[1], item[0]))
+            if 2 * guilty >= len(one.accounts):
+                true[name].append(one)
+    return true
+
+
+def hits_of(world: int, found: CampaignsFound, truth: Truth, *, told: bool = True) -> list[Hit]:
+    """Return what became of each campaign of a world: only true cases count.
+
+    Unless `told`, nothing is said of a campaign's best groups, so that nobody learns from them.
+    """
+    true = true_of(found, truth)
+    return [_hit(world, known, true, found, truth, told) for known in truth.campaigns]
+
+
+def _hit(
+    world: int,
+    known: Known,
+    true: dict[str, list[Campaign]],
+    found: CampaignsFound,
+    truth: Truth,
+    told: bool,
+) -> Hit:
+    members = truth.members(known.campaign_id)
+    cases = true.get(known.campaign_id, [])
+    caught = members & {account for one in cases for account in one.accounts}
+    mine = sum(truth.related.get(a, 0) for a in caught)
+    parties = {truth.party[a] for a in members}
+    return Hit(
+        world=world,
+        campaign=known.campaign_id,
+        mechanism=known.mechanism,
+        cover=known.cover,
+        accounts=known.accounts,
+        rate=known.rate,
+        mix=known.mix,
+        days=known.days,
+        families=known.families,
+        templates=known.templates,
+        languages=known.languages,
+        paraphrase=known.paraphrase,
+        requests=known.requests,
+        share=mine / max(known.requests, 1),
+        named=len(caught),
+        cases=len(cases),
+        held=tuple(sorted({family for one in cases for family in one.families})),
+        why="named" if cases else _why(found.candidates, parties),
+        best=_best(found.candidates, parties) if told else "",
+    )
+
+
+def _why(candidates: Sequence[Candidate], members: set[str]) -> Why:
+    """Say how far an unnamed campaign came."""
+    groups = [(sum(p in members for p in one.parties), len(one.parties)) for one in candidates]
+    holding = [(inside, size) for inside, size in groups if inside >= _HALF * len(members)]
+    if not holding:
+        return "scattered"
+    if not any(inside >= _HALF * size for inside, size in holding):
+        return "among others"
+    return "not convicted"
+
+
+def _best(candidates: Sequence[Candidate], members: set[str]) -> str:
+    """Say of each way to choose which group has most of a campaign, and what was said of it."""
+    best: dict[str, tuple[int, str]] = {}
+    for one in candidates:
+        inside = sum(party in members for party in one.parties)
+        if inside > best.get(one.chosen_by, (0, ""))[0]:
+            best[one.chosen_by] = (inside, f"{inside} of {_said(one)}")
+    return " | ".join(text for _, text in best.values())
+
+
+def _said(one: Candidate) -> str:
+    signals = ", ".join(
+        f"{s.signal} {s.observed:g}/{s.expected:g}"
+        + ("" if s.log10_e is None else f" e{s.log10_e:.1f}")
+        for s in one.signals
+    )
+    return f"{len(one.parties)} by {one.chosen_by}, e{one.log10_e:.1f}: {signals}"
