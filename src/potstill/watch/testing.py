@@ -173,8 +173,7 @@ class Testing:
         counts = self.traffic.rows(asked_counts(self.traffic, asked))
         kept = held_at_once(_ints(counts["group"]), _ints(counts["n"]))
         found = counts.select(["group", "party"]).filter(pa.array(kept))
-        self.traffic.backend.create_table("ps_held", found, temp=True, overwrite=True)
-        return self.traffic.backend.table("ps_held")
+        return self.traffic.engine.named("ps_held", found)
 
     def _clock(
         self,

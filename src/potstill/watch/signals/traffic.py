@@ -184,8 +184,7 @@ def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) 
 def of_groups(traffic: Traffic, asked: ir.Table, groups: Sequence[int], name: str) -> ir.Table:
     """Return those rows of `asked` whose `group` is one of some; a table of that name is made."""
     table = pa.table({"group": pa.array(groups, pa.int32())})
-    traffic.backend.create_table(name, table, temp=True, overwrite=True)
-    return asked.semi_join(traffic.backend.table(name), "group")
+    return asked.semi_join(traffic.engine.named(name, table), "group")
 
 
 def accounts_of(store: TrafficStore) -> pa.Table:
