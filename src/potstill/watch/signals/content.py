@@ -194,10 +194,12 @@ def held_at_once(group_E: Ints, n_E: Ints) -> NDArray[np.bool_]:
     return kept
 
 
-def slot_values(traffic: Traffic, asked: ir.Table, parties: ir.Table) -> ir.Table:
+def slot_values(
+    traffic: Traffic, asked: ir.Table, parties: ir.Table | None = None
+) -> ir.Table:
     """Slot coverage: what each party of a group asked and was answered, day by day.
 
-    `parties` are those of each group that count (`group`, `party`; `held_at_once`). Columns `group`, `party`, `day`, `prompt_sketch` and, where the text is kept, `prompt`.
+    `parties` are those of each group that count (`group`, `party`; `held_at_once`), else all. Columns `group`, `party`, `day`, `prompt_sketch` and, where the text is kept, `prompt`.
     `asked` has the requests of groups (`asked_with`). `of_templates` tells which of them count.
 
     Catches: work dealt out from one list. Together the parties go through the list evenly day by
@@ -212,7 +214,8 @@ def slot_values(traffic: Traffic, asked: ir.Table, parties: ir.Table) -> ir.Tabl
     requests = requests.filter(requests.prompt_sketch.notnull() & answered)
     read = [name for name in ("prompt", "prompt_sketch") if name in requests.columns]
     rows = requests.select("number", "party", "day", *read).inner_join(asked, "number")
-    rows = rows.semi_join(parties, ["group", "party"])
+    if parties is not None:
+        rows = rows.semi_join(parties, ["group", "party"])
     return rows.select("group", "party", "day", *read).order_by("group")
 
 
