@@ -199,7 +199,8 @@ def slot_values(
 ) -> ir.Table:
     """Slot coverage: what each party of a group asked and was answered, day by day.
 
-    `parties` are those of each group that count (`group`, `party`; `held_at_once`), else all. Columns `group`, `party`, `day`, `prompt_sketch` and, where the text is kept, `prompt`.
+    `parties` are those of each group that count (`group`, `party`; `held_at_once`), else all.
+    Columns `group`, `party`, `day`, `prompt_sketch` and, where the text is kept, `prompt`.
     `asked` has the requests of groups (`asked_with`). `of_templates` tells which of them count.
 
     Catches: work dealt out from one list. Together the parties go through the list evenly day by
