@@ -141,7 +141,7 @@ SIGNALS: dict[str, Callable[[Traffic], ir.Table]] = {
     "asked with": asked,
     "slot values": lambda traffic: slot_values(traffic, asked(traffic)),
     "moments": lambda traffic: moments(traffic, asked(traffic)),
-    "subjects": lambda traffic: subjects(traffic, asked(traffic), 2),
+    "subjects": lambda traffic: subjects(traffic, asked(traffic)),
     "minutes": minutes,
     "hand-offs": lambda traffic: hand_offs(traffic, members(traffic)),
     "handing over": lambda traffic: handing_over(traffic, members(traffic)),

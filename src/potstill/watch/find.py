@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -79,7 +80,7 @@ def find_campaigns(
     """
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
-    testing = testing_of(traffic, len(first))
+    testing = testing_of(traffic, len(first), choosing=True)
     profiles, shared = testing.profiles, testing.links.rows
     chosen = chosen_in(testing, len(first))
     # What stands has an E of 1 / level at least, whatever the others have.
@@ -98,11 +99,20 @@ def find_campaigns(
     )
 
 
-def testing_of(traffic: Traffic, parties: int) -> Testing:
-    """Return what choosing and testing need of traffic that has so many parties."""
-    shared = traffic.rows(links(traffic))
-    profiles, keyed = _profiles(traffic, parties), _keyed(traffic, parties)
-    return Testing.of(traffic, shared, profiles, keyed)
+def testing_of(traffic: Traffic, parties: int, *, choosing: bool) -> Testing:
+    """Return what choosing and testing need of traffic that has so many parties.
+
+    With `choosing` groups that ask alike are found by a thread, while the engine is asked.
+    """
+    profiles = _profiles(traffic, parties)
+    with ThreadPoolExecutor(1) as pool:
+        alike = pool.submit(lambda: profiles.groups if profiles and choosing else [])
+        shared, keyed = traffic.rows(links(traffic)), _keyed(traffic, parties)
+        testing = Testing.of(traffic, shared, profiles, keyed)
+        if choosing:
+            _ = testing.asking_rows
+        alike.result()
+    return testing
 
 
 def customers_in(testing: Testing) -> Customers:
@@ -126,7 +136,7 @@ def choose(
     No figure of a test is looked at, and of a party's prompts only how often it used which piece
     of a template: the changes that null hypotheses make leave that as it is.
     """
-    alike = profiles.groups() if profiles else []
+    alike = profiles.groups if profiles else []
     found = [Chosen("templates", one) for one in (*keyed, *_others(alike, keyed))]
     sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
     for by, kinds in sides:

@@ -13,7 +13,7 @@ pytest.importorskip("ibis", reason="campaigns are found with the extra `watch`")
 
 from potstill.watch.engines import DuckEngine
 from potstill.watch.ingest.engine import connect
-from potstill.watch.signals.content import of_templates, template_use
+from potstill.watch.signals.content import held_at_once, of_templates, template_use
 from potstill.watch.signals.traffic import Traffic
 from potstill.watch.sketches import sketched, slots_of
 
@@ -69,3 +69,18 @@ def test_requests_of_a_common_template_are_told_from_others() -> None:
     assert of_templates(sketches, pieces).tolist() == made
     assert of_templates(sketches, pieces[:0]).all()
     assert not len(of_templates(sketches.slice(0, 0), pieces))
+
+
+def test_so_many_parties_and_requests_of_a_group_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("potstill.watch.signals.content.PARTIES_HELD", 5)
+    monkeypatch.setattr("potstill.watch.signals.content.ROWS_HELD", 20)
+    # All of a small group; those who follow where the first ask too much; four at least.
+    groups = {0: [9, 3, 1], 1: [30, 9, 5, 3, 2, 1, 1, 1], 4: [40, 30, 20, 10, 9], 7: [2] * 9}
+    group = np.repeat(list(groups), [len(n) for n in groups.values()])
+    kept = held_at_once(group, np.array([n for each in groups.values() for n in each]))
+    assert {one: np.flatnonzero(kept[group == one]).tolist() for one in groups} == {
+        0: [0, 1, 2],
+        1: [1, 2, 3, 4, 5],
+        4: [1, 2, 3, 4],
+        7: [0, 1, 2, 3, 4],
+    }

@@ -67,7 +67,7 @@ def day_line(reading: DaysRead, following: Following, place: int, chain: str) ->
         return DayLine(
             day=day, chain=chain, chosen=(), again=(), tested=tested, alike=(), off=traffic.off
         )
-    testing = testing_of(traffic, parties)
+    testing = testing_of(traffic, parties, choosing=True)
     groups = chosen_in(testing, parties)
     known = [following.like(one.by, one.group.parties) for one in groups]
     chosen = _chosen(testing, groups, [one is None for one in known], day)
@@ -104,7 +104,7 @@ def _tested(reading: DaysRead, following: Following, place: int) -> tuple[GroupT
     if ending:
         traffic = reading.traffic(place, BLOCK_DAYS)
         if parties := _parties(traffic):
-            testing = testing_of(traffic, parties)
+            testing = testing_of(traffic, parties, choosing=False)
             groups = [(one.group.by, grouping_of(one.group)) for one in ending]
             for one, result in zip(ending, testing.test_orders(groups), strict=True):
                 _add(says, one.group, _with_rounds(result))

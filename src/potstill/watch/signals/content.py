@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import ibis
@@ -24,6 +25,8 @@ Ints = NDArray[np.int64]
 # A party uses a piece if it used it as often as this, and in one of so many of its requests: a
 # prompt that was tried once joins nobody.
 USED, ONE_IN = 2, 50
+# Parties of a group whose requests are read for slot coverage, and requests.
+PARTIES_HELD, ROWS_HELD = 300, 100_000
 # Two slots of each band: the other ones tell little more.
 _SLOTS = tuple(range(0, SLOTS, 2))
 
@@ -164,9 +167,39 @@ def asked_with(traffic: Traffic, groups: Sequence[Grouping], name: str) -> ir.Ta
     return traffic.engine.kept(name, found)
 
 
-def slot_values(traffic: Traffic, asked: ir.Table) -> ir.Table:
+def asked_counts(traffic: Traffic, asked: ir.Table) -> ir.Table:
+    """Return how many of the requests that are `asked` each party of a group made.
+
+    Columns `group`, `party`, `n`.
+    """
+    rows = traffic.requests.select("number", "party").inner_join(asked, "number")
+    each = rows.group_by("group", "party").aggregate(n=rows.count())
+    return each.order_by(each.group, each.n.desc(), each.party)
+
+
+def held_at_once(group_E: Ints, n_E: Ints) -> NDArray[np.bool_]:
+    """Tell of parties, sorted by group and by how much each asked, whose requests are read.
+
+    So many of a group, and so many requests together; where those who asked most have more, those
+    who follow. It hangs on how much parties asked, on no day.
+    """
+    kept = np.zeros(len(group_E), np.bool_)
+    edges = [*np.flatnonzero(np.diff(group_E, prepend=-1)).tolist(), len(group_E)]
+    for begins, ends in itertools.pairwise(edges):
+        most = np.concatenate([[0], np.cumsum(n_E[begins:ends])])
+        last = np.minimum(np.arange(ends - begins) + PARTIES_HELD, ends - begins)
+        fit = np.flatnonzero(most[last] - most[:-1] <= ROWS_HELD)
+        first = min(int(fit[0]) if len(fit) else ends, max(ends - begins - LEAST_PARTIES, 0))
+        kept[begins + first : begins + int(last[first])] = True
+    return kept
+
+
+def slot_values(
+    traffic: Traffic, asked: ir.Table, parties: ir.Table | None = None
+) -> ir.Table:
     """Slot coverage: what each party of a group asked and was answered, day by day.
 
+    `parties` are those of each group that count (`group`, `party`; `held_at_once`), else all.
     Columns `group`, `party`, `day`, `prompt_sketch` and, where the text is kept, `prompt`.
     `asked` has the requests of groups (`asked_with`). `of_templates` tells which of them count.
 
@@ -182,6 +215,8 @@ def slot_values(traffic: Traffic, asked: ir.Table) -> ir.Table:
     requests = requests.filter(requests.prompt_sketch.notnull() & answered)
     read = [name for name in ("prompt", "prompt_sketch") if name in requests.columns]
     rows = requests.select("number", "party", "day", *read).inner_join(asked, "number")
+    if parties is not None:
+        rows = rows.semi_join(parties, ["group", "party"])
     return rows.select("group", "party", "day", *read).order_by("group")
 
 
