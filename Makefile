@@ -20,7 +20,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-zoo
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch-cases bench-zoo
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -110,6 +110,17 @@ bench-watermark: $(VENV)/.installed-dev ## What marks cost and how much text sho
 
 bench-traffic: $(VENV)/.installed-dev ## Are simulated campaigns matched to innocents, column by column (about 15 minutes)
 	$(BIN)/python benchmarks/traffic/match.py
+
+# Where the watch's worlds and rows lie; a run that was stopped goes on there.
+WATCH_WORK := runs/watch-measured
+
+bench-watch-cases: $(VENV)/.installed-dev ## What the watch finds in twenty simulated millions, beside four baselines (hours; goes on after a kill)
+	mkdir -p $(WATCH_WORK)
+	$(BIN)/python benchmarks/watch_find.py --worlds 10 --requests 1000000 --grid --by-day 2 --work $(WATCH_WORK) --out $(WATCH_WORK)/open.json
+	$(BIN)/python benchmarks/watch_find.py --worlds 12 --requests 1000000 --grid --by-day 2 --held-out --work $(WATCH_WORK) --out $(WATCH_WORK)/held.json
+	$(BIN)/python benchmarks/watch_baselines.py --worlds 4 --requests 1000000 --grid --work $(WATCH_WORK) --out $(WATCH_WORK)/beside.json
+	$(BIN)/python benchmarks/watch_results.py --open $(WATCH_WORK)/open.json --held-out $(WATCH_WORK)/held.json --baselines $(WATCH_WORK)/beside.json
+	$(BIN)/python benchmarks/readme_results.py
 
 calibrate: $(VENV)/.installed-dev ## Null trials of the watermark's p-values (about 10 minutes)
 	$(BIN)/python benchmarks/calibrate.py
