@@ -12,6 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import scale_pages
 import trace_pages
 import watch_pages
 import zoo_pages
@@ -321,6 +322,11 @@ def with_watch(page: str, results: Path) -> str:
     return _with(page, watch_pages.page_block(results))
 
 
+def with_scale(page: str, results: Path) -> str:
+    """Return docs/scale-traffic.md with its results block written anew."""
+    return _with(page, scale_pages.page_block(results))
+
+
 def _with(page: str, text: str) -> str:
     head, _, rest = page.partition(START)
     _, _, tail = rest.partition(END)
@@ -335,6 +341,7 @@ if __name__ == "__main__":
         ("docs/methods/trace.md", with_nulls),
         ("docs/methods/trace-ancestry.md", with_ancestry),
         ("docs/methods/watch-measured.md", with_watch),
+        ("docs/scale-traffic.md", with_scale),
     ):
         path = ROOT / name
         page = written(path.read_text(encoding="utf-8"), ROOT / "benchmarks/results")
