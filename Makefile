@@ -114,17 +114,6 @@ bench-watermark: $(VENV)/.installed-dev ## What marks cost and how much text sho
 bench-traffic: $(VENV)/.installed-dev ## Are simulated campaigns matched to innocents, column by column (about 15 minutes)
 	$(BIN)/python benchmarks/traffic/match.py
 
-# Where the watch's worlds and rows lie; a run that was stopped goes on there.
-WATCH_WORK := runs/watch-measured
-
-bench-watch-cases: $(VENV)/.installed-dev ## What the watch finds in twenty simulated millions, beside four baselines (hours; goes on after a kill)
-	mkdir -p $(WATCH_WORK)
-	$(BIN)/python benchmarks/watch_find.py --worlds 10 --requests 1000000 --grid --by-day 2 --work $(WATCH_WORK) --out $(WATCH_WORK)/open.json
-	$(BIN)/python benchmarks/watch_find.py --worlds 12 --requests 1000000 --grid --by-day 2 --held-out --work $(WATCH_WORK) --out $(WATCH_WORK)/held.json
-	$(BIN)/python benchmarks/watch_baselines.py --worlds 4 --requests 1000000 --grid --work $(WATCH_WORK) --out $(WATCH_WORK)/beside.json
-	$(BIN)/python benchmarks/watch_results.py --open $(WATCH_WORK)/open.json --held-out $(WATCH_WORK)/held.json --baselines $(WATCH_WORK)/beside.json
-	$(BIN)/python benchmarks/readme_results.py
-
 calibrate: $(VENV)/.installed-dev ## Null trials of the watermark's p-values (about 10 minutes)
 	$(BIN)/python benchmarks/calibrate.py
 
@@ -140,6 +129,14 @@ trace-ancestry: $(VENV)/.installed-dev ## Null trials of descent and agreement, 
 WATCH_WORK ?= /var/tmp/potstill-watch
 bench-watch: $(VENV)/.installed-dev ## What watching 1 and 10 million requests takes (about 20 minutes, 12 GB of disk in WATCH_WORK)
 	$(BIN)/python benchmarks/watch_scale.py --work $(WATCH_WORK)
+
+bench-watch-cases: $(VENV)/.installed-dev ## What the watch finds in twenty simulated millions, beside four baselines (hours; goes on after a kill)
+	mkdir -p $(WATCH_WORK)/cases
+	$(BIN)/python benchmarks/watch_find.py --worlds 10 --requests 1000000 --grid --by-day 2 --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/open.json
+	$(BIN)/python benchmarks/watch_find.py --worlds 12 --requests 1000000 --grid --by-day 2 --held-out --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/held.json
+	$(BIN)/python benchmarks/watch_baselines.py --worlds 4 --requests 1000000 --grid --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/beside.json
+	$(BIN)/python benchmarks/watch_results.py --open $(WATCH_WORK)/cases/open.json --held-out $(WATCH_WORK)/cases/held.json --baselines $(WATCH_WORK)/cases/beside.json
+	$(BIN)/python benchmarks/readme_results.py
 
 bench-zoo: $(VENV)/.installed-dev ## Whom a trace accuses, on models whose past is known (hours; QUICK=--quick for minutes)
 	$(BIN)/python benchmarks/zoo/everything.py $(QUICK)
