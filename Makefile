@@ -20,7 +20,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-watch demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-zoo
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-watch-cases bench-zoo
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -129,6 +129,14 @@ trace-ancestry: $(VENV)/.installed-dev ## Null trials of descent and agreement, 
 WATCH_WORK ?= /var/tmp/potstill-watch
 bench-watch: $(VENV)/.installed-dev ## What watching 1 and 10 million requests takes (about 20 minutes, 12 GB of disk in WATCH_WORK)
 	$(BIN)/python benchmarks/watch_scale.py --work $(WATCH_WORK)
+
+bench-watch-cases: $(VENV)/.installed-dev ## What the watch finds in twenty simulated millions, beside four baselines (hours; goes on after a kill)
+	mkdir -p $(WATCH_WORK)/cases
+	$(BIN)/python benchmarks/watch_find.py --worlds 10 --requests 1000000 --grid --by-day 2 --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/open.json
+	$(BIN)/python benchmarks/watch_find.py --worlds 12 --requests 1000000 --grid --by-day 2 --held-out --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/held.json
+	$(BIN)/python benchmarks/watch_baselines.py --worlds 4 --requests 1000000 --grid --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/beside.json
+	$(BIN)/python benchmarks/watch_results.py --open $(WATCH_WORK)/cases/open.json --held-out $(WATCH_WORK)/cases/held.json --baselines $(WATCH_WORK)/cases/beside.json
+	$(BIN)/python benchmarks/readme_results.py
 
 bench-zoo: $(VENV)/.installed-dev ## Whom a trace accuses, on models whose past is known (hours; QUICK=--quick for minutes)
 	$(BIN)/python benchmarks/zoo/everything.py $(QUICK)

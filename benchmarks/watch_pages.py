@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from potstill.simulator.grid import ACCOUNTS, RATES
+
 NOT_YET = "Not measured yet."
 PARTS = {"open": "open mechanisms", "held_out": "held-out mechanisms"}
 BASELINES = {
@@ -19,6 +21,7 @@ BASELINES = {
     "templates": "templates by exact hash",
     "mmd": "MMD of a window",
 }
+_TEMPLATES = {"1": "one template"}
 _PUBLISHED = "innocent windows above MMD's threshold as published"
 # A line of the first table: title, figure, how it is spelt.
 LINES = (
@@ -79,6 +82,7 @@ def find_block(results: Path) -> str:
             _summary(parts),
             *(_swept(part, row["figures"]) for part, row in parts.items()),
             *(_by_family(part, row["figures"]) for part, row in parts.items()),
+            *(_by_mechanism(part, row["figures"]) for part, row in parts.items()),
             *(_grid(part, row["figures"]) for part, row in parts.items()),
             *(_missed(part, row["figures"]) for part, row in parts.items()),
         ]
@@ -192,6 +196,25 @@ def _by_family(part: str, figures: Mapping[str, Any]) -> str:
     )
 
 
+def _by_mechanism(part: str, figures: Mapping[str, Any]) -> str:
+    named = ", ".join(
+        f"{name.replace('_', ' ')} {n}" for name, n in figures["named by mechanism"].items()
+    )
+    return f"{PARTS[part].capitalize()}, named by mechanism: {named or '-'}."
+
+
+def _not_made(figures: Mapping[str, Any]) -> str:
+    """Say which accounts and rates of the grid no campaign has, where the whole grid was drawn."""
+    there = {(cell["accounts"], cell["rate"]) for cell in figures["surface"]}
+    lacking = [
+        f"{accounts:,} accounts at {rate:g} a day"
+        for accounts in ACCOUNTS
+        for rate in RATES
+        if (accounts, rate) not in there
+    ]
+    return f" No campaign in these worlds: {', '.join(lacking)}." if lacking else ""
+
+
 def _grid(part: str, figures: Mapping[str, Any]) -> str:
     """Return recall over accounts and rate (rows), mix and templates (columns)."""
     cells = [cell for cell in figures["surface"] if cell["families"] >= 2]
@@ -214,7 +237,10 @@ def _grid(part: str, figures: Mapping[str, Any]) -> str:
     return (
         f"{PARTS[part].capitalize()} that leave two families or more: named of campaigns (share of "
         "their requests), by accounts, requests an account and day, unrelated requests, "
-        "and templates:\n\n" + _table([*heads, *(f"{kind} templates" for kind in kinds)], rows)
+        "and templates."
+        + _not_made(figures)
+        + "\n\n"
+        + _table([*heads, *(_TEMPLATES.get(kind, f"{kind} templates") for kind in kinds)], rows)
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +93,9 @@ def forgotten(world: Path, store: Path) -> None:
     store.with_name(f"{store.name}.taken").unlink(missing_ok=True)
 
 
-def code_digest(parts: Iterable[str] = ("",)) -> str:
-    """Return a digest over the sources of potstill, or of parts of them."""
+@functools.cache
+def code_digest(parts: tuple[str, ...] = ("",)) -> str:
+    """Return a digest over the sources of potstill, or of parts of them, as this run met them."""
     found = hashlib.blake2b(digest_size=16)
     for part in parts:
         path = _SOURCES / part

@@ -224,6 +224,15 @@ def test_the_order_of_rows_decides_nothing(tmp_path: Path) -> None:
     assert one["candidates"] == other["candidates"]
 
 
+def test_whoever_asked_nothing_is_in_no_group(tmp_path: Path) -> None:
+    requests, accounts = world(random.Random(SEED), tenant=False)
+    strangers = [one for one in requests if int(one["account_id"].removeprefix("acct")) < 60]
+    # The pool of twelve shares cards, and has not asked yet.
+    status, found = found_of(tmp_path, strangers[:360], accounts, "sketches")
+    assert status == 0 and found["parties"] == 60
+    assert not any("a:acct60" in one["parties"] for one in found["candidates"])
+
+
 def test_an_empty_store_is_an_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["watch", "find", str(tmp_path / "none")])
     assert result.exit_code == 2

@@ -37,7 +37,8 @@ def links(traffic: Traffic) -> ir.Table:
     *places*, which count only beside what a place does not explain), a family's card. Evaded by
     own cards and devices. A value is worth the less, the more parties have it (`links_log_e`).
     """
-    accounts = traffic.accounts
+    # Whoever asked nothing in these days is no party yet, whatever the table of accounts says.
+    accounts = traffic.accounts.semi_join(traffic.requests, "party")
     kinds = [
         accounts.filter(accounts[name].notnull())
         .group_by("party")
