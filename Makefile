@@ -20,7 +20,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-watch demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-zoo
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-zoo
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -125,6 +125,10 @@ trace-null: $(VENV)/.installed-dev ## Null trials of a trace's p-values, with a 
 
 trace-ancestry: $(VENV)/.installed-dev ## Null trials of descent and agreement, and whom they find
 	$(BIN)/python benchmarks/trace_ancestry.py
+
+WATCH_WORK ?= /var/tmp/potstill-watch
+bench-watch: $(VENV)/.installed-dev ## What watching 1 and 10 million requests takes (about 20 minutes, 12 GB of disk in WATCH_WORK)
+	$(BIN)/python benchmarks/watch_scale.py --work $(WATCH_WORK)
 
 bench-zoo: $(VENV)/.installed-dev ## Whom a trace accuses, on models whose past is known (hours; QUICK=--quick for minutes)
 	$(BIN)/python benchmarks/zoo/everything.py $(QUICK)

@@ -35,7 +35,7 @@ _PLACE = {
     errno.ELOOP: "its path is a link to itself",
     errno.ENAMETOOLONG: "its name is longer than the file system takes",
 }
-_ELSEWHERE = "choose another directory with --out"
+ELSEWHERE = "choose another directory with --out"
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _SUFFIX = ".tmp"
 
@@ -49,7 +49,7 @@ def disk_full(where: Path) -> PotstillError:
 
 
 @contextmanager
-def write_errors(where: Path, way_out: str = _ELSEWHERE) -> Iterator[None]:
+def write_errors(where: Path, way_out: str = ELSEWHERE) -> Iterator[None]:
     """Turn what the system refuses into a `PotstillError` that names `where` and the way out."""
     try:
         yield
@@ -144,11 +144,11 @@ def temporary_name(path: Path) -> Path:
     nothing takes its place.
     """
     if not path.name:
-        raise PotstillError(f"cannot replace {path}: it is a directory in use; {_ELSEWHERE}")
+        raise PotstillError(f"cannot replace {path}: it is a directory in use; {ELSEWHERE}")
     # These answer no where a folder may not be looked into, which writing then tells.
     plain = os.path.islink(path) or os.path.isfile(path) or os.path.isdir(path)
     if os.path.exists(path) and not plain:
-        raise PotstillError(f"cannot replace {path}: it is a device or a pipe; {_ELSEWHERE}")
+        raise PotstillError(f"cannot replace {path}: it is a device or a pipe; {ELSEWHERE}")
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
 
 
@@ -168,13 +168,13 @@ def fsync_folder(folder: Path) -> None:
     fsync_file(folder)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, way_out: str = ELSEWHERE) -> None:
     """Put `data` at `path`, durable on return; on failure `path` is as it was before.
 
-    Raises `PotstillError` for a full disk or a missing permission.
+    Raises `PotstillError` for a full disk or a missing permission, which ends on `way_out`.
     """
     temporary = temporary_name(path)
-    with write_errors(path.parent):
+    with write_errors(path.parent, way_out):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:

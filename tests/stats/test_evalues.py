@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ from scipy.stats import binom, gamma
 from potstill.stats.evalues import (
     STEEPNESSES,
     average_log_e,
+    betting_log_e,
     learnt_log_e,
+    lifted_log_e,
     mixture_log_e,
     rank_log_e,
     running_log_e,
@@ -186,3 +188,53 @@ def test_what_no_law_allows_is_refused() -> None:
         mixture_log_e(BinomialLaw(0.5), 4, 3)
     with pytest.raises(ValueError, match="below 0"):
         mixture_log_e(GammaLaw(1), -1.0, 3)
+
+
+@given(st.lists(st.floats(-5, 5), max_size=6))
+def test_betting_is_an_average_over_shares_of_products(log_es: list[float]) -> None:
+    shares = (0.2, 0.7)
+    found = betting_log_e(log_es, shares)
+    assert len(found) == len(log_es) + 1 and found[0] == pytest.approx(0, abs=1e-12)
+    for n in range(len(log_es) + 1):
+        whole = np.mean([math.prod(1 - s + s * math.exp(e) for e in log_es[:n]) for s in shares])
+        assert found[n] == pytest.approx(math.log(whole), abs=1e-9)
+
+
+def test_betting_survives_an_e_value_of_nothing_and_takes_shares() -> None:
+    found = betting_log_e([-math.inf, 30.0])
+    assert math.isfinite(found[1]) and found[2] > 25
+    for wrong in ((0.0, 0.5), (0.5, 1.0)):
+        with pytest.raises(ValueError, match=r"\(0, 1\)"):
+            betting_log_e([0.0], wrong)
+
+
+def test_lifting_averages_one_over_the_largest_law_that_ville_allows() -> None:
+    # P(y >= c) = 1 / c for every c >= 1: the density of ln y is exp(-x).
+    whole, _ = quad(lambda x: math.exp(lifted_log_e(x) - x), 0, 700, epsabs=0, limit=500)
+    # What is left out above 700 is 1 / 700: see the antiderivative -(1 - exp(-x)) / x.
+    assert whole == pytest.approx(1 - 1 / 700, rel=1e-6)
+
+
+def test_lifting_is_its_formula_and_rises() -> None:
+    assert lifted_log_e(0) == pytest.approx(math.log(0.5))
+    for log_sup in (0.0009, 0.0011, 0.3, 2.0, 20.0, 300.0):
+        y = math.exp(log_sup)
+        exact = (y - 1 - log_sup) / log_sup**2
+        assert lifted_log_e(log_sup) == pytest.approx(math.log(exact), rel=1e-6, abs=1e-6)
+    grid = [lifted_log_e(x) for x in np.linspace(0, 50, 2_001)]
+    assert all(a < b for a, b in pairwise(grid))
+    with pytest.raises(ValueError, match="1 at least"):
+        lifted_log_e(-0.1)
+
+
+def test_lifting_holds_for_who_looks_inside_a_bet_where_the_bet_does_not() -> None:
+    # A bet on two coins, 4 for two heads, is told after both; somebody sees the first one fall,
+    # and looks at the process only at a moment that suits: now after a tail, later after a head.
+    seen, lifted = [], []
+    for first, second in product((0, 1), repeat=2):
+        process = betting_log_e([math.log(4) if first and second else -math.inf])
+        at = 1 if first else 0
+        seen.append(math.exp(process[at]))
+        lifted.append(math.exp(lifted_log_e(float(process[: at + 1].max()))))
+    assert np.mean(seen) > 1.2
+    assert np.mean(lifted) <= 1

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from potstill.stats.exact import BinomialLaw
-from potstill.stats.multiple import bonferroni_log10, e_bh, fisher_log10
+from potstill.stats.multiple import (
+    bonferroni_log10,
+    e_bh,
+    fisher_log10,
+    spent_share,
+    weighted_e_bh,
+)
 
 
 def test_bonferroni_multiplies_and_stops_at_one() -> None:
@@ -87,3 +93,46 @@ def test_e_bh_takes_a_rate() -> None:
     with pytest.raises(ValueError, match="false discovery"):
         e_bh([1.0], 1.0)
     assert e_bh([], 0.1) == ()
+
+
+@given(
+    st.lists(st.floats(-3, 6), min_size=1, max_size=8),
+    st.sampled_from([0.01, 0.05, 0.3]),
+)
+def test_weighted_e_bh_with_equal_weights_is_e_bh(log10_es: list[float], level: float) -> None:
+    equal = [-math.log10(len(log10_es))] * len(log10_es)
+    assert weighted_e_bh(log10_es, equal, level) == e_bh(log10_es, level)
+
+
+def test_weighted_e_bh_is_its_definition_and_only_grows() -> None:
+    es, weights = [3.0, 2.0, 9.0], [math.log10(w) for w in (0.5, 0.2, 0.001)]
+    # 500, 20, 10^6 against 1 / (0.05 k): 20, 10, 6.7.
+    assert weighted_e_bh(es, weights, 0.05) == (True, True, True)
+    assert weighted_e_bh([3.0, 1.6, 1.0], weights, 0.05) == (True, False, False)
+    # Whoever comes later takes nothing away from who was there.
+    assert weighted_e_bh([3.0, 1.6, 1.0, -2.0], [*weights, -3.0], 0.05)[:1] == (True,)
+    for wrong in ((es, [0.0, -0.1, -9.0], 0.05), (es, weights, 1.0)):
+        with pytest.raises(ValueError, match=r"sum up to 1|lies in"):
+            weighted_e_bh(*wrong)
+
+
+def test_weighted_e_bh_keeps_the_rate_where_hypotheses_come_over_time() -> None:
+    # Nulls whose e-values are as large as may be (E in {0, 20}), and true ones among them.
+    rng, level, lost = np.random.default_rng(20261130), 0.05, []
+    for _ in range(4_000):
+        shares = [spent_share(batch) / 5 for batch in range(1, 9) for _ in range(5)]
+        null = rng.random(len(shares)) < 0.8
+        needs = 1 / (level * np.asarray(shares))
+        es = np.where(null, np.where(rng.random(len(shares)) < 1 / needs, needs, 0.0), needs * 2)
+        with np.errstate(divide="ignore"):
+            found = np.asarray(weighted_e_bh(np.log10(es), np.log10(shares), level))
+        lost.append((found & null).sum() / max(1, found.sum()))
+    assert np.mean(lost) <= level
+
+
+def test_a_level_is_spent_once_however_often_it_is() -> None:
+    shares = [spent_share(n) for n in range(1, 5_001)]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1 - 1 / (1 + math.log(5_001)))
+    with pytest.raises(ValueError, match="first time"):
+        spent_share(0)

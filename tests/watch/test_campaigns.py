@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("networkx", reason="campaigns are found with the extra `watch`")
 
 from potstill.watch.campaigns import communities, merged, most_parties, stable_id
-from potstill.watch.judging import families_held, two_families_log_e
+from potstill.watch.judging import BESIDE_TEMPLATES, families_held, two_families_log_e
 
 INF = math.inf
 
@@ -54,7 +54,7 @@ def test_an_id_stays_with_who_came_first() -> None:
     assert stable_id("a:1", "templates") != stable_id("a:1")
 
 
-PARTS = ("spread", "sharding", "clock", "hand-off", "means", "places", "intent")
+PARTS = ("spread", "sharding", "clock", "rounds", "hand-off", "means", "places", "intent")
 
 
 def test_one_family_is_never_enough() -> None:
@@ -62,12 +62,13 @@ def test_one_family_is_never_enough() -> None:
         parts = dict.fromkeys(PARTS, -INF)
         parts[part] = 100.0
         found = two_families_log_e("templates", parts)  # type: ignore[arg-type]
-        # Templates chose the group: cards and devices are a second family, a class's room is none.
-        assert (found > 90) == (part == "means")
+        # Templates chose the group: what no class has is a second family; its room is none.
+        assert (found > 90) == (part in BESIDE_TEMPLATES)
         assert two_families_log_e("templates", parts, "content") == -INF  # type: ignore[arg-type]
 
 
-def test_templates_are_a_family_beside_means_alone() -> None:
+def test_templates_are_a_family_beside_what_no_class_has() -> None:
+    assert BESIDE_TEMPLATES == ("means", "hand-off", "rounds")
     parts = {"clock": 9.0, "means": 9.0}
     assert families_held("templates", parts, 8.0) == ("content", "infrastructure", "time")  # type: ignore[arg-type]
     parts = {"clock": 9.0, "places": 9.0}
@@ -88,7 +89,7 @@ def test_a_class_is_no_case_and_a_pool_is() -> None:
 
 def test_the_average_over_pairs_is_paid_for_each() -> None:
     parts = {"sharding": 9.0, "clock": 7.0, "means": -INF}
-    # Three pairs and the means alone, of which one holds: a quarter of the lesser e-value.
+    # One pair and the means alone, of which one holds: half of the lesser e-value.
     found = two_families_log_e("templates", parts)  # type: ignore[arg-type]
-    assert found == pytest.approx(7.0 - math.log(4))
+    assert found == pytest.approx(7.0 - math.log(2))
     assert families_held("means", parts, 8.0) == ("content", "infrastructure")  # type: ignore[arg-type]

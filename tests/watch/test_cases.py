@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -122,7 +123,29 @@ def test_a_name_cannot_look_like_a_line_of_the_list(store: Path) -> None:
     name = "one\nnobody is on the allow-list"
     listed = run("allow", store, "--account", name, "--because", "ours\r")
     assert listed.exit_code == 0
-    assert listed.stdout.splitlines() == [f"account {name!r}: {'ours' + chr(13)!r}"]
+    assert listed.stdout.splitlines() == [
+        f"account {name!r}: {'ours' + chr(13)!r}",
+        f"no such account in the store yet: {name!r}; check the name",
+    ]
+
+
+def test_who_is_let_be_before_coming_is_said(store: Path) -> None:
+    names = ("acct42", "acct4 2", "one", "two", "sk-own")
+    words = [word for name in names[:2] for word in ("--account", name)]
+    words += [word for name in names[2:4] for word in ("--tenant", name)]
+    listed = run("allow", store, *words, "--because", "ours")
+    assert listed.exit_code == 0
+    assert [line for line in listed.stdout.splitlines() if "no such" in line] == [
+        "no such account in the store yet: acct4 2; check the name",
+        "no such tenant in the store yet: two; check the name",
+    ]
+    # Both are let be all the same; a service's key is kept as the hash that the store has.
+    words = ("allow", store, "--account", names[4], "--because", "ours", "--json")
+    said = json.loads(run(*words).stdout)
+    assert {"acct42", "acct4 2"} < set(said["accounts"]) and set(said["tenants"]) == {"one", "two"}
+    assert names[4] not in json.dumps(said) and len(said["unseen"]["account"]) == 1
+    assert run("allow", store, "--account", names[4], "--remove").exit_code == 0
+    assert "no such" not in run("allow", store).stdout
 
 
 @pytest.mark.slow
@@ -203,6 +226,40 @@ def test_a_damaged_packet_is_named(store: Path, found: Any) -> None:
     (store / "cases" / case_id / "appeals.jsonl").write_text('{"account": "acct44"}\n')
     refused = run("appeal", store, case_id, "acct44")
     assert refused.exit_code == 2 and "appeals.jsonl is damaged" in refused.output
+    packets = store / "cases" / case_id / "appeals.jsonl"
+    for text in ("banana\n", "", '{"account": "acct45"}\nbanana\n', '{"account": "acct'):
+        packets.write_text(text)
+        refused = run("appeal", store, case_id, "acct44")
+        assert refused.exit_code == 2 and "appeals.jsonl is damaged" in refused.output, text
+    packets.unlink()
+    assert "appeals.jsonl is damaged" in run("appeal", store, case_id, "acct44").output
+    assert "holds no case" in run("appeal", store, "abc", "acct44").output
+
+
+def test_a_store_that_cannot_be_written_is_told_so_before_anything_is_searched(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may = os.access
+
+    def access(path: Any, mode: int) -> bool:
+        return may(path, mode) and not (mode == os.W_OK and "store" in str(path))
+
+    monkeypatch.setattr(os, "access", access)
+    refused = run("cases", store, "--out", tmp_path / "elsewhere")
+    assert refused.exit_code == 2 and "copy the store to where it can be written" in refused.output
+    assert "--out" not in refused.output and not (tmp_path / "elsewhere").exists()
+
+
+def test_where_a_store_cannot_be_written_no_option_is_named_that_helps_nothing(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("potstill.durable.os.replace", refuse)
+    refused = run("allow", store, "--account", "acct42", "--because", "ours")
+    assert refused.exit_code == 2 and "copy the store to where it can be written" in refused.output
+    assert "--out" not in refused.output
 
 
 def test_a_lost_register_is_refused_without_an_option_that_no_verb_has(store: Path) -> None:

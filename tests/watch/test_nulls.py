@@ -12,6 +12,7 @@ import pytest
 from potstill.stats.exact import clopper_pearson
 from potstill.watch.nulls import (
     askers_log_e,
+    common_log_e,
     hand_off_log_e,
     links_log_e,
 )
@@ -65,6 +66,32 @@ def test_links_rise_with_what_a_group_shares_and_fall_with_what_all_share() -> N
     assert rare.log_e > math.log(1e10) and rare.observed == 9 and rare.expected < 0.02
     assert common.log_e < 0.1
     assert links_log_e(group, stratum, np.full(1_000, -1)) is None
+
+
+def test_large_relays_average_at_most_one_over_every_group_there_is() -> None:
+    stratum = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    value = np.array([5, 5, 7, 7, 7, -1, 5, 7])
+    for inside in (1, 2, 3):
+        groups = [
+            (*one, *other)
+            for one in itertools.combinations(range(4), inside)
+            for other in itertools.combinations(range(4, 8), 2)
+        ]
+        for odds in (0.5, 3.0, 50.0):
+            found = [common_log_e(group, stratum, value, (odds,)) for group in groups]
+            mean = np.mean([1.0 if one is None else math.exp(one.log_e) for one in found])
+            assert mean == pytest.approx(1)
+
+
+def test_a_large_relay_shows_beside_a_larger_one() -> None:
+    value = np.where(np.arange(2_000) < 300, 1, np.where(np.arange(2_000) < 1_200, 2, -1))
+    stratum = np.zeros(2_000, np.int64)
+    inside, random = range(40), range(0, 2_000, 50)
+    found, other = common_log_e(inside, stratum, value), common_log_e(random, stratum, value)
+    assert found is not None and other is not None
+    assert found.log_e > math.log(1e20) and found.observed == 40
+    assert other.log_e < math.log(2)
+    assert common_log_e(inside, stratum, np.full(2_000, -1)) is None
 
 
 def test_askers_average_one_over_every_group_there_is() -> None:

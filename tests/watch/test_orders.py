@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from potstill.stats.exact import clopper_pearson
-from potstill.watch.orders import _together, sharding_log_e, synchrony_log_e
+from potstill.watch.clock import acts_of, synchrony_log_e
+from potstill.watch.orders import sharding_log_e, together_log_e
 
 SEED = 20261130
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -36,7 +37,7 @@ def test_the_product_over_parties_averages_one_whatever_scores_hang_on(
     for seen in itertools.product(range(3), repeat=3):
         # The order observed comes first.
         scores = [np.roll(table[seen[:n]], -seen[n]) for n in range(3)]
-        found.append(math.exp(_together(scores, bets)))
+        found.append(math.exp(together_log_e(scores, bets)))
     assert np.mean(found) == pytest.approx(1)
     assert max(found) > 2
 
@@ -106,7 +107,7 @@ def test_the_order_of_rows_decides_no_figure() -> None:
     found = acts(rng, "ticks")
     order = rng.permutation(len(found[0]))
     mixed = [column[order] for column in found]
-    assert synchrony_log_e(*mixed, volume) == synchrony_log_e(*found, volume)
+    assert synchrony_log_e(acts_of(*mixed, volume)) == synchrony_log_e(acts_of(*found, volume))
 
 
 def acts(rng: np.random.Generator, kind: str) -> tuple[Ints, Ints, Ints, Ints]:
@@ -135,10 +136,10 @@ def test_a_shared_rhythm_is_no_synchrony_and_common_moments_are() -> None:
     for kind in ("afternoon", "hourly"):
         found = []
         for _ in range(150):
-            evidence = synchrony_log_e(*acts(rng, kind), volume)
+            evidence = synchrony_log_e(acts_of(*acts(rng, kind), volume))
             assert evidence is not None
             found.append(math.exp(evidence.log_e))
         keeps(found)
-    evidence = synchrony_log_e(*acts(rng, "ticks"), volume)
+    evidence = synchrony_log_e(acts_of(*acts(rng, "ticks"), volume))
     assert evidence is not None and evidence.log_e > math.log(1e6)
     assert evidence.observed > evidence.expected

@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("ibis", reason="campaigns are found with the extra `watch`")
 
-from potstill.watch.testing import HELD, Tested, _pooled
+from potstill.watch.strata import pooled
+from potstill.watch.tally import HELD, Tested
 
 PARTIES = ("a:1", "a:2", "a:3", "a:4")
 
@@ -32,6 +33,6 @@ def test_all_are_named_where_it_cannot_be_told_or_nothing_holds() -> None:
 def test_products_that_few_use_are_compared_within_the_zone() -> None:
     zones = ["Berlin"] * 60 + ["Berlin"] * 9 + ["Paris"] * 5
     products = ["api"] * 60 + ["batch"] * 4 + ["code"] * 5 + ["api"] * 5
-    found = _pooled(zones, products)
+    found = pooled(zones, products)
     assert found[:60] == ["Berlin|api"] * 60
     assert set(found[60:69]) == {"Berlin|"} and set(found[69:]) == {"Paris|"}

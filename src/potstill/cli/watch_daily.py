@@ -72,6 +72,11 @@ def _print(found: DailyReport) -> None:
             "is expected to be false at most, against groups of strangers; what joins people "
             "innocently has to be looked at."
         )
+    if found.undeclared:
+        typer.echo(
+            f"{many(found.undeclared, 'candidate')} that would be named fit customers who declared "
+            "no tenant, and are not"
+        )
     for case_id in found.not_found:
         typer.echo(f"{case_id}: found before, and not by these days")
     if found.left_out:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,24 +24,31 @@ from potstill.durable import (
 from potstill.errors import PotstillError
 from potstill.extras import extra_package
 from potstill.report.cases.page import appeal_page, case_page, cases_page
+from potstill.runs.watch_engines import EngineWanted, finding_engine
 from potstill.runs.watch_finding import require_level
 from potstill.runs.watch_injected import with_injected_note
-from potstill.runs.watching import open_store, told_damage, traffic_engine
+from potstill.runs.watching import open_store, told_damage
 from potstill.watch.case.models import Appeal, Case, CasesOfRun
 from potstill.watch.case.register import CASES_FOLDER, CaseRegister
 from potstill.watch.evidence import FoundPart
+from potstill.work.workdir import STATE
 
 if TYPE_CHECKING:
     from potstill.watch.cases import CaseRun
+    from potstill.watch.ingest.store import TrafficStore
 
 CASES_FILE, CASE_FILE, QUERIES_FILE = "cases.json", "case.json", "queries.sql"
-APPEALS_FILE, FINDINGS_FILE = "appeals.jsonl", "findings.jsonl"
+APPEALS_FILE, FINDINGS_FILE, STIX_FILE = "appeals.jsonl", "findings.jsonl", "case.stix.json"
 CASES_PAGE, CASE_PAGE = "cases.html", "case.html"
 
 
 @dataclass(frozen=True)
 class CasesWanted:
-    """What cases are made of and for; without `out` they are written into the store."""
+    """What cases are made of and for; without `out` they are written into the store.
+
+    `engine` is what campaigns are found on; a case's queries are asked of DuckDB. With `stix` each
+    case is a bundle of STIX too.
+    """
 
     store: Path
     out: Path | None = None
@@ -48,6 +56,8 @@ class CasesWanted:
     key: Path | None = None
     with_text: bool = False
     now: datetime | None = None
+    engine: EngineWanted = field(default_factory=EngineWanted)
+    stix: bool = False
 
     @property
     def place(self) -> Path:
@@ -64,12 +74,13 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
     """
     require_level(wanted.level)
     extra_package("networkx", "the watch", "watch")
-    with traffic_engine("UTC") as backend:
+    with finding_engine(wanted.engine) as backend:
         from potstill.watch.cases import CaseRun, allowed_accounts, named_run
         from potstill.watch.find import find_campaigns
 
         with open_store(wanted.store, None, wanted.key, there=True) as store:
             refuse_other_folder(wanted.place, wanted.store)
+            _require_writable(store)
             if wanted.with_text and store.config.privacy != "full":
                 raise PotstillError(
                     f"{wanted.store} keeps no texts; leave --with-text out, or take the logs into "
@@ -87,9 +98,20 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
                 run = CaseRun(
                     store, found, named, wanted.place, building, allowed, wanted.with_text
                 )
-                of_run = _write(run, after, wanted.now or datetime.now(UTC))
+                of_run = _write(run, after, wanted.now or datetime.now(UTC), stix=wanted.stix)
             store.finish(after)
             return of_run
+
+
+def _require_writable(store: TrafficStore) -> None:
+    """Raise PotstillError, before anything is searched, for a store that cannot be written: the
+    ids of its cases are kept in it, wherever these are written."""
+    state = store.root / STATE
+    if not os.access(state if state.is_dir() else store.root, os.W_OK):
+        raise PotstillError(
+            f"cannot write to {store.root}, where the ids of cases are kept from day to day; "
+            f"{store.way_out} or change its permissions"
+        )
 
 
 def refuse_other_folder(place: Path, store: Path) -> None:
@@ -109,8 +131,9 @@ def refuse_other_folder(place: Path, store: Path) -> None:
         )
 
 
-def _write(run: CaseRun, register: CaseRegister, now: datetime) -> CasesOfRun:
+def _write(run: CaseRun, register: CaseRegister, now: datetime, *, stix: bool) -> CasesOfRun:
     from potstill.watch.case.ocsf import finding_of
+    from potstill.watch.case.stix import bundle_of
     from potstill.watch.cases import cases_of_run, line_of, made_cases
 
     lines, findings = [], []
@@ -118,7 +141,10 @@ def _write(run: CaseRun, register: CaseRegister, now: datetime) -> CasesOfRun:
     # What does not fit is of the cases, not of the folder for temporary files.
     with temporary_folder() as spill, write_errors(run.out):
         for case in made_cases(run, spill):
-            _write_case(run.building / case.case_id, case, statuses=run.statuses)
+            folder = run.building / case.case_id
+            _write_case(folder, case, statuses=run.statuses)
+            if stix:
+                _put(folder / STIX_FILE, _lines([bundle_of(case, now)]))
             lines.append(line_of(case))
             findings.append(finding_of(case, now, made_by))
     of_run = cases_of_run(run, lines, register, now, made_by)
@@ -160,24 +186,40 @@ def write_appeal(cases: Path, case_id: str, account: str, out: Path | None) -> t
     """
     if not (cases / CASES_FILE).is_file():
         cases = cases / CASES_FOLDER
-    lines = read_lines(cases / case_id / APPEALS_FILE) if case_id.isalnum() else []
-    for line in lines:
-        if line.get("account") == account:
-            appeal = _appeal(cases / case_id / APPEALS_FILE, line)
-            place = out or Path(f"appeal-{case_id}.html")
-            write_bytes(place, appeal_page(appeal).encode("utf-8", "replace"))
-            return place, appeal
-    if not lines:
+    folder = cases / case_id
+    if not case_id.isalnum() or not folder.is_dir():
         raise PotstillError(
             f"{cases} holds no case {case_id}; `potstill watch cases` writes those there are"
         )
+    path = folder / APPEALS_FILE
+    for line in read_lines(path):
+        if line.get("account") == account:
+            appeal = _appeal(path, line)
+            place = out or Path(f"appeal-{case_id}.html")
+            write_bytes(place, appeal_page(appeal).encode("utf-8", "replace"))
+            return place, appeal
+    # The account's own line may be the one that cannot be read.
+    if not _is_whole(path):
+        raise _damaged(path)
     raise PotstillError(f"the case {case_id} has no account of that name; case.json lists them")
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether every line of a file of lines can be read, and one is there."""
+    if not path.is_file():
+        return False
+    lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    return 0 < len(lines) == len(read_lines(path))
 
 
 def _appeal(path: Path, line: dict[str, Any]) -> Appeal:
     try:
         return Appeal.model_validate(line)
     except ValidationError:
-        raise PotstillError(
-            f"{path} is damaged, or of another version; `potstill watch cases` writes it again"
-        ) from None
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> PotstillError:
+    return PotstillError(
+        f"{path} is damaged, or of another version; `potstill watch cases` writes it again"
+    )

@@ -115,6 +115,7 @@ def _reported(
         level=wanted.level,
         followed=len(following.candidates),
         stand=len(following.named()),
+        undeclared=sum(one.is_undeclared for one in following.named()),
         false_expected=wanted.level * len(cases),
         open=sum(one.status == "open" for one in cases),
         cases=tuple(cases),

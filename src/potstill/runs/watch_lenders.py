@@ -116,8 +116,8 @@ class Borrowing:
 
     def _of(self, names: Sequence[str]) -> ir.Table:
         table = pa.table({"account_id": pa.array(names, pa.string())})
-        self.traffic.backend.create_table("potstill_lenders", table, temp=True, overwrite=True)
-        return self.requests.semi_join(self.traffic.backend.table("potstill_lenders"), "account_id")
+        lenders = self.traffic.engine.named("potstill_lenders", table)
+        return self.requests.semi_join(lenders, "account_id")
 
     def _asked(self, mine: ir.Table, place: dict[str, int]) -> Floats:
         found = self.traffic.rows(mine.group_by("account_id", "day").aggregate(n=mine.count()))

@@ -17,6 +17,7 @@ from potstill.watch.case.explaining import tested_explanations
 from potstill.watch.case.facts import day_words, facts_of
 from potstill.watch.case.inferring import e_words, inference_of
 from potstill.watch.case.models import Case, CaseHistory, CaseLine, CasesOfRun
+from potstill.watch.case.once import read_once
 from potstill.watch.case.register import CaseRegister, Named, named_cases
 from potstill.watch.case.scores import SCORES_FILE, scores_table, write_table
 from potstill.watch.evidence import Campaign, CampaignsFound, unseen_words
@@ -88,6 +89,11 @@ def made_cases(run: CaseRun, temporary: Path) -> Iterator[Case]:
     asker = Asker.fresh(temporary)
     try:
         asker.prepare(sql.prepare_store(asked))
+        for one in run.named:
+            folder = run.building / one.case_id
+            folder.mkdir()
+            _write_members(folder, one.campaign)
+        asker = read_once(asker, [one.case_id for one in run.named], sketches=asked.sketches)
         for rank, one in enumerate(run.named, 1):
             yield _case(run, asker, one, rank, printed)
     finally:
@@ -95,9 +101,6 @@ def made_cases(run: CaseRun, temporary: Path) -> Iterator[Case]:
 
 
 def _case(run: CaseRun, asker: Asker, one: Named, rank: int, printed: sql.StoreFiles) -> Case:
-    folder = run.building / one.case_id
-    folder.mkdir()
-    _write_members(folder, one.campaign)
     of_case = sql.prepare_case(one.case_id, sketches=printed.sketches)
     asker.prepare(of_case)
     figures, explanations = tested_explanations(

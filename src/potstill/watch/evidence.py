@@ -15,7 +15,9 @@ CHOSEN_BY: Mapping[Chooser, str] = {
     "means": "payment, devices or relays",
     "places": "networks and e-mail domains",
 }
-Part = Literal["spread", "sharding", "clock", "hand-off", "means", "places", "intent"]
+Part = Literal[
+    "spread", "sharding", "clock", "rounds", "hand-off", "means", "places", "intent"
+]  # fmt: skip
 
 
 class FoundPart(BaseModel):
@@ -45,7 +47,10 @@ class Candidate(FoundPart):
     """A group that was tested. `log10_e` says that at least two independent families hold.
 
     `without` is the same with each family left out. `carried_by` are those of its parties in which
-    what holds shows; the tests are of the whole group.
+    what holds shows, or which use its templates as those do; the tests are of the whole group.
+    `undeclared` tells that these fit customers who declared no tenant: no campaign, however much
+    stands. `untested` are parts that were not tried, since the group could not stand by them: they
+    count as E = 0.
     """
 
     candidate_id: str
@@ -57,6 +62,8 @@ class Candidate(FoundPart):
     log10_e: float
     without: dict[str, float]
     found: bool = False
+    undeclared: bool = False
+    untested: tuple[Part, ...] = ()
 
 
 class Campaign(FoundPart):

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-from ibis.backends.duckdb import Backend
 
 from potstill.stats.multiple import e_bh
+from potstill.text.counts import many
 from potstill.watch.campaigns import (
     LEAST_PARTIES,
     Grouping,
     communities,
     merged,
+    most_parties,
     stable_id,
 )
+from potstill.watch.customers import Customers
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Chooser
 from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
+from potstill.watch.keys import key_groups
 from potstill.watch.likeness import Profiles, profiles_of
+from potstill.watch.linking import Links
 from potstill.watch.schema import Family
-from potstill.watch.signals.content import template_use
+from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
 from potstill.watch.signals.traffic import Traffic, traffic_of
-from potstill.watch.testing import HELD, Tested, Testing
+from potstill.watch.tally import HELD, Tested
+from potstill.watch.testing import Testing
+
+if TYPE_CHECKING:
+    from ibis.backends.sql import SQLBackend
 
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
 _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
+# All of a group's parties may be named if such a share carries what holds: of a close group, and of
+# a loose one.
+_CARRIED, _CARRIED_LOOSE = 0.2, 0.5
 # E-values are written from 0.001 on.
 _CUT = -3.0
 
@@ -47,49 +59,104 @@ class Chosen:
 
 
 def find_campaigns(
-    store: TrafficStore, backend: Backend, level: float = LEVEL, allowed: Collection[str] = ()
+    store: TrafficStore,
+    backend: SQLBackend,
+    level: float = LEVEL,
+    allowed: Collection[str] = (),
+    *,
+    whole: bool = False,
 ) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
-    Accounts that are `allowed` are left out. Raises PotstillError for a store without requests.
+    `backend` is a connection of Ibis to DuckDB, or to a Spark session: both find the same.
+    Accounts that are `allowed` are left out. With `whole` everything is tried about every group,
+    also what it cannot stand by. Raises PotstillError for a store without requests.
     """
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
     testing = testing_of(traffic, len(first))
-    profiles, shared = testing.profiles, testing.shared
-    chosen = choose(profiles, len(first), shared)
-    tested = testing.test([(one.by, one.group) for one in chosen])
-    candidates = _judged(chosen, tested, first, level)
+    profiles, shared = testing.profiles, testing.links.rows
+    chosen = chosen_in(testing, len(first))
+    # What stands has an E of 1 / level at least, whatever the others have.
+    worth = -math.inf if whole else -math.log(level)
+    tested = testing.test([(one.by, one.group) for one in chosen], worth)
+    candidates = _judged(chosen, tested, first, level, testing.links)
     return CampaignsFound(
         days=traffic.days,
         requests=sum(known.requests for known in first.values()),
         parties=len(first),
         level=level,
         candidates=candidates,
-        campaigns=_campaigns(traffic, candidates, tested, first, Joining(profiles, shared)),
+        campaigns=_campaigns(traffic, chosen, candidates, tested, first, Joining(profiles, shared)),
         off=dict(sorted(traffic.off.items())),
-        notes=testing.notes,
+        notes=(*testing.notes, *_customers_note(candidates)),
     )
 
 
 def testing_of(traffic: Traffic, parties: int) -> Testing:
     """Return what choosing and testing need of traffic that has so many parties."""
     shared = traffic.rows(links(traffic))
-    return Testing.of(traffic, shared, _profiles(traffic, parties))
+    profiles, keyed = _profiles(traffic, parties), _keyed(traffic, parties)
+    return Testing.of(traffic, shared, profiles, keyed)
 
 
-def choose(profiles: Profiles | None, parties: int, shared: pa.Table) -> list[Chosen]:
+def customers_in(testing: Testing) -> Customers:
+    """Return what tells customers who declared no tenant."""
+    return Customers.of(testing.links.rows, testing.strata.zones, testing.links.rare)
+
+
+def chosen_in(testing: Testing, parties: int) -> list[Chosen]:
+    """Return the groups to test of traffic that has so many parties."""
+    return choose(testing.profiles, parties, testing.links.rows, testing.keyed)
+
+
+def choose(
+    profiles: Profiles | None,
+    parties: int,
+    shared: Sequence[Mapping[str, str]],
+    keyed: Sequence[Grouping] = (),
+) -> list[Chosen]:
     """Return the groups to test, by templates and by links (`links` has them in rows).
 
     No figure of a test is looked at, and of a party's prompts only how often it used which piece
     of a template: the changes that null hypotheses make leave that as it is.
     """
-    found = [Chosen("templates", one) for one in profiles.groups()] if profiles else []
-    rows = shared.to_pylist()
+    alike = profiles.groups() if profiles else []
+    found = [Chosen("templates", one) for one in (*keyed, *_others(alike, keyed))]
     sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
     for by, kinds in sides:
-        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in rows if r["kind"] in kinds]
+        joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in shared if r["kind"] in kinds]
         found += [Chosen(by, one) for one in communities(joined, parties)]
+    return found
+
+
+def _keyed(traffic: Traffic, parties: int) -> list[Grouping]:
+    """Return the groups whose clients ask alike; none where the store has no sketches."""
+    if not traffic.is_on("template spread"):
+        return []
+    use = traffic.rows(template_keys(traffic, most_parties(parties)))
+    names, keys = use["party"].unique().sort(), use["key"].unique().sort()
+    party = np.asarray(pc.index_in(use["party"], names), np.int64)
+    key = np.asarray(pc.index_in(use["key"], keys), np.int64)
+    n = np.asarray(use["n"], np.int64)
+    return key_groups(names.to_pylist(), keys.to_pylist(), party, key, n, parties)
+
+
+def _others(groups: Sequence[Grouping], known: Sequence[Grouping]) -> list[Grouping]:
+    """Return the groups that are not all but the same as one that is known."""
+    of_party: dict[str, list[int]] = defaultdict(list)
+    for number, group in enumerate(known):
+        for party in group.parties:
+            of_party[party].append(number)
+    found = []
+    for group in groups:
+        counts = Counter(n for party in group.parties for n in of_party.get(party, ()))
+        same = any(
+            5 * n >= 4 * len(group.parties) and 5 * n >= 4 * len(known[number].parties)
+            for number, n in counts.items()
+        )
+        if not same:
+            found.append(group)
     return found
 
 
@@ -97,12 +164,9 @@ def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
     """Return how often each party used each piece; None where the store has no sketches."""
     if not traffic.is_on("template spread"):
         return None
-    use = traffic.rows(template_use(traffic))
-    names = pc.unique(use["party"])
-    share = np.asarray(use["n"], np.float64) / np.asarray(use["asked"])
-    place = np.asarray(pc.index_in(use["party"], names), np.int64)
-    piece = np.asarray(use["piece"], np.int64)
-    return profiles_of(names.to_pylist(), place, piece, share, parties)
+    use = template_use(traffic).of_parties(LEAST_PARTIES, most_parties(parties))
+    share = use.n_E / use.asked_P[use.party_E]
+    return profiles_of(use.names, use.party_E, use.piece_E, share, parties)
 
 
 @dataclass(frozen=True)
@@ -128,31 +192,98 @@ def _cut(log_e: float) -> float:
 
 
 def _judged(
-    chosen: Sequence[Chosen], tested: Sequence[Tested], first: Mapping[str, _First], level: float
+    chosen: Sequence[Chosen],
+    tested: Sequence[Tested],
+    first: Mapping[str, _First],
+    level: float,
+    linked: Links,
 ) -> tuple[Candidate, ...]:
     log_es = [
         two_families_log_e(one.by, result.parts) for one, result in zip(chosen, tested, strict=True)
     ]
     stands = e_bh([log_e / math.log(10) for log_e in log_es], level)
     families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
+    customers = Customers.of(linked.rows, linked.strata.zones, linked.rare)
     found = []
-    for one, result, log_e, found_so in zip(chosen, tested, log_es, stands, strict=True):
+    ids = _ids(chosen, first)
+    for name_of, one, result, log_e, found_so in zip(
+        ids, chosen, tested, log_es, stands, strict=True
+    ):
         parties = tuple(party for party in one.group.parties if party in first)
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
+        means = result.parts.get("means", -math.inf) >= HELD
+        share = linked.share_of_means(parties) if means else 0.0
+        carried_by = named_parties(one.group, result.carried_by(parties), share)
         found.append(
             Candidate(
-                candidate_id=stable_id(_founder(parties, first), one.by),
+                candidate_id=name_of,
                 chosen_by=one.by,
                 parties=parties,
-                carried_by=result.carried_by(parties),
+                carried_by=carried_by,
                 requests=sum(first[party].requests for party in parties),
                 signals=result.signals,
                 log10_e=_cut(log_e),
                 without=without,
                 found=found_so,
+                undeclared=_undeclared(customers, carried_by, without),
+                untested=result.untested,
             )
         )
     return tuple(found)
+
+
+def _ids(chosen: Sequence[Chosen], first: Mapping[str, _First]) -> list[str]:
+    """Return an id for each group; of those with one founder and chooser the later ones count."""
+    before: Counter[tuple[str, str]] = Counter()
+    found = []
+    for one in chosen:
+        founder = _founder(one.group.parties, first)
+        kind = f"{one.by} {before[founder, one.by]}" if before[founder, one.by] else one.by
+        before[founder, one.by] += 1
+        found.append(stable_id(founder, kind))
+    return found
+
+
+def named_parties(group: Grouping, carrying: Sequence[str], share: float = 0.0) -> tuple[str, ...]:
+    """Return the parties of a group that are named, given those in whom what holds shows.
+
+    `share` is how many of those parties that could have means in common have. Where half of a group
+    that keys chose carry what holds, or a fifth and the group's keys hang together closely, the
+    template is theirs: who uses half as much of it as they do is named too. Few users of a public
+    template carry anything.
+    """
+    used, mine = dict(zip(group.parties, group.used, strict=False)), set(carrying)
+    if used and len(mine) == len(group.parties):
+        # What shows in nobody by himself is that of those who use the keys most.
+        least = sum(n * n for n in group.used) / sum(group.used) / 4
+        return tuple(one for one in group.parties if used[one] >= least)
+    share = max(share, len(carrying) / max(len(group.parties), 1))
+    if not used or not carrying or share < (_CARRIED if group.close else _CARRIED_LOOSE):
+        return tuple(carrying)
+    least = median(used[party] for party in carrying) / 2
+    return tuple(one for one in group.parties if one in mine or used[one] >= least)
+
+
+def _undeclared(
+    customers: Customers, parties: Sequence[str], without: Mapping[Family, float]
+) -> bool:
+    """Tell whether what stands fits customers who declared no tenant.
+
+    Several of them, each with its cards, explain links alone: not what stands without these.
+    """
+    alone = without["infrastructure"] * math.log(10) < HELD
+    return customers.is_one(parties) or (alone and customers.are_several(parties))
+
+
+def _customers_note(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    count = sum(one.found and one.undeclared for one in candidates)
+    if not count:
+        return ()
+    return (
+        f"{many(count, 'group')} that would stand fit customers who declared no tenant (one e-mail "
+        "domain, or cards and devices each in one time zone and with one company's domain) and are "
+        "not named",
+    )
 
 
 @dataclass(frozen=True)
@@ -160,12 +291,12 @@ class Joining:
     """What makes several groups that stand one campaign, beside members in common."""
 
     profiles: Profiles | None
-    shared: pa.Table
+    shared: Sequence[Mapping[str, str]]
 
     def pairs(self, groups: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
         """Return pairs of groups that ask alike, or have two means in common (a card, a relay)."""
         values: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for row in self.shared.to_pylist():
+        for row in self.shared:
             if row["kind"] in MEANS:
                 values[row["party"]].add((row["kind"], row["value"]))
         held = [set[tuple[str, str]]().union(*(values[p] for p in group)) for group in groups]
@@ -178,19 +309,41 @@ class Joining:
         return found + asking
 
 
+def _standing(candidates: Sequence[Candidate], chosen: Sequence[Chosen]) -> list[int]:
+    """Return places of the candidates that are named.
+
+    What fewer than `LEAST_PARTIES` carry is named no more than a smaller group is tested. Groups by
+    templates whose keys hang together loosely may hold several campaigns and others between them:
+    one is left out where half of those that carry it are named by a closer group.
+    """
+    named: set[str] = set()
+    places = [
+        place
+        for place, one in enumerate(candidates)
+        if one.found and not one.undeclared and len(one.carried_by) >= LEAST_PARTIES
+    ]
+
+    def loose(place: int) -> bool:
+        return chosen[place].by == "templates" and not chosen[place].group.close
+
+    found = []
+    for place in sorted(places, key=lambda one: (loose(one), -candidates[one].log10_e, one)):
+        mine = candidates[place].carried_by
+        if not loose(place) or 2 * len(named & set(mine)) < len(mine):
+            found.append(place)
+            named |= set(mine)
+    return sorted(found)
+
+
 def _campaigns(
     traffic: Traffic,
+    chosen: Sequence[Chosen],
     candidates: Sequence[Candidate],
     tested: Sequence[Tested],
     first: Mapping[str, _First],
     joining: Joining,
 ) -> tuple[Campaign, ...]:
-    # What fewer carry is named no more than a smaller group is tested.
-    places = [
-        place
-        for place, one in enumerate(candidates)
-        if one.found and len(one.carried_by) >= LEAST_PARTIES
-    ]
+    places = _standing(candidates, chosen)
     carrying = [candidates[place].carried_by for place in places]
     accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})
     found = []

@@ -9,8 +9,9 @@ another question: whether one innocent fact makes both. Those that do are left o
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from potstill.stats.evalues import average_log_e
 from potstill.watch.evidence import Chooser, Part
@@ -20,6 +21,7 @@ FAMILY: Mapping[Part, Family] = {
     "spread": "content",
     "sharding": "content",
     "clock": "time",
+    "rounds": "time",
     "hand-off": "time",
     "means": "infrastructure",
     "places": "infrastructure",
@@ -40,6 +42,11 @@ PAIRS: tuple[tuple[Part, Part], ...] = (
     ("hand-off", "intent"),
     ("means", "intent"),
 )
+# What no class, suite or hackathon has beside its templates: one of these is enough.
+BESIDE_TEMPLATES: tuple[Part, ...] = ("means", "hand-off", "rounds")
+
+# More than any ln E that is found.
+_ANY = 1e6
 
 
 def two_families_log_e(
@@ -49,13 +56,15 @@ def two_families_log_e(
 
     `parts` has ln E of what could be tested. What chose a group by its links is known, not tested:
     beside it one other family is enough. Beside templates, which many innocents have in common,
-    means alone are. -inf where no pair is left.
+    one of `BESIDE_TEMPLATES` is. -inf where no pair is left.
     """
     left = {part: log_e for part, log_e in parts.items() if FAMILY[part] != without}
+    alone = BESIDE_TEMPLATES if chosen_by == "templates" and without != "content" else ()
     if chosen_by == "templates" or without == "infrastructure":
-        found = [min(left[f], left[g]) for f, g in PAIRS if f in left and g in left]
-        if chosen_by == "templates" and without != "content" and "means" in left:
-            found.append(left["means"])
+        # Beside what is enough alone a pair with it would only be less.
+        pairs = [pair for pair in PAIRS if not set(pair) & set(alone)]
+        found = [min(left[f], left[g]) for f, g in pairs if f in left and g in left]
+        found += [left[part] for part in alone if part in left]
     else:
         beside = {f if g == chosen_by else g for f, g in PAIRS if chosen_by in (f, g)}
         found = [log_e for part, log_e in sorted(left.items()) if part in beside]
@@ -64,16 +73,40 @@ def two_families_log_e(
     return average_log_e(found)
 
 
+def counts(chosen_by: Chooser, part: Part) -> bool:
+    """Tell whether a part says anything about groups that were chosen so."""
+    every: dict[Part, float] = dict.fromkeys(FAMILY, 0.0)
+    return two_families_log_e(chosen_by, every) != two_families_log_e(
+        chosen_by, every | {part: -math.inf}
+    )
+
+
+def attainable_log_e(
+    chosen_by: Chooser, parts: Mapping[Part, float], untested: Sequence[Part]
+) -> float:
+    """Return what ln E comes to at most, whatever parts say that are not tested yet.
+
+    Each of these may be as large as one likes, or turn out not to be testable. A group that cannot
+    come to what a run takes need not be tested further: with E = 0 for what is left out, what is
+    said of it is less than it may be, whatever the data are, so that its mean stays 1 at most.
+    """
+    return max(
+        two_families_log_e(chosen_by, {**parts, **dict.fromkeys(some, _ANY)})
+        for n in range(len(untested) + 1)
+        for some in itertools.combinations(untested, n)
+    )
+
+
 def families_held(
     chosen_by: Chooser, parts: Mapping[Part, float], least_log_e: float
 ) -> tuple[Family, ...]:
     """Return the families whose ln E is at least so much, and the one that chose the group.
 
-    Templates count as such only beside means.
+    Templates count as such only beside what is enough beside them.
     """
     held = {FAMILY[part] for part, log_e in parts.items() if log_e >= least_log_e}
     if chosen_by != "templates":
         held.add("infrastructure")
-    elif "infrastructure" in held and parts.get("means", -math.inf) >= least_log_e:
+    elif any(parts.get(part, -math.inf) >= least_log_e for part in BESIDE_TEMPLATES):
         held.add("content")
     return tuple(sorted(held))

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from potstill.durable import (
+    ELSEWHERE,
     drop_half_line,
     fsync_folder,
     remove_leftovers,
@@ -88,6 +89,8 @@ class WorkDir(ABC, Generic[C]):
 
     # Which records there are, in the order in which they are made.
     records: ClassVar[tuple[type[WorkRecord], ...]] = ()
+    # What may be done where the directory cannot be written.
+    way_out: ClassVar[str] = ELSEWHERE
 
     def __init__(self, root: Path, config: C, held: Hold | None = None) -> None:
         self.root = root
@@ -250,7 +253,7 @@ class WorkDir(ABC, Generic[C]):
         """Put a text file into the directory, whole or not at all, and return its path."""
         self._require_held()
         path = self.root / name
-        write_bytes(path, text.encode())
+        write_bytes(path, text.encode(), self.way_out)
         return path
 
     def close(self) -> None:

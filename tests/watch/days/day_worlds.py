@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -74,23 +74,19 @@ def account_rows() -> Rows:
     ]
 
 
-def take_days(
-    folder: Path,
-    days: Mapping[int, Rows] | Iterable[int],
-    accounts: Rows | None = None,
-    *,
-    name: str = "log",
-    store: str = "store",
-) -> Path:
-    """Take days into the store below a folder, and return where it lies."""
+def take_rows(folder: Path, rows: Rows, accounts: Rows | None = None, name: str = "log") -> Path:
+    """Take requests into the store below a folder as one file, and return where it lies."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = days if isinstance(days, Mapping) else {day: day_rows(day) for day in days}
-    for day, of_day in rows.items():
-        (folder / f"{name}{day:02}.jsonl").write_text(_lines(of_day))
+    (folder / f"{name}.jsonl").write_text(_lines(rows))
     (folder / "accounts.jsonl").write_text(_lines(accounts or account_rows()))
-    logs = tuple(str(folder / f"{name}{day:02}.jsonl") for day in rows)
-    ingest_log(LogWanted(logs, folder / "accounts.jsonl"), folder / store, "sketches")
-    return folder / store
+    log = LogWanted((str(folder / f"{name}.jsonl"),), folder / "accounts.jsonl")
+    ingest_log(log, folder / "store", "sketches")
+    return folder / "store"
+
+
+def take_days(folder: Path, days: Iterable[int], name: str = "log") -> Path:
+    """Take days of the world into the store below a folder, and return where it lies."""
+    return take_rows(folder, [row for day in days for row in day_rows(day)], name=name)
 
 
 def _lines(rows: Rows) -> str:

@@ -260,8 +260,9 @@ def _group(group: GroupInference, facts: Sequence[SignalFact]) -> GroupShown:
             queries.append(QueryShown(says, signal.expected_query))
     return GroupShown(
         head=(
-            f"Group {group.candidate_id}: {group.parties:,} parties, chosen by "
-            f"{CHOSEN_BY[group.chosen_by]}; e = {e_words(group.log10_e)}"
+            f"Group {group.candidate_id}: {group.parties:,} parties, of which "
+            f"{group.carried_by:,} carry what holds, chosen by {CHOSEN_BY[group.chosen_by]}; "
+            f"e = {e_words(group.log10_e)}"
         ),
         table=_signals(group),
         queries=queries,

@@ -93,6 +93,7 @@ def _group(asker: Asker, candidate: Candidate, bound: float) -> GroupInference:
         candidate_id=candidate.candidate_id,
         chosen_by=candidate.chosen_by,
         parties=len(candidate.parties),
+        carried_by=len(candidate.carried_by),
         log10_e=candidate.log10_e,
         signals=tuple(_signal(asker, candidate, one, bound) for one in candidate.signals),
     )

@@ -94,6 +94,9 @@ class GroupInference(FoundPart):
     candidate_id: str = Field(description="Its id, the same from day to day.")
     chosen_by: Chooser = Field(description="What chose it, and is no evidence about it.")
     parties: int = Field(description="How many parties it has.")
+    carried_by: int = Field(
+        description="In how many of them what holds shows: these are named, the others are not."
+    )
     log10_e: float = Field(description="Logarithm of the e-value that two families hold.")
     signals: tuple[SignalInference, ...] = Field(description="Its signals.")
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
+from potstill.watch.linking import RARE
 from potstill.watch.schema import ACCOUNTS
 from potstill.watch.signals.intent import REASONING, RUBRIC
 from potstill.watch.signals.links import TOGETHER
 from potstill.watch.signals.timing import HANDED_S, REFUSED
-from potstill.watch.testing import RARE, STRATUM
+from potstill.watch.strata import STRATUM
 
 MEMBERS_FILE, GROUPS_FILE, ALLOWED_FILE = "members.parquet", "groups.parquet", "allowed.parquet"
 MOST_TEMPLATES = 5
@@ -67,7 +68,7 @@ def prepare_store(files: StoreFiles) -> list[str]:
         f"LEFT JOIN accounts a USING (account_id){left_out}",
         # A stratum of few parties goes with its zone's other small ones.
         "CREATE OR REPLACE TEMP TABLE strata AS\n"
-        "SELECT party, zone || '|' || CASE WHEN count(*) OVER (PARTITION BY zone, used) >= "
+        "SELECT party, zone, zone || '|' || CASE WHEN count(*) OVER (PARTITION BY zone, used) >= "
         f"{STRATUM}\n  THEN used ELSE '' END AS stratum FROM (\n"
         "  SELECT party, zone, used FROM (\n"
         "    SELECT party, coalesce(timezone, '') AS zone, coalesce(product, '') AS used,"
@@ -167,13 +168,21 @@ def shared_links(kind: str, candidate_id: str) -> str:
 
 
 def expected_links(kind: str, candidate_id: str) -> str:
-    """Return the same for parties drawn at random within each stratum."""
+    """Return the same for parties drawn at random within each stratum.
+
+    Where the group is more than half of a product's parties in a zone, the zone is one stratum.
+    """
+    inside = f"count(*) FILTER (WHERE {within(candidate_id)})"
     return (
+        f"WITH wide AS (SELECT zone FROM strata GROUP BY zone, stratum HAVING 2 * {inside}\n"
+        "    > count(*)),\n"
+        "beside AS (SELECT party,\n"
+        "  CASE WHEN zone IN (FROM wide) THEN zone ELSE stratum END AS name FROM strata)\n"
         "SELECT coalesce(sum(expected - 1 + missed), 0) FROM (\n"
         "  SELECT sum(share) AS expected, product(1 - share) AS missed\n"
-        "  FROM links JOIN strata USING (party) JOIN (\n"
-        f"    SELECT stratum, count(*) FILTER (WHERE {within(candidate_id)}) / count(*) AS share\n"
-        "    FROM strata GROUP BY stratum) USING (stratum)\n"
+        "  FROM links JOIN beside USING (party) JOIN (\n"
+        f"    SELECT name, {inside} / count(*) AS share FROM beside\n"
+        "    GROUP BY name) USING (name)\n"
         f"  WHERE kind = '{kind}' GROUP BY value)"
     )
 
@@ -190,12 +199,12 @@ def together(candidate_id: str, minutes: int) -> str:
 def handed_over(candidate_id: str, *, refused: bool = True) -> str:
     """Return how many requests that were refused, or not, another party repeated at once."""
     return (
-        "WITH asked AS (SELECT request_id, party, micros, prompt_hash, "
+        "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
         f"status IN ({_REFUSED}) AS refused\n"
         f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
         f"  AND {within(candidate_id)})\n"
         f"SELECT count(*)::DOUBLE FROM asked WHERE {'' if refused else 'NOT '}refused\n"
-        "AND request_id IN (SELECT a.request_id FROM asked a JOIN asked b\n"
+        "AND (source, row) IN (SELECT a.source, a.row FROM asked a JOIN asked b\n"
         "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
         f"  AND b.micros <= a.micros + {HANDED_S}000000)"
     )
@@ -204,15 +213,15 @@ def handed_over(candidate_id: str, *, refused: bool = True) -> str:
 def expected_handed_over(candidate_id: str) -> str:
     """Return how many refused ones would be repeated if it were all one to the others."""
     return (
-        "WITH asked AS (SELECT request_id, party, micros, prompt_hash, "
+        "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
         f"status IN ({_REFUSED}) AS refused\n"
         f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
         f"  AND {within(candidate_id)}),\n"
-        "again AS (SELECT DISTINCT a.request_id FROM asked a JOIN asked b\n"
+        "again AS (SELECT DISTINCT a.source, a.row FROM asked a JOIN asked b\n"
         "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
         f"  AND b.micros <= a.micros + {HANDED_S}000000)\n"
-        "SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE request_id IN "
-        "(SELECT request_id FROM again)) / count(*) FROM asked"
+        "SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE (source, row) IN "
+        "(SELECT source, row FROM again)) / count(*) FROM asked"
     )
 
 

@@ -9,7 +9,7 @@ follows is made again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,12 +30,18 @@ class ChosenGroup(FoundPart):
     """A candidate on the day on which it was chosen: who is in it never changes.
 
     `once` has ln E of the parts that count once, `bets` of the first days of those that count day
-    by day, `follows` which ones these are.
+    by day, `follows` which ones these are. `fits_one` and `fits_several` tell whether it looks like
+    a customer, or several, who declared no tenant. The rest is as the `Grouping` has it.
     """
 
     candidate_id: str
     by: Chooser
     parties: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    used: tuple[int, ...] = ()
+    close: bool = False
+    fits_one: bool = False
+    fits_several: bool = False
     once: Bets
     bets: Bets
     follows: tuple[Part, ...]
@@ -98,15 +104,21 @@ def keep_days(root: Path, lines: Sequence[DayLine]) -> None:
     write_bytes(log_path(root), b"".join(_text(line) + b"\n" for line in lines))
 
 
-def forget_days(root: Path, first: str | None) -> None:
-    """Take out a store's days from the `first` on, and all that names accounts beside them."""
+def forget_days(root: Path, days: Iterable[str], account: str | None = None) -> None:
+    """Take out a store's days from the first of some on, or the first that names an account, and
+    all that names accounts beside them."""
     if not (folder := root / DAYS_FOLDER).is_dir():
         return
     with write_errors(root):
         shutil.rmtree(folder / ACTIVE_FOLDER, ignore_errors=True)
         (folder / MARKS_FILE).unlink(missing_ok=True)
-    if first is not None and log_path(root).is_file():
-        keep_days(root, [line for line in read_days(root) if line.day < first])
+    if not log_path(root).is_file():
+        return
+    lines, party = read_days(root), f"a:{account}"
+    naming = [line.day for line in lines if any(party in one.parties for one in line.chosen)]
+    first = min([*days, *naming], default=None)
+    # Written anew in any case: a half line at the end may name anybody.
+    keep_days(root, [line for line in lines if first is None or line.day < first])
 
 
 def _text(line: DayLine) -> bytes:

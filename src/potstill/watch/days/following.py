@@ -17,17 +17,19 @@ from dataclasses import dataclass, field
 from potstill.canonical import digest_of
 from potstill.stats.evalues import betting_log_e, lifted_log_e
 from potstill.stats.multiple import spent_share, weighted_e_bh
+from potstill.watch.campaigns import Grouping
 from potstill.watch.days.daylog import ChosenGroup, DayLine
 from potstill.watch.evidence import CHOSEN_BY, Chooser, Part
+from potstill.watch.find import named_parties
 from potstill.watch.judging import two_families_log_e
-from potstill.watch.testing import Tested
+from potstill.watch.tally import HELD, Tested
 
 # Days that groups are chosen from, days whose order is tested together, and for how many days a
 # candidate is tested after a group was last like it.
 WINDOW_DAYS, BLOCK_DAYS, REST_DAYS = 7, 3, 7
 # A group is a known candidate if so much of both together is in both.
 LIKE = 0.5
-FOLLOWED: tuple[Part, ...] = ("hand-off", "clock", "sharding")
+FOLLOWED: tuple[Part, ...] = ("hand-off", "clock", "rounds", "sharding")
 METHOD = f"days/1 window {WINDOW_DAYS} block {BLOCK_DAYS} rest {REST_DAYS}"
 _LN10 = math.log(10)
 _DIGITS, _STEP, _LEAST = 16, 1e6, -700.0
@@ -36,6 +38,11 @@ _DIGITS, _STEP, _LEAST = 16, 1e6, -700.0
 def candidate_id_of(by: Chooser, day: str, parties: Sequence[str]) -> str:
     """Return a candidate's id: of what chose it, when, and who is in it."""
     return digest_of([by, day, list(parties)])[:_DIGITS]
+
+
+def grouping_of(group: ChosenGroup) -> Grouping:
+    """Return a candidate as the group that is tested."""
+    return Grouping(group.parties, (), group.keys, group.used, group.close)
 
 
 def written(log_e: float) -> float:
@@ -96,7 +103,14 @@ class Followed:
             part: frozenset(parties[place] for place in places)
             for part, places in self.carriers.items()
         }
-        return Tested(self.parts, (), names).carried_by(parties)
+        carrying = Tested(self.parts, (), names).carried_by(parties)
+        return named_parties(grouping_of(self.group), carrying)
+
+    @property
+    def is_undeclared(self) -> bool:
+        """Whether what stands fits customers who declared no tenant: such are not named."""
+        alone = two_families_log_e(self.group.by, self.parts, "infrastructure") < HELD
+        return self.group.fits_one or (alone and self.group.fits_several)
 
 
 class Following:

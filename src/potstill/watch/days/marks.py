@@ -25,11 +25,9 @@ from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.schema import ACCOUNTS, arrow_schema
 from potstill.watch.signals.traffic import accounts_of
 
-# What is read of a request, and of an account: other columns change nothing.
-_READ = (
-    "request_id", "account_id", "time", "product", "status", "client_subnet", "prompt_hash",
-    "prompt_sketch", "prompt",
-)  # fmt: skip
+# What no signal reads of a request: where it came from, and texts that others stand for.
+_UNREAD = ("source", "row", "system", "messages", "response", "tools")
+# What is read of an account: other columns change nothing.
 _OF_ACCOUNTS = (
     "account_id", "created_at", "payment", "email_domain", "device", "subnet", "timezone", "tenant",
 )  # fmt: skip
@@ -144,7 +142,7 @@ def _people(
 def _digested(store: TrafficStore, backend: Backend, day: str) -> str:
     parts = store.parts([day])
     schema = pq.read_schema(parts[0])
-    said = _said([name for name in _READ if name in schema.names], schema, "r")
+    said = _said([name for name in schema.names if name not in _UNREAD], schema, "r")
     # DuckDB takes every path that it reads for a pattern.
     rows = backend.read_parquet([escape(str(part)) for part in parts], table_name="ps_days_rows")
     sums = backend.con.execute(

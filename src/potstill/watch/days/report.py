@@ -18,7 +18,7 @@ from potstill.watch.days.following import FOLLOWED, Followed, Following
 from potstill.watch.evidence import Campaign, Chooser, FoundPart, Part
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
 from potstill.watch.schema import Family
-from potstill.watch.testing import HELD
+from potstill.watch.tally import HELD
 
 _LN10 = math.log(10)
 _CUT = -3.0
@@ -83,6 +83,9 @@ class DailyReport(FoundPart):
     level: float = Field(description="The false discovery rate of all days together.")
     followed: int = Field(description="Candidates that were chosen on any day.")
     stand: int = Field(description="Those that stand.")
+    undeclared: int = Field(
+        description="Those of them that fit customers who declared no tenant, and are not named."
+    )
     false_expected: float = Field(
         description="The level times the cases found: what may be expected to be false."
     )
@@ -101,7 +104,7 @@ def campaigns_of(
     `active` is who made how many requests on which day, `tenant_of` the tenant of an account.
     """
     accounts, requests = _by_party(active, tenant_of, allowed)
-    stand = [(one, one.carried_by()) for one in following.named()]
+    stand = [(one, one.carried_by()) for one in following.named() if not one.is_undeclared]
     # What fewer carry is named no more than a smaller group is tested.
     stand = [pair for pair in stand if len(pair[1]) >= LEAST_PARTIES]
     place = {one.group.candidate_id: n for n, (one, _) in enumerate(stand)}

@@ -11,7 +11,7 @@ from potstill.progress import Progress
 from potstill.watch.days.daylog import DayLine, append_day, keep_days, read_days
 from potstill.watch.days.following import METHOD, Following
 from potstill.watch.days.marks import chains, marked_days
-from potstill.watch.days.stepping import Reading, day_line
+from potstill.watch.days.stepping import DaysRead, day_line
 from potstill.watch.ingest.store import TrafficStore
 
 
@@ -48,7 +48,7 @@ def follow_days(
     keep_days(store.root, lines[:kept])
     lines = lines[:kept]
     beyond = max(0, kept - len(wanted))
-    reading = Reading(store, backend, days, allowed)
+    reading = DaysRead(store, backend, days, allowed)
     following = Following.of(lines)
     computed = wanted[kept:]
     with progress.step("days", total=len(computed), unit="days") as step:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ibis.backends.duckdb import Backend
 
-from potstill.watch.campaigns import Grouping
 from potstill.watch.days.daylog import Bets, Carriers, ChosenGroup, DayLine, GroupTested
 from potstill.watch.days.following import (
     BLOCK_DAYS,
@@ -15,22 +15,22 @@ from potstill.watch.days.following import (
     Followed,
     Following,
     candidate_id_of,
+    grouping_of,
     written,
 )
 from potstill.watch.days.marks import accounts_active
-from potstill.watch.evidence import Part
-from potstill.watch.find import Chosen, Joining, choose, testing_of
+from potstill.watch.evidence import Chooser, Part
+from potstill.watch.find import Chosen, Joining, chosen_in, customers_in, testing_of
 from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.nulls import hand_off_log_e
 from potstill.watch.signals.timing import hand_offs, handing_over
 from potstill.watch.signals.traffic import Traffic, members_table, traffic_of
-from potstill.watch.testing import Tested, Testing
-
-_LEAST_DAYS = 2
+from potstill.watch.tally import Tested
+from potstill.watch.testing import Testing
 
 
 @dataclass(frozen=True)
-class Reading:
+class DaysRead:
     """Where days are read from; accounts that are `allowed` are left out."""
 
     store: TrafficStore
@@ -54,7 +54,7 @@ class _Says:
     carriers: Carriers
 
 
-def day_line(reading: Reading, following: Following, place: int, chain: str) -> DayLine:
+def day_line(reading: DaysRead, following: Following, place: int, chain: str) -> DayLine:
     """Return the line of the day at a place, `following` all days before it.
 
     Read are that day, as many as a block has, and for choosing as many as a window has.
@@ -68,7 +68,7 @@ def day_line(reading: Reading, following: Following, place: int, chain: str) -> 
             day=day, chain=chain, chosen=(), again=(), tested=tested, alike=(), off=traffic.off
         )
     testing = testing_of(traffic, parties)
-    groups = choose(testing.profiles, parties, testing.shared)
+    groups = chosen_in(testing, parties)
     known = [following.like(one.by, one.group.parties) for one in groups]
     chosen = _chosen(testing, groups, [one is None for one in known], day)
     return DayLine(
@@ -87,7 +87,7 @@ def _parties(traffic: Traffic) -> int:
     return int(traffic.rows(found)["n"][0].as_py())
 
 
-def _tested(reading: Reading, following: Following, place: int) -> tuple[GroupTested, ...]:
+def _tested(reading: DaysRead, following: Following, place: int) -> tuple[GroupTested, ...]:
     """Return what a day, and blocks that end on it, say of candidates that were there before."""
     alone: list[Followed] = []
     ending: list[Followed] = []
@@ -105,14 +105,25 @@ def _tested(reading: Reading, following: Following, place: int) -> tuple[GroupTe
         traffic = reading.traffic(place, BLOCK_DAYS)
         if parties := _parties(traffic):
             testing = testing_of(traffic, parties)
-            groups = [(one.group.by, Grouping(one.group.parties, ())) for one in ending]
+            groups = [(one.group.by, grouping_of(one.group)) for one in ending]
             for one, result in zip(ending, testing.test_orders(groups), strict=True):
-                _add(says, one.group, result)
+                _add(says, one.group, _with_rounds(result))
     return tuple(
         GroupTested(candidate_id=name, bets=one.bets, carriers=one.carriers)
         for name, one in says.items()
         if one.bets
     )
+
+
+def _with_rounds(result: Tested) -> Tested:
+    """Return what a block says, with common rounds also where they do not show.
+
+    `Testing` has them only where the clock holds. To bet on a block only then would be to know the
+    outcome before the bet: elsewhere the bet is lost.
+    """
+    if "clock" not in result.parts:
+        return result
+    return replace(result, parts={"rounds": -math.inf, **result.parts})
 
 
 def _add(says: dict[str, _Says], group: ChosenGroup, result: Tested) -> None:
@@ -157,31 +168,39 @@ def _chosen(
     # Spread is told by all groups that templates chose, known ones too.
     traits = testing.test_traits([(one.by, one.group) for one in groups])
     mine = [(one, result) for one, result, fresh in zip(groups, traits, new, strict=True) if fresh]
+    customers = customers_in(testing)
     handed = _handed([one.group.parties for one, _ in mine], testing.traffic) if mine else []
-    follows = _follows(testing)
     found = []
     for (one, result), before in zip(mine, handed, strict=True):
         parties = one.group.parties
+        # Whoever is linked, if somebody is: the others of the group may be anybody.
+        linked = sorted(set[str]().union(*result.carriers.values())) or parties
         found.append(
             ChosenGroup(
                 candidate_id=candidate_id_of(one.by, day, parties),
                 by=one.by,
                 parties=parties,
+                keys=one.group.keys,
+                used=one.group.used,
+                close=one.group.close,
+                fits_one=customers.is_one(linked),
+                fits_several=customers.are_several(linked),
                 once={part: written(log_e) for part, log_e in result.parts.items()},
                 bets={part: written(log_e) for part, log_e in before.parts.items()},
-                follows=follows,
+                follows=(follows := _follows(testing, one.by)),
                 carriers=_places(parties, result, result.parts) | _places(parties, before, follows),
             )
         )
     return tuple(found)
 
 
-def _follows(testing: Testing) -> tuple[Part, ...]:
-    """Return the parts that later days are tested by, as the columns are."""
+def _follows(testing: Testing, by: Chooser) -> tuple[Part, ...]:
+    """Return the parts that later days test a group by, as the columns are."""
     traffic = testing.traffic
     there: dict[Part, bool] = {
         "hand-off": traffic.is_on("hand-off") and traffic.is_on("template spread"),
         "clock": traffic.is_on("synchrony"),
+        "rounds": traffic.is_on("synchrony") and testing.profiles is not None and by == "templates",
         "sharding": testing.profiles is not None and traffic.is_on("slot coverage"),
     }
     return tuple(part for part, on in there.items() if on)
@@ -194,7 +213,7 @@ def _alike(
     stand."""
     live = [one.group for one in following.candidates.values() if one.is_live(place - 1)]
     every = [*live, *chosen]
-    pairs = Joining(testing.profiles, testing.shared).pairs([one.parties for one in every])
+    pairs = Joining(testing.profiles, testing.links.rows).pairs([one.parties for one in every])
     return tuple(
         sorted(
             (every[one].candidate_id, every[other].candidate_id)

@@ -73,6 +73,7 @@ class TrafficStore(WorkDir[StoreSettings]):
     """An open store of traffic."""
 
     records: ClassVar[tuple[type[WorkRecord], ...]] = (Ingested, CaseRegister)
+    way_out: ClassVar[str] = "copy the store to where it can be written"
     _key: StoreKey | None = None
 
     @classmethod
@@ -194,7 +195,7 @@ class TrafficStore(WorkDir[StoreSettings]):
         """Remove parts that no record names: what a kill left."""
         known = set(self.parts())
         folder = self.root / REQUESTS_FOLDER
-        with write_errors(self.root):
+        with write_errors(self.root, self.way_out):
             for path in sorted(folder.glob("day=*/*")) if folder.is_dir() else ():
                 if path not in known and not path.is_dir():
                     path.unlink()
@@ -204,7 +205,7 @@ class TrafficStore(WorkDir[StoreSettings]):
         """Record what the store holds from now on, and then remove files that are part of it no
         more."""
         self.finish(ingested)
-        with write_errors(self.root):
+        with write_errors(self.root, self.way_out):
             for path in gone:
                 path.unlink(missing_ok=True)
             remove_empty_days(self.root / REQUESTS_FOLDER)
@@ -215,7 +216,7 @@ def moved_parts(
 ) -> dict[str, str]:
     """Move a source's staged parts to their places, and return their names by day."""
     names = {}
-    with write_errors(store.root):
+    with write_errors(store.root, store.way_out):
         for day, (path, _) in staged.items():
             name = f"{digest[:16]}.parquet"
             final = store.part_path(day, name)

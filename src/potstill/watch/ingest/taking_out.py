@@ -45,7 +45,7 @@ def delete_day(store: TrafficStore, day: str) -> int:
         sources[digest] = source
     days = tuple(sorted({*held.deleted_days, day}))
     _remove_pages(store)
-    forget_days(store.root, day)
+    forget_days(store.root, [day])
     store.record(held.model_copy(update={"sources": sources, "deleted_days": days}), gone)
     return rows
 
@@ -78,7 +78,7 @@ def erase_account(store: TrafficStore, account: str) -> int:
         store.finish(cases.without_account(name))
     _remove_pages(store)
     # Lines of days name accounts that were active on them or before.
-    forget_days(store.root, min(active, default=None))
+    forget_days(store.root, active, name)
     store.record(held.model_copy(update={"sources": sources, "erased": erased}), gone)
     return rows
 

@@ -11,11 +11,11 @@ REFUSED = (401, 403, 429)
 HANDED_S = 120
 
 
-def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
+def moments(traffic: Traffic, asked: ir.Table) -> ir.Table:
     """Synchrony and complementary load: when each party of a group asked.
 
-    Columns `group`, `party`, `day` (number since 1970), `second` (of the UTC day), `product`
-    ("" where the log names none).
+    `asked` has the requests of groups (`asked_with`). Columns `group`, `party`, `day` (number
+    since 1970), `second` (of the UTC day), `product` ("" where the log names none).
 
     Catches: accounts that one timer starts, or that rest while another works. Looks the same: the
     rhythm of a day, which shifts by whole days keep (`synchrony_log_e`); timers at the full hour,
@@ -23,9 +23,30 @@ def moments(traffic: Traffic, members: ir.Table) -> ir.Table:
     together: with nothing but its place beside it, it is no case. Evaded by jitter of minutes.
     """
     requests = traffic.requests
-    rows = requests.select("party", "day", "second", product=requests["product"].fill_null(""))
-    found = rows.inner_join(members, "party").select("group", "party", "day", "second", "product")
-    return found.order_by("group", "party", "day", "second", "product")
+    rows = requests.select(
+        "number", "party", "day", "second", product=requests["product"].fill_null("")
+    )
+    found = rows.inner_join(asked, "number")
+    found = found.select("group", "party", "day", "second", "product")
+    return found.order_by("group")
+
+
+def subjects(traffic: Traffic, asked: ir.Table, group: int) -> ir.Table:
+    """Common rounds: what the parties of a group that act together ask at these moments.
+
+    Columns `party`, `day`, `second`, `prompt_sketch` of the requests that are `asked` in a group.
+
+    Catches: work that is dealt out in rounds, to accounts with one client and nothing else in
+    common: they act in the same minutes, and each on a subject of its own (`on_their_own`). Looks
+    the same: a class or an office (not counted where half of the parties share a place), a feed
+    that many follow or an exercise that is read out (then the subject is the same), a vendor whose
+    server starts the clients of all of its customers. Evaded by jitter, or by asking twice.
+    """
+    requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
+    rows = requests.select("number", "request_id", "party", "day", "second", "prompt_sketch")
+    found = rows.inner_join(asked.filter(asked.group == group), "number")
+    found = found.select("party", "day", "second", "prompt_sketch", "request_id")
+    return found.order_by("party", "day", "second", "request_id").drop("request_id")
 
 
 def minutes(traffic: Traffic) -> ir.Table:
@@ -51,8 +72,8 @@ def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
     (`hand_off_log_e`). Evaded by waiting, or by wording the request anew.
     """
     rows, after = _followed(traffic, members)
-    followed = after.select("group", "request_id").distinct().mutate(hit=ibis.literal(1))
-    joined = rows.left_join(followed, ["group", "request_id"])
+    followed = after.select("group", "number").distinct().mutate(hit=ibis.literal(1))
+    joined = rows.left_join(followed, ["group", "number"])
     found = joined.group_by("group", "refused").aggregate(
         n=joined.count(), followed=joined.hit.fill_null(0).sum()
     )
@@ -76,11 +97,11 @@ def _followed(traffic: Traffic, members: ir.Table) -> tuple[ir.Table, ir.Table]:
     """Return a group's requests, and those that another party repeated, with that `follower`."""
     requests = traffic.requests
     rows = requests.filter(requests.prompt_hash.notnull() & requests.status.notnull())
-    rows = rows.select("request_id", "party", "micros", "status", "prompt_hash").inner_join(
+    rows = rows.select("number", "party", "micros", "status", "prompt_hash").inner_join(
         members, "party"
     )
     rows = rows.select(
-        "group", "request_id", "party", "prompt_hash", "micros",
+        "group", "number", "party", "prompt_hash", "micros",
         refused=rows.status.isin(REFUSED),
     )  # fmt: skip
     later = rows.view()
@@ -95,5 +116,5 @@ def _followed(traffic: Traffic, members: ir.Table) -> tuple[ir.Table, ir.Table]:
         ],
     )
     return rows, after.select(
-        rows.group, rows.request_id, rows.party, rows.refused, follower=later.party
+        rows.group, rows.number, rows.party, rows.refused, follower=later.party
     )

@@ -1,0 +1,97 @@
+"""Evidence about a group as it comes in: ln E of each part, every figure, and who carries it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from potstill.stats.evalues import average_log_e
+from potstill.watch.evidence import Part, SignalFinding
+from potstill.watch.judging import FAMILY
+from potstill.watch.nulls import PlacedBet
+
+# A family is named as held from this ln E on; whether a group stands is e-BH's alone.
+HELD = math.log(20)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What testing a group gave: ln E of each part that could be tested, and every figure.
+
+    `carriers` has the parties in which a part shows, for parts where that can be told. `untested`
+    are parts that could not have made the group stand: they were not tried, and have E = 0.
+    """
+
+    parts: dict[Part, float]
+    signals: tuple[SignalFinding, ...]
+    carriers: Mapping[Part, frozenset[str]] = field(default_factory=dict)
+    untested: tuple[Part, ...] = ()
+
+    def carried_by(self, parties: Sequence[str]) -> tuple[str, ...]:
+        """Return those of a group's parties in which something shows that holds.
+
+        All where a part holds that is not told party by party, or none does.
+        """
+        held = [part for part, log_e in self.parts.items() if log_e >= HELD]
+        if not held or any(part not in self.carriers for part in held):
+            return tuple(parties)
+        carrying = frozenset().union(*(self.carriers[part] for part in held))
+        return tuple(one for one in parties if one in carrying)
+
+
+@dataclass
+class GroupTally:
+    """Evidence as it comes in, by part."""
+
+    found: dict[Part, list[float]] = field(default_factory=dict)
+    signals: list[SignalFinding] = field(default_factory=list)
+    carriers: dict[Part, set[str]] = field(default_factory=dict)
+    untested: list[Part] = field(default_factory=list)
+
+    def add(
+        self,
+        part: Part,
+        signal: str,
+        null: str,
+        evidence: PlacedBet | None,
+        *,
+        chosen: bool = False,
+        carriers: Callable[[], Iterable[str]] | None = None,
+    ) -> None:
+        """Take a figure in; of what `chosen` tells that it chose the group it is no evidence.
+
+        Where the figure holds, `carriers` says in which parties.
+        """
+        if evidence is None:
+            return
+        if not chosen:
+            self.found.setdefault(part, []).append(evidence.log_e)
+            if carriers is not None and evidence.log_e >= HELD:
+                self.carriers.setdefault(part, set()).update(carriers())
+        self.signals.append(
+            SignalFinding(
+                signal=signal,
+                family=FAMILY[part],
+                part=part,
+                observed=round(evidence.observed, 3),
+                expected=round(evidence.expected, 3),
+                null=null,
+                log10_e=None if chosen else round(max(evidence.log_e / math.log(10), -3.0), 3),
+                chosen=chosen,
+            )
+        )
+
+    def parts(self) -> dict[Part, float]:
+        """Return ln E of each part that was tested."""
+        return {
+            part: average_log_e(bets) if max(bets) > -math.inf else -math.inf
+            for part, bets in self.found.items()
+        }
+
+    def tested(self) -> Tested:
+        """Return all of it."""
+        parts = {**dict.fromkeys(self.untested, -math.inf), **self.parts()}
+        carriers = {part: frozenset(names) for part, names in self.carriers.items()}
+        left = tuple(part for part in self.untested if part not in self.found)
+        return Tested(parts, tuple(self.signals), carriers, left)
