@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # Which accounts lend their requests to one that asks for unrelated things too.
 _COVER_LENDERS = 5
 _LEAST_ACCOUNTS, _MOST_ACCOUNTS = 4, 20_000
-_MOST_A_DAY = 2_000_000  # requests
+_MOST_A_DAY = 500_000  # requests, whose texts are held together
 # Columns whose values may be nobody's own, and whether they are of the table of accounts.
 _MAY_BE_COMMON = {"client_subnet": False, "email_domain": True, "subnet": True}
 # Beyond this share of the requests a campaign is most of what it is compared with.
