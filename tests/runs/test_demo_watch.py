@@ -21,7 +21,7 @@ from potstill.runs import demo_watch as demo
 CODE = """
 import sys
 from potstill.runs import demo_watch
-demo_watch.QUICK = 4_000
+demo_watch.QUICK = 6_000
 from potstill.cli.app import app
 app(["demo", "watch", "--quick", "--quiet", "--out", sys.argv[1]], standalone_mode=False)
 assert not {"torch", "transformers"} & set(sys.modules)
@@ -48,14 +48,14 @@ def test_the_demo_loads_no_torch_and_tells_every_campaigns_fate(tmp_path: Path) 
 def test_traffic_is_made_once_and_one_of_another_size_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "QUICK", 3_000)
+    monkeypatch.setattr(demo, "QUICK", 6_000)
     first = demo.demo_watch(tmp_path / "demo", quick=True)
     world = tmp_path / "demo" / "world" / "world.json"
     written = world.stat().st_mtime_ns
     said: list[str] = []
     assert demo.demo_watch(tmp_path / "demo", quick=True, tell=said.append) == first
     assert world.stat().st_mtime_ns == written
-    assert "3,000 requests" in " ".join(said)
+    assert "6,000 requests" in " ".join(said)
     with pytest.raises(PotstillError, match="of this size"):
         demo.demo_watch(tmp_path / "demo")
     held_to_the_truth(tmp_path, first)
@@ -66,6 +66,7 @@ def held_to_the_truth(tmp_path: Path, found: demo.WatchDemo) -> None:
     asked = pq.read_table(tmp_path / "demo" / "world" / "truth" / "requests").to_pylist()
     truth = pq.read_table(tmp_path / "demo" / "world" / "truth" / "accounts.parquet").to_pylist()
     campaign = {one["account_id"]: one["campaign_id"] for one in truth}
+    assert found.campaigns
     for one in found.campaigns:
         mine = [row for row in asked if campaign[row["account_id"]] == one.hidden.name]
         assert sum(one.hidden.accounts.values()) == len(mine)

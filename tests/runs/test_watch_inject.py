@@ -299,6 +299,7 @@ def test_the_command_says_what_was_missed_and_its_status_counts_it(
         ({"accounts": 3}, "fewer are never a campaign"),
         ({"mix": 1.0}, "--mix is a share"),
         ({"rate": 0.0}, "--rate is a number"),
+        ({"accounts": 5_000, "rate": 860.0}, "more than 500,000 requests a day"),
         ({"first": "yesterday"}, "--first-day takes a date"),
         ({"first": "2027-01-01"}, "no day from"),
         ({"products": ("nothing",)}, "no account has 5 requests"),

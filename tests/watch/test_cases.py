@@ -218,7 +218,7 @@ def test_families_are_said_as_a_list() -> None:
 
     three = campaign_of(["a"], families=("content", "intent", "time"))
     said = sentence(three, "2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z")
-    assert "content, intent and time hold" in said and "1 account made" in said
+    assert "content, intent and time (hand-off) hold" in said and "1 account made" in said
 
 
 def test_a_damaged_packet_is_named(store: Path, found: Any) -> None:

@@ -22,6 +22,7 @@ from potstill.runs.watch_truth import (
     false_groups,
     outcomes,
 )
+from potstill.text.counts import many
 
 # Campaigns large enough to be found, of accounts that ask as much as those of reported ones do:
 # accounts, requests an account and day, share of unrelated requests.
@@ -84,9 +85,9 @@ def _made(root: Path, requests: int, tell: Callable[[str], None], progress: Prog
 
     spec, place = drawn_spec(SEED, requests, cells=CELLS), root / WORLD
     tell(
-        f"1. A made-up service has a week of {requests:,} requests. {len(spec.campaigns)} "
-        f"campaigns hide among its customers, and {len(spec.kinds)} kinds of innocents look like "
-        "one: test suites, classes, hackathons, one company's many keys."
+        f"1. A made-up service has a week of {requests:,} requests. Among its customers hide "
+        f"{many(len(spec.campaigns), 'campaign')}, and {len(spec.kinds)} kinds of innocents look "
+        "like one: test suites, classes, hackathons, one company's many keys."
     )
     if place.exists():
         try:
@@ -133,7 +134,7 @@ def _cases(root: Path, tell: Callable[[str], None]) -> list[NamedGroup]:
     found = write_cases(wanted)
     tell(
         f"   {found.groups_tested} groups of {found.parties:,} parties tested, "
-        f"{len(found.cases)} cases written."
+        f"{many(len(found.cases), 'case')} written."
     )
     cases = [
         Case.model_validate_json((wanted.place / one.case_id / CASE_FILE).read_bytes())

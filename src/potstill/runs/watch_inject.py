@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # Which accounts lend their requests to one that asks for unrelated things too.
 _COVER_LENDERS = 5
 _LEAST_ACCOUNTS, _MOST_ACCOUNTS = 4, 20_000
+_MOST_A_DAY = 500_000  # requests, whose texts are held together
 # Columns whose values may be nobody's own, and whether they are of the table of accounts.
 _MAY_BE_COMMON = {"client_subnet": False, "email_domain": True, "subnet": True}
 # Beyond this share of the requests a campaign is most of what it is compared with.
@@ -158,6 +159,11 @@ def _require(wanted: InjectWanted) -> None:
         raise PotstillError("--mix is a share of requests, from 0 to below 1; try 0.25")
     if wanted.rate is not None and not 0 < wanted.rate <= 100_000:
         raise PotstillError("--rate is a number of requests an account and day, above 0; try 26")
+    if wanted.accounts * (wanted.rate or 0) > _MOST_A_DAY:
+        raise PotstillError(
+            f"a campaign of more than {_MOST_A_DAY:,} requests a day is not injected; take fewer "
+            "--accounts or a lower --rate"
+        )
     if wanted.seed < 0:
         raise PotstillError("--seed is a whole number from 0 on")
     one, other = wanted.store.resolve(), wanted.into.resolve()
