@@ -29,6 +29,7 @@ from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
 from potstill.watch.keys import key_groups
 from potstill.watch.likeness import Profiles, profiles_of
+from potstill.watch.linking import templates_of
 from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
@@ -65,7 +66,8 @@ def find_campaigns(
     testing = testing_of(traffic, len(first))
     profiles, shared = testing.profiles, testing.links.rows
     chosen = chosen_in(testing, len(first))
-    tested = testing.test([(one.by, one.group) for one in chosen])
+    groups = [(one.by, one.group) for one in chosen]
+    tested = testing.test(groups)
     customers = customers_in(testing)
     candidates = _judged(chosen, tested, first, level, customers)
     return CampaignsFound(
@@ -77,6 +79,7 @@ def find_campaigns(
         campaigns=_campaigns(traffic, candidates, tested, first, Joining(profiles, shared)),
         off=dict(sorted(traffic.off.items())),
         notes=(*testing.notes, *_customers_note(candidates)),
+        template_of=templates_of(groups),
     )
 
 

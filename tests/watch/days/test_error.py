@@ -14,8 +14,9 @@ pytest.importorskip("networkx", reason="campaigns are found with the extra `watc
 from potstill.stats.evalues import betting_log_e, lifted_log_e
 from potstill.stats.exact import clopper_pearson
 from potstill.stats.multiple import spent_share, weighted_e_bh
+from potstill.watch.clock import acts_of, synchrony_log_e
 from potstill.watch.nulls import askers_log_e, hand_off_log_e
-from potstill.watch.orders import sharding_log_e, synchrony_log_e
+from potstill.watch.orders import sharding_log_e
 
 SEED = 20261130
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -141,15 +142,8 @@ def test_orders_of_blocks_of_days_keep_their_error(signal: str) -> None:
             else:
                 none = np.zeros(int(here.sum()), np.int64)
                 load = signal == "complementary load"
-                bet = synchrony_log_e(
-                    party_R[here],
-                    day_R[here],
-                    second_R[here],
-                    none,
-                    volume,
-                    widths=(30,) if load else (1, 5),
-                    apart=load,
-                )
+                acts = acts_of(party_R[here], day_R[here], second_R[here], none, volume)
+                bet = synchrony_log_e(acts, widths=(30,) if load else (1, 5), apart=load)
             bets.append(0.0 if bet is None else max(bet.log_e, -700.0))
         found.append(largest(np.array(bets)))
     keeps(np.array(found), (0.05, 0.01))

@@ -100,8 +100,10 @@ def append_day(root: Path, line: DayLine) -> None:
 
 
 def keep_days(root: Path, lines: Sequence[DayLine]) -> None:
-    """Leave these days in the file and no others."""
-    write_bytes(log_path(root), b"".join(_text(line) + b"\n" for line in lines))
+    """Leave these days in the file and no others; one that has no others stays as it is."""
+    path, text = log_path(root), b"".join(_text(line) + b"\n" for line in lines)
+    if (path.read_bytes() if path.is_file() else b"") != text:
+        write_bytes(path, text)
 
 
 def forget_days(root: Path, days: Iterable[str], account: str | None = None) -> None:
