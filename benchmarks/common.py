@@ -28,16 +28,18 @@ def write_results(
     *,
     device: torch.device = torch.device("cpu"),
     peers: bool = False,
+    ran_at: str = "",
 ) -> Path:
     """Write benchmarks/results/NAME.json; a claim is {value, unit, runs}.
 
-    `peers` adds the versions of the packages that potstill was measured against.
+    `peers` adds the versions of the packages that potstill was measured against; `ran_at` is the
+    commit that was measured, where that is not this one.
     """
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": ran_at or commit(),
         "machine": machine_facts(device, dtype) | ({"peers": peer_versions()} if peers else {}),
         "claims": claims,
         "rows": rows,

@@ -12,7 +12,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import scale_pages
 import trace_pages
+import watch_pages
 import zoo_pages
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +38,13 @@ TASKS = {
 
 def block(results: Path) -> str:
     """Return the results as Markdown, from the files in benchmarks/results."""
-    parts = (demo(results), tasks(results), marks(results), zoo_pages.readme_block(results))
+    parts = (
+        demo(results),
+        tasks(results),
+        marks(results),
+        zoo_pages.readme_block(results),
+        watch_pages.readme_block(results),
+    )
     return "\n\n".join(part for part in parts if part)
 
 
@@ -309,6 +317,16 @@ def with_ancestry(page: str, results: Path) -> str:
     return _with(page, trace_pages.ancestry_block(results))
 
 
+def with_watch(page: str, results: Path) -> str:
+    """Return docs/methods/watch-measured.md with its results block written anew."""
+    return _with(page, watch_pages.page_block(results))
+
+
+def with_scale(page: str, results: Path) -> str:
+    """Return docs/scale-traffic.md with its results block written anew."""
+    return _with(page, scale_pages.page_block(results))
+
+
 def _with(page: str, text: str) -> str:
     head, _, rest = page.partition(START)
     _, _, tail = rest.partition(END)
@@ -322,6 +340,8 @@ if __name__ == "__main__":
         ("docs/methods/trace-zoo.md", with_zoo),
         ("docs/methods/trace.md", with_nulls),
         ("docs/methods/trace-ancestry.md", with_ancestry),
+        ("docs/methods/watch-measured.md", with_watch),
+        ("docs/scale-traffic.md", with_scale),
     ):
         path = ROOT / name
         page = written(path.read_text(encoding="utf-8"), ROOT / "benchmarks/results")

@@ -29,7 +29,7 @@ from commits import commit
 from watch_find import parser, plans
 from watched import worlds
 from watched.baselines import BASELINES, LENGTHS, Clock, History, history_of, scored, with_truth
-from watched.comparing import MMD_RATE, compared, joined, sizes_of
+from watched.comparing import MMD_RATE, Windows, compared, joined, sizes_of
 from watched.kernels import null_quantiles
 from watched.searching import Search, row_of
 from watched.windows import Length
@@ -85,7 +85,7 @@ def windows_at(
     return {length: pq.read_table(path) for length, path in files.items()}, seconds
 
 
-def published(windows: Any, history: History) -> float:
+def published(windows: Windows, history: History) -> float:
     """Return which share of innocent windows passes the paper's own threshold, at MMD_RATE.
 
     Its null windows are drawn from everybody's requests. One account's are not like that.
@@ -161,11 +161,11 @@ def main() -> None:
         sys.exit(f"no row of {', '.join(missing)}: run benchmarks/watch_find.py with the same")
     quiet = worlds.made(Plan(HISTORY, HISTORY_REQUESTS, quiet=True), given.work)
     history = history_of(quiet)
-    for number, plan in enumerate(wanted, 1):
+    for plan in wanted:
         _, seconds = windows_at(plan, given.work, history, keep=given.keep)
         print(plan.name, {name: round(s, 1) for name, s in seconds.items()}, flush=True)
-        found = told(wanted[:number], given, history)
-        given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    found = told(wanted, given, history)
+    given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found["claims"], indent=1))
 
 

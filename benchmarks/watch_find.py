@@ -8,9 +8,9 @@ Each world has campaigns of two small cells, or with --grid of the whole grid, b
 that are open, or with --held-out by those that nothing was tuned on. A case is false if fewer than
 half of its accounts belong to one campaign. Of each open campaign the group that has most of it is
 told with what every signal said, so that a miss can be understood; of a held-out one only how far
-it came. --by-day searches the first day, the first two and so on as well.
+it came. In the first --by-day worlds the first day is searched as well, the first two and so on.
 
-    python benchmarks/watch_find.py --worlds 8 --work DIR --out FILE.json [--held-out] [--by-day]
+    python benchmarks/watch_find.py --worlds 8 --work DIR --out FILE.json [--held-out] [--by-day 2]
     python benchmarks/watch_find.py --worlds 10 --requests 1000000 --grid --work DIR --out FILE.json
     python benchmarks/watch_find.py --worlds 4 --work DIR --out FILE.json --innocents hackathon
 """
@@ -88,18 +88,19 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = parser()
-    arguments.add_argument("--by-day", action="store_true")
+    arguments.add_argument("--by-day", type=int, default=0, metavar="WORLDS")
     given = arguments.parse_args()
-    search = Search(given.work, given.level, given.privacy, given.by_day, given.keep)
     rows: list[WorldRow] = []
-    for plan in plans(given):
-        row = searched(plan, search)
+    for number, plan in enumerate(plans(given)):
+        daily = number < given.by_day
+        row = searched(plan, Search(given.work, given.level, given.privacy, daily, given.keep))
         rows.append(row)
         caught, false = sum(h.cases > 0 for h in row.hits), sum(one.false for one in row.cases)
         said = f"{caught} of {len(row.hits)} campaigns, {false} false, {row.find_s} s"
         print(f"world {plan.number}: {said}", flush=True)
         given.out.write_text(json.dumps(told(rows), indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(told(rows)["figures"], indent=1))
+    figures = told(rows)["figures"]
+    print(json.dumps({k: v for k, v in figures.items() if k != "surface"}, indent=1))
 
 
 if __name__ == "__main__":

@@ -110,9 +110,9 @@ class Reader:
             if "--check" not in words:
                 return self._started(words)
             words += ["--port", "0"]
-        # The demo of a trace has no recipe.
+        # The demos of a trace and of a watch have no recipe.
         with_recipe = ("distill", "collect", "curate", "train", "evaluate", "demo")
-        if words[1] in with_recipe and "trace" not in words[1:3]:
+        if words[1] in with_recipe and not {"trace", "watch"} & set(words[1:3]):
             words += [part for key, value in self.more.items() for part in _set(key, value)]
         typed = "Name a colour.\n/quit\n" if words[1] == "chat" else None
         result = CliRunner().invoke(app, words[1:], input=typed)

@@ -38,11 +38,13 @@ from printed_pages import (
 INSTALLS = "installs packages into the reader's environment"
 MAKES = "makes an environment of its own, or runs for minutes to hours; its target is looked up"
 NO_CASE = "the page's two requests make no case; tests/watch/test_cases.py does it"
+NO_LENDER = "the page's two requests lend nothing; tests/runs/test_watch_inject.py does it"
 # Nothing else that a page prints stays undone.
 NOT_RUN = {
     "make demo": MAKES,
     "make demo-all": MAKES,
     "make demo-trace": MAKES,
+    "make demo-watch": MAKES,
     "make bench-demo": MAKES,
     "make bench-recipes": MAKES,
     "make bench-detect": MAKES,
@@ -64,6 +66,7 @@ NOT_RUN = {
     "vllm serve MODEL --port 8080 --served-model-name NAME": "vLLM is not here, and needs a GPU",
     'potstill watch close traffic CASE --because "one customer, asked on 4 March"': NO_CASE,
     "potstill watch appeal traffic CASE ACCOUNT": NO_CASE,
+    "potstill watch inject traffic --into rehearsal --accounts 100 --rate 26 --mix 0.5": NO_LENDER,
     'vllm serve MODEL --watermark-config \'{"algorithm":"gumbel","key":42}\'': "vLLM is not here",
     'vllm serve MODEL --watermark-config "$(cat served-2026-12.json)"': "vLLM is not here",
 }
@@ -73,6 +76,8 @@ SLOW = (
     "potstill demo --quick",
     "potstill demo trace",
     "potstill demo trace --quick",
+    "potstill demo watch",
+    "potstill demo watch --quick",
 )
 # Pages that start servers or train several students.
 LONG = (
@@ -233,7 +238,7 @@ def test_the_printed_server_is_the_one_that_its_recipe_asks() -> None:
 def test_the_demo_runs(command: str, folder: Path) -> None:
     with reader(folder, more={**SMALL, "train.epochs": 0.2, "precision": "auto"}) as one:
         said = one.do(command)
-    assert "report.html" in said
+    assert ("cases.html" if "watch" in command else "report.html") in said
 
 
 @pytest.mark.slow

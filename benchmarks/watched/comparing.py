@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from watched.baselines import BASELINES
@@ -24,7 +25,6 @@ from watched.judging import Hit, WorldRow
 MMD_RATE = 0.003
 RATES = (MMD_RATE / 100, 1e-4, 3e-4, 1e-3, MMD_RATE, 0.01, 0.03, 0.1)
 HEADLINE_RATE = 26.0
-OURS = "watch find"
 Flags = NDArray[np.bool_]
 
 
@@ -33,16 +33,18 @@ class Windows:
     """Windows of several worlds, with whom `watch find` named."""
 
     table: pa.Table
-    world_N: NDArray[np.int64]
     named_N: Flags
-    campaign: tuple[str, ...]
-    """World and campaign of a window; "" for an innocent's."""
-    account: tuple[str, ...]
+    account_N: NDArray[np.int64]
+    """A number for each account of each world."""
+    campaign_N: NDArray[np.int64]
+    """The place in `campaigns`; -1 for an innocent's."""
+    campaigns: tuple[tuple[int, str], ...]
+    """World and name."""
 
     @property
     def benign_N(self) -> Flags:
         """Windows of accounts that are in no campaign."""
-        return np.array([name == "" for name in self.campaign], bool)
+        return self.campaign_N < 0
 
     @property
     def related_N(self) -> NDArray[np.int64]:
@@ -51,28 +53,34 @@ class Windows:
 
     def of(self, hits: Sequence[Hit]) -> Flags:
         """Return which windows are of these campaigns and hold some of their requests."""
-        names = {f"{hit.world}:{hit.campaign}" for hit in hits}
-        return np.array([name in names for name in self.campaign], bool) & (self.related_N > 0)
+        places = {name: place for place, name in enumerate(self.campaigns)}
+        wanted = [places[key] for hit in hits if (key := (hit.world, hit.campaign)) in places]
+        return np.isin(self.campaign_N, wanted) & (self.related_N > 0)
 
 
 def joined(tables: Sequence[pa.Table], rows: Sequence[WorldRow]) -> Windows:
     """Return the windows of worlds, each with what was named in its world."""
-    campaign, account, named, world = list[str](), list[str](), list[bool](), list[int]()
+    named, accounts, places, campaigns = list[Flags](), [], [], list[tuple[int, str]]()
+    first = 0
     for table, row in zip(tables, rows, strict=True):
-        caught = set(row.named)
-        for one, of in zip(
-            table["account_id"].to_pylist(), table["campaign"].to_pylist(), strict=True
-        ):
-            campaign.append(f"{row.world}:{of}" if of else "")
-            account.append(f"{row.world}:{one}")
-            named.append(one in caught)
-            world.append(row.world)
+        who = table["account_id"].combine_chunks().dictionary_encode()
+        caught = pc.is_in(who.dictionary, pa.array(row.named, pa.string()))
+        number = np.asarray(who.indices, np.int64)
+        named.append(np.asarray(caught, bool)[number])
+        accounts.append(number + first)
+        first += len(who.dictionary)
+        of = table["campaign"].combine_chunks().dictionary_encode()
+        place = [len(campaigns) + i for i in range(len(of.dictionary))]
+        names = of.dictionary.to_pylist()
+        coded = np.array([-1 if not name else p for name, p in zip(names, place, strict=True)])
+        campaigns += [(row.world, name) for name in names]
+        places.append(coded[np.asarray(of.indices, np.int64)])
     return Windows(
         pa.concat_tables(tables),
-        np.array(world, np.int64),
-        np.array(named, bool),
-        tuple(campaign),
-        tuple(account),
+        np.concatenate(named),
+        np.concatenate(accounts),
+        np.concatenate(places).astype(np.int64),
+        tuple(campaigns),
     )
 
 
@@ -88,7 +96,9 @@ def scores_of(windows: Windows, baseline: str) -> NDArray[np.float64]:
     return _ranked(scores, sizes_of(windows), windows.benign_N) if baseline == "mmd" else scores
 
 
-def _ranked(scores: NDArray[np.float64], sizes: NDArray[np.int64], benign: Flags) -> Any:
+def _ranked(
+    scores: NDArray[np.float64], sizes: NDArray[np.int64], benign: Flags
+) -> NDArray[np.float64]:
     """Return minus the share of innocent windows of like size that score as high."""
     tail = np.ones(len(scores))
     for size in np.unique(sizes):
@@ -124,6 +134,7 @@ def populations(rows: Sequence[WorldRow]) -> dict[str, list[Hit]]:
 def compared(windows: Windows, rows: Sequence[WorldRow]) -> dict[str, Any]:
     """Return recall and false positives of each baseline and of `watch find`."""
     benign, people = windows.benign_N, populations(rows)
+    masks = {name: windows.of(each) for name, each in people.items()}
     judged: dict[str, Callable[[float], Flags]] = {
         name: _at(scores_of(windows, name), benign) for name in BASELINES
     }
@@ -137,13 +148,13 @@ def compared(windows: Windows, rows: Sequence[WorldRow]) -> dict[str, Any]:
             "false positives": false,
             "rate": false / max(int(benign.sum()), 1),
             "rate, upper 95%": upper_95(false, float(benign.sum())),
-            "recall": {name: _recall(windows, ours, each) for name, each in people.items()},
+            "recall": {name: _recall(windows, ours, mine) for name, mine in masks.items()},
             "taken together": together(windows, ours, people["all to be found"]),
         },
         "baselines": {
             name: {
-                "roc": [_point(windows, at(rate), rate, people) for rate in RATES],
-                "area under the curve": _area(windows, name, people["headline"]),
+                "roc": [_point(windows, at(rate), rate, masks) for rate in RATES],
+                "area under the curve": _area(scores_of(windows, name), benign, masks["headline"]),
                 "taken together": together(windows, at(MMD_RATE), people["all to be found"]),
             }
             for name, at in judged.items()
@@ -156,26 +167,25 @@ def _at(scores: NDArray[np.float64], benign: Flags) -> Callable[[float], Flags]:
 
 
 def _point(
-    windows: Windows, flags: Flags, rate: float, people: Mapping[str, Sequence[Hit]]
+    windows: Windows, flags: Flags, rate: float, masks: Mapping[str, Flags]
 ) -> dict[str, Any]:
     benign = windows.benign_N
     return {
         "asked for": rate,
         "rate": float((flags & benign).sum() / max(int(benign.sum()), 1)),
-        "recall": {name: _recall(windows, flags, each) for name, each in people.items()},
+        "recall": {name: _recall(windows, flags, mine) for name, mine in masks.items()},
     }
 
 
-def _recall(windows: Windows, flags: Flags, hits: Sequence[Hit]) -> float | None:
-    """Return which share of the campaigns' requests lies in flagged windows."""
-    mine, related = windows.of(hits), windows.related_N
+def _recall(windows: Windows, flags: Flags, mine: Flags) -> float | None:
+    """Return which share of the campaigns' requests in `mine` lies in flagged windows."""
+    related = windows.related_N
     whole = int(related[mine].sum())
     return float(related[mine & flags].sum() / whole) if whole else None
 
 
-def _area(windows: Windows, baseline: str, hits: Sequence[Hit]) -> float | None:
+def _area(scores: NDArray[np.float64], benign: Flags, mine: Flags) -> float | None:
     """Return the area under the curve: windows of campaigns against innocent ones."""
-    scores, benign, mine = scores_of(windows, baseline), windows.benign_N, windows.of(hits)
     if not mine.any():
         return None
     innocent = np.sort(scores[benign])
@@ -190,21 +200,19 @@ def together(windows: Windows, flags: Flags, hits: Sequence[Hit]) -> dict[str, A
     A baseline makes no groups: a campaign counts as found where half of its accounts are in the
     set, and the set's precision says how many others an analyst has to look at with them.
     """
-    account = np.array(windows.account)
-    caught = set(account[flags])
-    guilty = set(account[~windows.benign_N])
-    campaigns: dict[str, set[str]] = {}
-    for name, one in zip(windows.campaign, windows.account, strict=True):
-        campaigns.setdefault(name, set()).add(one)
-    found = [
-        len(members & caught) * 2 >= len(members)
-        for hit in hits
-        if (members := campaigns.get(f"{hit.world}:{hit.campaign}"))
-    ]
+    caught, guilty = np.zeros((2, int(windows.account_N.max(initial=-1)) + 1), bool)
+    caught[windows.account_N[flags]] = True
+    guilty[windows.account_N[~windows.benign_N]] = True
+    found = []
+    for place, name in enumerate(windows.campaigns):
+        members = np.unique(windows.account_N[windows.campaign_N == place])
+        if name in {(hit.world, hit.campaign) for hit in hits} and len(members):
+            found.append(bool(2 * caught[members].sum() >= len(members)))
+    both, whole = int((caught & guilty).sum()), int(caught.sum())
     return {
-        "accounts": len(caught),
-        "of campaigns": len(caught & guilty),
-        "precision": len(caught & guilty) / len(caught) if caught else None,
+        "accounts": whole,
+        "of campaigns": both,
+        "precision": both / whole if whole else None,
         "campaigns half of whose accounts are in": sum(found),
         "campaigns": len(found),
     }

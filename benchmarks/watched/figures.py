@@ -40,7 +40,7 @@ def summed(rows: Sequence[WorldRow]) -> dict[str, Any]:
         "accounts in true cases": sum(case.accounts for case in true),
         **b_cubed(rows),
         **false_figures(rows),
-        **leaks(fair),
+        **leaks([hit for row in rows if row.by_day for hit in row.hits if hit.fair]),
         "named by mechanism": _by(fair, lambda h: h.mechanism),
         "named by cell": _by(fair, lambda h: h.cell),
         "named by families": _by(fair, lambda h: " ".join(h.families)),

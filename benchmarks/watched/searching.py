@@ -38,8 +38,8 @@ def searched(plan: Plan, search: Search) -> WorldRow:
     code = worlds.code_digest()
     if path.exists():
         row = WorldRow.model_validate_json(path.read_text(encoding="utf-8"))
-        wanted = (code, search.level, search.by_day)
-        if (row.code, row.level, row.by_day) == wanted:
+        daily = row.by_day or not search.by_day
+        if daily and (row.code, row.level) == (code, search.level):
             return row
     row = _searched(plan, search, code)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -100,6 +100,11 @@ def test_a_key_that_was_tried_once_makes_no_member() -> None:
 
 
 def test_a_client_in_two_languages_is_one_group_beside_both() -> None:
-    uses = [(f"p{n}", f"{sort}|client\n{n % 2}", 3) for n in range(12) for sort in ("h", "t")]
+    uses = [
+        (f"p{n}", f"{sort}|client{template}\n{n % 2}", 3)
+        for n in range(12)
+        for sort in ("h", "t")
+        for template in range(2)
+    ]
     found = grouped(uses, 400)
     assert sorted(len(one.parties) for one in found) == [6, 6, 12]

@@ -26,6 +26,7 @@ from potstill.cli import (
     watch,
     watch_cases,
     watch_daily,
+    watch_inject,
     watermark,
 )
 from potstill.errors import PotstillError
@@ -58,6 +59,7 @@ app.add_typer(watermark.app, name="watermark")
 app.add_typer(trace.app, name="trace")
 watch_cases.add_to(watch.app)
 watch_daily.add_to(watch.app)
+watch_inject.add_to(watch.app)
 app.add_typer(watch.app, name="watch")
 
 

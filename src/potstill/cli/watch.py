@@ -47,6 +47,23 @@ KeyFile = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="The key of the store, where it is kept elsewhere."),
 ]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="What campaigns are found on: duckdb (in this process) or spark (the extra `spark`, "
+        "and Java).",
+    ),
+]
+SparkConf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--spark-conf",
+        metavar="KEY=VALUE",
+        help="A setting of the Spark session, for example spark.driver.memory=8g. May be repeated.",
+    ),
+]
 
 
 @app.callback()
@@ -162,6 +179,8 @@ def find(
         float,
         typer.Option("--level", metavar="RATE", help="The false discovery rate of the run."),
     ] = 0.05,
+    engine: EngineName = "duckdb",
+    spark_conf: SparkConf = None,
     key: KeyFile = None,
     json: AsJson = False,
     debug: Debug = False,
@@ -171,9 +190,10 @@ def find(
     Exit status 0 where none was found, 3 where one was, 2 for an error.
     """
     from potstill.cli import watch_view
+    from potstill.runs.watch_engines import EngineWanted
     from potstill.runs.watch_finding import find_in
 
-    found = find_in(into, level, key)
+    found = find_in(into, level, key, EngineWanted(engine, tuple(spark_conf or ())))
     if json:
         said = found.model_dump(mode="json")
         echo_json(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from potstill.cli.common import AsJson, Debug, echo_json, handled
-from potstill.cli.watch import KeyFile
+from potstill.cli.watch import EngineName, KeyFile, SparkConf
 
 Store = Annotated[Path, typer.Argument(metavar="DIR", help="The store.")]
 Because = Annotated[
@@ -37,6 +37,12 @@ def cases(
         bool,
         typer.Option("--with-text", help="Show a prompt of each of a case's commonest templates."),
     ] = False,
+    stix: Annotated[
+        bool,
+        typer.Option("--stix", help="Write each case as a bundle of STIX 2.1, too."),
+    ] = False,
+    engine: EngineName = "duckdb",
+    spark_conf: SparkConf = None,
     key: KeyFile = None,
     json: AsJson = False,
     debug: Debug = False,
@@ -47,8 +53,12 @@ def cases(
     """
     from potstill.cli import watch_view
     from potstill.runs.watch_cases import CasesWanted, write_cases
+    from potstill.runs.watch_engines import EngineWanted
 
-    wanted = CasesWanted(store, out, level, key, with_text)
+    wanted = CasesWanted(
+        store, out, level, key, with_text,
+        engine=EngineWanted(engine, tuple(spark_conf or ())), stix=stix,
+    )  # fmt: skip
     found = write_cases(wanted)
     if json:
         echo_json(found.model_dump(mode="json", by_alias=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -10,6 +10,7 @@ from potstill.text.counts import many
 
 if TYPE_CHECKING:
     from potstill.runs.demo_watch import WatchDemo
+    from potstill.runs.watch_inject import InjectReport
     from potstill.runs.watch_truth import CampaignOutcome
 
 
@@ -29,10 +30,64 @@ def print_watch_demo(found: WatchDemo) -> None:
     typer.echo(f"all of it lies in {found.root}; go on with it: potstill watch cases {found.store}")
 
 
+def print_injected(found: InjectReport) -> None:
+    """Print whether each injected campaign would have been caught, and what was off."""
+    named = len(found.campaigns) - found.missed
+    typer.echo(
+        f"{many(found.requests, 'request')} put into {found.into}, days {found.days[0]} to "
+        f"{found.days[-1]}: {named} of {many(len(found.campaigns), 'campaign')} named"
+    )
+    for one in found.campaigns:
+        print_outcome(one)
+    if found.others:
+        typer.echo(
+            f"{many(found.others, 'campaign')} more named in the copy: of your own traffic, or "
+            "false; `potstill watch find` on the store itself tells"
+        )
+    for note in found.notes:
+        typer.echo(note)
+    for signal, lacking in found.off.items():
+        typer.echo(f"off: {signal} (needs {', '.join(lacking)})")
+    typer.echo(
+        "One draw each: another --seed may come out otherwise. Accounts borrow rates, hours and "
+        "looks from yours; the wording of prompts is made up."
+    )
+
+
+def injected_as_json(found: InjectReport) -> dict[str, Any]:
+    """Return the same as JSON values; accounts are counted, not named."""
+    return {
+        "schema": "potstill/watch-inject/1",
+        "into": str(found.into),
+        "requests": found.requests,
+        "days": list(found.days),
+        "missed": found.missed,
+        "campaigns": [
+            {
+                "name": one.hidden.name,
+                "works": one.hidden.works,
+                "accounts": len(one.hidden.accounts),
+                "requests": sum(one.hidden.accounts.values()),
+                "leaves": list(one.hidden.leaves),
+                "named": one.named,
+                "named_as": list(one.cases),
+                "families": list(one.families),
+                "accounts_named": one.accounts,
+                "requests_named": one.requests,
+                "swept": one.swept,
+            }
+            for one in found.campaigns
+        ],
+        "others": found.others,
+        "off": {signal: list(lacks) for signal, lacks in found.off.items()},
+        "notes": list(found.notes),
+    }
+
+
 def print_outcome(one: CampaignOutcome) -> None:
     """Print one hidden campaign: how it works, what it leaves, whether and how it was named."""
     hidden = one.hidden
-    leaves = _listed(hidden.leaves) or "nothing"
+    leaves = _listed(hidden.leaves) or "nothing that can be seen here"
     typer.echo(
         f"  {hidden.name}, {many(len(hidden.accounts), 'account')}, "
         f"{many(sum(hidden.accounts.values()), 'request')}: {hidden.works[:1].lower()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +24,10 @@ from potstill.durable import (
 from potstill.errors import PotstillError
 from potstill.extras import extra_package
 from potstill.report.cases.page import appeal_page, case_page, cases_page
+from potstill.runs.watch_engines import EngineWanted, finding_engine
 from potstill.runs.watch_finding import require_level
-from potstill.runs.watching import open_store, told_damage, traffic_engine
+from potstill.runs.watch_injected import with_injected_note
+from potstill.runs.watching import open_store, told_damage
 from potstill.watch.case.models import Appeal, Case, CasesOfRun
 from potstill.watch.case.register import CASES_FOLDER, CaseRegister
 from potstill.watch.evidence import FoundPart
@@ -36,13 +38,17 @@ if TYPE_CHECKING:
     from potstill.watch.ingest.store import TrafficStore
 
 CASES_FILE, CASE_FILE, QUERIES_FILE = "cases.json", "case.json", "queries.sql"
-APPEALS_FILE, FINDINGS_FILE = "appeals.jsonl", "findings.jsonl"
+APPEALS_FILE, FINDINGS_FILE, STIX_FILE = "appeals.jsonl", "findings.jsonl", "case.stix.json"
 CASES_PAGE, CASE_PAGE = "cases.html", "case.html"
 
 
 @dataclass(frozen=True)
 class CasesWanted:
-    """What cases are made of and for; without `out` they are written into the store."""
+    """What cases are made of and for; without `out` they are written into the store.
+
+    `engine` is what campaigns are found on; a case's queries are asked of DuckDB. With `stix` each
+    case is a bundle of STIX too.
+    """
 
     store: Path
     out: Path | None = None
@@ -50,6 +56,8 @@ class CasesWanted:
     key: Path | None = None
     with_text: bool = False
     now: datetime | None = None
+    engine: EngineWanted = field(default_factory=EngineWanted)
+    stix: bool = False
 
     @property
     def place(self) -> Path:
@@ -66,7 +74,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
     """
     require_level(wanted.level)
     extra_package("networkx", "the watch", "watch")
-    with traffic_engine("UTC") as backend:
+    with finding_engine(wanted.engine) as backend:
         from potstill.watch.cases import CaseRun, allowed_accounts, named_run
         from potstill.watch.find import find_campaigns
 
@@ -82,6 +90,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
             allowed = allowed_accounts(store, register)
             with told_damage(store):
                 found = find_campaigns(store, backend, wanted.level, allowed)
+            found = with_injected_note(store, found)
             named, after = named_run(found, register)
             # A place outside the store is swept by nobody else, and prompts may be in it.
             remove_leftovers_of(wanted.place)
@@ -89,7 +98,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
                 run = CaseRun(
                     store, found, named, wanted.place, building, allowed, wanted.with_text
                 )
-                of_run = _write(run, after, wanted.now or datetime.now(UTC))
+                of_run = _write(run, after, wanted.now or datetime.now(UTC), stix=wanted.stix)
             store.finish(after)
             return of_run
 
@@ -122,8 +131,9 @@ def refuse_other_folder(place: Path, store: Path) -> None:
         )
 
 
-def _write(run: CaseRun, register: CaseRegister, now: datetime) -> CasesOfRun:
+def _write(run: CaseRun, register: CaseRegister, now: datetime, *, stix: bool) -> CasesOfRun:
     from potstill.watch.case.ocsf import finding_of
+    from potstill.watch.case.stix import bundle_of
     from potstill.watch.cases import cases_of_run, line_of, made_cases
 
     lines, findings = [], []
@@ -131,7 +141,10 @@ def _write(run: CaseRun, register: CaseRegister, now: datetime) -> CasesOfRun:
     # What does not fit is of the cases, not of the folder for temporary files.
     with temporary_folder() as spill, write_errors(run.out):
         for case in made_cases(run, spill):
-            _write_case(run.building / case.case_id, case, statuses=run.statuses)
+            folder = run.building / case.case_id
+            _write_case(folder, case, statuses=run.statuses)
+            if stix:
+                _put(folder / STIX_FILE, _lines([bundle_of(case, now)]))
             lines.append(line_of(case))
             findings.append(finding_of(case, now, made_by))
     of_run = cases_of_run(run, lines, register, now, made_by)

@@ -199,9 +199,11 @@ def told_damage(store: TrafficStore) -> Iterator[None]:
     import duckdb
     import pyarrow as pa
 
+    from potstill.watch.spark import spark_errors
+
     try:
         yield
-    except (duckdb.Error, OSError, pa.ArrowException):
+    except (duckdb.Error, OSError, pa.ArrowException, *spark_errors()):
         store.check(rows=True)
         raise
 

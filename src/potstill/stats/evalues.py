@@ -135,7 +135,10 @@ def average_log_e(log_e: Sequence[float]) -> float:
     """
     if not log_e:
         raise ValueError("an average takes one e-value at least")
-    return float(logsumexp(np.asarray(log_e, dtype=np.float64)) - math.log(len(log_e)))
+    most = max(log_e)
+    if math.isinf(most):
+        return float(most)
+    return most + math.log(math.fsum(math.exp(one - most) for one in log_e) / len(log_e))
 
 
 def _green_log_e(rate: float, total_T: Floats, n_T: Floats) -> Floats:

@@ -15,11 +15,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from potstill.canonical import canonical_json, digest_of_bytes
 
 # What is smaller is no campaign that could be told from a few friends.
 LEAST_PARTIES = 4
+_Node = tuple[int, str | int]
 _SEED = 0
 _DIGITS = 16
 
@@ -56,17 +60,51 @@ def communities(edges: Iterable[tuple[str, str]], parties: int) -> list[Grouping
     for value in sorted(of_value):
         if 1 < len(of_value[value]) <= most_parties(parties):
             same[tuple(sorted(of_value[value]))].append(value)
-    graph = nx.Graph()
-    graph.add_nodes_from((0, party) for party in sorted({p for known in same for p in known}))
-    for number, (joined, values) in enumerate(sorted(same.items())):
-        weight = math.log(max(parties, len(joined) + 1) / len(joined)) * min(len(values), 4)
-        graph.add_edges_from(((0, party), (1, number), {"weight": weight}) for party in joined)
+    ties: list[tuple[_Node, _Node, float]] = [
+        ((1, number), (0, party), math.log(max(parties, len(joined) + 1) / len(joined)) * values)
+        for number, (joined, values) in enumerate(
+            (joined, min(len(same[joined]), 4)) for joined in sorted(same)
+        )
+        for party in joined
+    ]
     nodes = [values for _, values in sorted(same.items())]
-    found = nx.community.louvain_communities(graph, weight="weight", seed=_SEED)
-    groups = [_grouping(one, nodes) for one in found]
+    groups = [_grouping(one, nodes) for one in _parted(ties)]
     return sorted(
         (one for one in groups if len(one.parties) >= LEAST_PARTIES), key=lambda one: one.parties
     )
+
+
+def _parted(edges: Sequence[tuple[_Node, _Node, float]]) -> list[set[_Node]]:
+    """Return Louvain's communities of a weighted graph, part by part of what hangs together.
+
+    Each part has the resolution that it has in the whole; parts of too few parties are left out.
+    """
+    nodes = sorted({node for one, other, _ in edges for node in (one, other)})
+    place = {node: number for number, node in enumerate(nodes)}
+    ends = np.array([(place[one], place[other]) for one, other, _ in edges], np.int64).reshape(
+        -1, 2
+    )
+    pairs = csr_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(nodes),) * 2)
+    _, label_N = connected_components(pairs, directed=False)
+    party_N = np.array([side == 0 for side, _ in nodes], np.bool_)
+    size = np.bincount(label_N[party_N], minlength=1)
+    whole = math.fsum(weight for _, _, weight in edges)
+    of_part: dict[int, list[int]] = defaultdict(list)
+    for number, label in enumerate(label_N[ends[:, 0]].tolist()):
+        of_part[label].append(number)
+    found: list[set[_Node]] = []
+    for label in sorted(of_part):
+        if size[label] < LEAST_PARTIES:
+            continue
+        mine = [edges[number] for number in of_part[label]]
+        graph = nx.Graph()
+        graph.add_nodes_from(nodes[number] for number in np.flatnonzero(label_N == label).tolist())
+        graph.add_weighted_edges_from(mine)
+        share = math.fsum(weight for _, _, weight in mine) / whole
+        found += nx.community.louvain_communities(
+            graph, weight="weight", resolution=share, seed=_SEED
+        )
+    return found
 
 
 def _grouping(nodes: set[tuple[int, str | int]], values: Sequence[list[str]]) -> Grouping:

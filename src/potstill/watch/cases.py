@@ -17,10 +17,12 @@ from potstill.watch.case.explaining import tested_explanations
 from potstill.watch.case.facts import day_words, facts_of
 from potstill.watch.case.inferring import e_words, inference_of
 from potstill.watch.case.models import Case, CaseHistory, CaseLine, CasesOfRun
+from potstill.watch.case.once import read_once
 from potstill.watch.case.register import CaseRegister, Named, named_cases
 from potstill.watch.case.scores import SCORES_FILE, scores_table, write_table
 from potstill.watch.evidence import Campaign, CampaignsFound, unseen_words
 from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
+from potstill.watch.schema import Family
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ def made_cases(run: CaseRun, temporary: Path) -> Iterator[Case]:
     asker = Asker.fresh(temporary)
     try:
         asker.prepare(sql.prepare_store(asked))
+        for one in run.named:
+            folder = run.building / one.case_id
+            folder.mkdir()
+            _write_members(folder, one.campaign)
+        asker = read_once(asker, [one.case_id for one in run.named], sketches=asked.sketches)
         for rank, one in enumerate(run.named, 1):
             yield _case(run, asker, one, rank, printed)
     finally:
@@ -104,9 +111,6 @@ def made_cases(run: CaseRun, temporary: Path) -> Iterator[Case]:
 
 
 def _case(run: CaseRun, asker: Asker, one: Named, rank: int, printed: sql.StoreFiles) -> Case:
-    folder = run.building / one.case_id
-    folder.mkdir()
-    _write_members(folder, one.campaign)
     of_case = sql.prepare_case(one.case_id, sketches=printed.sketches)
     asker.prepare(of_case)
     figures, explanations = tested_explanations(
@@ -139,13 +143,25 @@ def _write_members(folder: Path, campaign: Campaign) -> None:
 
 def sentence(campaign: Campaign, first: str, last: str) -> str:
     """Return a case in one sentence; it names nobody."""
-    *others, last_one = campaign.families or ("no family by itself",)
+    named = [family_words(campaign, family) for family in campaign.families]
+    *others, last_one = named or ["no family by itself"]
     held = f"{', '.join(others)} and {last_one}" if others else last_one
     return (
         f"{many(len(campaign.accounts), 'account')} made {many(campaign.requests, 'request')} "
         f"from {day_words(first)} to {day_words(last)}, and strangers would not have made them "
         f"so: {held} hold (e = {e_words(campaign.log10_e)})."
     )
+
+
+def family_words(campaign: Campaign, family: Family) -> str:
+    """Return a family with the signal of it that says most, where one says anything."""
+    said = [
+        (one.log10_e, one.signal)
+        for candidate in campaign.candidates
+        for one in candidate.signals
+        if one.family == family and one.log10_e is not None and one.log10_e > 0
+    ]
+    return f"{family} ({max(said)[1]})" if said else family
 
 
 def history_of(one: Named) -> CaseHistory:

@@ -25,6 +25,8 @@ Volume = Mapping[tuple[int, int], Ints]
 _STEEPNESSES = (0.5, 1.0, 2.0, 4.0)
 # Turns of a party's hours that are drawn: for the bet; for figures; to tell who carries.
 _TURNS, _FIGURE, _CARRYING = 199, 9, 99
+# How many times as much as hours turned give somebody acts in the others' minutes to carry it.
+_MORE = 1.5
 _MINUTES, _HOURS, _AN_HOUR = 1_440, 24, 60
 # Equal parts of an hour's volume: requests are turned inside their hour by a number of these.
 _PARTS = 1_024
@@ -172,8 +174,9 @@ def synchrony_log_e(
 def acting_together(acts: Acts, *, width: int = 1, apart: bool = False) -> list[int]:
     """Return the parties of a group that act in the others' minutes (or avoid them).
 
-    Those are such that their score lies two standard deviations above its mean with hours turned:
-    no test, but who carries what was found by one.
+    Those are such that their score lies two standard deviations above its mean with hours turned,
+    and half as much again (or half as much, of those that avoid it): who asks very much does the
+    former by chance. No test, but who carries what was found by one.
     """
     sign, rng = -1.0 if apart else 1.0, np.random.default_rng(0)
     bins_R, size, found = acts.bins(width), acts.size(width), []
@@ -181,7 +184,9 @@ def acting_together(acts: Acts, *, width: int = 1, apart: bool = False) -> list[
     for name, rows in zip(acts.names, acts.parties, strict=True):
         own = np.bincount(bins_R[rows], minlength=size)
         score = sign * (whole - own)[acts.inside(rows, width, rng, _CARRYING)].sum(1)
-        if score[0] > score[1:].mean() + 2 * score[1:].std():
+        mean = score[1:].mean()
+        enough = score[0] >= _MORE * mean if sign > 0 else 2 * score[0] >= mean
+        if enough and score[0] > mean + 2 * score[1:].std():
             found.append(name)
     return sorted(found)
 

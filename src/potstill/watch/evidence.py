@@ -49,7 +49,8 @@ class Candidate(FoundPart):
     `without` is the same with each family left out. `carried_by` are those of its parties in which
     what holds shows, or which use its templates as those do; the tests are of the whole group.
     `undeclared` tells that these fit customers who declared no tenant: no campaign, however much
-    stands.
+    stands. `untested` are parts that were not tried, since the group could not stand by them: they
+    count as E = 0.
     """
 
     candidate_id: str
@@ -62,6 +63,7 @@ class Candidate(FoundPart):
     without: dict[str, float]
     found: bool = False
     undeclared: bool = False
+    untested: tuple[Part, ...] = ()
 
 
 class Campaign(FoundPart):

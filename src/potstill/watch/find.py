@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
-from ibis.backends.duckdb import Backend
 
 from potstill.stats.multiple import e_bh
 from potstill.text.counts import many
@@ -29,7 +29,7 @@ from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
 from potstill.watch.keys import key_groups
 from potstill.watch.likeness import Profiles, profiles_of
-from potstill.watch.linking import templates_of
+from potstill.watch.linking import Links, templates_of
 from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
@@ -37,11 +37,15 @@ from potstill.watch.signals.traffic import Traffic, traffic_of
 from potstill.watch.tally import HELD, Tested
 from potstill.watch.testing import Testing
 
+if TYPE_CHECKING:
+    from ibis.backends.sql import SQLBackend
+
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
 _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
-# All of a close group's parties may be named if one of so many carries what holds.
-_CARRIED = 4
+# All of a group's parties may be named if such a share carries what holds: of a close group, and of
+# a loose one.
+_CARRIED, _CARRIED_LOOSE = 0.2, 0.5
 # E-values are written from 0.001 on.
 _CUT = -3.0
 
@@ -55,11 +59,18 @@ class Chosen:
 
 
 def find_campaigns(
-    store: TrafficStore, backend: Backend, level: float = LEVEL, allowed: Collection[str] = ()
+    store: TrafficStore,
+    backend: SQLBackend,
+    level: float = LEVEL,
+    allowed: Collection[str] = (),
+    *,
+    whole: bool = False,
 ) -> CampaignsFound:
     """Return the campaigns in a store at a false discovery rate of `level`.
 
-    Accounts that are `allowed` are left out. Raises PotstillError for a store without requests.
+    `backend` is a connection of Ibis to DuckDB, or to a Spark session: both find the same.
+    Accounts that are `allowed` are left out. With `whole` everything is tried about every group,
+    also what it cannot stand by. Raises PotstillError for a store without requests.
     """
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
@@ -67,16 +78,17 @@ def find_campaigns(
     profiles, shared = testing.profiles, testing.links.rows
     chosen = chosen_in(testing, len(first))
     groups = [(one.by, one.group) for one in chosen]
-    tested = testing.test(groups)
-    customers = customers_in(testing)
-    candidates = _judged(chosen, tested, first, level, customers)
+    # What stands has an E of 1 / level at least, whatever the others have.
+    worth = -math.inf if whole else -math.log(level)
+    tested = testing.test(groups, worth)
+    candidates = _judged(chosen, tested, first, level, testing.links)
     return CampaignsFound(
         days=traffic.days,
         requests=sum(known.requests for known in first.values()),
         parties=len(first),
         level=level,
         candidates=candidates,
-        campaigns=_campaigns(traffic, candidates, tested, first, Joining(profiles, shared)),
+        campaigns=_campaigns(traffic, chosen, candidates, tested, first, Joining(profiles, shared)),
         off=dict(sorted(traffic.off.items())),
         notes=(*testing.notes, *_customers_note(candidates)),
         template_of=templates_of(groups),
@@ -90,9 +102,9 @@ def testing_of(traffic: Traffic, parties: int) -> Testing:
     return Testing.of(traffic, shared, profiles, keyed)
 
 
-def customers_in(testing: Testing) -> Customers:
+def customers_in(linked: Links) -> Customers:
     """Return what tells customers who declared no tenant."""
-    return Customers.of(testing.links.rows, testing.strata.zones, testing.links.rare)
+    return Customers.of(linked.rows, linked.strata.zones, linked.rare)
 
 
 def chosen_in(testing: Testing, parties: int) -> list[Chosen]:
@@ -154,12 +166,9 @@ def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
     """Return how often each party used each piece; None where the store has no sketches."""
     if not traffic.is_on("template spread"):
         return None
-    use = traffic.rows(template_use(traffic))
-    names = pc.unique(use["party"])
-    share = np.asarray(use["n"], np.float64) / np.asarray(use["asked"])
-    place = np.asarray(pc.index_in(use["party"], names), np.int64)
-    piece = np.asarray(use["piece"], np.int64)
-    return profiles_of(names.to_pylist(), place, piece, share, parties)
+    use = template_use(traffic).of_parties(LEAST_PARTIES, most_parties(parties))
+    share = use.n_E / use.asked_P[use.party_E]
+    return profiles_of(use.names, use.party_E, use.piece_E, share, parties)
 
 
 @dataclass(frozen=True)
@@ -189,21 +198,27 @@ def _judged(
     tested: Sequence[Tested],
     first: Mapping[str, _First],
     level: float,
-    customers: Customers,
+    linked: Links,
 ) -> tuple[Candidate, ...]:
     log_es = [
         two_families_log_e(one.by, result.parts) for one, result in zip(chosen, tested, strict=True)
     ]
     stands = e_bh([log_e / math.log(10) for log_e in log_es], level)
     families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
+    customers = customers_in(linked)
     found = []
-    for one, result, log_e, found_so in zip(chosen, tested, log_es, stands, strict=True):
+    ids = _ids(chosen, first)
+    for name_of, one, result, log_e, found_so in zip(
+        ids, chosen, tested, log_es, stands, strict=True
+    ):
         parties = tuple(party for party in one.group.parties if party in first)
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
-        carried_by = named_parties(one.group, result.carried_by(parties))
+        means = result.parts.get("means", -math.inf) >= HELD
+        share = linked.share_of_means(parties) if means else 0.0
+        carried_by = named_parties(one.group, result.carried_by(parties), share)
         found.append(
             Candidate(
-                candidate_id=stable_id(_founder(parties, first), one.by),
+                candidate_id=name_of,
                 chosen_by=one.by,
                 parties=parties,
                 carried_by=carried_by,
@@ -213,27 +228,40 @@ def _judged(
                 without=without,
                 found=found_so,
                 undeclared=_undeclared(customers, carried_by, without),
+                untested=result.untested,
             )
         )
     return tuple(found)
 
 
-def named_parties(group: Grouping, carrying: Sequence[str]) -> tuple[str, ...]:
+def _ids(chosen: Sequence[Chosen], first: Mapping[str, _First]) -> list[str]:
+    """Return an id for each group; of those with one founder and chooser the later ones count."""
+    before: Counter[tuple[str, str]] = Counter()
+    found = []
+    for one in chosen:
+        founder = _founder(one.group.parties, first)
+        kind = f"{one.by} {before[founder, one.by]}" if before[founder, one.by] else one.by
+        before[founder, one.by] += 1
+        found.append(stable_id(founder, kind))
+    return found
+
+
+def named_parties(group: Grouping, carrying: Sequence[str], share: float = 0.0) -> tuple[str, ...]:
     """Return the parties of a group that are named, given those in whom what holds shows.
 
-    Where half of a group that keys chose carry what holds, or a quarter and the group's keys hang
-    together closely, the template is theirs: who uses half as many of its keys as they do is named
-    too. Of a public template few carry anything.
+    `share` is how many of those parties that could have means in common have. Where half of a group
+    that keys chose carry what holds, or a fifth and the group's keys hang together closely, the
+    template is theirs: who uses half as much of it as they do is named too. Few users of a public
+    template carry anything.
     """
-    least_part = _CARRIED if group.close else 2
-    if not group.keys or least_part * len(carrying) < len(group.parties):
-        return tuple(carrying)
-    used = dict(zip(group.parties, group.used, strict=True))
-    mine = set(carrying)
-    if len(mine) == len(group.parties):
+    used, mine = dict(zip(group.parties, group.used, strict=False)), set(carrying)
+    if used and len(mine) == len(group.parties):
         # What shows in nobody by himself is that of those who use the keys most.
         least = sum(n * n for n in group.used) / sum(group.used) / 4
         return tuple(one for one in group.parties if used[one] >= least)
+    share = max(share, len(carrying) / max(len(group.parties), 1))
+    if not used or not carrying or share < (_CARRIED if group.close else _CARRIED_LOOSE):
+        return tuple(carrying)
     least = median(used[party] for party in carrying) / 2
     return tuple(one for one in group.parties if one in mine or used[one] >= least)
 
@@ -283,19 +311,41 @@ class Joining:
         return found + asking
 
 
-def _campaigns(
-    traffic: Traffic,
-    candidates: Sequence[Candidate],
-    tested: Sequence[Tested],
-    first: Mapping[str, _First],
-    joining: Joining,
-) -> tuple[Campaign, ...]:
-    # What fewer carry is named no more than a smaller group is tested.
+def _standing(candidates: Sequence[Candidate], chosen: Sequence[Chosen]) -> list[int]:
+    """Return places of the candidates that are named.
+
+    What fewer than `LEAST_PARTIES` carry is named no more than a smaller group is tested. Groups by
+    templates whose keys hang together loosely may hold several campaigns and others between them:
+    one is left out where half of those that carry it are named by a closer group.
+    """
+    named: set[str] = set()
     places = [
         place
         for place, one in enumerate(candidates)
         if one.found and not one.undeclared and len(one.carried_by) >= LEAST_PARTIES
     ]
+
+    def loose(place: int) -> bool:
+        return chosen[place].by == "templates" and not chosen[place].group.close
+
+    found = []
+    for place in sorted(places, key=lambda one: (loose(one), -candidates[one].log10_e, one)):
+        mine = candidates[place].carried_by
+        if not loose(place) or 2 * len(named & set(mine)) < len(mine):
+            found.append(place)
+            named |= set(mine)
+    return sorted(found)
+
+
+def _campaigns(
+    traffic: Traffic,
+    chosen: Sequence[Chosen],
+    candidates: Sequence[Candidate],
+    tested: Sequence[Tested],
+    first: Mapping[str, _First],
+    joining: Joining,
+) -> tuple[Campaign, ...]:
+    places = _standing(candidates, chosen)
     carrying = [candidates[place].carried_by for place in places]
     accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})
     found = []

@@ -9,8 +9,9 @@ another question: whether one innocent fact makes both. Those that do are left o
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from potstill.stats.evalues import average_log_e
 from potstill.watch.evidence import Chooser, Part
@@ -44,6 +45,9 @@ PAIRS: tuple[tuple[Part, Part], ...] = (
 # What no class, suite or hackathon has beside its templates: one of these is enough.
 BESIDE_TEMPLATES: tuple[Part, ...] = ("means", "hand-off", "rounds")
 
+# More than any ln E that is found.
+_ANY = 1e6
+
 
 def two_families_log_e(
     chosen_by: Chooser, parts: Mapping[Part, float], without: Family | None = None
@@ -67,6 +71,30 @@ def two_families_log_e(
     if not found or max(found) == -math.inf:
         return -math.inf
     return average_log_e(found)
+
+
+def counts(chosen_by: Chooser, part: Part) -> bool:
+    """Tell whether a part says anything about groups that were chosen so."""
+    every: dict[Part, float] = dict.fromkeys(FAMILY, 0.0)
+    return two_families_log_e(chosen_by, every) != two_families_log_e(
+        chosen_by, every | {part: -math.inf}
+    )
+
+
+def attainable_log_e(
+    chosen_by: Chooser, parts: Mapping[Part, float], untested: Sequence[Part]
+) -> float:
+    """Return what ln E comes to at most, whatever parts say that are not tested yet.
+
+    Each of these may be as large as one likes, or turn out not to be testable. A group that cannot
+    come to what a run takes need not be tested further: with E = 0 for what is left out, what is
+    said of it is less than it may be, whatever the data are, so that its mean stays 1 at most.
+    """
+    return max(
+        two_families_log_e(chosen_by, {**parts, **dict.fromkeys(some, _ANY)})
+        for n in range(len(untested) + 1)
+        for some in itertools.combinations(untested, n)
+    )
 
 
 def families_held(

@@ -7,7 +7,7 @@ in common: three or more, four times as many as strangers would have, and a cosi
 their parties) of 0.15. What hangs together so is a group's keys, unless it hangs together by a few
 parties alone: where the mean cosine is less than 0.08, ties have to be stronger (0.25, 0.35, 0.5).
 Where it is less than 0.2, what stronger ties hold together inside is a group beside the whole.
-Groups with the same settings, as of a client without a system message that asks in several
+Groups with two settings in common, as of a client without a system message that asks in several
 languages, are a group together beside themselves. Members are the parties that used two of the keys
 or more, and an eighth of what a typical member used, each key weighed by how many parties have it.
 A party's other requests weigh nothing, so that ordinary traffic beside a template hides it from
@@ -18,6 +18,7 @@ All of that hangs on which keys a party used, on no day, no moment and no link.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ SEPARATOR = "\n"
 _LOOSE, _DENSE = 0.08, 0.2
 # Keys and requests of a group that make a member, and its part of a typical one's keys.
 _KEYS, _REQUESTS, _PART = 2, 2, 8
-# Groups with the same settings that may be one.
+# Settings of a group, and groups with two settings in common, that may be one.
 _TOGETHER = 8
 
 
@@ -119,24 +120,27 @@ def settings_of(keys: Sequence[str]) -> list[str]:
 
 
 def _with_settings(groups: Sequence[Grouping]) -> list[Grouping]:
-    """Return groups of two groups or more each that have the same settings.
+    """Return groups of two or more each that have two settings in common.
 
-    A client without a system message that asks in several languages has no key in all of them.
+    A client without a system message that asks in several languages has no key in all of them. One
+    settings alone are those of many clients.
     """
-    of_settings: dict[str, list[Grouping]] = defaultdict(list)
+    of_pair: dict[tuple[str, str], list[Grouping]] = defaultdict(list)
     for group in groups:
-        for settings in settings_of(group.keys):
-            of_settings[settings].append(group)
+        settings = settings_of(group.keys)
+        if len(settings) <= _TOGETHER:
+            for pair in itertools.combinations(settings, 2):
+                of_pair[pair].append(group)
     found = []
-    for settings, mine in sorted(of_settings.items()):
+    for _, mine in sorted(of_pair.items(), key=lambda one: one[0]):
         if 1 < len(mine) <= _TOGETHER:
             used: Counter[str] = Counter()
             for group in mine:
                 used.update(dict(zip(group.parties, group.used, strict=True)))
-            keys = {key for group in mine for key in group.keys if settings_of([key]) == [settings]}
             parties = tuple(sorted(used))
+            keys = tuple(sorted({key for group in mine for key in group.keys}))
             each = tuple(used[party] for party in parties)
-            found.append(Grouping(parties=parties, keys=tuple(sorted(keys)), used=each))
+            found.append(Grouping(parties=parties, keys=keys, used=each))
     return found
 
 
@@ -155,16 +159,16 @@ def _parts(asked_KP: csr_array, every: int) -> list[Ints]:
     uses_KP.data = np.ones(len(uses_KP.data))
     ties = _ties(uses_KP, np.diff(uses_KP.indptr), every)
     found: list[Ints] = []
-    open_parts = [np.arange(uses_KP.shape[0])]
+    open_parts = [(np.arange(uses_KP.shape[0]), ties)]
     for level in _TIES:
-        parts = [one for part in open_parts for one in _connected(ties, part, level)]
+        parts = [one for part, inside in open_parts for one in _connected(inside, part, level)]
         open_parts = []
-        for part in parts:
+        for part, inside in parts:
             mean = _mean_cosine(uses_KP, part)
             if level == _TIES[-1] or mean >= _LOOSE:
                 found.append(part)
             if level != _TIES[-1] and mean < _DENSE:
-                open_parts.append(part)
+                open_parts.append((part, inside))
     return found
 
 
@@ -182,21 +186,33 @@ def _ties(uses_KP: csr_array, count_K: Ints, every: int) -> _Ties:
     )
 
 
-def _connected(ties: _Ties, part: Ints, level: int) -> list[Ints]:
-    """Return the parts of a part that ties of a level hold together."""
-    place = np.full(int(part.max(initial=0)) + 1, -1, np.int64)
-    place[part] = np.arange(len(part))
-    inside = (ties.hundredths_T >= level) & (ties.other_T < len(place)) & (ties.one_T < len(place))
-    one, other = place[ties.one_T[inside]], place[ties.other_T[inside]]
-    both = (one >= 0) & (other >= 0)
-    graph = csr_array((np.ones(int(both.sum())), (one[both], other[both])), shape=(len(part),) * 2)
+def _connected(ties: _Ties, part: Ints, level: int) -> list[tuple[Ints, _Ties]]:
+    """Return the parts of a part that ties of a level hold together, each with its ties.
+
+    `part` is sorted, and `ties` are between its keys alone.
+    """
+    held = ties.hundredths_T >= level
+    one, other = np.searchsorted(part, ties.one_T[held]), np.searchsorted(part, ties.other_T[held])
+    graph = csr_array((np.ones(len(one)), (one, other)), shape=(len(part),) * 2)
     count, label = connected_components(graph, directed=False)
     order = np.argsort(label, kind="stable")
-    return np.split(part[order], np.cumsum(np.bincount(label, minlength=count))[:-1])
+    edges = np.cumsum(np.bincount(label, minlength=count))[:-1]
+    # Ties that are weaker hold nothing together at a higher level either.
+    of_tie = np.argsort(label[one], kind="stable")
+    tie_edges = np.cumsum(np.bincount(label[one], minlength=count))[:-1]
+    places = np.flatnonzero(held)[of_tie]
+    return [
+        (keys, _Ties(ties.one_T[mine], ties.other_T[mine], ties.hundredths_T[mine]))
+        for keys, mine in zip(
+            np.split(part[order], edges), np.split(places, tie_edges), strict=True
+        )
+    ]
 
 
 def _mean_cosine(uses_KP: csr_array, part: Ints) -> float:
     """Return the mean cosine of pairs of keys, each weighed by how many parties it has."""
+    if len(part) == 1:
+        return 1.0
     mine = uses_KP[part]
     _, each = np.unique(mine.indices, return_counts=True)
     lengths = np.sqrt(np.diff(mine.indptr)).sum()

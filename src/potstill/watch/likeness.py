@@ -14,18 +14,22 @@ All of that hangs on how often parties used pieces, on no day, no moment and no 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, vstack
+from scipy.sparse.csgraph import connected_components
 
 from potstill.watch.campaigns import LEAST_PARTIES, Grouping, most_parties
 
 Ints = NDArray[np.int64]
+AnyInts = NDArray[np.signedinteger]
 Floats = NDArray[np.float64]
 
 ALIKE = 0.45
@@ -35,6 +39,8 @@ _NEAR = 0.7
 _SAME = 0.8
 # What parties have in common: so many of them use it, such a share, and so many times that of all.
 _LEAST_USERS, _COMMON, _LIFT = 3, 0.3, 3
+# Parties that are compared by what more than so many use.
+_SHARE, _COMMON_TO = 25_000, 1_000
 _NEXT, _POWER, _ROUNDS, _BLOCK, _SEED, _DIGITS = 10, 4, 3, 2_000, 0, 9
 
 
@@ -55,7 +61,9 @@ class Profiles:
 
     def groups(self) -> list[Grouping]:
         """Return the groups of parties that ask alike, `LEAST_PARTIES` or more each."""
-        cores = [_near(self.table_PF, one) for one in _communities(_joined(self.table_PF))]
+        cores = [
+            _near(self.table_PF, one) for one in _communities(_joined(self.table_PF, self.names))
+        ]
         found = [
             Grouping(tuple(self.names[one] for one in group), ())
             for group in _adopted(self.table_PF, _merged(self.table_PF, cores))
@@ -86,7 +94,7 @@ class Profiles:
 
 
 def profiles_of(
-    names: Sequence[str], party_E: Ints, piece_E: Ints, share_E: Floats, parties: int
+    names: Sequence[str], party_E: AnyInts, piece_E: AnyInts, share_E: Floats, parties: int
 ) -> Profiles:
     """Return profiles of `parties` that there are, from E rows: which share of a party's requests
     had which piece.
@@ -114,37 +122,71 @@ def profiles_of(
     )
 
 
-def _joined(profile_PF: csr_array) -> Iterator[tuple[int, int, float]]:
-    """Yield each party with the parties most like it, and how like they are."""
-    turned = profile_PF.T.tocsr()
-    for first in range(0, profile_PF.shape[0], _BLOCK):
-        like = (profile_PF[first : first + _BLOCK] @ turned).tocsr()
-        like.sort_indices()
-        for place in range(like.shape[0]):
-            part = slice(like.indptr[place], like.indptr[place + 1])
-            other, value = like.indices[part], np.round(like.data[part], _DIGITS)
-            near = (value >= ALIKE) & (other != first + place)
-            other, value = other[near], value[near]
-            for at in np.argsort(-value, kind="stable")[:_NEXT]:
-                yield first + place, int(other[at]), float(value[at])
+def _joined(profile_PF: csr_array, names: Sequence[str]) -> tuple[Ints, Ints, Floats]:
+    """Return each party with the parties most like it, and how like they are, as E pairs.
 
-
-def _communities(edges: Iterator[tuple[int, int, float]]) -> list[Ints]:
-    graph = nx.Graph()
-    for one, other, like in sorted(edges):
-        graph.add_edge(one, other, weight=like**_POWER)
+    What very many parties use counts between those of one share of all parties alone, so that the
+    work grows with the parties and not with their square. Shares are drawn by the parties' names.
+    """
+    shares = -(-len(names) // _SHARE)
+    share_P = np.array([zlib.crc32(name.encode()) % max(shares, 1) for name in names], np.int64)
     found = []
-    for together in sorted(sorted(one) for one in nx.connected_components(graph)):
-        if len(together) < LEAST_PARTIES:
+    for share in range(shares):
+        mine = np.flatnonzero(share_P == share)
+        turned = _without_common(profile_PF, share_P != share).T.tocsr()
+        for first in range(0, len(mine), _BLOCK):
+            rows = mine[first : first + _BLOCK]
+            like = (profile_PF[rows] @ turned).tocoo()
+            value = np.round(like.data, _DIGITS)
+            near = (value >= ALIKE) & (like.col != rows[like.row])
+            row, other, value = rows[like.row[near]], like.col[near], value[near]
+            order = np.lexsort((other, -value, row))
+            row, other, value = row[order], other[order], value[order]
+            begins = np.searchsorted(row, row)
+            kept = np.arange(len(row)) - begins < _NEXT
+            found.append((row[kept], other[kept].astype(np.int64), value[kept]))
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    one, other, like_E = (np.concatenate(each) for each in zip(*found, strict=True))
+    return one, other, like_E
+
+
+def _without_common(profile_PF: csr_array, others_P: NDArray[np.bool_]) -> csr_array:
+    """Return profiles in which some parties have nothing of what very many parties use."""
+    if not others_P.any():
+        return profile_PF
+    found = profile_PF.tocoo()
+    common_F = np.bincount(found.col, minlength=profile_PF.shape[1]) > _COMMON_TO
+    kept = ~(others_P[found.row] & common_F[found.col])
+    return csr_array((found.data[kept], (found.row[kept], found.col[kept])), shape=found.shape)
+
+
+def _communities(joined: tuple[Ints, Ints, Floats]) -> list[Ints]:
+    one, other, like_E = joined
+    if not len(one):
+        return []
+    parties = int(max(one.max(), other.max())) + 1
+    # Each edge once, its ends in order.
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    edges, first = np.unique(low * parties + high, return_index=True)
+    low, high, weight = low[first], high[first], like_E[first] ** _POWER
+    pairs = csr_array((np.ones(len(edges)), (low, high)), shape=(parties, parties))
+    _, label = connected_components(pairs, directed=False)
+    size = np.bincount(label)
+    order = np.lexsort((high, low, label[low]))
+    found = []
+    for part in np.split(order, np.flatnonzero(np.diff(label[low[order]])) + 1):
+        together = label[low[part[0]]]
+        if size[together] < LEAST_PARTIES:
             continue
-        part = nx.Graph()
-        part.add_nodes_from(together)
-        # Each edge once, its ends in order.
-        edge = graph.subgraph(together).edges(data="weight")
-        part.add_weighted_edges_from(sorted((min(a, b), max(a, b), w) for a, b, w in edge))
+        graph = nx.Graph()
+        graph.add_nodes_from(np.flatnonzero(label == together).tolist())
+        graph.add_weighted_edges_from(
+            zip(low[part].tolist(), high[part].tolist(), weight[part].tolist(), strict=True)
+        )
         found += [
-            np.asarray(sorted(one), np.int64)
-            for one in nx.community.louvain_communities(part, weight="weight", seed=_SEED)
+            np.asarray(sorted(members), np.int64)
+            for members in nx.community.louvain_communities(graph, weight="weight", seed=_SEED)
         ]
     return found
 
@@ -187,13 +229,21 @@ def _adopted(profile_PF: csr_array, groups: list[Ints]) -> list[Ints]:
     if not groups:
         return []
     middles = vstack([_middle(profile_PF, one) for one in groups]).tocsr()
-    like_PG = _alike(profile_PF, middles)
     least_G = np.array(
-        [_NEAR * np.median(like_PG[one, number]) for number, one in enumerate(groups)]
+        [
+            _NEAR * np.median(_alike(profile_PF[one], middles[[number]]))
+            for number, one in enumerate(groups)
+        ]
     )
-    best_P = np.where(like_PG >= least_G, like_PG, 0.0).argmax(1)
-    near_P = like_PG[np.arange(len(best_P)), best_P] >= least_G[best_P]
-    return [np.flatnonzero(near_P & (best_P == number)) for number in range(len(groups))]
+    best_P = np.full(profile_PF.shape[0], -1, np.int64)
+    for first in range(0, profile_PF.shape[0], _BLOCK):
+        like_PG = _alike(profile_PF[first : first + _BLOCK], middles)
+        best = np.where(like_PG >= least_G, like_PG, 0.0).argmax(1)
+        near = like_PG[np.arange(len(best)), best] >= least_G[best]
+        best_P[first : first + _BLOCK] = np.where(near, best, -1)
+    order = np.argsort(best_P, kind="stable")
+    edges = np.searchsorted(best_P[order], np.arange(len(groups) + 1))
+    return [order[a:b] for a, b in itertools.pairwise(edges.tolist())]
 
 
 def _alike(one_PF: csr_array, other_GF: csr_array) -> Floats:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from potstill.watch.campaigns import Grouping
 from potstill.watch.evidence import Chooser, Part
-from potstill.watch.nulls import PlacedBet, SharedValues, common_log_e
+from potstill.watch.nulls import CommonValues, PlacedBet, SharedValues
 from potstill.watch.signals.links import MEANS, PLACES, TOGETHER
 from potstill.watch.strata import Strata
 from potstill.watch.tally import GroupTally
@@ -101,10 +101,13 @@ class Links:
             value_N[self.strata.place[party]] = number[value]
         if not number:
             return
+        known: dict[tuple[int, ...], CommonValues] = {}
         for (by, group), tally in zip(groups, tallies, strict=True):
             if by == "templates":
-                beside = self.strata.beside(self.strata.wide(group.parties))
-                found = common_log_e(self.strata.members(group.parties), beside, value_N)
+                wide = self.strata.wide(group.parties)
+                if wide not in known:
+                    known[wide] = CommonValues.of(self.strata.beside(wide), value_N)
+                found = known[wide].log_e(self.strata.members(group.parties))
                 tally.add(
                     "means", "large relay", SHARED, found,
                     carriers=partial(sharing, group.parties, value_of),
@@ -136,6 +139,16 @@ class Links:
             if party in self.strata.place:
                 value_N[self.strata.place[party]] = number.get(value, -1)
         return value_N
+
+    def share_of_means(self, parties: Sequence[str]) -> float:
+        """Return the largest share of those parties that have a payment, a device or a relay at all
+        that has one in common with another one of them."""
+        shares = [0.0]
+        for kind in MEANS:
+            value_of = self._linked.get(kind, {})
+            there = sum(party in value_of for party in parties)
+            shares.append(len(sharing(parties, value_of)) / max(there, 1))
+        return max(shares)
 
     def in_one_place(self, group: Grouping) -> set[str]:
         """Return the parties of a group that share a place with another one of it."""

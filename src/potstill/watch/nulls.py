@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
 from scipy.stats import hypergeom
 
 from potstill.stats.evalues import average_log_e
@@ -72,8 +72,8 @@ class SharedValues:
     def of(cls, stratum_N: Ints, value_N: Ints) -> SharedValues:
         """Return what N parties have: the value (-1 for none) and the stratum of each."""
         strata = int(stratum_N.max(initial=-1)) + 1
-        count_V = np.bincount(value_N[value_N >= 0])
-        many = np.flatnonzero((value_N >= 0) & (count_V[value_N] > 1)) if len(count_V) else []
+        count_V = np.bincount(value_N[value_N >= 0], minlength=1)
+        many = np.flatnonzero((value_N >= 0) & (count_V[value_N] > 1))
         cells, count = np.unique(value_N[many] * strata + stratum_N[many], return_counts=True)
         edges = np.flatnonzero(np.diff(cells // max(strata, 1), prepend=-1))
         patterns = Counter(
@@ -103,9 +103,9 @@ class SharedValues:
         extra = len(mine) - len(np.unique(mine))
 
         def summed(each_E: Floats) -> Floats:
-            return np.bincount(
-                self.pattern_E, weights=each_E * self.count_E, minlength=len(self.times_U)
-            )
+            weights = each_E * self.count_E
+            each_U = np.bincount(self.pattern_E, weights=weights, minlength=len(self.times_U))
+            return np.asarray(each_U, dtype=np.float64)
 
         with np.errstate(divide="ignore"):
             none_U = summed(np.log1p(-share_E))
@@ -169,7 +169,9 @@ class Askers:
                 + _log_choose(every - asking, mine - k)
                 - _log_choose(every, mine)
             )
-            log_mean_O += logsumexp(log_pmf_K[:, None] + k[:, None] * raise_O, axis=0)
+            raised_OK = log_pmf_K + raise_O[:, None] * k
+            most_O = raised_OK.max(1)
+            log_mean_O += most_O + np.log(np.exp(raised_OK - most_O[:, None]).sum(1))
         counted = members[np.isin(self.stratum_N[members], drawn)]
         found = int((self.asks_N[counted] == 1).sum())
         expected = float((mine_S[drawn] * self.asking_S[drawn] / self.every_S[drawn]).sum())
@@ -189,15 +191,30 @@ def common_log_e(
     whatever they have to do with one another. Observed is how many have the value that says most.
     None where no value could be bet on.
     """
-    bets = []
-    for value in np.unique(value_N[value_N >= 0]).tolist():
-        bet = askers_log_e(group, stratum_N, (value_N == value).astype(np.int64), odds)
-        if bet is not None:
-            bets.append(bet)
-    if not bets:
-        return None
-    best = max(bets, key=lambda one: one.log_e)
-    return PlacedBet(average_log_e([one.log_e for one in bets]), best.observed, best.expected)
+    return CommonValues.of(stratum_N, value_N).log_e(group, odds)
+
+
+@dataclass(frozen=True)
+class CommonValues:
+    """Values that very many parties have, each as a question who has it."""
+
+    values: tuple[Askers, ...]
+
+    @classmethod
+    def of(cls, stratum_N: Ints, value_N: Ints) -> CommonValues:
+        """Return the values that N parties have, -1 for none of them."""
+        values = np.unique(value_N[value_N >= 0]).tolist()
+        each = (Askers.of(stratum_N, (value_N == value).astype(np.int64)) for value in values)
+        return cls(tuple(each))
+
+    def log_e(self, group: Sequence[int], odds: Sequence[float] = ODDS) -> PlacedBet | None:
+        """Return the bet on a group, as `common_log_e` describes it."""
+        each = (value.log_e(group, odds) for value in self.values)
+        bets = [bet for bet in each if bet is not None]
+        if not bets:
+            return None
+        best = max(bets, key=lambda one: one.log_e)
+        return PlacedBet(average_log_e([one.log_e for one in bets]), best.observed, best.expected)
 
 
 def hand_off_log_e(refused: tuple[int, int], answered: tuple[int, int]) -> PlacedBet | None:

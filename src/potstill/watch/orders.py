@@ -45,10 +45,10 @@ def together_log_e(scores: Sequence[Floats], bets: Sequence[float]) -> float:
     if not scores:
         return 0.0
     values_PO = np.stack(scores)
-    return average_log_e([float(_placed(values_PO, bet).sum()) for bet in bets])
+    return average_log_e([float(placed_log_e(values_PO, bet).sum()) for bet in bets])
 
 
-def _placed(values_PO: Floats, steepness: float) -> Floats:
+def placed_log_e(values_PO: Floats, steepness: float) -> Floats:
     """Return ln of the bet on the first of each row of values, which are as likely as another."""
     spread_P = values_PO.std(1, keepdims=True)
     # Where all are alike there is nothing to bet on.
@@ -111,17 +111,17 @@ def _permuted(statistic: Statistic, work: int) -> Floats:
     The observed value and B others are exchangeable, so that (B + 1) times the softmax of their
     standard scores has a mean of 1. Of two such bets the one with few others counts a fifth, the
     one with many the rest; that is placed only where the observed value lies above the mean of the
-    few and 1.5 standard deviations, else it is 0: less than it may be. The larger the group, the
+    few and two standard deviations, else it is 0: less than it may be. The larger the group, the
     fewer are drawn (`work` numbers each).
     """
     rng = np.random.default_rng(1)
     few_OE = np.concatenate([statistic(None, 1), statistic(rng, _FEW)])
-    log_es = math.log(_SHARE_OF_FEW) + _placed(few_OE.T, _STEEPNESS)
-    promising_E = few_OE[0] > few_OE[1:].mean(0) + 1.5 * few_OE[1:].std(0)
+    log_es = math.log(_SHARE_OF_FEW) + placed_log_e(few_OE.T, _STEEPNESS)
+    promising_E = few_OE[0] > few_OE[1:].mean(0) + 2 * few_OE[1:].std(0)
     if promising_E.any():
         count = int(np.clip(_WORK // max(work, 1), _LEAST, _MOST))
         many_OE = np.concatenate([few_OE, statistic(rng, count - _FEW)])
-        more = math.log(1 - _SHARE_OF_FEW) + _placed(many_OE.T, _STEEPNESS)
+        more = math.log(1 - _SHARE_OF_FEW) + placed_log_e(many_OE.T, _STEEPNESS)
         log_es = np.where(promising_E, np.logaddexp(log_es, more), log_es)
     return np.asarray(log_es)
 

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from potstill.stats.evalues import average_log_e, softmax_log_e
+from potstill.stats.evalues import average_log_e
+from potstill.watch.orders import placed_log_e
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -24,6 +25,8 @@ _PAIRS, _MORE = 20, 0.1
 # Orders of hours that are drawn, and how steep the bets are, of which the average counts.
 _ORDERS, _STEEPNESS = 199, (0.5, 1.0, 2.0, 4.0)
 _HOUR_S = 3_600
+# Minutes of an hour that are everybody's: timers and resets at quarter hours, and at midnight.
+_EVERYBODYS = (0, 1, 14, 15, 29, 30, 44, 45, 58, 59)
 
 
 def on_their_own(party_R: Ints, bin_R: Ints, slots_RS: NDArray[np.uint16]) -> bool:
@@ -63,9 +66,12 @@ def shifted_log_e(
     party does in an hour may as well be done in any other hour that it is there, at the same
     minutes: so its hours are put in other orders, each with all that is in it. Kept are the hours
     that a party is there and its timers, at whatever minute; that some hours and days are busier is
-    divided out. Each party's bet has a mean of 1 given those before it. Those that asked most come
-    first.
+    divided out. Requests near the quarter hours are left out: what is timed by the clock on the
+    wall begins there, at midnight above all. Each party's bet has a mean of 1 given those before
+    it. Those that asked most come first.
     """
+    own = ~np.isin(second_R % _HOUR_S // 60, _EVERYBODYS)
+    party_R, day_R, second_R = party_R[own], day_R[own], second_R[own]
     _, party_R, asked = np.unique(party_R, return_inverse=True, return_counts=True)
     hour_R = day_R * 24 + second_R // _HOUR_S
     _, hour_R = np.unique(hour_R, return_inverse=True)
@@ -98,8 +104,4 @@ def _shifted(rows: Sequence[slice], hour_R: Ints, bin_R: Ints, hours: int, width
 
 
 def _bet(score_O: Floats, steepness: float) -> float:
-    score_O = np.round(score_O, 9)
-    spread = float(score_O.std())
-    # Where all are alike there is nothing to bet on.
-    standard = (score_O - score_O.mean()) / spread if spread > 0 else np.zeros(len(score_O))
-    return float(softmax_log_e(standard, steepness))
+    return float(placed_log_e(np.round(score_O, 9)[None], steepness)[0])

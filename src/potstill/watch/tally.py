@@ -19,12 +19,14 @@ HELD = math.log(20)
 class Tested:
     """What testing a group gave: ln E of each part that could be tested, and every figure.
 
-    `carriers` has the parties in which a part shows, for parts where that can be told.
+    `carriers` has the parties in which a part shows, for parts where that can be told. `untested`
+    are parts that could not have made the group stand: they were not tried, and have E = 0.
     """
 
     parts: dict[Part, float]
     signals: tuple[SignalFinding, ...]
     carriers: Mapping[Part, frozenset[str]] = field(default_factory=dict)
+    untested: tuple[Part, ...] = ()
 
     def carried_by(self, parties: Sequence[str]) -> tuple[str, ...]:
         """Return those of a group's parties in which something shows that holds.
@@ -45,6 +47,7 @@ class GroupTally:
     found: dict[Part, list[float]] = field(default_factory=dict)
     signals: list[SignalFinding] = field(default_factory=list)
     carriers: dict[Part, set[str]] = field(default_factory=dict)
+    untested: list[Part] = field(default_factory=list)
 
     def add(
         self,
@@ -79,11 +82,16 @@ class GroupTally:
             )
         )
 
-    def tested(self) -> Tested:
-        """Return what came in; a part's E is the average of its signals'."""
-        parts = {
+    def parts(self) -> dict[Part, float]:
+        """Return ln E of each part that was tested."""
+        return {
             part: average_log_e(bets) if max(bets) > -math.inf else -math.inf
             for part, bets in self.found.items()
         }
+
+    def tested(self) -> Tested:
+        """Return all of it."""
+        parts = {**dict.fromkeys(self.untested, -math.inf), **self.parts()}
         carriers = {part: frozenset(names) for part, names in self.carriers.items()}
-        return Tested(parts, tuple(self.signals), carriers)
+        left = tuple(part for part in self.untested if part not in self.found)
+        return Tested(parts, tuple(self.signals), carriers, left)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from potstill.watch.campaigns import Grouping
 from potstill.watch.clock import Acts, acting_together, acts_of, synchrony_log_e
-from potstill.watch.evidence import Chooser
+from potstill.watch.evidence import Chooser, Part
+from potstill.watch.judging import attainable_log_e, counts, two_families_log_e
 from potstill.watch.likeness import Profiles
 from potstill.watch.linking import Links
 from potstill.watch.nulls import (
@@ -47,6 +48,8 @@ _SIGNALS: Mapping[str, str] = {
     "reasoning": "reasoning elicitation",
     "rubric": "rubric and reward prompts",
 }
+# More than e-BH rounds by.
+_SLACK = 1e-6
 # Of each signal of the clock: whether parties avoid one another, and minutes of the bins.
 _CLOCK: tuple[tuple[str, bool, tuple[int, ...]], ...] = (
     ("synchrony", False, (1, 5)),
@@ -86,19 +89,40 @@ class Testing:
         links = Links(known, shared.to_pylist())
         return cls(traffic, known, links, profiles, tuple(keyed), notes)
 
-    def test(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
-        """Return what every signal says of each group, but what chose it."""
+    def test(self, groups: Sequence[tuple[Chooser, Grouping]], worth: float) -> list[Tested]:
+        """Return what every signal says of each group, but what chose it.
+
+        What is dear is not tried about groups that cannot come to ln E of `worth` by it.
+        """
         tallies = [GroupTally() for _ in groups]
         if groups:
-            asked = self._asked(groups)
-            self._content(groups, asked, tallies)
             self.links.test_links(groups, tallies)
             self.links.test_spread(groups, tallies)
-            self._clock(groups, asked, tallies)
             if self.traffic.is_on("hand-off") and self.traffic.is_on("template spread"):
                 self._hand_offs(self._members_of(groups), tallies)
             self._intent(groups, tallies)
+            self._orders(groups, tallies, worth)
         return [tally.tested() for tally in tallies]
+
+    def _orders(
+        self,
+        groups: Sequence[tuple[Chooser, Grouping]],
+        tallies: Sequence[GroupTally],
+        worth: float = -math.inf,
+    ) -> None:
+        """Test by clock and by slot coverage; who stands by the latter alone is told the former."""
+        asked = self._asked(groups)
+        clock = _worth(groups, tallies, ("clock", "rounds"), ("sharding",), worth)
+        self._clock(groups, _of(asked, clock), tallies)
+        content = _worth(groups, tallies, ("sharding",), (), worth)
+        self._content(groups, _of(asked, content), tallies)
+        stand = [
+            number
+            for number, (by, _) in enumerate(groups)
+            if number not in clock
+            and two_families_log_e(by, tallies[number].parts()) >= worth - _SLACK
+        ]
+        self._clock(groups, _of(asked, stand), tallies)
 
     def test_traits(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
         """Return what hangs on no day says of each group: links, template spread, intent."""
@@ -112,9 +136,7 @@ class Testing:
         """Return what the order of days and moments says of each group: slot coverage, clock."""
         tallies = [GroupTally() for _ in groups]
         if groups:
-            asked = self._asked(groups)
-            self._content(groups, asked, tallies)
-            self._clock(groups, asked, tallies)
+            self._orders(groups, tallies)
         return [tally.tested() for tally in tallies]
 
     def _asked(self, groups: Sequence[tuple[Chooser, Grouping]]) -> ir.Table:
@@ -131,12 +153,12 @@ class Testing:
     ) -> None:
         if self.profiles is None or not self.traffic.is_on("slot coverage"):
             return
-        for number, rows in _by_group(self.traffic.rows(slot_values(self.traffic, asked))):
+        for number, rows in self.traffic.by_group(slot_values(self.traffic, asked)):
             group = groups[number][1]
             if not group.keys:
                 pieces = self.profiles.pieces_of(group.parties)
                 rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
-            party, day = _codes(rows["party"]), _ints(rows["day"])
+            party, day = _named(rows["party"])[1], _ints(rows["day"])
             least = 2 * len(np.unique(day))
             found = sharding_log_e(party, day, *marks(rows, least))
             tallies[number].add("sharding", "slot coverage", _NULLS["slot coverage"], found)
@@ -148,12 +170,12 @@ class Testing:
         tallies: Sequence[GroupTally],
     ) -> None:
         products, volume = self._volume()
-        for number, rows in _by_group(self.traffic.rows(moments(self.traffic, asked))):
-            party, day, second = _codes(rows["party"]), _ints(rows["day"]), _ints(rows["second"])
+        for number, rows in self.traffic.by_group(moments(self.traffic, asked)):
+            names, party = _named(rows["party"])
+            day, second = _ints(rows["day"]), _ints(rows["second"])
             product = _ints(pc.index_in(rows["product"], products))
             others = _without(volume, product, day, second)
             acts = acts_of(party, day, second, product, others)
-            names = pc.unique(rows["party"]).to_pylist()
             for signal, apart, widths in _CLOCK:
                 found = synchrony_log_e(acts, widths=widths, apart=apart)
                 if not apart and found is not None and found.log_e >= HELD:
@@ -182,7 +204,7 @@ class Testing:
         rows = self.traffic.rows(subjects(self.traffic, asked, number))
         five_minutes = _ints(rows["day"]) * 288 + _ints(rows["second"]) // 300
         slots = slots_of(rows["prompt_sketch"].combine_chunks())
-        return on_their_own(_codes(rows["party"]), five_minutes, slots)
+        return on_their_own(_named(rows["party"])[1], five_minutes, slots)
 
     def _hand_offs(self, members: ir.Table, tallies: Sequence[GroupTally]) -> None:
         counts: dict[int, dict[bool, tuple[int, int]]] = {}
@@ -250,22 +272,42 @@ def _asking(parties: Iterable[str], asks_N: Ints, place: Mapping[str, int]) -> l
 
 
 def _acting(names: Sequence[str], acts: Acts, width: int, apart: bool) -> list[str]:
-    """Return the parties that act together; the codes in `acts` begin at 1, in order of names."""
-    return [names[code - 1] for code in acting_together(acts, width=width, apart=apart)]
+    """Return the parties that act together; in `acts` they are places among names."""
+    return [names[code] for code in acting_together(acts, width=width, apart=apart)]
 
 
-def _by_group(rows: pa.Table) -> list[tuple[int, pa.Table]]:
-    """Return rows, which are sorted by `group`, group by group."""
-    if not rows.num_rows:
-        return []
-    group = _ints(rows["group"])
-    edges = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(group)]
-    return [(int(group[a]), rows.slice(a, b - a)) for a, b in itertools.pairwise(edges)]
+def _of(asked: ir.Table, groups: Sequence[int]) -> ir.Table:
+    return asked.filter(asked.group.isin(groups)) if groups else asked.limit(0)
 
 
-def _codes(column: pa.ChunkedArray) -> Ints:
-    """Return a number for each value, in the values' order."""
-    return _ints(pc.rank(column, tiebreaker="dense"))
+def _worth(
+    groups: Sequence[tuple[Chooser, Grouping]],
+    tallies: Sequence[GroupTally],
+    next_ones: tuple[Part, ...],
+    later: tuple[Part, ...],
+    worth: float,
+) -> list[int]:
+    """Return the groups that the next parts are tried on, which come before later ones."""
+    found = []
+    for number, (by, _) in enumerate(groups):
+        says = any(counts(by, part) for part in next_ones)
+        untested = (*next_ones, *later)
+        if worth == -math.inf or (
+            says and attainable_log_e(by, tallies[number].parts(), untested) >= worth - _SLACK
+        ):
+            found.append(number)
+        else:
+            tallies[number].untested.extend(next_ones)
+    return found
+
+
+def _named(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
+    """Return the values, sorted, and the place of each row's among them."""
+    found = column.combine_chunks().dictionary_encode()
+    order = pc.array_sort_indices(found.dictionary)
+    place = np.empty(len(order), np.int64)
+    place[np.asarray(order)] = np.arange(len(order))
+    return found.dictionary.take(order).to_pylist(), place[np.asarray(found.indices)]
 
 
 def _ints(column: pa.ChunkedArray | pa.Array) -> Ints:

@@ -19,6 +19,7 @@ from case_worlds import SEED, TEMPLATE, campaign_of, cases_by_hand, found_of, st
 from html_tags import Tags
 from potstill.report.cases.graph import MOST_ACCOUNTS, graph_chart
 from potstill.report.cases.page import appeal_page, case_page, cases_page
+from potstill.report.cases.view import rests_on
 from potstill.report.frame import MOST_BYTES
 from potstill.watch.case.appeal import appeals_of
 from potstill.watch.case.models import Case, CasesOfRun, MemberStrength
@@ -88,6 +89,30 @@ def test_the_page_goes_from_the_sentence_to_the_replay(case: Case) -> None:
     ):
         assert said in parsed.text
     assert len(text.encode()) < MOST_BYTES
+
+
+def test_the_page_says_first_and_in_plain_words_what_a_case_rests_on(case: Case) -> None:
+    said = rests_on(case.inference)
+    assert [line.partition(":")[0] for line in said] == [
+        "Time, hand-off",
+        "Infrastructure, shared payment",
+        "Time, synchrony",
+    ]
+    assert said[0] == (
+        "Time, hand-off: requests that one was refused and another repeated within two minutes: "
+        "30, where strangers would show 3 (e = 10^7.0)."
+    )
+    text = case_page(case)
+    assert text.index("30, where strangers would show 3") < text.index('id="facts"')
+    assert "time (hand-off)" in case.sentence and "infrastructure (shared payment)" in case.sentence
+
+
+def test_the_list_sends_nobody_to_strong_members_where_there_are_none(case: Case) -> None:
+    line = line_of(case).model_copy(update={"action": "limit", "strong": 0})
+    run = run_of(case).model_copy(update={"cases": (line,)})
+    assert "none is strong" in Tags(cases_page(run)).text
+    strong = run.model_copy(update={"cases": (line.model_copy(update={"strong": 2}),)})
+    assert "slow strong members down" in Tags(cases_page(strong)).text
 
 
 def test_every_query_stands_on_the_page(case: Case) -> None:

@@ -32,7 +32,7 @@ class Searched:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     folder = tmp_path_factory.mktemp("searched")
     store = store_of(folder, wide_world(random.Random(SEED)))
-    found = find_in(store, 0.05)
+    found = find_in(store, 0.05, whole=True)
     tenants = {"t:one": ("acct40", "acct41")}
     # Every group that was tested is a case here, so that each signal's queries are asked.
     campaigns = tuple(

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("ibis", reason="campaigns are found with the extra `watch`")
 
+from potstill.watch.engines import DuckEngine
 from potstill.watch.ingest.engine import connect
 from potstill.watch.signals.content import of_templates, template_use
 from potstill.watch.signals.traffic import Traffic
@@ -41,18 +42,23 @@ def test_pieces_are_counted_as_they_stand_in_sketches(tmp_path: Path) -> None:
     table = pa.table({"party": [*party, "a:0"], "prompt_sketch": sketches})
     backend = connect(tmp_path)
     backend.create_table("requests", table)
-    traffic = Traffic(backend, backend.table("requests"), backend.table("requests"), (), {})
-    found = traffic.rows(template_use(traffic)).to_pylist()
+    engine = DuckEngine(backend)
+    traffic = Traffic(engine, backend.table("requests"), backend.table("requests"), (), {})
+    use = template_use(traffic)
     backend.disconnect()
+    parties = [use.names[one] for one in use.party_E.tolist()]
+    found = dict(
+        zip(zip(parties, use.piece_E.tolist(), strict=True), use.n_E.tolist(), strict=True)
+    )
     slots = slots_of(sketches.slice(0, len(prompts))).astype(int)
     count: Counter[tuple[str, int]] = Counter()
     for name, row in zip(party, slots, strict=True):
         # The first and the third slot of each band of four.
         count.update((name, (slot << 16) + int(row[slot])) for slot in range(0, 64, 2))
     expected = {key: n for key, n in count.items() if n >= 2 and n * 50 >= 40}
-    assert {(r["party"], r["piece"]): r["n"] for r in found} == expected
-    assert len(found) == len(expected) > 100
-    assert {r["asked"] for r in found} == {40}
+    assert found == expected
+    assert len(use.n_E) == len(expected) > 100
+    assert use.asked_P.tolist() == [40] * 8
 
 
 def test_requests_of_a_common_template_are_told_from_others() -> None:

@@ -17,6 +17,7 @@ ACTIONS = {
     "ask": "ask strong members who they are",
     "limit": "slow strong members down until a person has decided",
 }
+NOBODY_STRONG = "look at each account by itself: none is strong"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def cases_view(of_run: CasesOfRun) -> CasesShown:
     return CasesShown(
         headline=(
             f"{many(len(opened), 'open case')} in {many(of_run.requests, 'request')} of "
-            f"{of_run.parties:,} parties, {span}."
+            f"{of_run.parties:,} parties (accounts, where those of one contract count as one), "
+            f"{span}."
         ),
         false_says=(
             f"The expected number of false ones among {many(len(of_run.cases), 'case')} is at most "
@@ -102,12 +104,13 @@ def appeal_view(appeal: Appeal) -> AppealShown:
 def _line(one: CaseLine) -> LineShown:
     facts = [
         ("Accounts", words.whole(one.accounts)),
-        ("Of them strong", words.whole(one.strong)),
+        ("Of them strong: with signs of two families by themselves", words.whole(one.strong)),
         ("Requests", words.whole(one.requests)),
-        ("e", e_words(one.log10_e)),
+        ("e, against strangers", e_words(one.log10_e)),
     ]
     if one.status == "open":
-        facts.append(("What may be done", ACTIONS[one.action]))
+        action = ACTIONS[one.action] if one.strong or one.action == "look" else NOBODY_STRONG
+        facts.append(("What may be done", action))
     else:
         facts.append(("Accounts that were not in it when it was closed", f"{one.since_closed:,}"))
     return LineShown(one.case_id, one.sentence, facts)

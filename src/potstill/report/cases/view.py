@@ -13,14 +13,34 @@ from potstill.report.tables import Cell, FactList, Table, TableRow, cut, moment,
 from potstill.watch.case.inferring import e_words
 from potstill.watch.case.models import (
     Case,
+    CaseInference,
     Explanation,
     FactTable,
     GroupInference,
     SignalFact,
+    SignalInference,
     Statement,
 )
 from potstill.watch.evidence import CHOSEN_BY
 
+# What a signal says in plain words, where more of it is seen than of strangers.
+_SAYS = {
+    "template spread": "members that ask alike",
+    "slot coverage": "how evenly members fill one another's gaps, as who works off one list does",
+    "synchrony": "members act in the same minutes (squared requests of each, summed)",
+    "complementary load": "members share out the day (squared requests of half hours, summed)",
+    "hand-off": "requests that one was refused and another repeated within two minutes",
+    "shared payment": "members that pay with another one's card",
+    "shared device": "members on another one's device",
+    "shared client address": "members that ask through another one's network",
+    "shared network of accounts": "members opened from another one's network",
+    "shared e-mail domain": "members with another one's mail domain",
+    "accounts opened together": "members opened in the hour of another one",
+    "reasoning elicitation": "members that ask for reasoning",
+    "rubric and reward prompts": "members that ask for grades or rewards",
+}
+# An e-value from which a signal is named among those that a case rests on.
+_RESTS = 1.0
 MOST_MEMBERS, MOST_DAYS, MOST_SHARED = 100, 31, 30
 _EXAMPLE = 600
 
@@ -47,6 +67,7 @@ class CaseShown:
     """What the template of a case calls by these names."""
 
     sentence: str
+    rests_on: Sequence[str]
     strength: str
     caution: str
     history: FactList
@@ -89,6 +110,7 @@ def case_view(case: Case) -> CaseShown:
     )
     return CaseShown(
         sentence=case.sentence,
+        rests_on=rests_on(inference),
         strength=inference.strength,
         caution=f"What may be done: {inference.action_says}",
         history=_history(case),
@@ -120,6 +142,26 @@ def case_view(case: Case) -> CaseShown:
         unseen=case.unseen,
         prepare=case.prepare,
     )
+
+
+def rests_on(inference: CaseInference) -> list[str]:
+    """Return what speaks for a case, best first, each signal once, in plain words."""
+    best: dict[str, SignalInference] = {}
+    for group in inference.groups:
+        for one in group.signals:
+            known = best.get(one.signal)
+            if (one.log10_e or 0) >= _RESTS and (known is None or _worth(one) > _worth(known)):
+                best[one.signal] = one
+    return [
+        f"{_capital(one.family)}, {one.signal}: {_SAYS.get(one.signal, 'observed')}: "
+        f"{one.observed:,.4g}, where strangers would show {one.expected:,.4g} "
+        f"(e = {e_words(_worth(one))})."
+        for one in sorted(best.values(), key=_worth, reverse=True)
+    ]
+
+
+def _worth(one: SignalInference) -> float:
+    return one.log10_e or 0.0
 
 
 def _history(case: Case) -> FactList:
@@ -243,7 +285,7 @@ def _signals(group: GroupInference) -> Table:
                 ),
             ],
         )
-        for one in group.signals
+        for one in sorted(group.signals, key=lambda one: (one.log10_e is None, -_worth(one)))
     ]
     return Table(heads, rows)
 

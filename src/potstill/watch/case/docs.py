@@ -25,6 +25,7 @@ schemas; a field that changes its meaning changes the name. Logarithms are to th
 | `CASE/queries.sql` | all queries of the case, with what they need |
 | `CASE/members.parquet`, `CASE/groups.parquet` | its accounts and groups, which queries read |
 | `CASE/appeals.jsonl` | what each account may be told, a line for each |
+| `CASE/case.stix.json` | a bundle of STIX 2.1; only under `--stix` |
 | `scores.parquet` | every score of every group, found or not |
 | `findings.jsonl` | a Detection Finding of OCSF 1.5.0 for each case, a line for each |
 | `templates.parquet` | which group that templates chose each party is in, which queries read |
@@ -55,6 +56,13 @@ first, 2 (Update) for one that was known, 3 (Close) for a closed one, whose `sta
 AML.T0008.005 (AI Service Proxies) where accounts share a relay, AML.T0021 (Establish Accounts)
 where infrastructure holds. Of accounts 200 are listed, strongest first; how many more there are
 stands in `metadata.labels`.
+
+## case.stix.json
+
+A `grouping` (its context is `suspicious-activity`) is the case, a `sighting` stands for each of the
+techniques, which are `attack-pattern` objects with MITRE ATLAS' ids as external references.
+`confidence` is 15 for `look` and `ask`, 50 for `limit`. A closed case is `revoked`. No account is
+in it, nor what somebody wrote about a case. Ids stay from run to run.
 """
 
 

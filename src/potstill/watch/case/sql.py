@@ -209,12 +209,12 @@ def together(candidate_id: str, minutes: int) -> str:
 def handed_over(candidate_id: str, *, refused: bool = True) -> str:
     """Return how many requests that were refused, or not, another party repeated at once."""
     return (
-        "WITH asked AS (SELECT request_id, party, micros, prompt_hash, "
+        "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
         f"status IN ({_REFUSED}) AS refused\n"
         f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
         f"  AND {within(candidate_id)})\n"
         f"SELECT count(*)::DOUBLE FROM asked WHERE {'' if refused else 'NOT '}refused\n"
-        "AND request_id IN (SELECT a.request_id FROM asked a JOIN asked b\n"
+        "AND (source, row) IN (SELECT a.source, a.row FROM asked a JOIN asked b\n"
         "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
         f"  AND b.micros <= a.micros + {HANDED_S}000000)"
     )
@@ -223,15 +223,15 @@ def handed_over(candidate_id: str, *, refused: bool = True) -> str:
 def expected_handed_over(candidate_id: str) -> str:
     """Return how many refused ones would be repeated if it were all one to the others."""
     return (
-        "WITH asked AS (SELECT request_id, party, micros, prompt_hash, "
+        "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
         f"status IN ({_REFUSED}) AS refused\n"
         f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
         f"  AND {within(candidate_id)}),\n"
-        "again AS (SELECT DISTINCT a.request_id FROM asked a JOIN asked b\n"
+        "again AS (SELECT DISTINCT a.source, a.row FROM asked a JOIN asked b\n"
         "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
         f"  AND b.micros <= a.micros + {HANDED_S}000000)\n"
-        "SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE request_id IN "
-        "(SELECT request_id FROM again)) / count(*) FROM asked"
+        "SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE (source, row) IN "
+        "(SELECT source, row FROM again)) / count(*) FROM asked"
     )
 
 

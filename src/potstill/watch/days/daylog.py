@@ -31,7 +31,8 @@ class ChosenGroup(FoundPart):
 
     `once` has ln E of the parts that count once, `bets` of the first days of those that count day
     by day, `follows` which ones these are. `fits_one` and `fits_several` tell whether it looks like
-    a customer, or several, who declared no tenant. The rest is as the `Grouping` has it.
+    a customer, or several, who declared no tenant, `share_of_means` how many of those that could
+    have means in common have. The rest is as the `Grouping` has it.
     """
 
     candidate_id: str
@@ -40,6 +41,7 @@ class ChosenGroup(FoundPart):
     keys: tuple[str, ...] = ()
     used: tuple[int, ...] = ()
     close: bool = False
+    share_of_means: float = 0.0
     fits_one: bool = False
     fits_several: bool = False
     once: Bets

@@ -49,6 +49,9 @@ def as_time(value: Any) -> Any:
     kind = value.type()
     if kind.is_timestamp() or kind.is_date():
         moment = value.cast("timestamp('UTC', 6)")
+    elif kind.is_unknown():
+        # Nanoseconds with a zone, which DuckDB has and Ibis has no name for.
+        moment = value.try_cast("timestamp('UTC', 6)")
     elif kind.is_numeric():
         moment = moment_since(value.try_cast("decimal(28, 9)"))
     elif kind.is_string():

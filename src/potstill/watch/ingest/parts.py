@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +16,11 @@ from potstill.durable import fsync_file, write_errors
 _FULL = 48 << 20  # bytes of a day's rows that are written together
 _HELD = 160 << 20  # bytes of all days that are held
 _LEVEL = 3  # of zstd
+# Columns whose values hardly repeat.
+_DIFFERING = frozenset(
+    ("request_id", "row", "time", "prompt", "response", "messages", "prompt_sketch", "prompt_hash",
+     "response_hash")
+)  # fmt: skip
 
 
 @dataclass
@@ -25,12 +32,23 @@ class _Day:
 
 
 class PartWriter:
-    """Writes rows into one file a day, in a folder; row groups are cut by bytes."""
+    """Writes rows into one file a day, in a folder; row groups are cut by bytes.
+
+    One row group at a time is written by a thread, while the next rows come in.
+    """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self._folder = folder
         self._schema = schema
         self._days: defaultdict[str, _Day] = defaultdict(lambda: _Day([]))
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
 
     def add(self, day: str, rows: pa.Table) -> None:
         """Take rows of a day in."""
@@ -48,6 +66,8 @@ class PartWriter:
         found = {}
         for day in sorted(self._days):
             self._flush(day)
+        self._wait()
+        for day in sorted(self._days):
             writer = self._days[day].writer
             if writer is not None:
                 with write_errors(self._folder):
@@ -60,12 +80,21 @@ class PartWriter:
         found = self._days[day]
         if not found.tables:
             return
+        self._wait()
+        self._writing = self._thread.submit(self._write, day, found.tables)
+        found.tables, found.held = [], 0
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def _write(self, day: str, tables: list[pa.Table]) -> None:
+        found = self._days[day]
         with write_errors(self._folder):
             if found.writer is None:
                 found.writer = part_writer(self._path(day), self._schema)
-            rows = pa.concat_tables(found.tables)
+            rows = pa.concat_tables(tables)
             found.writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
-        found.tables, found.held = [], 0
 
     def _path(self, day: str) -> Path:
         return self._folder / f"{day}.parquet"
@@ -73,4 +102,10 @@ class PartWriter:
 
 def part_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Return a writer of a part."""
-    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=_LEVEL)
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=_LEVEL,
+        use_dictionary=[name for name in schema.names if name not in _DIFFERING],
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +45,11 @@ class Storing:
         """The columns of what is stored."""
         return store_schema(self.privacy)
 
+    @cached_property
+    def clients(self) -> Callable[[str], tuple[str, str | None]]:
+        """A function to the hashes of an address and of its network, which remembers them."""
+        return self.key.clients()
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -64,8 +70,7 @@ def stored(batch: pa.RecordBatch, how: Storing) -> Stored:
     table = pa.Table.from_batches([batch])
     good, counts = counted(batch, how)
     aside = _aside(table, _flaws(table, how))
-    rows = _rows(good, how)
-    return Stored(_by_day(rows, counts), aside, counts)
+    return Stored(_by_day(_rows(good, how)), aside, counts)
 
 
 def counted(batch: pa.RecordBatch, how: Storing) -> tuple[pa.Table, RowCounts]:
@@ -120,7 +125,10 @@ def _count(good: pa.Table, how: Storing, counts: RowCounts) -> None:
         counts.by["accounts"][name] += int((fields == place).sum())
     counts.no_zone = pc.sum(good[NO_ZONE]).as_py() or 0
     counts.unnamed = good["request_id"].null_count
-    late = _micros(good["time"]) - int((how.now - _EPOCH) / timedelta(microseconds=1))
+    micros = _micros(good["time"])
+    for number, rows in zip(*np.unique(micros // _DAY, return_counts=True), strict=True):
+        counts.by["days"][_day_name(number)] += int(rows)
+    late = micros - int((how.now - _EPOCH) / timedelta(microseconds=1))
     counts.future = int((late > 0).sum())
     counts.ahead_s = max(float(late.max()) / 1e6, 0.0)
     ends = pc.min_max(good["time"]).as_py()
@@ -138,14 +146,15 @@ def _rows(good: pa.Table, how: Storing) -> pa.Table:
     named = pc.binary_join_element_wise(how.source, rows.cast(pa.string()), ":")
     columns["request_id"] = pc.coalesce(columns["request_id"], named)
     columns["account_id"] = each_text(columns["account_id"], how.key.account)
-    columns["client"], columns["client_subnet"] = _clients(columns, how.key)
+    columns["client"], columns["client_subnet"] = _clients(columns, how)
     if how.privacy != "metadata":
-        columns |= _sketches(columns, how.key.subkey("sketch", 16))
+        columns |= sketch_columns(columns, how.key.subkey("sketch", 16))
     schema = how.schema
     return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
 
 
-def _sketches(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
+def sketch_columns(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
+    """Return what is kept of prompts, system messages and answers, in columns of a store."""
     prompt = sketched(columns["prompt"], key)
     return {
         "prompt_sketch": prompt.sketch,
@@ -153,16 +162,16 @@ def _sketches(columns: dict[str, pa.Array], key: bytes) -> dict[str, pa.Array]:
         "prompt_head": prompt.head,
         "prompt_tail": prompt.tail,
         "prompt_words": prompt.words,
-        "system_hash": text_hashes(columns["system"], key),
+        # Few texts, and long ones.
+        "system_hash": _of_each(columns["system"], lambda texts: text_hashes(texts, key)),
         "response_hash": text_hashes(columns["response"], key),
     }
 
 
-def _clients(columns: dict[str, pa.Array], key: StoreKey) -> tuple[pa.Array, pa.Array]:
-    hashed = key.clients()
-    hashes = each_text(columns["client"], lambda one: hashed(one)[0])
-    networks = each_text(columns["client"], lambda one: hashed(one)[1])
-    stated = each_text(columns["client_subnet"], key.hasher("subnet"))
+def _clients(columns: dict[str, pa.Array], how: Storing) -> tuple[pa.Array, pa.Array]:
+    hashes = each_text(columns["client"], lambda one: how.clients(one)[0])
+    networks = each_text(columns["client"], lambda one: how.clients(one)[1])
+    stated = each_text(columns["client_subnet"], how.key.hasher("subnet"))
     return hashes, pc.coalesce(networks, stated)
 
 
@@ -175,17 +184,25 @@ def each_text(values: pa.Array, function: Callable[[str], str | None]) -> pa.Arr
     return pa.array(named, pa.string()).take(found.indices)
 
 
-def _by_day(rows: pa.Table, counts: RowCounts) -> dict[str, pa.Table]:
+def _of_each(values: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Return a function of texts, asked once for equal ones."""
+    found = values.dictionary_encode()
+    return function(found.dictionary).take(found.indices)
+
+
+def _by_day(rows: pa.Table) -> dict[str, pa.Table]:
     if not rows.num_rows:
         return {}
     numbers = _micros(rows["time"]) // _DAY
     days = {}
     for number in np.unique(numbers):
-        name = (date(1970, 1, 1) + timedelta(days=int(number))).isoformat()
         which = numbers == number
-        days[name] = rows if which.all() else rows.filter(pa.array(which))
-        counts.by["days"][name] += days[name].num_rows
+        days[_day_name(number)] = rows if which.all() else rows.filter(pa.array(which))
     return days
+
+
+def _day_name(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=int(number))).isoformat()
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

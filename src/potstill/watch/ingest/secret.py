@@ -52,7 +52,7 @@ class StoreKey:
         where it is no address."""
         client, network = self.hasher("client"), self.hasher("subnet")
 
-        @lru_cache(maxsize=1 << 16)
+        @lru_cache(maxsize=1 << 18)
         def hashed(address: str) -> tuple[str, str | None]:
             written, around = _network(address)
             return client(written), None if around is None else network(around)

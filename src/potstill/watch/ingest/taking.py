@@ -129,8 +129,8 @@ def take_rows(
         erased=frozenset(held.erased),
         deleted=frozenset(held.deleted_days),
     )
-    with _staging(store.root) as folder:
-        writer, aside, counts = PartWriter(folder, how.schema), _Aside(folder), RowCounts()
+    with _staging(store.root) as folder, PartWriter(folder, how.schema) as writer:
+        aside, counts = _Aside(folder), RowCounts()
         batches = batches_of(backend, mapped.table, rows_a_batch)
         for part in _in_order(partial(stored, how=how), batches):
             for day, rows in part.days.items():

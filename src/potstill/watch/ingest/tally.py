@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from potstill.work.workdir import Recorded
 
 Counts = dict[str, int]
 DAMAGED_FILE = "the file is damaged"
+_LONG = timedelta(days=366)
 
 
 class FileTally(Recorded):
@@ -21,8 +23,8 @@ class FileTally(Recorded):
     `rows` are all that stand in it, `kept` those that were taken; `aside` counts the others by
     reason. `unfit` counts values that fit no column, `filled` the kept rows that have a column,
     `accounts` by the field that named the account. `no_zone` rows state no zone of their time,
-    `future` ones lie in the future, by at most `ahead_s` seconds; `unnamed` ones have no name in
-    the log.
+    `future` ones lie in the future, by at most `ahead_s` seconds, `past` ones more than a year
+    before the middle one; `unnamed` ones have no name in the log.
     """
 
     rows: int = 0
@@ -35,6 +37,7 @@ class FileTally(Recorded):
     no_zone: int = 0
     future: int = 0
     ahead_s: float = 0.0
+    past: int = 0
     unnamed: int = 0
     first: str | None = None
     last: str | None = None
@@ -56,6 +59,11 @@ class FileTally(Recorded):
             notes.append(
                 f"{by_number(self.future, 'time lies', 'times lie')} in the future, by up to "
                 f"{hours:.1f} hours: a clock or a zone is wrong"
+            )
+        if self.past:
+            notes.append(
+                f"{by_number(self.past, 'time lies', 'times lie')} more than a year before the "
+                "middle one of the file: a clock was wrong, or the log is that long"
             )
         if self.unnamed:
             notes.append(
@@ -98,11 +106,23 @@ class RowCounts:
             no_zone=self.no_zone,
             future=self.future,
             ahead_s=self.ahead_s,
+            past=_long_past(self.by["days"]),
             unnamed=self.unnamed,
             first=self.first,
             last=self.last,
             **{name: _sorted(counts) for name, counts in self.by.items()},
         )
+
+
+def _long_past(days: Mapping[str, int]) -> int:
+    """Return how many times lie more than a year before the middle one."""
+    seen = 0
+    for day in sorted(days):
+        seen += days[day]
+        if 2 * seen >= sum(days.values()):
+            first = (date.fromisoformat(day) - _LONG).isoformat()
+            return sum(rows for one, rows in days.items() if one < first)
+    return 0
 
 
 def _sorted(counts: Mapping[str, int]) -> Counts:

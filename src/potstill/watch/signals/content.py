@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from potstill.durable import temporary_folder
 from potstill.watch.campaigns import LEAST_PARTIES, Grouping
 from potstill.watch.keys import SEPARATOR, settings_of
+from potstill.watch.pieces import PieceUse, piece_use
 from potstill.watch.signals.traffic import Traffic, members_table
-from potstill.watch.sketches import BANDS, SLOT_BITS, SLOTS_A_BAND, slots_of
+from potstill.watch.sketches import SLOT_BITS, SLOTS, SLOTS_A_BAND, slots_of
 from potstill.watch.words import words_of
 
 Ints = NDArray[np.int64]
@@ -22,15 +25,15 @@ Ints = NDArray[np.int64]
 # prompt that was tried once joins nobody.
 USED, ONE_IN = 2, 50
 # Two slots of each band: the other ones tell little more.
-_SLOTS = tuple((band, k) for band in range(BANDS) for k in range(0, SLOTS_A_BAND, 2))
+_SLOTS = tuple(range(0, SLOTS, 2))
 
 
-def template_use(traffic: Traffic) -> ir.Table:
+def template_use(traffic: Traffic) -> PieceUse:
     """Template spread: how often each party used which piece of a template.
 
     Formula: a piece is a slot of the prompts' sketches with its value, which prompts with Jaccard
-    similarity J share with chance J. Columns `party`, `piece`, `n` (at least `USED`, and one in
-    `ONE_IN` of the party's requests), `asked` (the party's requests with a sketch).
+    similarity J share with chance J. Those count that a party used at least `USED` times, and in
+    one of `ONE_IN` of its requests.
 
     Catches: one template over accounts that have nothing to do with one another. Looks the same:
     public evaluation suites, a harness's prompts, a course; so it chooses groups (`Profiles`) and
@@ -38,18 +41,55 @@ def template_use(traffic: Traffic) -> ir.Table:
     templates that each account has for itself.
     """
     requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
+    if traffic.engine.far:
+        return _counted_there(traffic)
+    names = traffic.rows(requests.select("party").distinct().order_by("party"))["party"]
+    known = names.combine_chunks()
+
+    def numbered() -> Iterator[tuple[Ints, NDArray[np.uint16]]]:
+        for batch in traffic.batches(requests.select("party", "prompt_sketch")):
+            place = np.asarray(pc.index_in(batch.column("party"), known)).astype(np.int64)
+            yield place, slots_of(batch.column("prompt_sketch"))[:, _SLOTS]
+
+    with temporary_folder() as folder:
+        return piece_use(tuple(names.to_pylist()), numbered(), _SLOTS, folder, USED, ONE_IN)
+
+
+def pieces_used(traffic: Traffic) -> ir.Table:
+    """Return what `template_use` counts, as an expression: sketches of all requests stay there.
+
+    Columns `party`, `piece`, `n`, `asked` (the party's requests that have a sketch).
+    """
+    requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
     whole = requests.group_by("party").aggregate(asked=requests.count())
-    pieces = ibis.array([_slot(requests.prompt_sketch[band], band, k) for band, k in _SLOTS])
+    pieces = ibis.array([_piece(requests.prompt_sketch, slot) for slot in _SLOTS])
     each = requests.select("party", piece=pieces.unnest())
     use = each.group_by("party", "piece").aggregate(n=each.count())
     use = use.filter(use.n >= USED).inner_join(whole, "party")
-    use = use.filter(use.n * ONE_IN >= use.asked)
-    return use.select("party", "piece", "n", "asked").order_by("party", "piece")
+    return use.filter(use.n * ONE_IN >= use.asked).select("party", "piece", "n", "asked")
 
 
-def _slot(band: ir.IntegerValue, number: int, k: int) -> ir.IntegerValue:
-    value = (band >> (SLOT_BITS * k)) & (2**SLOT_BITS - 1)
-    return value + ((number * SLOTS_A_BAND + k) << SLOT_BITS)
+def _piece(sketch: ir.ArrayValue, slot: int) -> ir.IntegerValue:
+    band, k = divmod(slot, SLOTS_A_BAND)
+    return ((sketch[band] >> (SLOT_BITS * k)) & (2**SLOT_BITS - 1)) + (slot << SLOT_BITS)
+
+
+def _counted_there(traffic: Traffic) -> PieceUse:
+    requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
+    whole = requests.group_by("party").aggregate(asked=requests.count()).order_by("party")
+    known, use = traffic.rows(whole), traffic.rows(pieces_used(traffic))
+    party_E = np.asarray(pc.index_in(use["party"], known["party"].combine_chunks())).astype(
+        np.int64
+    )
+    piece_E, n_E = (np.asarray(use[name]).astype(np.int32) for name in ("piece", "n"))
+    order = np.argsort((party_E << 32) | piece_E)
+    return PieceUse(
+        tuple(known["party"].to_pylist()),
+        party_E[order].astype(np.int32),
+        piece_E[order],
+        n_E[order],
+        np.asarray(known["asked"]).astype(np.int64),
+    )
 
 
 def template_keys(traffic: Traffic, most: int) -> ir.Table:
@@ -81,12 +121,17 @@ def template_keys(traffic: Traffic, most: int) -> ir.Table:
 
 
 def _settings(requests: ir.Table) -> ir.StringValue:
+    # Without sketches there is no hash of it, and no key.
+    hashed = "system_hash" in requests.columns
+    system = requests.system_hash if hashed else ibis.null("int64")
+    # Nobody means what lies outside, and no whole number would hold it.
+    warm = ibis.ifelse(requests.temperature.between(0, 1_000), requests.temperature, None)
     parts = [
-        requests.system_hash.cast("string"),
+        system.cast("string"),
         requests.model,
         requests["product"],
         # Whole numbers, which every engine writes alike.
-        (requests.temperature * 1_000).round().cast("int64").cast("string"),
+        (warm * 1_000).round().cast("int64").cast("string"),
         requests.max_tokens.cast("string"),
         requests.stream.cast("int32").cast("string"),
     ]
@@ -96,8 +141,8 @@ def _settings(requests: ir.Table) -> ir.StringValue:
 def asked_with(traffic: Traffic, groups: Sequence[Grouping], name: str) -> ir.Table:
     """Return the requests of groups' parties that have the settings of the group's keys.
 
-    Of a group without keys it is every one. Columns `group` (its place), `party`, `request_id`.
-    Tables are made whose names begin with `name`.
+    Of a group without keys it is every one. Columns `group` (its place) and `number` (a
+    request's). Tables are made whose names begin with `name`.
     """
     pairs = [(n, one) for n, group in enumerate(groups) for one in settings_of(group.keys)]
     known = pa.table(
@@ -106,18 +151,17 @@ def asked_with(traffic: Traffic, groups: Sequence[Grouping], name: str) -> ir.Ta
             "settings": pa.array([one for _, one in pairs], pa.string()),
         }
     )
-    traffic.backend.create_table(f"{name}_settings", known, temp=True, overwrite=True)
+    stated = traffic.engine.named(f"{name}_settings", known)
     keyed = members_table(traffic, [g.parties if g.keys else () for g in groups], f"{name}_keyed")
     others = members_table(traffic, [() if g.keys else g.parties for g in groups], f"{name}_others")
-    requests = traffic.requests.select("request_id", "party", settings=_settings(traffic.requests))
-    of_group = keyed.inner_join(traffic.backend.table(f"{name}_settings"), "group")
-    columns = ("group", "party", "request_id")
+    requests = traffic.requests.select("number", "party", settings=_settings(traffic.requests))
+    of_group = keyed.inner_join(stated, "group")
+    columns = ("group", "number")
     found = ibis.union(
         requests.inner_join(of_group, ["party", "settings"]).select(*columns),
         requests.inner_join(others, "party").select(*columns),
     )
-    traffic.backend.create_table(name, traffic.rows(found), temp=True, overwrite=True)
-    return traffic.backend.table(name)
+    return traffic.engine.kept(name, found)
 
 
 def slot_values(traffic: Traffic, asked: ir.Table) -> ir.Table:
@@ -137,10 +181,8 @@ def slot_values(traffic: Traffic, asked: ir.Table) -> ir.Table:
     answered = requests.status.isnull() | (requests.status < 400)
     requests = requests.filter(requests.prompt_sketch.notnull() & answered)
     read = [name for name in ("prompt", "prompt_sketch") if name in requests.columns]
-    rows = requests.select("request_id", "party", "day", *read)
-    rows = rows.inner_join(asked, ["request_id", "party"])
-    found = rows.select("group", "request_id", "party", "day", *read)
-    return found.order_by("group", "party", "day", "request_id")
+    rows = requests.select("number", "party", "day", *read).inner_join(asked, "number")
+    return rows.select("group", "party", "day", *read).order_by("group")
 
 
 def of_templates(sketches: pa.ChunkedArray, pieces: Ints) -> NDArray[np.bool_]:
@@ -150,8 +192,7 @@ def of_templates(sketches: pa.ChunkedArray, pieces: Ints) -> NDArray[np.bool_]:
     where there are no pieces. It hangs on no day.
     """
     slots_RS = slots_of(sketches.combine_chunks()).astype(np.int64)
-    chosen = [number * SLOTS_A_BAND + k for number, k in _SLOTS]
-    pieces_RS = slots_RS[:, chosen] + (np.asarray(chosen) << SLOT_BITS)
+    pieces_RS = slots_RS[:, _SLOTS] + (np.asarray(_SLOTS) << SLOT_BITS)
     has_R = np.isin(pieces_RS, pieces).sum(1)
     return np.asarray(2 * has_R >= np.quantile(has_R, 0.8) if len(has_R) else has_R > 0)
 

@@ -39,7 +39,8 @@ def asking(traffic: Traffic) -> ir.Table:
     or a common clock alone: a course has one exercise. Evaded by words that no pattern knows.
     """
     requests = traffic.requests.filter(traffic.requests.prompt.notnull())
-    text = requests.prompt.lower()
+    # The one letter that engines do not make small alike: with a dot above, or without.
+    text = requests.prompt.replace("İ", "i").lower()
     rows = requests.select(
         "party",
         reasoning=text.re_search(REASONING).cast("int32"),

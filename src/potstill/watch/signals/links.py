@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 
-from potstill.watch.ingest.engine import micros_of
 from potstill.watch.signals.traffic import Traffic
 
 # What strangers in one room do not share, and what they do.
@@ -50,18 +50,16 @@ def links(traffic: Traffic) -> ir.Table:
     if traffic.is_on("shared client address"):
         kinds.append(_networks(traffic))
     if traffic.is_on("accounts opened together"):
-        opened = accounts.filter(accounts.created_at.notnull()).mutate(
-            hour=(micros_of(accounts.created_at) // _HOUR_US).cast("string")
+        opened = accounts.filter(accounts.opened.notnull()).mutate(
+            hour=(accounts.opened // _HOUR_US).cast("string")
         )
         first = opened.group_by("party").aggregate(value=opened.hour.min())
         kinds.append(
             first.select(kind=ibis.literal(TOGETHER), value=first.value, party=first.party)
         )
     if not kinds:
-        return ibis.memtable(
-            {"kind": [], "value": [], "party": []},
-            schema={"kind": "string", "value": "string", "party": "string"},
-        )
+        none = pa.schema([(name, pa.string()) for name in ("kind", "value", "party")])
+        return traffic.engine.named("ps_no_links", none.empty_table())
     return ibis.union(*kinds) if len(kinds) > 1 else kinds[0]
 
 

@@ -24,11 +24,11 @@ def moments(traffic: Traffic, asked: ir.Table) -> ir.Table:
     """
     requests = traffic.requests
     rows = requests.select(
-        "request_id", "party", "day", "second", product=requests["product"].fill_null("")
+        "number", "party", "day", "second", product=requests["product"].fill_null("")
     )
-    found = rows.inner_join(asked, ["request_id", "party"])
+    found = rows.inner_join(asked, "number")
     found = found.select("group", "party", "day", "second", "product")
-    return found.order_by("group", "party", "day", "second", "product")
+    return found.order_by("group")
 
 
 def subjects(traffic: Traffic, asked: ir.Table, group: int) -> ir.Table:
@@ -43,8 +43,8 @@ def subjects(traffic: Traffic, asked: ir.Table, group: int) -> ir.Table:
     server starts the clients of all of its customers. Evaded by jitter, or by asking twice.
     """
     requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
-    rows = requests.select("request_id", "party", "day", "second", "prompt_sketch")
-    found = rows.inner_join(asked.filter(asked.group == group), ["request_id", "party"])
+    rows = requests.select("number", "request_id", "party", "day", "second", "prompt_sketch")
+    found = rows.inner_join(asked.filter(asked.group == group), "number")
     found = found.select("party", "day", "second", "prompt_sketch", "request_id")
     return found.order_by("party", "day", "second", "request_id").drop("request_id")
 
@@ -72,8 +72,8 @@ def hand_offs(traffic: Traffic, members: ir.Table) -> ir.Table:
     (`hand_off_log_e`). Evaded by waiting, or by wording the request anew.
     """
     rows, after = _followed(traffic, members)
-    followed = after.select("group", "request_id").distinct().mutate(hit=ibis.literal(1))
-    joined = rows.left_join(followed, ["group", "request_id"])
+    followed = after.select("group", "number").distinct().mutate(hit=ibis.literal(1))
+    joined = rows.left_join(followed, ["group", "number"])
     found = joined.group_by("group", "refused").aggregate(
         n=joined.count(), followed=joined.hit.fill_null(0).sum()
     )
@@ -97,11 +97,11 @@ def _followed(traffic: Traffic, members: ir.Table) -> tuple[ir.Table, ir.Table]:
     """Return a group's requests, and those that another party repeated, with that `follower`."""
     requests = traffic.requests
     rows = requests.filter(requests.prompt_hash.notnull() & requests.status.notnull())
-    rows = rows.select("request_id", "party", "micros", "status", "prompt_hash").inner_join(
+    rows = rows.select("number", "party", "micros", "status", "prompt_hash").inner_join(
         members, "party"
     )
     rows = rows.select(
-        "group", "request_id", "party", "prompt_hash", "micros",
+        "group", "number", "party", "prompt_hash", "micros",
         refused=rows.status.isin(REFUSED),
     )  # fmt: skip
     later = rows.view()
@@ -116,5 +116,5 @@ def _followed(traffic: Traffic, members: ir.Table) -> tuple[ir.Table, ir.Table]:
         ],
     )
     return rows, after.select(
-        rows.group, rows.request_id, rows.party, rows.refused, follower=later.party
+        rows.group, rows.number, rows.party, rows.refused, follower=later.party
     )
