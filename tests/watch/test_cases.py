@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("networkx", reason="campaigns are found with the extra `watch`")
 
+import duckdb
 from case_worlds import SEED, TEMPLATE, store_of, wide_world
 from typer.testing import CliRunner
 
@@ -70,6 +71,30 @@ def test_a_case_is_written_in_every_form_and_no_prompt_is_in_any(found: Any) -> 
     assert not [word for word in ("essay", "paragraph", "wordaa") if word in everything]
     # What is known of accounts stands there by keyed hash alone.
     assert "card10" not in everything and "192.0.2" not in everything
+
+
+def test_what_templates_have_to_do_with_a_group_is_asked_of_the_files(found: Any) -> None:
+    store, listed = found
+    seen = 0
+    for line in listed["cases"]:
+        case = json.loads((store / "cases" / line["case_id"] / "case.json").read_text())
+        connection = duckdb.connect()
+        connection.execute(case["prepare"])
+        groups = {one["candidate_id"]: one for one in case["inference"]["groups"]}
+        for fact in case["facts"]["signals"]:
+            if fact["signal"] != "template spread":
+                continue
+            (value,) = connection.execute(fact["observed"]["query"]).fetchone() or (None,)
+            signals = groups[fact["candidate_id"]]["signals"]
+            (mine,) = [one for one in signals if one["signal"] == "template spread"]
+            assert value == fact["observed"]["value"] == mine["observed"] > 0
+            expected = connection.execute(mine["expected_query"]).fetchone() or (None,)
+            assert expected[0] == pytest.approx(mine["expected"], abs=6e-4)
+            seen += 1
+        assert all(kind != "template" for kind, *_ in case["facts"]["shared"]["rows"])
+    assert seen > 0
+    page = (store / "cases" / listed["cases"][0]["case_id"] / "case.html").read_text()
+    assert "carry what holds" in page
 
 
 @pytest.mark.slow

@@ -55,6 +55,7 @@ class CaseRun:
             sketches=privacy != "metadata",
             text=privacy == "full",
             allowed=bool(self.allowed),
+            templates=bool(self.found.template_of),
         )
 
 
@@ -81,6 +82,15 @@ def made_cases(run: CaseRun, temporary: Path) -> Iterator[Case]:
     if run.allowed:
         rows = pa.table({"account_id": pa.array(run.allowed, pa.string())})
         write_table(run.building / sql.ALLOWED_FILE, rows)
+    if run.found.template_of:
+        pairs = sorted(run.found.template_of.items())
+        rows = pa.table(
+            {
+                "party": pa.array([party for party, _ in pairs], pa.string()),
+                "template": pa.array([template for _, template in pairs], pa.string()),
+            }
+        )
+        write_table(run.building / sql.TEMPLATES_FILE, rows)
     case_ids = {one.campaign.campaign_id: one.case_id for one in run.named}
     write_table(run.building / SCORES_FILE, scores_table(run.found, case_ids))
     if not run.named:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from potstill.watch.schema import Family
 
@@ -88,7 +88,8 @@ class CampaignsFound(FoundPart):
     """What a run over a store found.
 
     `off` names the signals that were off, with what they lacked; `false_expected` is how many of
-    the campaigns are expected to be false at most, by the false discovery rate.
+    the campaigns are expected to be false at most, by the false discovery rate. `template_of` tells
+    which of the groups that templates chose each party is in, by its place among the candidates.
     """
 
     days: tuple[str, ...]
@@ -99,6 +100,7 @@ class CampaignsFound(FoundPart):
     campaigns: tuple[Campaign, ...]
     off: dict[str, tuple[str, ...]]
     notes: tuple[str, ...] = ()
+    template_of: dict[str, str] = Field(default_factory=dict, exclude=True)
 
     @property
     def false_expected(self) -> float:

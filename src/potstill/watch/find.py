@@ -30,7 +30,7 @@ from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.judging import FAMILY, families_held, two_families_log_e
 from potstill.watch.keys import key_groups
 from potstill.watch.likeness import Profiles, profiles_of
-from potstill.watch.linking import Links
+from potstill.watch.linking import Links, templates_of
 from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
@@ -83,9 +83,10 @@ def find_campaigns(
     testing = testing_of(traffic, len(first), choosing=True)
     profiles, shared = testing.profiles, testing.links.rows
     chosen = chosen_in(testing, len(first))
+    groups = [(one.by, one.group) for one in chosen]
     # What stands has an E of 1 / level at least, whatever the others have.
     worth = -math.inf if whole else -math.log(level)
-    tested = testing.test([(one.by, one.group) for one in chosen], worth)
+    tested = testing.test(groups, worth)
     candidates = _judged(chosen, tested, first, level, testing.links)
     return CampaignsFound(
         days=traffic.days,
@@ -96,6 +97,7 @@ def find_campaigns(
         campaigns=_campaigns(traffic, chosen, candidates, tested, first, Joining(profiles, shared)),
         off=dict(sorted(traffic.off.items())),
         notes=(*testing.notes, *_customers_note(candidates)),
+        template_of=templates_of(groups),
     )
 
 
@@ -115,9 +117,9 @@ def testing_of(traffic: Traffic, parties: int, *, choosing: bool) -> Testing:
     return testing
 
 
-def customers_in(testing: Testing) -> Customers:
+def customers_in(linked: Links) -> Customers:
     """Return what tells customers who declared no tenant."""
-    return Customers.of(testing.links.rows, testing.strata.zones, testing.links.rare)
+    return Customers.of(linked.rows, linked.strata.zones, linked.rare)
 
 
 def chosen_in(testing: Testing, parties: int) -> list[Chosen]:
@@ -221,7 +223,7 @@ def _judged(
     ]
     stands = e_bh([log_e / math.log(10) for log_e in log_es], level)
     families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
-    customers = Customers.of(linked.rows, linked.strata.zones, linked.rare)
+    customers = customers_in(linked)
     found = []
     ids = _ids(chosen, first)
     for name_of, one, result, log_e, found_so in zip(

@@ -117,7 +117,7 @@ class Links:
         self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[GroupTally]
     ) -> None:
         """Test whether those whom means join have templates in common, as strangers have not."""
-        value_of = _templates_of(groups)
+        value_of = templates_of(groups)
         value_N = self._values(sorted(value_of.items()))
         mine_G = [number for number, (by, _) in enumerate(groups) if by == "means"]
         bets = self._bets([groups[number][1] for number in mine_G], value_N)
@@ -169,7 +169,7 @@ class Links:
         return found
 
 
-def _templates_of(groups: Sequence[tuple[Chooser, Grouping]]) -> dict[str, str]:
+def templates_of(groups: Sequence[tuple[Chooser, Grouping]]) -> dict[str, str]:
     """Return the group by templates that each party has most to do with: most keys used."""
     found: dict[str, tuple[int, str]] = {}
     for number, (by, group) in enumerate(groups):

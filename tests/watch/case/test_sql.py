@@ -59,7 +59,7 @@ def test_queries_count_what_find_counts(searched: Any) -> None:
             seen.add((signal.signal, signal.part, fact.observed is not None))
             if fact.observed is not None:
                 assert fact.observed.value == pytest.approx(signal.observed, abs=6e-4), signal
-            linked = signal.signal.startswith(("shared", "accounts opened"))
+            linked = signal.signal.startswith(("shared", "accounts opened", "template spread"))
             asked = linked or signal.signal == "hand-off"
             assert (signal.expected_query is not None) == asked, signal
             if signal.expected_query is not None:
@@ -78,11 +78,11 @@ def test_queries_count_what_find_counts(searched: Any) -> None:
         ("complementary load", "clock"),
         ("reasoning elicitation", "intent"),
         ("rubric and reward prompts", "intent"),
+        ("template spread", "spread"),
     }
     # Of groups that keys chose some requests are tested, which no table of a case names.
     assert {name for name, _, known in seen if not known} <= {
         "slot coverage",
-        "template spread",
         "synchrony",
         "complementary load",
         "common rounds",

@@ -143,11 +143,7 @@ def test_orders_of_blocks_of_days_keep_their_error(signal: str) -> None:
                 none = np.zeros(int(here.sum()), np.int64)
                 load = signal == "complementary load"
                 acts = acts_of(party_R[here], day_R[here], second_R[here], none, volume)
-                bet = synchrony_log_e(
-                    acts,
-                    widths=(30,) if load else (1, 5),
-                    apart=load,
-                )
+                bet = synchrony_log_e(acts, widths=(30,) if load else (1, 5), apart=load)
             bets.append(0.0 if bet is None else max(bet.log_e, -700.0))
         found.append(largest(np.array(bets)))
     keeps(np.array(found), (0.05, 0.01))

@@ -28,6 +28,7 @@ schemas; a field that changes its meaning changes the name. Logarithms are to th
 | `CASE/case.stix.json` | a bundle of STIX 2.1; only under `--stix` |
 | `scores.parquet` | every score of every group, found or not |
 | `findings.jsonl` | a Detection Finding of OCSF 1.5.0 for each case, a line for each |
+| `templates.parquet` | which group that templates chose each party is in, which queries read |
 | `allowed.parquet` | accounts that were left out; only where there are any |
 
 ## cases.json

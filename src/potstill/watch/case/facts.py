@@ -18,12 +18,14 @@ _LINKED: Mapping[str, str] = {
     "shared network of accounts": "subnet",
     "shared e-mail domain": "email_domain",
     "accounts opened together": TOGETHER,
+    "template spread": sql.TEMPLATE,
 }
 _ROUNDED = 6e-4
 _BINS = {"synchrony": 1, "complementary load": 30}
 _ASKING = ("reasoning elicitation", "rubric and reward prompts")
 _SAYS: Mapping[str, str] = {
     "shares": "members beyond the first of each value that some have in common",
+    "template spread": "members beyond the first in each group that templates chose",
     "synchrony": "sum over minutes of the squared number of requests",
     "complementary load": "sum over half hours of the squared number of requests",
     "hand-off": "refused requests that another party repeated word by word within two minutes",

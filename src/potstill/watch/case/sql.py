@@ -19,6 +19,9 @@ from potstill.watch.signals.timing import HANDED_S, REFUSED
 from potstill.watch.strata import STRATUM
 
 MEMBERS_FILE, GROUPS_FILE, ALLOWED_FILE = "members.parquet", "groups.parquet", "allowed.parquet"
+TEMPLATES_FILE = "templates.parquet"
+# What parties have in common by a template that chose a group, beside kinds of links.
+TEMPLATE = "template"
 MOST_TEMPLATES = 5
 KINDS = ("payment", "device", "subnet", "email_domain")
 _BULKY = ("messages", "response", "tools", "system")
@@ -36,6 +39,7 @@ class StoreFiles:
     sketches: bool
     text: bool
     allowed: bool
+    templates: bool = False
 
 
 def quoted(text: str) -> str:
@@ -75,7 +79,7 @@ def prepare_store(files: StoreFiles) -> list[str]:
         " count(*) AS n\n"
         "    FROM requests GROUP BY ALL)\n"
         "  QUALIFY row_number() OVER (PARTITION BY party ORDER BY n DESC, zone, used) = 1)",
-        _links(),
+        _links(files.templates),
     ]
 
 
@@ -93,7 +97,7 @@ def _accounts(there: bool) -> str:
     )
 
 
-def _links() -> str:
+def _links(templates: bool) -> str:
     """Return what makes the one value that each party has of each kind."""
     kinds = [
         f"SELECT '{name}' AS kind, min({name}) AS value, party FROM accounts "
@@ -114,10 +118,16 @@ def _links() -> str:
         "\n  party FROM accounts WHERE created_at IS NOT NULL\n"
         "  AND party IN (SELECT party FROM strata) GROUP BY party"
     )
+    every = [*kinds, networks, opened]
+    if templates:
+        every.append(
+            f"SELECT '{TEMPLATE}' AS kind, template AS value, party FROM read_parquet("
+            f"getvariable('cases') || '/{TEMPLATES_FILE}')"
+        )
     # What very many have in common is no link.
     return (
         "CREATE OR REPLACE TEMP TABLE links AS\nSELECT * FROM (\n"
-        + "\nUNION ALL\n".join([*kinds, networks, opened])
+        + "\nUNION ALL\n".join(every)
         + ")\nQUALIFY count(*) OVER (PARTITION BY kind, value)\n"
         f"  <= greatest({RARE}, (SELECT count(*) FROM strata) // 100)"
     )
@@ -261,7 +271,7 @@ TIMELINE = (
 )
 SHARED = (
     "SELECT kind, value, count(*) AS parties, string_agg(party, chr(10) ORDER BY party) AS who\n"
-    "FROM links WHERE party IN (SELECT party FROM members)\n"
+    f"FROM links WHERE kind <> '{TEMPLATE}' AND party IN (SELECT party FROM members)\n"
     "GROUP BY ALL HAVING count(*) > 1 ORDER BY parties DESC, kind, value"
 )
 

@@ -31,7 +31,8 @@ class ChosenGroup(FoundPart):
 
     `once` has ln E of the parts that count once, `bets` of the first days of those that count day
     by day, `follows` which ones these are. `fits_one` and `fits_several` tell whether it looks like
-    a customer, or several, who declared no tenant. The rest is as the `Grouping` has it.
+    a customer, or several, who declared no tenant, `share_of_means` how many of those that could
+    have means in common have. The rest is as the `Grouping` has it.
     """
 
     candidate_id: str
@@ -40,6 +41,7 @@ class ChosenGroup(FoundPart):
     keys: tuple[str, ...] = ()
     used: tuple[int, ...] = ()
     close: bool = False
+    share_of_means: float = 0.0
     fits_one: bool = False
     fits_several: bool = False
     once: Bets
@@ -100,8 +102,10 @@ def append_day(root: Path, line: DayLine) -> None:
 
 
 def keep_days(root: Path, lines: Sequence[DayLine]) -> None:
-    """Leave these days in the file and no others."""
-    write_bytes(log_path(root), b"".join(_text(line) + b"\n" for line in lines))
+    """Leave these days in the file and no others; one that has no others stays as it is."""
+    path, text = log_path(root), b"".join(_text(line) + b"\n" for line in lines)
+    if (path.read_bytes() if path.is_file() else b"") != text:
+        write_bytes(path, text)
 
 
 def forget_days(root: Path, days: Iterable[str], account: str | None = None) -> None:

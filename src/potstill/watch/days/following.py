@@ -104,7 +104,14 @@ class Followed:
             for part, places in self.carriers.items()
         }
         carrying = Tested(self.parts, (), names).carried_by(parties)
-        return named_parties(grouping_of(self.group), carrying)
+        means = self.parts.get("means", -math.inf) >= HELD
+        share = self.group.share_of_means if means else 0.0
+        return named_parties(grouping_of(self.group), carrying, share)
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether it may hold several campaigns and others between them."""
+        return self.group.by == "templates" and not self.group.close
 
     @property
     def is_undeclared(self) -> bool:

@@ -104,9 +104,7 @@ def campaigns_of(
     `active` is who made how many requests on which day, `tenant_of` the tenant of an account.
     """
     accounts, requests = _by_party(active, tenant_of, allowed)
-    stand = [(one, one.carried_by()) for one in following.named() if not one.is_undeclared]
-    # What fewer carry is named no more than a smaller group is tested.
-    stand = [pair for pair in stand if len(pair[1]) >= LEAST_PARTIES]
+    stand = _standing(following)
     place = {one.group.candidate_id: n for n, (one, _) in enumerate(stand)}
     alike = [
         (place[one], place[other])
@@ -133,6 +131,24 @@ def campaigns_of(
         )
     ranked = sorted(campaigns, key=lambda one: (one[0], -one[1].requests, one[1].campaign_id))
     return tuple(campaign for _, campaign in ranked), members
+
+
+def _standing(following: Following) -> list[tuple[Followed, tuple[str, ...]]]:
+    """Return the candidates that are named, with the parties that carry what holds.
+
+    As `find` does: what fewer than `LEAST_PARTIES` carry is not, nor is one that may hold several
+    campaigns where half of those that carry it are named by a closer one.
+    """
+    each = [(one, one.carried_by()) for one in following.named() if not one.is_undeclared]
+    found, named = [], set[str]()
+    for one, carrying in sorted(
+        each, key=lambda pair: (pair[0].is_loose, -pair[0].log_e, pair[0].group.candidate_id)
+    ):
+        fresh = not one.is_loose or 2 * len(named & set(carrying)) < len(carrying)
+        if len(carrying) >= LEAST_PARTIES and fresh:
+            found.append((one, carrying))
+            named |= set(carrying)
+    return found
 
 
 def _by_party(

@@ -168,7 +168,7 @@ def _chosen(
     # Spread is told by all groups that templates chose, known ones too.
     traits = testing.test_traits([(one.by, one.group) for one in groups])
     mine = [(one, result) for one, result, fresh in zip(groups, traits, new, strict=True) if fresh]
-    customers = customers_in(testing)
+    customers = customers_in(testing.links)
     handed = _handed([one.group.parties for one, _ in mine], testing.traffic) if mine else []
     found = []
     for (one, result), before in zip(mine, handed, strict=True):
@@ -183,6 +183,7 @@ def _chosen(
                 keys=one.group.keys,
                 used=one.group.used,
                 close=one.group.close,
+                share_of_means=testing.links.share_of_means(parties),
                 fits_one=customers.is_one(linked),
                 fits_several=customers.are_several(linked),
                 once={part: written(log_e) for part, log_e in result.parts.items()},
