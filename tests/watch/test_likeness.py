@@ -36,7 +36,7 @@ def groups(seed: int | None = None) -> list[Grouping]:
         order = np.random.default_rng(seed).permutation(len(party))
         party, piece, share = party[order], piece[order], share[order]
     names = [f"a:{n:03d}" for n in range(PARTIES)]
-    return profiles_of(names, party, piece, share, PARTIES).groups()
+    return profiles_of(names, party, piece, share, PARTIES).groups
 
 
 def test_two_templates_are_two_groups_and_strangers_are_in_none() -> None:
@@ -55,8 +55,8 @@ def test_groups_do_not_hang_on_the_order_of_rows() -> None:
 def test_what_all_have_joins_nobody() -> None:
     names = [f"a:{n:03d}" for n in range(PARTIES)]
     party, piece = np.arange(PARTIES), np.zeros(PARTIES, np.int64)
-    assert profiles_of(names, party, piece, np.ones(PARTIES), PARTIES).groups() == []
-    assert profiles_of([], party[:0], piece[:0], np.ones(0), PARTIES).groups() == []
+    assert profiles_of(names, party, piece, np.ones(PARTIES), PARTIES).groups == []
+    assert profiles_of([], party[:0], piece[:0], np.ones(0), PARTIES).groups == []
 
 
 def test_what_a_group_has_in_common_is_its_template_alone() -> None:
@@ -71,3 +71,22 @@ def test_what_a_group_has_in_common_is_its_template_alone() -> None:
     halves = [names[:6], names[6:12], names[12:24], ["a:nobody"]]
     assert known.pairs(halves, 0.6) == [(0, 1)]
     assert known.pairs([["a:nobody"]], 0.6) == []
+
+
+def test_shares_of_the_parties_find_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(SEED)
+    party, piece, share = profiles(rng)
+    # Parties 100 to 219 have a template too, which is common: they lie in four shares.
+    many = [(who, 20_000 + n, 0.9) for who in range(100, 220) for n in range(30)]
+    extra = map(np.asarray, zip(*many, strict=True))
+    rows = [np.concatenate(both) for both in zip((party, piece, share), extra, strict=True)]
+    names = [f"a:{n:03d}" for n in range(PARTIES)]
+
+    def found() -> list[Grouping]:
+        return profiles_of(names, rows[0], rows[1], rows[2], 20 * PARTIES).groups
+
+    whole = found()
+    assert sorted(len(one.parties) for one in whole) == [12, 12, 120]
+    monkeypatch.setattr("potstill.watch.likeness._SHARE", PARTIES // 4)
+    monkeypatch.setattr("potstill.watch.likeness._COMMON_TO", 50)
+    assert found() == whole

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -72,7 +73,7 @@ def find_campaigns(
     """
     traffic = traffic_of(store, backend).without(allowed)
     first = _firsts(traffic)
-    testing = testing_of(traffic, len(first))
+    testing = testing_of(traffic, len(first), choosing=True)
     profiles, shared = testing.profiles, testing.links.rows
     chosen = choose(profiles, len(first), shared, testing.keyed)
     # What stands has an E of 1 / level at least, whatever the others have.
@@ -92,11 +93,20 @@ def find_campaigns(
     )
 
 
-def testing_of(traffic: Traffic, parties: int) -> Testing:
-    """Return what choosing and testing need of traffic that has so many parties."""
-    shared = traffic.rows(links(traffic))
-    profiles, keyed = _profiles(traffic, parties), _keyed(traffic, parties)
-    return Testing.of(traffic, shared, profiles, keyed)
+def testing_of(traffic: Traffic, parties: int, *, choosing: bool) -> Testing:
+    """Return what choosing and testing need of traffic that has so many parties.
+
+    With `choosing` groups that ask alike are found by a thread, while the engine is asked.
+    """
+    profiles = _profiles(traffic, parties)
+    with ThreadPoolExecutor(1) as pool:
+        alike = pool.submit(lambda: profiles.groups if profiles and choosing else [])
+        shared, keyed = traffic.rows(links(traffic)), _keyed(traffic, parties)
+        testing = Testing.of(traffic, shared, profiles, keyed)
+        if choosing:
+            _ = testing.asking_rows
+        alike.result()
+    return testing
 
 
 def choose(
@@ -110,7 +120,7 @@ def choose(
     No figure of a test is looked at, and of a party's prompts only how often it used which piece
     of a template: the changes that null hypotheses make leave that as it is.
     """
-    alike = profiles.groups() if profiles else []
+    alike = profiles.groups if profiles else []
     found = [Chosen("templates", one) for one in (*keyed, *_others(alike, keyed))]
     sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
     for by, kinds in sides:
@@ -192,17 +202,15 @@ def _judged(
     ]
     stands = e_bh([log_e / math.log(10) for log_e in log_es], level)
     families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
-    found = []
-    ids = _ids(chosen, first)
-    for name_of, one, result, log_e, found_so in zip(
-        ids, chosen, tested, log_es, stands, strict=True
-    ):
+    found: list[Candidate] = []
+    seen: Counter[str] = Counter()
+    for one, result, log_e, found_so in zip(chosen, tested, log_es, stands, strict=True):
         parties = tuple(party for party in one.group.parties if party in first)
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
         carried_by = named_parties(one.group, result.carried_by(parties))
         found.append(
             Candidate(
-                candidate_id=name_of,
+                candidate_id=_candidate_id(seen, _founder(parties, first), one.by),
                 chosen_by=one.by,
                 parties=parties,
                 carried_by=carried_by,
@@ -218,16 +226,11 @@ def _judged(
     return tuple(found)
 
 
-def _ids(chosen: Sequence[Chosen], first: Mapping[str, _First]) -> list[str]:
-    """Return an id for each group; of those with one founder and chooser the later ones count."""
-    before: Counter[tuple[str, str]] = Counter()
-    found = []
-    for one in chosen:
-        founder = _founder(one.group.parties, first)
-        kind = f"{one.by} {before[founder, one.by]}" if before[founder, one.by] else one.by
-        before[founder, one.by] += 1
-        found.append(stable_id(founder, kind))
-    return found
+def _candidate_id(seen: Counter[str], founder: str, by: Chooser) -> str:
+    """Return a candidate's id; `seen` counts earlier ones with the same first party."""
+    name = stable_id(founder, by)
+    seen[name] += 1
+    return name if seen[name] == 1 else stable_id(founder, f"{by} {seen[name]}")
 
 
 def named_parties(group: Grouping, carrying: Sequence[str]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import networkx as nx
 import numpy as np
@@ -59,13 +60,13 @@ class Profiles:
     count_F: Ints
     table_PF: csr_array
 
+    @cached_property
     def groups(self) -> list[Grouping]:
-        """Return the groups of parties that ask alike, `LEAST_PARTIES` or more each."""
-        cores = [
-            _near(self.table_PF, one) for one in _communities(_joined(self.table_PF, self.names))
-        ]
+        """The groups of parties that ask alike, `LEAST_PARTIES` or more each."""
+        joined = _joined(self.table_PF, self.names)
+        cores = [_near(self.table_PF, one) for one in _communities(joined)]
         found = [
-            Grouping(tuple(self.names[one] for one in group), ())
+            Grouping(tuple(self.names[one] for one in group))
             for group in _adopted(self.table_PF, _merged(self.table_PF, cores))
             if len(group) >= LEAST_PARTIES
         ]

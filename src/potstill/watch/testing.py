@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import ibis.expr.types as ir
 import numpy as np
@@ -30,10 +30,11 @@ from potstill.watch.signals.content import asked_with, marks, of_templates, slot
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import strata
 from potstill.watch.signals.timing import hand_offs, handing_over, minutes, moments, subjects
-from potstill.watch.signals.traffic import Traffic, members_table
+from potstill.watch.signals.traffic import Traffic, members_table, of_groups
 from potstill.watch.sketches import slots_of
 from potstill.watch.strata import Strata
 from potstill.watch.tally import HELD, GroupTally, Tested
+from potstill.watch.threads import in_order
 
 Ints = NDArray[np.int64]
 _NULLS: Mapping[str, str] = {
@@ -113,16 +114,17 @@ class Testing:
         """Test by clock and by slot coverage; who stands by the latter alone is told the former."""
         asked = self._asked(groups)
         clock = _worth(groups, tallies, ("clock", "rounds"), ("sharding",), worth)
-        self._clock(groups, _of(asked, clock), tallies)
+        self._clock(groups, of_groups(self.traffic, asked, clock, "ps_clock"), tallies)
         content = _worth(groups, tallies, ("sharding",), (), worth)
-        self._content(groups, _of(asked, content), tallies)
+        self._content(groups, of_groups(self.traffic, asked, content, "ps_content"), tallies)
         stand = [
             number
             for number, (by, _) in enumerate(groups)
             if number not in clock
             and two_families_log_e(by, tallies[number].parts()) >= worth - _SLACK
         ]
-        self._clock(groups, _of(asked, stand), tallies)
+        if stand:
+            self._clock(groups, of_groups(self.traffic, asked, stand, "ps_clock"), tallies)
 
     def test_traits(self, groups: Sequence[tuple[Chooser, Grouping]]) -> list[Tested]:
         """Return what hangs on no day says of each group: links, template spread, intent."""
@@ -153,14 +155,10 @@ class Testing:
     ) -> None:
         if self.profiles is None or not self.traffic.is_on("slot coverage"):
             return
-        for number, rows in self.traffic.by_group(slot_values(self.traffic, asked)):
-            group = groups[number][1]
-            if not group.keys:
-                pieces = self.profiles.pieces_of(group.parties)
-                rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
-            party, day = _named(rows["party"])[1], _ints(rows["day"])
-            least = 2 * len(np.unique(day))
-            found = sharding_log_e(party, day, *marks(rows, least))
+        covered = partial(_covered, groups, self.profiles)
+        for number, found in in_order(
+            covered, self.traffic.by_group(slot_values(self.traffic, asked))
+        ):
             tallies[number].add("sharding", "slot coverage", _NULLS["slot coverage"], found)
 
     def _clock(
@@ -169,42 +167,41 @@ class Testing:
         asked: ir.Table,
         tallies: Sequence[GroupTally],
     ) -> None:
-        products, volume = self._volume()
-        for number, rows in self.traffic.by_group(moments(self.traffic, asked)):
-            names, party = _named(rows["party"])
-            day, second = _ints(rows["day"]), _ints(rows["second"])
-            product = _ints(pc.index_in(rows["product"], products))
-            others = _without(volume, product, day, second)
-            acts = acts_of(party, day, second, product, others)
-            for signal, apart, widths in _CLOCK:
-                found = synchrony_log_e(acts, widths=widths, apart=apart)
-                if not apart and found is not None and found.log_e >= HELD:
-                    least = shifted_log_e(party, day, second, widths)
-                    found = replace(found, log_e=min(found.log_e, least))
+        rounds: dict[int, tuple[PlacedBet, Callable[[], list[str]]]] = {}
+        acted = partial(_acted, *self._volume)
+        for number, acts, names, bets in in_order(
+            acted, self.traffic.by_group(moments(self.traffic, asked))
+        ):
+            for (signal, apart, widths), found in zip(_CLOCK, bets, strict=True):
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
-                if not apart and self._in_rounds(groups[number], number, asked, found):
-                    tallies[number].add(
-                        "rounds", "common rounds", _NULLS[signal], found, carriers=carriers
-                    )
+                if not apart and found is not None and self._in_places(groups[number], found):
+                    rounds[number] = (found, carriers)
+        if rounds:
+            self._rounds(of_groups(self.traffic, asked, list(rounds), "ps_rounds"), rounds, tallies)
 
-    def _in_rounds(
-        self,
-        one: tuple[Chooser, Grouping],
-        number: int,
-        asked: ir.Table,
-        found: PlacedBet | None,
-    ) -> bool:
-        """Tell whether those who act together do so from several places, each on its own."""
+    def _in_places(self, one: tuple[Chooser, Grouping], found: PlacedBet) -> bool:
+        """Tell whether those who act together are of one template and in several places."""
         by, group = one
-        if by != "templates" or found is None or found.log_e < HELD or self.profiles is None:
+        if by != "templates" or found.log_e < HELD or self.profiles is None:
             return False
-        if 2 * len(self.links.in_one_place(group)) >= len(group.parties):
-            return False
-        rows = self.traffic.rows(subjects(self.traffic, asked, number))
-        five_minutes = _ints(rows["day"]) * 288 + _ints(rows["second"]) // 300
-        slots = slots_of(rows["prompt_sketch"].combine_chunks())
-        return on_their_own(_named(rows["party"])[1], five_minutes, slots)
+        return 2 * len(self.links.in_one_place(group)) < len(group.parties)
+
+    def _rounds(
+        self,
+        asked: ir.Table,
+        rounds: Mapping[int, tuple[PlacedBet, Callable[[], list[str]]]],
+        tallies: Sequence[GroupTally],
+    ) -> None:
+        """Count acting together once more where each party is on a subject of its own."""
+        for number, rows in self.traffic.by_group(subjects(self.traffic, asked)):
+            five_minutes = _ints(rows["day"]) * 288 + _ints(rows["second"]) // 300
+            slots = slots_of(rows["prompt_sketch"].combine_chunks())
+            if on_their_own(_named(rows["party"])[1], five_minutes, slots):
+                found, carriers = rounds[number]
+                tallies[number].add(
+                    "rounds", "common rounds", _NULLS["synchrony"], found, carriers=carriers
+                )
 
     def _hand_offs(self, members: ir.Table, tallies: Sequence[GroupTally]) -> None:
         counts: dict[int, dict[bool, tuple[int, int]]] = {}
@@ -223,13 +220,12 @@ class Testing:
     def _intent(
         self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[GroupTally]
     ) -> None:
-        if not self.traffic.is_on("reasoning elicitation"):
+        if self.asking_rows is None:
             return
-        rows = self.traffic.rows(asking(self.traffic)).to_pylist()
         for name in ("reasoning", "rubric"):
             asks_N = np.full(len(self.strata.place), -1, np.int64)
-            for row in rows:
-                asks_N[self.strata.place[row["party"]]] = int(row[name])
+            place = [self.strata.place[party] for party in self.asking_rows["party"].to_pylist()]
+            asks_N[place] = _ints(self.asking_rows[name])
             known: dict[tuple[int, ...], Askers] = {}
             for (by, group), tally in zip(groups, tallies, strict=True):
                 wide = self.strata.wide(group.parties)
@@ -243,6 +239,14 @@ class Testing:
                     carriers=partial(_asking, group.parties, asks_N, self.strata.place),
                 )  # fmt: skip
 
+    @cached_property
+    def asking_rows(self) -> pa.Table | None:
+        """Which parties ask for reasoning or grades (`asking`); None where that is off."""
+        if not self.traffic.is_on("reasoning elicitation"):
+            return None
+        return self.traffic.rows(asking(self.traffic))
+
+    @cached_property
     def _volume(self) -> tuple[pa.Array, dict[tuple[int, int], Ints]]:
         """Return the products, and the requests of each minute by a product's place and day."""
         rows = self.traffic.rows(minutes(self.traffic))
@@ -276,8 +280,36 @@ def _acting(names: Sequence[str], acts: Acts, width: int, apart: bool) -> list[s
     return [names[code] for code in acting_together(acts, width=width, apart=apart)]
 
 
-def _of(asked: ir.Table, groups: Sequence[int]) -> ir.Table:
-    return asked.filter(asked.group.isin(groups)) if groups else asked.limit(0)
+def _covered(
+    groups: Sequence[tuple[Chooser, Grouping]], profiles: Profiles, one: tuple[int, pa.Table]
+) -> tuple[int, PlacedBet | None]:
+    """Return a group's place and what slot coverage says of it, from its requests."""
+    number, rows = one
+    group = groups[number][1]
+    if not group.keys:
+        pieces = profiles.pieces_of(group.parties)
+        rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
+    party, day = _named(rows["party"])[1], _ints(rows["day"])
+    return number, sharding_log_e(party, day, *marks(rows, 2 * len(np.unique(day))))
+
+
+def _acted(
+    products: pa.Array, volume: Mapping[tuple[int, int], Ints], one: tuple[int, pa.Table]
+) -> tuple[int, Acts, list[str], list[PlacedBet | None]]:
+    """Return a group's place, its requests, its parties, and what each signal of the clock says."""
+    number, rows = one
+    names, party = _named(rows["party"])
+    day, second = _ints(rows["day"]), _ints(rows["second"])
+    product = _ints(pc.index_in(rows["product"], products))
+    acts = acts_of(party, day, second, product, _without(volume, product, day, second))
+    bets = []
+    for _, apart, widths in _CLOCK:
+        found = synchrony_log_e(acts, widths=widths, apart=apart)
+        if not apart and found is not None and found.log_e >= HELD:
+            least = shifted_log_e(party, day, second, widths)
+            found = replace(found, log_e=min(found.log_e, least))
+        bets.append(found)
+    return number, acts, names, bets
 
 
 def _worth(

@@ -68,7 +68,7 @@ def day_line(reading: Reading, following: Following, place: int, chain: str) -> 
         return DayLine(
             day=day, chain=chain, chosen=(), again=(), tested=tested, alike=(), off=traffic.off
         )
-    testing = testing_of(traffic, parties)
+    testing = testing_of(traffic, parties, choosing=True)
     groups = choose(testing.profiles, parties, testing.links.rows, testing.keyed)
     known = [following.like(one.by, one.group.parties) for one in groups]
     chosen = _chosen(testing, groups, [one is None for one in known], day)
@@ -105,7 +105,7 @@ def _tested(reading: Reading, following: Following, place: int) -> tuple[GroupTe
     if ending:
         traffic = reading.traffic(place, BLOCK_DAYS)
         if parties := _parties(traffic):
-            testing = testing_of(traffic, parties)
+            testing = testing_of(traffic, parties, choosing=False)
             groups = [(one.group.by, Grouping(one.group.parties, ())) for one in ending]
             for one, result in zip(ending, testing.test_orders(groups), strict=True):
                 _add(says, one.group, result)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,13 +22,13 @@ from potstill.watch.ingest.mapping import MappedRows, mapped_rows
 from potstill.watch.ingest.parts import PartWriter
 from potstill.watch.ingest.recognise import Recognised, opened_source, recognised
 from potstill.watch.ingest.repeats import losing_rows, without_rows
-from potstill.watch.ingest.rows import Stored, Storing, stored
+from potstill.watch.ingest.rows import Storing, stored
 from potstill.watch.ingest.sources import file_digest, file_kind, unreadable
 from potstill.watch.ingest.store import ASIDE_FOLDER, SourceRecord, TrafficStore, moved_parts
 from potstill.watch.ingest.tally import FileTally, RowCounts
+from potstill.watch.threads import in_order
 
 _BATCH_BYTES, _LEAST_ROWS, _MOST_ROWS = 12 << 20, 256, 8192
-_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def take_rows(
     with _staging(store.root) as folder, PartWriter(folder, how.schema) as writer:
         aside, counts = _Aside(folder), RowCounts()
         batches = batches_of(backend, mapped.table, rows_a_batch)
-        for part in _in_order(partial(stored, how=how), batches):
+        for part in in_order(partial(stored, how=how), batches):
             for day, rows in part.days.items():
                 writer.add(day, rows)
             aside.add(part.aside, settings.with_text)
@@ -208,20 +206,6 @@ def _staging(root: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _in_order(
-    function: Callable[[pa.RecordBatch], Stored], batches: Iterator[pa.RecordBatch]
-) -> Iterator[Stored]:
-    """Yield a function of each batch in order, found by several threads, few batches ahead."""
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        ahead: deque[Future[Stored]] = deque()
-        for batch in batches:
-            ahead.append(pool.submit(function, batch))
-            if len(ahead) > _WORKERS:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 class _Aside:

@@ -31,10 +31,11 @@ def moments(traffic: Traffic, asked: ir.Table) -> ir.Table:
     return found.order_by("group")
 
 
-def subjects(traffic: Traffic, asked: ir.Table, group: int) -> ir.Table:
+def subjects(traffic: Traffic, asked: ir.Table) -> ir.Table:
     """Common rounds: what the parties of a group that act together ask at these moments.
 
-    Columns `party`, `day`, `second`, `prompt_sketch` of the requests that are `asked` in a group.
+    Columns `group`, `party`, `day`, `second`, `prompt_sketch` of the requests that are `asked` in
+    groups.
 
     Catches: work that is dealt out in rounds, to accounts with one client and nothing else in
     common: they act in the same minutes, and each on a subject of its own (`on_their_own`). Looks
@@ -44,9 +45,9 @@ def subjects(traffic: Traffic, asked: ir.Table, group: int) -> ir.Table:
     """
     requests = traffic.requests.filter(traffic.requests.prompt_sketch.notnull())
     rows = requests.select("number", "request_id", "party", "day", "second", "prompt_sketch")
-    found = rows.inner_join(asked.filter(asked.group == group), "number")
-    found = found.select("party", "day", "second", "prompt_sketch", "request_id")
-    return found.order_by("party", "day", "second", "request_id").drop("request_id")
+    found = rows.inner_join(asked, "number")
+    found = found.select("group", "party", "day", "second", "prompt_sketch", "request_id")
+    return found.order_by("group", "party", "day", "second", "request_id").drop("request_id")
 
 
 def minutes(traffic: Traffic) -> ir.Table:

@@ -181,6 +181,12 @@ def members_table(traffic: Traffic, groups: Iterable[Iterable[str]], name: str) 
     return traffic.engine.named(name, table)
 
 
+def of_groups(traffic: Traffic, asked: ir.Table, groups: Sequence[int], name: str) -> ir.Table:
+    """Return those rows of `asked` whose `group` is one of some; a table of that name is made."""
+    table = pa.table({"group": pa.array(groups, pa.int32())})
+    return asked.semi_join(traffic.engine.named(name, table), "group")
+
+
 def accounts_of(store: TrafficStore) -> pa.Table:
     """Return a store's table of accounts, without rows where it has none."""
     path = store.root / ACCOUNTS_FILE

@@ -1,0 +1,36 @@
+"""Threads change no order, take few items ahead, and hide no error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from potstill.watch.threads import WORKERS, in_order
+
+
+def test_results_come_in_order_and_few_items_are_taken_ahead() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(12):
+            taken.append(number)
+            yield number
+
+    def slow(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        return number * number
+
+    found = []
+    for result in in_order(slow, items()):
+        assert len(taken) <= len(found) + WORKERS + 1
+        found.append(result)
+    assert found == [number * number for number in range(12)]
+
+
+def test_an_error_comes_where_its_item_was() -> None:
+    found = in_order(lambda number: 1 // number, iter((2, 1, 0)))
+    assert next(found) == 0 and next(found) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(found)
