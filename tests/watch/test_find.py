@@ -133,23 +133,6 @@ def test_what_prompts_ask_for_is_no_evidence_where_templates_chose(tmp_path: Pat
     assert "what chose the group: no evidence" in text
 
 
-def test_groups_with_one_founder_have_names_of_their_own() -> None:
-    from potstill.watch.campaigns import Grouping, stable_id
-    from potstill.watch.find import Chosen, _First, _ids
-
-    first = {name: _First(asked, 5) for asked, name in enumerate("abcdef")}
-    groups = [
-        Chosen("templates", Grouping(tuple("abcd"))),
-        Chosen("means", Grouping(tuple("abef"))),
-        Chosen("templates", Grouping(tuple("acef"))),
-        Chosen("templates", Grouping(tuple("bcde"))),
-    ]
-    ids = _ids(groups, first)
-    assert len(set(ids)) == 4
-    assert ids[:2] == [stable_id("a", "templates"), stable_id("a", "means")]
-    assert ids[3] == stable_id("b", "templates")
-
-
 def test_one_contract_is_no_campaign(tmp_path: Path) -> None:
     status, found = found_in(tmp_path, tenant=True)
     assert status == 0 and found["campaigns"] == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,7 +151,10 @@ def spark_connection(stated: Mapping[str, str], temporary: Path) -> Iterator[Bac
             "no session of Spark could be begun; what it printed above says why. Look at the "
             "version of Java (17 or newer) and at the settings given with --spark-conf"
         ) from error
-    backend = ibis.pyspark.connect(session)
+    with warnings.catch_warnings():
+        # No row passes through pandas.
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
+        backend = ibis.pyspark.connect(session)
     try:
         yield backend
     finally:
