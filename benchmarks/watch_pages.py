@@ -256,7 +256,8 @@ def _cell(cells: Sequence[Mapping[str, Any]]) -> str:
 def _missed(part: str, figures: Mapping[str, Any]) -> str:
     came = defaultdict(int, figures["what came of them"])
     return (
-        f"{PARTS[part].capitalize()} that are to be found: {came['named']} named; of "
+        f"{PARTS[part].capitalize()} that are to be found: {came['named']} named; "
+        f"{came['in another case']} in a case that is false or another campaign's; of "
         f"{came['scattered']} no group held half; of {came['among others']} it held more others; "
         f"{came['not convicted']} stood in a group of their own that was not convicted."
     )
