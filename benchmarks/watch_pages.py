@@ -262,7 +262,8 @@ def _missed(part: str, figures: Mapping[str, Any]) -> str:
     )
     return (
         f"{PARTS[part].capitalize()} that are to be found: {came['named']} named; "
-        f"{elsewhere}of {came['scattered']} no group held half; of {came['among others']} it held more others; "
+        f"{elsewhere}of {came['scattered']} no group held half; "
+        f"of {came['among others']} it held more others; "
         f"{came['not convicted']} stood in a group of their own that was not convicted."
     )
 
