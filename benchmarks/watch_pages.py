@@ -255,9 +255,15 @@ def _cell(cells: Sequence[Mapping[str, Any]]) -> str:
 
 def _missed(part: str, figures: Mapping[str, Any]) -> str:
     came = defaultdict(int, figures["what came of them"])
+    # Earlier files do not tell these apart.
+    told = "in another case" in came
+    elsewhere = (
+        f"{came['in another case']} in a case that is false or another campaign's; " if told else ""
+    )
     return (
-        f"{PARTS[part].capitalize()} that are to be found: {came['named']} named; of "
-        f"{came['scattered']} no group held half; of {came['among others']} it held more others; "
+        f"{PARTS[part].capitalize()} that are to be found: {came['named']} named; "
+        f"{elsewhere}of {came['scattered']} no group held half; "
+        f"of {came['among others']} it held more others; "
         f"{came['not convicted']} stood in a group of their own that was not convicted."
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 from scipy.stats import chi2
 
 from potstill.simulator.spec import AWKWARD
-from watched.judging import Hit, WorldRow
+from watched.judging import Hit, Why, WorldRow
 
 # Templates of a campaign, from few to many.
 DIVERSITY = ((1, "1"), (4, "2 to 4"), (16, "5 to 16"), (10**9, "more"))
@@ -47,7 +47,7 @@ def summed(rows: Sequence[WorldRow]) -> dict[str, Any]:
         "families that held": dict(
             Counter(" ".join(h.held) for h in hits if h.cases).most_common()
         ),
-        "what came of them": dict(Counter(h.why for h in fair).most_common()),
+        "what came of them": {why: sum(h.why == why for h in fair) for why in get_args(Why)},
         "missed by design": _by(
             [h for h in hits if len(h.families) < 2], lambda h: " ".join(h.families) or "none"
         ),

@@ -13,7 +13,7 @@ from watched.truth import INNOCENT, Known, Truth
 
 # Most of a campaign, and most of a group.
 _HALF = 0.5
-Why = Literal["named", "scattered", "among others", "not convicted"]
+Why = Literal["named", "in another case", "scattered", "among others", "not convicted"]
 
 
 class Part(BaseModel):
@@ -26,8 +26,9 @@ class Hit(Part):
     """What became of one campaign.
 
     `share` is of its requests, those that are its own; `best` tells of the groups that hold most of
-    it, and `why` what came of them: no group has half of it (scattered), one has but half of that
-    group are others (among others), one is mostly it and was not convicted.
+    it, and `why` what came of them: half of it is in a case that is false or another campaign's,
+    no group has half of it (scattered), one has but half of that group are others (among others),
+    one is mostly it and was not convicted.
     """
 
     world: int
@@ -178,13 +179,16 @@ def _hit(
         named=len(caught),
         cases=len(cases),
         held=tuple(sorted({family for one in cases for family in one.families})),
-        why="named" if cases else _why(found.candidates, parties),
+        why="named" if cases else _why(found, members, parties),
         best=_best(found.candidates, parties) if told else "",
     )
 
 
-def _why(candidates: Sequence[Candidate], members: set[str]) -> Why:
+def _why(found: CampaignsFound, accounts: frozenset[str], members: set[str]) -> Why:
     """Say how far an unnamed campaign came."""
+    if any(len(accounts & set(one.accounts)) >= _HALF * len(accounts) for one in found.campaigns):
+        return "in another case"
+    candidates = found.candidates
     groups = [(sum(p in members for p in one.parties), len(one.parties)) for one in candidates]
     holding = [(inside, size) for inside, size in groups if inside >= _HALF * len(members)]
     if not holding:

@@ -59,7 +59,7 @@ def test_the_page_tells_what_was_found(tmp_path: Path) -> None:
     assert "| 20 | 26 | 1/1 (90%) | 0/1 (0%) | 1/1 (90%) | 0/1 (0%) |" in page
     assert "| 273 | 6 | 0/1 (0%) |  | 0/1 (0%) |  |" in page
     assert "intent: 0 of 1" in page
-    assert "1 named; of 0 no group held half; of 1 it held more others; 1 stood" in page
+    assert "1 named; 0 in a case that is false or another campaign's; of 0 no group" in page
     readme = watch_pages.readme_block(tmp_path)
     assert "| Campaigns named, open mechanisms, of 3 | 33.3% (54.0% of their requests) |" in readme
     assert "in 2.0 million benign requests | 0 (at most 1.5 a million, 95%) |" in readme

@@ -96,6 +96,29 @@ def test_held_out_worlds_tell_nothing_of_their_best_groups(
     assert not any(hit.best for hit in searching.hits_of(5, found, truth, told=False))
 
 
+def test_a_miss_is_told_apart(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _finding(work, monkeypatch)
+    truth = truth_of(worlds.made(PLAN, work))
+    found = searching.find_in(work, 0.05)
+    members = sorted(truth.members("campaign-000"))
+    others = [f"a:other{n}" for n in range(len(members) + 1)]
+
+    def why(parties: list[str], accounts: list[str]) -> str:
+        group = found.candidates[0].model_copy(update={"parties": tuple(parties)})
+        case = found.campaigns[0].model_copy(update={"accounts": tuple(accounts)})
+        cases = (case,) if accounts else ()
+        changed = found.model_copy(update={"candidates": (group,), "campaigns": cases})
+        return searching.hits_of(5, changed, truth)[0].why
+
+    parties = [truth.party[account] for account in members]
+    innocents = sorted(a for a, name in truth.campaign.items() if not name)[: len(members) + 1]
+    assert why(parties, members) == "named"
+    assert why(parties, [*members, *innocents]) == "in another case"
+    assert why(parties, []) == "not convicted"
+    assert why([*parties, *others], []) == "among others"
+    assert why(parties[: len(parties) // 3], []) == "scattered"
+
+
 def test_what_leaks_is_asked_until_the_end_of_the_first_alert_s_day(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
