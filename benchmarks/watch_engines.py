@@ -2,9 +2,8 @@
 
 A world of watch_scale.py is made in --work, taken in with full text, and searched by the command
 that a user runs, on either engine: everything that `watch find --json` prints is compared. Spark
-has two threads of this machine.
-Seconds are of the wall, whole processes with their imports and, for
-Spark, the start of its session. Writes benchmarks/results/watch_engines.json; needs the extra
+has two threads of this machine. Seconds are of the wall, whole processes with their imports and,
+for Spark, the start of its session. Writes benchmarks/results/watch_engines.json; needs the extra
 `spark` and Java.
 
     python benchmarks/watch_engines.py --work DIR [--requests 200000]
