@@ -21,7 +21,6 @@ from potstill.watch.likeness import Profiles
 from potstill.watch.linking import Links
 from potstill.watch.nulls import (
     Askers,
-    PlacedBet,
     hand_off_log_e,
 )
 from potstill.watch.orders import sharding_log_e
@@ -183,7 +182,8 @@ class Testing:
                     found = replace(found, log_e=min(found.log_e, least))
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
-                if not apart and self._in_rounds(groups[number], number, asked, found):
+                held = found is not None and found.log_e >= HELD and not apart
+                if held and self._in_rounds(groups[number], number, asked, carriers()):
                     tallies[number].add(
                         "rounds", "common rounds", _NULLS[signal], found, carriers=carriers
                     )
@@ -193,13 +193,19 @@ class Testing:
         one: tuple[Chooser, Grouping],
         number: int,
         asked: ir.Table,
-        found: PlacedBet | None,
+        acting: Sequence[str],
     ) -> bool:
-        """Tell whether those who act together do so from several places, each on its own."""
+        """Tell whether those who are `acting` together do so from several places, each on its own.
+
+        A class may be a part of a group.
+        """
         by, group = one
-        if by != "templates" or found is None or found.log_e < HELD or self.profiles is None:
+        if by != "templates" or self.profiles is None:
             return False
-        if 2 * len(self.links.in_one_place(group)) >= len(group.parties):
+        if any(
+            2 * len(self.links.in_one_place(parties)) >= len(parties)
+            for parties in (acting, group.parties)
+        ):
             return False
         rows = self.traffic.rows(subjects(self.traffic, asked, number))
         five_minutes = _ints(rows["day"]) * 288 + _ints(rows["second"]) // 300
