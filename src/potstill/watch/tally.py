@@ -84,6 +84,10 @@ class GroupTally:
             )
         )
 
+    def lose(self, part: Part) -> None:
+        """Take a part for a bet that is lost, E = 0, unless a figure of it was taken in."""
+        self.found.setdefault(part, [-math.inf])
+
     def parts(self) -> dict[Part, float]:
         """Return ln E of each part that was tested."""
         return {

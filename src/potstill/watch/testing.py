@@ -189,17 +189,37 @@ class Testing:
             for (signal, apart, widths), found in zip(_CLOCK, bets, strict=True):
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
-                if not apart and found is not None and self._in_places(groups[number], found):
+                if (
+                    not apart
+                    and found is not None
+                    and self._in_places(groups[number], found, carriers)
+                ):
                     rounds[number] = (found, carriers)
         if rounds:
             self._rounds(of_groups(self.traffic, asked, list(rounds), "ps_rounds"), rounds, tallies)
+        # Common rounds that do not show are a bet that is lost: to leave them out of the average
+        # would depend on what the data say.
+        for (by, _), tally in zip(groups, tallies, strict=True):
+            if by == "templates" and self.profiles is not None and "clock" in tally.found:
+                tally.lose("rounds")
 
-    def _in_places(self, one: tuple[Chooser, Grouping], found: PlacedBet) -> bool:
-        """Tell whether those who act together are of one template and in several places."""
+    def _in_places(
+        self,
+        one: tuple[Chooser, Grouping],
+        found: PlacedBet,
+        acting: Callable[[], Sequence[str]],
+    ) -> bool:
+        """Tell whether those who are `acting` together do so from several places.
+
+        A class may be a part of a group.
+        """
         by, group = one
         if by != "templates" or found.log_e < HELD or self.profiles is None:
             return False
-        return 2 * len(self.links.in_one_place(group)) < len(group.parties)
+        return all(
+            2 * len(self.links.in_one_place(parties)) < len(parties)
+            for parties in (acting(), group.parties)
+        )
 
     def _rounds(
         self,
