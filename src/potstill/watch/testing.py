@@ -49,6 +49,8 @@ _SIGNALS: Mapping[str, str] = {
 }
 # More than e-BH rounds by.
 _SLACK = 1e-6
+# How many times as much as hours turned give shows in minutes where accounts act in rounds.
+_MORE = 1.2
 # Of each signal of the clock: whether parties avoid one another, and minutes of the bins.
 _CLOCK: tuple[tuple[str, bool, tuple[int, ...]], ...] = (
     ("synchrony", False, (1, 5)),
@@ -183,6 +185,8 @@ class Testing:
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
                 held = found is not None and found.log_e >= HELD and not apart
+                # A timetable of minutes shows in minutes, and not in five of them alone.
+                held = held and found is not None and found.observed >= _MORE * found.expected
                 if held and self._in_rounds(groups[number], number, asked, carriers()):
                     tallies[number].add(
                         "rounds", "common rounds", _NULLS[signal], found, carriers=carriers
