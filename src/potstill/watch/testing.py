@@ -58,6 +58,8 @@ _SIGNALS: Mapping[str, str] = {
 }
 # More than e-BH rounds by.
 _SLACK = 1e-6
+# How many times as much as hours turned give shows in minutes where accounts act in rounds.
+_MORE = 1.2
 # Of each signal of the clock: whether parties avoid one another, and minutes of the bins.
 _CLOCK: tuple[tuple[str, bool, tuple[int, ...]], ...] = (
     ("synchrony", False, (1, 5)),
@@ -215,6 +217,9 @@ class Testing:
         """
         by, group = one
         if by != "templates" or found.log_e < HELD or self.profiles is None:
+            return False
+        # A timetable of minutes shows in minutes, and not in five of them alone.
+        if found.observed < _MORE * found.expected:
             return False
         return all(
             2 * len(self.links.in_one_place(parties)) < len(parties)
