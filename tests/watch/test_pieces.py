@@ -27,7 +27,9 @@ def counted(
 def test_counts_are_those_of_a_plain_count(tmp_path: Path) -> None:
     rng = np.random.default_rng(SEED)
     party_R = rng.integers(0, len(NAMES) - 3, 3_000)
-    value_RS = rng.choice(np.array([0, 5, 9, 65_535], np.uint16), (3_000, 3), p=(0.7, 0.2, 0.08, 0.02))
+    value_RS = rng.choice(
+        np.array([0, 5, 9, 65_535], np.uint16), (3_000, 3), p=(0.7, 0.2, 0.08, 0.02)
+    )
     use = counted(tmp_path / "one", party_R, value_RS, 1)
     count = Counter(
         (who, int(value) + (slot << 16))
@@ -47,9 +49,7 @@ def test_counts_are_those_of_a_plain_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_nothing_is_used_where_nobody_asks_twice(tmp_path: Path, rows: int) -> None:
-    use = counted(
-        tmp_path / "none", np.zeros(rows, np.int64), np.zeros((rows, 3), np.uint16), 1
-    )
+    use = counted(tmp_path / "none", np.zeros(rows, np.int64), np.zeros((rows, 3), np.uint16), 1)
     assert not len(use.n_E) and use.asked_P.sum() == rows
     assert not len(use.of_parties(4, 100).n_E)
 

@@ -194,9 +194,7 @@ def held_at_once(group_E: Ints, n_E: Ints) -> NDArray[np.bool_]:
     return kept
 
 
-def slot_values(
-    traffic: Traffic, asked: ir.Table, parties: ir.Table | None = None
-) -> ir.Table:
+def slot_values(traffic: Traffic, asked: ir.Table, parties: ir.Table | None = None) -> ir.Table:
     """Slot coverage: what each party of a group asked and was answered, day by day.
 
     `parties` are those of each group that count (`group`, `party`; `held_at_once`), else all.
