@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
-_ONE_TEMPLATE, _MEANS_IN_COMMON = 0.6, 2
+_ONE_TEMPLATE, _MEANS_IN_COMMON = 0.8, 2
 # All of a group's parties may be named if such a share carries what holds: of a close group, and of
 # a loose one.
 _CARRIED, _CARRIED_LOOSE = 0.2, 0.5
@@ -57,6 +57,11 @@ class Chosen:
 
     by: Chooser
     group: Grouping
+
+    @property
+    def loose(self) -> bool:
+        """Whether templates chose it whose users have less in common than one client."""
+        return self.by == "templates" and not self.group.close
 
 
 def find_campaigns(
@@ -183,14 +188,17 @@ def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
 class _First:
     asked: int
     requests: int
+    accounts: int = 1
 
 
 def _firsts(traffic: Traffic) -> dict[str, _First]:
     """Return each party's first moment (microseconds since 1970) and number of requests."""
     rows = traffic.requests
-    each = rows.group_by("party").aggregate(asked=rows.micros.min(), n=rows.count())
+    each = rows.group_by("party").aggregate(
+        asked=rows.micros.min(), n=rows.count(), accounts=rows.account_id.nunique()
+    )
     found = traffic.rows(each.order_by("party")).to_pylist()
-    return {row["party"]: _First(row["asked"], row["n"]) for row in found}
+    return {row["party"]: _First(row["asked"], row["n"], row["accounts"]) for row in found}
 
 
 def _founder(parties: Iterable[str], first: Mapping[str, _First]) -> str:
@@ -223,7 +231,9 @@ def _judged(
         without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
         means = result.parts.get("means", -math.inf) >= HELD
         share = linked.share_of_means(parties) if means else 0.0
-        carried_by = named_parties(one.group, result.carried_by(parties), share)
+        several = {party for party in parties if first[party].accounts > 1}
+        carrying = result.carried_by(parties, told=one.loose)
+        carried_by = named_parties(one.group, carrying, share, several)
         found.append(
             Candidate(
                 candidate_id=name_of,
@@ -254,13 +264,15 @@ def _ids(chosen: Sequence[Chosen], first: Mapping[str, _First]) -> list[str]:
     return found
 
 
-def named_parties(group: Grouping, carrying: Sequence[str], share: float = 0.0) -> tuple[str, ...]:
+def named_parties(
+    group: Grouping, carrying: Sequence[str], share: float = 0.0, several: Collection[str] = ()
+) -> tuple[str, ...]:
     """Return the parties of a group that are named, given those in whom what holds shows.
 
     `share` is how many of those parties that could have means in common have. Where half of a group
     that keys chose carry what holds, or a fifth and the group's keys hang together closely, the
     template is theirs: who uses half as much of it as they do is named too. Few users of a public
-    template carry anything.
+    template carry anything. Tenants of `several` accounts are named for what they carry alone.
     """
     used, mine = dict(zip(group.parties, group.used, strict=False)), set(carrying)
     if used and len(mine) == len(group.parties):
@@ -271,7 +283,9 @@ def named_parties(group: Grouping, carrying: Sequence[str], share: float = 0.0) 
     if not used or not carrying or share < (_CARRIED if group.close else _CARRIED_LOOSE):
         return tuple(carrying)
     least = median(used[party] for party in carrying) / 2
-    return tuple(one for one in group.parties if one in mine or used[one] >= least)
+    return tuple(
+        one for one in group.parties if one in mine or (used[one] >= least and one not in several)
+    )
 
 
 def _undeclared(
@@ -309,11 +323,17 @@ class Joining:
         for row in self.shared:
             if row["kind"] in MEANS:
                 values[row["party"]].add((row["kind"], row["value"]))
-        held = [set[tuple[str, str]]().union(*(values[p] for p in group)) for group in groups]
+
+        def held(group: set[str]) -> set[tuple[str, str]]:
+            return set[tuple[str, str]]().union(*(values[party] for party in group))
+
+        sets = [set(group) for group in groups]
         found = [
             (one, other)
             for one, other in itertools.combinations(range(len(groups)), 2)
-            if len(held[one] & held[other]) >= _MEANS_IN_COMMON
+            # A party that is in both joins nobody.
+            if len(held(sets[one] - sets[other]) & held(sets[other] - sets[one]))
+            >= _MEANS_IN_COMMON
         ]
         asking = self.profiles.pairs(groups, _ONE_TEMPLATE) if self.profiles else []
         return found + asking
@@ -333,13 +353,10 @@ def _standing(candidates: Sequence[Candidate], chosen: Sequence[Chosen]) -> list
         if one.found and not one.undeclared and len(one.carried_by) >= LEAST_PARTIES
     ]
 
-    def loose(place: int) -> bool:
-        return chosen[place].by == "templates" and not chosen[place].group.close
-
     found = []
-    for place in sorted(places, key=lambda one: (loose(one), -candidates[one].log10_e, one)):
+    for place in sorted(places, key=lambda one: (chosen[one].loose, -candidates[one].log10_e, one)):
         mine = candidates[place].carried_by
-        if not loose(place) or 2 * len(named & set(mine)) < len(mine):
+        if not chosen[place].loose or 2 * len(named & set(mine)) < len(mine):
             found.append(place)
             named |= set(mine)
     return sorted(found)

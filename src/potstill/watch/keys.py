@@ -95,6 +95,8 @@ def _members(asked_KP: csr_array, sort_K: Ints, mine: Ints) -> tuple[Ints, Ints]
     many parties as have it, so that what few use makes nobody a member of what many do."""
     part = asked_KP[mine]
     count = np.diff(part.indptr)
+    if not len(part.data):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     parties, party = np.unique(part.indices, return_inverse=True)
     sort = np.repeat(sort_K[mine], count)
     size = len(parties)

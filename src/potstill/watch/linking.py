@@ -141,21 +141,22 @@ class Links:
         return value_N
 
     def share_of_means(self, parties: Sequence[str]) -> float:
-        """Return the largest share of those parties that have a payment, a device or a relay at all
-        that has one in common with another one of them."""
+        """Return the largest share of those parties that have a payment or a device at all that has
+        one in common with another one of them."""
         shares = [0.0]
-        for kind in MEANS:
+        # To come from a relay at all is rare.
+        for kind in ("payment", "device"):
             value_of = self._linked.get(kind, {})
             there = sum(party in value_of for party in parties)
             shares.append(len(sharing(parties, value_of)) / max(there, 1))
         return max(shares)
 
-    def in_one_place(self, group: Grouping) -> set[str]:
-        """Return the parties of a group that share a place with another one of it."""
+    def in_one_place(self, parties: Sequence[str]) -> set[str]:
+        """Return those parties that share a place with another one of them."""
         found: set[str] = set()
         for kind in PLACES:
             value_of = self._linked.get(kind, {})
-            found |= set(sharing(group.parties, value_of))
+            found |= set(sharing(parties, value_of))
         return found
 
     @cached_property

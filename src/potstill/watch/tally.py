@@ -28,15 +28,17 @@ class Tested:
     carriers: Mapping[Part, frozenset[str]] = field(default_factory=dict)
     untested: tuple[Part, ...] = ()
 
-    def carried_by(self, parties: Sequence[str]) -> tuple[str, ...]:
+    def carried_by(self, parties: Sequence[str], *, told: bool = False) -> tuple[str, ...]:
         """Return those of a group's parties in which something shows that holds.
 
-        All where a part holds that is not told party by party, or none does.
+        All where a part holds that is not told party by party, or none does; with `told` such a
+        part counts only where no other one holds.
         """
         held = [part for part, log_e in self.parts.items() if log_e >= HELD]
-        if not held or any(part not in self.carriers for part in held):
+        known = [part for part in held if part in self.carriers]
+        if not known or (len(known) < len(held) and not told):
             return tuple(parties)
-        carrying = frozenset().union(*(self.carriers[part] for part in held))
+        carrying = frozenset().union(*(self.carriers[part] for part in known))
         return tuple(one for one in parties if one in carrying)
 
 

@@ -21,7 +21,6 @@ from potstill.watch.likeness import Profiles
 from potstill.watch.linking import Links
 from potstill.watch.nulls import (
     Askers,
-    PlacedBet,
     hand_off_log_e,
 )
 from potstill.watch.orders import sharding_log_e
@@ -189,17 +188,24 @@ class Testing:
             for (signal, apart, widths), found in zip(_CLOCK, bets, strict=True):
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
-                if not apart and found is not None and self._in_places(groups[number], found):
+                held = found is not None and found.log_e >= HELD and not apart
+                if found is not None and held and self._in_places(groups[number], carriers()):
                     rounds[number] = (found, carriers)
         if rounds:
             self._rounds(of_groups(self.traffic, asked, list(rounds), "ps_rounds"), rounds, tallies)
 
-    def _in_places(self, one: tuple[Chooser, Grouping], found: PlacedBet) -> bool:
-        """Tell whether those who act together are of one template and in several places."""
+    def _in_places(self, one: tuple[Chooser, Grouping], acting: Sequence[str]) -> bool:
+        """Tell whether those who are `acting` together are of one template and in several places.
+
+        A class may be a part of a group.
+        """
         by, group = one
-        if by != "templates" or found.log_e < HELD or self.profiles is None:
+        if by != "templates" or self.profiles is None:
             return False
-        return 2 * len(self.links.in_one_place(group)) < len(group.parties)
+        return not any(
+            2 * len(self.links.in_one_place(parties)) >= len(parties)
+            for parties in (acting, group.parties)
+        )
 
     def _rounds(
         self,

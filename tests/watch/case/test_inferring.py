@@ -92,7 +92,7 @@ def test_without_a_signal_is_the_verdict_of_the_others() -> None:
     assert by_name["hand-off"] == pytest.approx(verdict("means", "clock"), abs=1e-3)
     assert by_name["synchrony"] == pytest.approx(verdict("means", "hand-off"), abs=1e-3)
     assert by_name["shared payment"] == pytest.approx(verdict("hand-off", "clock"), abs=1e-3)
-    assert by_name["shared payment"] < 2 < by_name["synchrony"]
+    assert by_name["hand-off"] < whole <= by_name["shared payment"]
     described = finding("rubric and reward prompts", "intent", "intent", 9.0, 1.0, None)
     more = group.model_copy(update={"signals": (*group.signals, described)})
     assert without_signal(more, None) == whole

@@ -38,7 +38,6 @@ _TENANT, _ACCOUNT = "t:", "a:"
 NOT_BUILT = (
     "coverage growth",
     "window shift",
-    "shared system message",
     "no idle hours",
     "pivot to a new model",
     "output appetite",
