@@ -19,10 +19,7 @@ from potstill.watch.evidence import Chooser, Part
 from potstill.watch.judging import attainable_log_e, counts, two_families_log_e
 from potstill.watch.likeness import Profiles
 from potstill.watch.linking import Links
-from potstill.watch.nulls import (
-    Askers,
-    hand_off_log_e,
-)
+from potstill.watch.nulls import Askers, PlacedBet, hand_off_log_e
 from potstill.watch.orders import sharding_log_e
 from potstill.watch.rounds import on_their_own, shifted_log_e
 from potstill.watch.signals.content import (
