@@ -19,11 +19,7 @@ from potstill.watch.evidence import Chooser, Part
 from potstill.watch.judging import attainable_log_e, counts, two_families_log_e
 from potstill.watch.likeness import Profiles
 from potstill.watch.linking import Links
-from potstill.watch.nulls import (
-    Askers,
-    PlacedBet,
-    hand_off_log_e,
-)
+from potstill.watch.nulls import Askers, PlacedBet, hand_off_log_e
 from potstill.watch.orders import sharding_log_e
 from potstill.watch.rounds import on_their_own, shifted_log_e
 from potstill.watch.signals.content import (
@@ -191,11 +187,10 @@ class Testing:
             for (signal, apart, widths), found in zip(_CLOCK, bets, strict=True):
                 carriers = partial(_acting, names, acts, widths[0], apart)
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
-                if (
-                    not apart
-                    and found is not None
-                    and self._in_places(groups[number], found, carriers)
-                ):
+                held = found is not None and found.log_e >= HELD and not apart
+                # A timetable of minutes shows in minutes, and not in five of them alone.
+                held = held and found is not None and found.observed >= _MORE * found.expected
+                if found is not None and held and self._in_places(groups[number], carriers()):
                     rounds[number] = (found, carriers)
         if rounds:
             self._rounds(of_groups(self.traffic, asked, list(rounds), "ps_rounds"), rounds, tallies)
@@ -205,25 +200,17 @@ class Testing:
             if by == "templates" and self.profiles is not None and "clock" in tally.found:
                 tally.lose("rounds")
 
-    def _in_places(
-        self,
-        one: tuple[Chooser, Grouping],
-        found: PlacedBet,
-        acting: Callable[[], Sequence[str]],
-    ) -> bool:
-        """Tell whether those who are `acting` together do so from several places.
+    def _in_places(self, one: tuple[Chooser, Grouping], acting: Sequence[str]) -> bool:
+        """Tell whether those who are `acting` together are of one template and in several places.
 
         A class may be a part of a group.
         """
         by, group = one
-        if by != "templates" or found.log_e < HELD or self.profiles is None:
+        if by != "templates" or self.profiles is None:
             return False
-        # A timetable of minutes shows in minutes, and not in five of them alone.
-        if found.observed < _MORE * found.expected:
-            return False
-        return all(
-            2 * len(self.links.in_one_place(parties)) < len(parties)
-            for parties in (acting(), group.parties)
+        return not any(
+            2 * len(self.links.in_one_place(parties)) >= len(parties)
+            for parties in (acting, group.parties)
         )
 
     def _rounds(
