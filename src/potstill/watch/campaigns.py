@@ -10,7 +10,7 @@ on sorted nodes and edges with one seed, so that the order of rows decides nothi
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -135,3 +135,21 @@ def merged(
             if 2 * len(sets[one] & sets[other]) >= min(len(sets[one]), len(sets[other])):
                 graph.add_edge(one, other)
     return sorted(sorted(component) for component in nx.connected_components(graph))
+
+
+def others_than(groups: Sequence[Grouping], known: Sequence[Grouping]) -> list[Grouping]:
+    """Return the groups that are not all but the same as one that is known."""
+    of_party: dict[str, list[int]] = defaultdict(list)
+    for number, group in enumerate(known):
+        for party in group.parties:
+            of_party[party].append(number)
+    found = []
+    for group in groups:
+        counts = Counter(n for party in group.parties for n in of_party.get(party, ()))
+        same = any(
+            5 * n >= 4 * len(group.parties) and 5 * n >= 4 * len(known[number].parties)
+            for number, n in counts.items()
+        )
+        if not same:
+            found.append(group)
+    return found

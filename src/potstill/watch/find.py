@@ -22,6 +22,7 @@ from potstill.watch.campaigns import (
     communities,
     merged,
     most_parties,
+    others_than,
     stable_id,
 )
 from potstill.watch.customers import Customers
@@ -139,7 +140,7 @@ def choose(
     of a template: the changes that null hypotheses make leave that as it is.
     """
     alike = profiles.groups if profiles else []
-    found = [Chosen("templates", one) for one in (*keyed, *_others(alike, keyed))]
+    found = [Chosen("templates", one) for one in (*keyed, *others_than(alike, keyed))]
     sides: tuple[tuple[Chooser, tuple[str, ...]], ...] = (("means", MEANS), ("places", PLACES))
     for by, kinds in sides:
         joined = [(f"{r['kind']}:{r['value']}", r["party"]) for r in shared if r["kind"] in kinds]
@@ -157,24 +158,6 @@ def _keyed(traffic: Traffic, parties: int) -> list[Grouping]:
     key = np.asarray(pc.index_in(use["key"], keys), np.int64)
     n = np.asarray(use["n"], np.int64)
     return key_groups(names.to_pylist(), keys.to_pylist(), party, key, n, parties)
-
-
-def _others(groups: Sequence[Grouping], known: Sequence[Grouping]) -> list[Grouping]:
-    """Return the groups that are not all but the same as one that is known."""
-    of_party: dict[str, list[int]] = defaultdict(list)
-    for number, group in enumerate(known):
-        for party in group.parties:
-            of_party[party].append(number)
-    found = []
-    for group in groups:
-        counts = Counter(n for party in group.parties for n in of_party.get(party, ()))
-        same = any(
-            5 * n >= 4 * len(group.parties) and 5 * n >= 4 * len(known[number].parties)
-            for number, n in counts.items()
-        )
-        if not same:
-            found.append(group)
-    return found
 
 
 def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
