@@ -53,8 +53,11 @@ def _growth(rows: list[dict[str, Any]]) -> str:
 def _table(rows: list[dict[str, Any]]) -> str:
     lines = ["|  |" + " |" * len(rows), "| --- |" + " ---: |" * len(rows)]
     for title, name, spelt in LINES:
-        values = [row[name] / (1e9 if name in _BYTES else 1) for row in rows]
-        lines.append(f"| {title} | " + " | ".join(spelt.format(value) for value in values) + " |")
+        told = [
+            spelt.format(row[name] / (1e9 if name in _BYTES else 1)) if name in row else "-"
+            for row in rows
+        ]
+        lines.append(f"| {title} | " + " | ".join(told) + " |")
     return "\n".join(lines)
 
 
@@ -73,12 +76,16 @@ def _baselines(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _each(rows: list[dict[str, Any]], name: str) -> float:
+    """Return the seconds of a request in the largest world that has them."""
+    row = [row for row in rows if name in row][-1]
+    return float(row[name] / row["requests"])
+
+
 def _billion(rows: list[dict[str, Any]]) -> str:
     """Return arithmetic alone: figures of the largest world, a thousand and more times over."""
     last = rows[-1]
-    each = {
-        name: last[f"{name}_seconds"] / last["requests"] for name in ("ingest", "find", "cases")
-    }
+    each = {name: _each(rows, f"{name}_seconds") for name in ("ingest", "find", "cases")}
     ingest, cases = each["ingest"] * BILLION, each["cases"] * BILLION
     stored = last["bytes_of_store"] / last["requests"] * BILLION
     machines = -(-(ingest + cases) // DAY_S)
