@@ -6,7 +6,8 @@ commands that a user runs, each as a process of its own whose highest resident m
 `watch cases` finds campaigns itself, so that a world's seconds are those of `ingest` and of
 `cases`; `find` alone stands beside those of the first world. Seconds are of the wall, whole
 processes with their imports. Beside the first world stand the baselines
-(benchmarks/watch_baselines.py), on the same rows in the same run. Writes benchmarks/results/watch_scale.json.
+(benchmarks/watch_baselines.py), on the same rows in the same run. Writes
+benchmarks/results/watch_scale.json.
 
     python benchmarks/watch_scale.py --work DIR [--sizes 1000000 10000000]
 """
