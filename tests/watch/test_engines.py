@@ -39,6 +39,7 @@ from potstill.watch.engines import engine_of
 from potstill.watch.signals import content, intent, timing
 from potstill.watch.signals import links as links_module
 from potstill.watch.signals.content import (
+    asked_counts,
     asked_with,
     pieces_used,
     slot_values,
@@ -140,6 +141,7 @@ SIGNALS: dict[str, Callable[[Traffic], ir.Table]] = {
     "template keys": lambda traffic: template_keys(traffic, 400),
     "asked with": asked,
     "slot values": lambda traffic: slot_values(traffic, asked(traffic)),
+    "asked counts": lambda traffic: asked_counts(traffic, asked(traffic)),
     "moments": lambda traffic: moments(traffic, asked(traffic)),
     "subjects": lambda traffic: subjects(traffic, asked(traffic)),
     "of groups": lambda traffic: of_groups(traffic, asked(traffic), [0, 2], "ps_clock"),

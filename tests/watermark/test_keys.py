@@ -132,7 +132,9 @@ def test_what_is_no_key_file_is_refused_in_one_sentence(tmp_path: Path, content:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PotstillError, match="does not exist; make one"):
+    with pytest.raises(
+        PotstillError, match="does not exist; give the one that is in use, or make one"
+    ):
         read_key(tmp_path / "none")
 
 

@@ -16,7 +16,8 @@ Column = Any  # an array of Arrow's, or one in chunks; the library has no types
 Retype = Callable[[pa.DataType], pa.DataType]
 # Stands for a value that Python cannot hold, nor as text.
 NO_VALUE = object()
-_FAULTS = (ValueError, OverflowError, pa.ArrowException)
+# A name of a zone that pytz does not know, which Arrow asks where it is installed, is a KeyError.
+_FAULTS = (ValueError, OverflowError, KeyError, pa.ArrowException)
 
 
 def column_values(column: Column) -> list[Any]:
