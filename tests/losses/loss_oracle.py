@@ -33,8 +33,11 @@ def logits(
 
 
 def kl(p_V: Tensor, q_V: Tensor) -> Tensor:
-    """Return sum p log(p / q), where 0 log 0 = 0."""
-    there = p_V > 0
+    """Return sum p log(p / q), where 0 log 0 = 0.
+
+    What lies below the normal numbers is nothing: a fifth of it may be 0, whose log is not finite.
+    """
+    there = p_V > 1e-300
     return (p_V[there] * (p_V[there].log() - q_V[there].log())).sum()
 
 
