@@ -14,7 +14,7 @@ NOT_YET = "Not measured yet."
 BILLION, DAY_S = 1_000_000_000, 86_400
 # Title, figure of a row, how it is spelt.
 LINES = (
-    ("Requests", "requests", "{:,}"),
+    ("Requests", "requests", "{:,.0f}"),
     ("`watch ingest`, seconds", "ingest_seconds", "{:.1f}"),
     ("`watch find`, seconds", "find_seconds", "{:.1f}"),
     ("`watch cases`, which finds too, seconds", "cases_seconds", "{:.1f}"),
@@ -99,6 +99,8 @@ def _billion(rows: list[dict[str, Any]]) -> str:
             f"- Finding and writing cases of that day alone: {cases / 3600:.1f} hours of one.",
             f"- Together {ingest / 3600 + cases / 3600:.1f} hours, so {machines:.0f} such "
             f"machine{'s' if machines > 1 else ''} to keep up.",
+            f"- Memory is not in this: `watch cases` held {last['cases_peak_gb']:.1f} GB at "
+            f"{last['requests']:,} requests, so that traffic is parted over processes before.",
             f"- Disk: {stored / 1e9:,.0f} GB a day in full text, {7 * stored / 1e12:.1f} TB for "
             "seven days.",
         ]
