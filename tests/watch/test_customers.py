@@ -59,3 +59,8 @@ def test_customers_of_one_harness_are_several() -> None:
     assert not known(cards, zone=mixed).are_several(TEN)
     # Nobody has anything in common.
     assert not known({party: party for party in TEN}).are_several(TEN)
+
+
+def test_nobody_fits_no_customer() -> None:
+    customers = known(dict.fromkeys(TEN, "card"))
+    assert not customers.is_one([]) and not customers.are_several([])

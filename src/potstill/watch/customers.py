@@ -48,8 +48,11 @@ class Customers:
         """Tell whether parties fit one customer.
 
         They do if four fifths of them have one e-mail domain, that is mostly theirs; or one card
-        or device, and do not look like strangers. Shared payment alone makes no tenant.
+        or device, and do not look like strangers. Shared payment alone makes no tenant. Nobody at
+        all fits none.
         """
+        if not parties:
+            return False
         domain, inside = self._top(_DOMAIN, parties)
         if domain is not None and 2 * inside >= self.count[_DOMAIN, domain]:
             return True
