@@ -31,11 +31,8 @@ def check(root: Path, *more: str) -> None:
         outcomes = {claim.test: claim.outcome for claim in verdict.claims}
         # They are trained from somebody else's weights.
         assert outcomes["weights"] == "not found"
-        # Each run has a key of its own: at the quick sizes reading may miss what twins find.
-        if name == "innocent":
-            assert outcomes["watermark-reading"] == "not found"
-        elif not more:
-            assert outcomes["watermark-reading"] == "found"
+        reading = "found" if name == "guilty" else "not found"
+        assert outcomes["watermark-reading"] == reading
         assert verdict.headline in said
         for page in ("report.html", "notice.html"):
             assert str(root / f"trace-{name}" / "bundle" / page) in said

@@ -62,7 +62,7 @@ class DemoSize:
 
 # A window of one token has no more new windows than the language has tokens, which are read.
 FULL = DemoSize(rows=4000, served=1500, delta=2.0, epochs=3, positions=800, prompts=100, samples=4)
-QUICK = DemoSize(rows=300, served=300, delta=4.0, epochs=4, positions=700, prompts=20, samples=2)
+QUICK = DemoSize(rows=300, served=300, delta=4.0, epochs=8, positions=700, prompts=20, samples=2)
 # Tokens of an optimiser step: a nano network on little text takes many small ones.
 _STEP_TOKENS = 500
 
