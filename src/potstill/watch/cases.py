@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from potstill.text.counts import many
+from potstill.text.counts import listed, many
 from potstill.watch.case import sql
 from potstill.watch.case.asking import Asker, script
 from potstill.watch.case.explaining import tested_explanations
@@ -143,9 +143,8 @@ def _write_members(folder: Path, campaign: Campaign) -> None:
 
 def sentence(campaign: Campaign, first: str, last: str) -> str:
     """Return a case in one sentence; it names nobody."""
-    named = [family_words(campaign, family) for family in campaign.families]
-    *others, last_one = named or ["no family by itself"]
-    held = f"{', '.join(others)} and {last_one}" if others else last_one
+    named = listed(family_words(campaign, family) for family in campaign.families)
+    held = named or "no family by itself"
     return (
         f"{many(len(campaign.accounts), 'account')} made {many(campaign.requests, 'request')} "
         f"from {day_words(first)} to {day_words(last)}, and strangers would not have made them "
