@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ibis.backends.duckdb import Backend
@@ -22,11 +22,9 @@ from potstill.watch.days.marks import accounts_active
 from potstill.watch.evidence import Chooser, Part
 from potstill.watch.find import Chosen, Joining, chosen_in, customers_in, testing_of
 from potstill.watch.ingest.store import TrafficStore
-from potstill.watch.nulls import hand_off_log_e
-from potstill.watch.signals.timing import hand_offs, handing_over
-from potstill.watch.signals.traffic import Traffic, members_table, traffic_of
+from potstill.watch.signals.traffic import Traffic, traffic_of
 from potstill.watch.tally import Tested
-from potstill.watch.testing import Testing
+from potstill.watch.testing import Testing, handed_on
 
 
 @dataclass(frozen=True)
@@ -144,20 +142,8 @@ def _places(parties: Sequence[str], result: Tested, parts: Collection[Part]) -> 
 def _handed(groups: Sequence[Sequence[str]], traffic: Traffic) -> list[Tested]:
     """Return what hand-offs say of groups of parties."""
     found: list[Tested] = [Tested({}, ()) for _ in groups]
-    if not traffic.is_on("hand-off") or not traffic.is_on("template spread"):
-        return found
-    members = members_table(traffic, groups, "ps_members")
-    counts: dict[int, dict[bool, tuple[int, int]]] = {}
-    for row in traffic.rows(hand_offs(traffic, members)).to_pylist():
-        counts.setdefault(row["group"], {})[row["refused"]] = (row["n"], row["followed"])
-    names: dict[int, set[str]] = {}
-    for row in traffic.rows(handing_over(traffic, members)).to_pylist():
-        names.setdefault(row["group"], set()).add(row["party"])
-    for number, of in counts.items():
-        bet = hand_off_log_e(of.get(True, (0, 0)), of.get(False, (0, 0)))
-        if bet is not None:
-            carriers: Mapping[Part, frozenset[str]] = {"hand-off": frozenset(names.get(number, ()))}
-            found[number] = Tested({"hand-off": bet.log_e}, (), carriers)
+    for number, (bet, names) in handed_on(traffic, groups).items():
+        found[number] = Tested({"hand-off": bet.log_e}, (), {"hand-off": frozenset(names)})
     return found
 
 
