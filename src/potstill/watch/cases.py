@@ -199,7 +199,6 @@ def cases_of_run(
 ) -> CasesOfRun:
     """Return all cases of a run; `register` is the one after it."""
     found = run.found
-    ids = {line.case_id for line in lines}
     return CasesOfRun(
         created_at=now.isoformat(timespec="seconds"),
         potstill=version,
@@ -211,11 +210,7 @@ def cases_of_run(
         false_expected=found.false_expected,
         open=sum(line.status == "open" for line in lines),
         cases=tuple(lines),
-        not_found=tuple(
-            case_id
-            for case_id, known in sorted(register.cases.items())
-            if not known.closed and case_id not in ids
-        ),
+        not_found=register.open_beside(line.case_id for line in lines),
         allowed=len(run.allowed),
         off=found.off,
         notes=found.notes,
