@@ -91,9 +91,8 @@ def active_accounts(store: TrafficStore, days: Sequence[str]) -> pa.Table:
     return pa.concat_tables(found)
 
 
-def accounts_active(store: TrafficStore, days: Sequence[str]) -> pa.Table:
-    """Return the rows of the table of accounts that made a request on some days."""
-    table = accounts_of(store)
+def accounts_active(store: TrafficStore, days: Sequence[str], table: pa.Table) -> pa.Table:
+    """Return the rows of the store's table of accounts that made a request on some days."""
     names = active_accounts(store, days)["account_id"].unique()
     return table.filter(pc.is_in(table["account_id"], names))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from potstill.watch.days.daylog import Bets, Carriers, ChosenGroup, DayLine, GroupTested
@@ -22,7 +24,7 @@ from potstill.watch.days.marks import accounts_active
 from potstill.watch.evidence import Chooser, Part
 from potstill.watch.find import Chosen, Joining, chosen_in, customers_in, testing_of
 from potstill.watch.ingest.store import TrafficStore
-from potstill.watch.signals.traffic import Traffic, traffic_of
+from potstill.watch.signals.traffic import Traffic, accounts_of, traffic_of
 from potstill.watch.tally import Tested
 from potstill.watch.testing import Testing, handed_on
 
@@ -40,8 +42,13 @@ class DaysRead:
         """Return the traffic of `count` days, the last of them at a place; of accounts those that
         made a request on them, so that nothing hangs on who comes later."""
         days = self.days[max(0, last - count + 1) : last + 1]
-        table = accounts_active(self.store, days)
+        table = accounts_active(self.store, days, self._accounts)
         return traffic_of(self.store, self.backend, days, table).without(self.allowed)
+
+    @cached_property
+    def _accounts(self) -> pa.Table:
+        """The table of accounts, which is read once: nobody else writes to the store meanwhile."""
+        return accounts_of(self.store)
 
 
 @dataclass
