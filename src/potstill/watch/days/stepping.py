@@ -121,10 +121,11 @@ def _tested(reading: DaysRead, following: Following, place: int) -> tuple[GroupT
 
 
 def _with_rounds(result: Tested) -> Tested:
-    """Return what a block says, with common rounds also where they do not show.
+    """Return what a block says, with common rounds also where it has no prompts that could show
+    them.
 
-    `Testing` has them only where the clock holds. To bet on a block only then would be to know the
-    outcome before the bet: elsewhere the bet is lost.
+    Where prompts are there `Testing` takes rounds that do not show for a bet that is lost. Here
+    every block is bet on, so that what it lacks is a lost bet, too.
     """
     if "clock" not in result.parts:
         return result
