@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from potstill.cli.watch_view import print_off
 from potstill.text.counts import listed, many
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def print_injected(found: InjectReport) -> None:
         )
     for note in found.notes:
         typer.echo(note)
-    for signal, lacking in found.off.items():
-        typer.echo(f"off: {signal} (needs {', '.join(lacking)})")
+    print_off(found.off)
     typer.echo(
         "One draw each: another --seed may come out otherwise. Accounts borrow rates, hours and "
         "looks from yours; the wording of prompts is made up."
