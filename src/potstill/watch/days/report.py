@@ -23,7 +23,7 @@ from potstill.watch.judging import (
     log10_written,
     two_families_log_e,
 )
-from potstill.watch.schema import Family
+from potstill.watch.schema import Family, party_of
 from potstill.watch.tally import HELD
 
 
@@ -155,7 +155,7 @@ def _by_party(
     ):
         if name in let_be:
             continue
-        party = f"t:{tenant_of[name]}" if name in tenant_of else f"a:{name}"
+        party = party_of(name, tenant_of.get(name))
         accounts[party].append(name)
         requests[party] += n
     return accounts, requests
