@@ -6,11 +6,11 @@ From watch_scale.json alone.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-NOT_YET = "Not measured yet."
+from result_files import NOT_YET, read_results
+
 BILLION, DAY_S = 1_000_000_000, 86_400
 # Title, figure of a row, how it is spelt.
 LINES = (
@@ -31,10 +31,9 @@ _BYTES = {"bytes_of_log", "bytes_of_store"}
 
 def page_block(results: Path) -> str:
     """Return the tables of the page, and the arithmetic that follows from them."""
-    path = results / "watch_scale.json"
-    if not path.exists():
+    found = read_results(results, "watch_scale")
+    if found is None:
         return NOT_YET
-    found = json.loads(path.read_text(encoding="utf-8"))
     rows = found["rows"]
     about = (
         f"`make bench-watch` on {found['date'][:10]} (commit {found['commit']}), "

@@ -5,18 +5,18 @@ From trace_null.json and trace_ancestry.json alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-NOT_YET = "Not measured yet."
+from result_files import NOT_YET, read_results
+
 _WRONG = "wrong: "
 
 
 def null_block(results: Path) -> str:
     """Return what null trials of marks and twins came to."""
-    found = _read(results, "trace_null")
+    found = read_results(results, "trace_null")
     if found is None:
         return NOT_YET
     rows = [row for row in found["rows"] if "test" in row]
@@ -36,7 +36,7 @@ def null_block(results: Path) -> str:
 
 def ancestry_block(results: Path) -> str:
     """Return what null trials of descent and agreement came to, and whom the tests found."""
-    found = _read(results, "trace_ancestry")
+    found = read_results(results, "trace_ancestry")
     if found is None:
         return NOT_YET
     nulls = [row for row in found["rows"] if "levels" in row]
@@ -55,7 +55,9 @@ def ancestry_block(results: Path) -> str:
 
 def readme_rows(results: Path) -> list[tuple[str, str]]:
     """Return the README's row about null trials; none where they were not run."""
-    files = [found for name in ("trace_null", "trace_ancestry") if (found := _read(results, name))]
+    files = [
+        found for name in ("trace_null", "trace_ancestry") if (found := read_results(results, name))
+    ]
     if len(files) < 2:
         return []
     least = min(float(found["claims"]["ks_p_min"]["value"]) for found in files)
@@ -130,11 +132,3 @@ def _orders(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
-
-
-def _read(results: Path, name: str) -> dict[str, Any] | None:
-    path = results / f"{name}.json"
-    if not path.exists():
-        return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found

@@ -16,7 +16,6 @@ import json
 import shutil
 import sys
 import time
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from commits import commit
 from watched import worlds
-from watched.truth import INNOCENT, Truth, truth_of
+from watched.judging import is_fair, true_name
+from watched.truth import truth_of
 from watched.worlds import Plan
 
 from potstill.runs.watch_daily import DailyWanted, follow_store
@@ -45,10 +45,10 @@ def followed(plan: Plan, work: Path, privacy: str) -> dict[str, Any]:
         begun = time.perf_counter()
         report = follow_store(DailyWanted(store, name))
         seconds = time.perf_counter() - begun
-        cases = [_judged(case.accounts, truth) for case in report.cases]
-        for case in cases:
-            if not case["false"]:
-                alerts.setdefault(case["campaign"], name)
+        cases = [true_name(case.accounts, truth) for case in report.cases]
+        for campaign in cases:
+            if campaign is not None:
+                alerts.setdefault(campaign, name)
         days.append(_day(name, seconds, report, cases))
     lines = log_path(store).read_bytes()
     shutil.rmtree(store / DAYS_FOLDER)
@@ -59,7 +59,7 @@ def followed(plan: Plan, work: Path, privacy: str) -> dict[str, Any]:
     begun = time.perf_counter()
     found = find_in(store, 0.05)
     find_s = time.perf_counter() - begun
-    by_find = [_judged(one.accounts, truth) for one in found.campaigns]
+    by_find = [true_name(one.accounts, truth) for one in found.campaigns]
     return {
         "world": plan.number,
         "benign": truth.benign,
@@ -76,24 +76,15 @@ def followed(plan: Plan, work: Path, privacy: str) -> dict[str, Any]:
                 "mix": one.mix,
                 "families": one.families,
                 "named_on": alerts.get(one.campaign_id),
-                "named_by_find": any(c["campaign"] == one.campaign_id for c in by_find),
+                "named_by_find": one.campaign_id in by_find,
             }
             for one in truth.campaigns
         ],
-        "false_by_find": sum(case["false"] for case in by_find),
+        "false_by_find": by_find.count(None),
     }
 
 
-def _judged(accounts: tuple[str, ...], truth: Truth) -> dict[str, Any]:
-    of = Counter(truth.campaign[name] for name in accounts)
-    of.pop(INNOCENT, None)
-    campaign, guilty = max(of.items(), key=lambda one: (one[1], one[0]), default=(INNOCENT, 0))
-    return {"campaign": campaign, "accounts": len(accounts), "false": 2 * guilty < len(accounts)}
-
-
-def _day(
-    name: str, seconds: float, report: DailyReport, cases: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _day(name: str, seconds: float, report: DailyReport, cases: list[str | None]) -> dict[str, Any]:
     return {
         "day": name,
         "seconds": round(seconds, 1),
@@ -101,16 +92,18 @@ def _day(
         "stand": report.stand,
         "undeclared": report.undeclared,
         "cases": len(cases),
-        "false": sum(case["false"] for case in cases),
+        "false": cases.count(None),
     }
 
 
 def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what all worlds come to."""
     fair = [
-        one for row in rows for one in row["campaigns"] if len(one["families"]) >= 2
-        and one["accounts"] >= 20 and one["mix"] <= 0.5
-    ]  # fmt: skip
+        one
+        for row in rows
+        for one in row["campaigns"]
+        if is_fair(one["families"], one["accounts"], one["mix"])
+    ]
     return {
         "worlds": len(rows),
         "benign_requests": sum(row["benign"] for row in rows),

@@ -5,15 +5,15 @@ From watch_find.json and watch_baselines.json alone.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from result_files import NOT_YET, read_results
+
 from potstill.simulator.grid import ACCOUNTS, RATES
 
-NOT_YET = "Not measured yet."
 PARTS = {"open": "open mechanisms", "held_out": "held-out mechanisms"}
 BASELINES = {
     "volume": "volume threshold",
@@ -68,7 +68,7 @@ def page_block(results: Path) -> str:
 
 def find_block(results: Path) -> str:
     """Return what was found, part by part, and where."""
-    found = _read(results, "watch_find")
+    found = read_results(results, "watch_find")
     if found is None:
         return NOT_YET
     parts = {row["part"]: row for row in found["rows"] if row["part"] in PARTS}
@@ -91,7 +91,7 @@ def find_block(results: Path) -> str:
 
 def baselines_block(results: Path) -> str:
     """Return `watch find` beside baselines that judge one account at a time."""
-    found = _read(results, "watch_baselines")
+    found = read_results(results, "watch_baselines")
     if found is None:
         return NOT_YET
     parts = []
@@ -109,7 +109,7 @@ def baselines_block(results: Path) -> str:
 
 def readme_block(results: Path) -> str:
     """Return the README's lines about the watch; nothing where it was not measured."""
-    found = _read(results, "watch_find")
+    found = read_results(results, "watch_find")
     if found is None or "recall_weighted_held_out" not in found["claims"]:
         return ""
     claims = found["claims"]
@@ -314,11 +314,3 @@ def _together(found: Mapping[str, Any]) -> tuple[str, str]:
         f"{found['of campaigns']:,} of {found['accounts']:,}",
         f"{found['campaigns half of whose accounts are in']} of {found['campaigns']}",
     )
-
-
-def _read(results: Path, name: str) -> dict[str, Any] | None:
-    path = results / f"{name}.json"
-    if not path.exists():
-        return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ from typing import Any
 
 import trace_pages
 import zoo_sizes
+from result_files import NOT_YET, read_results
 
-NOT_YET = "Not measured yet."
 ACCUSING = ("watermark-text", "watermark-reading", "twins")
 # Claims with a target: what is said of each.
 TARGETS = {
@@ -29,7 +28,7 @@ _LEAST = 1e-300
 
 def readme_block(results: Path) -> str:
     """Return the README's lines about the zoo; nothing where it was not measured yet."""
-    found = _read(results)
+    found = read_results(results, "zoo")
     if found is None:
         return ""
     claims = found["claims"]
@@ -63,7 +62,7 @@ def readme_block(results: Path) -> str:
 
 def page_block(results: Path) -> str:
     """Return the tables of docs/methods/trace-zoo.md."""
-    found = _read(results)
+    found = read_results(results, "zoo")
     if found is None:
         return NOT_YET
     claims = found["claims"]
@@ -82,14 +81,6 @@ def page_block(results: Path) -> str:
         _peer_table(found["rows"]),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def _read(results: Path) -> dict[str, Any] | None:
-    path = results / "zoo.json"
-    if not path.exists():
-        return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 def _zoo(found: dict[str, Any]) -> str:

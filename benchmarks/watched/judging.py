@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -63,8 +63,8 @@ class Hit(Part):
 
     @property
     def fair(self) -> bool:
-        """Whether it is to be found: two families, 20 accounts, at most half unrelated."""
-        return len(self.families) >= 2 and self.accounts >= 20 and self.mix <= 0.5
+        """Whether it is to be found."""
+        return is_fair(self.families, self.accounts, self.mix)
 
 
 class Case(Part):
@@ -107,11 +107,15 @@ class WorldRow(Part):
     """The accounts in cases."""
 
 
+def is_fair(families: Collection[str], accounts: int, mix: float) -> bool:
+    """Tell whether a campaign is to be found: two families, 20 accounts, at most half unrelated."""
+    return len(families) >= 2 and accounts >= 20 and mix <= 0.5
+
+
 def case_of(world: int, found: Campaign, truth: Truth) -> Case:
     """Return what a named case is in truth."""
-    names = Counter(truth.campaign[one] for one in found.accounts)
+    names = names_of(found.accounts, truth)
     innocents = Counter(truth.kind[a] for a in found.accounts if truth.campaign[a] == INNOCENT)
-    del names[INNOCENT]
     guilty = max(names.values(), default=0)
     kinds = Counter(truth.kind[one] for one in found.accounts)
     return Case(
@@ -130,13 +134,23 @@ def true_of(found: CampaignsFound, truth: Truth) -> dict[str, list[Campaign]]:
     """Return the true cases of each campaign: those half of whose accounts are of it."""
     true: dict[str, list[Campaign]] = defaultdict(list)
     for one in found.campaigns:
-        names = Counter(truth.campaign[account] for account in one.accounts)
-        del names[INNOCENT]
-        if names:
-            name, guilty = min(names.items(), key=lambda item: (-item[1], item[0]))
-            if 2 * guilty >= len(one.accounts):
-                true[name].append(one)
+        if (name := true_name(one.accounts, truth)) is not None:
+            true[name].append(one)
     return true
+
+
+def true_name(accounts: Collection[str], truth: Truth) -> str | None:
+    """Return the campaign that half of a case's accounts are of; None for a false case."""
+    names = names_of(accounts, truth)
+    name = min(names, key=lambda one: (-names[one], one), default=None)
+    return None if name is None or 2 * names[name] < len(accounts) else name
+
+
+def names_of(accounts: Collection[str], truth: Truth) -> Counter[str]:
+    """Return how many of some accounts are of each campaign."""
+    names = Counter(truth.campaign[one] for one in accounts)
+    del names[INNOCENT]
+    return names
 
 
 def hits_of(world: int, found: CampaignsFound, truth: Truth, *, told: bool = True) -> list[Hit]:

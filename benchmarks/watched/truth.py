@@ -11,6 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from potstill.watch.schema import party_of
+
 INNOCENT = ""
 
 
@@ -79,8 +81,7 @@ def truth_of(world: Path) -> Truth:
     known = pq.read_table(world / "accounts.parquet", columns=["account_id", "tenant"]).to_pylist()
     return Truth(
         party={
-            one["account_id"]: f"t:{one['tenant']}" if one["tenant"] else f"a:{one['account_id']}"
-            for one in known
+            one["account_id"]: party_of(one["account_id"], one["tenant"] or None) for one in known
         },
         kind={one["account_id"]: one["kind"] for one in accounts},
         campaign=campaign,

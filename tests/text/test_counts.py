@@ -1,6 +1,6 @@
-"""Numbers of things in words."""
+"""Numbers of things, and lists of them, in words."""
 
-from potstill.text.counts import by_number, many
+from potstill.text.counts import by_number, listed, many
 
 
 def test_one_is_one_and_all_others_are_more() -> None:
@@ -20,3 +20,7 @@ def test_a_noun_takes_an_s_after_any_number_but_one() -> None:
         "2 texts",
         "1,200 texts",
     ]
+
+
+def test_the_last_of_several_names_comes_after_and() -> None:
+    assert [listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]

@@ -11,10 +11,10 @@ import pytest
 
 from potstill.stats.exact import clopper_pearson
 from potstill.watch.nulls import (
-    askers_log_e,
-    common_log_e,
+    Askers,
+    CommonValues,
+    SharedValues,
     hand_off_log_e,
-    links_log_e,
 )
 
 SEED = 20261130
@@ -37,7 +37,7 @@ def test_links_average_at_most_one_over_every_group_there_is() -> None:
             for other in itertools.combinations(range(4, 8), 2)
         ]
         for odds in (0.5, 3.0, 50.0):
-            found = [links_log_e(group, stratum, value, (odds,)) for group in groups]
+            found = [SharedValues.of(stratum, value).log_e(group, (odds,)) for group in groups]
             mean = np.mean([1.0 if one is None else math.exp(one.log_e) for one in found])
             assert mean <= 1 + 1e-12
 
@@ -50,7 +50,7 @@ def test_links_of_random_groups_keep_their_error() -> None:
     found = []
     for _ in range(20_000):
         group = [int(p) for pool in pools for p in rng.choice(pool, 6, replace=False)]
-        evidence = links_log_e(group, stratum, value)
+        evidence = SharedValues.of(stratum, value).log_e(group)
         found.append(0.0 if evidence is None else math.exp(evidence.log_e))
     keeps(found)
     assert np.mean(found) <= 1.1
@@ -60,12 +60,12 @@ def test_links_rise_with_what_a_group_shares_and_fall_with_what_all_share() -> N
     value = np.arange(1_000)
     value[:10] = 0
     stratum, group = np.zeros(1_000, np.int64), range(20)
-    rare = links_log_e(group, stratum, value)
-    common = links_log_e(group, stratum, np.zeros(1_000, np.int64))
+    rare = SharedValues.of(stratum, value).log_e(group)
+    common = SharedValues.of(stratum, np.zeros(1_000, np.int64)).log_e(group)
     assert rare is not None and common is not None
     assert rare.log_e > math.log(1e10) and rare.observed == 9 and rare.expected < 0.02
     assert common.log_e < 0.1
-    assert links_log_e(group, stratum, np.full(1_000, -1)) is None
+    assert SharedValues.of(stratum, np.full(1_000, -1)).log_e(group) is None
 
 
 def test_large_relays_average_at_most_one_over_every_group_there_is() -> None:
@@ -78,7 +78,7 @@ def test_large_relays_average_at_most_one_over_every_group_there_is() -> None:
             for other in itertools.combinations(range(4, 8), 2)
         ]
         for odds in (0.5, 3.0, 50.0):
-            found = [common_log_e(group, stratum, value, (odds,)) for group in groups]
+            found = [CommonValues.of(stratum, value).log_e(group, (odds,)) for group in groups]
             mean = np.mean([1.0 if one is None else math.exp(one.log_e) for one in found])
             assert mean == pytest.approx(1)
 
@@ -87,11 +87,12 @@ def test_a_large_relay_shows_beside_a_larger_one() -> None:
     value = np.where(np.arange(2_000) < 300, 1, np.where(np.arange(2_000) < 1_200, 2, -1))
     stratum = np.zeros(2_000, np.int64)
     inside, random = range(40), range(0, 2_000, 50)
-    found, other = common_log_e(inside, stratum, value), common_log_e(random, stratum, value)
+    relays = CommonValues.of(stratum, value)
+    found, other = relays.log_e(inside), relays.log_e(random)
     assert found is not None and other is not None
     assert found.log_e > math.log(1e20) and found.observed == 40
     assert other.log_e < math.log(2)
-    assert common_log_e(inside, stratum, np.full(2_000, -1)) is None
+    assert CommonValues.of(stratum, np.full(2_000, -1)).log_e(inside) is None
 
 
 def test_askers_average_one_over_every_group_there_is() -> None:
@@ -104,11 +105,11 @@ def test_askers_average_one_over_every_group_there_is() -> None:
             for other in itertools.combinations(range(5, 9), 2)
         ]
         for odds in (0.5, 3.0, 50.0):
-            found = [askers_log_e(group, stratum, asks, (odds,)) for group in groups]
+            found = [Askers.of(stratum, asks).log_e(group, (odds,)) for group in groups]
             # Of the last stratum nobody is outside: it says nothing.
             assert {one.observed for one in found if one} <= {0, 1, 2, 3}
             assert np.mean([math.exp(one.log_e) for one in found if one]) == pytest.approx(1)
-    assert askers_log_e((9, 10), stratum, asks) is None
+    assert Askers.of(stratum, asks).log_e((9, 10)) is None
 
 
 @pytest.mark.slow
@@ -120,13 +121,13 @@ def test_askers_of_random_groups_keep_their_error() -> None:
     for _ in range(20_000):
         # One zone asks so far more often: a group of both is compared with each by itself.
         asks = (rng.random(500) < np.where(stratum == 0, 0.05, 0.5)).astype(np.int64)
-        evidence = askers_log_e(range(15), stratum, asks)
+        evidence = Askers.of(stratum, asks).log_e(range(15))
         assert evidence is not None
         found.append(math.exp(evidence.log_e))
     keeps(found)
     assert np.mean(found) <= 1.1
     asks[:15] = 1
-    evidence = askers_log_e(range(15), stratum, asks)
+    evidence = Askers.of(stratum, asks).log_e(range(15))
     assert evidence is not None and evidence.log_e > math.log(1e5)
 
 

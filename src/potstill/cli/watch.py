@@ -47,6 +47,9 @@ KeyFile = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="The key of the store, where it is kept elsewhere."),
 ]
+Level = Annotated[
+    float, typer.Option("--level", metavar="RATE", help="The false discovery rate of the run.")
+]
 EngineName = Annotated[
     str,
     typer.Option(
@@ -175,10 +178,7 @@ def forget(
 @handled
 def find(
     into: Annotated[Path, typer.Argument(metavar="DIR", help="The store.")],
-    level: Annotated[
-        float,
-        typer.Option("--level", metavar="RATE", help="The false discovery rate of the run."),
-    ] = 0.05,
+    level: Level = 0.05,
     engine: EngineName = "duckdb",
     spark_conf: SparkConf = None,
     key: KeyFile = None,

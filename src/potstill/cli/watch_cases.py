@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from potstill.cli.common import AsJson, Debug, echo_json, handled
-from potstill.cli.watch import EngineName, KeyFile, SparkConf
+from potstill.cli.watch import EngineName, KeyFile, Level, SparkConf
 
 Store = Annotated[Path, typer.Argument(metavar="DIR", help="The store.")]
 Because = Annotated[
@@ -29,10 +29,7 @@ def cases(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where to; else `cases` in the store."),
     ] = None,
-    level: Annotated[
-        float,
-        typer.Option("--level", metavar="RATE", help="The false discovery rate of the run."),
-    ] = 0.05,
+    level: Level = 0.05,
     with_text: Annotated[
         bool,
         typer.Option("--with-text", help="Show a prompt of each of a case's commonest templates."),

@@ -52,6 +52,7 @@ def daily(
 
 
 def _print(found: DailyReport) -> None:
+    from potstill.cli.watch_view import print_allowed, print_off
     from potstill.text.counts import many
 
     typer.echo(
@@ -81,13 +82,12 @@ def _print(found: DailyReport) -> None:
         typer.echo(f"{case_id}: found before, and not by these days")
     if found.left_out:
         typer.echo(f"left out, since not over or not asked for: {', '.join(found.left_out)}")
-    if found.allowed:
-        typer.echo(f"{many(found.allowed, 'account')} on the allow-list left out")
-    for signal, lacking in found.off.items():
-        typer.echo(f"off: {signal} (needs {', '.join(lacking)})")
+    print_allowed(found.allowed)
+    print_off(found.off)
 
 
 def _case(case: DailyCase) -> None:
+    from potstill.cli.watch_view import print_since_closed
     from potstill.text.counts import many
     from potstill.watch.evidence import CHOSEN_BY
 
@@ -98,8 +98,7 @@ def _case(case: DailyCase) -> None:
         f"{many(len(case.accounts), 'account')}, {many(case.requests, 'request')}; held by {held} "
         f"(e = 10^{case.log10_e:.1f})"
     )
-    if case.status == "closed" and case.since_closed:
-        typer.echo(f"   {many(case.since_closed, 'account')} more than when it was closed")
+    print_since_closed(case.since_closed)
     typer.echo(
         f"   chosen on {best.chosen_on} by {CHOSEN_BY[best.chosen_by]}: "
         f"{len(best.parties)} parties; stands since {best.stands_since}"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from potstill.text.counts import many
+from potstill.cli.watch_view import print_off
+from potstill.text.counts import listed, many
 
 if TYPE_CHECKING:
     from potstill.runs.demo_watch import WatchDemo
@@ -46,8 +47,7 @@ def print_injected(found: InjectReport) -> None:
         )
     for note in found.notes:
         typer.echo(note)
-    for signal, lacking in found.off.items():
-        typer.echo(f"off: {signal} (needs {', '.join(lacking)})")
+    print_off(found.off)
     typer.echo(
         "One draw each: another --seed may come out otherwise. Accounts borrow rates, hours and "
         "looks from yours; the wording of prompts is made up."
@@ -87,7 +87,7 @@ def injected_as_json(found: InjectReport) -> dict[str, Any]:
 def print_outcome(one: CampaignOutcome) -> None:
     """Print one hidden campaign: how it works, what it leaves, whether and how it was named."""
     hidden = one.hidden
-    leaves = _listed(hidden.leaves) or "nothing that can be seen here"
+    leaves = listed(hidden.leaves) or "nothing that can be seen here"
     typer.echo(
         f"  {hidden.name}, {many(len(hidden.accounts), 'account')}, "
         f"{many(sum(hidden.accounts.values()), 'request')}: {hidden.works[:1].lower()}"
@@ -97,14 +97,9 @@ def print_outcome(one: CampaignOutcome) -> None:
         swept = f"; {many(one.swept, 'account')} with it that are not its own" if one.swept else ""
         typer.echo(
             f"    NAMED: {one.accounts} of its accounts, with {one.requests:.0%} of its requests, "
-            f"held by {_listed(one.families)} ({', '.join(one.cases)}){swept}"
+            f"held by {listed(one.families)} ({', '.join(one.cases)}){swept}"
         )
     elif len(hidden.leaves) < 2:
         typer.echo("    missed, by design: one family of evidence alone names nobody")
     else:
         typer.echo("    missed")
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    *others, last = names or ("",)
-    return f"{', '.join(others)} and {last}" if others else last

@@ -10,6 +10,7 @@ from potstill.text.counts import many
 from potstill.watch.evidence import CHOSEN_BY
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from potstill.runs.watching import IngestReport
@@ -38,8 +39,7 @@ def print_inspection(found: Inspection) -> None:
     typer.echo(f"columns: {', '.join(found.there) or 'none'}")
     typer.echo(f"missing: {', '.join(found.missing) or 'none'}")
     typer.echo(_accounts(found))
-    for signal, lacking in found.off.items():
-        typer.echo(f"off: {signal} (needs {', '.join(lacking)})")
+    print_off(found.off)
     if not found.off:
         typer.echo("every signal can be used")
 
@@ -83,8 +83,7 @@ def print_campaigns(found: CampaignsFound) -> None:
         )
     for note in found.notes:
         typer.echo(note)
-    for signal, lacking in found.off.items():
-        typer.echo(f"off: {signal} (needs {', '.join(lacking)})")
+    print_off(found.off)
 
 
 def print_cases(found: CasesOfRun, place: Path) -> None:
@@ -98,8 +97,7 @@ def print_cases(found: CasesOfRun, place: Path) -> None:
         typer.echo(f"{one.rank}. {one.case_id} ({new}): {one.sentence}")
         if one.status == "open":
             typer.echo(f"   {one.strong} strong members; may be done: {one.action}")
-        elif one.since_closed:
-            typer.echo(f"   {many(one.since_closed, 'account')} more than when it was closed")
+        print_since_closed(one.since_closed)
     if found.cases:
         typer.echo(
             f"At most {found.false_expected:.2g} of them are expected to be false; what joins "
@@ -107,11 +105,28 @@ def print_cases(found: CasesOfRun, place: Path) -> None:
         )
     for case_id in found.not_found:
         typer.echo(f"{case_id}: found before, and not in this run")
-    if found.allowed:
-        typer.echo(f"{many(found.allowed, 'account')} on the allow-list left out")
+    print_allowed(found.allowed)
     for note in found.notes:
         typer.echo(note)
     typer.echo(f"written to {place}; begin with {place / 'cases.html'}")
+
+
+def print_off(off: Mapping[str, Sequence[str]]) -> None:
+    """Print the signals that were off, each with what it lacks."""
+    for signal, lacking in off.items():
+        typer.echo(f"off: {signal} (needs {', '.join(lacking)})")
+
+
+def print_allowed(allowed: int) -> None:
+    """Print how many accounts were left out, if any."""
+    if allowed:
+        typer.echo(f"{many(allowed, 'account')} on the allow-list left out")
+
+
+def print_since_closed(since_closed: int) -> None:
+    """Print how much a closed case has grown, if it has."""
+    if since_closed:
+        typer.echo(f"   {many(since_closed, 'account')} more than when it was closed")
 
 
 def _campaign(rank: int, campaign: Campaign) -> None:

@@ -89,7 +89,6 @@ def _reported(
         DailyReport,
         campaigns_of,
         case_of,
-        open_and_absent,
         requests_of,
     )
     from potstill.watch.signals.traffic import accounts_of
@@ -119,7 +118,7 @@ def _reported(
         false_expected=wanted.level * len(cases),
         open=sum(one.status == "open" for one in cases),
         cases=tuple(cases),
-        not_found=open_and_absent(after, cases),
+        not_found=after.open_beside(one.case_id for one in cases),
         allowed=len(allowed),
         off=found.lines[-1].off,
     )

@@ -23,8 +23,8 @@ from potstill.runs.watch_truth import (
     CampaignOutcome,
     HiddenCampaign,
     NamedGroup,
+    false_groups,
     outcomes,
-    owner_of,
 )
 from potstill.runs.watching import open_store, told_damage, traffic_engine
 from potstill.text.counts import many
@@ -313,15 +313,17 @@ def _stored(store: TrafficStore, made: InjectedRows) -> Counter[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from potstill.durable import publish, staged, temporary_folder
-    from potstill.watch.ingest.parts import PartWriter
+    from potstill.durable import temporary_folder
+    from potstill.watch.ingest.parts import PartWriter, put_table
     from potstill.watch.ingest.rows import store_schema
     from potstill.watch.ingest.store import ACCOUNTS_FILE, SourceRecord, moved_parts
     from potstill.watch.ingest.tally import FileTally
 
     asked: Counter[str] = Counter()
-    with temporary_folder() as folder:
-        writer = PartWriter(folder, store_schema(made.privacy))
+    with (
+        temporary_folder() as folder,
+        PartWriter(folder, store_schema(made.privacy)) as writer,
+    ):
         for day, table in made.tables():
             writer.add(day, table)
             asked.update(table["account_id"].to_pylist())
@@ -339,9 +341,7 @@ def _stored(store: TrafficStore, made: InjectedRows) -> Counter[str]:
     if held.accounts is not None:
         path = store.root / ACCOUNTS_FILE
         table = pa.concat_tables([pq.read_table(path), made.people.table]).sort_by("account_id")
-        with staged(store.root) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
-            publish(temporary, path)
+        put_table(path, table)
         held = held.model_copy(update={"accounts": {**held.accounts, "accounts": table.num_rows}})
     store.record(held.model_copy(update={"sources": {**held.sources, made.source: record}}))
     return asked
@@ -378,13 +378,12 @@ def _report(wanted: InjectWanted, found: CampaignsFound, put: PutIn) -> InjectRe
         NamedGroup(one.campaign_id, frozenset(one.accounts), one.families)
         for one in found.campaigns
     ]
-    owner = {account: one.name for one in hidden for account in one.accounts}
     return InjectReport(
         into=wanted.into,
         requests=put.requests,
         days=found.days,
         campaigns=outcomes(hidden, named),
-        others=sum(owner_of(one, owner) is None for one in named),
+        others=len(false_groups(hidden, named)),
         off=found.off,
         notes=put.notes,
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 from potstill.errors import PotstillError
 from potstill.extras import extra_package
+from potstill.text.counts import listed
 from potstill.trace.finding import TraceRecord
 
 _HASHES = {
@@ -151,7 +152,7 @@ def _subject_of(file: Path, response: Any, subjects: Mapping[str, bytes]) -> str
         if hashlib.new(name, content).digest() == imprint.message:
             return subject
     raise PotstillError(
-        f"{file} is a timestamp of another digest: it is of none of {_listed(subjects)}; give the "
+        f"{file} is a timestamp of another digest: it is of none of {listed(subjects)}; give the "
         "reply to a question about one of these"
     )
 
@@ -188,8 +189,3 @@ def _der(certificate: Any) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return bytes(certificate.public_bytes(Encoding.DER))
-
-
-def _listed(names: Mapping[str, bytes]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from potstill.text.counts import many
+from potstill.text.counts import listed, many
 from potstill.watch.case import sql
 from potstill.watch.case.asking import Asker, script
 from potstill.watch.case.explaining import tested_explanations
@@ -143,9 +143,8 @@ def _write_members(folder: Path, campaign: Campaign) -> None:
 
 def sentence(campaign: Campaign, first: str, last: str) -> str:
     """Return a case in one sentence; it names nobody."""
-    named = [family_words(campaign, family) for family in campaign.families]
-    *others, last_one = named or ["no family by itself"]
-    held = f"{', '.join(others)} and {last_one}" if others else last_one
+    named = listed(family_words(campaign, family) for family in campaign.families)
+    held = named or "no family by itself"
     return (
         f"{many(len(campaign.accounts), 'account')} made {many(campaign.requests, 'request')} "
         f"from {day_words(first)} to {day_words(last)}, and strangers would not have made them "
@@ -200,7 +199,6 @@ def cases_of_run(
 ) -> CasesOfRun:
     """Return all cases of a run; `register` is the one after it."""
     found = run.found
-    ids = {line.case_id for line in lines}
     return CasesOfRun(
         created_at=now.isoformat(timespec="seconds"),
         potstill=version,
@@ -212,11 +210,7 @@ def cases_of_run(
         false_expected=found.false_expected,
         open=sum(line.status == "open" for line in lines),
         cases=tuple(lines),
-        not_found=tuple(
-            case_id
-            for case_id, known in sorted(register.cases.items())
-            if not known.closed and case_id not in ids
-        ),
+        not_found=register.open_beside(line.case_id for line in lines),
         allowed=len(run.allowed),
         off=found.off,
         notes=found.notes,

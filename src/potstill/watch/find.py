@@ -28,7 +28,12 @@ from potstill.watch.campaigns import (
 from potstill.watch.customers import Customers
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Chooser
 from potstill.watch.ingest.store import TrafficStore
-from potstill.watch.judging import FAMILY, families_held, two_families_log_e
+from potstill.watch.judging import (
+    FAMILIES,
+    families_held,
+    log10_written,
+    two_families_log_e,
+)
 from potstill.watch.keys import key_groups
 from potstill.watch.likeness import Profiles, profiles_of
 from potstill.watch.linking import Links, templates_of
@@ -48,8 +53,6 @@ _ONE_TEMPLATE, _MEANS_IN_COMMON = 0.8, 2
 # All of a group's parties may be named if such a share carries what holds: of a close group, and of
 # a loose one.
 _CARRIED, _CARRIED_LOOSE = 0.2, 0.5
-# E-values are written from 0.001 on.
-_CUT = -3.0
 
 
 @dataclass(frozen=True)
@@ -190,10 +193,6 @@ def _founder(parties: Iterable[str], first: Mapping[str, _First]) -> str:
     return min((first[one].asked, one) for one in parties if one in first)[1]
 
 
-def _cut(log_e: float) -> float:
-    return round(max(log_e / math.log(10), _CUT), 3)
-
-
 def _judged(
     chosen: Sequence[Chosen],
     tested: Sequence[Tested],
@@ -205,7 +204,6 @@ def _judged(
         two_families_log_e(one.by, result.parts) for one, result in zip(chosen, tested, strict=True)
     ]
     stands = e_bh([log_e / math.log(10) for log_e in log_es], level)
-    families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
     customers = customers_in(linked)
     found = []
     ids = _ids(chosen, first)
@@ -213,7 +211,9 @@ def _judged(
         ids, chosen, tested, log_es, stands, strict=True
     ):
         parties = tuple(party for party in one.group.parties if party in first)
-        without = {name: _cut(two_families_log_e(one.by, result.parts, name)) for name in families}
+        without = {
+            name: log10_written(two_families_log_e(one.by, result.parts, name)) for name in FAMILIES
+        }
         means = result.parts.get("means", -math.inf) >= HELD
         share = linked.share_of_means(parties) if means else 0.0
         several = {party for party in parties if first[party].accounts > 1}
@@ -227,7 +227,7 @@ def _judged(
                 carried_by=carried_by,
                 requests=sum(first[party].requests for party in parties),
                 signals=result.signals,
-                log10_e=_cut(log_e),
+                log10_e=log10_written(log_e),
                 without=without,
                 found=found_so,
                 undeclared=_undeclared(customers, carried_by, without),
@@ -324,27 +324,30 @@ class Joining:
         return found + asking
 
 
-def _standing(candidates: Sequence[Candidate], chosen: Sequence[Chosen]) -> list[int]:
-    """Return places of the candidates that are named.
+def named_apart(groups: Sequence[tuple[bool, Sequence[str]]]) -> list[int]:
+    """Return places of the groups that are named, closer ones first, of those that stand.
 
-    What fewer than `LEAST_PARTIES` carry is named no more than a smaller group is tested. Groups by
-    templates whose keys hang together loosely may hold several campaigns and others between them:
-    one is left out where half of those that carry it are named by a closer group.
+    Of each, best first, it is known whether it is loose, and who carries what holds. What fewer
+    than `LEAST_PARTIES` carry is named no more than a smaller group is tested. Groups by templates
+    whose keys hang together loosely may hold several campaigns and others between them: one is
+    left out where half of those that carry it are named by a closer group.
     """
-    named: set[str] = set()
-    places = [
-        place
-        for place, one in enumerate(candidates)
-        if one.found and not one.undeclared and len(one.carried_by) >= LEAST_PARTIES
-    ]
-
-    found = []
-    for place in sorted(places, key=lambda one: (chosen[one].loose, -candidates[one].log10_e, one)):
-        mine = candidates[place].carried_by
-        if not chosen[place].loose or 2 * len(named & set(mine)) < len(mine):
+    found, named = [], set[str]()
+    for place in sorted(range(len(groups)), key=lambda one: groups[one][0]):
+        loose, carrying = groups[place]
+        fresh = not loose or 2 * len(named & set(carrying)) < len(carrying)
+        if len(carrying) >= LEAST_PARTIES and fresh:
             found.append(place)
-            named |= set(mine)
-    return sorted(found)
+            named |= set(carrying)
+    return found
+
+
+def _standing(candidates: Sequence[Candidate], chosen: Sequence[Chosen]) -> list[int]:
+    """Return places of the candidates that are named."""
+    places = [n for n, one in enumerate(candidates) if one.found and not one.undeclared]
+    places.sort(key=lambda one: -candidates[one].log10_e)
+    named = named_apart([(chosen[one].loose, candidates[one].carried_by) for one in places])
+    return sorted(places[one] for one in named)
 
 
 def _campaigns(

@@ -27,6 +27,7 @@ FAMILY: Mapping[Part, Family] = {
     "places": "infrastructure",
     "intent": "intent",
 }
+FAMILIES: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
 # Spread is tested where means chose, links where templates did, intent where they did not.
 # A shared place explains a common clock and a common subject (a class), and one task set explains
 # subject and clock: no such pairs.
@@ -47,6 +48,8 @@ BESIDE_TEMPLATES: tuple[Part, ...] = ("means", "hand-off", "rounds")
 
 # More than any ln E that is found.
 _ANY = 1e6
+# E-values are written from 0.001 on.
+_CUT, _DIGITS = -3.0, 3
 
 
 def two_families_log_e(
@@ -110,3 +113,8 @@ def families_held(
     elif any(parts.get(part, -math.inf) >= least_log_e for part in BESIDE_TEMPLATES):
         held.add("content")
     return tuple(sorted(held))
+
+
+def log10_written(log_e: float) -> float:
+    """Return log10 of an e-value as findings and pages have it, from its ln."""
+    return round(max(log_e / math.log(10), _CUT), _DIGITS)

@@ -46,7 +46,7 @@ class Links:
         return max(RARE, len(self.strata.place) // 100)
 
     def _bets(self, groups: Sequence[Grouping], value_N: Ints) -> list[PlacedBet | None]:
-        """Return what values that parties have say of each group (`links_log_e`)."""
+        """Return what values that parties have say of each group (`SharedValues`)."""
         known: dict[tuple[int, ...], SharedValues] = {}
         found = []
         for group in groups:

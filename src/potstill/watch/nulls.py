@@ -35,22 +35,6 @@ class PlacedBet:
     expected: float
 
 
-def links_log_e(
-    group: Sequence[int], stratum_N: Ints, value_N: Ints, odds: Sequence[float] = ODDS
-) -> PlacedBet | None:
-    """Bet on the links among a group, against parties drawn at random within each stratum.
-
-    Of N parties `value_N` is the value that each has of one kind (-1 for none), and `stratum_N`
-    its stratum; `group` are places. With g_v members that have value v the bet is the product over
-    v of (1 + odds)^max(g_v - 1, 0), divided by a bound of its mean. Under sampling without
-    replacement memberships are negatively associated (Joag-Dev and Proschan 1983, Ann. Statist.
-    11, 286-295, 3.1 (a)), each factor grows with the memberships of its own parties alone, and its
-    mean is at most that of independent members (Hoeffding 1963, JASA 58, 13-30, theorem 4), so
-    that E has a mean of 1 at most. None where no member has a value.
-    """
-    return SharedValues.of(stratum_N, value_N).log_e(group, odds)
-
-
 @dataclass(frozen=True)
 class SharedValues:
     """What parties have of one kind, with what is the same for every group that is bet on.
@@ -92,7 +76,16 @@ class SharedValues:
         )
 
     def log_e(self, group: Sequence[int], odds: Sequence[float] = ODDS) -> PlacedBet | None:
-        """Return the bet on a group, as `links_log_e` describes it."""
+        """Bet on the links among a group, against parties drawn at random within each stratum.
+
+        Of N parties `value_N` is the value that each has of one kind (-1 for none), and `stratum_N`
+        its stratum; `group` are places. With g_v members that have value v the bet is the product
+        over v of (1 + odds)^max(g_v - 1, 0), divided by a bound of its mean. Under sampling without
+        replacement memberships are negatively associated (Joag-Dev and Proschan 1983, Ann. Statist.
+        11, 286-295, 3.1 (a)), each factor grows with the memberships of its own parties alone, and
+        its mean is at most that of independent members (Hoeffding 1963, JASA 58, 13-30, theorem 4),
+        so that E has a mean of 1 at most. None where no member has a value.
+        """
         members = np.asarray(sorted(group), np.int64)
         mine = self.value_N[members]
         mine = mine[mine >= 0]
@@ -119,19 +112,6 @@ class SharedValues:
         return PlacedBet(average_log_e(bets), float(extra), float(expected))
 
 
-def askers_log_e(
-    group: Sequence[int], stratum_N: Ints, asks_N: Ints, odds: Sequence[float] = ODDS
-) -> PlacedBet | None:
-    """Bet that more parties of a group ask so than if they were drawn at random in each stratum.
-
-    `asks_N` is 1, 0, or -1 for parties without text. In a stratum with n of its N parties in the
-    group, of which K ask so, those among the n are hypergeometric: nothing is estimated. With k
-    that ask so in all strata the bet is (1 + odds)^k, divided by its mean, which is the product of
-    the strata's. None where no stratum has a party of the group beside another one.
-    """
-    return Askers.of(stratum_N, asks_N).log_e(group, odds)
-
-
 @dataclass(frozen=True)
 class Askers:
     """Which parties ask so, with what is the same for every group: of each stratum those of whom it
@@ -151,7 +131,13 @@ class Askers:
         return cls(stratum_N, asks_N, every_S, asking_S)
 
     def log_e(self, group: Sequence[int], odds: Sequence[float] = ODDS) -> PlacedBet | None:
-        """Return the bet on a group, as `askers_log_e` describes it."""
+        """Bet that more of a group ask so than of parties drawn at random within each stratum.
+
+        `asks_N` is 1, 0, or -1 for parties without text. In a stratum with n of its N parties in
+        the group, of which K ask so, those among the n are hypergeometric: nothing is estimated.
+        With k that ask so in all strata the bet is (1 + odds)^k, divided by its mean, which is the
+        product of the strata's. None where no stratum has a party of the group beside another one.
+        """
         members = np.asarray(sorted(group), np.int64)
         members = members[self.asks_N[members] >= 0]
         mine_S = np.bincount(self.stratum_N[members], minlength=len(self.every_S))
@@ -182,18 +168,6 @@ def _log_choose(n: Ints, k: Ints) -> Floats:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), dtype=np.float64)
 
 
-def common_log_e(
-    group: Sequence[int], stratum_N: Ints, value_N: Ints, odds: Sequence[float] = ODDS
-) -> PlacedBet | None:
-    """Bet that more of a group have one of the values that very many have, as a relay's network.
-
-    Each value is bet on as in `askers_log_e`; the average over values has a mean of 1 at most,
-    whatever they have to do with one another. Observed is how many have the value that says most.
-    None where no value could be bet on.
-    """
-    return CommonValues.of(stratum_N, value_N).log_e(group, odds)
-
-
 @dataclass(frozen=True)
 class CommonValues:
     """Values that very many parties have, each as a question who has it."""
@@ -208,7 +182,12 @@ class CommonValues:
         return cls(tuple(each))
 
     def log_e(self, group: Sequence[int], odds: Sequence[float] = ODDS) -> PlacedBet | None:
-        """Return the bet on a group, as `common_log_e` describes it."""
+        """Bet that more of a group have one of the common values, as a relay's network.
+
+        Each value is bet on as in `Askers`; the average over values has a mean of 1 at most,
+        whatever they have to do with one another. Observed is how many have the value that says
+        most. None where no value could be bet on.
+        """
         each = (value.log_e(group, odds) for value in self.values)
         bets = [bet for bet in each if bet is not None]
         if not bets:

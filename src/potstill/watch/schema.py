@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA = "potstill/traffic/1"
+# How a party is called: a declared tenant, or an account that has none.
+TENANT, ACCOUNT = "t:", "a:"
 Kind = Literal["text", "time", "int32", "int64", "float64", "bool", "bands"]
 Family = Literal["content", "time", "infrastructure", "intent"]
 
@@ -136,6 +138,11 @@ SIGNALS: tuple[SignalNeeds, ...] = (
     SignalNeeds("rubric and reward prompts", "intent", (("prompt",),)),
     SignalNeeds("output appetite", "intent", (("completion_tokens",), ("prompt_tokens",))),
 )
+
+
+def party_of(account_id: str, tenant: str | None = None) -> str:
+    """Return the party that an account is of."""
+    return f"{ACCOUNT}{account_id}" if tenant is None else f"{TENANT}{tenant}"
 
 
 def names_of(columns: Iterable[TrafficColumn]) -> tuple[str, ...]:

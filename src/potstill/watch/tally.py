@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from potstill.stats.evalues import average_log_e
 from potstill.watch.evidence import Part, SignalFinding
-from potstill.watch.judging import FAMILY
+from potstill.watch.judging import FAMILY, log10_written
 from potstill.watch.nulls import PlacedBet
 
 # A family is named as held from this ln E on; whether a group stands is e-BH's alone.
@@ -79,7 +79,7 @@ class GroupTally:
                 observed=round(evidence.observed, 3),
                 expected=round(evidence.expected, 3),
                 null=null,
-                log10_e=None if chosen else round(max(evidence.log_e / math.log(10), -3.0), 3),
+                log10_e=None if chosen else log10_written(evidence.log_e),
                 chosen=chosen,
             )
         )

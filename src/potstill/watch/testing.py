@@ -104,8 +104,12 @@ class Testing:
         if groups:
             self.links.test_links(groups, tallies)
             self.links.test_spread(groups, tallies)
-            if self.traffic.is_on("hand-off") and self.traffic.is_on("template spread"):
-                self._hand_offs(self._members_of(groups), tallies)
+            handed = handed_on(self.traffic, [group.parties for _, group in groups])
+            for number, (found, names) in handed.items():
+                tallies[number].add(
+                    "hand-off", "hand-off", _NULLS["hand-off"], found,
+                    carriers=partial(tuple, names),
+                )  # fmt: skip
             self._intent(groups, tallies)
             self._orders(groups, tallies, worth)
         return [tally.tested() for tally in tallies]
@@ -149,9 +153,6 @@ class Testing:
 
     def _asked(self, groups: Sequence[tuple[Chooser, Grouping]]) -> ir.Table:
         return asked_with(self.traffic, [group for _, group in groups], "ps_asked")
-
-    def _members_of(self, groups: Sequence[tuple[Chooser, Grouping]]) -> ir.Table:
-        return members_table(self.traffic, (one.parties for _, one in groups), "ps_members")
 
     def _content(
         self,
@@ -229,28 +230,14 @@ class Testing:
                     "rounds", "common rounds", _NULLS["synchrony"], found, carriers=carriers
                 )
 
-    def _hand_offs(self, members: ir.Table, tallies: Sequence[GroupTally]) -> None:
-        counts: dict[int, dict[bool, tuple[int, int]]] = {}
-        for row in self.traffic.rows(hand_offs(self.traffic, members)).to_pylist():
-            counts.setdefault(row["group"], {})[row["refused"]] = (row["n"], row["followed"])
-        handing: dict[int, list[str]] = {}
-        for row in self.traffic.rows(handing_over(self.traffic, members)).to_pylist():
-            handing.setdefault(row["group"], []).append(row["party"])
-        for number, of in sorted(counts.items()):
-            found = hand_off_log_e(of.get(True, (0, 0)), of.get(False, (0, 0)))
-            carriers = partial(sorted, handing.get(number, []))
-            tallies[number].add(
-                "hand-off", "hand-off", _NULLS["hand-off"], found, carriers=carriers
-            )
-
     def _intent(
         self, groups: Sequence[tuple[Chooser, Grouping]], tallies: Sequence[GroupTally]
     ) -> None:
         if self.asking_rows is None:
             return
+        place = [self.strata.place[party] for party in self.asking_rows["party"].to_pylist()]
         for name in ("reasoning", "rubric"):
             asks_N = np.full(len(self.strata.place), -1, np.int64)
-            place = [self.strata.place[party] for party in self.asking_rows["party"].to_pylist()]
             asks_N[place] = _ints(self.asking_rows[name])
             known: dict[tuple[int, ...], Askers] = {}
             for (by, group), tally in zip(groups, tallies, strict=True):
@@ -284,6 +271,33 @@ class Testing:
         for product, day, minute, n in zip(place, *columns, strict=True):
             found.setdefault((product, day), np.zeros(1_440, np.int64))[minute] = n
         return products, found
+
+
+def handed_on(
+    traffic: Traffic, groups: Sequence[Sequence[str]]
+) -> dict[int, tuple[PlacedBet, tuple[str, ...]]]:
+    """Return what hand-offs say of groups of parties, by their places, and who took part in one.
+
+    Nothing where hand-offs are off, and of a group of which they say nothing.
+    """
+    if not traffic.is_on("hand-off") or not traffic.is_on("template spread"):
+        return {}
+    members = members_table(traffic, groups, "ps_members")
+    counts: dict[int, dict[bool, tuple[int, int]]] = {}
+    for row in traffic.rows(hand_offs(traffic, members)).to_pylist():
+        counts.setdefault(row["group"], {})[row["refused"]] = (row["n"], row["followed"])
+    names: dict[int, list[str]] = {}
+    for row in traffic.rows(handing_over(traffic, members)).to_pylist():
+        names.setdefault(row["group"], []).append(row["party"])
+    bets = {
+        number: hand_off_log_e(of.get(True, (0, 0)), of.get(False, (0, 0)))
+        for number, of in sorted(counts.items())
+    }
+    return {
+        number: (bet, tuple(names.get(number, ())))
+        for number, bet in bets.items()
+        if bet is not None
+    }
 
 
 def _without(

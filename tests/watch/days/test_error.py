@@ -15,7 +15,7 @@ from potstill.stats.evalues import betting_log_e, lifted_log_e
 from potstill.stats.exact import clopper_pearson
 from potstill.stats.multiple import spent_share, weighted_e_bh
 from potstill.watch.clock import acts_of, synchrony_log_e
-from potstill.watch.nulls import askers_log_e, hand_off_log_e
+from potstill.watch.nulls import Askers, hand_off_log_e
 from potstill.watch.orders import sharding_log_e
 
 SEED = 20261130
@@ -91,7 +91,7 @@ def test_who_asks_so_one_day_asks_so_the_next_and_counts_once() -> None:
         [
             0.0 if bet is None else bet.log_e
             for bet in (
-                askers_log_e([*range(k), *range(20, 35 - k)], stratum, asks) for k in range(16)
+                Askers.of(stratum, asks).log_e([*range(k), *range(20, 35 - k)]) for k in range(16)
             )
         ]
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from potstill.report.charts import WIDTH, Chart, tag
 from potstill.watch.case.models import CaseFacts, MemberStrength
+from potstill.watch.schema import ACCOUNT
 
 MOST_ACCOUNTS, MOST_VALUES = 60, 40
 _SIZE, _RING, _INNER = 400.0, 180.0, 0.62
@@ -55,7 +56,7 @@ def _joined(facts: CaseFacts, shown: set[str]) -> list[tuple[str, set[str]]]:
     found = []
     for row in facts.shared.rows:
         of: Mapping[str, object] = dict(zip(facts.shared.columns, row, strict=True))
-        who = {party.removeprefix("a:") for party in str(of["who"]).split("\n")} & shown
+        who = {party.removeprefix(ACCOUNT) for party in str(of["who"]).split("\n")} & shown
         if len(who) > 1:
             found.append((str(of["kind"]), who))
     return found

@@ -23,7 +23,7 @@ from potstill.watch.case.models import (
     Value,
 )
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Part, SignalFinding
-from potstill.watch.judging import two_families_log_e
+from potstill.watch.judging import log10_written, two_families_log_e
 from potstill.watch.schema import Family
 
 _PRIOR = 0.01
@@ -31,7 +31,6 @@ _PRIOR = 0.01
 # requests on that it took over.
 _SHARE, _TAKEN = 0.25, 2
 _ORDER: Mapping[Strength, int] = {"strong": 0, "some": 1, "none": 2}
-_LN10 = math.log(10)
 
 
 def inference_of(
@@ -124,10 +123,10 @@ def without_signal(candidate: Candidate, left_out: SignalFinding | None) -> floa
     parts: dict[Part, list[float]] = {}
     for one in candidate.signals:
         if one is not left_out and one.part is not None and one.log10_e is not None:
-            parts.setdefault(one.part, []).append(one.log10_e * _LN10)
+            parts.setdefault(one.part, []).append(one.log10_e * math.log(10))
     averages = {part: average_log_e(bets) for part, bets in parts.items()}
     log_e = two_families_log_e(candidate.chosen_by, averages)
-    return round(max(log_e / _LN10, -3.0), 3)
+    return log10_written(log_e)
 
 
 def member_strengths(facts: CaseFacts, held: Sequence[Family]) -> tuple[MemberStrength, ...]:

@@ -62,6 +62,15 @@ class CaseRegister(WorkRecord):
     accounts: dict[str, str] = Field(default_factory=dict)
     tenants: dict[str, str] = Field(default_factory=dict)
 
+    def open_beside(self, case_ids: Iterable[str]) -> tuple[str, ...]:
+        """Return the open cases that are none of these, sorted."""
+        here = set(case_ids)
+        return tuple(
+            case_id
+            for case_id, known in sorted(self.cases.items())
+            if not known.closed and case_id not in here
+        )
+
     def without_account(self, account: str) -> CaseRegister:
         """Return the register without an account's name."""
 

@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from potstill.watch.evidence import CampaignsFound, Candidate
-from potstill.watch.judging import FAMILY
+from potstill.watch.judging import FAMILIES
 
 SCORES_FILE = "scores.parquet"
-_FAMILIES = sorted(set(FAMILY.values()))
 SCHEMA = pa.schema(
     [
         ("candidate_id", pa.string()),
@@ -22,7 +21,7 @@ SCHEMA = pa.schema(
         ("requests", pa.int64()),
         ("log10_e", pa.float64()),
         ("found", pa.bool_()),
-        *((f"log10_e_without_{family}", pa.float64()) for family in _FAMILIES),
+        *((f"log10_e_without_{family}", pa.float64()) for family in FAMILIES),
         ("signal", pa.string()),
         ("part", pa.string()),
         ("family", pa.string()),
@@ -79,5 +78,5 @@ def _about(one: Candidate, case_id: str | None) -> dict[str, str | int | float |
         "requests": one.requests,
         "log10_e": one.log10_e,
         "found": one.found,
-        **{f"log10_e_without_{family}": one.without.get(family) for family in _FAMILIES},
+        **{f"log10_e_without_{family}": one.without.get(family) for family in FAMILIES},
     }

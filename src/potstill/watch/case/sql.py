@@ -12,7 +12,7 @@ from glob import escape
 from pathlib import Path
 
 from potstill.watch.linking import RARE
-from potstill.watch.schema import ACCOUNTS
+from potstill.watch.schema import ACCOUNT, ACCOUNTS, TENANT
 from potstill.watch.signals.intent import REASONING, RUBRIC
 from potstill.watch.signals.links import TOGETHER
 from potstill.watch.signals.timing import HANDED_S, REFUSED
@@ -64,7 +64,7 @@ def prepare_store(files: StoreFiles) -> list[str]:
         _accounts(files.accounts),
         # A party is a declared tenant with its accounts, or an account that has none.
         "CREATE OR REPLACE TEMP VIEW requests AS\n"
-        f"SELECT r.*{bulky}, coalesce(a.party, 'a:' || r.account_id) AS party, a.timezone,\n"
+        f"SELECT r.*{bulky}, coalesce(a.party, '{ACCOUNT}' || r.account_id) AS party, a.timezone,\n"
         "  epoch_us(r.time) AS micros, epoch_us(r.time) // 86400000000 AS day,\n"
         "  epoch_us(r.time) // 1000000 % 86400 AS second\n"
         "FROM read_parquet(getvariable('store') || '/requests/*/*.parquet', "
@@ -87,7 +87,7 @@ def _accounts(there: bool) -> str:
     if there:
         return (
             "CREATE OR REPLACE TEMP VIEW accounts AS\n"
-            "SELECT *, coalesce('t:' || tenant, 'a:' || account_id) AS party\n"
+            f"SELECT *, coalesce('{TENANT}' || tenant, '{ACCOUNT}' || account_id) AS party\n"
             "FROM read_parquet(getvariable('store') || '/accounts.parquet')"
         )
     columns = ", ".join(f"NULL::{_TYPES[one.kind]} AS {one.name}" for one in ACCOUNTS)
@@ -138,7 +138,7 @@ def prepare_case(case_id: str, *, sketches: bool) -> list[str]:
     where = f"getvariable('cases') || '/{case_id}/"
     found = [
         "CREATE OR REPLACE TEMP TABLE members AS\n"
-        "SELECT account_id, coalesce(party, 'a:' || account_id) AS party\n"
+        f"SELECT account_id, coalesce(party, '{ACCOUNT}' || account_id) AS party\n"
         f"FROM read_parquet({where}{MEMBERS_FILE}') LEFT JOIN accounts USING (account_id)",
         f"CREATE OR REPLACE TEMP TABLE groups AS FROM read_parquet({where}{GROUPS_FILE}')",
         "CREATE OR REPLACE TEMP TABLE mine AS\n"

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from potstill.canonical import canonical_json, digest_of
 from potstill.durable import append_line, write_bytes, write_errors
 from potstill.watch.evidence import Chooser, FoundPart, Part
+from potstill.watch.schema import party_of
 
 # In the store: the lines, and what of days is kept to see whether they have changed.
 DAYS_FOLDER, LOG_FILE, ACTIVE_FOLDER, MARKS_FILE = "days", "days.jsonl", "active", "marks.json"
@@ -118,7 +119,7 @@ def forget_days(root: Path, days: Iterable[str], account: str | None = None) -> 
         (folder / MARKS_FILE).unlink(missing_ok=True)
     if not log_path(root).is_file():
         return
-    lines, party = read_days(root), f"a:{account}"
+    lines, party = read_days(root), None if account is None else party_of(account)
     naming = [line.day for line in lines if any(party in one.parties for one in line.chosen)]
     first = min([*days, *naming], default=None)
     # Written anew in any case: a half line at the end may name anybody.

@@ -20,7 +20,7 @@ from potstill.stats.multiple import spent_share, weighted_e_bh
 from potstill.watch.campaigns import Grouping
 from potstill.watch.days.daylog import ChosenGroup, DayLine
 from potstill.watch.evidence import CHOSEN_BY, Chooser, Part
-from potstill.watch.find import named_parties
+from potstill.watch.find import Chosen, named_parties
 from potstill.watch.judging import two_families_log_e
 from potstill.watch.tally import HELD, Tested
 
@@ -111,7 +111,7 @@ class Followed:
     @property
     def is_loose(self) -> bool:
         """Whether it may hold several campaigns and others between them."""
-        return self.group.by == "templates" and not self.group.close
+        return Chosen(self.group.by, grouping_of(self.group)).loose
 
     @property
     def is_undeclared(self) -> bool:

@@ -18,9 +18,10 @@ from ibis.backends.duckdb import Backend
 from pydantic import Field, ValidationError
 
 from potstill.canonical import canonical_json, digest_of
-from potstill.durable import publish, staged, write_bytes
+from potstill.durable import write_bytes
 from potstill.watch.days.daylog import ACTIVE_FOLDER, DAYS_FOLDER, MARKS_FILE
 from potstill.watch.evidence import FoundPart
+from potstill.watch.ingest.parts import put_table
 from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.schema import ACCOUNTS, arrow_schema
 from potstill.watch.signals.traffic import accounts_of
@@ -91,9 +92,8 @@ def active_accounts(store: TrafficStore, days: Sequence[str]) -> pa.Table:
     return pa.concat_tables(found)
 
 
-def accounts_active(store: TrafficStore, days: Sequence[str]) -> pa.Table:
-    """Return the rows of the table of accounts that made a request on some days."""
-    table = accounts_of(store)
+def accounts_active(store: TrafficStore, days: Sequence[str], table: pa.Table) -> pa.Table:
+    """Return the rows of the store's table of accounts that made a request on some days."""
     names = active_accounts(store, days)["account_id"].unique()
     return table.filter(pc.is_in(table["account_id"], names))
 
@@ -149,11 +149,7 @@ def _digested(store: TrafficStore, backend: Backend, day: str) -> str:
         f"SELECT count(*), {_SUMS} FROM (SELECT {said} AS said FROM ps_days_rows r)"
     ).fetchall()
     each = rows.group_by("account_id").aggregate(requests=rows.count()).order_by("account_id")
-    active = backend.to_pyarrow(each)
-    path = active_path(store.root, day)
-    with staged(path.parent) as temporary:
-        pq.write_table(active, temporary, compression="zstd")
-        publish(temporary, path)
+    put_table(active_path(store.root, day), backend.to_pyarrow(each))
     return digest_of([list(one) for one in sums])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
@@ -11,17 +10,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from potstill.watch.campaigns import LEAST_PARTIES, merged
+from potstill.watch.campaigns import merged
 from potstill.watch.case.models import Status
-from potstill.watch.case.register import CaseRegister, Named
+from potstill.watch.case.register import Named
 from potstill.watch.days.following import FOLLOWED, Followed, Following
 from potstill.watch.evidence import Campaign, Chooser, FoundPart, Part
-from potstill.watch.judging import FAMILY, families_held, two_families_log_e
-from potstill.watch.schema import Family
+from potstill.watch.find import named_apart
+from potstill.watch.judging import (
+    FAMILIES,
+    FAMILY,
+    families_held,
+    log10_written,
+    two_families_log_e,
+)
+from potstill.watch.schema import Family, party_of
 from potstill.watch.tally import HELD
-
-_LN10 = math.log(10)
-_CUT = -3.0
 
 
 class DailyPart(FoundPart):
@@ -134,21 +137,10 @@ def campaigns_of(
 
 
 def _standing(following: Following) -> list[tuple[Followed, tuple[str, ...]]]:
-    """Return the candidates that are named, with the parties that carry what holds.
-
-    As `find` does: what fewer than `LEAST_PARTIES` carry is not, nor is one that may hold several
-    campaigns where half of those that carry it are named by a closer one.
-    """
+    """Return the candidates that are named, with the parties that carry what holds."""
     each = [(one, one.carried_by()) for one in following.named() if not one.is_undeclared]
-    found, named = [], set[str]()
-    for one, carrying in sorted(
-        each, key=lambda pair: (pair[0].is_loose, -pair[0].log_e, pair[0].group.candidate_id)
-    ):
-        fresh = not one.is_loose or 2 * len(named & set(carrying)) < len(carrying)
-        if len(carrying) >= LEAST_PARTIES and fresh:
-            found.append((one, carrying))
-            named |= set(carrying)
-    return found
+    each.sort(key=lambda pair: (-pair[0].log_e, pair[0].group.candidate_id))
+    return [each[one] for one in named_apart([(one.is_loose, mine) for one, mine in each])]
 
 
 def _by_party(
@@ -163,7 +155,7 @@ def _by_party(
     ):
         if name in let_be:
             continue
-        party = f"t:{tenant_of[name]}" if name in tenant_of else f"a:{name}"
+        party = party_of(name, tenant_of.get(name))
         accounts[party].append(name)
         requests[party] += n
     return accounts, requests
@@ -185,25 +177,14 @@ def case_of(named: Named, candidates: Sequence[Followed]) -> DailyCase:
         accounts=named.campaign.accounts,
         requests=named.campaign.requests,
         families=named.campaign.families,
-        log10_e=_log10(max(one.log_e for one in candidates)),
+        log10_e=log10_written(max(one.log_e for one in candidates)),
         since_closed=named.since_closed,
         after=named.known.after,
         candidates=tuple(_candidate(one) for one in candidates),
     )
 
 
-def open_and_absent(register: CaseRegister, cases: Sequence[DailyCase]) -> tuple[str, ...]:
-    """Return the open cases of a register that are not among these."""
-    here = {one.case_id for one in cases}
-    return tuple(
-        case_id
-        for case_id, known in sorted(register.cases.items())
-        if not known.closed and case_id not in here
-    )
-
-
 def _candidate(one: Followed) -> DailyCandidate:
-    families: tuple[Family, ...] = tuple(sorted(set(FAMILY.values())))
     return DailyCandidate(
         candidate_id=one.group.candidate_id,
         chosen_by=one.group.by,
@@ -211,11 +192,11 @@ def _candidate(one: Followed) -> DailyCandidate:
         stands_since=one.named_on or "",
         parties=one.group.parties,
         carried_by=one.carried_by(),
-        log10_e=_log10(one.log_e),
+        log10_e=log10_written(one.log_e),
         log10_share=round(one.log10_share, 3),
         without={
-            family: _log10(two_families_log_e(one.group.by, one.parts, family))
-            for family in families
+            family: log10_written(two_families_log_e(one.group.by, one.parts, family))
+            for family in FAMILIES
         },
         parts=tuple(
             DailyPart(
@@ -223,7 +204,7 @@ def _candidate(one: Followed) -> DailyCandidate:
                 family=FAMILY[part],
                 counts=_counts(part),
                 tests=len(one.bets[part]) if part in one.bets else 1,
-                log10_e=_log10(log_e),
+                log10_e=log10_written(log_e),
             )
             for part, log_e in sorted(one.parts.items())
         ),
@@ -234,7 +215,3 @@ def _counts(part: Part) -> Literal["once", "day by day", "by blocks of days"]:
     if part not in FOLLOWED:
         return "once"
     return "day by day" if part == "hand-off" else "by blocks of days"
-
-
-def _log10(log_e: float) -> float:
-    return round(max(log_e / _LN10, _CUT), 3)

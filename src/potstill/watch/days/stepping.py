@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from potstill.watch.days.daylog import Bets, Carriers, ChosenGroup, DayLine, GroupTested
@@ -22,11 +24,9 @@ from potstill.watch.days.marks import accounts_active
 from potstill.watch.evidence import Chooser, Part
 from potstill.watch.find import Chosen, Joining, chosen_in, customers_in, testing_of
 from potstill.watch.ingest.store import TrafficStore
-from potstill.watch.nulls import hand_off_log_e
-from potstill.watch.signals.timing import hand_offs, handing_over
-from potstill.watch.signals.traffic import Traffic, members_table, traffic_of
+from potstill.watch.signals.traffic import Traffic, accounts_of, traffic_of
 from potstill.watch.tally import Tested
-from potstill.watch.testing import Testing
+from potstill.watch.testing import Testing, handed_on
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,13 @@ class DaysRead:
         """Return the traffic of `count` days, the last of them at a place; of accounts those that
         made a request on them, so that nothing hangs on who comes later."""
         days = self.days[max(0, last - count + 1) : last + 1]
-        table = accounts_active(self.store, days)
+        table = accounts_active(self.store, days, self._accounts)
         return traffic_of(self.store, self.backend, days, table).without(self.allowed)
+
+    @cached_property
+    def _accounts(self) -> pa.Table:
+        """The table of accounts, which is read once: nobody else writes to the store meanwhile."""
+        return accounts_of(self.store)
 
 
 @dataclass
@@ -116,10 +121,11 @@ def _tested(reading: DaysRead, following: Following, place: int) -> tuple[GroupT
 
 
 def _with_rounds(result: Tested) -> Tested:
-    """Return what a block says, with common rounds also where they do not show.
+    """Return what a block says, with common rounds also where it has no prompts that could show
+    them.
 
-    `Testing` has them only where the clock holds. To bet on a block only then would be to know the
-    outcome before the bet: elsewhere the bet is lost.
+    Where prompts are there `Testing` takes rounds that do not show for a bet that is lost. Here
+    every block is bet on, so that what it lacks is a lost bet, too.
     """
     if "clock" not in result.parts:
         return result
@@ -144,20 +150,8 @@ def _places(parties: Sequence[str], result: Tested, parts: Collection[Part]) -> 
 def _handed(groups: Sequence[Sequence[str]], traffic: Traffic) -> list[Tested]:
     """Return what hand-offs say of groups of parties."""
     found: list[Tested] = [Tested({}, ()) for _ in groups]
-    if not traffic.is_on("hand-off") or not traffic.is_on("template spread"):
-        return found
-    members = members_table(traffic, groups, "ps_members")
-    counts: dict[int, dict[bool, tuple[int, int]]] = {}
-    for row in traffic.rows(hand_offs(traffic, members)).to_pylist():
-        counts.setdefault(row["group"], {})[row["refused"]] = (row["n"], row["followed"])
-    names: dict[int, set[str]] = {}
-    for row in traffic.rows(handing_over(traffic, members)).to_pylist():
-        names.setdefault(row["group"], set()).add(row["party"])
-    for number, of in counts.items():
-        bet = hand_off_log_e(of.get(True, (0, 0)), of.get(False, (0, 0)))
-        if bet is not None:
-            carriers: Mapping[Part, frozenset[str]] = {"hand-off": frozenset(names.get(number, ()))}
-            found[number] = Tested({"hand-off": bet.log_e}, (), carriers)
+    for number, (bet, names) in handed_on(traffic, groups).items():
+        found[number] = Tested({"hand-off": bet.log_e}, (), {"hand-off": frozenset(names)})
     return found
 
 

@@ -10,13 +10,12 @@ import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
-from potstill.durable import publish, staged
 from potstill.errors import PotstillError
 from potstill.watch.ingest.coerce import as_kind, as_name
 from potstill.watch.ingest.fields import FLAW, fields_of
+from potstill.watch.ingest.parts import put_table
 from potstill.watch.ingest.rows import each_text
 from potstill.watch.ingest.secret import StoreKey, domain_of, network_of
 from potstill.watch.ingest.sources import (
@@ -94,9 +93,7 @@ def write_accounts(path: Path, accounts: pa.Table, key: StoreKey) -> None:
     for column in ACCOUNTS:
         if column.keyed:
             columns[column.name] = each_text(columns[column.name], key.hasher(column.name))
-    with staged(path.parent) as temporary:
-        pq.write_table(pa.table(columns, accounts.schema), temporary, compression="zstd")
-        publish(temporary, path)
+    put_table(path, pa.table(columns, accounts.schema))
 
 
 def _of_csv(backend: Backend, path: Path, names: list[str]) -> pa.Table:

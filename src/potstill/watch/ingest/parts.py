@@ -11,7 +11,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from potstill.durable import fsync_file, write_errors
+from potstill.durable import fsync_file, publish, staged, write_errors
 
 _FULL = 48 << 20  # bytes of a day's rows that are written together
 _HELD = 160 << 20  # bytes of all days that are held
@@ -109,3 +109,10 @@ def part_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         compression_level=_LEVEL,
         use_dictionary=[name for name in schema.names if name not in _DIFFERING],
     )
+
+
+def put_table(path: Path, table: pa.Table) -> None:
+    """Write a whole table in place of an earlier one, durable on return."""
+    with staged(path.parent) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+        publish(temporary, path)

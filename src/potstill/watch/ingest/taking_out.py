@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from potstill.durable import publish, staged, write_errors
+from potstill.durable import write_errors
 from potstill.errors import PotstillError
 from potstill.watch.case.register import CASES_FOLDER, CaseRegister
 from potstill.watch.days.daylog import forget_days
+from potstill.watch.ingest.parts import put_table
 from potstill.watch.ingest.repeats import without_account
 from potstill.watch.ingest.rows import each_text
 from potstill.watch.ingest.secret import StoreKey
@@ -95,13 +96,7 @@ def _erase_from_table(path: Path, name: str) -> None:
     if not path.is_file():
         return
     accounts = pq.read_table(path)
-    with staged(path.parent) as temporary:
-        pq.write_table(
-            accounts.filter(pc.not_equal(accounts["account_id"], name)),
-            temporary,
-            compression="zstd",
-        )
-        publish(temporary, path)
+    put_table(path, accounts.filter(pc.not_equal(accounts["account_id"], name)))
 
 
 def without_erased(accounts: pa.Table, key: StoreKey, erased: tuple[str, ...]) -> pa.Table:

@@ -13,7 +13,6 @@ from potstill.text.counts import by_number
 from potstill.work.workdir import Recorded
 
 Counts = dict[str, int]
-DAMAGED_FILE = "the file is damaged"
 _LONG = timedelta(days=366)
 
 

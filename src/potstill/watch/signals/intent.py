@@ -34,7 +34,7 @@ def asking(traffic: Traffic) -> ir.Table:
 
     Catches: prompts that make a model write out its reasoning, or grade answers, for another one
     to be trained on. Looks the same: tutors, judges, a template that many like. So it is compared
-    with other parties of the same zone and product (`askers_log_e`), only describes a group that
+    with other parties of the same zone and product (`Askers`), only describes a group that
     templates chose, whose parties ask alike for that reason, and never stands beside a shared place
     or a common clock alone: a course has one exercise. Evaded by words that no pattern knows.
     """

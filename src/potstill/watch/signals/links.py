@@ -35,7 +35,7 @@ def links(traffic: Traffic) -> ir.Table:
     Catches: accounts that were opened or are paid by one hand; a proxy. Looks the same: an office,
     a school, a carrier, a course that signs up in one hour (networks, domains and that hour:
     *places*, which count only beside what a place does not explain), a family's card. Evaded by
-    own cards and devices. A value is worth the less, the more parties have it (`links_log_e`).
+    own cards and devices. A value is worth the less, the more parties have it (`SharedValues`).
     """
     # Whoever asked nothing in these days is no party yet, whatever the table of accounts says.
     accounts = traffic.accounts.semi_join(traffic.requests, "party")

@@ -22,7 +22,7 @@ from potstill.durable import temporary_folder
 from potstill.errors import PotstillError
 from potstill.watch.engines import TrafficEngine, engine_of
 from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
-from potstill.watch.schema import ACCOUNTS, arrow_schema, names_of, switched_off
+from potstill.watch.schema import ACCOUNT, ACCOUNTS, TENANT, arrow_schema, names_of, switched_off
 
 if TYPE_CHECKING:
     from ibis.backends.sql import SQLBackend
@@ -31,7 +31,6 @@ DAY_US = 86_400_000_000
 _BATCH_ROWS = 1 << 16
 # More than any file has.
 _ROWS_A_SOURCE = 1 << 40
-_TENANT, _ACCOUNT = "t:", "a:"
 
 
 # Signals that a store has the columns of, and that no group is tested on yet.
@@ -144,12 +143,12 @@ def traffic_of(
     numbered = numbered.mutate(number=numbered["first"] * _ROWS_A_SOURCE + numbered.row).drop(
         "first"
     )
-    party = ibis.coalesce(_TENANT + known.tenant, _ACCOUNT + known.account_id)
+    party = ibis.coalesce(TENANT + known.tenant, ACCOUNT + known.account_id)
     named = known.select("account_id", "timezone", party=party)
     joined = numbered.left_join(named, "account_id").drop("account_id_right")
     # Moments as microseconds since 1970, which every engine divides alike.
     joined = joined.mutate(
-        party=ibis.coalesce(joined.party, _ACCOUNT + joined.account_id),
+        party=ibis.coalesce(joined.party, ACCOUNT + joined.account_id),
         micros=engine.micros(joined.time),
     )
     joined = joined.mutate(
