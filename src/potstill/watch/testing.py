@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import ibis.expr.types as ir
 import numpy as np
@@ -186,7 +186,7 @@ class Testing:
             acted, self.traffic.by_group(moments(self.traffic, asked))
         ):
             for (signal, apart, widths), found in zip(_CLOCK, bets, strict=True):
-                carriers = partial(_acting, names, acts, widths[0], apart)
+                carriers = cache(partial(_acting, names, acts, widths[0], apart))
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
                 held = found is not None and found.log_e >= HELD and not apart
                 # A timetable of minutes shows in minutes, and not in five of them alone.
