@@ -42,24 +42,56 @@ def test_a_campaign_s_accounts_are_guests_in_what_they_ask_beside_it() -> None:
     assert [one.parties for one in named([at_home, other])] == [campaign, campaign]
 
 
-def test_a_loose_group_is_left_out_where_closer_ones_name_half_of_it() -> None:
+def test_cards_of_fewer_than_half_of_those_who_share_them_make_no_template_theirs() -> None:
+    relay, public = names(0, 20), (*names(0, 5), *names(100, 113))
+    guests = StandingGroup(public, relay[:5], public, loose=False)
+    assert named([guests], [relay]) == [NamedParties(0, relay[:5])]
+    assert named([guests], [relay[:9]]) == [NamedParties(0, public)]
+
+
+def test_lots_with_one_client_are_named_lot_by_lot() -> None:
+    both = StandingGroup(names(0, 44), names(0, 40), names(0, 44), loose=False)
+    lots = [names(0, 18), names(20, 30)]
+    assert [one.parties for one in named([both], lots=lots)] == lots
+    # One of them alone, lots that have somebody in common, and few of them are no reason.
+    for others in (lots[:1], [names(0, 18), names(10, 30)], [names(0, 9), names(9, 18)]):
+        assert [one.parties for one in named([both], lots=others)] == [names(0, 44)]
+
+
+def test_a_loose_group_comes_last_where_closer_ones_name_half_of_it() -> None:
     loose = StandingGroup(names(0, 40), names(0, 30), names(0, 40), loose=True)
     close = StandingGroup(names(0, 16), names(0, 16), names(0, 16), loose=False)
-    assert [one.place for one in named([loose, close])] == [1]
-    assert [one.place for one in named([loose])] == [0]
+    assert named([loose, close]) == [
+        NamedParties(1, names(0, 16)),
+        NamedParties(0, names(0, 30), late=True),
+    ]
+    assert named([loose]) == [NamedParties(0, names(0, 40))]
     few = StandingGroup(names(0, 9), names(0, 3), names(0, 3), loose=False)
     assert named([few]) == []
+
+
+def each(*groups: tuple[str, ...], late: int = 0) -> list[NamedParties]:
+    """Return groups as they are named, the last of them late."""
+    own = len(groups) - late
+    return [NamedParties(n, parties, late=n >= own) for n, parties in enumerate(groups)]
 
 
 def test_a_group_joins_the_campaign_that_it_shares_most_with_and_bridges_none() -> None:
     first, second = names(0, 20), names(20, 40)
     both = (*names(10, 20), *names(20, 26))
-    assert together([first, second]) == [[0], [1]]
-    assert together([first, second, both]) == [[0, 2], [1]]
-    # It holds both together where it comes first, or where something else joins them.
-    assert together([both, first, second]) == [[0, 1], [2]]
-    assert together([first, second, both], [(0, 1)]) == [[0, 1, 2]]
+    assert together(each(first, second)) == [[0], [1]]
+    assert together(each(first, second, both)) == [[0, 2], [1]]
+    # It holds both together where something else joins them.
+    assert together(each(both, first, second)) == [[0, 1], [2]]
+    assert together(each(first, second, both), [(0, 1)]) == [[0, 1, 2]]
     # Parts of a campaign that stands as a whole are of it.
-    assert together([(*first, *second), first, second]) == [[0, 1, 2]]
-    assert together([first, names(15, 60), names(200, 204)]) == [[0], [1], [2]]
+    assert together(each((*first, *second), first, second)) == [[0, 1, 2]]
+    assert together(each(first, names(15, 60), names(200, 204))) == [[0], [1], [2]]
     assert together([]) == []
+
+
+def test_a_late_group_is_of_one_campaign_or_of_none() -> None:
+    first, second = names(0, 20), names(20, 40)
+    assert together(each(first, second, names(5, 28), late=1)) == [[0], [1]]
+    assert together(each(first, second, (*names(0, 20), *names(90, 99)), late=1)) == [[0, 2], [1]]
+    assert together(each(names(0, 9), late=1)) == []

@@ -7,7 +7,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -299,7 +299,8 @@ class Joining:
 def _naming(
     candidates: Sequence[Candidate], chosen: Sequence[Chosen], tested: Sequence[Tested]
 ) -> list[NamedParties]:
-    """Return the places of the candidates that are named, best first, and who is named of each."""
+    """Return the places of the candidates that are named, and who is named of each: best first,
+    and late ones last."""
     places = [n for n, one in enumerate(candidates) if one.found and not one.undeclared]
     places.sort(key=lambda one: -candidates[one].log10_e)
     standing = [
@@ -312,7 +313,8 @@ def _naming(
         for one in places
     ]
     sharing = [one.group.parties for one in chosen if one.by == "means"]
-    return [NamedParties(places[one.place], one.parties) for one in named(standing, sharing)]
+    lots = [chosen[one].group.parties for one in places if chosen[one].by == "means"]
+    return [replace(one, place=places[one.place]) for one in named(standing, sharing, lots)]
 
 
 def _campaigns(
@@ -327,18 +329,20 @@ def _campaigns(
     carrying = [one.parties for one in each]
     accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})
     found = []
-    for places in together(carrying, joining.pairs(carrying)):
+    own = [one.parties for one in each if not one.late]
+    for places in together(each, joining.pairs(own)):
+        of_place: dict[int, set[str]] = defaultdict(set)
+        for one in places:
+            of_place[each[one].place].update(carrying[one])
         mine = [
-            candidates[each[one].place].model_copy(update={"carried_by": each[one].parties})
-            for one in places
+            candidates[place].model_copy(update={"carried_by": tuple(sorted(named_of))})
+            for place, named_of in of_place.items()
         ]
-        parties = sorted({party for one in places for party in carrying[one]})
+        parties = sorted(set[str]().union(*of_place.values()))
         held = {
             family
-            for one in places
-            for family in families_held(
-                candidates[each[one].place].chosen_by, tested[each[one].place].parts, HELD
-            )
+            for place in of_place
+            for family in families_held(candidates[place].chosen_by, tested[place].parts, HELD)
         }
         found.append(
             Campaign(

@@ -18,6 +18,9 @@ from potstill.watch.campaigns import LEAST_PARTIES, Grouping
 # All of a group's parties may be named if such a share carries what holds: of a close group, and of
 # a loose one.
 _CARRIED, _CARRIED_LOOSE = 0.2, 0.35
+# Those who carry it are of several campaigns with one client if they are of several lots that share
+# something, each such a part of those that are of any, and these half of all.
+_LOT, _LOTS = 0.25, 0.5
 # A group is at home elsewhere if half of those who carry it carry so much larger a share there.
 _AT_HOME = 1.25
 
@@ -35,10 +38,12 @@ class StandingGroup:
 
 @dataclass(frozen=True)
 class NamedParties:
-    """A group's place among those that stand, and who is named of it."""
+    """A group's place among those that stand, and who is named of it; `late` tells that closer
+    groups name half of those who carry it, so that it makes no campaign by itself."""
 
     place: int
     parties: tuple[str, ...]
+    late: bool = False
 
 
 def widened(
@@ -66,7 +71,9 @@ def widened(
 
 
 def named(
-    groups: Sequence[StandingGroup], sharing: Iterable[Sequence[str]] = ()
+    groups: Sequence[StandingGroup],
+    sharing: Iterable[Sequence[str]] = (),
+    lots: Iterable[Sequence[str]] = (),
 ) -> list[NamedParties]:
     """Return who is named of groups that stand, which come best first.
 
@@ -74,21 +81,25 @@ def named(
     group's other parties are named only where half of those that carry it are at home: in all else
     that a campaign's accounts do they are guests among its users. So are they where they are fewer
     than half of a group of `sharing` (who have cards, devices or a relay in common, whether that
-    stands or not) that half of them are in. Groups whose keys hang together
-    loosely may hold several campaigns and others between them: one is left out where half of those
-    that carry it are named by a closer one. What fewer than `LEAST_PARTIES` carry is named no more
-    than a smaller group is tested.
+    stands or not) that half of them are in. Groups whose keys hang together loosely may hold
+    several campaigns and others between them: where half of those that carry it are named by closer
+    ones such a group is late, comes last, and those who carry it are named alone. Those who carry
+    it are named lot by lot where they are of several `lots`, groups that stand by what they share
+    (`together` may find these to be one campaign). What fewer than `LEAST_PARTIES` carry is named
+    no more than a smaller group is tested.
     """
-    guests = _guests(groups) | _few_of(groups, sharing)
+    guests, apart = _guests(groups) | _few_of(groups, sharing), [frozenset(lot) for lot in lots]
     found, before = [], set[str]()
     for place in sorted(range(len(groups)), key=lambda one: groups[one].loose):
         group = groups[place]
-        parties = group.carrying if place in guests else group.widened
-        known = 2 * len(before & set(group.carrying)) >= len(group.carrying)
-        if len(parties) >= LEAST_PARTIES and not (group.loose and known):
-            found.append(NamedParties(place, parties))
-            before |= set(parties)
-    return sorted(found, key=lambda one: one.place)
+        late = group.loose and 2 * len(before & set(group.carrying)) >= len(group.carrying)
+        parties = group.carrying if late or place in guests else group.widened
+        each = [parties] if late else _parted(group.carrying, apart) or [parties]
+        for mine in each:
+            if len(mine) >= LEAST_PARTIES:
+                found.append(NamedParties(place, mine, late))
+                before |= set() if late else set(mine)
+    return sorted(found, key=lambda one: (one.late, one.place))
 
 
 def _guests(groups: Sequence[StandingGroup]) -> set[int]:
@@ -109,7 +120,7 @@ def _guests(groups: Sequence[StandingGroup]) -> set[int]:
     return found
 
 
-def _few_of(groups: Sequence[StandingGroup], sharing: Iterable[Sequence[str]]) -> set[int]:
+def _few_of(groups: Sequence[StandingGroup], sharing: Iterable[Collection[str]]) -> set[int]:
     """Return places of groups half of whose carrying parties are fewer than half of those who
     share something."""
     of_party: dict[str, list[int]] = defaultdict(list)
@@ -126,14 +137,29 @@ def _few_of(groups: Sequence[StandingGroup], sharing: Iterable[Sequence[str]]) -
     return found
 
 
+def _parted(carrying: Sequence[str], lots: Sequence[frozenset[str]]) -> list[tuple[str, ...]]:
+    """Return those who carry it lot by lot, where two lots or more that have nobody in common are
+    large parts of them; nothing where they are not."""
+    mine = set(carrying)
+    large = [mine & lot for lot in lots if len(mine & lot) >= LEAST_PARTIES]
+    any_of = set[str]().union(*large)
+    large = [some for some in large if len(some) >= _LOT * len(any_of)]
+    apart = sum(map(len, large)) == len(set[str]().union(*large))
+    if len(large) < 2 or not apart or len(any_of) < _LOTS * len(carrying):
+        return []
+    return [tuple(one for one in carrying if one in some) for some in large]
+
+
 def together(
-    groups: Sequence[Sequence[str]], joined: Iterable[tuple[int, int]] = ()
+    groups: Sequence[NamedParties], joined: Iterable[tuple[int, int]] = ()
 ) -> list[list[int]]:
-    """Return places of groups, which come best first, by what they come to: one campaign each.
+    """Return places among groups, as `named` has them, by what they come to: a campaign each.
 
     Groups that `joined` says are one are. Each other one is of the campaign that it shares most
     parties with, if that is half of the smaller of both. It makes no one of two campaigns that were
-    apart without it: a template may be used by the accounts of both.
+    apart without it: a template may be used by the accounts of both. A late group is of the
+    campaign that half of its parties are of, and nine tenths of those that are of any; else it is
+    in none.
     """
     home = list(range(len(groups)))
 
@@ -146,11 +172,12 @@ def together(
         low, high = sorted((first(one), first(other)))
         home[high] = low
     parts: dict[int, list[int]] = defaultdict(list)
-    for place in range(len(groups)):
-        parts[first(place)].append(place)
+    for place, group in enumerate(groups):
+        if not group.late:
+            parts[first(place)].append(place)
     campaigns: list[tuple[list[int], set[str]]] = []
     for places in sorted(parts.values()):
-        mine = set[str]().union(*(groups[one] for one in places))
+        mine = set[str]().union(*(groups[one].parties for one in places))
         best, n = max(
             ((one, len(mine & held)) for one, (_, held) in enumerate(campaigns)),
             key=lambda pair: (pair[1], -pair[0]),
@@ -161,4 +188,11 @@ def together(
             campaigns[best][1].update(mine)
         else:
             campaigns.append((list(places), mine))
+    known = [frozenset(held) for _, held in campaigns]
+    for place, group in enumerate(groups):
+        if group.late:
+            counts = [len(held & set(group.parties)) for held in known]
+            most = max(counts, default=0)
+            if 2 * most >= len(group.parties) and 10 * most >= 9 * sum(counts):
+                campaigns[counts.index(most)][0].append(place)
     return sorted(sorted(places) for places, _ in campaigns)

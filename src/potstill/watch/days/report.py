@@ -21,7 +21,7 @@ from potstill.watch.judging import (
     log10_written,
     two_families_log_e,
 )
-from potstill.watch.naming import named, together
+from potstill.watch.naming import NamedParties, named, together
 from potstill.watch.schema import Family, party_of
 from potstill.watch.tally import HELD
 
@@ -107,7 +107,7 @@ def campaigns_of(
     """
     accounts, requests = _by_party(active, tenant_of, allowed)
     stand = _standing(following)
-    place = {one.group.candidate_id: n for n, (one, _) in enumerate(stand)}
+    place = {one.group.candidate_id: n for n, (one, who) in enumerate(stand) if not who.late}
     alike = [
         (place[one], place[other])
         for line in following.lines
@@ -115,9 +115,9 @@ def campaigns_of(
         if one in place and other in place
     ]
     campaigns, members = [], {}
-    for places in together([carried for _, carried in stand], alike):
-        mine = [stand[number][0] for number in places]
-        parties = sorted({party for number in places for party in stand[number][1]})
+    for places in together([who for _, who in stand], alike):
+        mine = list({id(stand[number][0]): stand[number][0] for number in places}.values())
+        parties = sorted({party for number in places for party in stand[number][1].parties})
         held = {family for one in mine for family in families_held(one.group.by, one.parts, HELD)}
         first = min(mine, key=lambda one: (one.named_on or "", one.group.candidate_id))
         campaign = Campaign(
@@ -135,14 +135,14 @@ def campaigns_of(
     return tuple(campaign for _, campaign in ranked), members
 
 
-def _standing(following: Following) -> list[tuple[Followed, tuple[str, ...]]]:
-    """Return the candidates that are named, best first, with the parties that are named of each."""
+def _standing(following: Following) -> list[tuple[Followed, NamedParties]]:
+    """Return the candidates that are named, and who is of each: best first, late ones last."""
     each = [one for one in following.named() if not one.is_undeclared]
     each.sort(key=lambda one: (-one.log_e, one.group.candidate_id))
     groups = [one.group for one in following.candidates.values()]
     sharing = [one.parties for one in groups if one.by == "means"]
     found = named([one.standing() for one in each], sharing)
-    return [(each[one.place], one.parties) for one in found]
+    return [(each[one.place], one) for one in found]
 
 
 def _by_party(
