@@ -211,6 +211,10 @@ def test_what_is_said_is_what_a_search_of_the_copy_finds(
     result = CliRunner().invoke(app, ["watch", "cases", str(copy)])
     assert "SIMULATED" in result.output
     assert "SIMULATED" in (copy / "cases" / "cases.html").read_text()
+    daily = CliRunner().invoke(app, ["watch", "daily", str(copy)])
+    assert daily.exit_code in (0, 3) and "SIMULATED" in daily.stdout
+    said_daily = CliRunner().invoke(app, ["watch", "daily", str(copy), "--json"])
+    assert json.loads(said_daily.stdout)["notes"] == [NOTE]
 
 
 def test_injected_accounts_that_nothing_joins_are_not_named(

@@ -58,6 +58,7 @@ def test_a_case_is_written_in_every_form_and_no_prompt_is_in_any(found: Any) -> 
         "case.html",
         "case.json",
         "groups.parquet",
+        "keys.parquet",
         "members.parquet",
         "queries.sql",
     ]
@@ -245,8 +246,9 @@ def test_families_are_said_as_a_list() -> None:
     from case_worlds import campaign_of
 
     three = campaign_of(["a"], families=("content", "intent", "time"))
-    said = sentence(three, "2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z")
-    assert "content, intent and time (hand-off) hold" in said and "1 account made" in said
+    said = sentence(three, ("2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z"), 1)
+    held = "content (prompts alike, used by all of them), intent and time (hand-off) hold"
+    assert held in said and "1 account made" in said
 
 
 def test_a_damaged_packet_is_named(store: Path, found: Any) -> None:

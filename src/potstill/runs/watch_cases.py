@@ -132,11 +132,14 @@ def refuse_other_folder(place: Path, store: Path) -> None:
 
 
 def _write(run: CaseRun, register: CaseRegister, now: datetime, *, stix: bool) -> CasesOfRun:
+    import pyarrow as pa
+
     from potstill.watch.case.ocsf import finding_of
+    from potstill.watch.case.scores import STRENGTHS_FILE, strengths_table, write_table
     from potstill.watch.case.stix import bundle_of
     from potstill.watch.cases import cases_of_run, line_of, made_cases
 
-    lines, findings = [], []
+    lines, findings, strengths = [], [], [strengths_table("", ())]
     made_by = version("potstill")
     # What does not fit is of the cases, not of the folder for temporary files.
     with temporary_folder() as spill, write_errors(run.out):
@@ -147,6 +150,8 @@ def _write(run: CaseRun, register: CaseRegister, now: datetime, *, stix: bool) -
                 _put(folder / STIX_FILE, _lines([bundle_of(case, now)]))
             lines.append(line_of(case))
             findings.append(finding_of(case, now, made_by))
+            strengths.append(strengths_table(case.case_id, case.inference.members))
+        write_table(run.building / STRENGTHS_FILE, pa.concat_tables(strengths))
     of_run = cases_of_run(run, lines, register, now, made_by)
     _put(run.building / FINDINGS_FILE, _lines(findings))
     _put(run.building / CASES_FILE, _lines([of_run]))
@@ -158,8 +163,7 @@ def _write_case(folder: Path, case: Case, *, statuses: bool) -> None:
     from potstill.watch.case.appeal import appeals_of
     from potstill.watch.case.replay import queries_text
 
-    families = case.inference.families
-    appeals = appeals_of(case.case_id, case.facts, families, statuses=statuses)
+    appeals = appeals_of(case.case_id, case.facts, case.inference, statuses=statuses)
     _put(folder / CASE_FILE, _lines([case]))
     _put(folder / QUERIES_FILE, queries_text(case))
     _put(folder / APPEALS_FILE, _lines(appeals))

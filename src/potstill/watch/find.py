@@ -228,6 +228,8 @@ def _judged(
                 found=found_so,
                 undeclared=_undeclared(customers, carried_by, without),
                 untested=result.untested,
+                shown_in=result.shown_in(),
+                keys=one.group.keys,
             )
         )
     return tuple(found)

@@ -41,6 +41,14 @@ class Tested:
         carrying = frozenset().union(*(self.carriers[part] for part in known))
         return tuple(one for one in parties if one in carrying)
 
+    def shown_in(self) -> dict[Part, tuple[str, ...]]:
+        """Return the parties in which each part that holds shows, sorted, where that is told."""
+        return {
+            part: tuple(sorted(self.carriers[part]))
+            for part, log_e in sorted(self.parts.items())
+            if log_e >= HELD and part in self.carriers
+        }
+
 
 @dataclass
 class GroupTally:

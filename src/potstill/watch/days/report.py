@@ -96,6 +96,7 @@ class DailyReport(FoundPart):
     not_found: tuple[str, ...] = Field(description="Open cases of the register that are not here.")
     allowed: int = Field(description="Accounts on the allow-list, which were left out.")
     off: dict[str, tuple[str, ...]] = Field(description="Signals that were off on the last day.")
+    notes: tuple[str, ...] = Field((), description="What else to know of the run.")
 
 
 def campaigns_of(
