@@ -89,8 +89,8 @@ class Testing:
         notes: tuple[str, ...] = ()
         if len(traffic.days) < 2:
             notes = (
-                "the store holds one day: what is tested by days (slot coverage, synchrony, "
-                "complementary load) is off below two",
+                "the store holds one day: what is tested by days (slot coverage, complementary "
+                "load) is off below two",
             )
         links = Links(known, shared.to_pylist())
         return cls(traffic, known, links, profiles, tuple(keyed), notes)
