@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 
 pytest.importorskip("ibis", reason="campaigns are found with the extra `watch`")
 
-from potstill.watch.campaigns import Grouping
-from potstill.watch.find import named_parties
 from potstill.watch.strata import pooled
 from potstill.watch.tally import HELD, Tested
 
@@ -40,18 +37,3 @@ def test_products_that_few_use_are_compared_within_the_zone() -> None:
     found = pooled(zones, products)
     assert found[:60] == ["Berlin|api"] * 60
     assert set(found[60:69]) == {"Berlin|"} and set(found[69:]) == {"Paris|"}
-
-
-def test_who_uses_a_close_group_s_template_is_named_with_those_who_carry_it() -> None:
-    names = tuple(f"a:{n}" for n in range(10))
-    close = Grouping(names, keys=("h|k",), used=(*[40] * 8, 12, 40), close=True)
-    assert named_parties(close, names[:2]) == (*names[:8], names[9])
-    assert named_parties(close, names[:2], several={"a:9"}) == names[:8]
-    assert named_parties(close, names[:1]) == names[:1]
-    # Few have a card at all, and of these half share one.
-    assert named_parties(close, names[:1], share=0.5) == (*names[:8], names[9])
-    loose = replace(close, close=False)
-    assert named_parties(loose, names[:2]) == names[:2]
-    assert named_parties(loose, names[:5]) == (*names[:8], names[9])
-    # Slot coverage alone tells nobody from another one: all who use it much.
-    assert named_parties(loose, names) == (*names[:8], *names[8:])
