@@ -363,3 +363,15 @@ def test_what_a_kill_left_of_cases_elsewhere_is_gone_after_the_next_run(
     (half / "case.json").write_text("{}")
     assert run("cases", store, "--out", place).exit_code == 3
     assert list(place.parent.iterdir()) == [place]
+
+
+def test_a_notice_that_cannot_be_written_names_its_own_place(
+    store: Path, found: Any, tmp_path: Path
+) -> None:
+    case_id = found[1]["cases"][0]["case_id"]
+    refused = run("appeal", store, case_id, "acct44", "--out", tmp_path)
+    assert refused.exit_code == 2
+    assert f"cannot write to {tmp_path}: it is a directory" in refused.output
+    # The packets are there, whether the list of the cases is or not.
+    (store / "cases" / "cases.json").unlink()
+    assert run("appeal", store / "cases", case_id, "acct44", "--out", tmp_path / "a").exit_code == 0

@@ -95,7 +95,7 @@ def test_a_group_whose_prompts_are_alike_is_told_by_find() -> None:
     (one,) = strengths(of_group(keys=()), {}).values()
     (sign,) = one.signs
     assert (sign.family, sign.computed_by) == ("content", "find")
-    assert "like those of group g0" in sign.says
+    assert (sign.says, sign.group) == ("prompts like the others'", "g0")
 
 
 def test_what_was_tested_is_carried_where_find_saw_it() -> None:
@@ -131,11 +131,13 @@ def test_what_was_tested_is_carried_where_find_saw_it() -> None:
         "a6": [("asking", "query")],
         "a7": [],
     }
-    assert "in the minutes in which others" in found["a0"].signs[0].says
-    assert found["a1"].signs[0].says.startswith("repeated 1 request that another party")
-    assert found["a3"].signs[0].says.startswith("1 other party of the case has its payment")
-    assert found["a5"].signs[0].says.startswith("4 other parties of the case have its network")
-    assert found["a6"].signs[0].says == "7 of 8 requests ask for reasoning or grades"
+    says = {name: [sign.says for sign in one.signs] for name, one in found.items()}
+    assert says["a0"] == ["asks in the others' minutes"]
+    assert says["a1"] == ["1 request taken over, 2 handed on"]
+    assert says["a3"] == ["1 other with its payment, device or relay"]
+    assert says["a5"] == ["4 others with its network or e-mail domain"]
+    assert says["a6"] == ["7 of 8 requests ask for reasoning or grades"]
+    assert {sign.group for one in found.values() for sign in one.signs} == {None, "g0"}
 
 
 def test_strength_counts_families_that_hold_strongest_first() -> None:

@@ -196,18 +196,24 @@ def _history(case: Case) -> FactList:
 
 def _members(case: Case) -> Table:
     of = {str(values[0]): values for values in case.facts.members.rows}
-    names = case.facts.members.columns[1:-2]
-    heads = ("Account", "Strength", "Carries", *(_capital(name) for name in names))
     shown = fitting(
         case.inference.members[:MOST_MEMBERS], lambda one: (one.account,), MOST_BYTES // 6
     )
+    # The names and, at the end, moments are no figures; and what is 0 for all says nothing.
+    names = case.facts.members.columns
+    places = [
+        place
+        for place in range(1, len(names) - 2)
+        if any(of[one.account][place] for one in case.inference.members)
+    ]
+    heads = ("Account", "Strength", "Carries", *(_capital(names[place]) for place in places))
     rows = [
         TableRow(
             cut(one.account, 200),
             [
                 Cell(one.strength),
                 Cell(", ".join(one.families) or "nothing", "; ".join(map(_sign, one.signs))),
-                *(Cell(_cell(value)) for value in of[one.account][1:-2]),
+                *(Cell(_cell(of[one.account][place])) for place in places),
             ],
             "student" if one.strength == "strong" else "plain",
         )
@@ -217,8 +223,7 @@ def _members(case: Case) -> Table:
 
 
 def _sign(one: MemberSign) -> str:
-    by = " (computed by find, not by SQL)" if one.computed_by == "find" else ""
-    return f"{one.family}: {one.says}{by}"
+    return f"{one.says}{' (by find)' if one.computed_by == 'find' else ''}"
 
 
 def _members_note(case: Case) -> str:
@@ -230,9 +235,11 @@ def _members_note(case: Case) -> str:
     return (
         f"Of the families that hold {many(counts['strong'], 'account')} carry two or more "
         f"themselves (strong), {counts['medium']:,} one (medium), {counts['weak']:,} none (weak: "
-        "named with their group alone). Under what an account carries stands what shows it: its "
-        "figures are those of its row, by the query below; what potstill watch find computes, and "
-        f"no SQL, says so.{more}"
+        "named with their group alone). Content is carried by who asks as the group does: by "
+        "requests with the settings of its client and its system message, first or last words, or "
+        "with a template. Small print says what shows it, with the figures of the query below; "
+        "what is marked (by find) comes from potstill watch find, and from no SQL. Figures that "
+        f"are 0 for all are not shown.{more}"
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from potstill.text.counts import by_number, many
 from potstill.watch.case.models import (
@@ -21,7 +22,7 @@ from potstill.watch.case.models import (
     Strength,
     Value,
 )
-from potstill.watch.evidence import CHOSEN_BY, Campaign, Candidate, Part
+from potstill.watch.evidence import Campaign, Candidate, Chooser, Part
 from potstill.watch.schema import Family
 from potstill.watch.tally import HELD
 
@@ -39,9 +40,8 @@ _SHARE, _ASKED = 0.25, 2
 _ORDER: Mapping[Strength, int] = {"strong": 0, "medium": 1, "weak": 2}
 # What was seen of the moments, by the signal that holds.
 _MOMENTS: Mapping[str, str] = {
-    "synchrony": "asks in the minutes in which others of the group ask, half as often again as by "
-    "chance or more",
-    "complementary load": "asks where others of the group rest, and rests where they ask",
+    "synchrony": "asks in the others' minutes",
+    "complementary load": "asks while the others rest",
 }
 
 
@@ -73,9 +73,9 @@ class _Account:
             None,
         )
 
-    def chosen(self, *by: str) -> Candidate | None:
+    def chosen(self, by: Chooser) -> Candidate | None:
         """Return a group of the account's party that something chose, if any."""
-        return next((one for one in self.groups if one.chosen_by in by), None)
+        return next((one for one in self.groups if one.chosen_by == by), None)
 
 
 def member_strengths(
@@ -129,67 +129,47 @@ def signs_of(account: _Account) -> tuple[MemberSign, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def _sign(kind: SignKind, says: str, *, by_find: bool = False) -> MemberSign:
+def _sign(kind: SignKind, says: str, find_in: Candidate | None = None) -> MemberSign:
+    """Return a sign; `find_in` is the group in which `find` saw what no query computes."""
     return MemberSign(
-        family=FAMILY_OF[kind], kind=kind, says=says, computed_by="find" if by_find else "query"
+        family=FAMILY_OF[kind],
+        kind=kind,
+        says=says,
+        computed_by="query" if find_in is None else "find",
+        group=None if find_in is None else find_in.candidate_id,
     )
 
 
 def _template(account: _Account) -> MemberSign | None:
     requests = many(int(account.of("requests")), "request")
     if account.of("alike") >= _ASKED:
-        return _sign(
-            "template",
-            f"{account.of('alike'):,.0f} of {requests} have the settings of a client that chose "
-            "the group, with its system message, first or last words",
-        )
+        return _sign("template", f"{account.of('alike'):,.0f} of {requests} as its client has them")
     if account.most("templated"):
-        return _sign(
-            "template", f"{account.of('templated'):,.0f} of {requests} have a template of the case"
-        )
-    group = next((one for one in account.groups if one.chosen_by == "templates"), None)
-    if group is not None and not group.keys:
-        says = f"its prompts are like those of group {group.candidate_id}"
-        return _sign("template", says, by_find=True)
-    if (shown := account.shown("spread")) is not None:
-        says = f"asks with one template as others of group {shown.candidate_id}"
-        return _sign("template", says, by_find=True)
+        return _sign("template", f"{account.of('templated'):,.0f} of {requests} with a template")
+    if (group := account.chosen("templates")) is not None and not group.keys:
+        return _sign("template", "prompts like the others'", group)
+    if (group := account.shown("spread")) is not None:
+        return _sign("template", "one template with others", group)
     return None
 
 
 def _links(account: _Account) -> MemberSign | None:
-    return _linked(
-        account, account.shown("means"), account.chosen("means"), "links", "linked_to",
-        ("a payment, a device or a relay", "payment, device or relay"),
-    )  # fmt: skip
+    return _linked(account, "means", "links", "linked_to", "payment, device or relay")
 
 
 def _place(account: _Account) -> MemberSign | None:
-    return _linked(
-        account, account.shown("places"), account.chosen("places"), "place", "placed_with",
-        ("a network, an e-mail domain or the hour of its opening", "network or e-mail domain"),
-    )  # fmt: skip
+    return _linked(account, "places", "place", "placed_with", "network or e-mail domain")
 
 
 def _linked(
-    account: _Account,
-    shown: Candidate | None,
-    chosen: Candidate | None,
-    kind: SignKind,
-    column: str,
-    words: tuple[str, str],
+    account: _Account, by: Literal["means", "places"], kind: SignKind, column: str, what: str
 ) -> MemberSign | None:
-    group = shown or chosen
+    group = account.shown(by) or account.chosen(by)
     if group is None:
         return None
     if (others := int(account.of(column))) > 0:
-        has = f"of the case has its {words[1]}", f"of the case have its {words[1]}"
-        return _sign(kind, by_number(others, f"other party {has[0]}", f"other parties {has[1]}"))
-    if shown is not None:
-        says = f"has {words[0]} in common with another party of group {group.candidate_id}"
-        return _sign(kind, says, by_find=True)
-    says = f"is in group {group.candidate_id}, which {CHOSEN_BY[group.chosen_by]} join"
-    return _sign(kind, says, by_find=True)
+        return _sign(kind, by_number(others, f"other with its {what}", f"others with its {what}"))
+    return _sign(kind, f"{what} as another of the group", group)
 
 
 def _handed(account: _Account) -> MemberSign | None:
@@ -197,13 +177,8 @@ def _handed(account: _Account) -> MemberSign | None:
         return None
     taken, handed = int(account.of("taken_over")), int(account.of("handed_on"))
     if taken or handed:
-        return _sign(
-            "hand-off",
-            f"repeated {many(taken, 'request')} that another party had been refused, and had "
-            f"{handed:,} of its own repeated, word by word within two minutes",
-        )
-    says = f"was refused what another of group {group.candidate_id} repeated, or the other way"
-    return _sign("hand-off", says, by_find=True)
+        return _sign("hand-off", f"{many(taken, 'request')} taken over, {handed:,} handed on")
+    return _sign("hand-off", "part of a hand-off", group)
 
 
 def _moments(account: _Account) -> MemberSign | None:
@@ -211,8 +186,7 @@ def _moments(account: _Account) -> MemberSign | None:
         return None
     there = {one.signal for one in group.signals if (one.log10_e or 0) * math.log(10) >= HELD}
     held = [said for signal, said in _MOMENTS.items() if signal in there]
-    says = " or ".join(held) or "acts when others of the group do"
-    return _sign("moments", f"{says} (group {group.candidate_id})", by_find=True)
+    return _sign("moments", " or ".join(held) or "acts when the others do", group)
 
 
 def _asking(account: _Account) -> MemberSign | None:

@@ -140,6 +140,7 @@ class MemberSign(FoundPart):
         description="`query`: the query of `facts.members` has its figures; `find`: `watch find` "
         "computes it, and no SQL (`shown_in` and `parties` of its JSON)."
     )
+    group: str | None = Field(None, description="The group in which `find` saw it; else null.")
 
 
 class MemberStrength(FoundPart):

@@ -44,21 +44,27 @@ STRENGTHS = pa.schema(
         ("sign", pa.string()),
         ("says", pa.string()),
         ("computed_by", pa.string()),
+        ("candidate_id", pa.string()),
     ]
 )
 
 
 def strengths_table(case_id: str, members: Sequence[MemberStrength]) -> pa.Table:
     """Return a row for each account of a case and each sign of it; one without a sign has one."""
-    rows = []
+    rows: list[dict[str, str | None]] = []
     for one in members:
-        about = {"case_id": case_id, "account": one.account, "strength": one.strength}
+        about: dict[str, str | None] = {
+            "case_id": case_id,
+            "account": one.account,
+            "strength": one.strength,
+        }
         signs = [
             {
                 "family": sign.family,
                 "sign": sign.kind,
                 "says": sign.says,
                 "computed_by": sign.computed_by,
+                "candidate_id": sign.group,
             }
             for sign in one.signs
         ]
