@@ -24,6 +24,8 @@ TEMPLATES_FILE = "templates.parquet"
 TEMPLATE = "template"
 MOST_TEMPLATES = 5
 KINDS = ("payment", "device", "subnet", "email_domain")
+PATTERNS = {"reasoning": REASONING, "rubric": RUBRIC}
+ASKING = {"reasoning elicitation": "reasoning", "rubric and reward prompts": "rubric"}
 _BULKY = ("messages", "response", "tools", "system")
 _REFUSED = ", ".join(map(str, REFUSED))
 _TYPES = {"text": "VARCHAR", "time": "TIMESTAMPTZ", "int32": "INTEGER"}
@@ -206,22 +208,8 @@ def together(candidate_id: str, minutes: int) -> str:
     )
 
 
-def handed_over(candidate_id: str, *, refused: bool = True) -> str:
-    """Return how many requests that were refused, or not, another party repeated at once."""
-    return (
-        "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
-        f"status IN ({_REFUSED}) AS refused\n"
-        f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
-        f"  AND {within(candidate_id)})\n"
-        f"SELECT count(*)::DOUBLE FROM asked WHERE {'' if refused else 'NOT '}refused\n"
-        "AND (source, row) IN (SELECT a.source, a.row FROM asked a JOIN asked b\n"
-        "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
-        f"  AND b.micros <= a.micros + {HANDED_S}000000)"
-    )
-
-
-def expected_handed_over(candidate_id: str) -> str:
-    """Return how many refused ones would be repeated if it were all one to the others."""
+def _again(candidate_id: str) -> str:
+    """Return a group's requests, and those of them that another party repeated at once."""
     return (
         "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
         f"status IN ({_REFUSED}) AS refused\n"
@@ -230,22 +218,36 @@ def expected_handed_over(candidate_id: str) -> str:
         "again AS (SELECT DISTINCT a.source, a.row FROM asked a JOIN asked b\n"
         "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
         f"  AND b.micros <= a.micros + {HANDED_S}000000)\n"
-        "SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE (source, row) IN "
-        "(SELECT source, row FROM again)) / count(*) FROM asked"
+    )
+
+
+def handed_over(candidate_id: str) -> str:
+    """Return how many requests that were refused another party repeated at once."""
+    return (
+        f"{_again(candidate_id)}SELECT count(*)::DOUBLE FROM asked\n"
+        "WHERE refused AND (source, row) IN (SELECT source, row FROM again)"
+    )
+
+
+def expected_handed_over(candidate_id: str) -> str:
+    """Return how many refused ones would be repeated if it were all one to the others."""
+    return (
+        f"{_again(candidate_id)}SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE "
+        "(source, row) IN\n  (SELECT source, row FROM again)) / count(*) FROM asked"
     )
 
 
 def askers(candidate_id: str, signal: str) -> str:
     """Return how many parties of a group have a quarter of their prompts match a pattern."""
-    pattern = REASONING if signal == "reasoning elicitation" else RUBRIC
     return (
         "SELECT count(*)::DOUBLE FROM (SELECT party FROM tested\n"
         f"  WHERE prompt IS NOT NULL AND {within(candidate_id)} GROUP BY party\n"
-        f"  HAVING 4 * count(*) FILTER (WHERE {_matches(pattern)})\n    >= count(*))"
+        f"  HAVING 4 * count(*) FILTER (WHERE {matches(PATTERNS[ASKING[signal]])})\n  >= count(*))"
     )
 
 
-def _matches(pattern: str) -> str:
+def matches(pattern: str) -> str:
+    """Return whether a prompt matches a pattern, as a condition."""
     return f"regexp_matches(lower(prompt), {quoted(pattern)}, 's')"
 
 
@@ -276,6 +278,22 @@ SHARED = (
 )
 
 
+OTHERS = "party NOT IN (SELECT party FROM members)"
+TEMPLATES_USE = (
+    "  SELECT template, count(*) AS outside FROM (\n"
+    "    SELECT band AS template, party FROM (\n"
+    "      SELECT party, unnest(prompt_sketch) AS band FROM requests\n"
+    f"      WHERE {OTHERS}\n"
+    "      AND list_has_any(prompt_sketch, (SELECT list(template) FROM top)))\n"
+    "    WHERE band IN (SELECT template FROM top) GROUP BY ALL HAVING count(*) >= 2)\n"
+    "  GROUP BY ALL)\n"
+)
+OUTSIDE_USE = (
+    f"  SELECT party FROM requests, top WHERE {OTHERS}\n"
+    "  AND list_contains(prompt_sketch, template) GROUP BY party HAVING count(*) >= 2)"
+)
+
+
 def templates() -> str:
     """Return what describes the commonest templates without a word of them."""
     return (
@@ -285,13 +303,7 @@ def templates() -> str:
         "    min(prompt_words) AS shortest, max(prompt_words) AS longest\n"
         "  FROM marked JOIN mine USING (source, row) GROUP BY template\n"
         f"  ORDER BY requests DESC, template LIMIT {MOST_TEMPLATES}),\n"
-        "others AS (SELECT template, count(*) AS outside FROM (\n"
-        "    SELECT band AS template, party FROM (\n"
-        "      SELECT party, unnest(prompt_sketch) AS band FROM requests\n"
-        "      WHERE party NOT IN (SELECT party FROM members)\n"
-        "      AND list_has_any(prompt_sketch, (SELECT list(template) FROM top)))\n"
-        "    WHERE band IN (SELECT template FROM top) GROUP BY ALL HAVING count(*) >= 2)\n"
-        "  GROUP BY ALL)\n"
+        f"others AS (\n{TEMPLATES_USE}"
         "SELECT row_number() OVER (ORDER BY requests DESC, template) AS template,\n"
         "  requests, accounts, wordings, beginnings, endings, shortest, longest,\n"
         "  coalesce(outside, 0) AS outside\n"
@@ -331,7 +343,7 @@ def members(*, sketches: bool, text: bool) -> str:
             f"  AND b.micros <= a.micros + {HANDED_S}000000 WHERE a.status IN ({_REFUSED}))"
         )
     if text:
-        asking = f"count(*) FILTER (WHERE {_matches(f'{REASONING}|{RUBRIC}')})"
+        asking = f"count(*) FILTER (WHERE {matches('|'.join(PATTERNS.values()))})"
     return (
         f"WITH {', '.join(parts)}\n"
         "SELECT account_id AS account, count(*) AS requests, count(DISTINCT day) AS days,\n"
@@ -366,13 +378,9 @@ OUTSIDE = (
     "WITH top AS (SELECT template, count(DISTINCT party) AS inside FROM marked\n"
     "    JOIN mine USING (source, row) GROUP BY template\n"
     "    ORDER BY inside DESC, template LIMIT 1)\n"
-    "SELECT count(*) / (SELECT inside FROM top) FROM (\n"
-    "  SELECT party FROM requests, top WHERE party NOT IN (SELECT party FROM members)\n"
-    "  AND list_contains(prompt_sketch, template) GROUP BY party HAVING count(*) >= 2)"
+    "SELECT count(*) / (SELECT inside FROM top) FROM (\n" + OUTSIDE_USE
 )
-LARGEST_DAY = (
-    "SELECT max(n) / sum(n) FROM (SELECT count(*) AS n FROM mine GROUP BY day)"
-)  # fmt: skip
+LARGEST_DAY = "SELECT max(n) / sum(n) FROM (SELECT count(*) AS n FROM mine GROUP BY day)"
 FULL_HOUR = "SELECT count(*) FILTER (WHERE second % 3600 < 60) / count(*) FROM mine"
 RETRIES = (
     "SELECT count(*) FILTER (WHERE micros - before <= 120000000) / count(*) FROM (\n"
