@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import ibis.expr.types as ir
 import numpy as np
@@ -89,8 +89,8 @@ class Testing:
         notes: tuple[str, ...] = ()
         if len(traffic.days) < 2:
             notes = (
-                "the store holds one day: what is tested by days (slot coverage, synchrony, "
-                "complementary load) is off below two",
+                "the store holds one day: what is tested by days (slot coverage, complementary "
+                "load) is off below two",
             )
         links = Links(known, shared.to_pylist())
         return cls(traffic, known, links, profiles, tuple(keyed), notes)
@@ -186,7 +186,7 @@ class Testing:
             acted, self.traffic.by_group(moments(self.traffic, asked))
         ):
             for (signal, apart, widths), found in zip(_CLOCK, bets, strict=True):
-                carriers = partial(_acting, names, acts, widths[0], apart)
+                carriers = cache(partial(_acting, names, acts, widths[0], apart))
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
                 held = found is not None and found.log_e >= HELD and not apart
                 # A timetable of minutes shows in minutes, and not in five of them alone.

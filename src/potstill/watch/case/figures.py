@@ -7,6 +7,7 @@ printed ones, and get the same.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import duckdb
@@ -55,7 +56,7 @@ SELECT candidate_id, kind, sum(times * (expected - 1 + missed)) FROM of_pattern 
 _TOGETHER = """
 SELECT candidate_id, sum(n * n)::DOUBLE FROM (
   SELECT candidate_id, day, second // {seconds} AS bin, count(*) AS n
-  FROM {groups} JOIN {requests} USING (party) GROUP BY ALL)
+  FROM {groups} JOIN {requests} USING (party) {which} GROUP BY ALL)
 GROUP BY candidate_id"""
 _ASKERS = """
 SELECT candidate_id,
@@ -69,12 +70,18 @@ GROUP BY candidate_id"""
 
 
 def group_figures(
-    connection: duckdb.DuckDBPyConnection, groups: str, requests: str, *, text: bool
+    connection: duckdb.DuckDBPyConnection,
+    groups: str,
+    requests: str,
+    keys: str | None,
+    *,
+    text: bool,
 ) -> Mapping[str, Value]:
     """Return the figures of all groups by the queries that are printed for them.
 
-    `groups` is a table of `candidate_id` and `party`, `requests` one of their requests, in which
-    `reasoning` and `rubric` say what prompts ask for, where the `text` is kept.
+    `groups` is a table of `candidate_id` and `party`, `keys` one of `candidate_id` and `settings`
+    where there are such, `requests` one of the groups' requests, in which `reasoning` and `rubric`
+    say what prompts ask for, where the `text` is kept.
     """
 
     def rows(query: str, **names: object) -> list[tuple[str | float, ...]]:
@@ -87,10 +94,11 @@ def group_figures(
     for query, printed in ((_SHARED, sql.shared_links), (_EXPECTED, sql.expected_links)):
         found |= {printed(kind, one): 0.0 for one in ids for kind in KINDS}
         found |= {printed(str(kind), str(one)): value for one, kind, value in rows(query)}
-    for minutes in BINS:
-        found |= {sql.together(one, minutes): 0.0 for one in ids}
-        for one, value in rows(_TOGETHER, seconds=60 * minutes):
-            found[sql.together(str(one), minutes)] = value
+    alike = f"SEMI JOIN {keys} USING (candidate_id, settings)"
+    for minutes, keyed in itertools.product(BINS, (False, True) if keys else (False,)):
+        found |= {sql.together(one, minutes, keyed=keyed): 0.0 for one in ids}
+        for one, value in rows(_TOGETHER, seconds=60 * minutes, which=alike if keyed else ""):
+            found[sql.together(str(one), minutes, keyed=keyed)] = value
     if text:
         for place, signal in enumerate(sql.ASKING, 1):
             found |= {sql.askers(one, signal): 0.0 for one in ids}

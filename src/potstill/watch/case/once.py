@@ -13,14 +13,19 @@ from dataclasses import dataclass, replace
 from potstill.watch.case import sql
 from potstill.watch.case.asking import Asker
 from potstill.watch.case.figures import group_figures
+from potstill.watch.case.members_sql import members
 
 # Requests of every party that a case names or tested; others that used a case's templates.
-_NAMED, _GROUPS, _OTHERS, _COUNTED = "named_requests", "all_groups", "others_use", "all_requests"
+_NAMED, _OTHERS, _COUNTED = "named_requests", "others_use", "all_requests"
+_GROUPS, _KEYS = "all_groups", "all_keys"
 _COLUMNS = (
     "source", "row", "account_id", "party", "micros", "day", "second", "status",
     "completion_tokens",
 )  # fmt: skip
-_SKETCHED = ("prompt_hash", "prompt_head", "prompt_tail", "prompt_words", "prompt_sketch")
+_SKETCHED = (
+    "prompt_hash", "prompt_head", "prompt_tail", "prompt_words", "prompt_sketch", "system_hash",
+    f"{sql.SETTINGS} AS settings",
+)  # fmt: skip
 _TOP = (
     "SELECT template FROM marked JOIN mine USING (source, row) GROUP BY template ORDER BY "
 )  # fmt: skip
@@ -56,15 +61,16 @@ def read_once(
             top.update(asker.texts(most))
     if files.sketches:
         asker.prepare([_others(sorted(top))])
-    known = group_figures(asker.connection, _GROUPS, _NAMED, text=files.text)
+    keys = _KEYS if files.sketches else None
+    known = group_figures(asker.connection, _GROUPS, _NAMED, keys, text=files.text)
     return ReadOnce(replace(asker, instead=_instead(files), known=known), tables)
 
 
 def _of_store(case_ids: Sequence[str], files: sql.StoreFiles, *, with_text: bool) -> Iterator[str]:
     places = [f"getvariable('cases') || {sql.quoted(f'/{case_id}/')}" for case_id in case_ids]
-    groups, members = (
+    groups, named, keys = (
         "read_parquet([" + ", ".join(f"{one} || '{name}'" for one in places) + "])"
-        for name in (sql.GROUPS_FILE, sql.MEMBERS_FILE)
+        for name in (sql.GROUPS_FILE, sql.MEMBERS_FILE, sql.KEYS_FILE)
     )
     columns = [*_COLUMNS, *(_SKETCHED if files.sketches else ())]
     if files.text:
@@ -75,18 +81,22 @@ def _of_store(case_ids: Sequence[str], files: sql.StoreFiles, *, with_text: bool
     yield "CREATE OR REPLACE TEMP VIEW accounts AS FROM known_accounts"
     yield f"CREATE OR REPLACE TEMP TABLE {_GROUPS} AS FROM {groups}"
     yield (
+        f"CREATE OR REPLACE TEMP TABLE {_KEYS} AS\n"
+        f"SELECT DISTINCT candidate_id, split_part(key[3:], chr(10), 1) AS settings FROM {keys}"
+    )
+    yield (
         f"CREATE OR REPLACE TEMP TABLE {_NAMED} AS\nSELECT {', '.join(columns)} FROM requests\n"
         f"WHERE party IN (SELECT party FROM {_GROUPS})\n"
-        f"OR account_id IN (SELECT account_id FROM {members})"
+        f"OR account_id IN (SELECT account_id FROM {named})"
     )
     yield f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT count(*) AS n FROM requests"
 
 
 def _of_case(case_id: str, files: sql.StoreFiles) -> Iterator[str]:
     """Yield the statements that make the tables of a case under names of their own."""
-    members, groups, mine, tested, *marked = sql.prepare_case(case_id, sketches=files.sketches)
+    named, groups, mine, tested, *of_sketches = sql.prepare_case(case_id, sketches=files.sketches)
     yield groups
-    for statement in (members, mine, *marked):
+    for statement in (named, mine, *of_sketches[1:]):
         own = statement.replace("FROM requests", f"FROM {_NAMED}")
         for name in ("members", "mine", "marked"):
             own = own.replace(f"TEMP TABLE {name} AS", f"TEMP TABLE {_own(name, case_id)} AS")
@@ -97,9 +107,11 @@ def _of_case(case_id: str, files: sql.StoreFiles) -> Iterator[str]:
 
 
 def _views(case_id: str, tables: Sequence[str]) -> list[str]:
-    groups = sql.prepare_case(case_id, sketches=False)[1]
+    """Return what makes a case's tables those that are asked; some are small, and read again."""
+    _, groups, _, _, *of_sketches = sql.prepare_case(case_id, sketches="marked" in tables)
     return [
         groups,
+        *of_sketches[:1],
         *(f"CREATE OR REPLACE TEMP VIEW {one} AS FROM {_own(one, case_id)}" for one in tables),
     ]
 
@@ -122,11 +134,12 @@ def _instead(files: sql.StoreFiles) -> dict[str, str]:
     """Return what is asked of the tables in place of queries that read the store."""
     share = sql.TOTALS["share of all requests"]
     found = {share: share.replace("count(*) FROM requests", f"n FROM {_COUNTED}")}
+    printed = lighter = members(sketches=files.sketches, text=files.text)
     if files.text:
-        members = sql.members(sketches=files.sketches, text=True)
         either = sql.matches("|".join(sql.PATTERNS.values()))
-        found[members] = members.replace(either, " OR ".join(sql.PATTERNS))
+        lighter = lighter.replace(either, " OR ".join(sql.PATTERNS))
     if files.sketches:
+        lighter = lighter.replace(f"SELECT *, {sql.SETTINGS} AS settings FROM mine", "FROM mine")
         outside = f"  SELECT party FROM {_OTHERS} JOIN top USING (template)\n  WHERE {sql.OTHERS})"
         found[sql.OUTSIDE] = sql.OUTSIDE.replace(sql.OUTSIDE_USE, outside)
         beside = (
@@ -134,4 +147,4 @@ def _instead(files: sql.StoreFiles) -> dict[str, str]:
             f"  WHERE {sql.OTHERS} AND template IN (SELECT template FROM top) GROUP BY ALL)\n"
         )
         found[sql.templates()] = sql.templates().replace(sql.TEMPLATES_USE, beside)
-    return found
+    return found | {printed: lighter}

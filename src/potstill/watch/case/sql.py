@@ -19,7 +19,7 @@ from potstill.watch.signals.timing import HANDED_S, REFUSED
 from potstill.watch.strata import STRATUM
 
 MEMBERS_FILE, GROUPS_FILE, ALLOWED_FILE = "members.parquet", "groups.parquet", "allowed.parquet"
-TEMPLATES_FILE = "templates.parquet"
+TEMPLATES_FILE, KEYS_FILE = "templates.parquet", "keys.parquet"
 # What parties have in common by a template that chose a group, beside kinds of links.
 TEMPLATE = "template"
 MOST_TEMPLATES = 5
@@ -27,7 +27,14 @@ KINDS = ("payment", "device", "subnet", "email_domain")
 PATTERNS = {"reasoning": REASONING, "rubric": RUBRIC}
 ASKING = {"reasoning elicitation": "reasoning", "rubric and reward prompts": "rubric"}
 _BULKY = ("messages", "response", "tools", "system")
-_REFUSED = ", ".join(map(str, REFUSED))
+REFUSED_LIST = ", ".join(map(str, REFUSED))
+# What a client's keys begin with, as `template_keys` has it.
+SETTINGS = (
+    "concat_ws('|', coalesce(system_hash::VARCHAR, ''), coalesce(model, ''),"
+    " coalesce(product, ''),\n    coalesce(CASE WHEN temperature BETWEEN 0 AND 1000"
+    " THEN round(temperature * 1000)::BIGINT::VARCHAR END, ''),\n"
+    "    coalesce(max_tokens::VARCHAR, ''), coalesce(stream::INTEGER::VARCHAR, ''))"
+)
 _TYPES = {"text": "VARCHAR", "time": "TIMESTAMPTZ", "int32": "INTEGER"}
 
 
@@ -151,6 +158,11 @@ def prepare_case(case_id: str, *, sketches: bool) -> list[str]:
     ]
     if not sketches:
         return found
+    found.append(
+        "CREATE OR REPLACE TEMP TABLE client_keys AS\n"
+        f"SELECT *, split_part(key[3:], chr(10), 1) AS settings FROM read_parquet({where}"
+        f"{KEYS_FILE}')"
+    )
     # Each request belongs to the band of its sketch that most parties used twice or more.
     return [
         *found,
@@ -199,55 +211,65 @@ def expected_links(kind: str, candidate_id: str) -> str:
     )
 
 
-def together(candidate_id: str, minutes: int) -> str:
-    """Return the sum over bins of so many minutes of the squared number of requests."""
+def together(candidate_id: str, minutes: int, *, keyed: bool = False) -> str:
+    """Return the sum over bins of so many minutes of the squared number of requests.
+
+    Of a group that keys chose those requests are counted that have the settings of its keys.
+    """
+    settings = (
+        f"\n  AND {SETTINGS} IN (SELECT settings FROM client_keys\n"
+        f"    WHERE candidate_id = {quoted(candidate_id)})"
+        if keyed
+        else ""
+    )
     return (
         "SELECT coalesce(sum(n * n), 0)::DOUBLE FROM (\n"
-        f"  SELECT count(*) AS n FROM tested WHERE {within(candidate_id)}\n"
+        f"  SELECT count(*) AS n FROM tested WHERE {within(candidate_id)}{settings}\n"
         f"  GROUP BY day, second // {60 * minutes})"
     )
 
 
-def _again(candidate_id: str) -> str:
-    """Return a group's requests, and those of them that another party repeated at once."""
+def handed_over(candidate_id: str, *, refused: bool = True) -> str:
+    """Return how many requests that were refused, or not, another party repeated at once."""
     return (
         "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
-        f"status IN ({_REFUSED}) AS refused\n"
+        f"status IN ({REFUSED_LIST}) AS refused\n"
         f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
-        f"  AND {within(candidate_id)}),\n"
-        "again AS (SELECT DISTINCT a.source, a.row FROM asked a JOIN asked b\n"
+        f"  AND {within(candidate_id)})\n"
+        f"SELECT count(*)::DOUBLE FROM asked WHERE {'' if refused else 'NOT '}refused\n"
+        "AND (source, row) IN (SELECT a.source, a.row FROM asked a JOIN asked b\n"
         "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
-        f"  AND b.micros <= a.micros + {HANDED_S}000000)\n"
-    )
-
-
-def handed_over(candidate_id: str) -> str:
-    """Return how many requests that were refused another party repeated at once."""
-    return (
-        f"{_again(candidate_id)}SELECT count(*)::DOUBLE FROM asked\n"
-        "WHERE refused AND (source, row) IN (SELECT source, row FROM again)"
+        f"  AND b.micros <= a.micros + {HANDED_S}000000)"
     )
 
 
 def expected_handed_over(candidate_id: str) -> str:
     """Return how many refused ones would be repeated if it were all one to the others."""
     return (
-        f"{_again(candidate_id)}SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE "
-        "(source, row) IN\n  (SELECT source, row FROM again)) / count(*) FROM asked"
+        "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
+        f"status IN ({REFUSED_LIST}) AS refused\n"
+        f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
+        f"  AND {within(candidate_id)}),\n"
+        "again AS (SELECT DISTINCT a.source, a.row FROM asked a JOIN asked b\n"
+        "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
+        f"  AND b.micros <= a.micros + {HANDED_S}000000)\n"
+        "SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE (source, row) IN "
+        "(SELECT source, row FROM again)) / count(*) FROM asked"
     )
 
 
 def askers(candidate_id: str, signal: str) -> str:
     """Return how many parties of a group have a quarter of their prompts match a pattern."""
+    pattern = PATTERNS[ASKING[signal]]
     return (
         "SELECT count(*)::DOUBLE FROM (SELECT party FROM tested\n"
         f"  WHERE prompt IS NOT NULL AND {within(candidate_id)} GROUP BY party\n"
-        f"  HAVING 4 * count(*) FILTER (WHERE {matches(PATTERNS[ASKING[signal]])})\n  >= count(*))"
+        f"  HAVING 4 * count(*) FILTER (WHERE {matches(pattern)})\n    >= count(*))"
     )
 
 
 def matches(pattern: str) -> str:
-    """Return whether a prompt matches a pattern, as a condition."""
+    """Return the condition that a prompt matches a pattern."""
     return f"regexp_matches(lower(prompt), {quoted(pattern)}, 's')"
 
 
@@ -263,7 +285,7 @@ TOTALS = {
     ),
     "refused": (
         "SELECT CASE WHEN count(status) > 0\n"
-        f"  THEN count(*) FILTER (WHERE status IN ({_REFUSED})) END FROM mine"
+        f"  THEN count(*) FILTER (WHERE status IN ({REFUSED_LIST})) END FROM mine"
     ),
     "tokens written": "SELECT sum(completion_tokens)::BIGINT FROM mine",
 }
@@ -319,43 +341,6 @@ def examples() -> str:
     )
 
 
-def members(*, sketches: bool, text: bool) -> str:
-    """Return what each account shows by itself.
-
-    Of its requests: those with a template of the case, those that repeat within two minutes what
-    another party of the case was refused, those that ask for reasoning or grades; and how many
-    other parties of the case have its payment, device or relay.
-    """
-    joins = ["LEFT JOIN linked USING (party)"]
-    parts = [
-        "linked AS (SELECT party, max(n - 1) AS links FROM links JOIN (\n"
-        "    SELECT kind, value, count(*) AS n FROM links\n"
-        "    WHERE party IN (SELECT party FROM members) GROUP BY ALL) USING (kind, value)\n"
-        "  WHERE kind IN ('payment', 'device', 'relay') GROUP BY party)"
-    ]
-    templated = taken = asking = "0"
-    if sketches:
-        joins += ["LEFT JOIN marked USING (source, row)", "LEFT JOIN taken USING (source, row)"]
-        templated, taken = "count(template)", "count(taken)"
-        parts.append(
-            "taken AS (SELECT DISTINCT b.source, b.row, true AS taken FROM mine a JOIN mine b\n"
-            "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
-            f"  AND b.micros <= a.micros + {HANDED_S}000000 WHERE a.status IN ({_REFUSED}))"
-        )
-    if text:
-        asking = f"count(*) FILTER (WHERE {matches('|'.join(PATTERNS.values()))})"
-    return (
-        f"WITH {', '.join(parts)}\n"
-        "SELECT account_id AS account, count(*) AS requests, count(DISTINCT day) AS days,\n"
-        f"  {templated} AS templated, {taken} AS taken_over, {asking} AS asking,\n"
-        "  coalesce(max(links), 0) AS linked_to,\n"
-        f"  count(*) FILTER (WHERE status IN ({_REFUSED})) AS refused,\n"
-        "  strftime(make_timestamp(min(micros)), '%Y-%m-%dT%H:%M:%SZ') AS first,\n"
-        "  strftime(make_timestamp(max(micros)), '%Y-%m-%dT%H:%M:%SZ') AS last\n"
-        f"FROM mine {' '.join(joins)}\nGROUP BY account_id ORDER BY account_id"
-    )
-
-
 def largest_share(*kinds: str) -> str:
     """Return the largest part of the case's parties that one value of some kinds has.
 
@@ -380,7 +365,9 @@ OUTSIDE = (
     "    ORDER BY inside DESC, template LIMIT 1)\n"
     "SELECT count(*) / (SELECT inside FROM top) FROM (\n" + OUTSIDE_USE
 )
-LARGEST_DAY = "SELECT max(n) / sum(n) FROM (SELECT count(*) AS n FROM mine GROUP BY day)"
+LARGEST_DAY = (
+    "SELECT max(n) / sum(n) FROM (SELECT count(*) AS n FROM mine GROUP BY day)"
+)  # fmt: skip
 FULL_HOUR = "SELECT count(*) FILTER (WHERE second % 3600 < 60) / count(*) FROM mine"
 RETRIES = (
     "SELECT count(*) FILTER (WHERE micros - before <= 120000000) / count(*) FROM (\n"
