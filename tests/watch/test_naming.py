@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from potstill.watch.campaigns import Grouping
-from potstill.watch.naming import NamedParties, StandingGroup, named, together, widened
+from potstill.watch.naming import NamedParties, StandingGroup, lots_of, named, together, widened
 
 
 def names(first: int, end: int) -> tuple[str, ...]:
@@ -53,6 +53,8 @@ def test_lots_with_one_client_are_named_lot_by_lot() -> None:
     both = StandingGroup(names(0, 44), names(0, 40), names(0, 44), loose=False)
     lots = [names(0, 18), names(20, 30)]
     assert [one.parties for one in named([both], lots=lots)] == lots
+    # What asks alike, or has cards in common, is one lot.
+    assert lots_of([names(0, 9), names(9, 18), names(20, 30)], [(0, 1)]) == lots
     # One of them alone, lots that have somebody in common, and few of them are no reason.
     for others in (lots[:1], [names(0, 18), names(10, 30)], [names(0, 9), names(9, 18)]):
         assert [one.parties for one in named([both], lots=others)] == [names(0, 44)]
@@ -66,6 +68,9 @@ def test_a_loose_group_comes_last_where_closer_ones_name_half_of_it() -> None:
         NamedParties(0, names(0, 30), late=True),
     ]
     assert named([loose]) == [NamedParties(0, names(0, 40))]
+    # Those who share cards always carry what holds: their own group takes nothing away.
+    cards = replace(close, linked=True)
+    assert named([loose, cards])[0] == NamedParties(0, names(0, 40))
     few = StandingGroup(names(0, 9), names(0, 3), names(0, 3), loose=False)
     assert named([few]) == []
 

@@ -35,7 +35,7 @@ from potstill.watch.judging import (
 from potstill.watch.keys import key_groups
 from potstill.watch.likeness import Profiles, profiles_of
 from potstill.watch.linking import Links, templates_of
-from potstill.watch.naming import NamedParties, StandingGroup, named, together, widened
+from potstill.watch.naming import NamedParties, StandingGroup, lots_of, named, together, widened
 from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
-_ONE_TEMPLATE, _MEANS_IN_COMMON = 0.8, 2
+_ONE_TEMPLATE, _MEANS_IN_COMMON = 0.85, 2
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,9 @@ def _judged(
             name: log10_written(two_families_log_e(one.by, result.parts, name)) for name in FAMILIES
         }
         means = result.parts.get("means", -math.inf) >= HELD
-        share = linked.share_of_means(parties) if means else 0.0
+        share = max(linked.share_of_means(parties) if means else 0.0, result.share_shown(parties))
         several = {party for party in parties if first[party].accounts > 1}
-        carrying = result.carried_by(parties, told=one.loose)
+        carrying = result.carried_by(parties, one.by, told=one.loose)
         carried_by = widened(one.group, carrying, share, several)
         found.append(
             Candidate(
@@ -299,7 +299,10 @@ class Joining:
 
 
 def _naming(
-    candidates: Sequence[Candidate], chosen: Sequence[Chosen], tested: Sequence[Tested]
+    candidates: Sequence[Candidate],
+    chosen: Sequence[Chosen],
+    tested: Sequence[Tested],
+    joining: Joining,
 ) -> list[NamedParties]:
     """Return the places of the candidates that are named, and who is named of each: best first,
     and late ones last."""
@@ -308,15 +311,17 @@ def _naming(
     standing = [
         StandingGroup(
             candidates[one].parties,
-            tested[one].carried_by(candidates[one].parties, told=chosen[one].loose),
+            tested[one].carried_by(candidates[one].parties, chosen[one].by, told=chosen[one].loose),
             candidates[one].carried_by,
             chosen[one].loose,
+            chosen[one].by != "templates",
         )
         for one in places
     ]
     sharing = [one.group.parties for one in chosen if one.by == "means"]
-    lots = [chosen[one].group.parties for one in places if chosen[one].by == "means"]
-    return [replace(one, place=places[one.place]) for one in named(standing, sharing, lots)]
+    linked = [chosen[one].group.parties for one in places if chosen[one].by == "means"]
+    found = named(standing, sharing, lots_of(linked, joining.pairs(linked)))
+    return [replace(one, place=places[one.place]) for one in found]
 
 
 def _campaigns(
@@ -327,7 +332,7 @@ def _campaigns(
     first: Mapping[str, _First],
     joining: Joining,
 ) -> tuple[Campaign, ...]:
-    each = _naming(candidates, chosen, tested)
+    each = _naming(candidates, chosen, tested, joining)
     carrying = [one.parties for one in each]
     accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})
     found = []

@@ -20,7 +20,7 @@ from potstill.watch.campaigns import LEAST_PARTIES, Grouping
 _CARRIED, _CARRIED_LOOSE = 0.2, 0.35
 # Those who carry it are of several campaigns with one client if they are of several lots that share
 # something, each such a part of those that are of any, and these half of all.
-_LOT, _LOTS = 0.25, 0.5
+_LOT, _LOTS = 0.2, 0.5
 # A group is at home elsewhere if half of those who carry it carry so much larger a share there.
 _AT_HOME = 1.25
 
@@ -28,12 +28,14 @@ _AT_HOME = 1.25
 @dataclass(frozen=True)
 class StandingGroup:
     """A group that stands: its parties, those that carry what holds, those who are named if the
-    template is theirs, and whether templates chose it whose users have little in common."""
+    template is theirs, whether templates chose it whose users have little in common, and whether
+    what its parties share chose it."""
 
     parties: tuple[str, ...]
     carrying: tuple[str, ...]
     widened: tuple[str, ...]
     loose: bool
+    linked: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,11 @@ def widened(
 ) -> tuple[str, ...]:
     """Return the parties of a group that are named, given those in whom what holds shows.
 
-    `share` is how many of those parties that could have means in common have. Where half of a group
-    that keys chose carry what holds, or a fifth and the group's keys hang together closely, the
-    template is theirs: who uses half as much of it as they do is named too. Few users of a public
-    template carry anything. Tenants of `several` accounts are named for what they carry alone.
+    `share` is in how many of them anything shows, or how many of those that could have means in
+    common have. Where that is a third of a group that keys chose, or a fifth and the group's keys
+    hang together closely, the template is theirs: who uses half as much of it as they do is named
+    too. In few users of a public template anything shows. Tenants of `several` accounts are named
+    for what they carry alone.
     """
     used, mine = dict(zip(group.parties, group.used, strict=False)), set(carrying)
     if used and len(mine) == len(group.parties):
@@ -98,13 +101,14 @@ def named(
         for mine in each:
             if len(mine) >= LEAST_PARTIES:
                 found.append(NamedParties(place, mine, late))
-                before |= set() if late else set(mine)
+                before |= set() if late or group.linked else set(mine)
     return sorted(found, key=lambda one: (one.late, one.place))
 
 
 def _guests(groups: Sequence[StandingGroup]) -> set[int]:
     """Return places of groups half of whose carrying parties are at home in another one."""
-    share = [len(one.carrying) / max(len(one.parties), 1) for one in groups]
+    # Of a group that its links chose all carry it anyway.
+    share = [0.0 if one.linked else len(one.carrying) / max(len(one.parties), 1) for one in groups]
     of_party: dict[str, list[int]] = defaultdict(list)
     for place, group in enumerate(groups):
         for party in group.carrying:
@@ -150,6 +154,31 @@ def _parted(carrying: Sequence[str], lots: Sequence[frozenset[str]]) -> list[tup
     return [tuple(one for one in carrying if one in some) for some in large]
 
 
+def lots_of(
+    linked: Sequence[Sequence[str]], joined: Iterable[tuple[int, int]]
+) -> list[tuple[str, ...]]:
+    """Return the lots that groups come to which what they share chose: `joined` ones are one."""
+    found: dict[int, set[str]] = defaultdict(set)
+    for parties, first in zip(linked, _firsts(len(linked), joined), strict=True):
+        found[first].update(parties)
+    return [tuple(sorted(parties)) for parties in found.values()]
+
+
+def _firsts(count: int, joined: Iterable[tuple[int, int]]) -> list[int]:
+    """Return the first place that each of so many hangs together with."""
+    home = list(range(count))
+
+    def first(one: int) -> int:
+        while home[one] != one:
+            one = home[one]
+        return one
+
+    for one, other in joined:
+        low, high = sorted((first(one), first(other)))
+        home[high] = low
+    return [first(one) for one in range(count)]
+
+
 def together(
     groups: Sequence[NamedParties], joined: Iterable[tuple[int, int]] = ()
 ) -> list[list[int]]:
@@ -161,20 +190,10 @@ def together(
     campaign that half of its parties are of, and nine tenths of those that are of any; else it is
     in none.
     """
-    home = list(range(len(groups)))
-
-    def first(one: int) -> int:
-        while home[one] != one:
-            one = home[one]
-        return one
-
-    for one, other in joined:
-        low, high = sorted((first(one), first(other)))
-        home[high] = low
     parts: dict[int, list[int]] = defaultdict(list)
-    for place, group in enumerate(groups):
-        if not group.late:
-            parts[first(place)].append(place)
+    for place, first in enumerate(_firsts(len(groups), joined)):
+        if not groups[place].late:
+            parts[first].append(place)
     campaigns: list[tuple[list[int], set[str]]] = []
     for places in sorted(parts.values()):
         mine = set[str]().union(*(groups[one].parties for one in places))

@@ -104,11 +104,13 @@ class Followed:
             part: frozenset(parties[place] for place in places)
             for part, places in self.carriers.items()
         }
-        carrying = Tested(self.parts, (), names).carried_by(parties)
+        tested = Tested(self.parts, (), names)
+        carrying = tested.carried_by(parties, self.group.by)
         means = self.parts.get("means", -math.inf) >= HELD
-        share = self.group.share_of_means if means else 0.0
+        share = max(self.group.share_of_means if means else 0.0, tested.share_shown(parties))
         loose = Chosen(self.group.by, grouping).loose
-        return StandingGroup(parties, carrying, widened(grouping, carrying, share), loose)
+        linked = self.group.by != "templates"
+        return StandingGroup(parties, carrying, widened(grouping, carrying, share), loose, linked)
 
     @property
     def is_undeclared(self) -> bool:
