@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pyarrow as pa
 import pytest
 
 pytest.importorskip("ibis", reason="campaigns are found with the extra `watch`")
@@ -11,6 +12,7 @@ pytest.importorskip("ibis", reason="campaigns are found with the extra `watch`")
 from potstill.watch.evidence import Part
 from potstill.watch.strata import pooled
 from potstill.watch.tally import HELD, Tested
+from potstill.watch.testing import coded
 
 PARTIES = ("a:1", "a:2", "a:3", "a:4")
 
@@ -59,3 +61,10 @@ def test_products_that_few_use_are_compared_within_the_zone() -> None:
     found = pooled(zones, products)
     assert found[:60] == ["Berlin|api"] * 60
     assert set(found[60:69]) == {"Berlin|"} and set(found[69:]) == {"Paris|"}
+
+
+def test_values_of_several_batches_are_numbered_together() -> None:
+    parts = [pa.array(["b", "a"]), pa.array(["c", "a"])]
+    for column in (parts, [one.dictionary_encode() for one in parts]):
+        names, places = coded(pa.chunked_array(column))
+        assert names == ["a", "b", "c"] and places.tolist() == [1, 0, 2, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -75,7 +76,8 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
     """
     require_level(wanted.level)
     extra_package("networkx", "the watch", "watch")
-    with finding_engine(wanted.engine) as backend:
+    with ExitStack() as searching:
+        backend = searching.enter_context(finding_engine(wanted.engine))
         from potstill.watch.cases import CaseRun, allowed_accounts, named_run
         from potstill.watch.find import find_campaigns
 
@@ -91,6 +93,8 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
             allowed = allowed_accounts(store, register)
             with told_damage(store):
                 found = find_campaigns(store, backend, wanted.level, allowed)
+            # Cases are asked of an engine of their own, which needs the memory of this one.
+            searching.close()
             found = with_injected_note(store, found)
             named, after = named_run(found, register)
             # A place outside the store is swept by nobody else, and prompts may be in it.

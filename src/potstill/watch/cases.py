@@ -104,16 +104,17 @@ def made_cases(run: CaseRun, temporary: Path) -> Iterator[Case]:
             folder = run.building / one.case_id
             folder.mkdir()
             _write_members(folder, one.campaign)
-        asker = read_once(asker, [one.case_id for one in run.named], sketches=asked.sketches)
+        ids = [one.case_id for one in run.named]
+        once = read_once(asker, ids, asked, with_text=run.with_text)
         for rank, one in enumerate(run.named, 1):
-            yield _case(run, asker, one, rank, printed)
+            once.prepare(one.case_id)
+            yield _case(run, once.asker, one, rank, printed)
     finally:
         asker.connection.close()
 
 
 def _case(run: CaseRun, asker: Asker, one: Named, rank: int, printed: sql.StoreFiles) -> Case:
     of_case = sql.prepare_case(one.case_id, sketches=printed.sketches)
-    asker.prepare(of_case)
     figures, explanations = tested_explanations(
         asker, tuple(run.found.off), one.campaign, sketches=printed.sketches
     )

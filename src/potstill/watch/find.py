@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 
 from potstill.stats.multiple import e_bh
 from potstill.text.counts import many
@@ -41,7 +41,7 @@ from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
 from potstill.watch.signals.traffic import Traffic, traffic_of
 from potstill.watch.tally import HELD, Tested
-from potstill.watch.testing import Testing
+from potstill.watch.testing import Testing, coded
 
 if TYPE_CHECKING:
     from ibis.backends.sql import SQLBackend
@@ -151,12 +151,18 @@ def _keyed(traffic: Traffic, parties: int) -> list[Grouping]:
     """Return the groups whose clients ask alike; none where the store has no sketches."""
     if not traffic.is_on("template spread"):
         return []
-    use = traffic.rows(template_keys(traffic, most_parties(parties)))
-    names, keys = use["party"].unique().sort(), use["key"].unique().sort()
-    party = np.asarray(pc.index_in(use["party"], names), np.int64)
-    key = np.asarray(pc.index_in(use["key"], keys), np.int64)
-    n = np.asarray(use["n"], np.int64)
-    return key_groups(names.to_pylist(), keys.to_pylist(), party, key, n, parties)
+    # Millions of rows, in which each name stands many times.
+    use = [
+        (batch["party"].dictionary_encode(), batch["key"].dictionary_encode(), batch["n"])
+        for batch in traffic.batches(template_keys(traffic, most_parties(parties)))
+    ]
+    if not use:
+        return []
+    of_party, of_key, counts = zip(*use, strict=True)
+    names, party = coded(pa.chunked_array(of_party))
+    keys, key = coded(pa.chunked_array(of_key))
+    n = np.concatenate(counts).astype(np.int64)
+    return key_groups(names, keys, party, key, n, parties)
 
 
 def _profiles(traffic: Traffic, parties: int) -> Profiles | None:

@@ -23,7 +23,6 @@ _LINKED: Mapping[str, str] = {
 }
 _ROUNDED = 6e-4
 _BINS = {"synchrony": 1, "complementary load": 30, "common rounds": 1}
-_ASKING = ("reasoning elicitation", "rubric and reward prompts")
 _SAYS: Mapping[str, str] = {
     "shares": "members beyond the first of each value that some have in common",
     "template spread": "members beyond the first in each group that templates chose",
@@ -76,7 +75,7 @@ def observed_query(candidate: Candidate, one: SignalFinding) -> str | None:
         return sql.together(candidate_id, _BINS[one.signal], keyed=bool(candidate.keys))
     if one.signal == "hand-off":
         return sql.handed_over(candidate_id)
-    if one.signal in _ASKING:
+    if one.signal in sql.ASKING:
         return sql.askers(candidate_id, one.signal)
     return None
 

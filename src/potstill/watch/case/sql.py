@@ -24,6 +24,8 @@ TEMPLATES_FILE, KEYS_FILE = "templates.parquet", "keys.parquet"
 TEMPLATE = "template"
 MOST_TEMPLATES = 5
 KINDS = ("payment", "device", "subnet", "email_domain")
+PATTERNS = {"reasoning": REASONING, "rubric": RUBRIC}
+ASKING = {"reasoning elicitation": "reasoning", "rubric and reward prompts": "rubric"}
 _BULKY = ("messages", "response", "tools", "system")
 REFUSED_LIST = ", ".join(map(str, REFUSED))
 # What a client's keys begin with, as `template_keys` has it.
@@ -258,7 +260,7 @@ def expected_handed_over(candidate_id: str) -> str:
 
 def askers(candidate_id: str, signal: str) -> str:
     """Return how many parties of a group have a quarter of their prompts match a pattern."""
-    pattern = REASONING if signal == "reasoning elicitation" else RUBRIC
+    pattern = PATTERNS[ASKING[signal]]
     return (
         "SELECT count(*)::DOUBLE FROM (SELECT party FROM tested\n"
         f"  WHERE prompt IS NOT NULL AND {within(candidate_id)} GROUP BY party\n"
@@ -298,6 +300,22 @@ SHARED = (
 )
 
 
+OTHERS = "party NOT IN (SELECT party FROM members)"
+TEMPLATES_USE = (
+    "  SELECT template, count(*) AS outside FROM (\n"
+    "    SELECT band AS template, party FROM (\n"
+    "      SELECT party, unnest(prompt_sketch) AS band FROM requests\n"
+    f"      WHERE {OTHERS}\n"
+    "      AND list_has_any(prompt_sketch, (SELECT list(template) FROM top)))\n"
+    "    WHERE band IN (SELECT template FROM top) GROUP BY ALL HAVING count(*) >= 2)\n"
+    "  GROUP BY ALL)\n"
+)
+OUTSIDE_USE = (
+    f"  SELECT party FROM requests, top WHERE {OTHERS}\n"
+    "  AND list_contains(prompt_sketch, template) GROUP BY party HAVING count(*) >= 2)"
+)
+
+
 def templates() -> str:
     """Return what describes the commonest templates without a word of them."""
     return (
@@ -307,13 +325,7 @@ def templates() -> str:
         "    min(prompt_words) AS shortest, max(prompt_words) AS longest\n"
         "  FROM marked JOIN mine USING (source, row) GROUP BY template\n"
         f"  ORDER BY requests DESC, template LIMIT {MOST_TEMPLATES}),\n"
-        "others AS (SELECT template, count(*) AS outside FROM (\n"
-        "    SELECT band AS template, party FROM (\n"
-        "      SELECT party, unnest(prompt_sketch) AS band FROM requests\n"
-        "      WHERE party NOT IN (SELECT party FROM members)\n"
-        "      AND list_has_any(prompt_sketch, (SELECT list(template) FROM top)))\n"
-        "    WHERE band IN (SELECT template FROM top) GROUP BY ALL HAVING count(*) >= 2)\n"
-        "  GROUP BY ALL)\n"
+        f"others AS (\n{TEMPLATES_USE}"
         "SELECT row_number() OVER (ORDER BY requests DESC, template) AS template,\n"
         "  requests, accounts, wordings, beginnings, endings, shortest, longest,\n"
         "  coalesce(outside, 0) AS outside\n"
@@ -351,9 +363,7 @@ OUTSIDE = (
     "WITH top AS (SELECT template, count(DISTINCT party) AS inside FROM marked\n"
     "    JOIN mine USING (source, row) GROUP BY template\n"
     "    ORDER BY inside DESC, template LIMIT 1)\n"
-    "SELECT count(*) / (SELECT inside FROM top) FROM (\n"
-    "  SELECT party FROM requests, top WHERE party NOT IN (SELECT party FROM members)\n"
-    "  AND list_contains(prompt_sketch, template) GROUP BY party HAVING count(*) >= 2)"
+    "SELECT count(*) / (SELECT inside FROM top) FROM (\n" + OUTSIDE_USE
 )
 LARGEST_DAY = (
     "SELECT max(n) / sum(n) FROM (SELECT count(*) AS n FROM mine GROUP BY day)"
