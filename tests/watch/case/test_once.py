@@ -16,12 +16,11 @@ import pytest
 from case_worlds import POOL, SEED, campaign_of, cases_by_hand, store_of, wide_world
 
 from potstill.runs.watch_finding import find_in
-from potstill.watch.case import once as made_once
 from potstill.watch.case import sql
 from potstill.watch.case.asking import Asker
 from potstill.watch.case.members_sql import members
 from potstill.watch.case.models import Case, FactTable, Statement
-from potstill.watch.case.once import ReadOnce, read_once
+from potstill.watch.case.once import ReadOnce, put, read_once
 from potstill.watch.case.replay import queries_of
 from potstill.watch.evidence import Candidate
 
@@ -123,6 +122,12 @@ def test_figures_are_those_of_the_whole_store(mixed: Any) -> None:
             if any(sql.quoted(one) in query for one in ids):
                 assert whole.number(query) == pytest.approx(value, rel=1e-9, abs=1e-9), query
                 seen.add(query)
+        for one in candidates:
+            if one.keys and one.candidate_id in ids:
+                # Its clock is of a part of its parties' requests.
+                some = once.asker.known[sql.together(one.candidate_id, 1, keyed=True)]
+                assert isinstance(some, float)
+                assert some < whole.number(sql.together(one.candidate_id, 1))
         for query in once.asker.instead:
             assert once.asker.table("", query).rows == whole.table("", query).rows, query
         rows = once.asker.table("", members(sketches=True, text=True))
@@ -131,7 +136,6 @@ def test_figures_are_those_of_the_whole_store(mixed: Any) -> None:
     keyed = [one for one in candidates if one.keys]
     assert {any(BROKEN in key for key in one.keys) for one in keyed} == {True, False}
     for one in candidates:
-        # The clock of a group that keys chose is of a part of its parties' requests.
         for minutes in (1, 30):
             assert sql.together(one.candidate_id, minutes, keyed=bool(one.keys)) in seen
             assert sql.together(one.candidate_id, minutes, keyed=not one.keys) not in seen
@@ -150,6 +154,6 @@ def test_members_are_those_of_the_whole_store_without_text(mixed: Any) -> None:
 
 
 def test_a_query_that_would_be_asked_as_it_is_printed_is_refused() -> None:
-    assert made_once.put("FROM a, a", "a", "b") == "FROM b, b"
+    assert put("FROM a, a", "a", "b") == "FROM b, b"
     with pytest.raises(ValueError, match="no query"):
-        made_once.put("FROM a", "c", "b")
+        put("FROM a", "c", "b")
