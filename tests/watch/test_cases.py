@@ -375,3 +375,15 @@ def test_a_notice_that_cannot_be_written_names_its_own_place(
     # The packets are there, whether the list of the cases is or not.
     (store / "cases" / "cases.json").unlink()
     assert run("appeal", store / "cases", case_id, "acct44", "--out", tmp_path / "a").exit_code == 0
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_the_search(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another place for the pages would not help: the ids of cases are kept in the store."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    refused = run("cases", store, "--out", tmp_path / "out")
+    assert refused.exit_code == 2 and not (tmp_path / "out").exists()
+    assert f"cannot write to {store}" in refused.output and "copy the store" in refused.output
+    assert "--out" not in refused.output
