@@ -192,7 +192,9 @@ def _ties(uses_KP: csr_array, count_K: Ints, every: int) -> _Ties:
         tied = (one < other) & (n * float(every) >= _LIFT * by_chance)
         # Rounded, so that no order of sums decides.
         hundredths = np.round(100 * n[tied] / np.sqrt(by_chance[tied]), 6)
-        found.append((one[tied], other[tied], hundredths))
+        # Weaker ones hold nothing together.
+        strong = hundredths >= _TIES[0]
+        found.append((one[tied][strong], other[tied][strong], hundredths[strong]))
         first = last
     one_T, other_T, hundredths_T = (np.concatenate(each) for each in zip(*found, strict=True))
     return _Ties(one_T, other_T, hundredths_T)
