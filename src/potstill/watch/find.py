@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from potstill.stats.multiple import e_bh
 from potstill.text.counts import many
@@ -45,6 +46,8 @@ from potstill.watch.testing import Testing, coded
 
 if TYPE_CHECKING:
     from ibis.backends.sql import SQLBackend
+
+Ints = NDArray[np.int64]
 
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
@@ -151,18 +154,28 @@ def _keyed(traffic: Traffic, parties: int) -> list[Grouping]:
     """Return the groups whose clients ask alike; none where the store has no sketches."""
     if not traffic.is_on("template spread"):
         return []
+    found = _key_uses(traffic, parties)
+    # What they were read from lies idle by now.
+    pa.default_memory_pool().release_unused()
+    return key_groups(*found, parties) if found else []
+
+
+def _key_uses(
+    traffic: Traffic, parties: int
+) -> tuple[list[str], list[str], Ints, Ints, Ints] | None:
+    """Return the parties, the keys, and of each use the places of both and how often; None where
+    there are none."""
     # Millions of rows, in which each name stands many times.
     use = [
         (batch["party"].dictionary_encode(), batch["key"].dictionary_encode(), batch["n"])
         for batch in traffic.batches(template_keys(traffic, most_parties(parties)))
     ]
     if not use:
-        return []
+        return None
     of_party, of_key, counts = zip(*use, strict=True)
     names, party = coded(pa.chunked_array(of_party))
     keys, key = coded(pa.chunked_array(of_key))
-    n = np.concatenate(counts).astype(np.int64)
-    return key_groups(names, keys, party, key, n, parties)
+    return names, keys, party, key, np.concatenate(counts).astype(np.int64)
 
 
 def _profiles(traffic: Traffic, parties: int) -> Profiles | None:

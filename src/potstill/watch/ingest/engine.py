@@ -84,7 +84,7 @@ _MACROS = (
         AND NOT regexp_matches(trim(s), '(?i)(z|utc|gmt|[+-][0-9]{2}(:?[0-9]{2})?)$')
         OR regexp_full_match(trim(s), '[0-9]{4}-[0-9]{2}-[0-9]{2}')""",
 )
-MEMORY_MB, THREADS = 1024, 2
+MEMORY_MB, THREADS = 768, 2
 # What DuckDB says where what it spills does not fit.
 _NO_ROOM = ("No space left on device", "max_temp_directory_size", "File too large", "Disk quota")
 
