@@ -218,7 +218,15 @@ def test_allow_comes_with_conditions_and_a_short_record() -> None:
     evidence = (Evidence("apache-2.0", "README.md", "apache-2.0"),)
     decision = decide("m", evidence, Stated(), today=TODAY).require()
     assert decision.conditions[0].startswith("Keep the licence and the notices")
-    assert decision.record() == f"allow: apache-2.0; facts {packaged_facts().version}"
+    version = packaged_facts().version
+    # What a caller hands in is recorded as such; what potstill read itself is not.
+    assert decision.record() == (
+        f"allow: apache-2.0; facts {version}; by evidence that was handed in"
+    )
+    read = read_statement("apache-2.0", "README.md", packaged_facts())
+    assert decide("m", read, Stated(), today=TODAY).record() == (
+        f"allow: apache-2.0; facts {version}"
+    )
 
 
 def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -> TermsFacts:
