@@ -22,8 +22,8 @@ class TermsConfig(Section):
 
     authorisation: str | None = Field(
         None,
-        description="Path of a text file in which the rights holder permits distillation. "
-        "Needed only where the licence is unknown or forbids it; its digest is recorded.",
+        description="Path of a file in which the rights holder says what is permitted until when "
+        "(docs/how-to/terms.md). Needed only where the licence is unknown or forbids it; recorded.",
     )
 
 

@@ -18,7 +18,7 @@ from potstill.errors import PotstillError
 from potstill.terms.authorisation import Authorisation, read_authorisation, require_fitting
 from potstill.terms.facts import STRICTNESS, Licence, TermsFacts, TermsOutcome, packaged_facts
 from potstill.terms.reasons import contradictions, reason_of, unexplained
-from potstill.terms.records import BY_CALLER, BY_HANDED_IN, OWN_DATA, line_of
+from potstill.terms.records import BY_CALLER, BY_HANDED_IN, OWN_DATA, OWN_WEIGHTS, line_of
 from potstill.terms.statements import Evidence
 from potstill.terms.use import Role, Use
 
@@ -92,6 +92,8 @@ class TermsDecision:
         if self.permitted:
             return self
         said, instead = _REFUSED[self.role]
+        if not self.evidence and self.role == "base":
+            instead = "base; or state its licence in student.licence, where you know it"
         raise PotstillError(
             f"{said.format(self.teacher)}: {self.reason}; if its rights "
             "holder permits it, save the permission as a text file and name it with "
@@ -189,6 +191,23 @@ def own_answers(named: str) -> TermsDecision:
             reason="the recipe says that its rows hold the answers; no model was asked for them",
             facts_version=packaged_facts().version,
             role="rows",
+        )
+    )
+
+
+def own_weights(named: str, use: Use) -> TermsDecision:
+    """Return the decision about weights that the user says are their own, to train further."""
+    return _sealed(
+        TermsDecision(
+            teacher=named,
+            outcome="allow",
+            licences=(OWN_WEIGHTS,),
+            evidence=(),
+            conditions=(),
+            reason="the recipe says that these weights are the user's own",
+            facts_version=packaged_facts().version,
+            role="base",
+            use=use,
         )
     )
 

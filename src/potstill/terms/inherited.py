@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from potstill.canonical import digest_of
 from potstill.durable import write_bytes
 from potstill.terms.facts import Obligation, TermsFacts, TermsOutcome
-from potstill.terms.records import NO_LICENCE, OWN_DATA, RowTerms
+from potstill.terms.records import NO_LICENCE, OWN_DATA, OWN_WEIGHTS, RowTerms
 from potstill.terms.statements import Evidence, found
 from potstill.terms.texts import text_of
 from potstill.terms.use import Intent, Role, StudentKind
@@ -75,7 +75,7 @@ class StudentTerms(_Kept):
     @property
     def inherited(self) -> tuple[str, ...]:
         """The licences that pass on to whoever learns from the student, each once."""
-        named = [n for n in self.licences if n not in (OWN_DATA, NO_LICENCE)]
+        named = [n for n in self.licences if n not in (OWN_DATA, OWN_WEIGHTS, NO_LICENCE)]
         # Refused rows name none where nothing was stated.
         named += ["rows whose terms were refused"] if self.refused else []
         named += ["terms that nobody stated"] if NO_LICENCE in self.licences else []

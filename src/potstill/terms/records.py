@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from potstill.terms.facts import TermsOutcome
 
 OWN_DATA = "own data"
+OWN_WEIGHTS = "own weights"
 NO_LICENCE = "no licence stated"
 BY_CALLER = "not made by the gate"
 BY_HANDED_IN = "by evidence that was handed in"
