@@ -127,7 +127,7 @@ def write_report(parts: Parts) -> None:
     render(run.root, provenance(origin, recipe, nobody=nobody))
     facts = {
         "teacher": origin.teacher(),
-        "student": {"identity": student.identity},
+        "student": {"identity": student.identity, "base_terms": parts.base_decision.facts()},
         **origin.permitted(),
         **({} if marked is None else {"watermark": marked.as_json()}),
         **({} if order is None else {"training_order": order.as_json()}),

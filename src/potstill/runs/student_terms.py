@@ -90,7 +90,7 @@ def _say(parts: Parts, terms: StudentTerms, kept: KeptTerms) -> None:
         )
     left = kept.left(Use(terms.intent, terms.kind))
     if left:
-        owed = "; ".join(dict.fromkeys(one.obligation.text for one in left))
+        owed = "; ".join(dict.fromkeys(one.obligation.said for one in left))
         parts.progress.note(f"terms: for you to see to, as its NOTICE lists: {owed}")
 
 
@@ -124,4 +124,3 @@ def _state_licence(parts: Parts, terms: StudentTerms, directory: Path) -> None:
     if terms.outcome == "allow" and len(named) == 1:
         source = {"made_by": "potstill", "run": parts.recipe.name, "license": named[0]}
         write_bytes(directory / SOURCE_FILE, json.dumps(source, indent=1).encode())
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from potstill.terms.facts import TermsFacts, packaged_facts
-from potstill.terms.statements import Evidence, found, read_statement
+from potstill.terms.statements import Evidence, read_statement
 from potstill.terms.surfaces import evidence_of_service
 
 _MOST_NAMED = 3

@@ -42,6 +42,17 @@ class Obligation(BaseModel):
     intents: tuple[Intent, ...] = Field(("distribute",), min_length=1)
     of: Literal["any", "weights"] = "any"
 
+    @property
+    def said(self) -> str:
+        """What is to be done, in words."""
+        if self.kind == "name-prefix":
+            return f"the student's name begins with {self.text}"
+        if self.kind in ("display", "notice"):
+            return f'show "{self.text}"'
+        if self.kind in ("licence-copy", "notice-copy", "policy-copy"):
+            return f"ship {self.text}"
+        return f"pass on {self.text}" if self.kind == "flow-down" else self.text
+
 
 class UseCase(BaseModel):
     """Another decision for some students; empty `student` or `intents` mean any."""
@@ -84,9 +95,7 @@ class Licence(BaseModel):
     cases: tuple[UseCase, ...] = ()
     obligations: tuple[Obligation, ...] = ()
 
-    def outcome(
-        self, today: date, use: Use | None = None, role: Role = "teacher"
-    ) -> TermsOutcome:
+    def outcome(self, today: date, use: Use | None = None, role: Role = "teacher") -> TermsOutcome:
         """Return the decision, or `unknown` where a permission is unverified or out of date."""
         stated = self.stated(use or Use(), role)
         permits = stated in ("allow", "conditions")
@@ -207,9 +216,7 @@ class TermsFacts(BaseModel):
 
     def services(self, name: str, surface: SurfaceKind | None = None) -> tuple[Surface, ...]:
         """Return the services that a user's name stands for: one, or all of a provider's."""
-        return tuple(
-            s for s in self.surfaces if s.called(name) and surface in (None, s.surface)
-        )
+        return tuple(s for s in self.surfaces if s.called(name) and surface in (None, s.surface))
 
     def told_by(self, model: str) -> tuple[str, ...]:
         """Return the ids of the licences or services that a model's name tells."""

@@ -145,4 +145,3 @@ def _read(text: str) -> StudentTerms | None:
         return StudentTerms.model_validate_json(text)
     except (ValidationError, ValueError, RecursionError):
         return None
-

@@ -1,4 +1,4 @@
-"""What is owed under a student's terms, kept in files beside it: notices, licences, what to pass on.
+"""What is owed under a student's terms, kept in files beside it: notices, licences, terms.
 
 What no file can keep is named as what is left to do.
 """
@@ -187,7 +187,7 @@ def _how(decision: TermsDecision) -> str:
 def _line(one: OwedTerms) -> str:
     kept = f"see {one.kept_in}" if one.kept_in else "for you to see to"
     intents = ", ".join(one.obligation.intents)
-    return f"- {one.obligation.text} ({one.licence}; where the intent is {intents}): {kept}"
+    return f"- {one.obligation.said} ({one.licence}; where the intent is {intents}): {kept}"
 
 
 def _pass_on(name: str, passed_on: Sequence[OwedTerms], copied: Sequence[str]) -> str:

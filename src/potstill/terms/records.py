@@ -33,7 +33,7 @@ class RowTerms(BaseModel):
         """The outcome; unknown where the line cannot be read, or no gate made it."""
         parts = _LINE.fullmatch(self.line)
         outcome = None if parts is None else parts["outcome"]
-        known = next((name for name in get_args(TermsOutcome) if name == outcome), None)
+        known: TermsOutcome | None = next((n for n in get_args(TermsOutcome) if n == outcome), None)
         if known is None or (known in _PERMITTED and self._not_gated):
             return "unknown"
         return known

@@ -15,8 +15,8 @@ _LICENCE_FILE = re.compile(
     r"(licen[cs]e|copying)([-._].*)?|.*terms[-_ ]of[-_ ](use|service).*", re.IGNORECASE
 )
 _POLICY_FILE = re.compile(
-    r".*((acceptable|prohibited|responsible)[-_ ]?use|use[-_ ]?(polic|restriction)|usage[-_ ]?polic)"
-    r".*",
+    r".*((acceptable|prohibited|responsible)[-_ ]?use|use[-_ ]?(polic|restriction)|"
+    r"usage[-_ ]?polic).*",
     re.IGNORECASE,
 )
 _NOTICE_FILE = re.compile(r"notice([-._].*)?", re.IGNORECASE)
