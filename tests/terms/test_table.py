@@ -104,9 +104,7 @@ MIT-OR-llama3 weights apache-2.0   internal    general     allow       allow
 CASES = [tuple(line.split()) for line in TABLE]
 
 
-def outcomes(
-    named: str, surface: str, base: str, use: Use, today: date = TODAY
-) -> tuple[str, str]:
+def outcomes(named: str, surface: str, base: str, use: Use, today: date = TODAY) -> tuple[str, str]:
     """Return what is decided of a teacher, and of the weights that a student is made from."""
     facts, stated = packaged_facts(), Stated(use=use)
     found = terms_of(named.replace("-AND-", " AND ").replace("-OR-", " OR "), _surface(surface))

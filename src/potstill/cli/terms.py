@@ -97,9 +97,9 @@ def terms(
         decision.require()
 
 
-def intent_override(overrides: list[str] | None, intent: str | None) -> list[str] | None:
+def intent_override(overrides: list[str], intent: str | None) -> list[str]:
     """Return the overrides of a recipe with what its student is for, where that is stated."""
-    return overrides if intent is None else [*(overrides or []), f"student.intent={intent}"]
+    return overrides if intent is None else [*overrides, f"student.intent={intent}"]
 
 
 def _use(intent: str | None, student: str) -> Use:

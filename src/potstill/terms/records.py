@@ -54,7 +54,8 @@ class RowTerms(BaseModel):
 
     @property
     def _not_gated(self) -> bool:
-        return f"; {BY_CALLER}" in self.line
+        # What a caller said in place of the files is no more the gate's than its own decision is.
+        return f"; {BY_CALLER}" in self.line or f"; {BY_HANDED_IN}" in self.line
 
 
 def line_of(
