@@ -274,7 +274,8 @@ def test_a_student_is_handed_in_as_a_network(here: Path, nano_llama: Path) -> No
         )
 
     # Whose licence its weights came under, nobody has said.
-    with pytest.raises(potstill.PotstillError, match=r"state no licence.*state its licence in student\."):
+    words = r"state no licence.*state its licence in student\."
+    with pytest.raises(potstill.PotstillError, match=words):
         distilled()
     run = distilled(licence="own")
     assert all(map(torch.equal, before, student.parameters()))

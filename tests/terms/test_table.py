@@ -183,3 +183,12 @@ def test_stale_and_unverified_facts_are_named_with_their_dates() -> None:
 def test_what_is_not_known_by_name_is_said(named: str, surface: Any, words: str) -> None:
     with pytest.raises(PotstillError, match=words):
         terms_of(named, surface)
+
+
+def test_the_reference_page_is_made_from_the_facts() -> None:
+    from pathlib import Path
+
+    from potstill.terms.docs import terms_page
+
+    page = Path(__file__).parents[2] / "docs" / "reference" / "terms.md"
+    assert page.read_text(encoding="utf-8") == terms_page(), "run: make docs"

@@ -77,7 +77,7 @@ def state_terms(parts: Parts, directory: Path) -> None:
 
 def rows_of(parts: Parts) -> tuple[RowTerms, ...]:
     """Return the terms of all stored rows that training may learn or choose by, each line once."""
-    rows = (*parts.store.read("train"), *parts.store.read("validation"))
+    rows = (*parts.store.outlines("train"), *parts.store.outlines("validation"))
     counted = Counter(row.terms_decision for row in rows)
     return tuple(RowTerms(line=line, rows=count) for line, count in sorted(counted.items()))
 

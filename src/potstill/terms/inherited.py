@@ -112,9 +112,14 @@ def evidence_of_student(model: Path, facts: TermsFacts) -> list[Evidence]:
 
 
 def kept_names(model: Path) -> frozenset[str]:
-    """Return the names of the models that a student's record of terms accounts for."""
+    """Return the names, without folders, of the models that a student's record accounts for."""
     kept = _read(text_of(model / STUDENT_TERMS_FILE))
-    return frozenset() if kept is None else frozenset(source.name for source in kept.sources)
+    return frozenset() if kept is None else frozenset(last_part(s.name) for s in kept.sources)
+
+
+def last_part(name: str) -> str:
+    """Return a model's name without its folders or its owner."""
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def write_student_terms(directory: Path, terms: StudentTerms) -> None:

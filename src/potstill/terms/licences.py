@@ -19,7 +19,7 @@ import yaml
 from potstill.models.gguf_head import read_head
 from potstill.models.last_norm import last_norm_digest
 from potstill.terms.facts import TermsFacts, packaged_facts
-from potstill.terms.inherited import evidence_of_student, kept_names
+from potstill.terms.inherited import evidence_of_student, kept_names, last_part
 from potstill.terms.statements import About, Evidence, found, read_statement
 from potstill.terms.texts import licence_files, policy_files, recognised, text_of
 
@@ -55,7 +55,7 @@ def licence_of(model: Path, facts: TermsFacts | None = None) -> tuple[Evidence, 
     known = kept_names(model)
     named = {"README.md": _card_bases(card), SOURCE_FILE: _texts(source.get("base_models"))}
     for where, names in named.items():
-        evidence += _bases([name for name in names if name not in known], where, facts)
+        evidence += _bases([name for name in names if last_part(name) not in known], where, facts)
     return (*evidence, *_told_by_path(config, facts))
 
 

@@ -85,9 +85,7 @@ def _of_word(named: str, facts: TermsFacts) -> NamedTerms:
             f"potstill knows no model, service or licence called {named}; give a model's directory "
             "or .gguf file, a provider such as openai, or a licence such as apache-2.0"
         )
-    return NamedTerms(
-        told, "the name alone: a run reads the files, which are not here"
-    )
+    return NamedTerms(told, "the name alone: a run reads the files, which are not here")
 
 
 def _cached(named: str) -> Path | None:
