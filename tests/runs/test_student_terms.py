@@ -140,6 +140,20 @@ def test_authorised_rows_pass_their_licence_on(nano_llama: Path, tmp_path: Path)
     assert decide("student", licence_of(student), Stated()).outcome == "deny"
 
 
+def test_rows_of_another_licence_are_owed_for(nano_llama: Path, tmp_path: Path) -> None:
+    student = copied(nano_llama, tmp_path / "student")
+    with parts_of(tmp_path / "run", nano_llama, student={"intent": "host"}) as parts:
+        parts.store.append(rows(GATED, "conditions: gemma; facts 2026-11"))
+        terms = stated(parts, student)
+        said = notes(parts)
+        assert any("for you to see to" in note and "Gemma Terms of Use" in note for note in said)
+        # The same is said once.
+        assert stated(parts, student) == terms and notes(parts) == said
+    assert terms["outcome"] == "conditions"
+    assert "gemma" in (student / "TERMS-TO-PASS-ON.md").read_text()
+    assert decide("student", licence_of(student), Stated()).licences == ("apache-2.0", "gemma")
+
+
 def test_a_base_is_weighed_before_anybody_is_asked(nano_llama: Path, tmp_path: Path) -> None:
     base = copied(nano_llama, tmp_path / "base", card(license="llama3"))
     sections: dict[str, Any] = {"student": {"model": str(base)}, "shrink": {"drop_layers": 0}}

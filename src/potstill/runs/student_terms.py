@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from potstill.durable import write_bytes
 from potstill.models.load import stated_by
 from potstill.runs.parts import Parts
-from potstill.terms.facts import STRICTNESS
+from potstill.terms.facts import STRICTNESS, packaged_facts
 from potstill.terms.gate import TermsDecision
-from potstill.terms.inherited import SourceTerms, StudentTerms, write_student_terms
+from potstill.terms.inherited import (
+    STUDENT_TERMS_FILE,
+    SourceTerms,
+    StudentTerms,
+    write_student_terms,
+)
 from potstill.terms.licences import SOURCE_FILE
 from potstill.terms.obligations import KeptTerms, kept_terms, require_name, shown_name
 from potstill.terms.records import RowTerms
@@ -48,31 +54,44 @@ def state_terms(parts: Parts, directory: Path) -> None:
     """Write a student's terms into its directory: what it inherits, and what is owed, in files.
 
     Terms of all rows that it could learn are inherited, whichever were left out. Says what is left
-    to do.
+    to do, unless the same stood there before.
     """
-    decisions, name, student = decisions_of(parts), parts.recipe.name, parts.recipe.student
-    kept = kept_terms(name, decisions, _directories(parts))
-    rows = rows_of(parts)
-    sources = tuple(_source(parts, decision) for decision in decisions)
-    outcomes = [d.outcome for d in decisions] + [row.outcome for row in rows]
-    named = [n for d in decisions for n in d.licences] + [n for r in rows for n in r.licences]
-    terms = StudentTerms(
-        student=name,
+    decisions, rows, facts = decisions_of(parts), rows_of(parts), packaged_facts()
+    learnt = [found for row in rows for n in row.licences if (found := facts.entry(n)) is not None]
+    kept = kept_terms(parts.recipe.name, decisions, _directories(parts), facts, rows=learnt)
+    terms = _terms(parts, decisions, rows, kept)
+    path = directory / STUDENT_TERMS_FILE
+    same = path.is_file() and path.read_text(encoding="utf-8") == terms.text()
+    for place, content in kept.files.items():
+        (directory / place).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(directory / place, content)
+    _state_licence(parts, terms, directory)
+    write_student_terms(directory, terms)
+    if not same:
+        _say(parts, terms, kept)
+
+
+def _terms(
+    parts: Parts,
+    decisions: Sequence[TermsDecision],
+    rows: tuple[RowTerms, ...],
+    kept: KeptTerms,
+) -> StudentTerms:
+    """Return all that a student's terms come from, and the strictest outcome of it."""
+    student = parts.recipe.student
+    outcomes = [one.outcome for one in (*decisions, *rows)]
+    named = [name for one in (*decisions, *rows) for name in one.licences]
+    return StudentTerms(
+        student=parts.recipe.name,
         intent=student.intent,
         kind=student.kind,
         outcome=max(outcomes, key=STRICTNESS.index),
         licences=tuple(dict.fromkeys(named)),
-        sources=sources,
+        sources=tuple(_source(parts, decision) for decision in decisions),
         rows=rows,
         owed=kept.owed,
         facts=decisions[0].facts_version,
     )
-    for path, content in kept.files.items():
-        (directory / path).parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(directory / path, content)
-    _state_licence(parts, terms, directory)
-    write_student_terms(directory, terms)
-    _say(parts, terms, kept)
 
 
 def rows_of(parts: Parts) -> tuple[RowTerms, ...]:

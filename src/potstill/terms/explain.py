@@ -45,7 +45,7 @@ class ExplainedDocument:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class ExplainedTerms:
     """A decision in words: the answer, its documents, what is owed, and other uses' answers."""
 
     subject: str
@@ -75,9 +75,9 @@ class Explanation:
         return [*found, "", f"{self.notice} (facts {self.facts})"]
 
 
-def explanation(decision: TermsDecision, day: date) -> Explanation:
+def explanation(decision: TermsDecision, day: date) -> ExplainedTerms:
     """Return a decision explained as of a day."""
-    return Explanation(
+    return ExplainedTerms(
         subject=decision.teacher,
         use=str(decision.use),
         outcome=decision.outcome,

@@ -50,14 +50,20 @@ class KeptTerms:
         )
 
 
-def owed_by(decisions: Iterable[TermsDecision]) -> tuple[Owing, ...]:
-    """Return what a student owes by the decisions about all that it comes from, each once."""
+def owed_by(decisions: Sequence[TermsDecision], rows: Iterable[Licence] = ()) -> tuple[Owing, ...]:
+    """Return what a student owes by the decisions about all that it comes from, each once.
+
+    `rows` are the licences that rows of its were stored under.
+    """
     found: dict[tuple[Obligation, str], Owing] = {}
     for decision in decisions:
         for licence in decision.entries:
             for obligation in licence.owed(decision.use, decision.role):
                 owing = Owing(obligation, licence, shown_name(decision.teacher))
                 found.setdefault((obligation, licence.id), owing)
+    for licence in rows:
+        for obligation in licence.owed(decisions[0].use):
+            found.setdefault((obligation, licence.id), Owing(obligation, licence, "stored rows"))
     return tuple(found.values())
 
 
@@ -79,17 +85,19 @@ def kept_terms(
     decisions: Sequence[TermsDecision],
     directories: Mapping[str, Path],
     facts: TermsFacts | None = None,
+    *,
+    rows: Iterable[Licence] = (),
 ) -> KeptTerms:
     """Return the files that keep what a student owes, and what is left to do.
 
     `directories` are those of the models that it comes from, by the names in the decisions:
-    licences, notices and policies are copied from there.
+    licences, notices and policies are copied from there. `rows` are the licences of stored rows.
     """
     facts = facts or packaged_facts()
     folders = list(dict.fromkeys(directories.values()))
     files: dict[str, bytes] = {}
     owed = []
-    for owing in owed_by(decisions):
+    for owing in owed_by(decisions, rows):
         kept_in, more = _kept(owing, name, folders, facts)
         files.update(more)
         owed.append(
