@@ -39,6 +39,8 @@ SEPARATOR = "\n"
 _LOOSE, _DENSE = 0.08, 0.2
 # Keys and requests of a group that make a member, and its part of a typical one's keys.
 _KEYS, _REQUESTS, _PART = 2, 2, 8
+# Uses of pairs of keys that are counted at once.
+_PAIRS = 8_000_000
 # Settings of a group, and groups with two settings in common, that may be one.
 _TOGETHER = 8
 
@@ -158,7 +160,7 @@ class _Ties:
 def _parts(asked_KP: csr_array, every: int) -> list[Ints]:
     """Return which keys belong together."""
     uses_KP = asked_KP.copy()
-    uses_KP.data = np.ones(len(uses_KP.data))
+    uses_KP.data = np.ones(len(uses_KP.data), np.int32)
     ties = _ties(uses_KP, np.diff(uses_KP.indptr), every)
     found: list[Ints] = []
     open_parts = [(np.arange(uses_KP.shape[0]), ties)]
@@ -175,17 +177,27 @@ def _parts(asked_KP: csr_array, every: int) -> list[Ints]:
 
 
 def _ties(uses_KP: csr_array, count_K: Ints, every: int) -> _Ties:
-    common = (uses_KP @ uses_KP.T).tocoo()
-    one, other, n = common.row, common.col, common.data
-    by_chance = count_K[one].astype(np.float64) * count_K[other]
-    tied = (one < other) & (n >= _COMMON) & (n * every >= _LIFT * by_chance)
-    one, other, n, by_chance = one[tied], other[tied], n[tied], by_chance[tied]
-    return _Ties(
-        one.astype(np.int64),
-        other.astype(np.int64),
+    """Return which keys are tied, found block by block: most pairs have one party in common."""
+    turned_PK = uses_KP.T.tocsr()
+    work_K = np.cumsum(uses_KP @ np.diff(turned_PK.indptr))
+    found, first, keys = [], 0, len(count_K)
+    while first < keys:
+        done = work_K[first - 1] if first else 0
+        last = max(int(np.searchsorted(work_K, done + _PAIRS, side="right")), first + 1)
+        # Each pair once: with the keys that follow.
+        common = (uses_KP[first:last] @ turned_PK[:, first:]).tocoo()
+        several = common.data >= _COMMON
+        one, other = (place[several].astype(np.int64) + first for place in common.coords)
+        n, by_chance = common.data[several], count_K[one].astype(np.float64) * count_K[other]
+        tied = (one < other) & (n * float(every) >= _LIFT * by_chance)
         # Rounded, so that no order of sums decides.
-        np.round(100 * n / np.sqrt(by_chance), 6),
-    )
+        hundredths = np.round(100 * n[tied] / np.sqrt(by_chance[tied]), 6)
+        # Weaker ones hold nothing together.
+        strong = hundredths >= _TIES[0]
+        found.append((one[tied][strong], other[tied][strong], hundredths[strong]))
+        first = last
+    one_T, other_T, hundredths_T = (np.concatenate(each) for each in zip(*found, strict=True))
+    return _Ties(one_T, other_T, hundredths_T)
 
 
 def _connected(ties: _Ties, part: Ints, level: int) -> list[tuple[Ints, _Ties]]:
