@@ -21,6 +21,7 @@ from potstill.cli import (
     serve,
     show,
     store,
+    terms,
     trace,
     train,
     watch,
@@ -52,6 +53,7 @@ for verb in (
     serve.serve,
     show.show,
     recipe.recipe,
+    terms.terms,
 ):
     app.command()(verb)
 app.add_typer(store.app, name="store")

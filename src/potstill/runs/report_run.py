@@ -20,6 +20,7 @@ from potstill.recipe import Recipe, TrainConfig
 from potstill.report.run.page import render
 from potstill.runs.cost import Done, PaidAnswers, Shapes, answered_by, cost_of
 from potstill.runs.parts import Parts
+from potstill.runs.student_terms import state_terms
 from potstill.shrink.cut import Cut
 from potstill.terms.gate import TermsDecision
 from potstill.text.language import identified
@@ -99,6 +100,8 @@ class Origin:
 def write_report(parts: Parts) -> None:
     """Write evaluation.json, the page and, last, the manifest, from what the stages recorded."""
     run, recipe, author = parts.run, parts.recipe, parts.access.author
+    # What the student is for, and who permits it, may have been stated since it was trained.
+    state_terms(parts, run.student)
     done, rows = done_of(run), parts.store.read()
     student = parts.opened.student(run.student)
     # Targets of others than weights were formed elsewhere.
@@ -124,7 +127,7 @@ def write_report(parts: Parts) -> None:
     render(run.root, provenance(origin, recipe, nobody=nobody))
     facts = {
         "teacher": origin.teacher(),
-        "student": {"identity": student.identity},
+        "student": {"identity": student.identity, "base_terms": parts.base_decision.facts()},
         **origin.permitted(),
         **({} if marked is None else {"watermark": marked.as_json()}),
         **({} if order is None else {"training_order": order.as_json()}),
