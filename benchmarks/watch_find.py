@@ -103,9 +103,7 @@ def main() -> None:
         caught, false = sum(h.cases > 0 for h in row.hits), sum(one.false for one in row.cases)
         said = f"{caught} of {len(row.hits)} campaigns, {false} false, {row.find_s} s"
         print(f"world {plan.number}: {said}", flush=True)
-        given.out.write_text(
-            json.dumps(told(rows, plans(given)), indent=1) + "\n", encoding="utf-8"
-        )
+        given.out.write_text(json.dumps(told(rows, links), indent=1) + "\n", encoding="utf-8")
     figures = told(rows, links)["figures"]
     print(json.dumps({k: v for k, v in figures.items() if k != "surface"}, indent=1))
 
