@@ -33,4 +33,4 @@ def test_what_is_asked_instead_reads_no_store(searched: Any, tmp_path: Path) -> 
             if fact.observed is not None:
                 assert once.asker.value(fact.observed.query) == fact.observed.value
     held = asker.connection.execute("FROM named_requests LIMIT 0").description or ()
-    assert not {"prompt", "model", "user_agent"} & {column[0] for column in held}
+    assert not {"prompt", "latency_s", "user_agent"} & {column[0] for column in held}

@@ -20,7 +20,7 @@ _NAMED, _OTHERS, _COUNTED = "named_requests", "others_use", "all_requests"
 _GROUPS, _KEYS = "all_groups", "all_keys"
 _COLUMNS = (
     "source", "row", "account_id", "party", "micros", "day", "second", "status",
-    "completion_tokens",
+    "completion_tokens", "max_tokens", "model",
 )  # fmt: skip
 _SKETCHED = (
     "prompt_hash", "prompt_head", "prompt_tail", "prompt_words", "prompt_sketch", "system_hash",
