@@ -12,6 +12,7 @@ pytest.importorskip("scipy", reason="groups are tested with scipy")
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from potstill.stats.exact import clopper_pearson
 from potstill.watch.corroborating import (
@@ -146,7 +147,9 @@ def rejected(trials: int, draws: int, level: float) -> int:
     every, count = np.arange(185), 0
     for trial in range(trials):
         # Figures hang on the stratum, and a few parties have most.
-        value_N = np.exp(2 * rng.standard_normal(185)) * (1 + known.stratum_N)
+        value_N: NDArray[np.float64] = np.exp(2 * rng.standard_normal(185)) * (
+            1.0 + known.stratum_N
+        )
         mine = np.sort(
             np.concatenate([
                 rng.choice(60, 10, replace=False),

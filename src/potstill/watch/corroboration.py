@@ -159,7 +159,7 @@ class _World:
         old = max(first, last - habits.NEW_DAYS)
         new = tuple(row["model"] for row in seen if row["first"] > old)
         recent = last - habits.RECENT_DAYS + 1
-        counted = habits.habits(traffic, new, recent, "ps_habits")
+        counted = habits.habits_of(traffic, new, recent, "ps_habits")
         rows = traffic.rows(habits.strata_of_habits(counted))
         strata = Strata.of(*(rows[name].to_pylist() for name in ("party", "zone", "used")))
         named = sorted({party for one in campaigns for party in _named(one)})

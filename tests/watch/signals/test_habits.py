@@ -59,7 +59,7 @@ def test_habits_are_counted_as_by_hand(tmp_path: Path) -> None:
         seen = {row["model"]: row["first"] for row in traffic.rows(
             habits.models_seen(traffic)).to_pylist()}  # fmt: skip
         assert seen == {"old": last - 4, "new": last - 1}
-        counted = habits.habits(traffic, ("new",), last - 2, "habits")
+        counted = habits.habits_of(traffic, ("new",), last - 2, "habits")
         idle = traffic.rows(habits.no_idle_hours(counted)).to_pylist()
         had = traffic.rows(habits.output_appetite(counted)).to_pylist()
         went = traffic.rows(habits.pivot(counted)).to_pylist()

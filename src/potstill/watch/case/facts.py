@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from potstill.text.counts import many
 from potstill.watch.case import sql
@@ -124,7 +125,11 @@ def _corroborating(asker: Asker, corroborated: Sequence[Corroborated]) -> Iterat
         found = one.finding
         if found.observed is not None and agrees(asker, one.query, found.observed):
             says = f"{found.says}: {found.observed:,.6g}"
-            yield asker.statement(found.signal, one.query or "", lambda _, says=says: says)
+            yield asker.statement(found.signal, one.query or "", partial(_said, says))
+
+
+def _said(words: str, _: object) -> str:
+    return words
 
 
 def day_words(text: str) -> str:

@@ -1,6 +1,6 @@
 """Habits: what corroborates a case of which other signals made one (`watch.corroborating`).
 
-One pass over the requests (`habits`) has what three of these signals read of each party, another
+One pass over the requests (`habits_of`) has what three of these signals read of each party, another
 one (`sampled`) a few prompts of some parties for the other two. None enters an e-value.
 """
 
@@ -33,7 +33,7 @@ def models_seen(traffic: Traffic) -> ir.Table:
     return requests.group_by("model").aggregate(first=requests.day.min()).order_by("model")
 
 
-def habits(traffic: Traffic, new: Sequence[str], recent: int, name: str) -> ir.Table:
+def habits_of(traffic: Traffic, new: Sequence[str], recent: int, name: str) -> ir.Table:
     """Return what each party did in each hour of the day, counted in one pass and kept as `name`.
 
     Columns `party`, `zone`, `used` (the product), `hour`, `n`; `answered` (requests whose
