@@ -153,7 +153,7 @@ def rejected(trials: int, draws: int, level: float) -> int:
         mine = np.sort(
             np.concatenate([
                 rng.choice(60, 10, replace=False),
-                120 + rng.choice(70, 3, replace=False),
+                115 + rng.choice(70, 3, replace=False),
             ])
         )  # fmt: skip
         groups = drawn_groups(mine, np.setdiff1d(every, mine), known, trial, draws)

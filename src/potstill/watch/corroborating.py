@@ -87,8 +87,10 @@ def drawn_groups(
         around = others[labels[others] == label]
         pool = np.sort(np.concatenate([of_label, around]))
         beside += len(around)
-        drawn = [rng.choice(pool, len(of_label), replace=False) for _ in range(draws)]
-        parts.append(np.stack([of_label, *drawn]))
+        count, size = len(of_label), len(pool)
+        # Sets alone: their order is nothing.
+        drawn = [rng.choice(size, count, replace=False, shuffle=False) for _ in range(draws)]
+        parts.append(np.concatenate([of_label[None], pool[np.stack(drawn)]]))
     return DrawnGroups(np.sort(np.concatenate(parts, axis=1), axis=1), beside)
 
 
@@ -197,13 +199,16 @@ def party_kernel(party_R: Ints, slots_RS: NDArray[np.uint16], parties: int) -> F
     The share of equal slots is positive definite (a mean of kernels that are 1 where two values
     are equal), and so is its mean.
     """
-    equal_RR = np.zeros((len(party_R), len(party_R)), np.float32)
-    for slot_R in slots_RS.T:
-        equal_RR += slot_R[:, None] == slot_R[None, :]
+    # Bytes, of which no request has more slots than one counts to, stay in a core's cache.
+    equal_RR = np.zeros((len(party_R), len(party_R)), np.uint8)
+    same_RR = np.empty_like(equal_RR, np.bool_)
+    for slot_R in np.ascontiguousarray(slots_RS.T):
+        np.equal(slot_R[:, None], slot_R[None, :], out=same_RR)
+        np.add(equal_RR, same_RR.view(np.uint8), out=equal_RR)
     weight_UR = np.zeros((parties, len(party_R)), np.float32)
     weight_UR[party_R, np.arange(len(party_R))] = 1
     weight_UR /= np.maximum(weight_UR.sum(axis=1, keepdims=True), 1)
-    return np.asarray((weight_UR @ equal_RR @ weight_UR.T) / slots_RS.shape[1], np.float64)
+    return np.asarray((weight_UR @ equal_RR.astype(np.float32) @ weight_UR.T) / slots_RS.shape[1], np.float64)
 
 
 def shift_of_groups(groups_BG: Ints, kernel_UU: Floats) -> Floats:
