@@ -36,7 +36,7 @@ from potstill.runs.watch_finding import find_in
 from potstill.runs.watching import open_store
 from potstill.watch.campaigns import Grouping
 from potstill.watch.engines import engine_of
-from potstill.watch.signals import content, intent, timing
+from potstill.watch.signals import content, habits, intent, timing
 from potstill.watch.signals import links as links_module
 from potstill.watch.signals.content import (
     asked_counts,
@@ -45,6 +45,18 @@ from potstill.watch.signals.content import (
     slot_values,
     template_keys,
     template_use,
+)
+from potstill.watch.signals.habits import (
+    SPREAD,
+    coverage_growth,
+    habits_of,
+    models_seen,
+    no_idle_hours,
+    output_appetite,
+    pivot,
+    sampled,
+    strata_of_habits,
+    window_shift,
 )
 from potstill.watch.signals.intent import asking
 from potstill.watch.signals.links import links, strata
@@ -132,6 +144,16 @@ def asked(traffic: Traffic) -> ir.Table:
     return asked_with(traffic, [*every, Grouping(tuple(parties), keys=tuple(keys))], "ps_asked")
 
 
+def counted(traffic: Traffic) -> ir.Table:
+    return habits_of(traffic, ("a|b\n'c' \\",), 20_000, "ps_habits")
+
+
+def sample(traffic: Traffic) -> ir.Table:
+    parties = ["a:acct1", "a:acct40", "a:odd2"]
+    shares = pa.table({"party": parties, "kept": [SPREAD, SPREAD // 3, 2**31]})
+    return sampled(traffic, shares, "ps_sampled")
+
+
 SIGNALS: dict[str, Callable[[Traffic], ir.Table]] = {
     "requests": lambda traffic: traffic.requests.select(
         "request_id", "account_id", "party", "timezone", "micros", "day", "second"
@@ -152,6 +174,15 @@ SIGNALS: dict[str, Callable[[Traffic], ir.Table]] = {
     "asking": asking,
     "links": links,
     "strata": strata,
+    "models seen": models_seen,
+    "habits": counted,
+    "strata of habits": lambda traffic: strata_of_habits(counted(traffic)),
+    "no idle hours": lambda traffic: no_idle_hours(counted(traffic)),
+    "output appetite": lambda traffic: output_appetite(counted(traffic)),
+    "pivot": lambda traffic: pivot(counted(traffic)),
+    "sampled": sample,
+    "coverage growth": lambda traffic: coverage_growth(sample(traffic)),
+    "window shift": lambda traffic: window_shift(sample(traffic), 2),
 }
 
 
@@ -330,7 +361,7 @@ def test_finding_imports_no_pyspark_unless_it_is_wanted() -> None:
 
 def test_every_signal_is_compared_on_both_engines() -> None:
     compared = inspect.getsource(sys.modules[__name__])
-    for module in (content, intent, links_module, timing):
+    for module in (content, habits, intent, links_module, timing):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             signal = inspect.signature(function).return_annotation == "ir.Table"
             if signal and function.__module__ == module.__name__ and name[0] != "_":

@@ -79,6 +79,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
     with ExitStack() as searching:
         backend = searching.enter_context(finding_engine(wanted.engine))
         from potstill.watch.cases import CaseRun, allowed_accounts, named_run
+        from potstill.watch.corroboration import corroborated
         from potstill.watch.find import find_campaigns
 
         with open_store(wanted.store, None, wanted.key, there=True) as store:
@@ -93,6 +94,7 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
             allowed = allowed_accounts(store, register)
             with told_damage(store):
                 found = find_campaigns(store, backend, wanted.level, allowed)
+                corroboration = corroborated(store, backend, found, allowed)
             # Cases are asked of an engine of their own, which needs the memory of this one.
             searching.close()
             found = with_injected_note(store, found)
@@ -102,8 +104,9 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
             way_out = ELSEWHERE if wanted.out is not None else store.way_out
             with replaced_directory(wanted.place, way_out) as building, told_damage(store):
                 run = CaseRun(
-                    store, found, named, wanted.place, building, allowed, wanted.with_text
-                )
+                    store, found, named, wanted.place, building, allowed, wanted.with_text,
+                    corroboration,
+                )  # fmt: skip
                 of_run = _write(run, after, wanted.now or datetime.now(UTC), stix=wanted.stix)
             store.finish(after)
             return of_run

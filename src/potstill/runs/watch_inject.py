@@ -323,7 +323,8 @@ def _report(wanted: InjectWanted, found: CampaignsFound, put: PutIn) -> InjectRe
 
 
 def _seen(found: CampaignsFound) -> set[str]:
-    """Return the families of which some signal is on."""
+    """Return the families of which some signal that counts is on."""
     from potstill.watch.schema import SIGNALS
 
-    return {one.family for one in SIGNALS if one.signal not in found.off}
+    counted = [one for one in SIGNALS if not one.corroborates]
+    return {one.family for one in counted if one.signal not in found.off}

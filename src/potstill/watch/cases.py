@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from potstill.watch.case.models import Case, CaseHistory, CaseLine, CasesOfRun
 from potstill.watch.case.once import read_once
 from potstill.watch.case.register import CaseRegister, Named, named_cases
 from potstill.watch.case.scores import SCORES_FILE, scores_table, write_table
+from potstill.watch.corroboration import Corroborated
 from potstill.watch.evidence import Campaign, CampaignsFound, unseen_words
 from potstill.watch.ingest.store import ACCOUNTS_FILE, TrafficStore
 from potstill.watch.schema import Family
@@ -30,7 +31,8 @@ from potstill.watch.schema import Family
 class CaseRun:
     """A run of `find` whose cases are to be written.
 
-    Queries are printed as for `out`; they are asked over `building`, the folder that becomes it.
+    `corroborated` is by campaign. Queries are printed as for `out`; they are asked over `building`,
+    the folder that becomes it.
     """
 
     store: TrafficStore
@@ -40,6 +42,7 @@ class CaseRun:
     building: Path
     allowed: tuple[str, ...]
     with_text: bool
+    corroborated: Mapping[str, tuple[Corroborated, ...]] = field(default_factory=dict)
 
     @property
     def statuses(self) -> bool:
@@ -118,10 +121,11 @@ def _case(run: CaseRun, asker: Asker, one: Named, rank: int, printed: sql.StoreF
     figures, explanations = tested_explanations(
         asker, tuple(run.found.off), one.campaign, sketches=printed.sketches
     )
-    facts = facts_of(asker, one.campaign, printed, figures, with_text=run.with_text)
+    beside = run.corroborated.get(one.campaign.campaign_id, ())
+    facts = facts_of(asker, one.campaign, printed, figures, beside, with_text=run.with_text)
     values = {total.name: total.value for total in facts.totals}
     span = str(values["first request"]), str(values["last request"])
-    inference = inference_of(asker, run.found, one.campaign, facts, explanations)
+    inference = inference_of(asker, run.found, one.campaign, facts, explanations, beside)
     return Case(
         case_id=one.case_id,
         rank=rank,

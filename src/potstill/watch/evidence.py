@@ -88,6 +88,32 @@ class Campaign(FoundPart):
         return max(one.log10_e for one in self.candidates)
 
 
+class Corroboration(FoundPart):
+    """What else was seen of a campaign's group beside groups drawn at random.
+
+    It is in no e-value, chose nobody and names nobody.
+    """
+
+    signal: str = Field(description="The signal.")
+    says: str = Field(description="What of it is counted, in words.")
+    candidate_id: str = Field(description="The group whose named parties are looked at.")
+    parties: int = Field(description="How many of its named parties have the figure.")
+    others: int = Field(description="Parties beside them that groups are drawn from.")
+    draws: int = Field(description="How many groups are drawn.")
+    observed: float | None = Field(description="The group's figure; null where it is untested.")
+    expected: float | None = Field(description="The mean of the groups that are drawn.")
+    p: float | None = Field(
+        description="p-value: (1 + groups at least as extreme) / (1 + groups drawn), by a fixed "
+        "seed; it is corrected neither for being one of several nor for what chose the group."
+    )
+    side: Literal["larger", "either"] = Field(
+        description="Which figures are extreme: larger ones, or those on either side."
+    )
+    null: str = Field(description="The null hypothesis.")
+    says_not: str = Field(description="What it does not say.")
+    untested: str | None = Field(None, description="Why it could not be tested, if so.")
+
+
 class CampaignsFound(FoundPart):
     """What a run over a store found.
 

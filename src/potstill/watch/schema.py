@@ -40,13 +40,15 @@ class TrafficColumn:
 class SignalNeeds:
     """A signal that campaigns are found by, and the columns without which it is off.
 
-    Of each tuple of names one is enough. `text` tells that it reads prompts, or their sketches.
+    Of each tuple of names one is enough. What only `corroborates` is in no e-value: it is shown on
+    the cases that others made.
     """
 
     signal: str
     family: Family
     requests: tuple[tuple[str, ...], ...] = ()
     accounts: tuple[tuple[str, ...], ...] = ()
+    corroborates: bool = False
 
 
 REQUESTS: tuple[TrafficColumn, ...] = (
@@ -120,14 +122,14 @@ SKETCHES: tuple[TrafficColumn, ...] = (
 SIGNALS: tuple[SignalNeeds, ...] = (
     SignalNeeds("template spread", "content", (("prompt",),)),
     SignalNeeds("slot coverage", "content", (("prompt",),)),
-    SignalNeeds("coverage growth", "content", (("prompt",),)),
-    SignalNeeds("window shift", "content", (("prompt",),)),
+    SignalNeeds("coverage growth", "content", (("prompt",),), corroborates=True),
+    SignalNeeds("window shift", "content", (("prompt",),), corroborates=True),
     SignalNeeds("shared system message", "content", (("system",),)),
     SignalNeeds("synchrony", "time"),
     SignalNeeds("complementary load", "time"),
-    SignalNeeds("no idle hours", "time"),
+    SignalNeeds("no idle hours", "time", corroborates=True),
     SignalNeeds("hand-off", "time", (("status",),)),
-    SignalNeeds("pivot to a new model", "time", (("model",),)),
+    SignalNeeds("pivot to a new model", "time", (("model",),), corroborates=True),
     SignalNeeds("shared payment", "infrastructure", accounts=(("payment",),)),
     SignalNeeds("shared device", "infrastructure", accounts=(("device",),)),
     SignalNeeds("shared e-mail domain", "infrastructure", accounts=(("email_domain",),)),
@@ -136,7 +138,7 @@ SIGNALS: tuple[SignalNeeds, ...] = (
     SignalNeeds("accounts opened together", "infrastructure", accounts=(("created_at",),)),
     SignalNeeds("reasoning elicitation", "intent", (("prompt",),)),
     SignalNeeds("rubric and reward prompts", "intent", (("prompt",),)),
-    SignalNeeds("output appetite", "intent", (("completion_tokens",), ("prompt_tokens",))),
+    SignalNeeds("output appetite", "intent", (("completion_tokens",),), corroborates=True),
 )
 
 

@@ -56,6 +56,8 @@ In the modes `sketches` and `full` also these
 
 ## What a missing column switches off
 
+What *corroborates* is shown on cases, is in no e-value and makes none.
+
 {signals}
 """
 
@@ -92,8 +94,12 @@ def _table(columns: Iterable[TrafficColumn]) -> str:
 
 def _signals() -> str:
     lines = ["| Signal | Family | Needs |", "| --- | --- | --- |"]
-    lines += [f"| {one.signal} | {one.family} | {_needs(one)} |" for one in SIGNALS]
+    lines += [f"| {one.signal} | {_family(one)} | {_needs(one)} |" for one in SIGNALS]
     return "\n".join(lines)
+
+
+def _family(one: SignalNeeds) -> str:
+    return f"{one.family}, corroborates" if one.corroborates else one.family
 
 
 def _needs(one: SignalNeeds) -> str:

@@ -70,7 +70,7 @@ def test_what_is_asked_instead_reads_no_store(searched: Any) -> None:
             else:
                 assert once.asker.number(one[0]) == pytest.approx(one[1], abs=6e-4)
     held = once.asker.connection.execute("FROM named_requests LIMIT 0").description or ()
-    assert not {"prompt", "model", "user_agent"} & {column[0] for column in held}
+    assert not {"prompt", "latency_s", "user_agent"} & {column[0] for column in held}
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from potstill.report import words
+from potstill.report.cases.corroboration import CORROBORATES, corroboration_table, untested
 from potstill.report.cases.graph import graph_chart
 from potstill.report.charts import Chart, bars
 from potstill.report.frame import MOST_BYTES, fitting
@@ -89,6 +90,10 @@ class CaseShown:
     shared: Table | None
     shared_query: QueryShown
     groups: Sequence[GroupShown]
+    corroboration: Table
+    corroboration_note: str
+    corroboration_queries: Sequence[QueryShown]
+    untested: Sequence[str]
     left_out: Table
     explanations: Table
     explanation_queries: Sequence[QueryShown]
@@ -132,6 +137,10 @@ def case_view(case: Case) -> CaseShown:
         shared=_shared(facts.shared),
         shared_query=_query(facts.shared),
         groups=[_group(one, facts.signals) for one in inference.groups],
+        corroboration=corroboration_table(inference.corroboration),
+        corroboration_note=CORROBORATES,
+        corroboration_queries=[_query(one) for one in facts.corroboration],
+        untested=untested(inference.corroboration),
         left_out=_left_out(case),
         explanations=_explanations(inference.explanations),
         explanation_queries=[_query(one) for one in facts.explanations],

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from potstill.text.counts import many
 from potstill.watch.case import sql
 from potstill.watch.case.asking import Asker, Says
 from potstill.watch.case.members_sql import members
 from potstill.watch.case.models import CaseFacts, SignalFact, Statement
+from potstill.watch.corroboration import Corroborated
 from potstill.watch.evidence import Campaign, Candidate, SignalFinding
 from potstill.watch.signals.links import TOGETHER
 
@@ -40,6 +42,7 @@ def facts_of(
     campaign: Campaign,
     files: sql.StoreFiles,
     explanations: tuple[Statement, ...],
+    corroborated: Sequence[Corroborated] = (),
     *,
     with_text: bool,
 ) -> CaseFacts:
@@ -60,6 +63,7 @@ def facts_of(
             for one in candidate.signals
         ),
         explanations=explanations,
+        corroboration=tuple(_corroborating(asker, corroborated)),
     )
 
 
@@ -113,6 +117,19 @@ def _signal(asker: Asker, candidate: Candidate, one: SignalFinding) -> SignalFac
     return SignalFact(
         candidate_id=candidate.candidate_id, signal=one.signal, part=one.part, observed=observed
     )
+
+
+def _corroborating(asker: Asker, corroborated: Sequence[Corroborated]) -> Iterator[Statement]:
+    """Yield what was observed of corroborating signals, where a query gives the same figure."""
+    for one in corroborated:
+        found = one.finding
+        if found.observed is not None and agrees(asker, one.query, found.observed):
+            says = f"{found.says}: {found.observed:,.6g}"
+            yield asker.statement(found.signal, one.query or "", partial(_said, says))
+
+
+def _said(words: str, _: object) -> str:
+    return words
 
 
 def day_words(text: str) -> str:

@@ -21,6 +21,7 @@ from potstill.watch.case.models import (
     SignalInference,
     TechniqueNamed,
 )
+from potstill.watch.corroboration import Corroborated
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Part, SignalFinding
 from potstill.watch.judging import log10_written, two_families_log_e
 from potstill.watch.schema import Family
@@ -34,6 +35,7 @@ def inference_of(
     campaign: Campaign,
     facts: CaseFacts,
     explanations: tuple[Explanation, ...],
+    corroborated: Sequence[Corroborated] = (),
 ) -> CaseInference:
     """Return what follows from a campaign's facts, whose tables are prepared."""
     bound = bound_log10_e(found)
@@ -56,6 +58,7 @@ def inference_of(
         members=members,
         explanations=explanations,
         unexplained=unexplained,
+        corroboration=tuple(one.finding for one in corroborated),
         action=action,
         action_says=action_words(action, members),
         next_checks=next_checks(explanations, members, found),

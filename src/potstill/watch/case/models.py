@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from potstill.watch.evidence import Chooser, FoundPart, Part
+from potstill.watch.evidence import Chooser, Corroboration, FoundPart, Part
 from potstill.watch.schema import Family
 
 Value = str | int | float | bool | None
@@ -64,6 +64,9 @@ class CaseFacts(FoundPart):
     signals: tuple[SignalFact, ...] = Field(description="What was observed, group by group.")
     explanations: tuple[Statement, ...] = Field(
         description="The figures that innocent explanations were tested by."
+    )
+    corroboration: tuple[Statement, ...] = Field(
+        (), description="Figures of `inference.corroboration` that a query computes."
     )
 
 
@@ -167,6 +170,9 @@ class CaseInference(FoundPart):
     explanations: tuple[Explanation, ...] = Field(description="Innocent explanations, as tested.")
     unexplained: tuple[Family, ...] = Field(
         description="Families that hold, and that no explanation may explain."
+    )
+    corroboration: tuple[Corroboration, ...] = Field(
+        (), description="What else was seen beside strangers; it is in none of the rest."
     )
     action: Action = Field(
         description="`look`: do nothing to the accounts; `ask`: have strong members confirm who "

@@ -22,7 +22,7 @@ _GROUPS, _KEYS = "all_groups", "all_keys"
 _OF_KEYS, _HAS = "settings_of_keys", "has_settings"
 _COLUMNS = (
     "source", "row", "account_id", "party", "micros", "day", "second", "status",
-    "completion_tokens",
+    "completion_tokens", "max_tokens", "model",
 )  # fmt: skip
 _SKETCHED = (
     "prompt_hash", "prompt_head", "prompt_tail", "prompt_words", "prompt_sketch", "system_hash",

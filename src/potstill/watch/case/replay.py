@@ -24,6 +24,7 @@ def queries_of(case: Case) -> Iterator[Statement | FactTable]:
         if one.observed is not None:
             yield one.observed
     yield from facts.explanations
+    yield from facts.corroboration
 
 
 def queries_text(case: Case) -> str:

@@ -33,17 +33,6 @@ _BATCH_ROWS = 1 << 16
 _ROWS_A_SOURCE = 1 << 40
 
 
-# Signals that a store has the columns of, and that no group is tested on yet.
-NOT_BUILT = (
-    "coverage growth",
-    "window shift",
-    "no idle hours",
-    "pivot to a new model",
-    "output appetite",
-)
-LATER = "a later version of potstill"
-
-
 @dataclass(frozen=True)
 class Traffic:
     """What signals read. `off` names the signals that are off, each with what it lacks.
@@ -161,7 +150,6 @@ def traffic_of(
     for signal in ("reasoning elicitation", "rubric and reward prompts"):
         if "prompt" not in requests.columns and signal not in off:
             off[signal] = ("the prompts' text, which only --privacy full keeps",)
-    off |= dict.fromkeys(NOT_BUILT, (LATER,))
     there_days = store.days() if days is None else tuple(days)
     known = known.mutate(party=party, opened=engine.micros(known.created_at))
     return Traffic(engine, joined, known, there_days, off)
