@@ -79,8 +79,9 @@ def _terms(
 ) -> StudentTerms:
     """Return all that a student's terms come from, and the strictest outcome of it."""
     student = parts.recipe.student
-    outcomes = [one.outcome for one in (*decisions, *rows)]
-    named = [name for one in (*decisions, *rows) for name in one.licences]
+    every: tuple[TermsDecision | RowTerms, ...] = (*decisions, *rows)
+    outcomes = [one.outcome for one in every]
+    named = [name for one in every for name in one.licences]
     return StudentTerms(
         student=parts.recipe.name,
         intent=student.intent,

@@ -208,7 +208,8 @@ def party_kernel(party_R: Ints, slots_RS: NDArray[np.uint16], parties: int) -> F
     weight_UR = np.zeros((parties, len(party_R)), np.float32)
     weight_UR[party_R, np.arange(len(party_R))] = 1
     weight_UR /= np.maximum(weight_UR.sum(axis=1, keepdims=True), 1)
-    return np.asarray((weight_UR @ equal_RR.astype(np.float32) @ weight_UR.T) / slots_RS.shape[1], np.float64)
+    equal_UU = weight_UR @ equal_RR.astype(np.float32) @ weight_UR.T
+    return np.asarray(equal_UU / slots_RS.shape[1], np.float64)
 
 
 def shift_of_groups(groups_BG: Ints, kernel_UU: Floats) -> Floats:
