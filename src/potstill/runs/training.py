@@ -99,4 +99,3 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
     measure = by(parts.corpus)
     vocabulary = parts.vocabulary
     return lambda model: measure(model, vocabulary), unread
-
