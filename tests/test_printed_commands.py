@@ -188,7 +188,7 @@ def finished_run(root: Path, student: Path) -> None:
     recipe = Recipe.model_validate({"name": "mine", "teacher": {"model": "some/model"}})
     with RunDir.open(root, recipe) as run:
         shutil.copytree(student, run.student)
-        manifest.write(run, {})
+        manifest.write(run)
 
 
 def test_nothing_is_left_out_that_is_not_printed() -> None:

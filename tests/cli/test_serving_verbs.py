@@ -34,7 +34,7 @@ def served(nano_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("served") / "run"
     with RunDir.open(root, RECIPE) as run:
         shutil.copytree(nano_llama, run.student)
-        manifest.write(run, {})
+        manifest.write(run)
     result = CliRunner().invoke(app, ["export", str(root), "--quiet"])
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{root / 'student.gguf'} (0.")
