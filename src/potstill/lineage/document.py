@@ -23,7 +23,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^blake3:[0-9a-f]{32,64}$")]
 
 
 class Stated(BaseModel):
-    """A part of a manifest: immutable; what a later version adds under the same name is left out."""
+    """A part of a manifest: immutable; what a later version adds to it is left out."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
