@@ -6,7 +6,8 @@ No model is asked: whoever has a student's `items.json` can do it.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from pydantic import Field
 
@@ -26,6 +27,7 @@ from potstill.work.scores import CallScores, TaskScores
 
 # Another machine's sums may round otherwise, by so much as a share.
 ROUNDING = 1e-9
+_OF_RESAMPLES = ("ci95", "interval", "word", "needed", "sentence")
 _MEASURED = ("kl_per_token", "top1_agreement", "perplexity", "bits_per_byte")
 
 
@@ -77,9 +79,26 @@ def figures_in(evaluation: Evaluation) -> MadeFigures:
     )
 
 
-def first_difference(stated: MadeFigures, made: MadeFigures) -> str | None:
+def first_difference(
+    stated: MadeFigures | Mapping[str, Any], made: MadeFigures | Mapping[str, Any]
+) -> str | None:
     """Return the name of the first figure that differs by more than rounding; None for none."""
-    return _differs("", stated.model_dump(mode="json"), made.model_dump(mode="json"))
+    one, other = (
+        dict(figures) if isinstance(figures, Mapping) else figures.model_dump(mode="json")
+        for figures in (stated, made)
+    )
+    return _differs("", one, other)
+
+
+def without_intervals(figures: MadeFigures) -> dict[str, Any]:
+    """Return figures without what resamples decide: intervals, and the words that follow."""
+    return cast(dict[str, Any], _without(figures.model_dump(mode="json")))
+
+
+def _without(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {k: _without(v) for k, v in tree.items() if k not in _OF_RESAMPLES}
+    return [_without(one) for one in tree] if isinstance(tree, list) else tree
 
 
 def _model(evaluation: Evaluation, name: str) -> Any:

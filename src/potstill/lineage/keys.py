@@ -7,13 +7,14 @@ digest of the public key's PEM text, which a signature of OpenSSF model signing 
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
 
-from potstill.durable import no_file, os_reason, write_bytes
+from potstill.durable import no_file, os_reason, temporary_name, write_bytes, write_errors
 from potstill.errors import PotstillError
 from potstill.watermark.keys import write_secret
 
@@ -68,10 +69,16 @@ def local_key() -> SigningKey:
     Raises PotstillError where it cannot be written or read.
     """
     path = user_data_path("potstill") / KEY_FILE
-    if not path.exists():
+    if path.exists():
+        return read_signing_key(path)
+    try:
         make_key(path)
-        return SigningKey(path, read_signing_key(path).public, new=True)
-    return read_signing_key(path)
+    except PotstillError:
+        # Another process may have made it meanwhile.
+        if not path.exists():
+            raise
+        return read_signing_key(path)
+    return SigningKey(path, read_signing_key(path).public, new=True)
 
 
 def make_key(path: Path) -> None:
@@ -88,7 +95,19 @@ def make_key(path: Path) -> None:
 
     key = generate_private_key(SECP256R1())
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    write_secret(path, text.rstrip("\n"))
+    temporary = temporary_name(path)
+    with write_errors(path.parent, _ELSEWHERE):
+        write_secret(temporary, text.rstrip("\n"))
+        try:
+            # It is there whole or not at all, and never takes the place of another.
+            os.link(temporary, path)
+        except FileExistsError as error:
+            raise PotstillError(
+                f"{path} is there already, and a key that is overwritten is lost for good; choose "
+                "another name"
+            ) from error
+        finally:
+            temporary.unlink()
     public = _pem_of(key.public_key())
     write_bytes(path.with_name(path.name + PUBLIC_SUFFIX), public.encode(), _ELSEWHERE)
 

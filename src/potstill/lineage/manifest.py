@@ -24,11 +24,12 @@ from potstill.lineage.document import (
 from potstill.lineage.files import differences, entries_under, entry_of
 from potstill.lineage.listing import listing_of, next_addition
 from potstill.lineage.packages import package_versions
-from potstill.lineage.signing import Signer, facts_of, sign_file
+from potstill.lineage.signing import Signer, facts_of, sign_file, signature_of
 from potstill.machine import hardware
 from potstill.recipe import Recipe
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
+from potstill.work.workdir import manifests_in
 
 __all__ = ["MANIFEST_FILE", "SCHEMA", "SIGNATURE_FILE", "add", "verify", "write", "write_student"]
 
@@ -128,9 +129,8 @@ def refuse_listed(root: Path, path: Path) -> None:
 
 def remove_manifest(root: Path) -> None:
     """Remove the manifest of a directory, what was added to it, and all signatures."""
-    for path in root.glob("manifest*.json*"):
-        if re.fullmatch(r"manifest(\.[1-9][0-9]*)?\.json(\.sig)?", path.name):
-            path.unlink()
+    for path in manifests_in(root):
+        path.unlink()
 
 
 def verify(root: Path) -> list[str]:
@@ -169,10 +169,11 @@ def _manifest_of(
 def _written(root: Path, made: Manifest, signer: Signer | None) -> Path:
     """Write a manifest that lists the files as they lie now, and its signature."""
     path = root / MANIFEST_FILE
-    listed = made.model_copy(update={"files": entries_under(root, _OWN)})
-    write_bytes(path, listed.as_bytes())
+    content = made.model_copy(update={"files": entries_under(root, _OWN)}).as_bytes()
     if signer is not None:
-        sign_file(path, signer)
+        # Before the manifest, which tells that a run has finished.
+        write_bytes(root / SIGNATURE_FILE, signature_of(content, MANIFEST_FILE, signer))
+    write_bytes(path, content)
     return path
 
 

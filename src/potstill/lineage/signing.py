@@ -10,19 +10,16 @@ import contextlib
 import io
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from potstill.canonical import parsed
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
-from potstill.extras import extra_package
 from potstill.lineage.document import SignerFacts
 from potstill.lineage.keys import SigningKey
 from potstill.lineage.signatures import spelled
-
-_NEEDED_BY = "signing a manifest"
-
 
 @dataclass(frozen=True)
 class SigstoreIdentity:
@@ -39,13 +36,6 @@ class SigstoreIdentity:
 Signer = SigningKey | SigstoreIdentity
 
 
-def can_sign() -> bool:
-    """Tell whether the package that signs is installed."""
-    from importlib.util import find_spec
-
-    return all(find_spec(name) is not None for name in ("model_signing", "OpenSSL"))
-
-
 def facts_of(signer: Signer | None) -> SignerFacts | None:
     """Return what a manifest says of whoever signs it."""
     if isinstance(signer, SigningKey):
@@ -53,14 +43,15 @@ def facts_of(signer: Signer | None) -> SignerFacts | None:
     return None if signer is None else SignerFacts(identity=signer.identity, issuer=signer.issuer)
 
 
-def sign_file(path: Path, signer: Signer) -> Path:
-    """Sign a manifest and return the signature's path, `NAME.sig` beside it.
+def signature_of(content: bytes, name: str, signer: Signer) -> bytes:
+    """Return the content of a signature's file over that of a manifest, the file `name`.
 
-    Raises PotstillError where the package that signs is not installed, or refuses.
+    Raises PotstillError where Sigstore refuses.
     """
     config = _config().set_hashing_config(_alone())
     with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "signature"
+        path, raw = Path(folder) / name, Path(folder) / "signature"
+        path.write_bytes(content)
         try:
             _with(config, signer).sign(path, raw)
         except Exception as error:
@@ -70,9 +61,13 @@ def sign_file(path: Path, signer: Signer) -> Path:
                 f"Sigstore did not sign for {signer.identity} ({type(error).__name__}); check the "
                 "network and the account, or sign with a key"
             ) from error
-        values = parsed(raw.read_text(encoding="utf-8"))
+        return spelled(parsed(raw.read_text(encoding="utf-8")))
+
+
+def sign_file(path: Path, signer: Signer) -> Path:
+    """Sign a manifest that lies there; return the path of its signature, `NAME.sig` beside it."""
     target = path.with_name(f"{path.name}.sig")
-    write_bytes(target, spelled(values))
+    write_bytes(target, signature_of(path.read_bytes(), path.name, signer))
     return target
 
 
@@ -81,7 +76,7 @@ def require_signed_by(path: Path, signature: Path, who: SigstoreIdentity) -> Non
 
     Asks for Sigstore's public keys over the network.
     """
-    verifying = extra_package("model_signing.verifying", _NEEDED_BY, "lineage")
+    verifying = import_module("model_signing.verifying")
     config = verifying.Config().set_hashing_config(_alone())
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -97,12 +92,12 @@ def require_signed_by(path: Path, signature: Path, who: SigstoreIdentity) -> Non
 
 
 def _config() -> Any:
-    return extra_package("model_signing.signing", _NEEDED_BY, "lineage").Config()
+    return import_module("model_signing.signing").Config()
 
 
 def _alone() -> Any:
     """Return how a manifest is hashed: by itself, with none of the paths left out by default."""
-    hashing = extra_package("model_signing.hashing", _NEEDED_BY, "lineage")
+    hashing = import_module("model_signing.hashing")
     config = hashing.Config().use_file_serialization(hashing_algorithm="sha256")
     return config.set_ignored_paths(paths=[], ignore_git_paths=False)
 

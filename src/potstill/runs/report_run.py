@@ -9,16 +9,15 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from potstill.collect.prompts import shared_prompts
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import model_shape
 from potstill.evaluate.payback import payback, price_of
 from potstill.exchanges.exchange import Exchange, Prompt
-from potstill.lineage import manifest
 from potstill.machine import machine_facts, peak_memory_bytes
 from potstill.recipe import Recipe, TrainConfig
 from potstill.report.run.page import render
 from potstill.runs.cost import Done, PaidAnswers, Shapes, answered_by, cost_of
+from potstill.runs.lineage_run import write_lineage
 from potstill.runs.parts import Parts
 from potstill.shrink.cut import Cut
 from potstill.terms.gate import TermsDecision
@@ -36,9 +35,9 @@ from potstill.work.evaluation import (
     Shrink,
     TrainingPart,
 )
-from potstill.work.records import TrainingOrder, Watermark
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
+from potstill.work.shared_prompts import shared_prompts
 from potstill.work.stage_records import (
     CollectRecord,
     CurateRecord,
@@ -118,19 +117,10 @@ def write_report(parts: Parts) -> None:
     )
     run.write_json("evaluation.json", evaluation.as_json())
     origin = _origin(parts)
-    marked, order = run.done(Watermark), run.done(TrainingOrder)
     # Right answers are nobody's: the name that the recipe gives them is no teacher's.
     nobody = isinstance(author, RightAnswers)
     render(run.root, provenance(origin, recipe, nobody=nobody))
-    facts = {
-        "teacher": origin.teacher(),
-        "student": {"identity": student.identity},
-        **origin.permitted(),
-        **({} if marked is None else {"watermark": marked.as_json()}),
-        **({} if order is None else {"training_order": order.as_json()}),
-        "trust_remote_code": recipe.teacher.trust_remote_code,
-    }
-    manifest.write(run, facts)
+    write_lineage(parts, evaluation, rows, student, origin.permitted())
 
 
 def done_of(run: RunDir) -> Done:

@@ -1,0 +1,128 @@
+"""Where a finished run and its student came from, as their manifests say it, signed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import PotstillError
+from potstill.evaluate.again import figures_in
+from potstill.exchanges.exchange import Exchange
+from potstill.lineage import manifest
+from potstill.lineage.chain import keep_ancestors, manifest_of_model
+from potstill.lineage.data import AnsweredPrompt, data_facts
+from potstill.lineage.document import LineageFacts, ModelFacts, manifest_digest
+from potstill.lineage.keys import SigningKey, local_key
+from potstill.models.load import locate
+from potstill.models.loaded import LoadedModel
+from potstill.progress import Progress
+from potstill.runs.parts import Parts
+from potstill.work.access import RightAnswers, Weights
+from potstill.work.evaluation import Evaluation
+from potstill.work.items import ITEMS_FILE
+from potstill.work.records import Checked, TrainingOrder, Watermark
+from potstill.work.stage_records import EvaluateRecord
+
+
+def write_lineage(
+    parts: Parts,
+    evaluation: Evaluation,
+    rows: Sequence[Exchange],
+    student: LoadedModel,
+    permitted: Mapping[str, Any],
+) -> None:
+    """Write what a student carries wherever it is copied, then the run's manifest, both signed.
+
+    `rows` are all stored answers, `permitted` the gate's decisions as JSON values.
+    """
+    run, made_of = parts.run, _made_of(parts)
+    teacher, base = (facts for facts, _ in made_of)
+    facts = LineageFacts(
+        teacher=teacher,
+        base=base,
+        student=ModelFacts(identity=student.identity, tokenizer=student.tokenizer_id),
+        seeds={"recipe": parts.recipe.seed},
+        data=data_facts(AnsweredPrompt(r.exchange_id, r.prompt_id, r.split) for r in rows),
+        watermark=_recorded(parts, Watermark),
+        training_order=_recorded(parts, TrainingOrder),
+        trust_remote_code=parts.recipe.teacher.trust_remote_code,
+        figures=figures_in(evaluation).model_dump(mode="json"),
+        overlap=evaluation.overlap.model_dump(mode="json"),
+        cost=evaluation.cost.model_dump(mode="json"),
+        **permitted,
+    )
+    _write_items(parts)
+    keep_ancestors(run.student, [path for _, path in made_of if path is not None])
+    signer = own_signer(parts.progress)
+    manifest.write_student(run.student, parts.recipe, facts, signer)
+    manifest.write(run, facts, signer)
+
+
+def own_signer(progress: Progress) -> SigningKey | None:
+    """Return the key that this machine's runs are signed with; None where there can be none.
+
+    What is new or wrong about it is said.
+    """
+    try:
+        key = local_key()
+    except PotstillError as error:
+        progress.note(f"the manifest is not signed: {error}; potstill sign signs it later")
+        return None
+    if key.new:
+        progress.note(
+            f"a key to sign manifests with was made: {key.path}; keep a copy of it where nobody "
+            f"else reads it, and give whoever verifies {key.path.name}.pub, which lies beside it"
+        )
+    return key
+
+
+def _made_of(parts: Parts) -> tuple[tuple[ModelFacts | None, Path | None], ...]:
+    """Return teacher and base, each with its directory where it carries a manifest of its own."""
+    author, named = parts.access.author, parts.access.student
+    weights = parts.opened.teacher if isinstance(author, Weights) else None
+    teacher: ModelFacts | None = None
+    if not isinstance(author, RightAnswers):
+        teacher = ModelFacts(
+            model=None if parts.access.reader is not None else shown_name(author.model),
+            identity=parts.author_identity,
+            tokenizer=None if weights is None else weights.tokenizer_id,
+        )
+    teacher_at = None if weights is None else weights.directory
+    if named is None:
+        return _with_manifest(teacher, teacher_at), _with_manifest(teacher, teacher_at)
+    checked = parts.run.done(Checked)
+    known = {} if checked is None else checked.models
+    base = ModelFacts(model=shown_name(named.model), identity=known.get("student.model"))
+    base_at = locate(named.model, revision=named.revision)
+    return _with_manifest(teacher, teacher_at), _with_manifest(base, base_at)
+
+
+def _with_manifest(
+    model: ModelFacts | None, directory: Path | None
+) -> tuple[ModelFacts | None, Path | None]:
+    found = None if model is None else manifest_of_model(directory, model.identity)
+    if model is None or found is None:
+        return model, None
+    return model.model_copy(update={"manifest": manifest_digest(found)}), directory
+
+
+def shown_name(model: str) -> str:
+    """Return what a model is called where others read it: of a path on this machine, its end."""
+    path = Path(model).expanduser()
+    return path.name if path.is_absolute() or path.exists() else model
+
+
+def _recorded(parts: Parts, record: Any) -> dict[str, Any] | None:
+    found = parts.run.done(record)
+    return None if found is None else found.as_json()
+
+
+def _write_items(parts: Parts) -> None:
+    """Write what was measured of each prompt; runs of older versions kept none."""
+    evaluated = parts.run.done(EvaluateRecord)
+    path = parts.run.student / ITEMS_FILE
+    path.unlink(missing_ok=True)
+    if evaluated is not None and evaluated.items is not None:
+        values = evaluated.items.model_dump(mode="json", by_alias=True, exclude_none=True)
+        parts.run.write_json(f"student/{ITEMS_FILE}", values)
