@@ -20,9 +20,11 @@ from potstill.cli import (
     recipe,
     serve,
     show,
+    sign,
     store,
     trace,
     train,
+    verify,
     watch,
     watch_cases,
     watch_daily,
@@ -51,6 +53,8 @@ for verb in (
     export.export,
     serve.serve,
     show.show,
+    verify.verify,
+    sign.sign,
     recipe.recipe,
 ):
     app.command()(verb)

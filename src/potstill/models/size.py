@@ -23,8 +23,13 @@ def bytes_on_disk(directory: Path) -> int:
 
     What else lies in the directory (README, a vocabulary map, its lineage) is not counted.
     """
+    return sum(path.stat().st_size for path in model_files(directory))
+
+
+def model_files(directory: Path) -> list[Path]:
+    """Return the files of a saved model: weights, config and tokenizer, in order of their names."""
     files = {path for pattern in _MODEL_FILES for path in directory.glob(pattern)}
-    return sum(path.stat().st_size for path in files if not _LINEAGE.fullmatch(path.name))
+    return sorted(path for path in files if not _LINEAGE.fullmatch(path.name))
 
 
 def bytes_in_memory(network: torch.nn.Module) -> int:
