@@ -145,8 +145,8 @@ def test_what_is_added_to_a_signed_manifest_is_countersigned(root: Path, key: Si
     second.rename(root / "manifest.3.json")
     assert "manifest.3.json is not listed" in manifest.verify(root)
     (root / "manifest.3.json").rename(root / "manifest.1.json")
-    assert "manifest.1.json is no addition to manifest.json as it is now" in (
-        manifest.verify(root)[0]
+    assert (
+        "manifest.1.json is no addition to manifest.json as it is now" in (manifest.verify(root)[0])
     )
 
 

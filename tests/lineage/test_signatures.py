@@ -76,17 +76,12 @@ def test_the_library_verifies_what_is_accepted_here(
 def test_no_byte_of_a_signature_may_be_another(manifest: Path, tmp_path: Path) -> None:
     key = key_of(tmp_path / "key", ec.SECP256R1())
     content = sign_file(manifest, key).read_bytes()
-    accepted = 0
     for place in range(len(content)):
         for flip in (1, 32, 128):
             edited = bytearray(content)
             edited[place] ^= flip
-            try:
+            with pytest.raises(PotstillError, match=r"manifest\.json\.sig"):
                 require_signed(read_bundle(bytes(edited)), key.public, CONTENT)
-                accepted += 1
-            except PotstillError as error:
-                assert "manifest.json.sig" in str(error)
-    assert accepted == 0
 
 
 def test_another_spelling_of_the_same_signature_is_refused(manifest: Path, tmp_path: Path) -> None:
@@ -129,7 +124,7 @@ def test_another_key_and_an_identity_are_told_apart(manifest: Path, tmp_path: Pa
     with pytest.raises(PotstillError, match="by an identity"):
         require_signed(read_bundle(spelled(by_identity)), key.public, CONTENT)
     signature.write_bytes(spelled(by_identity))
-    with pytest.raises(PotstillError, match="does not hold as me@example.org's"):
+    with pytest.raises(PotstillError, match=r"does not hold as me@example\.org's"):
         require_signed_by(manifest, signature, SigstoreIdentity("me@example.org", "https://x"))
 
 

@@ -17,6 +17,7 @@ from potstill.cli import (
     distill,
     evaluate,
     export,
+    notice,
     recipe,
     serve,
     show,
@@ -55,6 +56,7 @@ for verb in (
     show.show,
     verify.verify,
     sign.sign,
+    notice.notice,
     recipe.recipe,
 ):
     app.command()(verb)

@@ -43,7 +43,7 @@ def sign(
 
     Everything has to be as it was listed. What was added since is listed with the rest.
     """
-    from potstill.lineage.keys import local_key, read_signing_key
+    from potstill.lineage.keys import SigningKey, local_key, read_signing_key
     from potstill.lineage.manifest import sign as sign_directory
     from potstill.lineage.signing import Signer, SigstoreIdentity
 
@@ -61,5 +61,5 @@ def sign(
         by = f"the key {signer.public.fingerprint}"
     sign_directory(where, signer)
     typer.echo(f"{where}: signed by {by}")
-    if identity is None and key is None:
+    if isinstance(signer, SigningKey) and key is None:
         typer.echo(f"give whoever verifies it the public key {signer.path}.pub")

@@ -84,9 +84,7 @@ def summed(values: Floats, group: Sequence[int]) -> Floats:
     return np.bincount(group, weights=values).astype(np.float64)
 
 
-def text_items(
-    sums: Mapping[str, FidelitySums], teacher_nll: Floats, sizes: Floats
-) -> TextItems:
+def text_items(sums: Mapping[str, FidelitySums], teacher_nll: Floats, sizes: Floats) -> TextItems:
     """Return what is kept of students' sums a prompt, and of the text that they are over."""
     students = {name: one.items() for name, one in sums.items()}
     return TextItems(bytes=_kept(sizes), teacher_nll=_kept(teacher_nll), students=students)

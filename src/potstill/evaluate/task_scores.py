@@ -19,9 +19,7 @@ from potstill.work.items import AnswerItems, TaskItems
 from potstill.work.scores import SMALLEST_SLICE, Compared, ModelScores, SliceScores, TaskScores
 
 
-def scores_of_items(
-    items: TaskItems, *, resamples: int = RESAMPLES, seed: int = 0
-) -> TaskScores:
+def scores_of_items(items: TaskItems, *, resamples: int = RESAMPLES, seed: int = 0) -> TaskScores:
     """Return the scores of rows.
 
     The comparison takes at least 2,000 resamples whatever is asked. Rows of the slices that are
@@ -76,9 +74,10 @@ class _TaskScoring:
 
     def model(self, answers: AnswerItems, rows: Sequence[int]) -> ModelScores:
         fields: dict[str, list[float]] = defaultdict(list)
-        for row in rows if answers.fields is not None else ():
-            for name, right in answers.fields[row].items():
-                fields[name].append(float(right))
+        if answers.fields is not None:
+            for row in rows:
+                for name, right in answers.fields[row].items():
+                    fields[name].append(float(right))
         return ModelScores(
             readable=self.estimate([float(answers.readable[row]) for row in rows]),
             valid=self.shares(answers.valid, rows),
@@ -106,9 +105,7 @@ class _TaskScoring:
     def retention(self, rows: Sequence[int]) -> Estimate | None:
         if not self.scored or self.items.teacher is None:
             return None
-        ours, theirs = (
-            self.column(who, rows) for who in (self.items.student, self.items.teacher)
-        )
+        ours, theirs = (self.column(who, rows) for who in (self.items.student, self.items.teacher))
         if not theirs.sum():
             return None
         one = np.ones(len(theirs))

@@ -76,12 +76,14 @@ def require_references(bom: Json) -> None:
     names = list(_values(bom, ("bom-ref",)))
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise PotstillError(f"two things in the bill of materials are called {twice}; name one anew")
+        raise PotstillError(
+            f"two things in the bill of materials are called {twice}; name one anew"
+        )
     lost = next((r for r in _values(bom, ("ref", "dependsOn")) if r not in names), None)
     if lost is not None:
         raise PotstillError(
-            f"the bill of materials refers to {lost}, which is not in it; put that in, or leave the "
-            "reference out"
+            f"the bill of materials refers to {lost}, which is not in it; put that in, or leave "
+            "the reference out"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
@@ -15,20 +15,21 @@ from potstill.lineage.files import FileEntry
 
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.json.sig"
-SCHEMA = "potstill/manifest/2"
+Schema = Literal["potstill/manifest/2", "potstill/manifest/1"]
+SCHEMA: Schema = "potstill/manifest/2"
 _FAMILY = "potstill/manifest/"
 # In 1 nothing was said of data, figures and ancestors, and no student had a manifest of its own.
-_READ = (SCHEMA, "potstill/manifest/1")
+_READ = get_args(Schema)
 Digest = Annotated[str, StringConstraints(pattern=r"^blake3:[0-9a-f]{32,64}$")]
 
 
-class Stated(BaseModel):
+class FactPart(BaseModel):
     """A part of a manifest: immutable; what a later version adds to it is left out."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class ModelFacts(Stated):
+class ModelFacts(FactPart):
     """A model in a lineage.
 
     `identity` is the digest of weights, config and tokenizer; `manifest` that of the manifest which
@@ -43,7 +44,7 @@ class ModelFacts(Stated):
     training_flops: float | None = None
 
 
-class SplitFacts(Stated):
+class SplitFacts(FactPart):
     """One split of the answers: how many, and digests of their prompts' and their own ids."""
 
     rows: int
@@ -51,7 +52,7 @@ class SplitFacts(Stated):
     exchanges: Digest
 
 
-class DataFacts(Stated):
+class DataFacts(FactPart):
     """What was asked and answered, by digests alone: of all prompts, and of each split."""
 
     prompts: Digest
@@ -59,7 +60,7 @@ class DataFacts(Stated):
     splits: dict[str, SplitFacts] = Field(default_factory=dict)
 
 
-class SignerFacts(Stated):
+class SignerFacts(FactPart):
     """Who signs: the public key (PEM), or an identity with whoever vouches for it (Sigstore)."""
 
     public_key: str | None = None
@@ -67,7 +68,7 @@ class SignerFacts(Stated):
     issuer: str | None = None
 
 
-class LineageFacts(Stated):
+class LineageFacts(FactPart):
     """Where a run or a student came from; every part may be unknown."""
 
     signer: SignerFacts | None = None
@@ -90,9 +91,7 @@ class LineageFacts(Stated):
 class Manifest(LineageFacts):
     """A manifest. `files` holds every file but the manifest, its signature and later additions."""
 
-    schema_name: Literal["potstill/manifest/2", "potstill/manifest/1"] = Field(
-        SCHEMA, alias="schema"
-    )
+    schema_name: Schema = Field(SCHEMA, alias="schema")
     kind: Literal["run", "student", "addition"] = "run"
     created_at: str = ""
     run: str = ""
@@ -158,6 +157,4 @@ def manifest_digest(content: bytes) -> str:
 
 
 def _unreadable(name: str) -> PotstillError:
-    return PotstillError(
-        f"{name} cannot be read; get the directory as it was from whoever made it"
-    )
+    return PotstillError(f"{name} cannot be read; get the directory as it was from whoever made it")

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from potstill.lineage.document import LineageFacts, ModelFacts, Stated
+from potstill.lineage.document import FactPart, LineageFacts, ModelFacts
 
 GUIDELINE = "the European Commission's guidelines of 2025-07-18 on general-purpose AI models"
 THIRD = 1 / 3
 GENERAL_PURPOSE_FLOP = 1e23
 
 
-class Operations(Stated):
+class Operations(FactPart):
     """Floating-point operations: this run's own, counted, and those that are stated of trainings.
 
     `whole` is the run's with those of the model that the student began as; None where these are
@@ -60,7 +60,7 @@ def operation_sentences(facts: LineageFacts) -> Iterator[str]:
         ("teacher", facts.teacher, found.teacher),
         ("base", facts.base, found.base),
     ):
-        if model is None:
+        if model is None or (role == "base" and model == facts.teacher):
             continue
         if stated is None:
             yield (
@@ -75,6 +75,6 @@ def operation_sentences(facts: LineageFacts) -> Iterator[str]:
             f"have taken, {line} a third."
         )
     yield (
-        f"A third and 1e23 are the lines of {GUIDELINE}, beyond which whoever modifies such a model "
-        "may count as a provider of one. A guideline, and no legal advice."
+        f"A third and 1e23 are the lines of {GUIDELINE}, beyond which whoever modifies such a "
+        "model may count as a provider of one. A guideline, and no legal advice."
     )

@@ -13,12 +13,15 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from potstill.canonical import canonical_json, parsed
 from potstill.errors import PotstillError
 from potstill.lineage.document import SIGNATURE_FILE
 from potstill.lineage.keys import PublicKey
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -118,10 +121,11 @@ def _pae(payload: bytes) -> bytes:
     return head.encode() + payload
 
 
-def _hash_of(key_size: int) -> Any:
+def _hash_of(key_size: int) -> HashAlgorithm:
     from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 
-    return {256: SHA256, 384: SHA384, 521: SHA512}[key_size]()
+    hashes: dict[int, HashAlgorithm] = {256: SHA256(), 384: SHA384(), 521: SHA512()}
+    return hashes[key_size]
 
 
 def _is_of(payload: bytes, signed: bytes) -> bool:

@@ -21,6 +21,7 @@ from potstill.lineage.document import SignerFacts
 from potstill.lineage.keys import SigningKey
 from potstill.lineage.signatures import spelled
 
+
 @dataclass(frozen=True)
 class SigstoreIdentity:
     """Who signs without a key: an account that Sigstore's certificate authority has seen.

@@ -102,7 +102,7 @@ def told_digests(facts: LineageFacts) -> list[tuple[str, str]]:
         ("base", facts.base),
         ("student", facts.student),
     ):
-        if model is not None:
+        if model is not None and not (role == "base" and model == facts.teacher):
             found += [
                 (f"{role}: weights, config and tokenizer", model.identity),
                 (f"{role}: tokenizer", model.tokenizer),
@@ -124,7 +124,7 @@ def told_digests(facts: LineageFacts) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class ToldTerms:
-    """By whose leave: licences as they are named, what the gate decided, and what has to be kept."""
+    """By whose leave: licences as they are named, what was decided, and what has to be kept."""
 
     outcome: str
     licences: tuple[str, ...]
@@ -148,4 +148,6 @@ def told_terms(decision: dict[str, Any] | None) -> ToldTerms | None:
 
 
 def _known(value: float | int | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return (
+        "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    )

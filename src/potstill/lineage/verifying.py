@@ -55,9 +55,7 @@ def check_directory(root: Path, expected: ExpectedSigner = ANYBODY) -> Iterator[
         yield check_student_within(root, found)
 
 
-def check_signatures(
-    root: Path, found: Listing, expected: ExpectedSigner
-) -> Iterator[CheckResult]:
+def check_signatures(root: Path, found: Listing, expected: ExpectedSigner) -> Iterator[CheckResult]:
     """Yield who has signed a directory's manifest, and what was added to it.
 
     An unsigned addition to a signed manifest is no addition.
@@ -77,9 +75,7 @@ def check_signatures(
         yield check_signature(one, path, expected)
 
 
-def check_signature(
-    one: ListedBy, signature: Path, expected: ExpectedSigner
-) -> CheckResult:
+def check_signature(one: ListedBy, signature: Path, expected: ExpectedSigner) -> CheckResult:
     """Return who has signed a manifest. Raises PotstillError where that is not whom one expects."""
     bundle = read_bundle(signature.read_bytes(), signature.name)
     what = f"signature of {one.name}"

@@ -135,7 +135,9 @@ def needed_version(directory: Path) -> str | None:
     """Return in a sentence which version a saved model needs; None where older ones read it."""
     config = _read(directory / "config.json")
     reason = newer_needed(config, _read(directory / "tokenizer_config.json"))
-    return None if reason is None else _needs(reason, str(config.get("transformers_version", "5.0")))
+    return (
+        None if reason is None else _needs(reason, str(config.get("transformers_version", "5.0")))
+    )
 
 
 def _needs(reason: str, version: str) -> str:

@@ -40,21 +40,21 @@ from potstill.work.records import Checked, TrainingOrder, Watermark
 from potstill.work.stage_records import EvaluateRecord
 
 
-def write_lineage(
+def lineage_facts(
     parts: Parts,
     evaluation: Evaluation,
     rows: Sequence[Exchange],
     student: LoadedModel,
     permitted: Mapping[str, Any],
-) -> None:
-    """Write what a student carries wherever it is copied, then the run's manifest, both signed.
+) -> LineageFacts:
+    """Return where a run and its student came from.
 
     `rows` are all stored answers, `permitted` the gate's decisions as JSON values.
     """
-    run, recipe, made_of = parts.run, parts.recipe, _made_of(parts)
+    recipe, made_of = parts.recipe, _made_of(parts)
     teacher, base = (facts for facts, _ in made_of)
     operations = operations_of(evaluation.cost.total.flops, teacher, base)
-    facts = LineageFacts(
+    return LineageFacts(
         teacher=teacher,
         base=base,
         student=ModelFacts(identity=student.identity, tokenizer=student.tokenizer_id),
@@ -69,9 +69,14 @@ def write_lineage(
         operations=operations.model_dump(mode="json"),
         **permitted,
     )
+
+
+def write_lineage(parts: Parts, facts: LineageFacts) -> None:
+    """Write what a student carries wherever it is copied, then the run's manifest, both signed."""
+    run, recipe = parts.run, parts.recipe
     _write_items(parts)
     _write_cards(parts, facts)
-    keep_ancestors(run.student, [path for _, path in made_of if path is not None])
+    keep_ancestors(run.student, [path for _, path in _made_of(parts) if path is not None])
     signer = own_signer(parts.progress)
     manifest.write_student(run.student, recipe, facts, signer)
     manifest.write(run, facts, signer)
@@ -85,9 +90,7 @@ def _write_cards(parts: Parts, facts: LineageFacts) -> None:
     files = {path.name: entry_of(path) for path in model_files(run.student)}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for spec in VERSIONS:
-        bom = bom_of(
-            name, facts, files, version=spec, created_at=now, potstill=version("potstill")
-        )
+        bom = bom_of(name, facts, files, version=spec, created_at=now, potstill=version("potstill"))
         write_bytes(run.student / bom_file(spec), as_bytes(bom))
 
 

@@ -13,11 +13,14 @@ from potstill.errors import PotstillError
 from potstill.evaluate.cost import model_shape
 from potstill.evaluate.payback import payback, price_of
 from potstill.exchanges.exchange import Exchange, Prompt
+from potstill.lineage.notice import notice_of_lineage
+from potstill.lineage.operations import operation_sentences
 from potstill.machine import machine_facts, peak_memory_bytes
 from potstill.recipe import Recipe, TrainConfig
+from potstill.report.notice import page_of
 from potstill.report.run.page import render
 from potstill.runs.cost import Done, PaidAnswers, Shapes, answered_by, cost_of
-from potstill.runs.lineage_run import write_lineage
+from potstill.runs.lineage_run import lineage_facts, write_lineage
 from potstill.runs.parts import Parts
 from potstill.shrink.cut import Cut
 from potstill.terms.gate import TermsDecision
@@ -51,6 +54,7 @@ from potstill.work.stage_records import (
     TrainRecord,
 )
 
+NOTICE_FILE = "notice.html"
 # Texts whose language is told: enough to show which there are.
 _MOST_TEXTS = 2000
 _R = TypeVar("_R", bound=StageRecord)
@@ -119,8 +123,13 @@ def write_report(parts: Parts) -> None:
     origin = _origin(parts)
     # Right answers are nobody's: the name that the recipe gives them is no teacher's.
     nobody = isinstance(author, RightAnswers)
-    render(run.root, provenance(origin, recipe, nobody=nobody))
-    write_lineage(parts, evaluation, rows, student, origin.permitted())
+    facts = lineage_facts(parts, evaluation, rows, student, origin.permitted())
+    shown = provenance(origin, recipe, nobody=nobody)
+    render(run.root, {**shown, "operations": " ".join(operation_sentences(facts))})
+    notice = notice_of_lineage(facts, recipe.name)
+    page = page_of(recipe.name, "distillation notice", evaluation.created_at, notice)
+    run.write_text(NOTICE_FILE, page)
+    write_lineage(parts, facts)
 
 
 def done_of(run: RunDir) -> Done:
