@@ -26,8 +26,8 @@ from potstill.trace.plan import PLAN_FILE, raw_name
 from potstill.trace.registry import Disclosed
 from potstill.trace.tried import teacher_origin
 from potstill.trace.verify import Trust, checks_of
-from potstill.work.check_result import CheckResult
 from potstill.watermark.keys import EpochKey
+from potstill.work.check_result import CheckResult
 from potstill.work.order_secret import new_secret
 
 RAW = "raw/watermark-text-0.jsonl"
