@@ -72,10 +72,9 @@ def to_gguf_of(run: Path, kind: GgufKind, out: Path | None, progress: Progress) 
     student, target = student_of(run), out or run / GGUF_FILE
     if target.is_dir():
         raise PotstillError(f"{target} is a directory; --out names the GGUF file to write")
+    manifest.refuse_listed(run, target)
     inside = target.resolve().is_relative_to(run.resolve())
     signer = local_key() if inside and manifest.is_signed(run) else None
-    if inside:
-        manifest.refuse_listed(run, target)
     name = RunDir.reading(run).recipe.name
     with progress.step(f"write {target.name}"):
         to_gguf(student, target, kind, name=name)
