@@ -122,6 +122,7 @@ def test_what_cannot_be_verified_is_one_sentence(
     assert "give one of them" in refused("verify", root, "--key", f"{key.path}.pub", *both)
     assert "give --key, or both" in refused("sign", root, "--key", key.path, *both)
     assert "is missing" in refused("sign", tmp_path / "empty")
+    assert "lies in a run, whose manifest" in refused("sign", root / "student")
     assert "holds no private key" in refused("sign", root, "--key", f"{key.path}.pub")
     manifest.sign(root, key)
     assert "by a key" in refused("verify", root, *both)

@@ -44,6 +44,7 @@ def sign(
     Everything has to be as it was listed. What was added since is listed with the rest.
     """
     from potstill.lineage.keys import SigningKey, local_key, read_signing_key
+    from potstill.lineage.manifest import MANIFEST_FILE, STUDENT
     from potstill.lineage.manifest import sign as sign_directory
     from potstill.lineage.signing import Signer, SigstoreIdentity
 
@@ -52,6 +53,11 @@ def sign(
             "give --key, or both --identity and --issuer, or none of them for potstill's own key"
         )
     where = next((at for at in (path, Path("runs") / path) if at.exists()), path)
+    if where.name == STUDENT and (where.parent / MANIFEST_FILE).is_file():
+        raise PotstillError(
+            f"{where} lies in a run, whose manifest lists its signature; sign {where.parent}, or a "
+            "copy of the student elsewhere"
+        )
     signer: Signer
     if identity is not None and issuer is not None:
         signer = SigstoreIdentity(identity, issuer)

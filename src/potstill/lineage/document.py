@@ -15,6 +15,8 @@ from potstill.lineage.files import FileEntry
 
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.json.sig"
+# The folder of a run that is copied out of it, with a manifest of its own.
+STUDENT = "student"
 Schema = Literal["potstill/manifest/2", "potstill/manifest/1"]
 SCHEMA: Schema = "potstill/manifest/2"
 _FAMILY = "potstill/manifest/"

@@ -18,6 +18,7 @@ from potstill.lineage.document import (
     MANIFEST_FILE,
     SCHEMA,
     SIGNATURE_FILE,
+    STUDENT,
     LineageFacts,
     Manifest,
 )
@@ -31,9 +32,18 @@ from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
 from potstill.work.workdir import manifests_in
 
-__all__ = ["MANIFEST_FILE", "SCHEMA", "SIGNATURE_FILE", "add", "verify", "write", "write_student"]
+__all__ = [
+    "MANIFEST_FILE",
+    "SCHEMA",
+    "SIGNATURE_FILE",
+    "STUDENT",
+    "add",
+    "sign",
+    "verify",
+    "write",
+    "write_student",
+]
 
-STUDENT = "student"
 _OWN = frozenset((MANIFEST_FILE, SIGNATURE_FILE))
 # The user:password@ part of an address.
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from potstill.errors import PotstillError
-from potstill.lineage.document import MANIFEST_FILE, Manifest
+from potstill.lineage.document import MANIFEST_FILE, STUDENT, Manifest
 from potstill.lineage.files import differences, shown
 from potstill.lineage.keys import PublicKey
 from potstill.lineage.listing import ListedBy, Listing, listing_of
@@ -20,7 +20,6 @@ from potstill.lineage.signing import SigstoreIdentity, require_signed_by
 from potstill.text.counts import many
 from potstill.work.check_result import CheckResult
 
-STUDENT = "student"
 _REMEDY = "get the directory as it was from whoever made it"
 
 

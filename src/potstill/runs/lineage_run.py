@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from potstill.canonical import canonical_text
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
 from potstill.evaluate.again import figures_in
@@ -167,4 +168,4 @@ def _write_items(parts: Parts) -> None:
     path.unlink(missing_ok=True)
     if evaluated is not None and evaluated.items is not None:
         values = evaluated.items.model_dump(mode="json", by_alias=True, exclude_none=True)
-        parts.run.write_json(f"student/{ITEMS_FILE}", values)
+        parts.run.write_text(f"student/{ITEMS_FILE}", f"{canonical_text(values)}\n")

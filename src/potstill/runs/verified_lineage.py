@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from potstill.lineage.chain import check_ancestors
-from potstill.lineage.document import MANIFEST_FILE
+from potstill.lineage.document import MANIFEST_FILE, STUDENT
 from potstill.lineage.listing import listing_of
 from potstill.lineage.remaking import check_data, check_evaluation, check_figures
-from potstill.lineage.verifying import ANYBODY, STUDENT, ExpectedSigner, check_directory
+from potstill.lineage.verifying import ANYBODY, ExpectedSigner, check_directory
 from potstill.work.check_result import CheckResult
 
 
