@@ -7,10 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from potstill.durable import temporary_folder
 from potstill.errors import PotstillError
 from potstill.lineage import manifest
-from potstill.lineage.document import LineageFacts, ModelFacts
+from potstill.lineage.document import LineageFacts, ModelFacts, read_manifest
+from potstill.lineage.files import differences, entries_under
 from potstill.lineage.keys import SigningKey, make_key, read_signing_key
 from potstill.recipe import Recipe
 from potstill.work.run_recipe import recipe_digest
@@ -178,3 +182,49 @@ def test_a_run_that_has_not_finished_needs_no_entry(tmp_path: Path) -> None:
     path.write_text("GGUF")
     manifest.add(tmp_path, path)
     assert [file.name for file in tmp_path.iterdir()] == ["student.gguf"]
+
+
+def test_what_is_done_again_is_no_longer_vouched_for(root: Path, key: SigningKey) -> None:
+    with RunDir.open(root, RECIPE) as run:
+        manifest.write_student(run.student, RECIPE, FACTS, key)
+        manifest.write(run, FACTS, key)
+        (root / "more").write_text("")
+        manifest.add(root, root / "more", key)
+        run.forget("evaluate")
+    left = [path.name for path in root.rglob("manifest*")]
+    assert left == [] and (root / "student" / "config.json").is_file()
+
+
+def test_a_manifest_of_the_first_schema_is_read(root: Path) -> None:
+    path = root / "manifest.json"
+    values = json.loads(path.read_text())
+    old = {key: values[key] for key in ("created_at", "run", "recipe", "packages", "files")}
+    old |= {"schema": "potstill/manifest/1", "teacher": {"identity": "blake3:t"}, "later": 1}
+    path.write_text(json.dumps(old))
+    assert manifest.verify(root) == []
+    assert read_manifest(path).kind == "run" and read_manifest(path).figures is None
+
+
+@settings(max_examples=40)
+@given(
+    names=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6, unique=True), cut=st.data()
+)
+def test_whatever_is_changed_is_named_and_nothing_else(
+    names: list[str], cut: st.DataObject
+) -> None:
+    """Against a comparison that was built another way: digests by hashing whole contents."""
+    with temporary_folder() as folder:
+        for name in names:
+            (folder / name).write_bytes(name.encode() * cut.draw(st.integers(0, 3)))
+        listed = entries_under(folder)
+        before = {name: (folder / name).read_bytes() for name in names}
+        for name in names:
+            match cut.draw(st.sampled_from(("leave", "write", "remove"))):
+                case "write":
+                    (folder / name).write_bytes(cut.draw(st.binary(max_size=4)))
+                case "remove":
+                    (folder / name).unlink()
+        after = {p.name: p.read_bytes() for p in folder.iterdir()}
+        wanted = {name for name in names if before[name] != after.get(name)}
+        found = list(differences(folder, listed))
+        assert {sentence.split()[0] for sentence in found} == wanted and len(found) == len(wanted)
