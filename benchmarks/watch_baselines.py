@@ -98,26 +98,35 @@ def published(windows: Windows, history: History) -> float:
 
 
 def claims(day: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what is claimed, over account days: recall and rate beside MMD's at its rate."""
+    """Return what is claimed, over account days: recall where cases with an E of so much are taken
+    that a hundredth of MMD's share of innocent windows is flagged, less MMD's recall; and the share
+    of innocent windows in any case, as a part of MMD's."""
     ours = day["ours"]
     mmd = next(point for point in day["baselines"]["mmd"]["roc"] if point["asked for"] == MMD_RATE)
+    least = next(point for point in ours["roc"] if point["asked for"] == MMD_RATE / 100)
     windows = day["benign windows"]
     found = {}
     for name, people in (
         ("recall_vs_mmd", "headline"),
         ("recall_vs_mmd_any", "headline, any mix and families"),
     ):
-        mine, theirs = ours["recall"][people], mmd["recall"][people]
+        mine, theirs = least["recall"][people], mmd["recall"][people]
         found[name] = {
             "value": None if mine is None or theirs is None else mine - theirs,
-            "unit": "recall by requests of campaigns of 26 a day, less MMD's at 0.3%",
+            "unit": "recall by requests of campaigns of 26 a day at 0.003%, less MMD's at 0.3%",
             "runs": day["campaigns"][people],
             "ours": mine,
+            "ours_all_cases": ours["recall"][people],
             "mmd": theirs,
         }
     found["fpr_vs_mmd"] = {
+        "value": least["rate"] / mmd["rate"] if mmd["rate"] else None,
+        "unit": "of MMD's share of innocent account days, at that threshold",
+        "runs": windows,
+    }
+    found["fpr_all_cases_vs_mmd"] = {
         "value": ours["rate"] / mmd["rate"] if mmd["rate"] else None,
-        "unit": "of MMD's share of innocent account days",
+        "unit": "of MMD's share of innocent account days, all cases",
         "runs": windows,
         "false_positives": ours["false positives"],
         "upper_95": ours["rate, upper 95%"] / mmd["rate"] if mmd["rate"] else None,

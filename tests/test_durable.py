@@ -219,6 +219,38 @@ def test_a_temporary_folder_is_gone_afterwards() -> None:
     assert not folder.exists()
 
 
+def test_what_another_place_refuses_is_not_said_of_the_temporary_folder(tmp_path: Path) -> None:
+    """Much runs inside of one: who is told to set TMPDIR would look in the wrong place."""
+    with (
+        pytest.raises(IsADirectoryError) as refused,
+        durable.temporary_folder() as folder,
+    ):
+        tmp_path.read_bytes()
+    assert refused.value.filename == str(tmp_path) and not folder.exists()
+    with (
+        pytest.raises(PotstillError, match="set TMPDIR to a folder that you may write"),
+        durable.temporary_folder() as folder,
+    ):
+        folder.read_bytes()
+
+
+def test_a_place_that_cannot_be_written_ends_on_the_callers_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    inside = tmp_path / "file" / "x"
+    with pytest.raises(PotstillError, match=r"; go elsewhere$"):
+        durable.append_line(inside / "lines", b"{}", "go elsewhere")
+    with (
+        pytest.raises(PotstillError, match=r"; go elsewhere$"),
+        durable.staged(inside, "go elsewhere"),
+    ):
+        pass
+    with (
+        pytest.raises(PotstillError, match=r"; go elsewhere$"),
+        durable.replaced_directory(inside / "y", "go elsewhere"),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("path", [Path(), Path("/")])
 def test_a_place_without_a_name_is_refused(path: Path) -> None:
     with pytest.raises(PotstillError, match=r"it is a directory in use; choose another"):

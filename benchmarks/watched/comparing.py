@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from watched.baselines import BASELINES
@@ -30,10 +29,10 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of several worlds, with whom `watch find` named."""
+    """Windows of several worlds, with whom `watch find` named: log10 of E, else -inf."""
 
     table: pa.Table
-    named_N: Flags
+    named_N: NDArray[np.float64]
     account_N: NDArray[np.int64]
     """A number for each account of each world."""
     campaign_N: NDArray[np.int64]
@@ -60,13 +59,13 @@ class Windows:
 
 def joined(tables: Sequence[pa.Table], rows: Sequence[WorldRow]) -> Windows:
     """Return the windows of worlds, each with what was named in its world."""
-    named, accounts, places, campaigns = list[Flags](), [], [], list[tuple[int, str]]()
+    named, accounts, places, campaigns = [], [], [], list[tuple[int, str]]()
     first = 0
     for table, row in zip(tables, rows, strict=True):
         who = table["account_id"].combine_chunks().dictionary_encode()
-        caught = pc.is_in(who.dictionary, pa.array(row.named, pa.string()))
+        each = [row.named.get(name, -np.inf) for name in who.dictionary.to_pylist()]
         number = np.asarray(who.indices, np.int64)
-        named.append(np.asarray(caught, bool)[number])
+        named.append(np.asarray(each, np.float64)[number])
         accounts.append(number + first)
         first += len(who.dictionary)
         of = table["campaign"].combine_chunks().dictionary_encode()
@@ -138,7 +137,7 @@ def compared(windows: Windows, rows: Sequence[WorldRow]) -> dict[str, Any]:
     judged: dict[str, Callable[[float], Flags]] = {
         name: _at(scores_of(windows, name), benign) for name in BASELINES
     }
-    ours = windows.named_N
+    ours = windows.named_N > -np.inf
     false = int((ours & benign).sum())
     return {
         "benign windows": int(benign.sum()),
@@ -150,6 +149,11 @@ def compared(windows: Windows, rows: Sequence[WorldRow]) -> dict[str, Any]:
             "rate, upper 95%": upper_95(false, float(benign.sum())),
             "recall": {name: _recall(windows, ours, mine) for name, mine in masks.items()},
             "taken together": together(windows, ours, people["all to be found"]),
+            # Cases ranked by E, with thresholds set as the baselines' are.
+            "roc": [
+                _point(windows, flagged(windows.named_N, benign, rate) & ours, rate, masks)
+                for rate in RATES
+            ],
         },
         "baselines": {
             name: {

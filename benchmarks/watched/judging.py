@@ -103,8 +103,8 @@ class WorldRow(Part):
     """The accounts of each campaign."""
     hits: tuple[Hit, ...]
     cases: tuple[Case, ...]
-    named: tuple[str, ...]
-    """The accounts in cases."""
+    named: dict[str, float]
+    """The accounts in cases, with log10 of the largest E of a group that names each."""
 
 
 def is_fair(families: Collection[str], accounts: int, mix: float) -> bool:
@@ -128,6 +128,22 @@ def case_of(world: int, found: Campaign, truth: Truth) -> Case:
         false=2 * guilty < len(found.accounts),
         said=" | ".join(_said(one) for one in found.candidates),
     )
+
+
+def named_in(found: CampaignsFound, truth: Truth) -> dict[str, float]:
+    """Return the accounts in cases, with log10 of the largest E of a group that names each."""
+    of_party: dict[str, list[str]] = defaultdict(list)
+    for account, party in truth.party.items():
+        of_party[party].append(account)
+    named: dict[str, float] = {}
+    for campaign in found.campaigns:
+        mine = set(campaign.accounts)
+        groups = sorted(campaign.candidates, key=lambda group: group.log10_e)
+        named.update(dict.fromkeys(campaign.accounts, groups[0].log10_e))
+        for one in groups:
+            for party in one.carried_by:
+                named.update((a, one.log10_e) for a in of_party[party] if a in mine)
+    return dict(sorted(named.items()))
 
 
 def true_of(found: CampaignsFound, truth: Truth) -> dict[str, list[Campaign]]:

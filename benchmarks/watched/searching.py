@@ -12,7 +12,7 @@ from potstill.durable import write_bytes
 from potstill.runs.watch_finding import find_in
 from potstill.runs.watching import LogWanted, ingest_log
 from watched import worlds
-from watched.judging import Hit, WorldRow, case_of, hits_of, true_of
+from watched.judging import Hit, WorldRow, case_of, hits_of, named_in, true_of
 from watched.truth import Truth, truth_of
 from watched.worlds import Plan
 
@@ -83,7 +83,7 @@ def _searched(plan: Plan, search: Search, code: str) -> WorldRow:
         members={one.campaign_id: one.accounts for one in truth.campaigns},
         hits=tuple(hits),
         cases=tuple(case_of(plan.number, one, truth) for one in found.campaigns),
-        named=tuple(sorted({a for one in found.campaigns for a in one.accounts})),
+        named=named_in(found, truth),
     )
     if not (there or search.keep):
         worlds.forgotten(world, store)

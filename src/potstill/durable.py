@@ -174,6 +174,8 @@ def write_bytes(path: Path, data: bytes, way_out: str = ELSEWHERE) -> None:
     Raises `PotstillError` for a full disk or a missing permission, which ends on `way_out`.
     """
     temporary = temporary_name(path)
+    if path.is_dir() and not path.is_symlink():
+        raise PotstillError(f"cannot write to {path}: {_PLACE[errno.EISDIR]}; {way_out}")
     with write_errors(path.parent, way_out):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -202,12 +204,12 @@ def read_object(path: Path, remedy: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def append_line(path: Path, line: bytes) -> None:
+def append_line(path: Path, line: bytes, way_out: str = ELSEWHERE) -> None:
     """Add one line to a file, durable on return; what a kill left of the line before is cut off.
 
-    Raises `PotstillError` for a full disk or a missing permission.
+    Raises `PotstillError` for a full disk or a missing permission, which ends on `way_out`.
     """
-    with write_errors(path.parent):
+    with write_errors(path.parent, way_out):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = not path.exists()
         drop_half_line(path)
@@ -265,7 +267,8 @@ def drop_half_line(path: Path) -> None:
 def temporary_folder() -> Iterator[Path]:
     """Give an empty folder that is gone when the block ends.
 
-    Raises `PotstillError` where there is no place for temporary files, or where it is full.
+    Raises `PotstillError` where there is no place for temporary files, or where it is full. What
+    the system refuses of another place is not said of this one.
     """
     try:
         where = Path(tempfile.gettempdir())
@@ -273,21 +276,33 @@ def temporary_folder() -> Iterator[Path]:
         raise PotstillError(
             "no folder for temporary files can be written; set TMPDIR to one that can"
         ) from error
+    elsewhere: OSError | None = None
     with (
         write_errors(where, "set TMPDIR to a folder that you may write"),
         tempfile.TemporaryDirectory() as name,
     ):
-        yield Path(name)
+        try:
+            yield Path(name)
+        except OSError as error:
+            if error.filename is None or _within(str(error.filename), name):
+                raise
+            elsewhere = error
+    if elsewhere is not None:
+        raise elsewhere
+
+
+def _within(path: str, folder: str) -> bool:
+    return Path(folder) in (Path(path), *Path(path).parents)
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def staged(folder: Path, way_out: str = ELSEWHERE) -> Iterator[Path]:
     """Give a unique temporary path in `folder`, removed when the block leaves it there.
 
     The block writes the file and moves it to its final name with `publish`. Raises
-    `PotstillError` for a full disk or a missing permission.
+    `PotstillError` for a full disk or a missing permission, which ends on `way_out`.
     """
-    with write_errors(folder):
+    with write_errors(folder, way_out):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(folder / "part")
         try:
@@ -304,14 +319,14 @@ def publish(temporary: Path, final: Path) -> None:
 
 
 @contextmanager
-def replaced_directory(path: Path) -> Iterator[Path]:
+def replaced_directory(path: Path, way_out: str = ELSEWHERE) -> Iterator[Path]:
     """Give an empty temporary directory that becomes `path` when the block succeeds.
 
     An older `path` is replaced. If the block fails the older one stays. Raises `PotstillError`
-    for a full disk or a missing permission.
+    for a full disk or a missing permission, which ends on `way_out`.
     """
     temporary = temporary_name(path)
-    with write_errors(path.parent):
+    with write_errors(path.parent, way_out):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         try:

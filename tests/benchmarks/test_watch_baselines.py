@@ -83,8 +83,13 @@ def _table(account: list[str], campaign: list[str], mmd: list[float]) -> pa.Tabl
 
 def test_recall_and_false_positives_are_of_windows() -> None:
     table = _table(["a", "b", "c", "d"], ["c0", "c0", "", ""], [9.0, 1.0, 2.0, 0.0])
-    row = a_row((a_hit(accounts=20),), (), {"c0": 2}).model_copy(update={"named": ("a", "d")})
+    row = a_row((a_hit(accounts=20),), (), {"c0": 2}).model_copy(
+        update={"named": {"a": 9.0, "d": 4.0}}
+    )
     found = compared(joined([table], [row]), [row])
+    # Of cases ranked by E the innocent one is taken last.
+    ours = {point["asked for"]: point for point in found["ours"]["roc"]}
+    assert (ours[0.003]["rate"], ours[0.003]["recall"]["headline"]) == (0.0, 0.5)
     assert found["benign windows"] == 2
     assert found["ours"]["false positives"] == 1
     assert found["ours"]["recall"]["headline"] == 0.5
@@ -101,9 +106,12 @@ def test_recall_and_false_positives_are_of_windows() -> None:
 
 def test_an_account_of_two_worlds_is_two() -> None:
     tables = [_table(["a"], ["c0"], [1.0]), _table(["a"], [""], [1.0])]
-    rows = [a_row((), (), {}), a_row((), (), {}).model_copy(update={"world": 1, "named": ("a",)})]
+    rows = [
+        a_row((), (), {}),
+        a_row((), (), {}).model_copy(update={"world": 1, "named": {"a": 4.0}}),
+    ]
     found = joined(tables, rows)
-    assert found.named_N.tolist() == [False, True]
+    assert found.named_N.tolist() == [-np.inf, 4.0]
     assert found.account_N.tolist() == [0, 1]
     assert found.benign_N.tolist() == [False, True]
 

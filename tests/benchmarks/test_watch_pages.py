@@ -80,7 +80,7 @@ def test_the_page_tells_what_baselines_see(tmp_path: Path) -> None:
         "false positives": 3, "rate": 0.00003, "rate, upper 95%": 0.00008,
         "recall": {"headline": 0.5, "all to be found": 0.75,
                    "headline, any mix and families": 0.5},
-        "taken together": together,
+        "taken together": together, "roc": one["roc"],
     }  # fmt: skip
     day = {
         "benign windows": 100_000, "ours": ours,
@@ -89,9 +89,10 @@ def test_the_page_tells_what_baselines_see(tmp_path: Path) -> None:
         "campaigns": {"headline": 5, "headline, any mix and families": 9},
     }  # fmt: skip
     claimed = claims(day)
-    assert claimed["recall_vs_mmd"]["value"] == 0.25
-    assert claimed["recall_vs_mmd_any"]["value"] == 0.5
+    assert claimed["recall_vs_mmd"]["value"] == 0.0
+    assert claimed["recall_vs_mmd"]["ours_all_cases"] == 0.5
     assert claimed["fpr_vs_mmd"]["value"] == pytest.approx(0.01)
+    assert claimed["fpr_all_cases_vs_mmd"]["value"] == pytest.approx(0.01)
     row = {
         "part": "open", "worlds": ["a", "b"], "figures": {"day": day, "week": day},
         "seconds a million requests, both windows": dict.fromkeys(watch_pages.BASELINES, 12.34),
@@ -100,6 +101,7 @@ def test_the_page_tells_what_baselines_see(tmp_path: Path) -> None:
     page = watch_pages.baselines_block(tmp_path)
     assert "100,000 innocent windows" in page
     assert "| `watch find` | 0.003% | 50.0% | 75.0% |  | 4 of 10 | 1 of 3 |  |" in page
+    assert "| `watch find`, cases of the largest E | 0.0030% | 25.0% | - |  |  |  |  |" in page
     assert "| MMD of a window | 0.30% | 25.0% | - | 0.61 | 4 of 10 | 1 of 3 | 12.3 |" in page
     assert "flags 70% of innocent account days" in page
 

@@ -59,7 +59,7 @@ def test_a_row_is_taken_up_until_the_code_changes(
     assert 0 < hit.share <= 1
     assert row.cases[0].guilty == 10
     assert sum(row.cases[0].innocents.values()) == 1
-    assert len(row.named) == 11
+    assert len(row.named) == 11 and set(row.named.values()) == {3.0}
     truth = truth_of(work / PLAN.name)
     guilty = sum(n for account, n in truth.asked.items() if truth.campaign[account])
     assert row.benign + guilty == PLAN.requests

@@ -32,5 +32,5 @@ def a_row(hits: tuple[Hit, ...], cases: tuple[Case, ...], members: dict[str, int
         world=0, sort="open", code="", level=0.05, privacy="full", by_day=False, made_s=0,
         ingest_s=1, find_s=2, peak_gb=1, candidates=3, benign=2_000_000,
         benign_kinds={"ordinary": 1_600_000, "hackathon": 100_000, "ci_keys": 300_000},
-        members=members, hits=hits, cases=cases, named=(),
+        members=members, hits=hits, cases=cases, named={},
     )  # fmt: skip

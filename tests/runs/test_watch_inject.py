@@ -27,11 +27,10 @@ from potstill.runs import watch_inject
 from potstill.runs.watch_finding import find_in
 from potstill.runs.watch_inject import (
     InjectReport,
-    InjectWanted,
     inject,
     injected_copy,
-    mechanisms,
 )
+from potstill.runs.watch_inject_wanted import InjectWanted, mechanisms
 from potstill.runs.watch_injected import NOTE, InjectedCampaigns
 from potstill.runs.watching import LogWanted, ingest_log, open_store
 from potstill.watch.ingest.store import TrafficStore
@@ -211,6 +210,10 @@ def test_what_is_said_is_what_a_search_of_the_copy_finds(
     result = CliRunner().invoke(app, ["watch", "cases", str(copy)])
     assert "SIMULATED" in result.output
     assert "SIMULATED" in (copy / "cases" / "cases.html").read_text()
+    daily = CliRunner().invoke(app, ["watch", "daily", str(copy)])
+    assert daily.exit_code in (0, 3) and "SIMULATED" in daily.stdout
+    said_daily = CliRunner().invoke(app, ["watch", "daily", str(copy), "--json"])
+    assert json.loads(said_daily.stdout)["notes"] == [NOTE]
 
 
 def test_injected_accounts_that_nothing_joins_are_not_named(
@@ -325,3 +328,41 @@ def test_every_mechanism_can_be_injected_but_the_pivot() -> None:
     from potstill.simulator.grid import HELD_OUT, OPEN
 
     assert set(mechanisms()) == {*OPEN, *HELD_OUT} - {"pivot"}
+
+
+def test_two_that_inject_into_one_place_do_not_take_it_from_one_another(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one that starts while the first is at work is refused, and removes nothing."""
+    copied, seen = watch_inject._copied, list[str]()
+
+    def and_meanwhile(*given: Any) -> None:
+        copied(*given)
+        with pytest.raises(PotstillError, match="in use by another potstill process") as refused:
+            injected_copy(wanted)
+        seen.append(str(refused.value))
+
+    monkeypatch.setattr(watch_inject, "_copied", and_meanwhile)
+    wanted = InjectWanted(store, tmp_path / "copy", accounts=4, rate=2.0, work="synthetic_data")
+    assert injected_copy(wanted).requests > 0
+    assert len(seen) == 1 and "--out" not in seen[0]
+    with pytest.raises(PotstillError, match="is there already"):
+        injected_copy(wanted)
+
+
+def test_what_cannot_be_injected_is_told_before_anything_is_copied(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("copied")
+
+    monkeypatch.setattr(watch_inject, "_copied", never)
+    empty = tmp_path / "empty"
+    (tmp_path / "log.jsonl").write_text("{}\n")
+    ingest_log(LogWanted((str(tmp_path / "log.jsonl"),)), empty, "sketches")
+    with pytest.raises(PotstillError, match=rf"^{empty} holds no requests"):
+        injected_copy(InjectWanted(empty, tmp_path / "copy"))
+    for changes in ({"first": "soon"}, {"last": "2026-02-30"}):
+        with pytest.raises(PotstillError, match="day takes a date, for example"):
+            injected_copy(InjectWanted(empty, tmp_path / "copy", **changes))
+    assert not (tmp_path / "copy").exists()

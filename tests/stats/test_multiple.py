@@ -12,6 +12,7 @@ from scipy import stats
 
 from potstill.stats.exact import BinomialLaw
 from potstill.stats.multiple import (
+    adaptive_bh,
     bonferroni_log10,
     e_bh,
     fisher_log10,
@@ -136,3 +137,28 @@ def test_a_level_is_spent_once_however_often_it_is() -> None:
     assert sum(shares) == pytest.approx(1 - 1 / (1 + math.log(5_001)))
     with pytest.raises(ValueError, match="first time"):
         spent_share(0)
+
+
+def test_adaptive_bh_is_bh_where_half_lie_above_a_half() -> None:
+    ps = [0.001, 0.012, 0.04, 0.2, 0.6, 0.7, 0.8, 0.9]
+    # Storey's estimate is 2 (1 + 4), more than there are: 8.
+    assert adaptive_bh(ps, 0.05) == (True, True, *[False] * 6)
+    assert sum(stats.false_discovery_control(ps) <= 0.05) == 2
+    # Where nearly all are small, what is less than a half is told.
+    many = [0.3] * 30 + [0.9]
+    assert adaptive_bh(many, 0.1) == (*[True] * 30, False)
+    assert adaptive_bh([0.01] * 40 + [0.3] * 4 + [0.9], 0.1) == (*[True] * 44, False)
+    assert adaptive_bh([], 0.1) == ()
+    with pytest.raises(ValueError, match="lies in"):
+        adaptive_bh(ps, 0.0)
+
+
+def test_adaptive_bh_keeps_the_rate() -> None:
+    rng, shares = np.random.default_rng(2030), []
+    for _ in range(4_000):
+        null = rng.random(30) < rng.choice([0.1, 0.5, 1.0])
+        ps = np.where(null, rng.integers(1, 201, 30) / 200, 0.005)
+        found = np.array(adaptive_bh(ps.tolist(), 0.1))
+        shares.append((found & null).sum() / max(1, found.sum()))
+    assert np.mean(shares) <= 0.1
+    assert np.mean(shares) > 0.02

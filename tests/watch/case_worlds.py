@@ -122,6 +122,9 @@ def group_of(accounts: Sequence[str], **changes: Any) -> Candidate:
         "carried_by": tuple(sorted(f"a:{name}" for name in accounts)),
         "requests": 10 * len(accounts),
         "signals": signals,
+        "shown_in": {
+            part: tuple(sorted(f"a:{name}" for name in accounts)) for part in ("means", "hand-off")
+        },
         "log10_e": 3.5,
         "without": {"content": 3.5, "infrastructure": -3.0, "intent": 3.5, "time": -3.0},
         "found": True,

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("networkx", reason="campaigns are found with the extra `watch`")
 
-from potstill.watch.campaigns import communities, merged, most_parties, stable_id
+from potstill.watch.campaigns import communities, most_parties, stable_id
 from potstill.watch.judging import BESIDE_TEMPLATES, families_held, two_families_log_e
 
 INF = math.inf
@@ -40,13 +40,6 @@ def test_what_too_many_share_joins_nobody() -> None:
         {f"a:{n}" for n in range(10, 16)},
     ]
     assert found[1].values == tuple(f"v1{value}" for value in range(5))
-
-
-def test_groups_that_share_half_of_the_smaller_are_one() -> None:
-    groups = [list("abcd"), list("cdefgh"), list("xyz"), list("h")]
-    assert merged(groups) == [[0, 1, 3], [2]]
-    assert merged([]) == []
-    assert merged(groups, [(0, 2)]) == [[0, 1, 2, 3]]
 
 
 def test_an_id_stays_with_who_came_first() -> None:

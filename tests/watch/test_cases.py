@@ -58,6 +58,7 @@ def test_a_case_is_written_in_every_form_and_no_prompt_is_in_any(found: Any) -> 
         "case.html",
         "case.json",
         "groups.parquet",
+        "keys.parquet",
         "members.parquet",
         "queries.sql",
     ]
@@ -245,8 +246,9 @@ def test_families_are_said_as_a_list() -> None:
     from case_worlds import campaign_of
 
     three = campaign_of(["a"], families=("content", "intent", "time"))
-    said = sentence(three, "2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z")
-    assert "content, intent and time (hand-off) hold" in said and "1 account made" in said
+    said = sentence(three, ("2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z"), 1)
+    held = "content (prompts alike, used by all of them), intent and time (hand-off) hold"
+    assert held in said and "1 account made" in said
 
 
 def test_a_damaged_packet_is_named(store: Path, found: Any) -> None:
@@ -361,3 +363,27 @@ def test_what_a_kill_left_of_cases_elsewhere_is_gone_after_the_next_run(
     (half / "case.json").write_text("{}")
     assert run("cases", store, "--out", place).exit_code == 3
     assert list(place.parent.iterdir()) == [place]
+
+
+def test_a_notice_that_cannot_be_written_names_its_own_place(
+    store: Path, found: Any, tmp_path: Path
+) -> None:
+    case_id = found[1]["cases"][0]["case_id"]
+    refused = run("appeal", store, case_id, "acct44", "--out", tmp_path)
+    assert refused.exit_code == 2
+    assert f"cannot write to {tmp_path}: it is a directory" in refused.output
+    # The packets are there, whether the list of the cases is or not.
+    (store / "cases" / "cases.json").unlink()
+    assert run("appeal", store / "cases", case_id, "acct44", "--out", tmp_path / "a").exit_code == 0
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_the_search(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another place for the pages would not help: the ids of cases are kept in the store."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    refused = run("cases", store, "--out", tmp_path / "out")
+    assert refused.exit_code == 2 and not (tmp_path / "out").exists()
+    assert f"cannot write to {store}" in refused.output and "copy the store" in refused.output
+    assert "--out" not in refused.output

@@ -110,7 +110,7 @@ def test_a_pool_is_found_and_its_figures_are_said(tmp_path: Path) -> None:
     assert stands["templates"]["infrastructure"] > 1 and stands["templates"]["time"] > 1
     assert "reasoning elicitation" in found["off"] and "shared device" in found["off"]
     text = CliRunner().invoke(app, ["watch", "find", str(tmp_path / "store")]).stdout
-    assert "1 campaigns found" in text and "expected to be false" in text and "essay" not in text
+    assert "1 campaign found" in text and "expected to be false" in text and "essay" not in text
 
 
 @pytest.mark.slow

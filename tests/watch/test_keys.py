@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
 
 pytest.importorskip("networkx", reason="campaigns are found with the extra `watch`")
 
+from potstill.watch import keys
 from potstill.watch.campaigns import Grouping
 from potstill.watch.keys import key_groups
 
@@ -108,3 +110,21 @@ def test_a_client_in_two_languages_is_one_group_beside_both() -> None:
     ]
     found = grouped(uses, 400)
     assert sorted(len(one.parties) for one in found) == [6, 6, 12]
+
+
+def test_what_parties_with_very_many_keys_have_in_common_is_counted_in_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = random.Random(SEED)
+    uses = strangers(rng, 400, 600) + pool(rng, 40, 8, 3)
+    # As a gateway has: all pairs of its keys would be a million.
+    uses += [(f"g{n}", f"s|own{key:04}", 1) for n in range(2) for key in range(1_000)]
+    whole = grouped(uses, 442)
+    monkeypatch.setattr(keys, "_PAIRS", 1_000)
+    tracemalloc.start()
+    try:
+        assert grouped(uses, 442) == whole
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4_000_000

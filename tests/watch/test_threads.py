@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np  # noqa: F401 - brings its linear algebra with it
 import pytest
+from threadpoolctl import threadpool_info
 
 from potstill.watch.threads import WORKERS, in_order
 
@@ -34,3 +37,13 @@ def test_an_error_comes_where_its_item_was() -> None:
     assert next(found) == 0 and next(found) == 1
     with pytest.raises(ZeroDivisionError):
         next(found)
+
+
+def test_linear_algebra_has_one_thread_meanwhile() -> None:
+    def threads(_: int) -> set[int]:
+        found: list[dict[str, Any]] = threadpool_info()
+        return {one["num_threads"] for one in found if one["user_api"] == "blas"}
+
+    before = threads(0)
+    assert list(in_order(threads, iter(range(3)))) == [{1}] * 3
+    assert threads(0) == before

@@ -83,6 +83,8 @@ def _print(found: DailyReport) -> None:
     if found.left_out:
         typer.echo(f"left out, since not over or not asked for: {', '.join(found.left_out)}")
     print_allowed(found.allowed)
+    for note in found.notes:
+        typer.echo(note)
     print_off(found.off)
 
 

@@ -91,8 +91,8 @@ def inject(
     Exit status 0 where each was named, 3 where one was missed, 2 for an error.
     """
     from potstill.cli import watch_truth_view
-    from potstill.runs.watch_inject import InjectWanted
     from potstill.runs.watch_inject import inject as injecting
+    from potstill.runs.watch_inject_wanted import InjectWanted
 
     wanted = InjectWanted(
         store, into, tuple(mechanism or ("sharded",)), accounts, rate, mix, work,

@@ -71,7 +71,8 @@ def print_campaigns(found: CampaignsFound) -> None:
     span = f"{found.days[0]} to {found.days[-1]}"
     typer.echo(
         f"{found.requests} requests of {found.parties} parties, {span}: "
-        f"{len(found.candidates)} groups tested, {len(found.campaigns)} campaigns found"
+        f"{many(len(found.candidates), 'group')} tested, "
+        f"{many(len(found.campaigns), 'campaign')} found"
     )
     for rank, campaign in enumerate(found.campaigns, 1):
         _campaign(rank, campaign)

@@ -79,6 +79,7 @@ IRRELEVANT: Mapping[str, str] = {
     "pyspark": "reads traffic, which no run of a recipe does",
     "rfc3161-client": "checks a timestamp, whose token is kept",
     "rich": "shows progress and tables",
+    "threadpoolctl": "tells linear algebra how many threads it has while traffic is searched",
     "typer": "reads the command line",
     "zeus": "reads a GPU's energy; evaluation.json names it where it did",
     "xllamacpp": "serves a finished student",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from potstill.canonical import canonical_text
 from potstill.durable import (
+    ELSEWHERE,
     read_lines,
     remove_leftovers_of,
     replaced_directory,
@@ -74,7 +76,8 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
     """
     require_level(wanted.level)
     extra_package("networkx", "the watch", "watch")
-    with finding_engine(wanted.engine) as backend:
+    with ExitStack() as searching:
+        backend = searching.enter_context(finding_engine(wanted.engine))
         from potstill.watch.cases import CaseRun, allowed_accounts, named_run
         from potstill.watch.find import find_campaigns
 
@@ -90,11 +93,14 @@ def write_cases(wanted: CasesWanted) -> CasesOfRun:
             allowed = allowed_accounts(store, register)
             with told_damage(store):
                 found = find_campaigns(store, backend, wanted.level, allowed)
+            # Cases are asked of an engine of their own, which needs the memory of this one.
+            searching.close()
             found = with_injected_note(store, found)
             named, after = named_run(found, register)
             # A place outside the store is swept by nobody else, and prompts may be in it.
             remove_leftovers_of(wanted.place)
-            with replaced_directory(wanted.place) as building, told_damage(store):
+            way_out = ELSEWHERE if wanted.out is not None else store.way_out
+            with replaced_directory(wanted.place, way_out) as building, told_damage(store):
                 run = CaseRun(
                     store, found, named, wanted.place, building, allowed, wanted.with_text
                 )
@@ -132,14 +138,18 @@ def refuse_other_folder(place: Path, store: Path) -> None:
 
 
 def _write(run: CaseRun, register: CaseRegister, now: datetime, *, stix: bool) -> CasesOfRun:
+    import pyarrow as pa
+
     from potstill.watch.case.ocsf import finding_of
+    from potstill.watch.case.scores import STRENGTHS_FILE, strengths_table, write_table
     from potstill.watch.case.stix import bundle_of
     from potstill.watch.cases import cases_of_run, line_of, made_cases
+    from potstill.watch.ingest.engine import engine_errors
 
-    lines, findings = [], []
+    lines, findings, strengths = [], [], [strengths_table("", ())]
     made_by = version("potstill")
     # What does not fit is of the cases, not of the folder for temporary files.
-    with temporary_folder() as spill, write_errors(run.out):
+    with temporary_folder() as spill, engine_errors(spill), write_errors(run.out):
         for case in made_cases(run, spill):
             folder = run.building / case.case_id
             _write_case(folder, case, statuses=run.statuses)
@@ -147,6 +157,8 @@ def _write(run: CaseRun, register: CaseRegister, now: datetime, *, stix: bool) -
                 _put(folder / STIX_FILE, _lines([bundle_of(case, now)]))
             lines.append(line_of(case))
             findings.append(finding_of(case, now, made_by))
+            strengths.append(strengths_table(case.case_id, case.inference.members))
+        write_table(run.building / STRENGTHS_FILE, pa.concat_tables(strengths))
     of_run = cases_of_run(run, lines, register, now, made_by)
     _put(run.building / FINDINGS_FILE, _lines(findings))
     _put(run.building / CASES_FILE, _lines([of_run]))
@@ -158,8 +170,7 @@ def _write_case(folder: Path, case: Case, *, statuses: bool) -> None:
     from potstill.watch.case.appeal import appeals_of
     from potstill.watch.case.replay import queries_text
 
-    families = case.inference.families
-    appeals = appeals_of(case.case_id, case.facts, families, statuses=statuses)
+    appeals = appeals_of(case.case_id, case.facts, case.inference, statuses=statuses)
     _put(folder / CASE_FILE, _lines([case]))
     _put(folder / QUERIES_FILE, queries_text(case))
     _put(folder / APPEALS_FILE, _lines(appeals))
@@ -184,7 +195,8 @@ def write_appeal(cases: Path, case_id: str, account: str, out: Path | None) -> t
     `cases` is the folder of the cases, or the store that they lie in. Raises PotstillError where
     there is no such case or account.
     """
-    if not (cases / CASES_FILE).is_file():
+    listed = (cases / CASES_FILE).is_file() or (case_id.isalnum() and (cases / case_id).is_dir())
+    if not listed:
         cases = cases / CASES_FOLDER
     folder = cases / case_id
     if not case_id.isalnum() or not folder.is_dir():
@@ -196,7 +208,8 @@ def write_appeal(cases: Path, case_id: str, account: str, out: Path | None) -> t
         if line.get("account") == account:
             appeal = _appeal(path, line)
             place = out or Path(f"appeal-{case_id}.html")
-            write_bytes(place, appeal_page(appeal).encode("utf-8", "replace"))
+            page = appeal_page(appeal).encode("utf-8", "replace")
+            write_bytes(place, page, "name another file with --out")
             return place, appeal
     # The account's own line may be the one that cannot be read.
     if not _is_whole(path):

@@ -11,6 +11,7 @@ from potstill.errors import PotstillError
 from potstill.extras import extra_package
 from potstill.progress import Progress, Silent
 from potstill.runs.watch_finding import require_level
+from potstill.runs.watch_injected import injected_notes
 from potstill.runs.watching import open_store, told_damage, traffic_engine
 from potstill.watch.case.register import CaseRegister, named_cases
 
@@ -121,4 +122,5 @@ def _reported(
         not_found=after.open_beside(one.case_id for one in cases),
         allowed=len(allowed),
         off=found.lines[-1].off,
+        notes=injected_notes(store),
     )

@@ -18,6 +18,12 @@ from potstill.durable import remove_leftovers_of, replaced_directory, write_erro
 from potstill.errors import PotstillError
 from potstill.extras import extra_package
 from potstill.runs.watch_finding import find_in, require_level
+from potstill.runs.watch_inject_wanted import (
+    InjectWanted,
+    mechanisms,
+    require_free,
+    require_injectable,
+)
 from potstill.runs.watch_injected import InjectedCampaign, InjectedCampaigns
 from potstill.runs.watch_truth import (
     CampaignOutcome,
@@ -38,36 +44,11 @@ if TYPE_CHECKING:
 
 # Which accounts lend their requests to one that asks for unrelated things too.
 _COVER_LENDERS = 5
-_LEAST_ACCOUNTS, _MOST_ACCOUNTS = 4, 20_000
-_MOST_A_DAY = 500_000  # requests, whose texts are held together
 # Columns whose values may be nobody's own, and whether they are of the table of accounts.
 _MAY_BE_COMMON = {"client_subnet": False, "email_domain": True, "subnet": True}
 # Beyond this share of the requests a campaign is most of what it is compared with.
 _MUCH = 0.1
-
-
-@dataclass(frozen=True)
-class InjectWanted:
-    """Campaigns to inject, one of each mechanism, and where to.
-
-    Without a `rate` (requests an account and day) each account asks as much as its lender. Without
-    `first` and `last` they last all days; `products` are those of the traffic that they use.
-    `work` is an awkward kind of the simulator, whose prompts they write; drawn where it is None.
-    """
-
-    store: Path
-    into: Path
-    mechanisms: tuple[str, ...] = ("sharded",)
-    accounts: int = 100
-    rate: float | None = None
-    mix: float = 0.25
-    work: str | None = None
-    first: str | None = None
-    last: str | None = None
-    products: tuple[str, ...] = ()
-    seed: int = 0
-    level: float = 0.05
-    key: Path | None = None
+_ELSEWHERE = "name another directory with --into"
 
 
 @dataclass(frozen=True)
@@ -97,21 +78,6 @@ class InjectReport:
         return sum(not one.named for one in self.campaigns)
 
 
-def mechanisms() -> dict[str, str]:
-    """Return the mechanisms that can be injected, each with what it does.
-
-    A pivot to a new model is none: models are borrowed from the traffic.
-    """
-    from potstill.simulator.grid import HELD_OUT, OPEN
-
-    every = {**OPEN, **HELD_OUT}
-    return {
-        name: (made.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-        for name, made in every.items()
-        if name != "pivot"
-    }
-
-
 def inject(wanted: InjectWanted, tell: Callable[[str], None] = lambda line: None) -> InjectReport:
     """Copy a store, put campaigns into the copy, search it, and return what was named.
 
@@ -129,51 +95,23 @@ def injected_copy(wanted: InjectWanted, tell: Callable[[str], None] = lambda lin
     The store itself is only read. Raises PotstillError where there is none, where the place of the
     copy holds something, and for what no campaign can be made of.
     """
-    _require(wanted)
+    require_injectable(wanted)
     for module in ("ibis", "duckdb", "networkx"):
         extra_package(module, "the watch", "watch")
-    remove_leftovers_of(wanted.into)
-    with replaced_directory(wanted.into) as building:
-        with open_store(wanted.store, None, wanted.key, there=True) as store:
+    # Who injects from the store at the same time waits: the place may be the same.
+    with open_store(wanted.store, None, wanted.key, there=True) as store:
+        require_free(wanted.into)
+        if not store.days():
+            raise PotstillError(
+                f"{wanted.store} holds no requests; take logs in with `potstill watch ingest`"
+            )
+        remove_leftovers_of(wanted.into)
+        with replaced_directory(wanted.into, _ELSEWHERE) as building:
             _copied(store, building)
-        tell(f"copied {wanted.store}")
-        put = _injected(wanted, building)
+            tell(f"copied {wanted.store}")
+            put = _injected(wanted, building)
     tell(f"put {many(len(put.hidden), 'campaign')} with {many(put.requests, 'request')} in")
     return put
-
-
-def _require(wanted: InjectWanted) -> None:
-    from potstill.simulator.spec import AWKWARD
-
-    known = mechanisms()
-    for name in wanted.mechanisms:
-        if name not in known:
-            raise PotstillError(f"--mechanism is one of {', '.join(known)}")
-    if wanted.work not in (None, *AWKWARD):
-        raise PotstillError(f"--work is one of {', '.join(AWKWARD)}")
-    if not _LEAST_ACCOUNTS <= wanted.accounts <= _MOST_ACCOUNTS:
-        raise PotstillError(
-            f"--accounts is {_LEAST_ACCOUNTS} to {_MOST_ACCOUNTS:,}: fewer are never a campaign"
-        )
-    if not 0 <= wanted.mix < 1:
-        raise PotstillError("--mix is a share of requests, from 0 to below 1; try 0.25")
-    if wanted.rate is not None and not 0 < wanted.rate <= 100_000:
-        raise PotstillError("--rate is a number of requests an account and day, above 0; try 26")
-    if wanted.accounts * (wanted.rate or 0) > _MOST_A_DAY:
-        raise PotstillError(
-            f"a campaign of more than {_MOST_A_DAY:,} requests a day is not injected; take fewer "
-            "--accounts or a lower --rate"
-        )
-    if wanted.seed < 0:
-        raise PotstillError("--seed is a whole number from 0 on")
-    one, other = wanted.store.resolve(), wanted.into.resolve()
-    if one == other or one in other.parents or other in one.parents:
-        raise PotstillError(
-            f"{wanted.into} and {wanted.store} lie in one another; --into names a new directory, "
-            "and the store itself is never changed"
-        )
-    if wanted.into.exists() and not (wanted.into.is_dir() and not any(wanted.into.iterdir())):
-        raise PotstillError(f"{wanted.into} is there already; --into names a new directory")
 
 
 def _copied(store: TrafficStore, building: Path) -> None:
@@ -184,7 +122,7 @@ def _copied(store: TrafficStore, building: Path) -> None:
     files = [store.header().file, KEY_FILE, ACCOUNTS_FILE]
     paths = [store.root / name for name in files]
     paths += [store.record_path(record.name) for record in (Ingested, CaseRegister)]
-    with write_errors(building):
+    with write_errors(building, _ELSEWHERE):
         for path in [*paths, *store.parts()]:
             if path.is_file():
                 to = building / path.relative_to(store.root)
@@ -227,11 +165,6 @@ def _injected(wanted: InjectWanted, building: Path) -> PutIn:
 
 
 def _days(wanted: InjectWanted, there: tuple[str, ...]) -> tuple[str, ...]:
-    for option, day in (("--first-day", wanted.first), ("--last-day", wanted.last)):
-        try:
-            date.fromisoformat(day or there[0])
-        except ValueError:
-            raise PotstillError(f"{option} takes a date, for example {there[0]}") from None
     first, last = wanted.first or there[0], wanted.last or there[-1]
     days = tuple(day for day in there if first <= day <= last)
     if not days:
@@ -358,7 +291,7 @@ def _notes(
     notes = []
     if (able := len(borrowing.able())) < wanted.accounts:
         notes.append(
-            f"only {able} accounts could lend rates and hours, so that some lend to several"
+            f"only {many(able, 'account')} could lend rates and hours, so that some lend to several"
         )
     if requests > _MUCH * total:
         notes.append(

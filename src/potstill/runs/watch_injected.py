@@ -35,8 +35,11 @@ class InjectedCampaigns(WorkRecord):
     campaigns: dict[str, InjectedCampaign] = Field(default_factory=dict)
 
 
+def injected_notes(store: TrafficStore) -> tuple[str, ...]:
+    """Return a note where a store is a copy with simulated campaigns, else nothing."""
+    return (NOTE,) if store.has(InjectedCampaigns) else ()
+
+
 def with_injected_note(store: TrafficStore, found: CampaignsFound) -> CampaignsFound:
     """Return what was found in a store, with a note where it is a copy with simulated campaigns."""
-    if not store.has(InjectedCampaigns):
-        return found
-    return found.model_copy(update={"notes": (NOTE, *found.notes)})
+    return found.model_copy(update={"notes": (*injected_notes(store), *found.notes)})

@@ -213,9 +213,9 @@ def traffic_engine(zone: str) -> Iterator[Backend]:
     """Yield a connection that spills into a folder of its own."""
     extra_package("ibis", "the watch", "watch")
     extra_package("duckdb", "the watch", "watch")
-    from potstill.watch.ingest.engine import connect
+    from potstill.watch.ingest.engine import connect, engine_errors
 
-    with temporary_folder() as folder:
+    with temporary_folder() as folder, engine_errors(folder):
         backend = connect(folder, zone=zone)
         try:
             yield backend

@@ -77,6 +77,28 @@ def weighted_e_bh(
     return tuple(i in rejected for i in range(len(weighed)))
 
 
+def adaptive_bh(ps: Sequence[float], level: float) -> tuple[bool, ...]:
+    """Tell which p-values Benjamini and Hochberg's procedure rejects with Storey's estimate of how
+    many null hypotheses are true.
+
+    Of n p-values, with m = min(n, 2 (1 + those above a half)), the k smallest for the largest k
+    with a k-th smallest of at most level k / m. The false discovery rate is at most `level` for
+    independent p-values (Storey, Taylor and Siegmund 2004, J. R. Statist. Soc. B 66, 187-205,
+    theorem 3, which rejects nothing above a half). Raises ValueError for a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError("a false discovery rate lies in (0, 1)")
+    true = min(len(ps), 2 * (1 + sum(p > 0.5 for p in ps)))
+    order = sorted(range(len(ps)), key=lambda i: ps[i])
+    passing = [
+        k
+        for k, i in enumerate(order, 1)
+        if ps[i] <= 0.5 and ps[i] * true <= level * k * (1 + _ROUNDING)
+    ]
+    rejected = set(order[: max(passing, default=0)])
+    return tuple(i in rejected for i in range(len(ps)))
+
+
 def spent_share(number: int) -> float:
     """Return which share of a level is spent at the `number`-th time (from 1 on) that it is.
 

@@ -121,22 +121,6 @@ def stable_id(founder: str, kind: str = "") -> str:
     return digest_of_bytes(canonical_json([kind, founder]))[:_DIGITS]
 
 
-def merged(
-    groups: Sequence[Sequence[str]], joined: Iterable[tuple[int, int]] = ()
-) -> list[list[int]]:
-    """Return places of groups by what they come to: those that share half of the smaller are one,
-    and those that `joined` says are."""
-    graph = nx.Graph()
-    graph.add_nodes_from(range(len(groups)))
-    graph.add_edges_from(joined)
-    sets = [set(group) for group in groups]
-    for one in range(len(sets)):
-        for other in range(one):
-            if 2 * len(sets[one] & sets[other]) >= min(len(sets[one]), len(sets[other])):
-                graph.add_edge(one, other)
-    return sorted(sorted(component) for component in nx.connected_components(graph))
-
-
 def others_than(groups: Sequence[Grouping], known: Sequence[Grouping]) -> list[Grouping]:
     """Return the groups that are not all but the same as one that is known."""
     of_party: dict[str, list[int]] = defaultdict(list)

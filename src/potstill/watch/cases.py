@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from potstill.text.counts import listed, many
 from potstill.watch.case import sql
 from potstill.watch.case.asking import Asker, script
+from potstill.watch.case.carrying import carriers_of, templates_words
 from potstill.watch.case.explaining import tested_explanations
 from potstill.watch.case.facts import day_words, facts_of
 from potstill.watch.case.inferring import e_words, inference_of
@@ -103,28 +104,31 @@ def made_cases(run: CaseRun, temporary: Path) -> Iterator[Case]:
             folder = run.building / one.case_id
             folder.mkdir()
             _write_members(folder, one.campaign)
-        asker = read_once(asker, [one.case_id for one in run.named], sketches=asked.sketches)
+        ids = [one.case_id for one in run.named]
+        once = read_once(asker, ids, asked, with_text=run.with_text)
         for rank, one in enumerate(run.named, 1):
-            yield _case(run, asker, one, rank, printed)
+            once.prepare(one.case_id)
+            yield _case(run, once.asker, one, rank, printed)
     finally:
         asker.connection.close()
 
 
 def _case(run: CaseRun, asker: Asker, one: Named, rank: int, printed: sql.StoreFiles) -> Case:
     of_case = sql.prepare_case(one.case_id, sketches=printed.sketches)
-    asker.prepare(of_case)
     figures, explanations = tested_explanations(
         asker, tuple(run.found.off), one.campaign, sketches=printed.sketches
     )
     facts = facts_of(asker, one.campaign, printed, figures, with_text=run.with_text)
     values = {total.name: total.value for total in facts.totals}
+    span = str(values["first request"]), str(values["last request"])
+    inference = inference_of(asker, run.found, one.campaign, facts, explanations)
     return Case(
         case_id=one.case_id,
         rank=rank,
-        sentence=sentence(one.campaign, str(values["first request"]), str(values["last request"])),
+        sentence=sentence(one.campaign, span, carriers_of(inference.members, "content")),
         history=history_of(one),
         facts=facts,
-        inference=inference_of(asker, run.found, one.campaign, facts, explanations),
+        inference=inference,
         unseen=unseen_words(run.found.off, run.found.notes),
         prepare=script([*sql.prepare_store(printed), *of_case]),
     )
@@ -139,11 +143,21 @@ def _write_members(folder: Path, campaign: Campaign) -> None:
         "party": pa.array([party for _, party in pairs], pa.string()),
     }
     write_table(folder / sql.GROUPS_FILE, pa.table(groups))
+    keys = [(one.candidate_id, key) for one in campaign.candidates for key in one.keys]
+    hard_coded = {
+        "candidate_id": pa.array([candidate for candidate, _ in keys], pa.string()),
+        "key": pa.array([key for _, key in keys], pa.string()),
+    }
+    write_table(folder / sql.KEYS_FILE, pa.table(hard_coded))
 
 
-def sentence(campaign: Campaign, first: str, last: str) -> str:
-    """Return a case in one sentence; it names nobody."""
-    named = listed(family_words(campaign, family) for family in campaign.families)
+def sentence(campaign: Campaign, span: tuple[str, str], alike: int) -> str:
+    """Return a case in one sentence; it names nobody.
+
+    `span` is its first and last moment, `alike` how many of its accounts carry content.
+    """
+    first, last = span
+    named = listed(family_words(campaign, family, alike) for family in campaign.families)
     held = named or "no family by itself"
     return (
         f"{many(len(campaign.accounts), 'account')} made {many(campaign.requests, 'request')} "
@@ -152,15 +166,22 @@ def sentence(campaign: Campaign, first: str, last: str) -> str:
     )
 
 
-def family_words(campaign: Campaign, family: Family) -> str:
-    """Return a family with the signal of it that says most, where one says anything."""
+def family_words(campaign: Campaign, family: Family, alike: int) -> str:
+    """Return a family with the signal of it that says most, where one says anything.
+
+    Of content that chose the group, which no signal tells: what it is, and how many have it.
+    """
     said = [
         (one.log10_e, one.signal)
         for candidate in campaign.candidates
         for one in candidate.signals
         if one.family == family and one.log10_e is not None and one.log10_e > 0
     ]
-    return f"{family} ({max(said)[1]})" if said else family
+    names = [max(said)[1]] if said else []
+    if family == "content" and (kind := templates_words(campaign)) is not None:
+        users = "all" if alike == len(campaign.accounts) else f"{alike:,}"
+        names.insert(0, f"{kind}, used by {users} of them")
+    return f"{family} ({'; '.join(names)})" if names else family
 
 
 def history_of(one: Named) -> CaseHistory:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potstill.stats.evalues import average_log_e
+from potstill.stats.multiple import adaptive_bh
 from potstill.watch.nulls import PlacedBet
 from potstill.watch.orders import together_log_e
 
@@ -24,9 +25,13 @@ Volume = Mapping[tuple[int, int], Ints]
 # The average over bets of several steepnesses counts.
 _STEEPNESSES = (0.5, 1.0, 2.0, 4.0)
 # Turns of a party's hours that are drawn: for the bet; for figures; to tell who carries.
-_TURNS, _FIGURE, _CARRYING = 199, 9, 99
+_TURNS, _FIGURE, _CARRYING = 199, 9, 199
 # How many times as much as hours turned give somebody acts in the others' minutes to carry it.
 _MORE = 1.5
+# Of those that carry it so many may be false.
+_FALSE = 0.1
+# Hours whose order can tell something: of five there are 120.
+_ORDERED = 5
 _MINUTES, _HOURS, _AN_HOUR = 1_440, 24, 60
 # Equal parts of an hour's volume: requests are turned inside their hour by a number of these.
 _PARTS = 1_024
@@ -150,12 +155,15 @@ def synchrony_log_e(
     requests of one hour and product are turned round inside that hour by the minute's volume of
     all others with the same product (keeps the rhythm that everybody shares, a launch, an outage).
     `observed` is the sum over the narrowest bins of squared requests, `expected` its mean with
-    hours turned. None for fewer than two days or parties.
+    hours turned. Of one day alone days cannot be turned, and the other null hypothesis stands for
+    itself; nobody is found to avoid the others then. None for fewer than two parties.
     """
-    if acts.days < 2 or len(acts.parties) < 2:
+    if len(acts.parties) < 2 or (apart and acts.days < 2):
         return None
     sign, rng = -1.0 if apart else 1.0, np.random.default_rng(0)
-    least = average_log_e([_overlap(acts, width, sign) for width in widths])
+    least = math.inf
+    if acts.days > 1:
+        least = average_log_e([_overlap(acts, width, sign) for width in widths])
     if least > _PROMISING:
         inside = average_log_e([_overlap(acts, width, sign, rng) for width in widths])
         least = min(least, inside)
@@ -174,21 +182,48 @@ def synchrony_log_e(
 def acting_together(acts: Acts, *, width: int = 1, apart: bool = False) -> list[int]:
     """Return the parties of a group that act in the others' minutes (or avoid them).
 
-    Those are such that their score lies two standard deviations above its mean with hours turned,
-    and half as much again (or half as much, of those that avoid it): who asks very much does the
-    former by chance. No test, but who carries what was found by one.
+    A party's p-value is its score's place among those that `_CARRYING` turns of its hours give; of
+    acting together also among those of its hours in other orders (`hours_in_order_p`), and the
+    larger of both counts, so that a timer is not taken for company. Who carries it is told at a
+    false discovery rate of a tenth among the group's parties, so that in a group in which all do,
+    those who ask little are told too, and where nobody can be told apart, nobody is. The score is
+    half as much again as the turns' mean (or half as much, of those that avoid it): who asks very
+    much is far from them by chance. No test, but who carries what was found by one.
     """
     sign, rng = -1.0 if apart else 1.0, np.random.default_rng(0)
-    bins_R, size, found = acts.bins(width), acts.size(width), []
+    bins_R, size = acts.bins(width), acts.size(width)
     whole = np.bincount(bins_R, minlength=size)
-    for name, rows in zip(acts.names, acts.parties, strict=True):
+    p_P, enough_P = np.ones(len(acts.names)), np.zeros(len(acts.names), np.bool_)
+    for number, rows in enumerate(acts.parties):
         own = np.bincount(bins_R[rows], minlength=size)
         score = sign * (whole - own)[acts.inside(rows, width, rng, _CARRYING)].sum(1)
         mean = score[1:].mean()
-        enough = score[0] >= _MORE * mean if sign > 0 else 2 * score[0] >= mean
-        if enough and score[0] > mean + 2 * score[1:].std():
-            found.append(name)
-    return sorted(found)
+        enough_P[number] = score[0] >= _MORE * mean if sign > 0 else 2 * score[0] >= mean
+        p_P[number] = (score >= score[0]).mean()
+    if not apart:
+        p_P = np.maximum(p_P, hours_in_order_p(acts, width))
+    told_P = np.asarray(adaptive_bh(p_P.tolist(), _FALSE), np.bool_)
+    return sorted(acts.names[number] for number in np.flatnonzero(told_P & enough_P).tolist())
+
+
+def hours_in_order_p(acts: Acts, width: int) -> Floats:
+    """Return each party's place among its hours in other orders, each with all that is in it.
+
+    Its score is how many requests of the others lie in its bins. 0 for a party of so few hours that
+    their order tells nothing: it counts by its turns alone.
+    """
+    bins_R, size, rng = acts.bins(width), acts.size(width), np.random.default_rng(1)
+    whole, each = np.bincount(bins_R, minlength=size), _AN_HOUR // width
+    p_P = np.zeros(len(acts.names))
+    for number, rows in enumerate(acts.parties):
+        hour, place = np.unique(bins_R[rows] // each, return_inverse=True)
+        if len(hour) >= _ORDERED:
+            others = whole - np.bincount(bins_R[rows], minlength=size)
+            orders = rng.random((_CARRYING, len(hour))).argsort(1)
+            hour_OJ = np.concatenate([hour[None], hour[orders]])
+            score = others[hour_OJ[:, place] * each + bins_R[rows] % each].sum(1)
+            p_P[number] = (score >= score[0]).mean()
+    return p_P
 
 
 def _overlap(acts: Acts, width: int, sign: float, rng: np.random.Generator | None = None) -> float:

@@ -48,6 +48,8 @@ class Candidate(FoundPart):
 
     `without` is the same with each family left out. `carried_by` are those of its parties in which
     what holds shows, or which use its templates as those do; the tests are of the whole group.
+    `shown_in` tells of each part that holds in which parties it shows, where that can be told.
+    `keys` are what clients that chose it have hard-coded (`template_keys`).
     `undeclared` tells that these fit customers who declared no tenant: no campaign, however much
     stands. `untested` are parts that were not tried, since the group could not stand by them: they
     count as E = 0.
@@ -64,6 +66,8 @@ class Candidate(FoundPart):
     found: bool = False
     undeclared: bool = False
     untested: tuple[Part, ...] = ()
+    shown_in: dict[Part, tuple[str, ...]] = Field(default_factory=dict)
+    keys: tuple[str, ...] = Field(default=(), exclude=True)
 
 
 class Campaign(FoundPart):

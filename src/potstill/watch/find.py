@@ -7,12 +7,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from potstill.stats.multiple import e_bh
 from potstill.text.counts import many
@@ -20,7 +20,6 @@ from potstill.watch.campaigns import (
     LEAST_PARTIES,
     Grouping,
     communities,
-    merged,
     most_parties,
     others_than,
     stable_id,
@@ -37,22 +36,22 @@ from potstill.watch.judging import (
 from potstill.watch.keys import key_groups
 from potstill.watch.likeness import Profiles, profiles_of
 from potstill.watch.linking import Links, templates_of
+from potstill.watch.naming import NamedParties, StandingGroup, lots_of, named, together, widened
 from potstill.watch.schema import Family
 from potstill.watch.signals.content import template_keys, template_use
 from potstill.watch.signals.links import MEANS, PLACES, links
 from potstill.watch.signals.traffic import Traffic, traffic_of
 from potstill.watch.tally import HELD, Tested
-from potstill.watch.testing import Testing
+from potstill.watch.testing import Testing, coded
 
 if TYPE_CHECKING:
     from ibis.backends.sql import SQLBackend
 
+Ints = NDArray[np.int64]
+
 LEVEL = 0.05
 # Groups that stand are one campaign if their middles are so like, or so many means are in both.
-_ONE_TEMPLATE, _MEANS_IN_COMMON = 0.8, 2
-# All of a group's parties may be named if such a share carries what holds: of a close group, and of
-# a loose one.
-_CARRIED, _CARRIED_LOOSE = 0.2, 0.5
+_ONE_TEMPLATE, _MEANS_IN_COMMON = 0.85, 2
 
 
 @dataclass(frozen=True)
@@ -155,12 +154,28 @@ def _keyed(traffic: Traffic, parties: int) -> list[Grouping]:
     """Return the groups whose clients ask alike; none where the store has no sketches."""
     if not traffic.is_on("template spread"):
         return []
-    use = traffic.rows(template_keys(traffic, most_parties(parties)))
-    names, keys = use["party"].unique().sort(), use["key"].unique().sort()
-    party = np.asarray(pc.index_in(use["party"], names), np.int64)
-    key = np.asarray(pc.index_in(use["key"], keys), np.int64)
-    n = np.asarray(use["n"], np.int64)
-    return key_groups(names.to_pylist(), keys.to_pylist(), party, key, n, parties)
+    found = _key_uses(traffic, parties)
+    # What they were read from lies idle by now.
+    pa.default_memory_pool().release_unused()
+    return key_groups(*found, parties) if found else []
+
+
+def _key_uses(
+    traffic: Traffic, parties: int
+) -> tuple[list[str], list[str], Ints, Ints, Ints] | None:
+    """Return the parties, the keys, and of each use the places of both and how often; None where
+    there are none."""
+    # Millions of rows, in which each name stands many times.
+    use = [
+        (batch["party"].dictionary_encode(), batch["key"].dictionary_encode(), batch["n"])
+        for batch in traffic.batches(template_keys(traffic, most_parties(parties)))
+    ]
+    if not use:
+        return None
+    of_party, of_key, counts = zip(*use, strict=True)
+    names, party = coded(pa.chunked_array(of_party))
+    keys, key = coded(pa.chunked_array(of_key))
+    return names, keys, party, key, np.concatenate(counts).astype(np.int64)
 
 
 def _profiles(traffic: Traffic, parties: int) -> Profiles | None:
@@ -215,10 +230,10 @@ def _judged(
             name: log10_written(two_families_log_e(one.by, result.parts, name)) for name in FAMILIES
         }
         means = result.parts.get("means", -math.inf) >= HELD
-        share = linked.share_of_means(parties) if means else 0.0
+        share = max(linked.share_of_means(parties) if means else 0.0, result.share_shown(parties))
         several = {party for party in parties if first[party].accounts > 1}
-        carrying = result.carried_by(parties, told=one.loose)
-        carried_by = named_parties(one.group, carrying, share, several)
+        carrying = result.carried_by(parties, one.by, told=one.loose)
+        carried_by = widened(one.group, carrying, share, several)
         found.append(
             Candidate(
                 candidate_id=name_of,
@@ -232,6 +247,8 @@ def _judged(
                 found=found_so,
                 undeclared=_undeclared(customers, carried_by, without),
                 untested=result.untested,
+                shown_in=result.shown_in(),
+                keys=one.group.keys,
             )
         )
     return tuple(found)
@@ -247,30 +264,6 @@ def _ids(chosen: Sequence[Chosen], first: Mapping[str, _First]) -> list[str]:
         before[founder, one.by] += 1
         found.append(stable_id(founder, kind))
     return found
-
-
-def named_parties(
-    group: Grouping, carrying: Sequence[str], share: float = 0.0, several: Collection[str] = ()
-) -> tuple[str, ...]:
-    """Return the parties of a group that are named, given those in whom what holds shows.
-
-    `share` is how many of those parties that could have means in common have. Where half of a group
-    that keys chose carry what holds, or a fifth and the group's keys hang together closely, the
-    template is theirs: who uses half as much of it as they do is named too. Few users of a public
-    template carry anything. Tenants of `several` accounts are named for what they carry alone.
-    """
-    used, mine = dict(zip(group.parties, group.used, strict=False)), set(carrying)
-    if used and len(mine) == len(group.parties):
-        # What shows in nobody by himself is that of those who use the keys most.
-        least = sum(n * n for n in group.used) / sum(group.used) / 4
-        return tuple(one for one in group.parties if used[one] >= least)
-    share = max(share, len(carrying) / max(len(group.parties), 1))
-    if not used or not carrying or share < (_CARRIED if group.close else _CARRIED_LOOSE):
-        return tuple(carrying)
-    least = median(used[party] for party in carrying) / 2
-    return tuple(
-        one for one in group.parties if one in mine or (used[one] >= least and one not in several)
-    )
 
 
 def _undeclared(
@@ -324,30 +317,30 @@ class Joining:
         return found + asking
 
 
-def named_apart(groups: Sequence[tuple[bool, Sequence[str]]]) -> list[int]:
-    """Return places of the groups that are named, closer ones first, of those that stand.
-
-    Of each, best first, it is known whether it is loose, and who carries what holds. What fewer
-    than `LEAST_PARTIES` carry is named no more than a smaller group is tested. Groups by templates
-    whose keys hang together loosely may hold several campaigns and others between them: one is
-    left out where half of those that carry it are named by a closer group.
-    """
-    found, named = [], set[str]()
-    for place in sorted(range(len(groups)), key=lambda one: groups[one][0]):
-        loose, carrying = groups[place]
-        fresh = not loose or 2 * len(named & set(carrying)) < len(carrying)
-        if len(carrying) >= LEAST_PARTIES and fresh:
-            found.append(place)
-            named |= set(carrying)
-    return found
-
-
-def _standing(candidates: Sequence[Candidate], chosen: Sequence[Chosen]) -> list[int]:
-    """Return places of the candidates that are named."""
+def _naming(
+    candidates: Sequence[Candidate],
+    chosen: Sequence[Chosen],
+    tested: Sequence[Tested],
+    joining: Joining,
+) -> list[NamedParties]:
+    """Return the places of the candidates that are named, and who is named of each: best first,
+    and late ones last."""
     places = [n for n, one in enumerate(candidates) if one.found and not one.undeclared]
     places.sort(key=lambda one: -candidates[one].log10_e)
-    named = named_apart([(chosen[one].loose, candidates[one].carried_by) for one in places])
-    return sorted(places[one] for one in named)
+    standing = [
+        StandingGroup(
+            candidates[one].parties,
+            tested[one].carried_by(candidates[one].parties, chosen[one].by, told=chosen[one].loose),
+            candidates[one].carried_by,
+            chosen[one].loose,
+            chosen[one].by != "templates",
+        )
+        for one in places
+    ]
+    sharing = [one.group.parties for one in chosen if one.by == "means"]
+    linked = [chosen[one].group.parties for one in places if chosen[one].by == "means"]
+    found = named(standing, sharing, lots_of(linked, joining.pairs(linked)))
+    return [replace(one, place=places[one.place]) for one in found]
 
 
 def _campaigns(
@@ -358,19 +351,24 @@ def _campaigns(
     first: Mapping[str, _First],
     joining: Joining,
 ) -> tuple[Campaign, ...]:
-    places = _standing(candidates, chosen)
-    carrying = [candidates[place].carried_by for place in places]
+    each = _naming(candidates, chosen, tested, joining)
+    carrying = [one.parties for one in each]
     accounts = _accounts_of(traffic, {party for parties in carrying for party in parties})
     found = []
-    for together in merged(carrying, joining.pairs(carrying)):
-        mine = [candidates[places[number]] for number in together]
-        parties = sorted({party for number in together for party in carrying[number]})
+    own = [one.parties for one in each if not one.late]
+    for places in together(each, joining.pairs(own)):
+        of_place: dict[int, set[str]] = defaultdict(set)
+        for one in places:
+            of_place[each[one].place].update(carrying[one])
+        mine = [
+            candidates[place].model_copy(update={"carried_by": tuple(sorted(named_of))})
+            for place, named_of in of_place.items()
+        ]
+        parties = sorted(set[str]().union(*of_place.values()))
         held = {
             family
-            for number in together
-            for family in families_held(
-                candidates[places[number]].chosen_by, tested[places[number]].parts, HELD
-            )
+            for place in of_place
+            for family in families_held(candidates[place].chosen_by, tested[place].parts, HELD)
         }
         found.append(
             Campaign(

@@ -100,6 +100,18 @@ def attainable_log_e(
     )
 
 
+def convicting(
+    chosen_by: Chooser, parts: Mapping[Part, float], least_log_e: float
+) -> frozenset[Part]:
+    """Return the parts with an ln E of at least so much that make a group stand: with another one
+    that holds, or beside what chose it."""
+    held = {part for part, log_e in parts.items() if log_e >= least_log_e}
+    found = {part for pair in PAIRS if set(pair) <= held for part in pair}
+    if chosen_by == "templates":
+        return frozenset(found | (held & set(BESIDE_TEMPLATES)))
+    return frozenset(part for part in held if any({part, chosen_by} == set(pair) for pair in PAIRS))
+
+
 def families_held(
     chosen_by: Chooser, parts: Mapping[Part, float], least_log_e: float
 ) -> tuple[Family, ...]:

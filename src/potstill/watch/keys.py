@@ -39,6 +39,8 @@ SEPARATOR = "\n"
 _LOOSE, _DENSE = 0.08, 0.2
 # Keys and requests of a group that make a member, and its part of a typical one's keys.
 _KEYS, _REQUESTS, _PART = 2, 2, 8
+# Uses of pairs of keys that are counted at once.
+_PAIRS = 8_000_000
 # Settings of a group, and groups with two settings in common, that may be one.
 _TOGETHER = 8
 
@@ -150,21 +152,27 @@ def _with_settings(groups: Sequence[Grouping]) -> list[Grouping]:
 class _Ties:
     """Pairs of keys with parties in common, each once."""
 
-    one_T: Ints
-    other_T: Ints
-    hundredths_T: NDArray[np.float64]
+    one_T: NDArray[np.int32]
+    other_T: NDArray[np.int32]
+    hundredths_T: NDArray[np.float32]
+
+
+_NO_TIES = _Ties(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 def _parts(asked_KP: csr_array, every: int) -> list[Ints]:
     """Return which keys belong together."""
     uses_KP = asked_KP.copy()
-    uses_KP.data = np.ones(len(uses_KP.data))
-    ties = _ties(uses_KP, np.diff(uses_KP.indptr), every)
+    uses_KP.data = np.ones(len(uses_KP.data), np.int32)
+    count_K = np.diff(uses_KP.indptr).astype(np.int64)
     found: list[Ints] = []
-    open_parts = [(np.arange(uses_KP.shape[0]), ties)]
+    # Millions of ties: what was parted is let go of.
+    open_parts = [(np.arange(uses_KP.shape[0]), _ties(uses_KP, count_K, every))]
     for level in _TIES:
-        parts = [one for part, inside in open_parts for one in _connected(inside, part, level)]
-        open_parts = []
+        parts: list[tuple[Ints, _Ties]] = []
+        while open_parts:
+            part, inside = open_parts.pop()
+            parts += _connected(inside, part, level, count_K)
         for part, inside in parts:
             mean = _mean_cosine(uses_KP, part)
             if level == _TIES[-1] or mean >= _LOOSE:
@@ -175,40 +183,69 @@ def _parts(asked_KP: csr_array, every: int) -> list[Ints]:
 
 
 def _ties(uses_KP: csr_array, count_K: Ints, every: int) -> _Ties:
-    common = (uses_KP @ uses_KP.T).tocoo()
-    one, other, n = common.row, common.col, common.data
-    by_chance = count_K[one].astype(np.float64) * count_K[other]
-    tied = (one < other) & (n >= _COMMON) & (n * every >= _LIFT * by_chance)
-    one, other, n, by_chance = one[tied], other[tied], n[tied], by_chance[tied]
-    return _Ties(
-        one.astype(np.int64),
-        other.astype(np.int64),
+    """Return which keys are tied, found block by block: most pairs have one party in common."""
+    turned_PK = uses_KP.T.tocsr()
+    work_K = np.cumsum(uses_KP @ np.diff(turned_PK.indptr))
+    found, first, keys = [], 0, len(count_K)
+    while first < keys:
+        done = work_K[first - 1] if first else 0
+        last = max(int(np.searchsorted(work_K, done + _PAIRS, side="right")), first + 1)
+        # Each pair once: with the keys that follow.
+        common = (uses_KP[first:last] @ turned_PK[:, first:]).tocoo()
+        several = common.data >= _COMMON
+        one, other = (place[several].astype(np.int64) + first for place in common.coords)
+        n, by_chance = common.data[several], count_K[one].astype(np.float64) * count_K[other]
+        tied = (one < other) & (n * float(every) >= _LIFT * by_chance)
         # Rounded, so that no order of sums decides.
-        np.round(100 * n / np.sqrt(by_chance), 6),
-    )
+        hundredths = np.round(100 * n[tied] / np.sqrt(by_chance[tied]), 6)
+        # Weaker ones hold nothing together.
+        strong = hundredths >= _TIES[0]
+        found.append(
+            (
+                one[tied][strong].astype(np.int32),
+                other[tied][strong].astype(np.int32),
+                hundredths[strong].astype(np.float32),
+            )
+        )
+        first = last
+    one_T, other_T, hundredths_T = (np.concatenate(each) for each in zip(*found, strict=True))
+    return _Ties(one_T, other_T, hundredths_T)
 
 
-def _connected(ties: _Ties, part: Ints, level: int) -> list[tuple[Ints, _Ties]]:
+def _connected(ties: _Ties, part: Ints, level: int, count_K: Ints) -> list[tuple[Ints, _Ties]]:
     """Return the parts of a part that ties of a level hold together, each with its ties.
 
-    `part` is sorted, and `ties` are between its keys alone.
+    `part` is sorted, and `ties` are between its keys alone. A key by itself that fewer than
+    `LEAST_PARTIES` have makes no group: there are very many of these.
     """
     held = ties.hundredths_T >= level
-    one, other = np.searchsorted(part, ties.one_T[held]), np.searchsorted(part, ties.other_T[held])
-    graph = csr_array((np.ones(len(one)), (one, other)), shape=(len(part),) * 2)
-    count, label = connected_components(graph, directed=False)
-    order = np.argsort(label, kind="stable")
-    edges = np.cumsum(np.bincount(label, minlength=count))[:-1]
+    one, other = (
+        np.searchsorted(part, ends[held]).astype(np.int32) for ends in (ties.one_T, ties.other_T)
+    )
+    graph = csr_array((np.ones(len(one), np.int8), (one, other)), shape=(len(part),) * 2)
+    _, label = connected_components(graph, directed=False)
+    del graph, other
+    alone = np.bincount(label)[label] == 1
+    found = [
+        (part[place : place + 1], _NO_TIES)
+        for place in np.flatnonzero(alone & (count_K[part] >= LEAST_PARTIES)).tolist()
+    ]
     # Ties that are weaker hold nothing together at a higher level either.
     of_tie = np.argsort(label[one], kind="stable")
-    tie_edges = np.cumsum(np.bincount(label[one], minlength=count))[:-1]
     places = np.flatnonzero(held)[of_tie]
-    return [
-        (keys, _Ties(ties.one_T[mine], ties.other_T[mine], ties.hundredths_T[mine]))
-        for keys, mine in zip(
-            np.split(part[order], edges), np.split(places, tie_edges), strict=True
-        )
-    ]
+    tied = label[one][of_tie]
+    joined = np.flatnonzero(~alone)
+    joined = joined[np.argsort(label[joined], kind="stable")]
+    for keys, mine in zip(_runs(part[joined], label[joined]), _runs(places, tied), strict=True):
+        found.append((keys, _Ties(ties.one_T[mine], ties.other_T[mine], ties.hundredths_T[mine])))
+    return found
+
+
+def _runs(values: Ints, labels: Ints) -> list[Ints]:
+    """Return values run by run of equal labels, which are sorted."""
+    if not len(values):
+        return []
+    return np.split(values, np.flatnonzero(np.diff(labels)) + 1)
 
 
 def _mean_cosine(uses_KP: csr_array, part: Ints) -> float:

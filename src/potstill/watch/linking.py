@@ -133,7 +133,8 @@ class Links:
         What a mail provider's customers share is no link, and would drown those that are.
         """
         count = Counter(value for _, value in mine)
-        number = {value: n for n, value in enumerate(sorted(count)) if count[value] <= self.rare}
+        rare = self.rare
+        number = {value: n for n, value in enumerate(sorted(count)) if count[value] <= rare}
         value_N = np.full(len(self.strata.place), -1, np.int64)
         for party, value in mine:
             if party in self.strata.place:
@@ -162,10 +163,10 @@ class Links:
     @cached_property
     def _linked(self) -> dict[str, dict[str, str]]:
         """Return each party's value of each kind of link, without those that very many have."""
-        count = Counter((row["kind"], row["value"]) for row in self.rows)
+        count, rare = Counter((row["kind"], row["value"]) for row in self.rows), self.rare
         found: dict[str, dict[str, str]] = {}
         for row in self.rows:
-            if count[row["kind"], row["value"]] <= self.rare:
+            if count[row["kind"], row["value"]] <= rare:
                 found.setdefault(row["kind"], {})[row["party"]] = row["value"]
         return found
 

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,22 +150,27 @@ class Askers:
         for every, asking, mine in zip(
             self.every_S[drawn], self.asking_S[drawn], mine_S[drawn], strict=True
         ):
-            k = np.arange(max(0, mine + asking - every), min(mine, asking) + 1)
-            log_pmf_K = (
-                _log_choose(asking, k)
-                + _log_choose(every - asking, mine - k)
-                - _log_choose(every, mine)
-            )
-            raised_OK = log_pmf_K + raise_O[:, None] * k
-            most_O = raised_OK.max(1)
-            log_mean_O += most_O + np.log(np.exp(raised_OK - most_O[:, None]).sum(1))
+            log_mean_O += _log_mean(int(every), int(asking), int(mine), tuple(odds))
         counted = members[np.isin(self.stratum_N[members], drawn)]
         found = int((self.asks_N[counted] == 1).sum())
         expected = float((mine_S[drawn] * self.asking_S[drawn] / self.every_S[drawn]).sum())
         return PlacedBet(average_log_e(list(found * raise_O - log_mean_O)), float(found), expected)
 
 
-def _log_choose(n: Ints, k: Ints) -> Floats:
+@lru_cache(maxsize=1 << 16)
+def _log_mean(every: int, asking: int, mine: int, odds: tuple[float, ...]) -> Floats:
+    """Return ln of the mean of (1 + odds)^k where k of `mine` are among the `asking` of `every`."""
+    raise_O = np.log1p(np.asarray(odds))
+    k = np.arange(max(0, mine + asking - every), min(mine, asking) + 1)
+    log_pmf_K = (
+        _log_choose(asking, k) + _log_choose(every - asking, mine - k) - _log_choose(every, mine)
+    )
+    raised_OK = log_pmf_K + raise_O[:, None] * k
+    most_O = raised_OK.max(1)
+    return np.asarray(most_O + np.log(np.exp(raised_OK - most_O[:, None]).sum(1)))
+
+
+def _log_choose(n: int, k: Ints | int) -> Floats:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), dtype=np.float64)
 
 

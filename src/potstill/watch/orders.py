@@ -44,20 +44,28 @@ def together_log_e(scores: Sequence[Floats], bets: Sequence[float]) -> float:
     """
     if not scores:
         return 0.0
-    values_PO = np.stack(scores)
-    return average_log_e([float(placed_log_e(values_PO, bet).sum()) for bet in bets])
+    return average_log_e([float(bet_P.sum()) for bet_P in placed_log_es(np.stack(scores), bets)])
 
 
 def placed_log_e(values_PO: Floats, steepness: float) -> Floats:
     """Return ln of the bet on the first of each row of values, which are as likely as another."""
+    return placed_log_es(values_PO, (steepness,))[0]
+
+
+def placed_log_es(values_PO: Floats, steepnesses: Sequence[float]) -> list[Floats]:
+    """Return the same for each of several steepnesses."""
     spread_P = values_PO.std(1, keepdims=True)
     # Where all are alike there is nothing to bet on.
     even_P = spread_P <= 0
     standard_PO = (values_PO - values_PO.mean(1, keepdims=True)) / np.where(even_P, 1.0, spread_P)
-    tilted_PO = steepness * np.where(even_P, 0.0, standard_PO)
-    most_P = tilted_PO.max(1)
-    whole_P = np.log(np.exp(tilted_PO - most_P[:, None]).sum(1)) + most_P
-    return np.asarray(tilted_PO[:, 0] - whole_P + math.log(values_PO.shape[1]))
+    standard_PO = np.where(even_P, 0.0, standard_PO)
+    found = []
+    for steepness in steepnesses:
+        tilted_PO = steepness * standard_PO
+        most_P = tilted_PO.max(1)
+        whole_P = np.log(np.exp(tilted_PO - most_P[:, None]).sum(1)) + most_P
+        found.append(np.asarray(tilted_PO[:, 0] - whole_P + math.log(values_PO.shape[1])))
+    return found
 
 
 def sharding_log_e(party_R: Ints, day_R: Ints, row_M: Ints, code_M: Ints) -> PlacedBet | None:

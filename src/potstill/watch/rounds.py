@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potstill.stats.evalues import average_log_e
-from potstill.watch.orders import placed_log_e
+from potstill.watch.orders import placed_log_es
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -98,10 +98,7 @@ def _shifted(rows: Sequence[slice], hour_R: Ints, bin_R: Ints, hours: int, width
             share_HB /= share_HB.sum(1, keepdims=True)
             at_OJ = np.searchsorted(hour, hour_OJ)
             score_O = share_HB[at_OJ[:, place], bin_R[mine]].sum(1)
-            bets += [_bet(score_O, steepness) for steepness in _STEEPNESS]
+            placed = placed_log_es(np.round(score_O, 9)[None], _STEEPNESS)
+            bets += [float(bet_P[0]) for bet_P in placed]
         np.add.at(before_HB, (hour_R[mine], bin_R[mine]), 1.0)
     return average_log_e(list(bets))
-
-
-def _bet(score_O: Floats, steepness: float) -> float:
-    return float(placed_log_e(np.round(score_O, 9)[None], steepness)[0])

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from potstill.stats.evalues import average_log_e
-from potstill.watch.evidence import Part, SignalFinding
-from potstill.watch.judging import FAMILY, log10_written
+from potstill.watch.evidence import Chooser, Part, SignalFinding
+from potstill.watch.judging import FAMILY, convicting, log10_written
 from potstill.watch.nulls import PlacedBet
 
 # A family is named as held from this ln E on; whether a group stands is e-BH's alone.
@@ -28,18 +28,35 @@ class Tested:
     carriers: Mapping[Part, frozenset[str]] = field(default_factory=dict)
     untested: tuple[Part, ...] = ()
 
-    def carried_by(self, parties: Sequence[str], *, told: bool = False) -> tuple[str, ...]:
-        """Return those of a group's parties in which something shows that holds.
+    def carried_by(
+        self, parties: Sequence[str], by: Chooser, *, told: bool = False
+    ) -> tuple[str, ...]:
+        """Return those of the parties of a group, chosen so, in which something shows that holds
+        and convicts it (`convicting`).
 
-        All where a part holds that is not told party by party, or none does; with `told` such a
-        part counts only where no other one holds.
+        All where such a part is not told party by party, or none holds; with `told` such a part
+        counts only where no other one holds.
         """
-        held = [part for part, log_e in self.parts.items() if log_e >= HELD]
+        held = convicting(by, self.parts, HELD)
         known = [part for part in held if part in self.carriers]
         if not known or (len(known) < len(held) and not told):
             return tuple(parties)
         carrying = frozenset().union(*(self.carriers[part] for part in known))
         return tuple(one for one in parties if one in carrying)
+
+    def share_shown(self, parties: Sequence[str]) -> float:
+        """Return the share of a group's parties in which anything shows that holds, whether it
+        convicts or not."""
+        shown = set[str]().union(*self.shown_in().values())
+        return len(shown & set(parties)) / max(len(parties), 1)
+
+    def shown_in(self) -> dict[Part, tuple[str, ...]]:
+        """Return the parties in which each part that holds shows, sorted, where that is told."""
+        return {
+            part: tuple(sorted(self.carriers[part]))
+            for part, log_e in sorted(self.parts.items())
+            if log_e >= HELD and part in self.carriers
+        }
 
 
 @dataclass

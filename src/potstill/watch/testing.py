@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import ibis.expr.types as ir
 import numpy as np
@@ -89,8 +89,8 @@ class Testing:
         notes: tuple[str, ...] = ()
         if len(traffic.days) < 2:
             notes = (
-                "the store holds one day: what is tested by days (slot coverage, synchrony, "
-                "complementary load) is off below two",
+                "the store holds one day: what is tested by days (slot coverage, complementary "
+                "load) is off below two",
             )
         links = Links(known, shared.to_pylist())
         return cls(traffic, known, links, profiles, tuple(keyed), notes)
@@ -186,7 +186,7 @@ class Testing:
             acted, self.traffic.by_group(moments(self.traffic, asked))
         ):
             for (signal, apart, widths), found in zip(_CLOCK, bets, strict=True):
-                carriers = partial(_acting, names, acts, widths[0], apart)
+                carriers = cache(partial(_acting, names, acts, widths[0], apart))
                 tallies[number].add("clock", signal, _NULLS[signal], found, carriers=carriers)
                 held = found is not None and found.log_e >= HELD and not apart
                 # A timetable of minutes shows in minutes, and not in five of them alone.
@@ -224,7 +224,7 @@ class Testing:
         for number, rows in self.traffic.by_group(subjects(self.traffic, asked)):
             five_minutes = _ints(rows["day"]) * 288 + _ints(rows["second"]) // 300
             slots = slots_of(rows["prompt_sketch"].combine_chunks())
-            if on_their_own(_named(rows["party"])[1], five_minutes, slots):
+            if on_their_own(coded(rows["party"])[1], five_minutes, slots):
                 found, carriers = rounds[number]
                 tallies[number].add(
                     "rounds", "common rounds", _NULLS["synchrony"], found, carriers=carriers
@@ -329,7 +329,7 @@ def _covered(
     if not group.keys:
         pieces = profiles.pieces_of(group.parties)
         rows = rows.filter(pa.array(of_templates(rows["prompt_sketch"], pieces)))
-    party, day = _named(rows["party"])[1], _ints(rows["day"])
+    party, day = coded(rows["party"])[1], _ints(rows["day"])
     return number, sharding_log_e(party, day, *marks(rows, 2 * len(np.unique(day))))
 
 
@@ -338,7 +338,7 @@ def _acted(
 ) -> tuple[int, Acts, list[str], list[PlacedBet | None]]:
     """Return a group's place, its requests, its parties, and what each signal of the clock says."""
     number, rows = one
-    names, party = _named(rows["party"])
+    names, party = coded(rows["party"])
     day, second = _ints(rows["day"]), _ints(rows["second"])
     product = _ints(pc.index_in(rows["product"], products))
     acts = acts_of(party, day, second, product, _without(volume, product, day, second))
@@ -373,9 +373,9 @@ def _worth(
     return found
 
 
-def _named(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
+def coded(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
     """Return the values, sorted, and the place of each row's among them."""
-    found = column.combine_chunks().dictionary_encode()
+    found = column.dictionary_encode().unify_dictionaries().combine_chunks()
     order = pc.array_sort_indices(found.dictionary)
     place = np.empty(len(order), np.int64)
     place[np.asarray(order)] = np.arange(len(order))

@@ -7,14 +7,20 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from potstill.extras import extra_package
+
 WORKERS = 2
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield a function of each item in order, found by several threads, few items ahead."""
-    with ThreadPoolExecutor(WORKERS) as pool:
+    """Yield a function of each item in order, found by several threads, few items ahead.
+
+    Meanwhile linear algebra has one thread: more of them would wait for one another.
+    """
+    limits = extra_package("threadpoolctl", "the watch", "watch").threadpool_limits
+    with limits(1, user_api="blas"), ThreadPoolExecutor(WORKERS) as pool:
         ahead: deque[Future[Result]] = deque()
         for item in items:
             ahead.append(pool.submit(function, item))

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from potstill.durable import write_bytes
+from potstill.durable import ELSEWHERE, write_bytes
 from potstill.errors import PotstillError
 from potstill.recipe.differences import differences
 from potstill.recipe.written import dump_written
@@ -24,7 +24,7 @@ class Header(Generic[C]):
 
     `file` is its name. `settings` is what people call the config (a recipe), `work` what such a
     directory holds (a run); sentences and the first line are made of both. `anew` is
-    how such work is done again.
+    how such work is done again, `elsewhere` how another place is named.
     """
 
     config: type[C]
@@ -32,6 +32,7 @@ class Header(Generic[C]):
     settings: str
     work: str
     anew: str = "start over with --fresh"
+    elsewhere: str = ELSEWHERE
 
     @property
     def first_line(self) -> str:
@@ -57,12 +58,19 @@ class Header(Generic[C]):
 
     def refuse_foreign(self, root: Path) -> None:
         """Raise PotstillError for a file, and for a directory that holds something else."""
-        refuse_file(root)
+        self.refuse_file(root)
         if root.is_dir() and any(root.iterdir()) and not self.begins(root):
             raise PotstillError(
-                f"{root} is not empty and not a {self.work} directory of potstill; choose another "
-                "directory with --out"
+                f"{root} is not empty and not a {self.work} directory of potstill; {self.elsewhere}"
             )
+
+    def refuse_file(self, root: Path) -> None:
+        """Raise PotstillError for a file, or what lies under one, as a directory."""
+        for path in (root, *root.parents):
+            if path.exists():
+                if not path.is_dir():
+                    raise PotstillError(f"{path} is a file, not a directory; {self.elsewhere}")
+                return
 
     def text(self, config: C) -> str:
         """Return the file's text for a config, defaults included."""
@@ -132,14 +140,3 @@ class Header(Generic[C]):
                 f"{root} was made by other settings: {'; '.join(found)}. Choose another directory "
                 "with --out, or --fresh to start over in this one"
             )
-
-
-def refuse_file(root: Path) -> None:
-    """Raise PotstillError for a file, or what lies under one, as a directory."""
-    for path in (root, *root.parents):
-        if path.exists():
-            if not path.is_dir():
-                raise PotstillError(
-                    f"{path} is a file, not a directory; choose another directory with --out"
-                )
-            return

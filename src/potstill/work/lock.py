@@ -7,6 +7,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
+from potstill.durable import ELSEWHERE
 from potstill.errors import PotstillError
 
 
@@ -23,14 +24,15 @@ class Hold:
             self._descriptor = None
 
 
-def hold(root: Path) -> Hold:
+def hold(root: Path, elsewhere: str = ELSEWHERE) -> Hold:
     """Hold a directory that is there.
 
     Where a system locks directories the directory itself is locked, so that no lock file is left
     in it or beside it. Windows opens none, and NFS locks none: there the lock is on the hidden file
     `.NAME.lock` beside it, which stays, empty, since to remove it could let two processes in. The
     lock of a process that was killed is gone with it either way. Where neither can be locked the
-    work goes on without. Raises PotstillError where another process holds the directory.
+    work goes on without. Raises PotstillError where another process holds the directory, which ends
+    on `elsewhere`.
     """
     for opened in (_directory, _file_beside):
         try:
@@ -46,8 +48,7 @@ def hold(root: Path) -> Hold:
             return Hold(descriptor)
         os.close(descriptor)
         raise PotstillError(
-            f"{root} is in use by another potstill process; wait until it has ended, or choose "
-            "another directory with --out"
+            f"{root} is in use by another potstill process; wait until it has ended, or {elsewhere}"
         )
     return Hold(None)
 

@@ -32,7 +32,7 @@ from potstill.durable import (
     write_errors,
 )
 from potstill.errors import PotstillError
-from potstill.work.header import C, Header, refuse_file
+from potstill.work.header import C, Header
 from potstill.work.lock import Hold, hold
 
 MANIFEST_FILE = "manifest.json"
@@ -128,10 +128,10 @@ class WorkDir(ABC, Generic[C]):
     def _opened(cls, root: Path, config: C, *, fresh: bool, go_on: Callable[[Self], None]) -> Self:
         """Hold a directory, and have `go_on` see to one that was made before."""
         root, header = Path(root), cls.header()
-        refuse_file(root)
+        header.refuse_file(root)
         with write_errors(root):
             root.mkdir(parents=True, exist_ok=True)
-        held = hold(root)
+        held = hold(root, cls.way_out)
         try:
             remove_leftovers(root)
             header.refuse_foreign(root)

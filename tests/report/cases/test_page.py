@@ -22,7 +22,7 @@ from potstill.report.cases.page import appeal_page, case_page, cases_page
 from potstill.report.cases.view import rests_on
 from potstill.report.frame import MOST_BYTES
 from potstill.watch.case.appeal import appeals_of
-from potstill.watch.case.models import Case, CasesOfRun, MemberStrength
+from potstill.watch.case.models import Case, CasesOfRun, MemberSign, MemberStrength
 from potstill.watch.case.register import CaseRegister
 from potstill.watch.case.replay import queries_of
 from potstill.watch.cases import line_of
@@ -130,7 +130,7 @@ def test_no_word_of_a_prompt_is_on_the_page_unless_it_was_asked_for(
 
 
 def test_hostile_names_and_prompts_stay_text(hostile: Case) -> None:
-    appeals = appeals_of(hostile.case_id, hostile.facts, ("content", "time"), statuses=True)
+    appeals = appeals_of(hostile.case_id, hostile.facts, hostile.inference, statuses=True)
     for text in (case_page(hostile), cases_page(run_of(hostile)), appeal_page(appeals[0])):
         parsed = Tags(text)
         assert "script" not in parsed.tags and "img" not in parsed.tags
@@ -156,7 +156,10 @@ def test_the_graph_draws_what_is_shared_and_says_what_it_leaves_out(case: Case) 
     assert svg.tags.count("line") == lines
     members = [
         *case.inference.members,
-        *(MemberStrength(account=f"x{n}", strength="none", signs=()) for n in range(90)),
+        *(
+            MemberStrength(account=f"x{n}", strength="weak", families=(), signs=())
+            for n in range(90)
+        ),
     ]
     many = graph_chart(case.facts, members)
     assert many is not None and Tags(str(many.svg)).tags.count("circle") == MOST_ACCOUNTS
@@ -171,7 +174,15 @@ def test_a_large_case_says_what_the_page_leaves_out(case: Case) -> None:
     row = case.facts.members.rows[0]
     rows = tuple((f"m{n:05d}", *row[1:]) for n in range(5_000))
     members = tuple(
-        MemberStrength(account=f"m{n:05d}", strength="strong", signs=("time",))
+        MemberStrength(
+            account=f"m{n:05d}",
+            strength="strong",
+            families=("content", "time"),
+            signs=(
+                MemberSign(family="time", kind="moments", says="x" * 120, computed_by="find"),
+                MemberSign(family="content", kind="template", says="y" * 120, computed_by="query"),
+            ),
+        )
         for n in range(5_000)
     )
     table = case.facts.members.model_copy(update={"rows": rows})
@@ -207,7 +218,7 @@ def test_a_closed_case_says_so(tmp_path: Path) -> None:
 
 
 def test_nothing_of_a_page_runs_in_a_browser(browser: Any, hostile: Case, tmp_path: Path) -> None:
-    appeals = appeals_of(hostile.case_id, hostile.facts, ("time",), statuses=True)
+    appeals = appeals_of(hostile.case_id, hostile.facts, hostile.inference, statuses=True)
     pages = {
         "case": case_page(hostile),
         "cases": cases_page(run_of(hostile)),

@@ -6,7 +6,16 @@ import random
 from pathlib import Path
 from typing import Any
 
-from case_worlds import POOL, SEED, campaign_of, cases_by_hand, found_of, store_of, wide_world
+from case_worlds import (
+    POOL,
+    SEED,
+    campaign_of,
+    cases_by_hand,
+    found_of,
+    group_of,
+    store_of,
+    wide_world,
+)
 
 from potstill.watch.case.appeal import appeals_of
 from potstill.watch.case.models import Appeal
@@ -18,7 +27,7 @@ def packets(folder: Path, world: Any, accounts: list[str], **changes: Any) -> li
     store = store_of(folder, world)
     campaign = campaign_of(accounts, **changes)
     (case,) = cases_by_hand(store, found_of([campaign]), folder / "cases")
-    return appeals_of(case.case_id, case.facts, case.inference.families, statuses=True)
+    return appeals_of(case.case_id, case.facts, case.inference, statuses=True)
 
 
 def test_a_packet_names_one_account_alone(tmp_path: Path) -> None:
@@ -55,6 +64,8 @@ def test_a_packet_is_the_same_whoever_the_others_are_and_however_many(tmp_path: 
 
 
 def test_an_account_without_a_sign_is_told_so(tmp_path: Path) -> None:
-    found = packets(tmp_path, wide_world(random.Random(SEED)), ["acct20", "acct21"])
+    names = ["acct20", "acct21"]
+    nothing = (group_of(names, shown_in={}),)
+    found = packets(tmp_path, wide_world(random.Random(SEED)), names, candidates=nothing)
     assert all("Nothing by itself" in one.signs[0] for one in found)
     assert "does not say that you did anything wrong" in found[0].means

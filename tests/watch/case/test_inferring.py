@@ -12,63 +12,26 @@ from potstill.watch.case.inferring import (
     action_words,
     bound_log10_e,
     left_out_of,
-    member_strengths,
     next_checks,
-    signs_of,
     strength_words,
     techniques_of,
     without_signal,
 )
-from potstill.watch.case.models import CaseFacts, Explanation, FactTable, FamilyLeftOut
+from potstill.watch.case.models import (
+    Explanation,
+    FamilyLeftOut,
+    MemberStrength,
+    Strength,
+)
 from potstill.watch.judging import two_families_log_e
+from potstill.watch.schema import Family
 
 NAMES = [f"a{n}" for n in range(8)]
-ROW = {"requests": 8, "templated": 0, "taken_over": 0, "asking": 0, "linked_to": 0}
 
 
-@pytest.mark.parametrize(
-    ("changes", "signs"),
-    [
-        ({}, ()),
-        ({"templated": 1}, ()),
-        ({"templated": 2}, ("content",)),
-        ({"requests": 100, "templated": 24}, ()),
-        ({"requests": 100, "templated": 25, "asking": 25}, ("content", "intent")),
-        ({"linked_to": 1, "taken_over": 1}, ("infrastructure",)),
-        ({"linked_to": 1, "taken_over": 2}, ("infrastructure", "time")),
-        ({"linked_to": None}, ()),
-    ],
-)
-def test_a_sign_is_a_quarter_of_the_requests(changes: dict, signs: tuple) -> None:
-    assert signs_of(ROW | changes) == signs
-
-
-def facts(*rows: dict) -> CaseFacts:
-    columns = ("account", *ROW)
-    table = FactTable(name="members", columns=columns, rows=(), query="")
-    values = tuple(tuple({"account": f"a{n}", **ROW, **r}.values()) for n, r in enumerate(rows))
-    return CaseFacts(
-        totals=(),
-        timeline=table,
-        members=table.model_copy(update={"rows": values}),
-        templates=None,
-        examples=(),
-        shared=table,
-        signals=(),
-        explanations=(),
-    )
-
-
-def test_strength_counts_families_that_hold_alone() -> None:
-    members = facts({}, {"templated": 8, "linked_to": 1}, {"linked_to": 1, "taken_over": 3})
-    found = member_strengths(members, ("infrastructure", "time"))
-    assert [(one.account, one.strength) for one in found] == [
-        ("a2", "strong"),
-        ("a1", "some"),
-        ("a0", "none"),
-    ]
-    assert found[1].signs == ("content", "infrastructure")
-    assert "Look at the 1 account" in " ".join(next_checks([], found, found_of([])))
+def member(name: str, *families: Family) -> MemberStrength:
+    strength: Strength = "strong" if len(families) > 1 else "medium" if families else "weak"
+    return MemberStrength(account=name, strength=strength, families=families, signs=())
 
 
 def test_the_bound_is_what_e_bh_asks_of_as_many_as_were_found() -> None:
@@ -109,9 +72,9 @@ def test_the_action_goes_no_further_than_the_evidence() -> None:
     assert action_of(falls, ("infrastructure", "time")) == "ask"
     assert action_of(stands, ("infrastructure", "time")) == "limit"
     assert action_of(stands, ("time",)) == action_of([], ()) == "look"
-    nobody = member_strengths(facts({}), ("time",))
+    nobody = [member("a"), member("b", "time")]
     assert "Look at each account by itself" in action_words("limit", nobody)
-    strong = member_strengths(facts({"linked_to": 1, "taken_over": 2}), ("infrastructure", "time"))
+    strong = [member("a", "infrastructure", "time")]
     for action in ("look", "ask", "limit"):
         assert "person" in action_words("limit", strong)
         assert "suspend" not in action_words(action, strong).lower()
@@ -126,6 +89,11 @@ def test_what_may_explain_is_checked_first() -> None:
     assert checks[0].startswith("Check whether this is x2")
     assert any("X1 could not be tested" in check for check in checks)
     assert not any("x0" in check for check in checks)
+
+
+def test_who_carries_nothing_himself_is_looked_at() -> None:
+    checks = next_checks([], [member("a"), member("b", "time")], found_of([]))
+    assert "Look at the 1 account that carry" in " ".join(checks)
 
 
 def test_words_of_strength_begin_at_one_percent() -> None:

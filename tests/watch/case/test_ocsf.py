@@ -81,7 +81,7 @@ def test_a_case_found_before_is_an_update_and_a_closed_one_is_closed(searched: A
 def test_a_large_case_says_how_many_accounts_are_left_out(searched: Any) -> None:
     case = searched.cases[0]
     many = tuple(
-        MemberStrength(account=f"a{n}", strength="some", signs=())
+        MemberStrength(account=f"a{n}", strength="medium", families=(), signs=())
         for n in range(MOST_RESOURCES + 7)
     )
     inference = case.inference.model_copy(update={"members": many})

@@ -14,18 +14,23 @@ from potstill.watch.case.once import read_once
 
 def test_what_is_asked_instead_reads_no_store(searched: Any, tmp_path: Path) -> None:
     files = sql.StoreFiles(
-        searched.store, searched.folder, accounts=True, sketches=True, text=True, allowed=False
-    )
+        searched.store, searched.folder,
+        accounts=True, sketches=True, text=True, allowed=False, templates=True,
+    )  # fmt: skip
     asker = Asker(duckdb.connect())
     asker.prepare(sql.prepare_store(files))
     names = [case.case_id for case in searched.cases]
-    once = read_once(asker, names, sketches=True)
-    # Two statements of each case are its own, six are the same for all.
-    assert len(once.instead) == 2 * len(names) + 6
-    for printed, asked in once.instead.items():
-        assert "FROM requests" not in asked
-        assert (asked != printed) == ("FROM requests" in printed)
-    # The parties that a case names are read whole.
+    once = read_once(asker, names, files)
+    assert len(once.asker.instead) == 4
+    for printed, asked in once.asker.instead.items():
+        assert "FROM requests" not in asked and "prompt," not in asked and asked != printed
+    # From here on nothing is left of the store, and of requests no more than is asked for.
     asker.connection.execute("DROP VIEW requests")
-    once.prepare(sql.prepare_case(names[0], sketches=True))
-    assert once.value(sql.TOTALS["requests"]) == searched.cases[0].facts.totals[2].value
+    for case in searched.cases:
+        once.prepare(case.case_id)
+        assert once.asker.value(sql.TOTALS["requests"]) == case.facts.totals[2].value
+        for fact in case.facts.signals:
+            if fact.observed is not None:
+                assert once.asker.value(fact.observed.query) == fact.observed.value
+    held = asker.connection.execute("FROM named_requests LIMIT 0").description or ()
+    assert not {"prompt", "model", "user_agent"} & {column[0] for column in held}

@@ -177,6 +177,6 @@ def test_those_are_named_in_whom_what_holds_shows() -> None:
     following.add(line.model_copy(update={"tested": (told,)}))
     one = following.candidates["x"]
     # Of means nobody is told here: all carry it.
-    assert one.carried_by() == PARTIES
+    assert one.standing().widened == PARTIES
     one.carriers["means"] = {0, 1}
-    assert one.carried_by() == tuple(PARTIES[n] for n in (0, 1, 2, 3, 5))
+    assert one.standing().widened == tuple(PARTIES[n] for n in (0, 1, 2, 3, 5))

@@ -272,3 +272,27 @@ def test_a_store_without_requests_is_refused(tmp_path: Path) -> None:
 
 def run(*words: object) -> Any:
     return CliRunner().invoke(app, ["watch", *map(str, words)])
+
+
+def test_what_is_kept_beside_the_days_may_be_damaged(folder: Path) -> None:
+    """Who was active is counted anew; what lies in its way is named, with a way out that is."""
+    store = folder / "store"
+    for path in (store / DAYS_FOLDER / "active").iterdir():
+        path.write_text("no Parquet")
+    found = follow(store)
+    assert found.computed == () and found.again == ()
+    same_as_fresh(store, found)
+    kept = log_path(store).read_bytes()
+    for place in (log_path(store), store / DAYS_FOLDER / "marks.json"):
+        place.unlink()
+        place.mkdir()
+        refused = CliRunner().invoke(app, ["watch", "daily", str(store), "--as-of", day_name(3)])
+        assert refused.exit_code == 2, refused.output
+        assert str(place) in refused.output and "TMPDIR" not in refused.output
+        place.rmdir()
+    shutil.rmtree(store / DAYS_FOLDER / "active")
+    (store / DAYS_FOLDER / "active").write_text("")
+    refused = CliRunner().invoke(app, ["watch", "daily", str(store), "--as-of", day_name(3)])
+    assert refused.exit_code == 2 and "--out" not in refused.output
+    (store / DAYS_FOLDER / "active").unlink()
+    assert follow(store).computed != () and log_path(store).read_bytes() == kept

@@ -175,3 +175,16 @@ def test_times_of_all_zones_are_the_same_moment(ingest: Ingest, tmp_path: Path) 
     ingest(write_lines(tmp_path / "log.jsonl", *rows))
     moments = {row["time"] for row in held(tmp_path / "store")}
     assert moments == {datetime(2026, 3, 1, 12, tzinfo=UTC)}
+
+
+def test_a_place_that_is_no_store_is_refused_with_the_option_that_names_it(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log.jsonl"
+    write_lines(log, *ROWS[:3])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("")
+    for place in (log, log / "below", tmp_path / "other"):
+        refused = CliRunner().invoke(app, ["watch", "ingest", str(log), "--into", str(place)])
+        assert refused.exit_code == 2 and "--into" in refused.output, refused.output
+        assert "--out" not in refused.output

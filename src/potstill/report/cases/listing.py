@@ -104,7 +104,7 @@ def appeal_view(appeal: Appeal) -> AppealShown:
 def _line(one: CaseLine) -> LineShown:
     facts = [
         ("Accounts", words.whole(one.accounts)),
-        ("Of them strong: with signs of two families by themselves", words.whole(one.strong)),
+        ("Of them strong: carry what holds in two families themselves", words.whole(one.strong)),
         ("Requests", words.whole(one.requests)),
         ("e, against strangers", e_words(one.log10_e)),
     ]

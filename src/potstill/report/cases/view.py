@@ -10,6 +10,8 @@ from potstill.report.cases.graph import graph_chart
 from potstill.report.charts import Chart, bars
 from potstill.report.frame import MOST_BYTES, fitting
 from potstill.report.tables import Cell, FactList, Table, TableRow, cut, moment, row
+from potstill.text.counts import many
+from potstill.watch.case.carrying import carriers_of
 from potstill.watch.case.inferring import e_words
 from potstill.watch.case.models import (
     Case,
@@ -17,6 +19,7 @@ from potstill.watch.case.models import (
     Explanation,
     FactTable,
     GroupInference,
+    MemberSign,
     SignalFact,
     SignalInference,
     Statement,
@@ -152,12 +155,21 @@ def rests_on(inference: CaseInference) -> list[str]:
             known = best.get(one.signal)
             if (one.log10_e or 0) >= _RESTS and (known is None or _worth(one) > _worth(known)):
                 best[one.signal] = one
-    return [
+    said = [
         f"{_capital(one.family)}, {one.signal}: {_SAYS.get(one.signal, 'observed')}: "
         f"{one.observed:,.4g}, where strangers would show {one.expected:,.4g} "
         f"(e = {e_words(_worth(one))})."
         for one in sorted(best.values(), key=_worth, reverse=True)
     ]
+    by_templates = any(group.chosen_by == "templates" for group in inference.groups)
+    if "content" in inference.families and by_templates:
+        said.append(
+            f"Content, by which the group was chosen: {carriers_of(inference.members, 'content'):,}"
+            f" of {many(len(inference.members), 'account')} ask with what its members have in "
+            "common (settings and wording of a client, or prompts alike). What chose a group is no "
+            "evidence by itself."
+        )
+    return said
 
 
 def _worth(one: SignalInference) -> float:
@@ -184,18 +196,24 @@ def _history(case: Case) -> FactList:
 
 def _members(case: Case) -> Table:
     of = {str(values[0]): values for values in case.facts.members.rows}
-    names = case.facts.members.columns[1:-2]
-    heads = ("Account", "Strength", "Signs", *(_capital(name) for name in names))
     shown = fitting(
         case.inference.members[:MOST_MEMBERS], lambda one: (one.account,), MOST_BYTES // 6
     )
+    # The names and, at the end, moments are no figures; and what is 0 for all says nothing.
+    names = case.facts.members.columns
+    places = [
+        place
+        for place in range(1, len(names) - 2)
+        if any(of[one.account][place] for one in case.inference.members)
+    ]
+    heads = ("Account", "Strength", "Carries", *(_capital(names[place]) for place in places))
     rows = [
         TableRow(
             cut(one.account, 200),
             [
                 Cell(one.strength),
-                Cell(", ".join(one.signs) or "none"),
-                *(Cell(_cell(value)) for value in of[one.account][1:-2]),
+                Cell(", ".join(one.families) or "nothing", "; ".join(map(_sign, one.signs))),
+                *(Cell(_cell(of[one.account][place])) for place in places),
             ],
             "student" if one.strength == "strong" else "plain",
         )
@@ -204,19 +222,24 @@ def _members(case: Case) -> Table:
     return Table(heads, rows)
 
 
+def _sign(one: MemberSign) -> str:
+    return f"{one.says}{' (by find)' if one.computed_by == 'find' else ''}"
+
+
 def _members_note(case: Case) -> str:
-    counts = dict.fromkeys(("strong", "some", "none"), 0)
+    counts = dict.fromkeys(("strong", "medium", "weak"), 0)
     for one in case.inference.members:
         counts[one.strength] += 1
     left = max(0, len(case.inference.members) - MOST_MEMBERS)
     more = f" The page shows {MOST_MEMBERS}; {left:,} more are in case.json." if left else ""
     return (
-        f"Of the families that hold {counts['strong']:,} accounts show signs of two or more by "
-        f"themselves (strong), {counts['some']:,} of one, {counts['none']:,} of none. A sign is: a "
-        "quarter of its "
-        "requests with a template of the case, or asking for reasoning or grades; a payment, "
-        "device or relay in common with another member; two refused requests of others taken "
-        f"over.{more}"
+        f"Of the families that hold {many(counts['strong'], 'account')} carry two or more "
+        f"themselves (strong), {counts['medium']:,} one (medium), {counts['weak']:,} none (weak: "
+        "named with their group alone). Content is carried by who asks as the group does: by "
+        "requests with the settings of its client and its system message, first or last words, or "
+        "with a template. Small print says what shows it, with the figures of the query below; "
+        "what is marked (by find) comes from potstill watch find, and from no SQL. Figures that "
+        f"are 0 for all are not shown.{more}"
     )
 
 

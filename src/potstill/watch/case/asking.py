@@ -20,11 +20,13 @@ Says = Callable[[Any], str]
 class Asker:
     """A connection of plain DuckDB that nothing of potstill is registered in.
 
-    `instead` has what is asked in place of some queries, to the same result.
+    `instead` has what is asked in place of some queries, to the same result; figures that are
+    `known` are not asked again.
     """
 
     connection: duckdb.DuckDBPyConnection
     instead: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, Value] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, temporary: Path) -> Asker:
@@ -46,6 +48,8 @@ class Asker:
 
     def value(self, query: str) -> Value:
         """Return the one figure of a query."""
+        if query in self.known:
+            return _plain(self.known[query])
         found = self._ran(query).fetchone()
         return None if found is None else _plain(found[0])
 

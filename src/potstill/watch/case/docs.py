@@ -6,7 +6,7 @@ python -m potstill.watch.case.docs > docs/reference/cases.md
 from __future__ import annotations
 
 from potstill.watch.case.models import Appeal, Case, CasesOfRun
-from potstill.watch.case.scores import SCHEMA
+from potstill.watch.case.scores import SCHEMA, STRENGTHS
 from potstill.work.field_docs import described_rows
 
 _HEAD = "| Field | Type | Meaning |\n| --- | --- | --- |\n"
@@ -24,9 +24,11 @@ schemas; a field that changes its meaning changes the name. Logarithms are to th
 | `CASE/case.html`, `CASE/case.json` | one case |
 | `CASE/queries.sql` | all queries of the case, with what they need |
 | `CASE/members.parquet`, `CASE/groups.parquet` | its accounts and groups, which queries read |
+| `CASE/keys.parquet` | what clients that chose its groups have hard-coded, which queries read |
 | `CASE/appeals.jsonl` | what each account may be told, a line for each |
 | `CASE/case.stix.json` | a bundle of STIX 2.1; only under `--stix` |
 | `scores.parquet` | every score of every group, found or not |
+| `strengths.parquet` | how much of what holds each account of each case carries |
 | `findings.jsonl` | a Detection Finding of OCSF 1.5.0 for each case, a line for each |
 | `templates.parquet` | which group that templates chose each party is in, which queries read |
 | `allowed.parquet` | accounts that were left out; only where there are any |
@@ -45,6 +47,11 @@ schemas; a field that changes its meaning changes the name. Logarithms are to th
 ## scores.parquet
 
 A row for each group and signal. The columns: {scores}.
+
+## strengths.parquet
+
+A row for each account of a case and each thing by which it carries what holds, as
+`inference.members` has them. The columns: {strengths}.
 
 ## findings.jsonl
 
@@ -73,6 +80,7 @@ def cases_reference() -> str:
         case=_HEAD + described_rows(Case),
         appeal=_HEAD + described_rows(Appeal),
         scores=", ".join(f"`{name}`" for name in SCHEMA.names),
+        strengths=", ".join(f"`{name}`" for name in STRENGTHS.names),
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from potstill.text.counts import many
 from potstill.watch.case import sql
 from potstill.watch.case.asking import Asker, Says
+from potstill.watch.case.members_sql import members
 from potstill.watch.case.models import CaseFacts, SignalFact, Statement
 from potstill.watch.evidence import Campaign, Candidate, SignalFinding
 from potstill.watch.signals.links import TOGETHER
@@ -21,12 +22,12 @@ _LINKED: Mapping[str, str] = {
     "template spread": sql.TEMPLATE,
 }
 _ROUNDED = 6e-4
-_BINS = {"synchrony": 1, "complementary load": 30}
-_ASKING = ("reasoning elicitation", "rubric and reward prompts")
+_BINS = {"synchrony": 1, "complementary load": 30, "common rounds": 1}
 _SAYS: Mapping[str, str] = {
     "shares": "members beyond the first of each value that some have in common",
     "template spread": "members beyond the first in each group that templates chose",
     "synchrony": "sum over minutes of the squared number of requests",
+    "common rounds": "sum over minutes of the squared number of requests",
     "complementary load": "sum over half hours of the squared number of requests",
     "hand-off": "refused requests that another party repeated word by word within two minutes",
     "reasoning elicitation": "parties of whose prompts a quarter asks for reasoning",
@@ -49,7 +50,7 @@ def facts_of(
             asker.statement(name, query, _TOTALS[name]) for name, query in sql.TOTALS.items()
         ),
         timeline=asker.table("requests by day", sql.TIMELINE),
-        members=asker.table("members", sql.members(sketches=files.sketches, text=files.text)),
+        members=asker.table("members", members(sketches=files.sketches, text=files.text)),
         templates=asker.table("templates", sql.templates()) if shown else None,
         examples=asker.texts(sql.examples()) if with_text and files.text else (),
         shared=asker.table("what members have in common", sql.SHARED),
@@ -62,18 +63,19 @@ def facts_of(
     )
 
 
-def observed_query(candidate_id: str, one: SignalFinding) -> str | None:
+def observed_query(candidate: Candidate, one: SignalFinding) -> str | None:
     """Return the query of what was observed of a signal; None where it takes more than SQL.
 
     Slot coverage is told by words and their evenness, which `watch find` computes.
     """
+    candidate_id = candidate.candidate_id
     if (kind := link_kind(one)) is not None:
         return sql.shared_links(kind, candidate_id)
     if one.signal in _BINS:
-        return sql.together(candidate_id, _BINS[one.signal])
+        return sql.together(candidate_id, _BINS[one.signal], keyed=bool(candidate.keys))
     if one.signal == "hand-off":
         return sql.handed_over(candidate_id)
-    if one.signal in _ASKING:
+    if one.signal in sql.ASKING:
         return sql.askers(candidate_id, one.signal)
     return None
 
@@ -103,7 +105,7 @@ def link_kind(one: SignalFinding) -> str | None:
 
 
 def _signal(asker: Asker, candidate: Candidate, one: SignalFinding) -> SignalFact:
-    query = observed_query(candidate.candidate_id, one)
+    query = observed_query(candidate, one)
     observed = None
     if query is not None and agrees(asker, query, one.observed):
         about = _SAYS.get(one.signal, _SAYS["shares"])

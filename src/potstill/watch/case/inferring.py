@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from potstill.stats.evalues import average_log_e
 from potstill.text.counts import many
 from potstill.watch.case.asking import Asker
+from potstill.watch.case.carrying import member_strengths
 from potstill.watch.case.facts import agrees, expected_query
 from potstill.watch.case.models import (
     Action,
@@ -18,19 +19,13 @@ from potstill.watch.case.models import (
     GroupInference,
     MemberStrength,
     SignalInference,
-    Strength,
     TechniqueNamed,
-    Value,
 )
 from potstill.watch.evidence import Campaign, CampaignsFound, Candidate, Part, SignalFinding
 from potstill.watch.judging import log10_written, two_families_log_e
 from potstill.watch.schema import Family
 
 _PRIOR = 0.01
-# An account shows a sign by itself where this share of its requests has it, or from this many
-# requests on that it took over.
-_SHARE, _TAKEN = 0.25, 2
-_ORDER: Mapping[Strength, int] = {"strong": 0, "some": 1, "none": 2}
 
 
 def inference_of(
@@ -42,7 +37,9 @@ def inference_of(
 ) -> CaseInference:
     """Return what follows from a campaign's facts, whose tables are prepared."""
     bound = bound_log10_e(found)
-    members = member_strengths(facts, campaign.families)
+    parties = asker.table("parties", "SELECT account_id, party FROM members").rows
+    party_of = {str(account): str(party) for account, party in parties}
+    members = member_strengths(facts, campaign, party_of)
     left_out = left_out_of(found, campaign)
     unexplained = tuple(
         family
@@ -129,34 +126,6 @@ def without_signal(candidate: Candidate, left_out: SignalFinding | None) -> floa
     return log10_written(log_e)
 
 
-def member_strengths(facts: CaseFacts, held: Sequence[Family]) -> tuple[MemberStrength, ...]:
-    """Return how much each account shows by itself of the families that hold, strongest first."""
-    found = []
-    for row in facts.members.rows:
-        signs = signs_of(dict(zip(facts.members.columns, row, strict=True)))
-        mine = [family for family in signs if family in held]
-        strength: Strength = "strong" if len(mine) > 1 else "some" if mine else "none"
-        found.append(MemberStrength(account=str(row[0]), strength=strength, signs=signs))
-    return tuple(sorted(found, key=lambda one: (_ORDER[one.strength], one.account)))
-
-
-def signs_of(row: Mapping[str, Value]) -> tuple[Family, ...]:
-    """Return the families that an account shows signs of, from its row of members."""
-
-    def of(name: str) -> float:
-        found = row[name]
-        return float(found) if isinstance(found, int | float) else 0.0
-
-    requests = max(1.0, of("requests"))
-    shown: dict[Family, bool] = {
-        "content": of("templated") >= max(2.0, _SHARE * requests),
-        "infrastructure": of("linked_to") >= 1,
-        "intent": of("asking") >= max(1.0, _SHARE * requests),
-        "time": of("taken_over") >= _TAKEN,
-    }
-    return tuple(family for family, there in shown.items() if there)
-
-
 def action_of(left_out: Sequence[FamilyLeftOut], unexplained: Sequence[Family]) -> Action:
     """Return how far one may go: no further than the evidence that nothing else may explain."""
     if len(unexplained) < 2:
@@ -167,11 +136,11 @@ def action_of(left_out: Sequence[FamilyLeftOut], unexplained: Sequence[Family]) 
 def action_words(action: Action, members: Sequence[MemberStrength]) -> str:
     """Return an action in words."""
     strong = sum(one.strength == "strong" for one in members)
-    who = f"{many(strong, 'account')} with signs of two families that hold"
+    who = f"{many(strong, 'account')} that carry what holds in two families"
     if action != "look" and not strong:
         return (
-            "Look at each account by itself before anything is done: none shows signs of two of "
-            "the families that hold."
+            "Look at each account by itself before anything is done: none carries what holds in "
+            "two of the families."
         )
     if action == "look":
         return (
@@ -200,11 +169,11 @@ def next_checks(
         for one in explanations
         if one.outcome == "may explain"
     ]
-    weak = sum(one.strength == "none" for one in members)
+    weak = sum(one.strength == "weak" for one in members)
     if weak:
         checks.append(
-            f"Look at the {many(weak, 'account')} that show by themselves no sign of what holds: "
-            "they are in the group because its graph joins them, and may be strangers."
+            f"Look at the {many(weak, 'account')} that carry by themselves nothing of what holds: "
+            "they are named with their group alone, and may be strangers."
         )
     checks += [
         f"{one.name[0].upper()}{one.name[1:]} could not be tested: {one.because}."

@@ -10,7 +10,8 @@ from potstill.watch.evidence import Chooser, FoundPart, Part
 from potstill.watch.schema import Family
 
 Value = str | int | float | bool | None
-Strength = Literal["strong", "some", "none"]
+Strength = Literal["strong", "medium", "weak"]
+SignKind = Literal["template", "links", "place", "hand-off", "moments", "asking"]
 Outcome = Literal["does not explain", "may explain", "not tested"]
 Action = Literal["look", "ask", "limit"]
 Status = Literal["open", "closed"]
@@ -129,15 +130,29 @@ class TechniqueNamed(FoundPart):
     because: str = Field(description="What in the case suggests it.")
 
 
+class MemberSign(FoundPart):
+    """One thing by which an account carries a family of evidence that holds."""
+
+    family: Family = Field(description="The family.")
+    kind: SignKind = Field(description="What kind of thing it is.")
+    says: str = Field(description="What shows it, in words.")
+    computed_by: Literal["query", "find"] = Field(
+        description="`query`: the query of `facts.members` has its figures; `find`: `watch find` "
+        "computes it, and no SQL (`shown_in` and `parties` of its JSON)."
+    )
+    group: str | None = Field(None, description="The group in which `find` saw it; else null.")
+
+
 class MemberStrength(FoundPart):
-    """How much one account shows by itself."""
+    """How much of what holds one account carries."""
 
     account: str = Field(description="The account.")
     strength: Strength = Field(
-        description="`strong`: signs of two or more of the families that hold, `some`: of one, "
-        "`none`: of none."
+        description="In how many of the families that hold it carries what holds: `strong`: in two "
+        "or more, `medium`: in one, `weak`: in none, it is named with its group alone."
     )
-    signs: tuple[Family, ...] = Field(description="The families that it shows signs of by itself.")
+    families: tuple[Family, ...] = Field(description="These families.")
+    signs: tuple[MemberSign, ...] = Field(description="What shows it in each of them.")
 
 
 class CaseInference(FoundPart):
@@ -203,9 +218,7 @@ class CaseLine(FoundPart):
     new: bool = Field(description="Whether this run found it first.")
     sentence: str = Field(description="The case in one sentence.")
     accounts: int = Field(description="How many accounts it has.")
-    strong: int = Field(
-        description="How many of them show signs of two or more families that hold."
-    )
+    strong: int = Field(description="How many of them carry what holds in two families or more.")
     requests: int = Field(description="How many requests they made.")
     log10_e: float = Field(description="Logarithm of its e-value.")
     action: Action = Field(description="What may be done.")
@@ -251,7 +264,9 @@ class Appeal(FoundPart):
     requests: int = Field(description="How many it made.")
     days: int = Field(description="On how many days.")
     refused: int | None = Field(description="How many were refused; null without statuses.")
-    signs: tuple[str, ...] = Field(description="What was seen of this account, in words.")
+    signs: tuple[str, ...] = Field(
+        description="What was seen of this account, in words: as `inference.members[].signs`."
+    )
     held_by: tuple[str, ...] = Field(
         description="Families of evidence that hold for the group as a whole."
     )

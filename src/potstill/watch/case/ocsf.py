@@ -154,8 +154,7 @@ def finding_of(case: Case, created_at: datetime, version: str) -> OcsfFinding:
         else (_UPDATE, "Update")
     )
     action = case.inference.action
-    strengths = {one.account: one.strength for one in case.inference.members}
-    shown = [one.account for one in case.inference.members[:MOST_RESOURCES]]
+    shown = case.inference.members[:MOST_RESOURCES]
     left = len(case.inference.members) - len(shown)
     severity, confidence = _SEVERITY[action], _CONFIDENCE[action]
     labels = (f"{left} more accounts in case.json",) if left else ()
@@ -191,8 +190,12 @@ def finding_of(case: Case, created_at: datetime, version: str) -> OcsfFinding:
             last_seen_time=last,
         ),
         resources=tuple(
-            OcsfResource(uid=account, name=account, labels=(f"strength: {strengths[account]}",))
-            for account in shown
+            OcsfResource(
+                uid=one.account,
+                name=one.account,
+                labels=(f"strength: {one.strength}", *(f"carries: {f}" for f in one.families)),
+            )
+            for one in shown
         ),
         evidences=_evidences(case),
         remediation=OcsfRemediation(desc=case.inference.action_says),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from potstill.watch.case.models import MemberStrength
 from potstill.watch.evidence import CampaignsFound, Candidate
 from potstill.watch.judging import FAMILIES
 
-SCORES_FILE = "scores.parquet"
+SCORES_FILE, STRENGTHS_FILE = "scores.parquet", "strengths.parquet"
 SCHEMA = pa.schema(
     [
         ("candidate_id", pa.string()),
@@ -32,6 +33,43 @@ SCHEMA = pa.schema(
         ("chosen_by_it", pa.bool_()),
     ]
 )
+
+
+STRENGTHS = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("account", pa.string()),
+        ("strength", pa.string()),
+        ("family", pa.string()),
+        ("sign", pa.string()),
+        ("says", pa.string()),
+        ("computed_by", pa.string()),
+        ("candidate_id", pa.string()),
+    ]
+)
+
+
+def strengths_table(case_id: str, members: Sequence[MemberStrength]) -> pa.Table:
+    """Return a row for each account of a case and each sign of it; one without a sign has one."""
+    rows: list[dict[str, str | None]] = []
+    for one in members:
+        about: dict[str, str | None] = {
+            "case_id": case_id,
+            "account": one.account,
+            "strength": one.strength,
+        }
+        signs = [
+            {
+                "family": sign.family,
+                "sign": sign.kind,
+                "says": sign.says,
+                "computed_by": sign.computed_by,
+                "candidate_id": sign.group,
+            }
+            for sign in one.signs
+        ]
+        rows += [about | sign for sign in signs] or [about]
+    return pa.Table.from_pylist(rows, schema=STRENGTHS)
 
 
 def scores_table(found: CampaignsFound, case_ids: Mapping[str, str]) -> pa.Table:

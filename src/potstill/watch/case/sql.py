@@ -19,13 +19,22 @@ from potstill.watch.signals.timing import HANDED_S, REFUSED
 from potstill.watch.strata import STRATUM
 
 MEMBERS_FILE, GROUPS_FILE, ALLOWED_FILE = "members.parquet", "groups.parquet", "allowed.parquet"
-TEMPLATES_FILE = "templates.parquet"
+TEMPLATES_FILE, KEYS_FILE = "templates.parquet", "keys.parquet"
 # What parties have in common by a template that chose a group, beside kinds of links.
 TEMPLATE = "template"
 MOST_TEMPLATES = 5
 KINDS = ("payment", "device", "subnet", "email_domain")
+PATTERNS = {"reasoning": REASONING, "rubric": RUBRIC}
+ASKING = {"reasoning elicitation": "reasoning", "rubric and reward prompts": "rubric"}
 _BULKY = ("messages", "response", "tools", "system")
-_REFUSED = ", ".join(map(str, REFUSED))
+REFUSED_LIST = ", ".join(map(str, REFUSED))
+# What a client's keys begin with, as `template_keys` has it.
+SETTINGS = (
+    "concat_ws('|', coalesce(system_hash::VARCHAR, ''), coalesce(model, ''),"
+    " coalesce(product, ''),\n    coalesce(CASE WHEN temperature BETWEEN 0 AND 1000"
+    " THEN round(temperature * 1000)::BIGINT::VARCHAR END, ''),\n"
+    "    coalesce(max_tokens::VARCHAR, ''), coalesce(stream::INTEGER::VARCHAR, ''))"
+)
 _TYPES = {"text": "VARCHAR", "time": "TIMESTAMPTZ", "int32": "INTEGER"}
 
 
@@ -149,6 +158,11 @@ def prepare_case(case_id: str, *, sketches: bool) -> list[str]:
     ]
     if not sketches:
         return found
+    found.append(
+        "CREATE OR REPLACE TEMP TABLE client_keys AS\n"
+        f"SELECT *, split_part(key[3:], chr(10), 1) AS settings FROM read_parquet({where}"
+        f"{KEYS_FILE}')"
+    )
     # Each request belongs to the band of its sketch that most parties used twice or more.
     return [
         *found,
@@ -197,11 +211,20 @@ def expected_links(kind: str, candidate_id: str) -> str:
     )
 
 
-def together(candidate_id: str, minutes: int) -> str:
-    """Return the sum over bins of so many minutes of the squared number of requests."""
+def together(candidate_id: str, minutes: int, *, keyed: bool = False) -> str:
+    """Return the sum over bins of so many minutes of the squared number of requests.
+
+    Of a group that keys chose those requests are counted that have the settings of its keys.
+    """
+    settings = (
+        f"\n  AND {SETTINGS} IN (SELECT settings FROM client_keys\n"
+        f"    WHERE candidate_id = {quoted(candidate_id)})"
+        if keyed
+        else ""
+    )
     return (
         "SELECT coalesce(sum(n * n), 0)::DOUBLE FROM (\n"
-        f"  SELECT count(*) AS n FROM tested WHERE {within(candidate_id)}\n"
+        f"  SELECT count(*) AS n FROM tested WHERE {within(candidate_id)}{settings}\n"
         f"  GROUP BY day, second // {60 * minutes})"
     )
 
@@ -210,7 +233,7 @@ def handed_over(candidate_id: str, *, refused: bool = True) -> str:
     """Return how many requests that were refused, or not, another party repeated at once."""
     return (
         "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
-        f"status IN ({_REFUSED}) AS refused\n"
+        f"status IN ({REFUSED_LIST}) AS refused\n"
         f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
         f"  AND {within(candidate_id)})\n"
         f"SELECT count(*)::DOUBLE FROM asked WHERE {'' if refused else 'NOT '}refused\n"
@@ -224,7 +247,7 @@ def expected_handed_over(candidate_id: str) -> str:
     """Return how many refused ones would be repeated if it were all one to the others."""
     return (
         "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
-        f"status IN ({_REFUSED}) AS refused\n"
+        f"status IN ({REFUSED_LIST}) AS refused\n"
         f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
         f"  AND {within(candidate_id)}),\n"
         "again AS (SELECT DISTINCT a.source, a.row FROM asked a JOIN asked b\n"
@@ -237,15 +260,16 @@ def expected_handed_over(candidate_id: str) -> str:
 
 def askers(candidate_id: str, signal: str) -> str:
     """Return how many parties of a group have a quarter of their prompts match a pattern."""
-    pattern = REASONING if signal == "reasoning elicitation" else RUBRIC
+    pattern = PATTERNS[ASKING[signal]]
     return (
         "SELECT count(*)::DOUBLE FROM (SELECT party FROM tested\n"
         f"  WHERE prompt IS NOT NULL AND {within(candidate_id)} GROUP BY party\n"
-        f"  HAVING 4 * count(*) FILTER (WHERE {_matches(pattern)})\n    >= count(*))"
+        f"  HAVING 4 * count(*) FILTER (WHERE {matches(pattern)})\n    >= count(*))"
     )
 
 
-def _matches(pattern: str) -> str:
+def matches(pattern: str) -> str:
+    """Return the condition that a prompt matches a pattern."""
     return f"regexp_matches(lower(prompt), {quoted(pattern)}, 's')"
 
 
@@ -261,7 +285,7 @@ TOTALS = {
     ),
     "refused": (
         "SELECT CASE WHEN count(status) > 0\n"
-        f"  THEN count(*) FILTER (WHERE status IN ({_REFUSED})) END FROM mine"
+        f"  THEN count(*) FILTER (WHERE status IN ({REFUSED_LIST})) END FROM mine"
     ),
     "tokens written": "SELECT sum(completion_tokens)::BIGINT FROM mine",
 }
@@ -276,6 +300,22 @@ SHARED = (
 )
 
 
+OTHERS = "party NOT IN (SELECT party FROM members)"
+TEMPLATES_USE = (
+    "  SELECT template, count(*) AS outside FROM (\n"
+    "    SELECT band AS template, party FROM (\n"
+    "      SELECT party, unnest(prompt_sketch) AS band FROM requests\n"
+    f"      WHERE {OTHERS}\n"
+    "      AND list_has_any(prompt_sketch, (SELECT list(template) FROM top)))\n"
+    "    WHERE band IN (SELECT template FROM top) GROUP BY ALL HAVING count(*) >= 2)\n"
+    "  GROUP BY ALL)\n"
+)
+OUTSIDE_USE = (
+    f"  SELECT party FROM requests, top WHERE {OTHERS}\n"
+    "  AND list_contains(prompt_sketch, template) GROUP BY party HAVING count(*) >= 2)"
+)
+
+
 def templates() -> str:
     """Return what describes the commonest templates without a word of them."""
     return (
@@ -285,13 +325,7 @@ def templates() -> str:
         "    min(prompt_words) AS shortest, max(prompt_words) AS longest\n"
         "  FROM marked JOIN mine USING (source, row) GROUP BY template\n"
         f"  ORDER BY requests DESC, template LIMIT {MOST_TEMPLATES}),\n"
-        "others AS (SELECT template, count(*) AS outside FROM (\n"
-        "    SELECT band AS template, party FROM (\n"
-        "      SELECT party, unnest(prompt_sketch) AS band FROM requests\n"
-        "      WHERE party NOT IN (SELECT party FROM members)\n"
-        "      AND list_has_any(prompt_sketch, (SELECT list(template) FROM top)))\n"
-        "    WHERE band IN (SELECT template FROM top) GROUP BY ALL HAVING count(*) >= 2)\n"
-        "  GROUP BY ALL)\n"
+        f"others AS (\n{TEMPLATES_USE}"
         "SELECT row_number() OVER (ORDER BY requests DESC, template) AS template,\n"
         "  requests, accounts, wordings, beginnings, endings, shortest, longest,\n"
         "  coalesce(outside, 0) AS outside\n"
@@ -304,43 +338,6 @@ def examples() -> str:
     return (
         "SELECT arg_min(prompt, (micros, account_id)) FROM marked JOIN mine USING (source, row)\n"
         f"GROUP BY template ORDER BY count(*) DESC, template LIMIT {MOST_TEMPLATES}"
-    )
-
-
-def members(*, sketches: bool, text: bool) -> str:
-    """Return what each account shows by itself.
-
-    Of its requests: those with a template of the case, those that repeat within two minutes what
-    another party of the case was refused, those that ask for reasoning or grades; and how many
-    other parties of the case have its payment, device or relay.
-    """
-    joins = ["LEFT JOIN linked USING (party)"]
-    parts = [
-        "linked AS (SELECT party, max(n - 1) AS links FROM links JOIN (\n"
-        "    SELECT kind, value, count(*) AS n FROM links\n"
-        "    WHERE party IN (SELECT party FROM members) GROUP BY ALL) USING (kind, value)\n"
-        "  WHERE kind IN ('payment', 'device', 'relay') GROUP BY party)"
-    ]
-    templated = taken = asking = "0"
-    if sketches:
-        joins += ["LEFT JOIN marked USING (source, row)", "LEFT JOIN taken USING (source, row)"]
-        templated, taken = "count(template)", "count(taken)"
-        parts.append(
-            "taken AS (SELECT DISTINCT b.source, b.row, true AS taken FROM mine a JOIN mine b\n"
-            "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
-            f"  AND b.micros <= a.micros + {HANDED_S}000000 WHERE a.status IN ({_REFUSED}))"
-        )
-    if text:
-        asking = f"count(*) FILTER (WHERE {_matches(f'{REASONING}|{RUBRIC}')})"
-    return (
-        f"WITH {', '.join(parts)}\n"
-        "SELECT account_id AS account, count(*) AS requests, count(DISTINCT day) AS days,\n"
-        f"  {templated} AS templated, {taken} AS taken_over, {asking} AS asking,\n"
-        "  coalesce(max(links), 0) AS linked_to,\n"
-        f"  count(*) FILTER (WHERE status IN ({_REFUSED})) AS refused,\n"
-        "  strftime(make_timestamp(min(micros)), '%Y-%m-%dT%H:%M:%SZ') AS first,\n"
-        "  strftime(make_timestamp(max(micros)), '%Y-%m-%dT%H:%M:%SZ') AS last\n"
-        f"FROM mine {' '.join(joins)}\nGROUP BY account_id ORDER BY account_id"
     )
 
 
@@ -366,9 +363,7 @@ OUTSIDE = (
     "WITH top AS (SELECT template, count(DISTINCT party) AS inside FROM marked\n"
     "    JOIN mine USING (source, row) GROUP BY template\n"
     "    ORDER BY inside DESC, template LIMIT 1)\n"
-    "SELECT count(*) / (SELECT inside FROM top) FROM (\n"
-    "  SELECT party FROM requests, top WHERE party NOT IN (SELECT party FROM members)\n"
-    "  AND list_contains(prompt_sketch, template) GROUP BY party HAVING count(*) >= 2)"
+    "SELECT count(*) / (SELECT inside FROM top) FROM (\n" + OUTSIDE_USE
 )
 LARGEST_DAY = (
     "SELECT max(n) / sum(n) FROM (SELECT count(*) AS n FROM mine GROUP BY day)"

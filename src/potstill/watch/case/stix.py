@@ -60,10 +60,9 @@ class StixTechnique(FoundPart):
     external_references: tuple[StixReference, ...]
 
 
-class StixSighting(FoundPart):
-    """A technique that a case would be an instance of."""
+class StixOfCase(FoundPart):
+    """What a case's own objects have in common."""
 
-    type: Literal["sighting"] = "sighting"
     spec_version: Version = "2.1"
     id: str
     created_by_ref: str
@@ -72,24 +71,22 @@ class StixSighting(FoundPart):
     revoked: bool
     confidence: int
     description: str
+
+
+class StixSighting(StixOfCase):
+    """A technique that a case would be an instance of."""
+
+    type: Literal["sighting"] = "sighting"
     first_seen: str
     last_seen: str
     sighting_of_ref: str
 
 
-class StixGrouping(FoundPart):
+class StixGrouping(StixOfCase):
     """A case."""
 
     type: Literal["grouping"] = "grouping"
-    spec_version: Version = "2.1"
-    id: str
-    created_by_ref: str
-    created: str
-    modified: str
-    revoked: bool
-    confidence: int
     name: str
-    description: str
     context: Literal["suspicious-activity"] = "suspicious-activity"
     object_refs: tuple[str, ...]
 

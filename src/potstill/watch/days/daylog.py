@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from potstill.canonical import canonical_json, digest_of
 from potstill.durable import append_line, write_bytes, write_errors
 from potstill.watch.evidence import Chooser, FoundPart, Part
+from potstill.watch.ingest.store import TrafficStore
 from potstill.watch.schema import party_of
 
 # In the store: the lines, and what of days is kept to see whether they have changed.
@@ -99,14 +100,14 @@ def read_days(root: Path) -> list[DayLine]:
 
 def append_day(root: Path, line: DayLine) -> None:
     """Add a day to the file, durable on return."""
-    append_line(log_path(root), _text(line))
+    append_line(log_path(root), _text(line), TrafficStore.way_out)
 
 
 def keep_days(root: Path, lines: Sequence[DayLine]) -> None:
     """Leave these days in the file and no others; one that has no others stays as it is."""
     path, text = log_path(root), b"".join(_text(line) + b"\n" for line in lines)
     if (path.read_bytes() if path.is_file() else b"") != text:
-        write_bytes(path, text)
+        write_bytes(path, text, TrafficStore.way_out)
 
 
 def forget_days(root: Path, days: Iterable[str], account: str | None = None) -> None:
@@ -114,7 +115,7 @@ def forget_days(root: Path, days: Iterable[str], account: str | None = None) -> 
     all that names accounts beside them."""
     if not (folder := root / DAYS_FOLDER).is_dir():
         return
-    with write_errors(root):
+    with write_errors(root, TrafficStore.way_out):
         shutil.rmtree(folder / ACTIVE_FOLDER, ignore_errors=True)
         (folder / MARKS_FILE).unlink(missing_ok=True)
     if not log_path(root).is_file():

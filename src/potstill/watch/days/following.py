@@ -20,8 +20,9 @@ from potstill.stats.multiple import spent_share, weighted_e_bh
 from potstill.watch.campaigns import Grouping
 from potstill.watch.days.daylog import ChosenGroup, DayLine
 from potstill.watch.evidence import CHOSEN_BY, Chooser, Part
-from potstill.watch.find import Chosen, named_parties
+from potstill.watch.find import Chosen
 from potstill.watch.judging import two_families_log_e
+from potstill.watch.naming import StandingGroup, widened
 from potstill.watch.tally import HELD, Tested
 
 # Days that groups are chosen from, days whose order is tested together, and for how many days a
@@ -96,22 +97,20 @@ class Followed:
         ends = since > 0 and since % BLOCK_DAYS == 0 and self.is_live(place - BLOCK_DAYS)
         return since > 0 and self.is_live(place - 1), ends
 
-    def carried_by(self) -> tuple[str, ...]:
-        """Return those of its parties in which something shows that holds."""
-        parties = self.group.parties
+    def standing(self) -> StandingGroup:
+        """Return it as a group that stands: in whom something shows that holds, who is named."""
+        parties, grouping = self.group.parties, grouping_of(self.group)
         names = {
             part: frozenset(parties[place] for place in places)
             for part, places in self.carriers.items()
         }
-        carrying = Tested(self.parts, (), names).carried_by(parties)
+        tested = Tested(self.parts, (), names)
+        carrying = tested.carried_by(parties, self.group.by)
         means = self.parts.get("means", -math.inf) >= HELD
-        share = self.group.share_of_means if means else 0.0
-        return named_parties(grouping_of(self.group), carrying, share)
-
-    @property
-    def is_loose(self) -> bool:
-        """Whether it may hold several campaigns and others between them."""
-        return Chosen(self.group.by, grouping_of(self.group)).loose
+        share = max(self.group.share_of_means if means else 0.0, tested.share_shown(parties))
+        loose = Chosen(self.group.by, grouping).loose
+        linked = self.group.by != "templates"
+        return StandingGroup(parties, carrying, widened(grouping, carrying, share), loose, linked)
 
     @property
     def is_undeclared(self) -> bool:

@@ -67,14 +67,14 @@ def marked_days(store: TrafficStore, backend: Backend) -> dict[str, str]:
     kept = {
         day: mark
         for day, mark in marks.days.items()
-        if seen.get(day) == mark.files and active_path(store.root, day).is_file()
+        if seen.get(day) == mark.files and _can_be_read(active_path(store.root, day))
     }
     for day in sorted(set(seen) - set(kept)):
         kept[day] = DayMark(files=seen[day], rows=_digested(store, backend, day))
     now = DayMarks(potstill=marks.potstill, days=dict(sorted(kept.items())))
     if now != marks:
         data = canonical_json(now.model_dump(mode="json"))
-        write_bytes(store.root / DAYS_FOLDER / MARKS_FILE, data)
+        write_bytes(store.root / DAYS_FOLDER / MARKS_FILE, data, store.way_out)
     return {day: kept[day].rows for day in sorted(seen)}
 
 
@@ -166,6 +166,14 @@ def _said(names: Sequence[str], schema: pa.Schema, table: str) -> str:
         else:
             parts.append(f"coalesce({column}::VARCHAR, '-')")
     return "concat_ws('|', " + ", ".join(parts) + ")"
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
 
 
 def _seen(parts: Sequence[Path]) -> tuple[PartSeen, ...]:

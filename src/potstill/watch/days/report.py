@@ -10,12 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from potstill.watch.campaigns import merged
 from potstill.watch.case.models import Status
 from potstill.watch.case.register import Named
 from potstill.watch.days.following import FOLLOWED, Followed, Following
 from potstill.watch.evidence import Campaign, Chooser, FoundPart, Part
-from potstill.watch.find import named_apart
 from potstill.watch.judging import (
     FAMILIES,
     FAMILY,
@@ -23,6 +21,7 @@ from potstill.watch.judging import (
     log10_written,
     two_families_log_e,
 )
+from potstill.watch.naming import NamedParties, named, together
 from potstill.watch.schema import Family, party_of
 from potstill.watch.tally import HELD
 
@@ -97,6 +96,7 @@ class DailyReport(FoundPart):
     not_found: tuple[str, ...] = Field(description="Open cases of the register that are not here.")
     allowed: int = Field(description="Accounts on the allow-list, which were left out.")
     off: dict[str, tuple[str, ...]] = Field(description="Signals that were off on the last day.")
+    notes: tuple[str, ...] = Field((), description="What else to know of the run.")
 
 
 def campaigns_of(
@@ -108,7 +108,7 @@ def campaigns_of(
     """
     accounts, requests = _by_party(active, tenant_of, allowed)
     stand = _standing(following)
-    place = {one.group.candidate_id: n for n, (one, _) in enumerate(stand)}
+    place = {one.group.candidate_id: n for n, (one, who) in enumerate(stand) if not who.late}
     alike = [
         (place[one], place[other])
         for line in following.lines
@@ -116,9 +116,9 @@ def campaigns_of(
         if one in place and other in place
     ]
     campaigns, members = [], {}
-    for together in merged([carried for _, carried in stand], alike):
-        mine = [stand[number][0] for number in together]
-        parties = sorted({party for number in together for party in stand[number][1]})
+    for places in together([who for _, who in stand], alike):
+        mine = list({id(stand[number][0]): stand[number][0] for number in places}.values())
+        parties = sorted({party for number in places for party in stand[number][1].parties})
         held = {family for one in mine for family in families_held(one.group.by, one.parts, HELD)}
         first = min(mine, key=lambda one: (one.named_on or "", one.group.candidate_id))
         campaign = Campaign(
@@ -136,11 +136,14 @@ def campaigns_of(
     return tuple(campaign for _, campaign in ranked), members
 
 
-def _standing(following: Following) -> list[tuple[Followed, tuple[str, ...]]]:
-    """Return the candidates that are named, with the parties that carry what holds."""
-    each = [(one, one.carried_by()) for one in following.named() if not one.is_undeclared]
-    each.sort(key=lambda pair: (-pair[0].log_e, pair[0].group.candidate_id))
-    return [each[one] for one in named_apart([(one.is_loose, mine) for one, mine in each])]
+def _standing(following: Following) -> list[tuple[Followed, NamedParties]]:
+    """Return the candidates that are named, and who is of each: best first, late ones last."""
+    each = [one for one in following.named() if not one.is_undeclared]
+    each.sort(key=lambda one: (-one.log_e, one.group.candidate_id))
+    groups = [one.group for one in following.candidates.values()]
+    sharing = [one.parties for one in groups if one.by == "means"]
+    found = named([one.standing() for one in each], sharing)
+    return [(each[one.place], one) for one in found]
 
 
 def _by_party(
@@ -191,7 +194,7 @@ def _candidate(one: Followed) -> DailyCandidate:
         chosen_on=one.day,
         stands_since=one.named_on or "",
         parties=one.group.parties,
-        carried_by=one.carried_by(),
+        carried_by=one.standing().widened,
         log10_e=log10_written(one.log_e),
         log10_share=round(one.log10_share, 3),
         without={

@@ -7,9 +7,11 @@ of them give null for what they cannot read, and raise nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
@@ -82,7 +84,9 @@ _MACROS = (
         AND NOT regexp_matches(trim(s), '(?i)(z|utc|gmt|[+-][0-9]{2}(:?[0-9]{2})?)$')
         OR regexp_full_match(trim(s), '[0-9]{4}-[0-9]{2}-[0-9]{2}')""",
 )
-MEMORY_MB, THREADS = 1024, 2
+MEMORY_MB, THREADS = 768, 2
+# What DuckDB says where what it spills does not fit.
+_NO_ROOM = ("No space left on device", "max_temp_directory_size", "File too large", "Disk quota")
 
 
 def connect(
@@ -101,6 +105,26 @@ def connect(
     for macro in _MACROS:
         backend.raw_sql(f"CREATE TEMP MACRO {macro}")
     return backend
+
+
+@contextmanager
+def engine_errors(temporary: Path) -> Iterator[None]:
+    """Raise PotstillError where DuckDB has no room left, in `temporary` or in its memory."""
+    try:
+        yield
+    except duckdb.Error as error:
+        said = str(error)
+        if any(one in said for one in _NO_ROOM):
+            raise PotstillError(
+                f"the folder for temporary files, {temporary.parent}, is full; free some space, or "
+                "set TMPDIR to a folder with more, and run the same command again"
+            ) from error
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise PotstillError(
+                "the engine needs more memory than it has at one time; take fewer days into a "
+                "store, or find campaigns with --engine spark"
+            ) from error
+        raise
 
 
 def batches_of(backend: Backend, table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:

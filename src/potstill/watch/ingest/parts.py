@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from potstill.durable import fsync_file, publish, staged, write_errors
+from potstill.watch.ingest.store import TrafficStore
 
 _FULL = 48 << 20  # bytes of a day's rows that are written together
 _HELD = 160 << 20  # bytes of all days that are held
@@ -70,7 +71,7 @@ class PartWriter:
         for day in sorted(self._days):
             writer = self._days[day].writer
             if writer is not None:
-                with write_errors(self._folder):
+                with write_errors(self._folder, TrafficStore.way_out):
                     writer.close()
                     fsync_file(self._path(day))
                 found[day] = (self._path(day), self._days[day].rows)
@@ -90,7 +91,7 @@ class PartWriter:
 
     def _write(self, day: str, tables: list[pa.Table]) -> None:
         found = self._days[day]
-        with write_errors(self._folder):
+        with write_errors(self._folder, TrafficStore.way_out):
             if found.writer is None:
                 found.writer = part_writer(self._path(day), self._schema)
             rows = pa.concat_tables(tables)
@@ -113,6 +114,6 @@ def part_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 def put_table(path: Path, table: pa.Table) -> None:
     """Write a whole table in place of an earlier one, durable on return."""
-    with staged(path.parent) as temporary:
+    with staged(path.parent, TrafficStore.way_out) as temporary:
         pq.write_table(table, temporary, compression="zstd")
         publish(temporary, path)

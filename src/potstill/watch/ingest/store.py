@@ -80,8 +80,9 @@ class TrafficStore(WorkDir[StoreSettings]):
     def header(cls) -> Header[StoreSettings]:
         """Return the header of stores."""
         return Header(
-            StoreSettings, "watch.yaml", "settings", "watch", "take the logs into a new directory"
-        )
+            StoreSettings, "watch.yaml", "settings", "watch", "take the logs into a new directory",
+            "choose another directory with --into",
+        )  # fmt: skip
 
     @classmethod
     def at(cls, root: Path, privacy: Privacy | None, key: Path | None = None) -> Self:

@@ -169,7 +169,7 @@ def _thinned(
     store: TrafficStore, source: SourceRecord, day: str, path: Path, gone: set[tuple[str, int]]
 ) -> SourceRecord:
     final = next_name(path)
-    with write_errors(store.root):
+    with write_errors(store.root, store.way_out):
         rows = without_rows(path, final, gone)
     return replaced_part(source, day, final, rows, merged=len(gone))
 
@@ -200,7 +200,7 @@ def next_name(path: Path) -> Path:
 @contextmanager
 def _staging(root: Path) -> Iterator[Path]:
     folder = temporary_name(root / "staging")
-    with write_errors(root):
+    with write_errors(root, TrafficStore.way_out):
         folder.mkdir()
     try:
         yield folder
@@ -227,7 +227,7 @@ class _Aside:
     def finish(self, final: Path) -> None:
         if self._writer is None:
             return
-        with write_errors(final.parent):
+        with write_errors(final.parent, TrafficStore.way_out):
             self._writer.close()
             final.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(self._path, final)

@@ -64,7 +64,7 @@ def erase_account(store: TrafficStore, account: str) -> int:
         for day, part in dict(source.parts).items():
             path = store.part_path(day, part)
             final = next_name(path)
-            with write_errors(store.root):
+            with write_errors(store.root, store.way_out):
                 left = without_account(path, final, name)
             if left is None:
                 continue
@@ -86,7 +86,7 @@ def erase_account(store: TrafficStore, account: str) -> int:
 
 def _remove_pages(store: TrafficStore) -> None:
     """Remove the cases that were written into a store: they show what has to go."""
-    with write_errors(store.root):
+    with write_errors(store.root, store.way_out):
         folder = store.root / CASES_FOLDER
         if folder.is_dir():
             shutil.rmtree(folder)
