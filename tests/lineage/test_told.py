@@ -175,6 +175,17 @@ def test_a_reader_is_told_in_the_notice_who_read() -> None:
     assert told["potstill:reader:reason"] == "its host is known"
 
 
+def test_terms_of_the_base_are_told_beside_those_of_the_answers() -> None:
+    facts = lineage(base_terms=TERMS | {"licences": ["mit"], "conditions": ["Keep the notice."]})
+    assert "The base: mit" in card_of("mine", facts)
+    notice = markdown_of("mine", "2026-11-30T12:00:00+00:00", notice_of_lineage(facts, "mine"))
+    assert "The model that the weights began as states: mit" in notice
+    student = bom(facts)["metadata"]["component"]
+    obligations = student["modelCard"]["considerations"]["ethicalConsiderations"]
+    assert "Keep the notice." in [one["mitigationStrategy"] for one in obligations]
+    assert {"name": "potstill:base:outcome", "value": "conditions"} in student["properties"]
+
+
 def test_the_notice_says_it_in_plain_words() -> None:
     created = "2026-11-30T12:00:00+00:00"
     text = markdown_of("mine", created, notice_of_lineage(lineage(), "mine"))

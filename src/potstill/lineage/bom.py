@@ -16,7 +16,7 @@ from potstill.errors import PotstillError
 from potstill.lineage.document import LineageFacts, ModelFacts, SplitFacts
 from potstill.lineage.files import FileEntry
 from potstill.lineage.operations import operation_sentences
-from potstill.lineage.told import ToldTerms, told_costs, told_digests, told_figures, told_terms
+from potstill.lineage.told import told_costs, told_decisions, told_digests, told_figures, told_terms
 
 VERSIONS = ("1.6", "1.7")
 # Random once, so that equal lineages have equal serial numbers.
@@ -100,7 +100,8 @@ def _values(tree: Any, keys: tuple[str, ...]) -> Iterator[str]:
 
 
 def _student(name: str, facts: LineageFacts, data: list[str]) -> Json:
-    conditions = [one for terms in _terms(facts) for one in terms.conditions]
+    kept = (one for _, terms in told_decisions(facts) for one in terms.conditions)
+    conditions = list(dict.fromkeys(kept))
     return {
         "type": "machine-learning-model",
         "bom-ref": "student",
@@ -170,19 +171,14 @@ def _metrics(facts: LineageFacts) -> Iterator[Json]:
 
 
 def _properties(facts: LineageFacts) -> Iterator[Json]:
-    for number, terms in enumerate(_terms(facts)):
-        role = ("terms", "reader")[number]
+    for what, terms in told_decisions(facts):
+        role = "terms" if what == "answers" else what
         yield _property(f"{role}:outcome", terms.outcome)
         yield _property(f"{role}:reason", terms.reason)
         if terms.authorisation is not None:
             yield _property(f"{role}:authorisation", terms.authorisation)
     yield from (_property(f"cost:{one.key}", one.value) for one in told_costs(facts))
     yield from (_property(f"digest:{what}", digest) for what, digest in told_digests(facts))
-
-
-def _terms(facts: LineageFacts) -> list[ToldTerms]:
-    reader: Any = None if facts.reader is None else facts.reader.get("terms")
-    return [found for one in (facts.terms, reader) if (found := told_terms(one)) is not None]
 
 
 def _data(facts: LineageFacts) -> list[Json]:

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 from potstill.lineage.document import LineageFacts
 from potstill.lineage.operations import operation_sentences
-from potstill.lineage.told import told_costs, told_digests, told_figures, told_terms
+from potstill.lineage.told import told_costs, told_decisions, told_digests, told_figures, told_terms
 from potstill.text.markdown import plain
 
 CARD_FILE = "README.md"
+_WHO = {"answers": "The answers", "reader": "Whoever read them", "base": "The base"}
 # A repository of the hub, and no path.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -112,13 +113,9 @@ def _origin(facts: LineageFacts) -> Iterator[str]:
 
 
 def _leave(facts: LineageFacts) -> Iterator[str]:
-    read = None if facts.reader is None else facts.reader.get("terms")
-    for who, decision in (("The answers", facts.terms), ("Whoever read them", read)):
-        found = told_terms(decision) if isinstance(decision, dict) else None
-        if found is None:
-            continue
+    for what, found in told_decisions(facts):
         licences = ", ".join(found.licences) or "no licence stated"
-        yield f"{who}: {plain(licences)}; decided: {found.outcome}. {plain(found.reason)}"
+        yield f"{_WHO[what]}: {plain(licences)}; decided: {found.outcome}. {plain(found.reason)}"
         if found.authorisation is not None:
             yield (
                 "Whoever holds the rights gave leave in a text, whose digest is "

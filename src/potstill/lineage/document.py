@@ -79,6 +79,7 @@ class LineageFacts(FactPart):
     student: ModelFacts | None = None
     terms: dict[str, JsonValue] | None = None
     reader: dict[str, JsonValue] | None = None
+    base_terms: dict[str, JsonValue] | None = None
     seeds: dict[str, int] | None = None
     data: DataFacts | None = None
     watermark: dict[str, JsonValue] | None = None

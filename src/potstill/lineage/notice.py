@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 from potstill.lineage.document import LineageFacts
 from potstill.lineage.operations import operation_sentences
-from potstill.lineage.told import (
-    ToldTerms,
-    told_costs,
-    told_digests,
-    told_figures,
-    told_terms,
-)
+from potstill.lineage.told import told_costs, told_decisions, told_digests, told_figures
 from potstill.work.notice import Notice, NoticePart
 
+_WHO = {
+    "answers": "The teacher",
+    "reader": "The model that read answers",
+    "base": "The model that the weights began as",
+}
 _DECIDED = {
     "allow": "Its terms do not keep its answers from training another model.",
     "conditions": "Its terms let its answers train another model, if what is listed here is kept.",
@@ -78,16 +77,9 @@ def _made(facts: LineageFacts, name: str) -> Iterator[str]:
         yield "The answers that it learnt carry a mark, which whoever has its key can look for."
 
 
-def _decisions(facts: LineageFacts) -> Iterator[tuple[str, ToldTerms]]:
-    read = None if facts.reader is None else facts.reader.get("terms")
-    for who, decision in (("The teacher", facts.terms), ("The model that read answers", read)):
-        found = told_terms(decision) if isinstance(decision, dict) else None
-        if found is not None:
-            yield who, found
-
-
 def _leave(facts: LineageFacts) -> Iterator[str]:
-    for who, found in _decisions(facts):
+    for what, found in told_decisions(facts):
+        who = _WHO[what]
         licences = ", ".join(found.licences) or "no licence"
         yield f"{who} states: {licences}. {_DECIDED.get(found.outcome, found.outcome)}"
         if found.authorisation is not None:
@@ -100,8 +92,8 @@ def _leave(facts: LineageFacts) -> Iterator[str]:
 
 
 def _kept(facts: LineageFacts) -> Iterator[str]:
-    for _, found in _decisions(facts):
-        yield from found.conditions
+    kept = (one for _, found in told_decisions(facts) for one in found.conditions)
+    yield from dict.fromkeys(kept)
 
 
 def _figures(facts: LineageFacts) -> Iterator[str]:

@@ -147,6 +147,14 @@ def told_terms(decision: dict[str, Any] | None) -> ToldTerms | None:
     )
 
 
+def told_decisions(facts: LineageFacts) -> list[tuple[str, ToldTerms]]:
+    """Return the gate's decisions, each with what it is about: answers, their reader, the base."""
+    read = None if facts.reader is None else facts.reader.get("terms")
+    every = (("answers", facts.terms), ("reader", read), ("base", facts.base_terms))
+    found = ((what, told_terms(one) if isinstance(one, dict) else None) for what, one in every)
+    return [(what, one) for what, one in found if one is not None]
+
+
 def _known(value: float | int | None) -> str:
     return (
         "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from potstill.errors import PotstillError
-from potstill.lineage.document import MANIFEST_FILE, STUDENT, Manifest
+from potstill.lineage.document import MANIFEST_FILE, STUDENT, LineageFacts, Manifest
 from potstill.lineage.files import differences, shown
 from potstill.lineage.keys import PublicKey
 from potstill.lineage.listing import ListedBy, Listing, listing_of
@@ -141,8 +141,16 @@ def check_student_within(root: Path, found: Listing) -> CheckResult:
     return CheckResult("student", "holds", detail)
 
 
+# What a run and its student say alike.
+_SHARED = (
+    "run",
+    "recipe",
+    *(name for name in LineageFacts.model_fields if name != "signer"),
+)
+
+
 def _same_lineage(run: Manifest, student: Manifest) -> None:
-    for name in ("run", "recipe", "teacher", "base", "student", "terms", "data", "figures", "cost"):
+    for name in _SHARED:
         if getattr(run, name) != getattr(student, name):
             raise PotstillError(
                 f"{STUDENT}/{MANIFEST_FILE} says another {name} than {MANIFEST_FILE}; {_REMEDY}"
