@@ -62,6 +62,7 @@ docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the
 	$(BIN)/python -m potstill.recipe.docs > docs/reference/recipe.md
 	$(BIN)/python -m potstill.work.evaluation_docs > docs/reference/evaluation.md
 	$(BIN)/python -m potstill.recipe.trace_docs > docs/reference/trace.md
+	$(BIN)/python -m potstill.terms.docs > docs/reference/terms.md
 	$(BIN)/python -m potstill.trace.verdict_docs > docs/reference/verdict.md
 	$(BIN)/python -m potstill.watch.schema_docs > docs/reference/traffic.md
 	$(BIN)/python -m potstill.watch.case.docs > docs/reference/cases.md

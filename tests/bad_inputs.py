@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import broken_models as b
+from licence_texts import MIT, card
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
@@ -479,4 +480,51 @@ SERVERS = [
     _served(_URL, "magpie and teacher.endpoint", more=("prompts.source=magpie",)),
     _served(_URL, "student.model", more=("student.model=null",)),
     _served(_URL, "student.model: the model", more=("student.model={place}/none",)),
+]
+
+
+_FORM = "authorisation: 1\nwho: A\nwhat: some/model\nuntil: 2999-01-01\n"
+
+
+def _terms(name: str, *words: str, letter: str | bytes | None = None, **files: str) -> Bad:
+    """Return a teacher with these files, whose names have `__` for a dot, or an authorisation."""
+    breaks = [b.written(file.replace("__", "."), text) for file, text in files.items()]
+    sets = ["teacher.model={place}/model"]
+    if letter is not None:
+        sets.append("teacher.terms.authorisation={place}/letter.txt")
+    written = {} if letter is None else {"letter.txt": letter}
+    return Bad(name, words, tuple(sets), files=written, model=tuple(breaks))
+
+
+TERMS = [
+    _terms("a card against its LICENSE", "contradict each other", LICENSE=MIT),
+    _terms("a LICENSE of other words", "potstill has no facts on", LICENSE="Ask us."),
+    _terms("a policy of use", "USE_POLICY.md is a policy of use", USE_POLICY__md="Not for this."),
+    _terms(
+        "a base that forbids", "made from x/llama-3-8b", README__md=card(base_model="x/llama-3-8b")
+    ),
+    _terms("a base that nobody knows", "made from x/y, which", README__md=card(base_model="x/y")),
+    _terms(
+        "a student's terms, damaged", "student-terms.json states", **{"student-terms.json": "{}"}
+    ),
+    _terms("one that ended", "ended on 2020-01-01", letter=_FORM.replace("2999", "2020")),
+    _terms("one for another model", "is for some/model, and not for", letter=_FORM),
+    _terms("one of another form", "is of form 2", letter=_FORM.replace(": 1", ": 2")),
+    _terms("one without an end", "does not say until", letter=_FORM.partition("until")[0]),
+    _terms("one that is no text", "is no text file", letter=b"%PDF-1.7\n\x00\xff"),
+    Bad(
+        "a base without a licence",
+        ("the student's base", "state no licence", "student.licence"),
+        ("student.model={place}/model", "shrink.drop_layers=0"),
+        model=(lambda directory: (directory / "README.md").unlink(),),
+    ),
+    Bad(
+        "a name that a licence does not take",
+        ("has to begin with Llama", "student.intent to internal"),
+        ("teacher.model={place}/model",),
+        model=(b.written("README.md", card(license="llama3.1")),),
+    ),
+    _set("student.kind=classifier", "student.kind classifier needs a task with labels"),
+    _set("student.licence=mit", "student.licence is that of student.model, which is not set"),
+    _set("student.intent=sell", "student.intent"),
 ]

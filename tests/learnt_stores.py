@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opened_models import made_plan, open_models
+from opened_models import made_plan, open_models, permitted
 from pipeline_runs import recipe_values
 from potstill.collect.stage import decoded_answers
 from potstill.exchanges.exchange import Exchange, Prompt, Split
@@ -16,7 +16,7 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Progress, Silent
 from potstill.recipe import CallsConfig, Recipe
 from potstill.runs.collecting import asking
-from potstill.terms.gate import Stated, decide
+from potstill.terms.gate import Stated, TermsDecision, decide
 from potstill.terms.licences import licence_of
 from potstill.work.access import Access, Author, PastCalls, Weights
 from potstill.work.corpus import Corpus, tokenised
@@ -66,7 +66,7 @@ def corpus_on(
     *,
     progress: Progress | None = None,
     met: Callable[[str], None] = lambda found: None,
-    permit: Callable[[], object] = lambda: None,
+    permit: Callable[[], TermsDecision] = permitted,
     **options: Any,
 ) -> Corpus:
     """Return a corpus on a store, whose models are loaded when they are asked for."""

@@ -21,7 +21,7 @@ from bad_inputs import Bad
 from potstill.cli.app import app
 from potstill.exchanges.store import ExchangeStore
 
-AREAS = ("RECIPES", "PROMPTS", "CALLS", "TASKS", "SERVERS")
+AREAS = ("RECIPES", "PROMPTS", "CALLS", "TASKS", "SERVERS", "TERMS")
 CASES = [(area, bad) for area in AREAS for bad in getattr(bad_inputs, area)]
 # Where a recipe names a model that is loaded here.
 FIELDS = ("teacher.model", "student.model", "curate.judge.model")

@@ -116,6 +116,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
 # What a part of a recipe is a part of, where its page prints no whole one.
 CALLS = {"teacher": {"model": "big"}, "student": {"model": "my/model"}}
 BASES: Mapping[str, dict[str, Any]] = {
+    "docs/how-to/terms.md": {"name": "x", "teacher": {"model": "my/model"}},
     "docs/how-to/training-order.md": {"name": "x", "teacher": {"model": "my/model"}},
     "docs/how-to/prompts.md": {"name": "x", "teacher": {"model": "my/model"}},
     "docs/how-to/stored-calls.md": {"name": "x", **CALLS, "train": {"cross_entropy": 1}},

@@ -126,6 +126,7 @@ def test_the_effect_counts_marked_tokens_and_its_cost(
         SAMPLING,
         TrainingMark(scheme),
         store,
+        decide("nano", licence_of(Path(teacher.source)), Stated()),
         slots=4,
         samples=1,
         progress=Silent(),

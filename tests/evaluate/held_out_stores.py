@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import learnt_stores
+from opened_models import permitted
 from potstill.collect.answers import collect, plan_waves, questions
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.store import ExchangeStore
@@ -56,7 +57,7 @@ def corpus_on(
         COMPUTE,
         store,
         identity=identity,
-        permit=lambda: None,
+        permit=permitted,
         met=lambda found: None,
         progress=progress or Silent(),
     )

@@ -262,17 +262,25 @@ def test_a_student_is_handed_in_as_a_network(here: Path, nano_llama: Path) -> No
     student, tokenizer = loaded(nano_llama)
     before = [p.clone() for p in student.parameters()]
     recipe = {**SMALL, "shrink": {}}
-    run = potstill.distill(
-        recipe,
-        "a",
-        teacher=nano_llama,
-        student=(student, tokenizer),
-        prompts=TEXTS,
-        until="train",
-    )
-    assert all(map(torch.equal, before, student.parameters()))
+
+    def distilled(**stated: str) -> potstill.Run:
+        return potstill.distill(
+            {**recipe, "student": stated},
+            "a",
+            teacher=nano_llama,
+            student=(student, tokenizer),
+            prompts=TEXTS,
+            until="train",
+        )
+
     # Whose licence its weights came under, nobody has said.
-    assert not (run.student_directory / "potstill-source.json").exists()
+    words = r"state no licence.*state its licence in student\."
+    with pytest.raises(potstill.PotstillError, match=words):
+        distilled()
+    run = distilled(licence="own")
+    assert all(map(torch.equal, before, student.parameters()))
+    terms = json.loads((run.student_directory / "student-terms.json").read_text())
+    assert [source["licences"] for source in terms["sources"]] == [["apache-2.0"], ["own weights"]]
     assert run.student(device="cpu").network.num_parameters() == student.num_parameters()
 
 

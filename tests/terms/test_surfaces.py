@@ -121,7 +121,7 @@ def test_an_authorisation_permits_an_unknown_host(tmp_path: object) -> None:
     evidence = evidence_of_endpoint("https://llm.example.org/v1", "m")
     decision = decide("m", evidence, Stated(authorisation=str(file)), today=TODAY)
     assert decision.require().authorisation is not None
-    assert decision.record().startswith("unknown: terms of its own; facts 2026-11; authorisation")
+    assert decision.record().startswith("unknown: terms of its own; facts 2026-11.2; authorisation")
 
 
 def test_every_family_names_an_entry_and_none_is_permitted_unverified() -> None:

@@ -9,41 +9,14 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from licence_texts import APACHE, MIT, card
 from potstill.errors import PotstillError
 from potstill.terms import Evidence, Licence, Stated, TermsFacts, decide, licence_of, packaged_facts
 from potstill.terms.facts import TermsOutcome
 from potstill.terms.licences import read_statement
 
-APACHE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
-MIT = """MIT License
-
-Copyright (c) 2026 Somebody
-
-Permission is hereby granted, free of charge, to any person obtaining a copy
-of this software and associated documentation files (the "Software"), to deal
-in the Software without restriction, including without limitation the rights
-to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all
-copies or substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
-IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
-FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
-AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
-LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
-OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
-SOFTWARE.
-"""
 TODAY = date(2026, 11, 25)
 RECIPE = Stated(setting="teacher.terms.authorisation")
-
-
-def card(**fields: object) -> str:
-    lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in fields.items())
-    return f"---\n{lines}tags:\n- chat\n---\n# A model\n"
 
 
 def outcome(directory: Path, today: date = TODAY) -> TermsOutcome:
@@ -218,7 +191,15 @@ def test_allow_comes_with_conditions_and_a_short_record() -> None:
     evidence = (Evidence("apache-2.0", "README.md", "apache-2.0"),)
     decision = decide("m", evidence, Stated(), today=TODAY).require()
     assert decision.conditions[0].startswith("Keep the licence and the notices")
-    assert decision.record() == f"allow: apache-2.0; facts {packaged_facts().version}"
+    version = packaged_facts().version
+    # What a caller hands in is recorded as such; what potstill read itself is not.
+    assert decision.record() == (
+        f"allow: apache-2.0; facts {version}; by evidence that was handed in"
+    )
+    read = read_statement("apache-2.0", "README.md", packaged_facts())
+    assert decide("m", read, Stated(), today=TODAY).record() == (
+        f"allow: apache-2.0; facts {version}"
+    )
 
 
 def fact(confidence: str, recheck_after: date | None, decision: str = "allow") -> TermsFacts:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from learnt_stores import CALLS, COMPUTE, Answered, text_access
+from opened_models import permitted
 from pipeline_runs import Noted
 from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
@@ -48,7 +49,7 @@ def opened(
     access: Access, store: ExchangeStore, identity: str | None = None, **more: Any
 ) -> Opened:
     given: dict[str, Any] = {
-        "permit": lambda: None,
+        "permit": permitted,
         "met": lambda found: None,
         "progress": Silent(),
         **more,
@@ -218,6 +219,6 @@ def test_a_teacher_is_opened_by_the_licence_in_its_files(nano_llama: Path, tmp_p
     (bare / "README.md").unlink()
     with pytest.raises(PotstillError, match="its files state no licence"):
         _ = Opened(Access.to(Weights(str(bare))), COMPUTE, store).teacher
-    allowed = Opened(Access.to(Weights(str(bare))), COMPUTE, store, permit=lambda: None)
+    allowed = Opened(Access.to(Weights(str(bare))), COMPUTE, store, permit=permitted)
     assert allowed.teacher.identity == met[0]
     assert not (tmp_path / "store").exists()

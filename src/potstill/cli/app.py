@@ -23,6 +23,7 @@ from potstill.cli import (
     show,
     sign,
     store,
+    terms,
     trace,
     train,
     verify,
@@ -58,6 +59,7 @@ for verb in (
     sign.sign,
     notice.notice,
     recipe.recipe,
+    terms.terms,
 ):
     app.command()(verb)
 app.add_typer(store.app, name="store")

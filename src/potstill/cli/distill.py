@@ -14,6 +14,7 @@ from potstill.cli.common import (
     distil,
     handled,
 )
+from potstill.cli.terms import IntentOption, intent_override
 
 
 @handled
@@ -24,6 +25,7 @@ def distill(
     fresh: Fresh = False,
     redo: Redo = False,
     budget: Budget = None,
+    intent: IntentOption = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -32,7 +34,7 @@ def distill(
 
     Run again after a stop, it goes on where it was; a finished run is left as it is.
     """
-    overrides = with_budget(overrides, budget)
+    overrides = intent_override(with_budget(overrides, budget), intent)
     if dry_run:
         print_estimates(recipe, overrides, out, fresh=fresh, redo=redo)
         return

@@ -128,7 +128,7 @@ def collect(
     With a `scheme` the answers are marked, and their targets are those of the marked distribution;
     the questions then have its `mark_id`.
     """
-    decision.require()
+    decision.require(asks=True)
     choose = drawn if scheme is None else marking(scheme)
     logits = MarkedLogits(scheme, teacher.device) if isinstance(scheme, GreenList) else None
     storing = _Storing(teacher, sampling, store, decision, targets, scheme, logits)

@@ -37,7 +37,7 @@ def written_prompts(
     The n-th draw depends on `seed` and n alone. Raises PotstillError where the teacher has no
     chat template, or writes too few usable messages.
     """
-    decision.require()
+    decision.require(asks=True)
     start = tuple(teacher.conversation.opening_ids(system))
     sampling = Sampling(
         temperature=config.temperature,

@@ -19,6 +19,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling, surviving
 from potstill.models.score import response_hidden
 from potstill.progress import Progress
+from potstill.terms.gate import TermsDecision
 from potstill.watermark.marking import doubts, marked_windows
 from potstill.watermark.schemes import GreenList
 from potstill.watermark.survivors import OwnScheme, tilted
@@ -37,6 +38,7 @@ def mark_effect(
     sampling: Sampling,
     mark: TrainingMark,
     store: ExchangeStore,
+    decision: TermsDecision,
     *,
     slots: int,
     samples: int,
@@ -45,7 +47,9 @@ def mark_effect(
     """Return what a mark comes to in the stored answers to questions, in order of exchange id.
 
     The first of them are measured: their ids are digests, so that this is a sample by chance.
+    `decision` is the terms gate's, since the teacher is asked again.
     """
+    decision.require(asks=True)
     scheme, head = mark.scheme, head_of(teacher)
     by_id = {question.exchange_id: question for question in wanted}
     rows = [row for row in store.read() if row.exchange_id in by_id]

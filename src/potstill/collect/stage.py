@@ -220,6 +220,7 @@ def _decoded(
         part.sampling,
         mark,
         store,
+        decision,
         slots=config.slots,
         samples=part.samples,
         progress=progress,

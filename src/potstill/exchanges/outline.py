@@ -29,5 +29,6 @@ class Outline:
     latency_s: float | None
     returned_model: str | None
     system_fingerprint: str | None
+    terms_decision: str
     prompt: int | None
     response: int | None

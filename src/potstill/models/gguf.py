@@ -103,8 +103,18 @@ def _convert(path: Path, directory: Path) -> None:
         "license": file.fields.get("general.license"),
         "name": file.fields.get("general.name"),
         "organization": file.fields.get("general.organization"),
+        "license_name": file.fields.get("general.license.name"),
+        "base_models": _base_models(file.fields),
     }
     (directory / "potstill-source.json").write_text(json.dumps(source, indent=1))
+
+
+def _base_models(fields: Mapping[str, Any]) -> list[str]:
+    """Return what a file says that its model was made from."""
+    count = int(fields.get("general.base_model.count") or 0)
+    stated = [f"general.base_model.{number}" for number in range(count)]
+    named = [fields.get(f"{key}.repo_url") or fields.get(f"{key}.name") for key in stated]
+    return [str(name) for name in named if name]
 
 
 def _tokenizer(path: Path, file: GgufFile) -> Any:

@@ -12,8 +12,14 @@ from safetensors import safe_open
 from potstill.canonical import labelled, spaced_json
 from potstill.models.saved_form import without_old_names
 
-# What differs between two saves of the same model.
-_INCIDENTAL_CONFIG = {"transformers_version", "_name_or_path", "dtype", "torch_dtype"}
+# What differs between two saves of the same model; a student's terms are about it and not of it.
+_INCIDENTAL_CONFIG = {
+    "transformers_version",
+    "_name_or_path",
+    "dtype",
+    "torch_dtype",
+    "potstill_terms",
+}
 
 
 def identity_of(directory: Path) -> str:

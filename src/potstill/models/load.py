@@ -25,6 +25,10 @@ from potstill.models.precision import resolve_device, resolve_dtype
 from potstill.models.reference import local_path
 from potstill.models.saved_form import make_readable
 
+# Licences, notices and policies of use, which the terms gate reads; case counts.
+_NAMED = ("license*", "licence*", "copying*", "notice*", "*policy*", "*terms*")
+_TERMS = [form for name in _NAMED for form in (name, name.title(), name.upper())]
+
 
 def locate(ref: str, *, revision: str | None = None) -> Path:
     """Return the local Hugging Face directory that a model reference stands for.
@@ -42,6 +46,18 @@ def locate(ref: str, *, revision: str | None = None) -> Path:
         directory = _converted(gguf.package_file(package) if package else path, ref)
     check_directory(directory, ref)
     return directory
+
+
+def stated_by(ref: str, *, revision: str | None = None) -> Path:
+    """Return what states a model's licence: its GGUF file, as it is, or its directory.
+
+    Raises PotstillError as `locate`.
+    """
+    path = local_path(ref)
+    if path is None or path.is_dir():
+        return locate(ref, revision=revision)
+    package = ref.removeprefix("package:") if ref.startswith("package:") else None
+    return gguf.package_file(package) if package else path
 
 
 def load(
@@ -255,7 +271,7 @@ def _converted(file: Path, ref: str) -> Path:
 def _downloaded(ref: str, revision: str | None) -> Path:
     from huggingface_hub import constants, snapshot_download
 
-    patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "LICENSE*", "README.md", "*.txt"]
+    patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "README.md", "*.txt", *_TERMS]
     cache = Path(constants.HF_HUB_CACHE)
     try:
         with write_errors(cache, "set HF_HOME to a folder that you may write"):

@@ -22,8 +22,8 @@ class TermsConfig(Section):
 
     authorisation: str | None = Field(
         None,
-        description="Path of a text file in which the rights holder permits distillation. "
-        "Needed only where the licence is unknown or forbids it; its digest is recorded.",
+        description="Path of a file in which the rights holder says what is permitted until when "
+        "(docs/how-to/terms.md). Needed only where the licence is unknown or forbids it; recorded.",
     )
 
 
@@ -294,7 +294,7 @@ class CallsConfig(Section):
     source: str | None = Field(
         None,
         description="Whose outputs these are, for the terms gate: the licence of the weights that "
-        "answered, or the service. Without it the terms are unknown.",
+        "answered, or the service (`openai-api`, `chatgpt`). Without it the terms are unknown.",
     )
     max_characters: int = Field(
         100_000, ge=1, description="Leave out calls with more characters: prompt, tools, response."

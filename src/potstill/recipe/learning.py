@@ -25,6 +25,22 @@ class StudentConfig(Section):
         "it learns from text and so speaks by a template of its own. The student that is saved "
         "has it as its template's default.",
     )
+    licence: str | None = Field(
+        None,
+        description="Licence of the weights of `model`, where its own files state none: its name, "
+        "or `own` for weights that are yours.",
+    )
+    intent: Literal["internal", "distribute", "host"] | None = Field(
+        None,
+        description="What the student is for, which terms may ask: `internal`, `distribute` (its "
+        "weights are given to others) or `host` (others use it as a service). Left out, the one "
+        "counts that permits least.",
+    )
+    kind: Literal["general", "classifier"] = Field(
+        "general",
+        description="`classifier`: a narrow model that puts a task's labels to text (`task.kind: "
+        "label`), which some terms permit where they forbid a general one.",
+    )
 
 
 class ShrinkConfig(Section):

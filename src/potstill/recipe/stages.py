@@ -62,6 +62,12 @@ _BY_FIELD = {
     # A plan of prompts knows the right answers that its rows came with.
     "task.gold": CURATE,
     "task.slice": EVALUATE,
+    # What a student is for, and who permits it, is stated beside it at the end.
+    "student.intent": REPORT,
+    "student.licence": REPORT,
+    "student.kind": REPORT,
+    "teacher.terms.authorisation": REPORT,
+    "collect.calls.terms.authorisation": REPORT,
 }
 
 

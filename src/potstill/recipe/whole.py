@@ -80,6 +80,16 @@ class Recipe(Section):
                 "student.model and shrink cannot be combined: an existing student is trained as "
                 f"it is; remove student.model, or {' and '.join(self.cuts)}"
             )
+        if self.student.licence is not None and self.student.model is None:
+            raise ValueError(
+                "student.licence is that of student.model, which is not set: the student is made "
+                "from the teacher, whose files state its licence; remove it"
+            )
+        if self.student.kind == "classifier" and (self.task is None or self.task.kind != "label"):
+            raise ValueError(
+                "student.kind classifier needs a task with labels (task.kind label): that is what "
+                "makes it one; describe the task, or set student.kind to general"
+            )
         check_marked(self.teacher, self.collect, self.train)
         self._possible_targets()
         self._possible_endpoint()

@@ -29,6 +29,7 @@ from potstill.runs.order import training_begun
 from potstill.runs.parts import Parts
 from potstill.runs.report_run import write_report
 from potstill.runs.shrinking import make_student
+from potstill.runs.student_terms import require_terms_of_all
 from potstill.runs.training import train_students
 from potstill.work.records import AskingCost
 from potstill.work.run_recipe import RECIPE, changes, holds_nothing, refuse_changes
@@ -121,7 +122,7 @@ def _check_before_losing(
 
 
 def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> None:
-    parts.decision.require()
+    require_terms_of_all(parts)
     for said in parts.run.damage():
         parts.progress.note(said)
     note_changed_files(parts)

@@ -22,6 +22,7 @@ from potstill.runs.checking import check_all
 from potstill.runs.collecting import asking, planned_prompts, some_failed
 from potstill.runs.order import training_begun
 from potstill.runs.parts import Parts
+from potstill.runs.student_terms import require_terms_of_all
 from potstill.text.turns import Turns
 from potstill.work.access import PastCalls, RightAnswers, Server
 from potstill.work.plan import PromptPlan
@@ -82,7 +83,7 @@ def checked_apart(recipe: Recipe, like: Path | None, progress: Progress) -> Iter
             scratch.begin_like(like)
         parts = Parts(scratch, recipe, progress)
         try:
-            parts.decision.require()
+            require_terms_of_all(parts)
             note_changed_files(parts)
             check_all(parts)
             yield parts

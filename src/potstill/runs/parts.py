@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,15 +14,17 @@ from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Split
 from potstill.exchanges.store import ExchangeStore
 from potstill.logs.reading import Log, read_calls
-from potstill.models.load import locate
+from potstill.models.load import stated_by
 from potstill.models.precision import resolve_device, resolve_dtype
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import Recipe
 from potstill.runs.callbacks import Callback
 from potstill.terms.calls import evidence_of_calls
-from potstill.terms.gate import TermsDecision, decide, own_answers
+from potstill.terms.facts import packaged_facts
+from potstill.terms.gate import Stated, TermsDecision, decide, own_answers, own_weights
 from potstill.terms.licences import licence_of
+from potstill.terms.statements import read_statement
 from potstill.terms.surfaces import evidence_of_endpoint
 from potstill.work.access import Access, PastCalls, RightAnswers, Server, Weights
 from potstill.work.corpus import Corpus
@@ -68,14 +71,15 @@ class Parts:
                 found = evidence_of_calls(
                     calls.source, self.calls.models, setting="collect.calls.source"
                 )
-                decision = decide(self.calls.name, found, permission(calls.terms, "collect.calls"))
+                stated = permission(calls.terms, self.recipe.student, "collect.calls")
+                decision = decide(self.calls.name, found, stated)
                 require_terms(decision)
                 return decision
             case Server():
                 return self.scorer_decision.require()
             case Weights(model, revision):
-                licence = licence_of(locate(model, revision=revision))
-                return decide(model, licence, permission(self.recipe.teacher.terms)).require()
+                licence = licence_of(stated_by(model, revision=revision))
+                return decide(model, licence, self._permission).require()
 
     @cached_property
     def scorer_decision(self) -> TermsDecision:
@@ -83,7 +87,40 @@ class Parts:
         server = self.access.server
         assert server is not None
         served = evidence_of_endpoint(server.endpoint.url, server.model)
-        return decide(server.model, served, permission(self.recipe.teacher.terms))
+        return decide(server.model, served, self._permission)
+
+    @cached_property
+    def base_decision(self) -> TermsDecision:
+        """The terms gate's answer about the weights that the student is made from.
+
+        An authorisation is looked at only where their own licence does not settle it.
+        """
+        base, named = self.access.student or self.access.parent, self.recipe.student.licence
+        found = licence_of(stated_by(base.model, revision=base.revision))
+        stated = self._permission
+        if named is not None and not found:
+            if named.strip().lower() == "own":
+                return own_weights(base.model, stated.use)
+            found = tuple(read_statement(named, "student.licence", packaged_facts()))
+        alone = decide(base.model, found, replace(stated, authorisation=None), role="base")
+        return alone if alone.permitted else decide(base.model, found, stated, role="base")
+
+    @cached_property
+    def earlier_decision(self) -> TermsDecision | None:
+        """The terms gate's answer about a log whose prompts hold earlier answers that are learnt.
+
+        None where no such answers are.
+        """
+        calls = self.recipe.collect.calls
+        if calls is None or calls.use != "prompts" or self.recipe.train.turns != "all":
+            return None
+        stated = permission(calls.terms, self.recipe.student, "collect.calls")
+        found = evidence_of_calls(calls.source, self.calls.models, setting="collect.calls.source")
+        return decide(self.calls.name, found, stated)
+
+    @property
+    def _permission(self) -> Stated:
+        return permission(self.recipe.teacher.terms, self.recipe.student)
 
     @cached_property
     def compute(self) -> Compute:
@@ -108,7 +145,7 @@ class Parts:
             self.compute,
             self.store,
             identity=None if known is None else known.identity,
-            permit=lambda: self.decision.require(),
+            permit=lambda: self.decision,
             met=lambda identity: self.run.finish(Teacher(identity=identity)),
             progress=self.progress,
         )

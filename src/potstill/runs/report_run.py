@@ -22,6 +22,7 @@ from potstill.report.run.page import render
 from potstill.runs.cost import Done, PaidAnswers, Shapes, answered_by, cost_of
 from potstill.runs.lineage_run import lineage_facts, write_lineage
 from potstill.runs.parts import Parts
+from potstill.runs.student_terms import state_terms
 from potstill.shrink.cut import Cut
 from potstill.terms.gate import TermsDecision
 from potstill.text.language import identified
@@ -102,6 +103,8 @@ class Origin:
 def write_report(parts: Parts) -> None:
     """Write evaluation.json, the page and, last, the manifest, from what the stages recorded."""
     run, recipe, author = parts.run, parts.recipe, parts.access.author
+    # What the student is for, and who permits it, may have been stated since it was trained.
+    state_terms(parts, run.student)
     done, rows = done_of(run), parts.store.read()
     student = parts.opened.student(run.student)
     # Targets of others than weights were formed elsewhere.
@@ -123,7 +126,8 @@ def write_report(parts: Parts) -> None:
     origin = _origin(parts)
     # Right answers are nobody's: the name that the recipe gives them is no teacher's.
     nobody = isinstance(author, RightAnswers)
-    facts = lineage_facts(parts, evaluation, rows, student, origin.permitted())
+    decided = {**origin.permitted(), "base_terms": parts.base_decision.facts()}
+    facts = lineage_facts(parts, evaluation, rows, student, decided)
     shown = provenance(origin, recipe, nobody=nobody)
     render(run.root, {**shown, "operations": " ".join(operation_sentences(facts))})
     notice = notice_of_lineage(facts, recipe.name)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from potstill.evaluate.validation import text_validation, validation
-from potstill.models.load import locate
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
 from potstill.runs.order import order_of
 from potstill.runs.parts import Parts
-from potstill.terms.gate import decide, stricter
-from potstill.terms.licences import licence_of
+from potstill.runs.student_terms import state_terms
 from potstill.train.loop import Validate
 from potstill.train.stage import Training, train_student
 from potstill.work.corpus import fitting
 from potstill.work.left_out import left_out
 from potstill.work.stage_records import UNMEASURED, TrainedStudent, TrainRecord
-from potstill.work.stated import permission
 
 
 def train_students(parts: Parts) -> TrainRecord:
@@ -68,7 +64,7 @@ def train_once(
         validate,
         unread,
         log,
-        partial(_state_licence, parts),
+        partial(state_terms, parts),
         "train" if log_as is None else f"train: {log_as.replace('_', ' ')}",
     )
     rows = parts.corpus.exchanges("train")
@@ -104,21 +100,3 @@ def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, di
     vocabulary = parts.vocabulary
     return lambda model: measure(model, vocabulary), unread
 
-
-def _state_licence(parts: Parts, directory: Path) -> None:
-    """Write which licence the student's weights came under, for whoever distils it again.
-
-    Only where one licence without conditions holds for the weights and for the answers learnt
-    from; anything else is for a person to judge.
-    """
-    stated = parts.decision
-    if parts.access.reader is not None:
-        stated = stricter(stated, parts.scorer_decision)
-    named = parts.recipe.student.model
-    if named is not None:
-        weights = decide(named, licence_of(locate(named)), permission(parts.recipe.teacher.terms))
-    else:
-        weights = stated
-    if {stated.outcome, weights.outcome} == {"allow"} and len(weights.licences) == 1:
-        source = {"made_by": "potstill", "run": parts.recipe.name, "license": weights.licences[0]}
-        (directory / "potstill-source.json").write_text(json.dumps(source, indent=1))

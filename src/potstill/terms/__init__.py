@@ -2,8 +2,10 @@
 
 from potstill.terms.facts import Licence, TermsFacts, TermsOutcome, packaged_facts
 from potstill.terms.gate import Stated, TermsDecision, decide
-from potstill.terms.licences import Evidence, licence_of
+from potstill.terms.licences import licence_of
+from potstill.terms.statements import Evidence
 from potstill.terms.surfaces import evidence_of_endpoint
+from potstill.terms.use import Use
 
 __all__ = [
     "Evidence",
@@ -12,6 +14,7 @@ __all__ = [
     "TermsDecision",
     "TermsFacts",
     "TermsOutcome",
+    "Use",
     "decide",
     "evidence_of_endpoint",
     "licence_of",

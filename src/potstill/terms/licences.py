@@ -1,199 +1,167 @@
-"""The licence of a model, read from the model's own files and from nowhere else."""
+"""The licence of a model, read from the model's own files and from nowhere else.
+
+Read are the front matter of README.md, licence files and policies of use, config.json, what a
+converted GGUF said of itself (potstill-source.json), what potstill wrote beside a student
+(student-terms.json), the metadata of GGUF files, and the weights themselves where potstill knows
+them. Never a directory's name.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from blake3 import blake3
-from license_expression import LicenseSymbol, Licensing
 
-from potstill.terms.facts import STRICTNESS, Licence, TermsFacts, packaged_facts
+from potstill.models.gguf_head import read_head
+from potstill.models.last_norm import last_norm_digest
+from potstill.terms.facts import TermsFacts, packaged_facts
+from potstill.terms.inherited import evidence_of_student, kept_names, last_part
+from potstill.terms.statements import About, Evidence, found, read_statement
+from potstill.terms.texts import licence_files, policy_files, recognised, text_of
 
-_MOST_BYTES = 1_000_000  # of a file that is read for its licence
-_LONGEST_EXPRESSION = 500
-_EXPRESSIONS = Licensing()
-_SHOWN = 80  # characters of a statement
-_LICENCE_FILE = re.compile(r"(licen[cs]e|copying)([-._].*)?", re.IGNORECASE)
-# Permissive licences are known by the digest of their whole text, from its first words to its
-# last: with anything changed or added they are not that licence any more.
-_WHOLE_TEXTS = (
-    (
-        "apache-2.0",
-        "apache license version 2.0, january 2004",
-        "end of terms and conditions",
-        "9a78965f0e3f5f175ffe5d39644c48a9",
-    ),
-    (
-        "mit",
-        "permission is hereby granted, free of charge",
-        "dealings in the software.",
-        "2a5a4050f4ed88e2e41f0d6fe80ba01f",
-    ),
-)
-# What may stand before a licence's text (names of holders) and after it (Apache's appendix).
-_MOST_AROUND = 1_300
-_APPENDIX = re.compile(
-    "you may not use this file except in compliance with the license|"
-    "without warranties or conditions of any kind"
-)
-_RESTRICTIVE = re.compile(
-    r"\b(additional|condition\w*|prohibit\w*|restrict\w*|outputs?|train\w*|commons|clause|"
-    r"non commercial|noncommercial|notwithstanding|may not|must not|shall not)\b"
-)
+__all__ = ["Evidence", "licence_of", "read_statement"]
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """One statement of a licence: as it was written, where, and the id it is known under.
-
-    `licence` is None where the statement is not one that the facts know.
-    """
-
-    stated: str
-    where: str
-    licence: str | None
+SOURCE_FILE = "potstill-source.json"
+_MOST_BASES = 16
+# How a card's tags name what a model comes from.
+_TAGS = ("base_model:", "distilled-from:")
 
 
 def licence_of(model: Path, facts: TermsFacts | None = None) -> tuple[Evidence, ...]:
     """Return every statement about its licence in a model directory or a GGUF file.
 
-    Read are the front matter of README.md, licence files, the `license` key of config.json and
-    potstill-source.json (what a converted GGUF said of itself), and the metadata of GGUF files.
-    Empty where nothing is stated.
+    What a model was made from counts too. Empty where nothing is stated. Raises PotstillError for
+    a GGUF file that is damaged.
     """
     facts = facts or packaged_facts()
     if model.is_file():
-        return tuple(_stated(_gguf_names(model), model.name, facts))
-    found = _stated(_front_matter(model / "README.md"), "README.md", facts)
-    for file in sorted(model.iterdir()):
-        if file.is_file() and _LICENCE_FILE.fullmatch(file.name):
-            found.append(_recognised(file, facts))
-    for name in ("config.json", "potstill-source.json"):
-        value = _json(model / name).get("license")
-        found += _stated([value], name, facts)
-    return tuple(found)
+        fields = read_head(model).fields
+        stated = _named(_gguf_licences(fields), model.name, facts)
+        bases = _bases(_gguf_bases(fields), model.name, facts)
+        return (*stated, *_known_weights(model, facts), *bases)
+    card = _card(model / "README.md")
+    config, source = _json(model / "config.json"), _json(model / SOURCE_FILE)
+    evidence = _named(_card_licences(card), "README.md", facts)
+    evidence += [recognised(file, facts) for file in licence_files(model)]
+    evidence += [found("a policy of use", f.name, None, "policy") for f in policy_files(model)]
+    evidence += _named([config.get("license")], "config.json", facts)
+    evidence += _named([_chosen(source)], SOURCE_FILE, facts)
+    evidence += evidence_of_student(model, facts)
+    evidence += _known_weights(model, facts)
+    known = kept_names(model)
+    named = {"README.md": _card_bases(card), SOURCE_FILE: _texts(source.get("base_models"))}
+    for where, names in named.items():
+        evidence += _bases([name for name in names if last_part(name) not in known], where, facts)
+    return (*evidence, *_told_by_path(config, facts))
 
 
-def read_statement(name: str, where: str, facts: TermsFacts) -> list[Evidence]:
-    """Return what the name of a licence states, or an SPDX expression such as `MIT AND Apache-2.0`.
+def _named(names: Iterable[Any], where: str, facts: TermsFacts) -> list[Evidence]:
+    return [one for name in _texts(list(names)) for one in read_statement(name, where, facts)]
 
-    Of an expression each licence that applies is a statement of its own: all that AND joins; of
-    those between which OR gives the choice, whichever is the least strict. One with a licence or
-    an exception that the facts do not know is not known either, as a whole.
+
+def _texts(value: Any) -> list[str]:
+    """Return the texts of a value that may be one, or a list."""
+    values = value if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str) and text.strip()]
+
+
+def _known_weights(model: Path, facts: TermsFacts) -> list[Evidence]:
+    """Return what the weights are, where the facts know them."""
+    digest = last_norm_digest(model) if facts.weights else None
+    return [
+        found(f"weights of {known.model}", "the weights", known.entry)
+        for known in facts.weights
+        if known.digest == digest
+    ]
+
+
+def _bases(names: Iterable[str], where: str, facts: TermsFacts) -> list[Evidence]:
+    """Return what a model's bases are under, by their names; one that tells nothing is unknown."""
+    evidence = []
+    for name in list(dict.fromkeys(names))[:_MOST_BASES]:
+        told: tuple[str | None, ...] = facts.told_by(name) or (None,)
+        evidence += [found(_made_from(name), where, entry, "base") for entry in told]
+    return evidence
+
+
+def _made_from(name: str) -> str:
+    return f"made from {name[:60]}"
+
+
+def _told_by_path(config: Mapping[str, Any], facts: TermsFacts) -> list[Evidence]:
+    """Return what the name tells under which a config was last loaded, where it tells anything.
+
+    Mostly it is a path on somebody's machine.
     """
-    known = facts.find(name)
-    found = (known,) if known else _of_expression(name, facts)
-    stated = name.strip()[:_SHOWN]
-    return [Evidence(stated, where, one.id) for one in found] or [Evidence(stated, where, None)]
+    about: About = "base"
+    return [
+        found(_made_from(name), "config.json", entry, about)
+        for name in _texts(config.get("_name_or_path"))
+        for entry in facts.told_by(name)
+    ]
 
 
-def _of_expression(text: str, facts: TermsFacts) -> tuple[Licence, ...]:
-    """Return the licences that apply by an SPDX expression; none where that cannot be told."""
-    if len(text) > _LONGEST_EXPRESSION:
-        return ()
-    try:
-        return _applying(_EXPRESSIONS.parse(text), facts)
-    except Exception:  # Whatever it is that a parser raises on what was never meant for it.
-        return ()
-
-
-def _applying(expression: Any, facts: TermsFacts) -> tuple[Licence, ...]:
-    """Return the licences of a parsed expression; raises KeyError for what is not known."""
-    if isinstance(expression, _EXPRESSIONS.AND | _EXPRESSIONS.OR):
-        parts = [_applying(part, facts) for part in expression.args]
-        if isinstance(expression, _EXPRESSIONS.OR):
-            return min(parts, key=lambda licences: max(map(_strictness, licences)))
-        return tuple(dict.fromkeys(licence for part in parts for licence in part))
-    # A licence WITH an exception is another kind of symbol, and another licence.
-    known = facts.find(expression.key) if type(expression) is LicenseSymbol else None
-    if known is None:
-        raise KeyError(str(expression))
-    return (known,)
-
-
-def _strictness(licence: Licence) -> int:
-    """Return how strict a licence is; what is out of date is for the gate, which knows the day."""
-    return STRICTNESS.index(licence.outcome(date.min))
-
-
-def _stated(names: list[Any], where: str, facts: TermsFacts) -> list[Evidence]:
-    named = [name for name in names if isinstance(name, str) and name.strip()]
-    return [one for name in named for one in read_statement(name, where, facts)]
-
-
-def _front_matter(readme: Path) -> list[Any]:
-    """Return the licence names in a model card's YAML head."""
-    head = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)\r?\n---", _text(readme), re.DOTALL)
+def _card(readme: Path) -> dict[str, Any]:
+    """Return a model card's YAML head."""
+    head = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)\r?\n---", text_of(readme), re.DOTALL)
     if head is None:
-        return []
+        return {}
     try:
         card = yaml.safe_load(head[1])
     except (yaml.YAMLError, ValueError, RecursionError):
-        # Some cards are not quite YAML; the one line that matters usually is.
-        card = dict(re.findall(r"(?m)^(license(?:_name)?):[ \t]*(\S.*?)[ \t]*\r?$", head[1]))
-    if not isinstance(card, dict):
-        return []
+        # Some cards are not quite YAML; the lines that matter usually are.
+        lines = r"(?m)^(license(?:_name)?|base_model):[ \t]*(\S.*?)[ \t]*\r?$"
+        card = dict(re.findall(lines, head[1]))
+    return card if isinstance(card, dict) else {}
+
+
+def _card_licences(card: Mapping[str, Any]) -> list[Any]:
     names = card.get("license")
-    names = names if isinstance(names, list) else [names]
-    other = card.get("license_name")
-    return [other if other and _see_name(name) else name for name in names]
+    return [_other(name, card) for name in (names if isinstance(names, list) else [names])]
 
 
-def _see_name(name: Any) -> bool:
-    """Tell whether a card's licence is the hub's word for "see license_name"."""
-    return isinstance(name, str) and name.strip().lower() == "other"
+def _chosen(source: Mapping[str, Any]) -> Any:
+    return _other(source.get("license"), source)
 
 
-def _recognised(file: Path, facts: TermsFacts) -> Evidence:
-    """Return which licence a licence file holds, by its title or its whole text."""
-    text = _plain(_text(file))
-    for licence in facts.licences:
-        if any(title in text[:2_000] for title in licence.titles):
-            return Evidence(licence.id, file.name, licence.id)
-    for name, first, last, digest in _WHOLE_TEXTS:
-        start, end = text.find(first), text.find(last) + len(last)
-        body, around = text[start:end], f"{text[:start]} {text[end:]}"
-        if (
-            blake3(body.encode()).hexdigest(length=16) == digest
-            and len(around) <= _MOST_AROUND
-            and not _RESTRICTIVE.search(_APPENDIX.sub("", around))
-        ):
-            return Evidence(name, file.name, name)
-    return Evidence("a text that potstill does not know", file.name, None)
+def _other(name: Any, stated: Mapping[str, Any]) -> Any:
+    """Return the name of a licence, where it is the hub's word for "see license_name" that one."""
+    see = isinstance(name, str) and name.strip().lower() == "other"
+    return (stated.get("license_name") or name) if see else name
 
 
-def _plain(text: str) -> str:
-    """Return text in lower case, without layout, with straight quotes."""
-    for curly, straight in (("“", '"'), ("”", '"'), ("’", "'")):
-        text = text.replace(curly, straight)
-    return re.sub(r"[\s#*=>-]+", " ", text.lower()).strip()
+def _card_bases(card: Mapping[str, Any]) -> list[str]:
+    """Return what a card says that its model was made from."""
+    tags = [tag for tag in _texts(card.get("tags")) if tag.startswith(_TAGS)]
+    # `base_model:finetune:owner/name` says how, too.
+    return [*_texts(card.get("base_model")), *(tag.rpartition(":")[2] for tag in tags)]
 
 
-def _gguf_names(path: Path) -> list[Any]:
-    from gguf import GGUFReader
+def _gguf_licences(fields: Mapping[str, Any]) -> list[Any]:
+    stated = fields.get("general.license")
+    names = stated if isinstance(stated, list) else [stated]
+    other = {"license_name": fields.get("general.license.name")}
+    return [_other(name, other) for name in names]
 
-    fields = GGUFReader(str(path)).fields
-    found = [fields[key].contents() for key in ("general.license",) if key in fields]
-    return [name for item in found for name in (item if isinstance(item, list) else [item])]
+
+def _gguf_bases(fields: Mapping[str, Any]) -> list[str]:
+    """Return what a GGUF file says that its model was made from."""
+    names = []
+    for number in range(_MOST_BASES):
+        prefix = f"general.base_model.{number}"
+        name = fields.get(f"{prefix}.repo_url") or fields.get(f"{prefix}.name")
+        if isinstance(name, str) and name.strip():
+            names.append(name.strip())
+    return names
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(_text(path) or "{}")
+        value = json.loads(text_of(path) or "{}")
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MOST_BYTES).decode("utf-8", errors="replace")
-    except (FileNotFoundError, IsADirectoryError):
-        return ""

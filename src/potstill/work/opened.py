@@ -13,13 +13,20 @@ from potstill.errors import PotstillError
 from potstill.exchanges.store import ExchangeStore
 from potstill.models.conversation import Conversation
 from potstill.models.head import Head
-from potstill.models.load import head_of, load, load_conversation, locate, stated_context
+from potstill.models.load import (
+    head_of,
+    load,
+    load_conversation,
+    locate,
+    stated_by,
+    stated_context,
+)
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.models.precision import resolve_device
 from potstill.models.teacher_tokens import TeacherTokens
 from potstill.progress import Progress, Silent
-from potstill.terms.gate import Stated, decide
+from potstill.terms.gate import Stated, TermsDecision, decide
 from potstill.terms.licences import licence_of
 from potstill.work.access import Access, Weights
 
@@ -70,8 +77,8 @@ class Opened:
     """The models that a run asks, each loaded once, until `release`.
 
     `identity` is the teacher's, as the run began with it; None before it was first loaded, which
-    `met` is then told. `permit` raises PotstillError where its terms do not allow what follows;
-    without it, its own files decide.
+    `met` is then told. `permit` gives the terms gate's decision about it, which has to allow what
+    follows; without it, its own files decide.
     """
 
     def __init__(
@@ -81,7 +88,7 @@ class Opened:
         store: ExchangeStore,
         *,
         identity: str | None = None,
-        permit: Callable[[], object] | None = None,
+        permit: Callable[[], TermsDecision] | None = None,
         met: Callable[[str], object] | None = None,
         progress: Progress = Silent(),
     ) -> None:
@@ -98,7 +105,7 @@ class Opened:
         if self._teacher is None:
             author = self.access.weights
             assert author is not None
-            self._permit()
+            self._permit().require(asks=True)
             with self._progress.step("load teacher"):
                 found = self.compute.load(author)
             if self._identity is None:
@@ -171,11 +178,11 @@ class Opened:
             return None
         return TeacherTokens.of(locate(self.access.parent.model))
 
-    def _permitted_by_its_files(self) -> None:
+    def _permitted_by_its_files(self) -> TermsDecision:
         author = self.access.weights
         assert author is not None
-        directory = locate(author.model, revision=author.revision)
-        decide(author.model, licence_of(directory), Stated()).require()
+        stating = stated_by(author.model, revision=author.revision)
+        return decide(author.model, licence_of(stating), Stated())
 
     def release(self) -> None:
         """Drop the models from memory: what is left needs what is stored of them alone."""

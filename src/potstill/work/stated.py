@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from potstill.endpoint.settings import ServerSettings, SettingNames
-from potstill.recipe import EndpointConfig, TermsConfig
+from potstill.recipe import EndpointConfig, StudentConfig, TermsConfig
 from potstill.terms.gate import Stated
+from potstill.terms.use import Use
 
 _NAMES = SettingNames.under("teacher.endpoint", model="teacher.model")
 
@@ -14,6 +15,10 @@ def server_settings(endpoint: EndpointConfig) -> ServerSettings:
     return ServerSettings(names=_NAMES, **dict(endpoint))
 
 
-def permission(terms: TermsConfig, section: str = "teacher") -> Stated:
-    """Return what a section (`teacher`, `collect.calls`) states of permission to use outputs."""
-    return Stated(terms.authorisation, setting=f"{section}.terms.authorisation")
+def permission(terms: TermsConfig, student: StudentConfig, section: str = "teacher") -> Stated:
+    """Return what a section (`teacher`, `collect.calls`) states of permission to use outputs.
+
+    With what the student is for, which terms may ask.
+    """
+    use = Use(student.intent, student.kind)
+    return Stated(terms.authorisation, setting=f"{section}.terms.authorisation", use=use)

@@ -75,7 +75,7 @@ def collect_from_endpoint(
     fare better: no server, a wrong key or model, a full disk, targets that no response has,
     answers none of which can be used.
     """
-    decision.require()
+    decision.require(asks=True)
     settings = server_settings(config)
     identity, rows = settings.identity(model), store.read()
     own = sorted((r for r in rows if r.teacher == identity), key=lambda r: r.created_at)

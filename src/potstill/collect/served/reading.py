@@ -101,7 +101,7 @@ def score_by_endpoint(
     answer; and where no text could fare better: a server that tells nothing of given text,
     another tokenizer, a wrong key or model.
     """
-    decision.require()
+    decision.require(asks=True)
     started = time.perf_counter()
     settings = server_settings(config)
     identity = settings.identity(model)
@@ -146,7 +146,7 @@ def require_reading(
 
     Raises PotstillError where it tells nothing of it, or the budget does not allow even that.
     """
-    decision.require()
+    decision.require(asks=True)
     assert spec.count is not None
     ids, count = tokens.tokenizer(_SHORT_TEXT)["input_ids"], spec.count
     before = log.spent + (spent or Tokens())
