@@ -310,6 +310,23 @@ def test_an_ancestor_s_manifest_that_is_missing_or_another_is_said(
         verify_lineage(second, ancestors=grandchild / "first")
 
 
+def test_the_run_s_pages_and_bills_say_it_too(made: Path) -> None:
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    schema = pytest.importorskip("cyclonedx.schema")
+    manifest = read_manifest(made / MANIFEST_FILE)
+    assert manifest.data is not None and manifest.student is not None
+    for name, of in (("1.6", schema.SchemaVersion.V1_6), ("1.7", schema.SchemaVersion.V1_7)):
+        text = (made / "student" / f"bom-{name}.cdx.json").read_text()
+        assert validation.JsonStrictValidator(of).validate_str(text) is None
+        assert manifest.data.splits["train"].exchanges in text
+        listed = {one["name"]: one for one in json.loads(text)["components"]}
+        (weights,) = listed["model.safetensors"]["hashes"]
+        assert weights["content"] == manifest.files["student/model.safetensors"].blake3
+    assert "no legal advice" in (made / "report.html").read_text()
+    notice = (made / "notice.html").read_text()
+    assert "It learnt the answers of llama" in notice and str(manifest.student.identity) in notice
+
+
 def texts_of(root: Path) -> Iterator[str]:
     for name in files_of(root):
         if name != "model.safetensors":
