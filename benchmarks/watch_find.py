@@ -27,10 +27,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from commits import commit
-from watched.figures import summed
+from watched.figures import Links, summed
 from watched.judging import WorldRow
 from watched.searching import Search, searched
-from watched.worlds import Plan
+from watched.worlds import Plan, linked_by
 
 from potstill.simulator.spec import AWKWARD
 
@@ -51,13 +51,16 @@ def plans(given: argparse.Namespace) -> list[Plan]:
     ]
 
 
-def told(rows: Sequence[WorldRow]) -> dict[str, Any]:
-    """Return what --out holds: figures, worlds, campaigns and cases; no account's name."""
+def told(rows: Sequence[WorldRow], links: Links) -> dict[str, Any]:
+    """Return what --out holds: figures, worlds, campaigns and cases; no account's name.
+
+    `links` says what joins each campaign's accounts, by world and campaign.
+    """
     left_out = {"hits", "cases", "named", "members"}
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
-        "figures": summed(rows),
+        "figures": summed(rows, links),
         "worlds": [row.model_dump(mode="json", exclude=left_out) for row in rows],
         "campaigns": [hit.model_dump(mode="json") for row in rows for hit in row.hits],
         "cases": [case.model_dump(mode="json") for row in rows for case in row.cases],
@@ -91,15 +94,19 @@ def main() -> None:
     arguments.add_argument("--by-day", type=int, default=0, metavar="WORLDS")
     given = arguments.parse_args()
     rows: list[WorldRow] = []
-    for number, plan in enumerate(plans(given)):
+    made = plans(given)
+    links = {(plan.number, name): by for plan in made for name, by in linked_by(plan).items()}
+    for number, plan in enumerate(made):
         daily = number < given.by_day
         row = searched(plan, Search(given.work, given.level, given.privacy, daily, given.keep))
         rows.append(row)
         caught, false = sum(h.cases > 0 for h in row.hits), sum(one.false for one in row.cases)
         said = f"{caught} of {len(row.hits)} campaigns, {false} false, {row.find_s} s"
         print(f"world {plan.number}: {said}", flush=True)
-        given.out.write_text(json.dumps(told(rows), indent=1) + "\n", encoding="utf-8")
-    figures = told(rows)["figures"]
+        given.out.write_text(
+            json.dumps(told(rows, plans(given)), indent=1) + "\n", encoding="utf-8"
+        )
+    figures = told(rows, links)["figures"]
     print(json.dumps({k: v for k, v in figures.items() if k != "surface"}, indent=1))
 
 

@@ -80,6 +80,7 @@ def find_block(results: Path) -> str:
             + "; ".join(_worlds(found, part) for part in parts)
             + ".",
             _summary(parts),
+            *([_by_links(parts)] if _by_links(parts) else []),
             *(_swept(part, row["figures"]) for part, row in parts.items()),
             *(_by_family(part, row["figures"]) for part, row in parts.items()),
             *(_by_mechanism(part, row["figures"]) for part, row in parts.items()),
@@ -194,6 +195,20 @@ def _by_family(part: str, figures: Mapping[str, Any]) -> str:
         f"What held in their cases: {held or '-'}. With one family or none, which is missed by "
         f"design: {design or '-'}."
     )
+
+
+def _by_links(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return recall by what joins a campaign's accounts."""
+    lines = [
+        [PARTS[part], by, of["named"], *(
+            _spelt("{:.1%}", of[key]) for key in ("recall by requests", "recall by campaign")
+        )]
+        for part, row in parts.items()
+        for by, of in row["figures"].get("by what joins them", {}).items()
+    ]  # fmt: skip
+    heads = ["Campaigns that are to be found", "accounts joined by", "named", "recall, by requests",
+             "by campaign"]  # fmt: skip
+    return _table(heads, lines) if lines else ""
 
 
 def _by_mechanism(part: str, figures: Mapping[str, Any]) -> str:

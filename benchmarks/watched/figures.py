@@ -16,8 +16,11 @@ from watched.judging import Hit, Why, WorldRow
 DIVERSITY = ((1, "1"), (4, "2 to 4"), (16, "5 to 16"), (10**9, "more"))
 
 
-def summed(rows: Sequence[WorldRow]) -> dict[str, Any]:
-    """Return the figures of worlds.
+Links = Mapping[tuple[int, str], str]
+
+
+def summed(rows: Sequence[WorldRow], links: Links | None = None) -> dict[str, Any]:
+    """Return the figures of worlds; `links` says what joins the campaigns, by world and name.
 
     Recall is of the campaigns that are to be found (`Hit.fair`): two families or more, 20 accounts
     or more, at most half of the requests unrelated. The others stand in tables of their own.
@@ -44,6 +47,7 @@ def summed(rows: Sequence[WorldRow]) -> dict[str, Any]:
         "named by mechanism": _by(fair, lambda h: h.mechanism),
         "named by cell": _by(fair, lambda h: h.cell),
         "named by families": _by(fair, lambda h: " ".join(h.families)),
+        **({"by what joins them": _by_links(fair, links)} if links else {}),
         "families that held": dict(
             Counter(" ".join(h.held) for h in hits if h.cases).most_common()
         ),
@@ -178,6 +182,20 @@ def surface(hits: Iterable[Hit]) -> list[dict[str, Any]]:
 def diversity(templates: int) -> str:
     """Return a campaign's number of templates as one of a few classes."""
     return next(name for most, name in DIVERSITY if templates <= most)
+
+
+def _by_links(hits: Iterable[Hit], links: Links) -> dict[str, dict[str, Any]]:
+    each: dict[str, list[Hit]] = defaultdict(list)
+    for hit in hits:
+        each[links[hit.world, hit.campaign]].append(hit)
+    return {
+        name: {
+            "named": f"{sum(h.cases > 0 for h in mine)} of {len(mine)}",
+            "recall by requests": _ratio((h.share * h.requests, h.requests) for h in mine),
+            "recall by campaign": _ratio((h.share, 1.0) for h in mine),
+        }
+        for name, mine in sorted(each.items())
+    }
 
 
 def _ratio(pairs: Iterable[tuple[float, float]]) -> float | None:

@@ -66,6 +66,19 @@ class Plan:
         return spec
 
 
+def linked_by(plan: Plan) -> dict[str, str]:
+    """Return what joins each campaign's accounts by its making: *means* are cards, devices and a
+    relay, *places* networks and e-mail domains; ten accounts or more have them in common."""
+    found = {}
+    for campaign in plan.spec().campaigns:
+        r = campaign.relation
+        means = max(r.payment, r.device) * campaign.accounts >= 10 or r.relay > 0
+        places = max(r.subnet, r.domain) * campaign.accounts >= 10
+        kinds = [name for name, is_so in (("means", means), ("places", places)) if is_so]
+        found[campaign.campaign_id] = " and ".join(kinds) or "nothing"
+    return found
+
+
 def made(plan: Plan, work: Path) -> Path:
     """Return a world's directory; it is made where it is not there as a whole."""
     world = work / plan.name

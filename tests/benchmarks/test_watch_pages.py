@@ -27,7 +27,8 @@ def _found() -> dict[str, Any]:
         a_hit(campaign="c3", families=("intent",)),
     )
     row = a_row(hits, (a_case({"c0": 18}, {"ci_keys": 2}),), {"c0": 20, "c1": 20, "c2": 273})
-    found: dict[str, Any] = json.loads(json.dumps(told([row])))
+    links = {(row.world, hit.campaign): "places" for hit in hits} | {(row.world, "c0"): "means"}
+    found: dict[str, Any] = json.loads(json.dumps(told([row], links)))
     return found
 
 
@@ -55,6 +56,8 @@ def test_the_page_tells_what_was_found(tmp_path: Path) -> None:
     assert "| Recall, by requests | 54.0% | 54.0% |" in page
     assert "| of them innocent | 2 | 2 |" in page
     assert "ci keys 2" in page
+    assert "| held-out mechanisms | means | 1 of 1 | 90.0% | 90.0% |" in page
+    assert "| open mechanisms | places | 0 of 2 | 0.0% | 0.0% |" in page
     assert "| The worst kind | hackathon | hackathon |" in page
     assert "| 20 | 26 | 1/1 (90%) | 0/1 (0%) | 1/1 (90%) | 0/1 (0%) |" in page
     assert "| 273 | 6 | 0/1 (0%) |  | 0/1 (0%) |  |" in page

@@ -7,8 +7,8 @@ printed ones, and get the same.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import duckdb
 
@@ -56,8 +56,13 @@ SELECT candidate_id, kind, sum(times * (expected - 1 + missed)) FROM of_pattern 
 _TOGETHER = """
 SELECT candidate_id, sum(n * n)::DOUBLE FROM (
   SELECT candidate_id, day, second // {seconds} AS bin, count(*) AS n
-  FROM {groups} JOIN {requests} USING (party) {which} GROUP BY ALL)
+  FROM {groups} JOIN {requests} USING (party) {counted} GROUP BY ALL)
 GROUP BY candidate_id"""
+# Of a group that keys chose those requests are counted that have the settings of its keys.
+_COUNTED = {
+    False: "ANTI JOIN {keys} USING (candidate_id)",
+    True: "SEMI JOIN {keys} USING (candidate_id, has_settings)",
+}
 _ASKERS = """
 SELECT candidate_id,
   count(*) FILTER (WHERE 4 * reasoning >= n)::DOUBLE,
@@ -69,37 +74,45 @@ FROM {groups} JOIN (
 GROUP BY candidate_id"""
 
 
-def group_figures(
-    connection: duckdb.DuckDBPyConnection,
-    groups: str,
-    requests: str,
-    keys: str | None,
-    *,
-    text: bool,
-) -> Mapping[str, Value]:
-    """Return the figures of all groups by the queries that are printed for them.
+@dataclass(frozen=True)
+class Tables:
+    """What figures of all groups are made of.
 
-    `groups` is a table of `candidate_id` and `party`, `keys` one of `candidate_id` and `settings`
-    where there are such, `requests` one of the groups' requests, in which `reasoning` and `rubric`
-    say what prompts ask for, where the `text` is kept.
+    `groups` has `candidate_id` and `party`; `requests` those of their parties, in which `reasoning`
+    and `rubric` say what prompts ask for, where the `text` is kept; `keys` the settings that each
+    group's keys have, and requests theirs of them, as `has_settings`. Without sketches there are
+    no `keys`.
     """
 
+    groups: str
+    requests: str
+    keys: str | None
+    text: bool
+
+
+def group_figures(connection: duckdb.DuckDBPyConnection, made: Tables) -> Mapping[str, Value]:
+    """Return the figures of all groups by the queries that are printed for them."""
+
     def rows(query: str, **names: object) -> list[tuple[str | float, ...]]:
-        stated = query.format(groups=groups, requests=requests, **names)
+        stated = query.format(groups=made.groups, requests=made.requests, **names)
         found: list[tuple[str | float, ...]] = connection.execute(stated).fetchall()
         return found
 
-    ids = [str(one) for (one,) in rows("SELECT DISTINCT candidate_id FROM {groups}")]
+    ids = {str(one) for (one,) in rows("SELECT DISTINCT candidate_id FROM {groups}")}
     found: dict[str, Value] = {}
     for query, printed in ((_SHARED, sql.shared_links), (_EXPECTED, sql.expected_links)):
         found |= {printed(kind, one): 0.0 for one in ids for kind in KINDS}
         found |= {printed(str(kind), str(one)): value for one, kind, value in rows(query)}
-    alike = f"SEMI JOIN {keys} USING (candidate_id, settings)"
-    for minutes, keyed in itertools.product(BINS, (False, True) if keys else (False,)):
-        found |= {sql.together(one, minutes, keyed=keyed): 0.0 for one in ids}
-        for one, value in rows(_TOGETHER, seconds=60 * minutes, which=alike if keyed else ""):
-            found[sql.together(str(one), minutes, keyed=keyed)] = value
-    if text:
+    keyed = set()
+    if made.keys is not None:
+        keyed = {str(one) for (one,) in rows(f"SELECT DISTINCT candidate_id FROM {made.keys}")}
+    for minutes in BINS:
+        found |= {sql.together(one, minutes, keyed=one in keyed): 0.0 for one in ids}
+        for has_keys, join in _COUNTED.items() if made.keys is not None else ((False, ""),):
+            counted = join.format(keys=made.keys)
+            for one, value in rows(_TOGETHER, seconds=60 * minutes, counted=counted):
+                found[sql.together(str(one), minutes, keyed=has_keys)] = value
+    if made.text:
         for place, signal in enumerate(sql.ASKING, 1):
             found |= {sql.askers(one, signal): 0.0 for one in ids}
             found |= {sql.askers(str(row[0]), signal): row[place] for row in rows(_ASKERS)}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from potstill.watch.case import sql
-from potstill.watch.signals.intent import REASONING, RUBRIC
 from potstill.watch.signals.timing import HANDED_S
+
+# A request asks for reasoning or for grades.
+ASKING = sql.matches("|".join(sql.PATTERNS.values()))
 
 
 def members(*, sketches: bool, text: bool) -> str:
@@ -51,7 +53,7 @@ def members(*, sketches: bool, text: bool) -> str:
             "handed AS (SELECT DISTINCT source, row, true AS is_so FROM again)",
         ]
     if text:
-        asking = f"count(*) FILTER (WHERE {sql.matches(f'{REASONING}|{RUBRIC}')})"
+        asking = f"count(*) FILTER (WHERE {ASKING})"
     return (
         f"WITH {', '.join(parts)}\n"
         "SELECT account_id AS account, count(*) AS requests, count(DISTINCT day) AS days,\n"

@@ -7,25 +7,31 @@ times and not several times a case. Tests ask the printed queries, and get the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from potstill.watch.case import sql
 from potstill.watch.case.asking import Asker
-from potstill.watch.case.figures import group_figures
-from potstill.watch.case.members_sql import members
+from potstill.watch.case.figures import Tables, group_figures
+from potstill.watch.case.members_sql import ASKING, members
 
 # Requests of every party that a case names or tested; others that used a case's templates.
 _NAMED, _OTHERS, _COUNTED = "named_requests", "others_use", "all_requests"
 _GROUPS, _KEYS = "all_groups", "all_keys"
+# Settings that keys of a group have, as a type that holds each once; a request's own, if it is one.
+_OF_KEYS, _HAS = "settings_of_keys", "has_settings"
 _COLUMNS = (
     "source", "row", "account_id", "party", "micros", "day", "second", "status",
     "completion_tokens",
 )  # fmt: skip
 _SKETCHED = (
     "prompt_hash", "prompt_head", "prompt_tail", "prompt_words", "prompt_sketch", "system_hash",
-    f"{sql.SETTINGS} AS settings",
+    f"TRY_CAST({sql.SETTINGS} AS {_OF_KEYS}) AS {_HAS}",
 )  # fmt: skip
+# What tables of a case read, where they have names of their own.
+_READS: Mapping[str, tuple[str, ...]] = {
+    "members": (), "mine": ("requests", "members"), "marked": ("mine",)
+}  # fmt: skip
 _TOP = (
     "SELECT template FROM marked JOIN mine USING (source, row) GROUP BY template ORDER BY "
 )  # fmt: skip
@@ -33,14 +39,14 @@ _TOP = (
 
 @dataclass(frozen=True)
 class ReadOnce:
-    """Asks what is printed of tables that were made before; `tables` are those of each case."""
+    """Asks what is printed of tables that were made before."""
 
     asker: Asker
-    tables: tuple[str, ...]
+    sketches: bool
 
     def prepare(self, case_id: str) -> None:
         """Make the tables of a case those that are asked."""
-        self.asker.prepare(_views(case_id, self.tables))
+        self.asker.prepare(_views(case_id, sketches=self.sketches))
 
 
 def read_once(
@@ -51,24 +57,23 @@ def read_once(
     The cases' own files have to be there. Prompts are kept only `with_text`.
     """
     asker.prepare(_of_store(case_ids, files, with_text=with_text))
-    tables = ("members", "mine", *(("marked",) if files.sketches else ()))
     top: set[str] = set()
     for case_id in case_ids:
         asker.prepare(_of_case(case_id, files))
-        asker.prepare(_views(case_id, tables))
+        asker.prepare(_views(case_id, sketches=files.sketches))
         for first in ("count(*)", "count(DISTINCT party)") if files.sketches else ():
             most = f"{_TOP}{first} DESC, template LIMIT {sql.MOST_TEMPLATES}"
             top.update(asker.texts(most))
     if files.sketches:
         asker.prepare([_others(sorted(top))])
-    keys = _KEYS if files.sketches else None
-    known = group_figures(asker.connection, _GROUPS, _NAMED, keys, text=files.text)
-    return ReadOnce(replace(asker, instead=_instead(files), known=known), tables)
+    made = Tables(_GROUPS, _NAMED, _KEYS if files.sketches else None, text=files.text)
+    known = group_figures(asker.connection, made)
+    return ReadOnce(replace(asker, instead=_instead(files), known=known), files.sketches)
 
 
 def _of_store(case_ids: Sequence[str], files: sql.StoreFiles, *, with_text: bool) -> Iterator[str]:
     places = [f"getvariable('cases') || {sql.quoted(f'/{case_id}/')}" for case_id in case_ids]
-    groups, named, keys = (
+    groups, accounts, keys = (
         "read_parquet([" + ", ".join(f"{one} || '{name}'" for one in places) + "])"
         for name in (sql.GROUPS_FILE, sql.MEMBERS_FILE, sql.KEYS_FILE)
     )
@@ -80,40 +85,47 @@ def _of_store(case_ids: Sequence[str], files: sql.StoreFiles, *, with_text: bool
     yield "CREATE OR REPLACE TEMP TABLE known_accounts AS FROM accounts"
     yield "CREATE OR REPLACE TEMP VIEW accounts AS FROM known_accounts"
     yield f"CREATE OR REPLACE TEMP TABLE {_GROUPS} AS FROM {groups}"
-    yield (
-        f"CREATE OR REPLACE TEMP TABLE {_KEYS} AS\n"
-        f"SELECT DISTINCT candidate_id, split_part(key[3:], chr(10), 1) AS settings FROM {keys}"
-    )
+    if files.sketches:
+        # Where a name in settings breaks a line, a key has more of them than its first.
+        yield (
+            f"CREATE OR REPLACE TYPE {_OF_KEYS} AS ENUM (\n"
+            f"SELECT {sql.KEY_SETTINGS} FROM {keys} UNION\n"
+            f"SELECT CASE WHEN key[1] = 's' THEN key[3:]\n"
+            f"  ELSE regexp_replace(key[3:], '\\n[^\\n]*$', '') END FROM {keys})"
+        )
+        yield (
+            f"CREATE OR REPLACE TEMP TABLE {_KEYS} AS\n"
+            f"SELECT DISTINCT candidate_id, {sql.KEY_SETTINGS}::{_OF_KEYS} AS {_HAS} FROM {keys}"
+        )
     yield (
         f"CREATE OR REPLACE TEMP TABLE {_NAMED} AS\nSELECT {', '.join(columns)} FROM requests\n"
         f"WHERE party IN (SELECT party FROM {_GROUPS})\n"
-        f"OR account_id IN (SELECT account_id FROM {named})"
+        f"OR account_id IN (SELECT account_id FROM {accounts})"
     )
     yield f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT count(*) AS n FROM requests"
 
 
 def _of_case(case_id: str, files: sql.StoreFiles) -> Iterator[str]:
     """Yield the statements that make the tables of a case under names of their own."""
-    named, groups, mine, tested, *of_sketches = sql.prepare_case(case_id, sketches=files.sketches)
-    yield groups
-    for statement in (named, mine, *of_sketches[1:]):
-        own = statement.replace("FROM requests", f"FROM {_NAMED}")
-        for name in ("members", "mine", "marked"):
-            own = own.replace(f"TEMP TABLE {name} AS", f"TEMP TABLE {_own(name, case_id)} AS")
-            own = own.replace(f"FROM {name})", f"FROM {_own(name, case_id)})")
-        yield own
+    made = sql.case_tables(case_id, sketches=files.sketches)
+    for name, reads in _READS.items():
+        if name in made:
+            own = put(made[name], f"TABLE {name} AS", f"TABLE {_own(name, case_id)} AS")
+            for read in reads:
+                table = _NAMED if read == "requests" else _own(read, case_id)
+                own = put(own, f"FROM {read}", f"FROM {table}")
+            yield own
+
+
+def _views(case_id: str, *, sketches: bool) -> Iterator[str]:
+    made = sql.case_tables(case_id, sketches=sketches)
+    yield from (made[one] for one in ("groups", "client_keys") if one in made)
     # Few queries read it, and not of every case.
-    yield tested.replace("TEMP TABLE", "TEMP VIEW").replace("FROM requests", f"FROM {_NAMED}")
-
-
-def _views(case_id: str, tables: Sequence[str]) -> list[str]:
-    """Return what makes a case's tables those that are asked; some are small, and read again."""
-    _, groups, _, _, *of_sketches = sql.prepare_case(case_id, sketches="marked" in tables)
-    return [
-        groups,
-        *of_sketches[:1],
-        *(f"CREATE OR REPLACE TEMP VIEW {one} AS FROM {_own(one, case_id)}" for one in tables),
-    ]
+    tested = put(made["tested"], "TEMP TABLE", "TEMP VIEW")
+    yield put(tested, "FROM requests", f"FROM {_NAMED}")
+    for one in _READS:
+        if one in made:
+            yield f"CREATE OR REPLACE TEMP VIEW {one} AS FROM {_own(one, case_id)}"
 
 
 def _own(table: str, case_id: str) -> str:
@@ -133,18 +145,27 @@ def _others(templates: Sequence[str]) -> str:
 def _instead(files: sql.StoreFiles) -> dict[str, str]:
     """Return what is asked of the tables in place of queries that read the store."""
     share = sql.TOTALS["share of all requests"]
-    found = {share: share.replace("count(*) FROM requests", f"n FROM {_COUNTED}")}
-    printed = lighter = members(sketches=files.sketches, text=files.text)
+    found = {share: put(share, "count(*) FROM requests", f"n FROM {_COUNTED}")}
+    printed = asked = members(sketches=files.sketches, text=files.text)
     if files.text:
-        either = sql.matches("|".join(sql.PATTERNS.values()))
-        lighter = lighter.replace(either, " OR ".join(sql.PATTERNS))
+        asked = put(asked, ASKING, " OR ".join(sql.PATTERNS))
     if files.sketches:
-        lighter = lighter.replace(f"SELECT *, {sql.SETTINGS} AS settings FROM mine", "FROM mine")
+        asked = put(asked, sql.SETTINGS, _HAS)
         outside = f"  SELECT party FROM {_OTHERS} JOIN top USING (template)\n  WHERE {sql.OTHERS})"
-        found[sql.OUTSIDE] = sql.OUTSIDE.replace(sql.OUTSIDE_USE, outside)
+        found[sql.OUTSIDE] = put(sql.OUTSIDE, sql.OUTSIDE_USE, outside)
         beside = (
             f"  SELECT template, count(*) AS outside FROM {_OTHERS}\n"
             f"  WHERE {sql.OTHERS} AND template IN (SELECT template FROM top) GROUP BY ALL)\n"
         )
-        found[sql.templates()] = sql.templates().replace(sql.TEMPLATES_USE, beside)
-    return found | {printed: lighter}
+        found[sql.templates()] = put(sql.templates(), sql.TEMPLATES_USE, beside)
+    return found | {printed: asked}
+
+
+def put(query: str, printed: str, instead: str) -> str:
+    """Return a query with a part of it put otherwise.
+
+    ValueError: it has no such part, and would be asked as it is printed.
+    """
+    if printed not in query:
+        raise ValueError(f"no query that is asked otherwise has {printed!r}")
+    return query.replace(printed, instead)

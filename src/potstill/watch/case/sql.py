@@ -35,6 +35,8 @@ SETTINGS = (
     " THEN round(temperature * 1000)::BIGINT::VARCHAR END, ''),\n"
     "    coalesce(max_tokens::VARCHAR, ''), coalesce(stream::INTEGER::VARCHAR, ''))"
 )
+# What a key has of settings.
+KEY_SETTINGS = "split_part(key[3:], chr(10), 1)"
 _TYPES = {"text": "VARCHAR", "time": "TIMESTAMPTZ", "int32": "INTEGER"}
 
 
@@ -144,37 +146,44 @@ def _links(templates: bool) -> str:
 
 def prepare_case(case_id: str, *, sketches: bool) -> list[str]:
     """Return the statements that make the tables of one case, after those of its store."""
+    return list(case_tables(case_id, sketches=sketches).values())
+
+
+def case_tables(case_id: str, *, sketches: bool) -> dict[str, str]:
+    """Return the statement that makes each table of one case, in the order in which they are made.
+
+    `client_keys` and `marked` are there with `sketches` alone.
+    """
     where = f"getvariable('cases') || '/{case_id}/"
-    found = [
-        "CREATE OR REPLACE TEMP TABLE members AS\n"
+    found = {
+        "members": "CREATE OR REPLACE TEMP TABLE members AS\n"
         f"SELECT account_id, coalesce(party, '{ACCOUNT}' || account_id) AS party\n"
         f"FROM read_parquet({where}{MEMBERS_FILE}') LEFT JOIN accounts USING (account_id)",
-        f"CREATE OR REPLACE TEMP TABLE groups AS FROM read_parquet({where}{GROUPS_FILE}')",
-        "CREATE OR REPLACE TEMP TABLE mine AS\n"
+        "groups": "CREATE OR REPLACE TEMP TABLE groups AS "
+        f"FROM read_parquet({where}{GROUPS_FILE}')",
+        "mine": "CREATE OR REPLACE TEMP TABLE mine AS\n"
         "FROM requests WHERE account_id IN (SELECT account_id FROM members)",
         # A group may have been tested with parties that the case does not name.
-        "CREATE OR REPLACE TEMP TABLE tested AS\n"
+        "tested": "CREATE OR REPLACE TEMP TABLE tested AS\n"
         "FROM requests WHERE party IN (SELECT party FROM groups)",
-    ]
-    if not sketches:
-        return found
-    found.append(
-        "CREATE OR REPLACE TEMP TABLE client_keys AS\n"
-        f"SELECT *, split_part(key[3:], chr(10), 1) AS settings FROM read_parquet({where}"
-        f"{KEYS_FILE}')"
-    )
-    # Each request belongs to the band of its sketch that most parties used twice or more.
-    return [
-        *found,
-        "CREATE OR REPLACE TEMP TABLE marked AS\n"
-        "WITH bands AS (SELECT source, row, party, unnest(prompt_sketch) AS band FROM mine),\n"
-        "used AS (SELECT band, party, count(*) AS n FROM bands GROUP BY ALL"
-        " HAVING count(*) >= 2),\n"
-        "spread AS (SELECT band, count(*) AS parties, sum(n) AS uses FROM used GROUP BY band"
-        " HAVING count(*) >= 4)\n"
-        "SELECT source, row, arg_max(band, (parties, uses, band)) AS template\n"
-        "FROM bands JOIN spread USING (band) GROUP BY ALL",
-    ]
+    }
+    if sketches:
+        found["client_keys"] = (
+            "CREATE OR REPLACE TEMP TABLE client_keys AS\n"
+            f"SELECT *, {KEY_SETTINGS} AS settings FROM read_parquet({where}{KEYS_FILE}')"
+        )
+        # Each request belongs to the band of its sketch that most parties used twice or more.
+        found["marked"] = (
+            "CREATE OR REPLACE TEMP TABLE marked AS\n"
+            "WITH bands AS (SELECT source, row, party, unnest(prompt_sketch) AS band FROM mine),\n"
+            "used AS (SELECT band, party, count(*) AS n FROM bands GROUP BY ALL"
+            " HAVING count(*) >= 2),\n"
+            "spread AS (SELECT band, count(*) AS parties, sum(n) AS uses FROM used GROUP BY band"
+            " HAVING count(*) >= 4)\n"
+            "SELECT source, row, arg_max(band, (parties, uses, band)) AS template\n"
+            "FROM bands JOIN spread USING (band) GROUP BY ALL"
+        )
+    return found
 
 
 def within(candidate_id: str) -> str:
@@ -229,22 +238,8 @@ def together(candidate_id: str, minutes: int, *, keyed: bool = False) -> str:
     )
 
 
-def handed_over(candidate_id: str, *, refused: bool = True) -> str:
-    """Return how many requests that were refused, or not, another party repeated at once."""
-    return (
-        "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
-        f"status IN ({REFUSED_LIST}) AS refused\n"
-        f"  FROM tested WHERE prompt_hash IS NOT NULL AND status IS NOT NULL\n"
-        f"  AND {within(candidate_id)})\n"
-        f"SELECT count(*)::DOUBLE FROM asked WHERE {'' if refused else 'NOT '}refused\n"
-        "AND (source, row) IN (SELECT a.source, a.row FROM asked a JOIN asked b\n"
-        "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
-        f"  AND b.micros <= a.micros + {HANDED_S}000000)"
-    )
-
-
-def expected_handed_over(candidate_id: str) -> str:
-    """Return how many refused ones would be repeated if it were all one to the others."""
+def _again(candidate_id: str) -> str:
+    """Return a group's requests, and those of them that another party repeated at once."""
     return (
         "WITH asked AS (SELECT source, row, party, micros, prompt_hash, "
         f"status IN ({REFUSED_LIST}) AS refused\n"
@@ -253,18 +248,31 @@ def expected_handed_over(candidate_id: str) -> str:
         "again AS (SELECT DISTINCT a.source, a.row FROM asked a JOIN asked b\n"
         "  ON a.prompt_hash = b.prompt_hash AND a.party <> b.party AND b.micros > a.micros\n"
         f"  AND b.micros <= a.micros + {HANDED_S}000000)\n"
-        "SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE (source, row) IN "
-        "(SELECT source, row FROM again)) / count(*) FROM asked"
+    )
+
+
+def handed_over(candidate_id: str) -> str:
+    """Return how many requests that were refused another party repeated at once."""
+    return (
+        f"{_again(candidate_id)}SELECT count(*)::DOUBLE FROM asked\n"
+        "WHERE refused AND (source, row) IN (SELECT source, row FROM again)"
+    )
+
+
+def expected_handed_over(candidate_id: str) -> str:
+    """Return how many refused ones would be repeated if it were all one to the others."""
+    return (
+        f"{_again(candidate_id)}SELECT count(*) FILTER (WHERE refused) * count(*) FILTER (WHERE "
+        "(source, row) IN\n  (SELECT source, row FROM again)) / count(*) FROM asked"
     )
 
 
 def askers(candidate_id: str, signal: str) -> str:
     """Return how many parties of a group have a quarter of their prompts match a pattern."""
-    pattern = PATTERNS[ASKING[signal]]
     return (
         "SELECT count(*)::DOUBLE FROM (SELECT party FROM tested\n"
         f"  WHERE prompt IS NOT NULL AND {within(candidate_id)} GROUP BY party\n"
-        f"  HAVING 4 * count(*) FILTER (WHERE {matches(pattern)})\n    >= count(*))"
+        f"  HAVING 4 * count(*) FILTER (WHERE {matches(PATTERNS[ASKING[signal]])})\n  >= count(*))"
     )
 
 
@@ -300,6 +308,8 @@ SHARED = (
 )
 
 
+# What of queries reads the requests of others, or every prompt: figures that are made once have
+# other tables for it (`once`).
 OTHERS = "party NOT IN (SELECT party FROM members)"
 TEMPLATES_USE = (
     "  SELECT template, count(*) AS outside FROM (\n"
@@ -365,9 +375,7 @@ OUTSIDE = (
     "    ORDER BY inside DESC, template LIMIT 1)\n"
     "SELECT count(*) / (SELECT inside FROM top) FROM (\n" + OUTSIDE_USE
 )
-LARGEST_DAY = (
-    "SELECT max(n) / sum(n) FROM (SELECT count(*) AS n FROM mine GROUP BY day)"
-)  # fmt: skip
+LARGEST_DAY = "SELECT max(n) / sum(n) FROM (SELECT count(*) AS n FROM mine GROUP BY day)"
 FULL_HOUR = "SELECT count(*) FILTER (WHERE second % 3600 < 60) / count(*) FROM mine"
 RETRIES = (
     "SELECT count(*) FILTER (WHERE micros - before <= 120000000) / count(*) FROM (\n"
