@@ -20,7 +20,7 @@ EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-watch demo-all test test-slow check lint format docs clean \
 	bench-demo bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
-	bench-recipes bench-task-draw bench-task-sizes bench-store bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-watch-cases bench-zoo
+	bench-recipes bench-task-draw bench-task-sizes bench-store bench-lineage bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-watch-cases bench-zoo
 
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -105,6 +105,9 @@ bench-targets: $(VENV)/.installed-bench ## What each form of targets takes and t
 
 bench-store: $(VENV)/.installed-dev ## What reading the exchange store takes, against an earlier version (about 10 minutes)
 	$(BIN)/python benchmarks/store.py
+
+bench-lineage: $(VENV)/.installed-dev ## What verifying misses, and how long it takes (about 2 minutes, on a quiet machine)
+	$(BIN)/python benchmarks/lineage.py
 
 bench-detect: $(VENV)/.installed-bench ## How fast marks are found, and what marking adds to decoding (about 8 minutes)
 	$(BIN)/python benchmarks/detect.py

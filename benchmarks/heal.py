@@ -24,7 +24,8 @@ from common import write_results
 from torch import Tensor
 
 from potstill.cli.common import progress_for
-from potstill.evaluate.fidelity import compare, summarise
+from potstill.evaluate.fidelity import compare
+from potstill.evaluate.summary import summarise
 from potstill.models.load import blocks_of, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden

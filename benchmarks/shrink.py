@@ -33,8 +33,8 @@ from common import write_results
 
 from potstill.cli.common import progress_for
 from potstill.errors import PotstillError
-from potstill.evaluate.fidelity import grouping, summarise, summed
 from potstill.evaluate.held_out import held_out
+from potstill.evaluate.summary import grouping, summarise, summed
 from potstill.evaluate.text import measure_text
 from potstill.evaluate.validation import validation
 from potstill.models.load import blocks_of, save

@@ -27,7 +27,8 @@ from peers.potstill_train import OnlineTargets
 from torch import Tensor
 
 from potstill.cli.common import progress_for
-from potstill.evaluate.fidelity import compare, summarise
+from potstill.evaluate.fidelity import compare
+from potstill.evaluate.summary import summarise
 from potstill.exchanges.codecs import encode
 from potstill.exchanges.forming import formed
 from potstill.exchanges.specs import HIDDEN_FP16, HIDDEN_INT8, TargetSpec

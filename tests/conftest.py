@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import hashlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +30,10 @@ settings.load_profile("potstill")
 # LiteLLM would otherwise fetch its table of prices when it is imported.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
+# Runs are signed with a key that the tests make, and never with one's own.
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="potstill-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
+
 # Where several files of tests run at once, each has one core, and so have the commands it runs.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -34,7 +41,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 _TESTS = Path(__file__).parent
 _NANO = Path(__file__).parent / "nano"
 sys.path += [str(_TESTS), str(_NANO)]
-_PARTS = ("logs", "losses", "shrink", "trace", "watermark")
+_PARTS = ("lineage", "logs", "losses", "shrink", "trace", "watermark")
 sys.path += [str(_TESTS / part) for part in _PARTS]
 
 

@@ -31,7 +31,8 @@ from printed_pages import write_own_files
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs/library").glob("*.md"))
-OTHERS = [page for page in PAGES if page.name not in ("distil.md", "figures.md")]
+READ_RUNS = ("distil.md", "figures.md", "verify.md")
+OTHERS = [page for page in PAGES if page.name not in READ_RUNS]
 _BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -105,6 +106,10 @@ def test_distil_and_figures(distilled: Path) -> None:
     kept = sorted(path.name for path in (distilled / "runs/first-given").iterdir())
     assert [name.partition("-")[0] for name in kept] == ["prompts", "teacher"]
     assert not (distilled / "runs/second-given").exists()
+
+
+def test_verify(distilled: Path) -> None:
+    walk(ROOT / "docs/library/verify.md", distilled)
 
 
 @pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.stem)

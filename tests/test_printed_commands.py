@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from potstill.lineage import manifest
+from potstill.lineage.keys import make_key
 from potstill.recipe import Recipe
 from potstill.recipe.io import parse_recipe, read_recipe
 from potstill.work.rundir import RunDir
@@ -38,6 +39,7 @@ from printed_pages import (
 INSTALLS = "installs packages into the reader's environment"
 MAKES = "makes an environment of its own, or runs for minutes to hours; its target is looked up"
 NO_CASE = "the page's two requests make no case; tests/watch/test_cases.py does it"
+SIGSTORE = "asks Sigstore, and whoever signs, over the network"
 NO_LENDER = "the page's two requests lend nothing; tests/runs/test_watch_inject.py does it"
 # Nothing else that a page prints stays undone.
 NOT_RUN = {
@@ -64,6 +66,8 @@ NOT_RUN = {
     "pip install openai": INSTALLS,
     "llama-server -m FILE.gguf --port 8080 --alias NAME": "llama.cpp's own program is not here",
     "vllm serve MODEL --port 8080 --served-model-name NAME": "vLLM is not here, and needs a GPU",
+    "potstill sign RUN --identity me@example.org --issuer https://accounts.example.org": SIGSTORE,
+    "potstill verify RUN --identity me@example.org --issuer https://accounts.example.org": SIGSTORE,
     'potstill watch close traffic CASE --because "one customer, asked on 4 March"': NO_CASE,
     "potstill watch appeal traffic CASE ACCOUNT": NO_CASE,
     "potstill watch inject traffic --into rehearsal --accounts 100 --rate 26 --mix 0.5": NO_LENDER,
@@ -178,8 +182,9 @@ def test_a_page_does_what_it_says(page: str, folder: Path, nano_llama: Path) -> 
         pytest.importorskip("xllamacpp", reason="needs the extra gguf (xllamacpp)")
     if "litellm_logger" in (ROOT / page).read_text(encoding="utf-8"):
         pytest.importorskip("litellm", reason="needs the extra litellm")
-    if page.endswith("serve.md"):
+    if page.endswith(("serve.md", "verify.md")):
         finished_run(folder / "runs" / "mine", nano_llama)
+        make_key(folder / "signing.key")
     with reader(folder, words=WORDS, more={**SMALL, **MORE.get(page, {})}) as one:
         walk(page, one)
         assert commands(page) <= {*one.did, *NOT_RUN, *SLOW}
@@ -189,7 +194,7 @@ def finished_run(root: Path, student: Path) -> None:
     recipe = Recipe.model_validate({"name": "mine", "teacher": {"model": "some/model"}})
     with RunDir.open(root, recipe) as run:
         shutil.copytree(student, run.student)
-        manifest.write(run, {})
+        manifest.write(run)
 
 
 def test_nothing_is_left_out_that_is_not_printed() -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from potstill.runs.library import distill as distill
     from potstill.runs.run import Run as Run
     from potstill.runs.run import open_run as open_run
+    from potstill.runs.verified_any import VerifiedLineage as VerifiedLineage
+    from potstill.runs.verified_any import verify_lineage as verify_lineage
     from potstill.runs.verified_trace import VerifiedTrace as VerifiedTrace
     from potstill.runs.verified_trace import verify_trace as verify_trace
     from potstill.work.evaluation import Evaluation as Evaluation
@@ -32,9 +34,11 @@ _WHERE = {
     "PotstillError": "potstill.errors",
     "Recipe": "potstill.recipe",
     "Run": "potstill.runs.run",
+    "VerifiedLineage": "potstill.runs.verified_any",
     "VerifiedTrace": "potstill.runs.verified_trace",
     "distill": "potstill.runs.library",
     "open_run": "potstill.runs.run",
+    "verify_lineage": "potstill.runs.verified_any",
     "verify_trace": "potstill.runs.verified_trace",
 }
 _PACKAGES = ("logs", "losses")
@@ -47,11 +51,13 @@ __all__ = [
     "PotstillError",
     "Recipe",
     "Run",
+    "VerifiedLineage",
     "VerifiedTrace",
     "distill",
     "logs",
     "losses",
     "open_run",
+    "verify_lineage",
     "verify_trace",
 ]
 

@@ -72,6 +72,16 @@ def digest_of_file(path: Path, length: int = 16) -> str:
     return hasher.hexdigest(length=length)
 
 
+def digest_by_all_cores(path: Path, length: int = 32) -> str:
+    """Return the digest of a file's bytes, which every core reads a part of.
+
+    The file is mapped and has to stay as long as it is.
+    """
+    hasher = blake3(max_threads=blake3.AUTO)
+    hasher.update_mmap(path)
+    return hasher.hexdigest(length=length)
+
+
 def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 digest of a file's bytes, by which others publish theirs."""
     with path.open("rb") as file:

@@ -20,6 +20,7 @@ from potstill.cli.app import app
 from potstill.cli.servable import servable
 from potstill.errors import PotstillError
 from potstill.lineage import manifest
+from potstill.lineage.keys import local_key
 from potstill.models import serving
 from potstill.models.serving import Address
 from potstill.recipe import Recipe
@@ -34,7 +35,7 @@ def served(nano_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("served") / "run"
     with RunDir.open(root, RECIPE) as run:
         shutil.copytree(nano_llama, run.student)
-        manifest.write(run, {})
+        manifest.write(run)
     result = CliRunner().invoke(app, ["export", str(root), "--quiet"])
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{root / 'student.gguf'} (0.")
@@ -59,7 +60,22 @@ def test_the_manifest_lists_the_exported_file(served: Path) -> None:
     assert manifest.verify(served) == []
 
 
-def test_a_signed_run_is_exported_elsewhere_only(own: Path, cli: CliRunner) -> None:
+def test_an_export_into_a_signed_run_is_countersigned(own: Path, cli: CliRunner) -> None:
+    (own / "student.gguf").unlink()
+    with RunDir.open(own, RECIPE) as run:
+        manifest.write(run, signer=local_key())
+    before = (own / "manifest.json").read_bytes()
+    for _ in range(2):
+        assert cli.invoke(app, ["export", str(own), "--quiet"]).exit_code == 0
+    assert (own / "manifest.json").read_bytes() == before
+    assert (own / "manifest.2.json.sig").is_file() and manifest.verify(own) == []
+    public = str(local_key().path) + ".pub"
+    assert cli.invoke(app, ["verify", str(own), "--key", public]).exit_code == 0
+
+
+def test_a_file_that_a_signed_run_lists_is_exported_elsewhere_only(
+    own: Path, cli: CliRunner
+) -> None:
     (own / "manifest.json.sig").write_text("signed")
     before = (own / "student.gguf").stat().st_mtime_ns
     assert "write the file elsewhere with --out" in failure(cli, "export", str(own))

@@ -9,10 +9,11 @@ from pathlib import Path
 import nano_text
 import pytest
 
-from potstill.collect.prompts import plan_prompts, shared_prompts
+from potstill.collect.prompts import plan_prompts
 from potstill.collect.small_files import fitting_counts, way_out
 from potstill.errors import PotstillError
 from potstill.recipe import PromptsConfig
+from potstill.work.shared_prompts import shared_prompts
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "prompts.md"
 ROWS = re.findall(

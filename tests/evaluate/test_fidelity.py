@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.evaluate.fidelity import (
-    FidelitySums,
-    compare,
-    compare_all,
-    kl_differences,
-    summarise,
-)
+from potstill.evaluate.fidelity import compare, compare_all
+from potstill.evaluate.summary import FidelitySums, kl_differences, summarise
 from potstill.models.head import Head
 from potstill.models.vocabulary import VocabularyMap
 

@@ -84,7 +84,7 @@ def test_what_is_recorded_has_the_keys_that_runs_have_had(
 ) -> None:
     found = evaluate_student({"student": nano_llama}, answered, ASKED, HOW, progress=Silent())
     record = json.loads(json.dumps(found.as_json()))
-    stage = {"task", "tool_calls", "sections", "read", "student_params"}
+    stage = {"task", "tool_calls", "sections", "read", "student_params", "items"}
     assert set(record) == stage | {"seconds", "joules"}
     assert set(record["sections"]) == SECTIONS
     assert record["task"] is None and record["sections"]["models"]["untrained"] is None

@@ -57,7 +57,7 @@ def outcome(
     corpus: Corpus, student: LoadedModel, how: TaskMeasure, wanted: Any = ASKED, **options: Any
 ) -> TaskOutcome:
     options = {"unasked": 0, "progress": Silent(), **options}
-    return task_outcome(how, wanted, HeldOutRows.of(corpus), student, corpus, **options)
+    return task_outcome(how, wanted, HeldOutRows.of(corpus), student, corpus, **options)[0]
 
 
 def test_the_very_same_answers_are_not_asked_for_again(

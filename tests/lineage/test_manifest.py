@@ -7,14 +7,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from potstill.durable import temporary_folder
 from potstill.errors import PotstillError
 from potstill.lineage import manifest
+from potstill.lineage.document import LineageFacts, ModelFacts, read_manifest
+from potstill.lineage.files import differences, entries_under
+from potstill.lineage.keys import SigningKey, make_key, read_signing_key
 from potstill.recipe import Recipe
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
 
 RECIPE = Recipe.model_validate({"name": "run", "teacher": {"model": "x"}})
+UNREADABLE = "manifest.json cannot be read; get the directory as it was from whoever made it"
+FACTS = LineageFacts(
+    teacher=ModelFacts(identity="blake3:t"), terms={"outcome": "allow", "authorisation": None}
+)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> SigningKey:
+    make_key(tmp_path / "key")
+    return read_signing_key(tmp_path / "key")
 
 
 @pytest.fixture
@@ -24,7 +40,7 @@ def root(tmp_path: Path) -> Path:
         run.write_text("student/config.json", "{}")
         run.write_text("report.html", "<p>")
         run.write_text("student/empty", "")
-        manifest.write(run, {"teacher": {"identity": "blake3:t"}, "terms": "allow"})
+        manifest.write(run, FACTS)
     return root
 
 
@@ -38,7 +54,8 @@ def test_it_lists_every_file_and_where_the_run_came_from(root: Path) -> None:
     }
     assert written["files"]["student/config.json"]["bytes"] == 2
     assert written["recipe"] == recipe_digest(RECIPE)
-    assert written["teacher"] == {"identity": "blake3:t"} and written["terms"] == "allow"
+    assert written["teacher"] == {"identity": "blake3:t"}
+    assert written["terms"] == {"outcome": "allow", "authorisation": None}
     assert written["packages"]["torch"] and written["hardware"]["cores"]
     assert manifest.verify(root) == []
 
@@ -51,8 +68,8 @@ def test_it_lists_every_file_and_where_the_run_came_from(root: Path) -> None:
         (lambda r: (r / "student" / "empty").unlink(), "student/empty is missing"),
         (lambda r: (r / "student" / "x").write_text(""), "student/x is not listed"),
         (lambda r: (r / ".hidden").write_text(""), ".hidden is not listed"),
-        (lambda r: (r / "manifest.json").write_text("{"), "manifest.json cannot be read"),
-        (lambda r: (r / "manifest.json").write_text("[]"), "manifest.json cannot be read"),
+        (lambda r: (r / "manifest.json").write_text("{"), UNREADABLE),
+        (lambda r: (r / "manifest.json").write_text("[]"), UNREADABLE),
     ],
 )
 def test_harm_is_named(root: Path, harm: Callable[[Path], object], problem: str) -> None:
@@ -62,8 +79,11 @@ def test_harm_is_named(root: Path, harm: Callable[[Path], object], problem: str)
 
 def test_a_missing_manifest_and_another_schema_are_named(root: Path) -> None:
     path = root / "manifest.json"
-    path.write_text(path.read_text().replace("manifest/1", "manifest/9"))
+    path.write_text(path.read_text().replace("manifest/2", "manifest/9"))
     assert "has schema potstill/manifest/9" in manifest.verify(root)[0]
+    assert "verify with the version that wrote it" in manifest.verify(root)[0]
+    path.write_text(path.read_text().replace("potstill/manifest/9", "other/1"))
+    assert "it is no manifest of potstill" in manifest.verify(root)[0]
     path.unlink()
     assert "manifest.json is missing" in manifest.verify(root)[0]
 
@@ -80,7 +100,7 @@ def test_links_are_refused_and_found(root: Path, tmp_path: Path) -> None:
         RunDir.open(root, RECIPE) as run,
         pytest.raises(PotstillError, match=r"more in .* is a link"),
     ):
-        manifest.write(run, {})
+        manifest.write(run)
 
 
 def test_the_signature_is_not_listed(root: Path) -> None:
@@ -91,15 +111,14 @@ def test_the_signature_is_not_listed(root: Path) -> None:
 def test_no_environment_and_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POTSTILL_TEST_SECRET", "hunter2-environment")
     with RunDir.open(tmp_path / "run", RECIPE) as run:
-        path = manifest.write(
-            run, {"teacher": {"source": ["https://me:hunter2@example.org/model"]}}
-        )
+        facts = LineageFacts(terms={"source": ["https://me:hunter2@example.org/model"]})
+        path = manifest.write(run, facts)
     text = path.read_text()
     assert "hunter2" not in text and str(tmp_path) not in text
     assert "https://example.org/model" in text
 
 
-def test_a_file_made_afterwards_can_be_listed_until_the_manifest_is_signed(root: Path) -> None:
+def test_a_file_made_afterwards_is_listed_with_the_others(root: Path) -> None:
     before = json.loads((root / "manifest.json").read_text())
     new, outside = root / "student.gguf", root.parent / "other.gguf"
     for path in (new, outside):
@@ -111,9 +130,51 @@ def test_a_file_made_afterwards_can_be_listed_until_the_manifest_is_signed(root:
     assert after == before
     new.write_text("changed")
     assert manifest.verify(root) == ["student.gguf has changed"]
-    (root / manifest.SIGNATURE_FILE).write_text("signed")
-    with pytest.raises(PotstillError, match="would break the signature"):
+
+
+def test_what_is_added_to_a_signed_manifest_is_countersigned(root: Path, key: SigningKey) -> None:
+    manifest.sign(root, key)
+    before, new = (root / "manifest.json").read_bytes(), root / "student.gguf"
+    new.write_text("GGUF")
+    with pytest.raises(PotstillError, match="has to be signed as well"):
         manifest.add(root, new)
+    for text, number in (("GGUF", 1), ("another", 2)):
+        new.write_text(text)
+        manifest.add(root, new, key)
+        assert (root / f"manifest.{number}.json.sig").is_file() and manifest.verify(root) == []
+    assert (root / "manifest.json").read_bytes() == before
+    with pytest.raises(PotstillError, match=r"is signed and lists report.html"):
+        manifest.add(root, root / "report.html", key)
+    second = root / "manifest.2.json"
+    second.rename(root / "manifest.3.json")
+    assert "manifest.3.json is not listed" in manifest.verify(root)
+    (root / "manifest.3.json").rename(root / "manifest.1.json")
+    assert (
+        "manifest.1.json is no addition to manifest.json as it is now" in (manifest.verify(root)[0])
+    )
+
+
+def test_an_addition_lists_nothing_that_the_manifest_lists(root: Path, key: SigningKey) -> None:
+    manifest.sign(root, key)
+    (root / "more").write_text("")
+    manifest.add(root, root / "more", key)
+    path = root / "manifest.1.json"
+    path.write_text(path.read_text().replace('"more"', '"report.html"'))
+    assert "manifest.1.json lists report.html once more" in manifest.verify(root)[0]
+
+
+def test_what_was_added_is_listed_with_the_rest_by_who_signs_anew(
+    root: Path, key: SigningKey
+) -> None:
+    manifest.sign(root, key)
+    (root / "more").write_text("")
+    manifest.add(root, root / "more", key)
+    manifest.sign(root, key)
+    assert not (root / "manifest.1.json").exists() and manifest.verify(root) == []
+    assert "more" in json.loads((root / "manifest.json").read_text())["files"]
+    (root / "more").write_text("x")
+    with pytest.raises(PotstillError, match="more has changed, and a signature would vouch"):
+        manifest.sign(root, key)
 
 
 def test_a_run_that_has_not_finished_needs_no_entry(tmp_path: Path) -> None:
@@ -121,3 +182,49 @@ def test_a_run_that_has_not_finished_needs_no_entry(tmp_path: Path) -> None:
     path.write_text("GGUF")
     manifest.add(tmp_path, path)
     assert [file.name for file in tmp_path.iterdir()] == ["student.gguf"]
+
+
+def test_what_is_done_again_is_no_longer_vouched_for(root: Path, key: SigningKey) -> None:
+    with RunDir.open(root, RECIPE) as run:
+        manifest.write_student(run.student, RECIPE, FACTS, key)
+        manifest.write(run, FACTS, key)
+        (root / "more").write_text("")
+        manifest.add(root, root / "more", key)
+        run.forget("evaluate")
+    left = [path.name for path in root.rglob("manifest*")]
+    assert left == [] and (root / "student" / "config.json").is_file()
+
+
+def test_a_manifest_of_the_first_schema_is_read(root: Path) -> None:
+    path = root / "manifest.json"
+    values = json.loads(path.read_text())
+    old = {key: values[key] for key in ("created_at", "run", "recipe", "packages", "files")}
+    old |= {"schema": "potstill/manifest/1", "teacher": {"identity": "blake3:t"}, "later": 1}
+    path.write_text(json.dumps(old))
+    assert manifest.verify(root) == []
+    assert read_manifest(path).kind == "run" and read_manifest(path).figures is None
+
+
+@settings(max_examples=40)
+@given(
+    names=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6, unique=True), cut=st.data()
+)
+def test_whatever_is_changed_is_named_and_nothing_else(
+    names: list[str], cut: st.DataObject
+) -> None:
+    """Against a comparison that was built another way: digests by hashing whole contents."""
+    with temporary_folder() as folder:
+        for name in names:
+            (folder / name).write_bytes(name.encode() * cut.draw(st.integers(0, 3)))
+        listed = entries_under(folder)
+        before = {name: (folder / name).read_bytes() for name in names}
+        for name in names:
+            match cut.draw(st.sampled_from(("leave", "write", "remove"))):
+                case "write":
+                    (folder / name).write_bytes(cut.draw(st.binary(max_size=4)))
+                case "remove":
+                    (folder / name).unlink()
+        after = {p.name: p.read_bytes() for p in folder.iterdir()}
+        wanted = {name for name in names if before[name] != after.get(name)}
+        found = list(differences(folder, listed))
+        assert {sentence.split()[0] for sentence in found} == wanted and len(found) == len(wanted)

@@ -97,7 +97,7 @@ def test_what_a_recipe_asks_for_is_recorded_and_nothing_else(
 
 def test_the_manifest_has_them(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "run", recipe(curate={"near_duplicates": 0.7})) as run:
-        path = manifest.write(run, {})
+        path = manifest.write(run)
     written = json.loads(path.read_text())["packages"]
     assert {"python", "potstill", "torch", "numpy", "jinja2"} <= written.keys()
     assert "peft" not in written

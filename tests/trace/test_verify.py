@@ -25,8 +25,9 @@ from potstill.trace.marks_in_text import MarksInTextPlanned
 from potstill.trace.plan import PLAN_FILE, raw_name
 from potstill.trace.registry import Disclosed
 from potstill.trace.tried import teacher_origin
-from potstill.trace.verify import BundleCheck, Trust, checks_of
+from potstill.trace.verify import Trust, checks_of
 from potstill.watermark.keys import EpochKey
+from potstill.work.check_result import CheckResult
 from potstill.work.order_secret import new_secret
 
 RAW = "raw/watermark-text-0.jsonl"
@@ -43,7 +44,7 @@ def copy(made: Trace, tmp_path: Path) -> Trace:
     return replace(made, bundle=tmp_path / "elsewhere")
 
 
-def checked(bundle: Path, trust: Trust | None = None) -> dict[str, BundleCheck]:
+def checked(bundle: Path, trust: Trust | None = None) -> dict[str, CheckResult]:
     return {check.what: check for check in checks_of(bundle, trust)}
 
 

@@ -60,21 +60,26 @@ def student_of(run: Path) -> Path:
 
 
 def to_gguf_of(run: Path, kind: GgufKind, out: Path | None, progress: Progress) -> Path:
-    """Write a run's student as a GGUF file, list it in the manifest, and return its path."""
+    """Write a run's student as a GGUF file, list it in the manifest, and return its path.
+
+    A signed manifest is countersigned with the key that this machine signs with.
+    """
     from potstill.lineage import manifest
+    from potstill.lineage.keys import local_key
     from potstill.models.export import in_16_bits, to_gguf
     from potstill.work.rundir import RunDir
 
     student, target = student_of(run), out or run / GGUF_FILE
     if target.is_dir():
         raise PotstillError(f"{target} is a directory; --out names the GGUF file to write")
-    if target.resolve().is_relative_to(run.resolve()):
-        manifest.refuse_signed(run)
+    manifest.refuse_listed(run, target)
+    inside = target.resolve().is_relative_to(run.resolve())
+    signer = local_key() if inside and manifest.is_signed(run) else None
     name = RunDir.reading(run).recipe.name
     with progress.step(f"write {target.name}"):
         to_gguf(student, target, kind, name=name)
     kept = in_16_bits(target) if kind == "q8_0" else None
     if kept is not None:
         progress.note(f"export: {kept}")
-    manifest.add(run, target)
+    manifest.add(run, target, signer)
     return target

@@ -53,11 +53,19 @@ def read(path: Path) -> Standing:
     return Standing(
         root=root,
         recipe=run.recipe,
-        stages=run.recorded(),
+        stages=_without_items(run.recorded()),
         last=records[-1] if records else {},
         evaluation=read_evaluation(run.evaluation_path),
         finished=run.manifest_path.is_file(),
     )
+
+
+def _without_items(records: dict[str, Any]) -> dict[str, Any]:
+    """Return what is shown of records: not the numbers of each prompt, which fill files."""
+    evaluated = records.get("evaluate")
+    if not isinstance(evaluated, dict):
+        return records
+    return {**records, "evaluate": {k: v for k, v in evaluated.items() if k != "items"}}
 
 
 def find(path: Path) -> Path:

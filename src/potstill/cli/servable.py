@@ -95,7 +95,9 @@ def _gguf_of_run(run: Path, progress: Progress) -> Path:
     from potstill.cli.export import GGUF_FILE, student_of, to_gguf_of
 
     path = run / GGUF_FILE
-    newest = max(file.stat().st_mtime_ns for file in student_of(run).iterdir())
+    # A manifest that is signed anew changes nothing of the model.
+    files = [f for f in student_of(run).iterdir() if not f.name.startswith("manifest")]
+    newest = max(file.stat().st_mtime_ns for file in files)
     if path.is_file() and path.stat().st_mtime_ns >= newest:
         return path
     return to_gguf_of(run, "f16", None, progress)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from potstill.cli.common import echo_json
+from potstill.cli.verify_view import print_checks
 from potstill.errors import PotstillError
 
 if TYPE_CHECKING:
@@ -117,14 +118,7 @@ def print_verified(bundle: Path, given: Given) -> None:
     from potstill.trace.bundle import opened_bundle, read_verdict
 
     with opened_bundle(bundle) as folder:
-        left = []
-        for check in checks_with(folder, given):
-            if check.state == "holds":
-                typer.echo(f"{check.what}: {check.detail}")
-            else:
-                left.append(check)
-        for check in left:
-            typer.echo(f"NOT CHECKED, {check.what}: {check.detail}")
+        print_checks(checks_with(folder, given))
         verdict = read_verdict(folder)
     typer.echo(f"what was checked holds. {verdict.headline}")
 

@@ -26,12 +26,12 @@ from potstill.collect.small_files import way_out
 from potstill.collect.sources import STARTER, STARTER_HELD_OUT, read_rows, source_name
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Prompt, Split
-from potstill.exchanges.overlap import METHOD, OverlapReport, overlap, prompt_text
-from potstill.logs.template import without_template
+from potstill.exchanges.overlap import OverlapReport
 from potstill.recipe import PromptsConfig
 from potstill.text.counts import by_number
-from potstill.text.turns import Message, Turns, prompt_id_of
+from potstill.text.turns import Turns, prompt_id_of
 from potstill.work.plan import PromptPlan
+from potstill.work.shared_prompts import shared_prompts
 
 SourceReader = Callable[[str, PromptsConfig], Sequence[Turns]]
 
@@ -200,24 +200,6 @@ def _split(
     """Return `count` prompts chosen by digest, and the others."""
     ordered = _ordered(prompts, purpose)
     return ordered[:count], ordered[count:]
-
-
-def shared_prompts(
-    train: Sequence[Sequence[Message]],
-    held_out: Sequence[Sequence[Message]],
-    template: str | None,
-) -> OverlapReport:
-    """Return which training prompts equal or nearly equal a held-out one.
-
-    The words of the recipe's `template` are in all of them, and so are left out.
-    """
-    bare = without_template(template)
-    train_texts, held_out_texts = (
-        [bare(prompt_text(messages)) for messages in some] for some in (train, held_out)
-    )
-    found = overlap(train_texts, held_out_texts)
-    method = METHOD if template is None else f"{METHOD}, the words of the recipe's template too"
-    return replace(found, method=method)
 
 
 def _without_overlap(

@@ -11,6 +11,7 @@ from potstill.stats.bootstrap import mean_score_interval
 from potstill.text.same_json import same_json
 from potstill.text.tool_calls import Flaw, bare, calls_in
 from potstill.work.figures import Estimate
+from potstill.work.items import CallItems
 from potstill.work.scores import CallScores
 
 Outcome = Literal["right", "other_arguments", "other_name", "no_call"]
@@ -36,23 +37,36 @@ def score_calls(rows: Sequence[CallRow], *, resamples: int, seed: int) -> CallSc
     Where some of the teacher's answers to a prompt hold calls, these are what is compared with;
     of several the nearest counts. None where no answer holds any.
     """
+    items = call_items(rows)
+    return None if items is None else scores_of_calls(items, resamples=resamples, seed=seed)
+
+
+def call_items(rows: Sequence[CallRow]) -> CallItems | None:
+    """Return how the student's calls compare, prompt by prompt; None where no answer holds any."""
     calling = [row for row in rows if any(_calls(text) for text in row.teacher)]
     if not calling:
         return None
-    found = [_best(row) for row in calling]
     texts = [row for row in rows if not any(_calls(text) for text in row.teacher)]
-    counts = Counter(found)
+    return CallItems(
+        outcomes=tuple(map(_best, calling)),
+        text_kept=tuple(not _calls(row.student) for row in texts),
+    )
+
+
+def scores_of_calls(items: CallItems, *, resamples: int, seed: int) -> CallScores:
+    """Return how often outcomes are right, with intervals over prompts."""
+    counts = Counter(items.outcomes)
 
     def share(hits: Sequence[bool]) -> Estimate:
         scores = [float(hit) for hit in hits]
         return Estimate.of(mean_score_interval(scores, resamples=resamples, seed=seed))
 
     return CallScores(
-        prompts=len(calling),
-        right=share([outcome == "right" for outcome in found]),
+        prompts=len(items.outcomes),
+        right=share([outcome == "right" for outcome in items.outcomes]),
         outcomes={outcome: counts[outcome] for outcome in OUTCOMES},
-        text_prompts=len(texts),
-        text_kept=share([not _calls(row.student) for row in texts]) if texts else None,
+        text_prompts=len(items.text_kept),
+        text_kept=share(items.text_kept) if items.text_kept else None,
     )
 
 

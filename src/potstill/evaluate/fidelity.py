@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from potstill.errors import PotstillError
+from potstill.evaluate.summary import FidelitySums
 from potstill.models.head import Head
 from potstill.models.likelihood import (
     CHUNK,
-    Floats,
     check_lengths,
     chunks,
     log_probabilities,
@@ -30,55 +29,6 @@ from potstill.models.likelihood import (
 )
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Step
-from potstill.stats.bootstrap import (
-    RESAMPLES,
-    Interval,
-    difference_interval,
-    perplexity_interval,
-    quotient_interval,
-    ratio_interval,
-)
-from potstill.stats.rounding import SMALLEST_KL
-
-
-@dataclass(frozen=True)
-class FidelitySums:
-    """Sums over response positions, one number a sequence (or a prompt).
-
-    `kl`: KL(teacher || student) in nats. `agree`: positions where both find the same token
-    likeliest. `student_nll`, `teacher_nll`: negative log-likelihood of the response in nats,
-    the teacher's under the distribution that the student is compared with; `teacher_own_nll`:
-    under the teacher's distribution as it is, before any removed token's mass is moved.
-    `mass_removed`: the teacher's probability on tokens that the student's vocabulary lacks.
-    `tokens`: positions.
-    """
-
-    kl: Floats
-    agree: Floats
-    student_nll: Floats
-    teacher_nll: Floats
-    teacher_own_nll: Floats
-    mass_removed: Floats
-    tokens: Floats
-
-    def by_prompt(self, prompt_ids: Sequence[str]) -> FidelitySums:
-        """Return the sums a prompt, in order of first appearance.
-
-        Several responses to one prompt are not independent, so intervals are over prompts.
-        """
-        group = grouping(prompt_ids)
-        return FidelitySums(**{f.name: summed(getattr(self, f.name), group) for f in fields(self)})
-
-
-def grouping(prompt_ids: Sequence[str]) -> list[int]:
-    """Return for each sequence the number of its prompt, counted by first appearance."""
-    numbers: dict[str, int] = {}
-    return [numbers.setdefault(prompt_id, len(numbers)) for prompt_id in prompt_ids]
-
-
-def summed(values: Floats, group: Sequence[int]) -> Floats:
-    """Return the sum of values in each group."""
-    return np.bincount(group, weights=values).astype(np.float64)
 
 
 def compare(
@@ -145,39 +95,6 @@ def compare_all(
                 step.advance(len(label_N))
     lengths = [len(ids) for ids in response_ids]
     return {name: _sums(parts, lengths, name) for name, parts in figures.items()}
-
-
-def summarise(
-    sums: FidelitySums, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Interval]:
-    """Return kl_per_token, top1_agreement and perplexity of a student, over prompts."""
-    settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    return {
-        "kl_per_token": ratio_interval(sums.kl, sums.tokens, **settings),
-        "top1_agreement": ratio_interval(sums.agree, sums.tokens, **settings),
-        "perplexity": perplexity_interval(sums.student_nll, sums.tokens, **settings),
-    }
-
-
-def kl_differences(
-    sums: Mapping[str, FidelitySums], *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Interval]:
-    """Return the student's KL against each baseline's, paired over prompts.
-
-    Keys are student_minus_NAME_kl and student_over_NAME_kl. A baseline whose KL is zero, or no more
-    than rounding, has no quotient.
-    """
-    settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    student = sums["student"]
-    found: dict[str, Interval] = {}
-    for name, other in sums.items():
-        if name == "student":
-            continue
-        pair = (student.kl, student.tokens, other.kl, other.tokens)
-        found[f"student_minus_{name}_kl"] = difference_interval(*pair, **settings)
-        if other.kl.sum() >= SMALLEST_KL * other.tokens.sum():
-            found[f"student_over_{name}_kl"] = quotient_interval(*pair, **settings)
-    return found
 
 
 @dataclass(frozen=True)

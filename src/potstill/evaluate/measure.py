@@ -5,22 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from potstill.errors import PotstillError
-from potstill.evaluate.fidelity import kl_differences, summarise
 from potstill.evaluate.samples import choose
 from potstill.evaluate.speed import measure_speed
-from potstill.evaluate.text import HeldOut, Lengths, TextFigures, measure_text
+from potstill.evaluate.summary import (
+    Resampling,
+    difference_estimates,
+    greedy_estimates,
+    mass_removed_estimate,
+    model_estimates,
+)
+from potstill.evaluate.text import HeldOut, Lengths, measure_text
 from potstill.models.greedy import greedy_texts
 from potstill.models.loaded import LoadedModel
 from potstill.models.size import bytes_in_memory, bytes_on_disk, parameter_count
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig
-from potstill.stats.bootstrap import Interval, perplexity_interval, ratio_interval
 from potstill.work.evaluation import (
     Differences,
     GreedyFidelity,
@@ -30,14 +34,7 @@ from potstill.work.evaluation import (
     SamplePair,
     Vocabulary,
 )
-from potstill.work.figures import Estimate
-
-
-class Resampling(TypedDict):
-    """How intervals are taken."""
-
-    resamples: int
-    seed: int
+from potstill.work.items import TextItems
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Measured:
 
     `read` holds, by model, (prompt tokens, response tokens) of every sequence that it read:
     what the evaluation's cost is counted from (speed and samples are left out). `prompt_ids` are
-    the held-out prompts that were read.
+    the held-out prompts that were read. `sampled` and `greedy` are what figures are made of.
     """
 
     held_out: HeldOutText
@@ -57,6 +54,8 @@ class Measured:
     seconds: float
     read: Mapping[str, Sequence[Lengths]]
     prompt_ids: frozenset[str]
+    sampled: TextItems
+    greedy: TextItems | None = None
 
 
 def evaluate(
@@ -90,7 +89,8 @@ def evaluate(
         for name, (rows, read_by) in texts.items()
         if rows
     }
-    column = figures["held-out text"]
+    column = figures["held-out text"].items
+    likeliest = figures["greedy text"].items if "greedy text" in figures else None
     named = {"teacher": teacher, **students}
     with progress.step("measure speed and write samples") as step:
         speed = measure_speed(named, decode_tokens=config.speed_tokens)
@@ -109,12 +109,14 @@ def evaluate(
     }
     return Measured(
         held_out=held_out_text(sampled, config),
-        models=_models(plain, column, figures.get("greedy text"), settings),
-        differences=Differences(**_estimates(kl_differences(column.sums, **settings))),
+        models=_models(plain, column, likeliest, settings),
+        differences=Differences(**difference_estimates(column, settings)),
         vocabulary=_vocabulary(vocabulary, column, settings),
         samples=samples,
         seconds=time.perf_counter() - start,
         prompt_ids=frozenset(row.prompt_id for row in sampled),
+        sampled=column,
+        greedy=likeliest,
         read={k: [n for f in figures.values() for n in f.read.get(k, ())] for k in named},
     )
 
@@ -134,53 +136,31 @@ def check_held_out(sampled: Sequence[HeldOut]) -> None:
 
 def _models(
     plain: Mapping[str, Mapping[str, Any]],
-    column: TextFigures,
-    greedy: TextFigures | None,
+    column: TextItems,
+    greedy: TextItems | None,
     settings: Resampling,
 ) -> Models:
-    def bits_per_byte(nll: Any) -> Estimate:
-        return Estimate.of(ratio_interval(nll / log(2), column.bytes, **settings))
-
-    some = next(iter(column.sums.values()))
-    teacher = ModelFigures(
-        **plain["teacher"],
-        perplexity=Estimate.of(perplexity_interval(some.teacher_nll, some.tokens, **settings)),
-        bits_per_byte=bits_per_byte(column.teacher_nll),
-    )
-    students = {
+    likeliest = {} if greedy is None else greedy_estimates(greedy, settings)
+    found = {
         name: ModelFigures(
             **plain[name],
-            **_estimates(summarise(sums, **settings)),
-            bits_per_byte=bits_per_byte(sums.student_nll),
-            greedy=_greedy(greedy, name, settings),
+            **estimates,
+            greedy=GreedyFidelity(**likeliest[name]) if name in likeliest else None,
         )
-        for name, sums in column.sums.items()
+        for name, estimates in model_estimates(column, settings).items()
     }
-    return Models(teacher=teacher, **students)
-
-
-def _greedy(column: TextFigures | None, name: str, settings: Resampling) -> GreedyFidelity | None:
-    if column is None or name not in column.sums:
-        return None
-    return GreedyFidelity(**_estimates(summarise(column.sums[name], **settings)))
-
-
-def _estimates(intervals: Mapping[str, Interval]) -> dict[str, Estimate]:
-    return {name: Estimate.of(interval) for name, interval in intervals.items()}
+    return Models(**found)
 
 
 def _vocabulary(
-    vocabulary: VocabularyMap | None, column: TextFigures, settings: Resampling
+    vocabulary: VocabularyMap | None, column: TextItems, settings: Resampling
 ) -> Vocabulary | None:
     if vocabulary is None:
         return None
-    some = next(iter(column.sums.values()))
     return Vocabulary(
         kept=len(vocabulary.teacher_ids_K),
         of=int((vocabulary.student_ids_V >= 0).sum()),
-        teacher_mass_removed=Estimate.of(
-            ratio_interval(some.mass_removed, some.tokens, **settings)
-        ),
+        teacher_mass_removed=mass_removed_estimate(column, settings),
     )
 
 

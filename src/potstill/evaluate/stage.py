@@ -10,7 +10,7 @@ from potstill.evaluate.held_out import HeldOutRows, held_out, held_out_answers
 from potstill.evaluate.measure import Measured, evaluate
 from potstill.evaluate.task_answers import TaskMeasure, task_outcome
 from potstill.evaluate.text_only import evaluate_on_text
-from potstill.evaluate.tool_calls import scored_calls
+from potstill.evaluate.tool_calls import measured_calls
 from potstill.exchanges.exchange import Prompt
 from potstill.models.loaded import LoadedModel
 from potstill.models.size import parameter_count
@@ -19,6 +19,7 @@ from potstill.progress import Progress, Silent
 from potstill.recipe import EvaluateConfig, TaskConfig
 from potstill.work.access import Weights
 from potstill.work.corpus import Corpus
+from potstill.work.items import Items
 from potstill.work.stage_records import UNMEASURED, EvaluateRecord, Sections
 
 
@@ -69,18 +70,27 @@ def evaluate_student(
             students, directories, rows, corpus, how, vocabulary=vocabulary, progress=progress
         )
     sections = _sections(measured, rows, corpus, prompts, how, unasked=unasked)
-    task = None
+    task = task_rows = None
     if how.task is not None:
         by = TaskMeasure(how.task, how.config, how.machine_hour, how.seed)
-        task = task_outcome(by, prompts, rows, student, corpus, unasked=unasked, progress=progress)
+        task, task_rows = task_outcome(
+            by, prompts, rows, student, corpus, unasked=unasked, progress=progress
+        )
+    calls = measured_calls(student, rows.kept, config=how.config, seed=how.seed, progress=progress)
     return EvaluateRecord(
         task=task,
-        tool_calls=scored_calls(
-            student, rows.kept, config=how.config, seed=how.seed, progress=progress
-        ),
+        tool_calls=None if calls is None else calls[0],
         sections=sections,
         read={name: tuple(lengths) for name, lengths in measured.read.items()},
         student_params=parameter_count(student.network),
+        items=Items(
+            resamples=how.config.resamples,
+            seed=how.seed,
+            sampled=measured.sampled,
+            greedy=measured.greedy,
+            task=task_rows,
+            calls=None if calls is None else calls[1],
+        ),
         **UNMEASURED,
     )
 

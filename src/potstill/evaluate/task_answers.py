@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from potstill.errors import PotstillError
 from potstill.evaluate.held_out import HeldOutRows
 from potstill.evaluate.samples import choose
-from potstill.evaluate.tasks import TaskRow, score_task
+from potstill.evaluate.task_scores import scores_of_items
+from potstill.evaluate.tasks import TaskRow, task_items
 from potstill.exchanges.exchange import Exchange, Prompt, exchange_id_of
 from potstill.models.chat import prompt_ids
 from potstill.models.greedy import greedy_texts
@@ -19,8 +20,8 @@ from potstill.recipe import EndpointConfig, EvaluateConfig, TaskConfig
 from potstill.text.answers import AnswerForm
 from potstill.work.access import RightAnswers, Server, Weights
 from potstill.work.corpus import Corpus
+from potstill.work.items import TaskItems
 from potstill.work.samplings import asked_key, sampling_to_measure
-from potstill.work.scores import TaskScores
 from potstill.work.stage_records import PricedByTime, PricedByTokens, TaskOutcome
 
 Price = PricedByTime | PricedByTokens
@@ -74,8 +75,10 @@ def task_outcome(
     *,
     unasked: int,
     progress: Progress,
-) -> TaskOutcome:
+) -> tuple[TaskOutcome, TaskItems]:
     """Return how the student, and the teacher where there is one, do a task on held-out prompts.
+
+    And what the scores are made of, row by row.
 
     `rows` are the stored answers to them: those of a teacher without weights, and of one with
     weights what need not be asked again. `unasked` held-out prompts were in no plan. Raises
@@ -102,10 +105,12 @@ def task_outcome(
         ours = _answers(student, shown, asking, step)
     greedy = True if author.can_answer else None
     unread = rows.left_out(prompts, ours.texts, greedy=greedy, unasked=unasked)
-    scores = _scored(how, prompts, teacher, ours).model_copy(update={"left_out": unread})
+    items = _items(how, prompts, teacher, ours)
+    scores = scores_of_items(items, resamples=how.config.resamples, seed=how.seed)
     prices = {"student": ours.price, "teacher": None if teacher is None else teacher.price}
     known_prices = {name: price for name, price in prices.items() if price is not None}
-    return TaskOutcome(scores=scores, prices=known_prices)
+    left_out = {"left_out": unread}
+    return TaskOutcome(scores=scores.model_copy(update=left_out), prices=known_prices), items
 
 
 def stored_answers(
@@ -127,10 +132,10 @@ def stored_answers(
     return {wanted[r.exchange_id]: r.response for r in rows if r.exchange_id in wanted}
 
 
-def _scored(
+def _items(
     how: TaskMeasure, prompts: Sequence[Prompt], teacher: TaskAnswers | None, ours: TaskAnswers
-) -> TaskScores:
-    """Return the scores of the prompts that the student answered."""
+) -> TaskItems:
+    """Return how the prompts that the student answered were answered."""
     form = AnswerForm.of(how.task)
     rows = [
         TaskRow(
@@ -142,7 +147,7 @@ def _scored(
         for p in prompts
         if p.prompt_id in ours.texts
     ]
-    return score_task(how.task, rows, resamples=how.config.resamples, seed=how.seed)
+    return task_items(how.task, rows)
 
 
 def _priced(prompts: Sequence[Prompt], *, few: bool, seed: int) -> frozenset[str]:

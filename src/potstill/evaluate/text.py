@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from potstill.evaluate.fidelity import FidelitySums, compare_all, grouping, summed
+from potstill.evaluate.fidelity import compare_all
+from potstill.evaluate.summary import FidelitySums, grouping, summed, text_items
 from potstill.models.alignment import Alignment
 from potstill.models.likelihood import Floats, response_nll
 from potstill.models.load import head_of
@@ -17,6 +18,7 @@ from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress, Step
 from potstill.text.turns import Message
+from potstill.work.items import TextItems
 
 Lengths = tuple[int, int]
 Sequences = list[tuple[Sequence[int], Sequence[int]]]
@@ -61,6 +63,11 @@ class TextFigures:
     teacher_nll: Floats
     bytes: Floats
     read: Mapping[str, Sequence[Lengths]]
+
+    @property
+    def items(self) -> TextItems:
+        """What is kept of it."""
+        return text_items(self.sums, self.teacher_nll, self.bytes)
 
 
 def measure_text(

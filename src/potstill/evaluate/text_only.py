@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from math import log
 from pathlib import Path
 
 import numpy as np
 
-from potstill.evaluate.fidelity import grouping, summed
-from potstill.evaluate.measure import Measured, Resampling, check_held_out, held_out_text
+from potstill.evaluate.measure import Measured, check_held_out, held_out_text
 from potstill.evaluate.samples import choose
-from potstill.evaluate.speed import Speed, measure_speed
+from potstill.evaluate.speed import measure_speed
+from potstill.evaluate.summary import (
+    Resampling,
+    difference_estimates,
+    grouping,
+    likelihood_items,
+    model_estimates,
+    summed,
+)
 from potstill.evaluate.text import HeldOut
 from potstill.models.greedy import greedy_texts
 from potstill.models.likelihood import Floats, response_nll
@@ -22,9 +28,7 @@ from potstill.models.score import response_hidden
 from potstill.models.size import bytes_on_disk, parameter_count
 from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig
-from potstill.stats.bootstrap import difference_interval, perplexity_interval, ratio_interval
 from potstill.work.evaluation import Differences, ModelFigures, Models, SamplePair
-from potstill.work.figures import Estimate
 
 
 def evaluate_on_text(
@@ -55,26 +59,27 @@ def evaluate_on_text(
         samples = _samples(students["student"], some, config, seed)
         step.advance()
     settings: Resampling = {"resamples": config.resamples, "seed": seed}
+    column = likelihood_items(nll, tokens, sizes)
     figures = {
-        name: _figures(
-            student, speed[name], directories[name], nll[name], tokens[name], sizes, settings
+        name: ModelFigures(
+            params=parameter_count(students[name].network),
+            bytes=bytes_on_disk(directories[name]),
+            prefill_tok_s=speed[name].prefill_tok_s,
+            decode_tok_s=speed[name].decode_tok_s,
+            **estimates,
         )
-        for name, student in students.items()
+        for name, estimates in model_estimates(column, settings).items()
     }
-    differences = {}
-    if "untrained" in students:
-        pair = (nll["student"], tokens["student"], nll["untrained"], tokens["untrained"])
-        found = difference_interval(*pair, **settings)
-        differences["student_minus_untrained_nll"] = Estimate.of(found)
     read = {k: [(len(r.prompt_ids), len(r.response_ids)) for r in rows[k]] for k in students}
     return Measured(
         held_out=held_out_text(some, config),
         models=Models(**figures),
-        differences=Differences(**differences),
+        differences=Differences(**difference_estimates(column, settings)),
         vocabulary=None,
         samples=samples,
         seconds=time.perf_counter() - start,
         prompt_ids=frozenset(row.prompt_id for row in some),
+        sampled=column,
         read=read,
     )
 
@@ -90,25 +95,6 @@ def _by_prompt(
     group = grouping([row.prompt_id for row in rows])
     lengths = np.array([len(response) for response in responses], dtype=float)
     return summed(response_nll(hidden, head_of(student), responses), group), summed(lengths, group)
-
-
-def _figures(
-    student: LoadedModel,
-    speed: Speed,
-    directory: Path,
-    nll: Floats,
-    tokens: Floats,
-    sizes: Floats,
-    settings: Resampling,
-) -> ModelFigures:
-    return ModelFigures(
-        params=parameter_count(student.network),
-        bytes=bytes_on_disk(directory),
-        prefill_tok_s=speed.prefill_tok_s,
-        decode_tok_s=speed.decode_tok_s,
-        perplexity=Estimate.of(perplexity_interval(nll, tokens, **settings)),
-        bits_per_byte=Estimate.of(ratio_interval(nll / log(2), sizes, **settings)),
-    )
 
 
 def _samples(

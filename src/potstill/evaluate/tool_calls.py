@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from potstill.evaluate.calls import CallRow, score_calls
+from potstill.evaluate.calls import CallRow, call_items, scores_of_calls
 from potstill.exchanges.exchange import Exchange
 from potstill.models.chat import prompt_ids
 from potstill.models.greedy import greedy_ids
@@ -12,6 +12,7 @@ from potstill.models.load import context_length
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Progress
 from potstill.recipe import EvaluateConfig
+from potstill.work.items import CallItems
 from potstill.work.scores import CallScores
 
 ReadCalls = Callable[[Sequence[int]], str | None]
@@ -27,7 +28,23 @@ def scored_calls(
     progress: Progress,
     read: ReadCalls | None = None,
 ) -> CallScores | None:
-    """Return the scores of the student's calls; None where no held-out answer in `rows` holds any.
+    """Return the scores of the student's calls, as `measured_calls` does, without the items."""
+    found = measured_calls(student, rows, config=config, seed=seed, progress=progress, read=read)
+    return None if found is None else found[0]
+
+
+def measured_calls(
+    student: LoadedModel,
+    rows: Sequence[Exchange],
+    *,
+    config: EvaluateConfig,
+    seed: int,
+    progress: Progress,
+    read: ReadCalls | None = None,
+) -> tuple[CallScores, CallItems] | None:
+    """Return the scores of the student's calls, and what they are made of.
+
+    None where no held-out answer in `rows` holds any call.
 
     Asked are the held-out prompts that the teacher answered with calls, and those with tools on
     offer, for answers of evaluate.max_tokens at most; those that do not fit the student are counted
@@ -54,8 +71,11 @@ def scored_calls(
         CallRow(tuple(row.tool_calls for row in found), calls_in(written))
         for found, written in zip(asked, given, strict=True)
     ]
-    scores = score_calls(compared, resamples=config.resamples, seed=seed)
-    return None if scores is None else scores.model_copy(update={"left_out": unread})
+    items = call_items(compared)
+    if items is None:
+        return None
+    scores = scores_of_calls(items, resamples=config.resamples, seed=seed)
+    return scores.model_copy(update={"left_out": unread}), items
 
 
 def _by_template(student: LoadedModel) -> ReadCalls:

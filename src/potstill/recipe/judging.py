@@ -39,3 +39,14 @@ class CostConfig(Section):
         4e14, gt=0, description="Useful floating-point operations a second of that accelerator."
     )
     currency: str = Field("USD", description="Currency of the prices.")
+    teacher_training_flops: float | None = Field(
+        None,
+        gt=0,
+        description="Floating-point operations of the teacher's own training, where its maker "
+        "states them; what is not stated is unknown.",
+    )
+    base_training_flops: float | None = Field(
+        None,
+        gt=0,
+        description="The same of the model that the student begins as, where that is another one.",
+    )

@@ -9,16 +9,18 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from potstill.collect.prompts import shared_prompts
 from potstill.errors import PotstillError
 from potstill.evaluate.cost import model_shape
 from potstill.evaluate.payback import payback, price_of
 from potstill.exchanges.exchange import Exchange, Prompt
-from potstill.lineage import manifest
+from potstill.lineage.notice import notice_of_lineage
+from potstill.lineage.operations import operation_sentences
 from potstill.machine import machine_facts, peak_memory_bytes
 from potstill.recipe import Recipe, TrainConfig
+from potstill.report.notice import page_of
 from potstill.report.run.page import render
 from potstill.runs.cost import Done, PaidAnswers, Shapes, answered_by, cost_of
+from potstill.runs.lineage_run import lineage_facts, write_lineage
 from potstill.runs.parts import Parts
 from potstill.runs.student_terms import state_terms
 from potstill.shrink.cut import Cut
@@ -37,9 +39,9 @@ from potstill.work.evaluation import (
     Shrink,
     TrainingPart,
 )
-from potstill.work.records import TrainingOrder, Watermark
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
+from potstill.work.shared_prompts import shared_prompts
 from potstill.work.stage_records import (
     CollectRecord,
     CurateRecord,
@@ -53,6 +55,7 @@ from potstill.work.stage_records import (
     TrainRecord,
 )
 
+NOTICE_FILE = "notice.html"
 # Texts whose language is told: enough to show which there are.
 _MOST_TEXTS = 2000
 _R = TypeVar("_R", bound=StageRecord)
@@ -121,19 +124,16 @@ def write_report(parts: Parts) -> None:
     )
     run.write_json("evaluation.json", evaluation.as_json())
     origin = _origin(parts)
-    marked, order = run.done(Watermark), run.done(TrainingOrder)
     # Right answers are nobody's: the name that the recipe gives them is no teacher's.
     nobody = isinstance(author, RightAnswers)
-    render(run.root, provenance(origin, recipe, nobody=nobody))
-    facts = {
-        "teacher": origin.teacher(),
-        "student": {"identity": student.identity, "base_terms": parts.base_decision.facts()},
-        **origin.permitted(),
-        **({} if marked is None else {"watermark": marked.as_json()}),
-        **({} if order is None else {"training_order": order.as_json()}),
-        "trust_remote_code": recipe.teacher.trust_remote_code,
-    }
-    manifest.write(run, facts)
+    decided = {**origin.permitted(), "base_terms": parts.base_decision.facts()}
+    facts = lineage_facts(parts, evaluation, rows, student, decided)
+    shown = provenance(origin, recipe, nobody=nobody)
+    render(run.root, {**shown, "operations": " ".join(operation_sentences(facts))})
+    notice = notice_of_lineage(facts, recipe.name)
+    page = page_of(recipe.name, "distillation notice", evaluation.created_at, notice)
+    run.write_text(NOTICE_FILE, page)
+    write_lineage(parts, facts)
 
 
 def done_of(run: RunDir) -> Done:

@@ -18,8 +18,9 @@ from potstill.trace.plan import PLAN_FILE, FixedPlan, read_plan
 from potstill.trace.registry import Disclosed
 from potstill.trace.timestamps import require_certificates
 from potstill.trace.verdict import Verdict
-from potstill.trace.verify import BundleCheck, Trust, checks_of
+from potstill.trace.verify import Trust, checks_of
 from potstill.watermark.keys import read_key
+from potstill.work.check_result import CheckResult
 from potstill.work.order_secret import read_order_secret
 
 AnyPath = str | Path
@@ -41,10 +42,10 @@ class VerifiedTrace:
     """A bundle in which nothing differs: its verdict, and each thing that was looked at."""
 
     verdict: Verdict
-    checks: tuple[BundleCheck, ...]
+    checks: tuple[CheckResult, ...]
 
     @property
-    def not_checked(self) -> tuple[BundleCheck, ...]:
+    def not_checked(self) -> tuple[CheckResult, ...]:
         """What could not be checked, each with the reason."""
         return tuple(check for check in self.checks if check.state != "holds")
 
@@ -84,7 +85,7 @@ def _paths(given: AnyPath | Sequence[AnyPath]) -> tuple[Path, ...]:
     return tuple(map(Path, [given] if isinstance(given, str | Path) else given))
 
 
-def checks_with(bundle: Path, given: Given) -> Iterator[BundleCheck]:
+def checks_with(bundle: Path, given: Given) -> Iterator[CheckResult]:
     """Yield the checks of a bundle's folder, and whether its pages say what its verdict says."""
     fixed = read_plan(bundle / PLAN_FILE)
     yield from checks_of(bundle, trust_of(fixed, given))

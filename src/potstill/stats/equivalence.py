@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from potstill.stats.bootstrap import (
@@ -139,6 +138,9 @@ def constrained_variance(values: Floats, counts: Floats, mean: float) -> float:
     the mean cannot be reached otherwise (empirical likelihood, Owen 1988, with both ends of the
     scale added to its support).
     """
+    # It takes long to import, and most of what imports this module never needs it.
+    from scipy.optimize import brentq
+
     total = counts.sum()
     shifted = values - mean
     # Weights are counts / total / (1 + tilt * shifted); these tilts keep those of -1 and 1 finite.

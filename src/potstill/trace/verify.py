@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from potstill.canonical import canonical_json
 from potstill.errors import PotstillError
@@ -48,20 +47,12 @@ from potstill.trace.verdict import (
     Verdict,
     verdict_of,
 )
+from potstill.work.check_result import CheckResult
 
 _Compared = Finding | ControlFigure
 # Figures that another version of a library computes may differ by so much, as a share.
 _ROUNDING = 1e-6
 _REMEDY = "get the bundle as it was from whoever made it"
-
-
-@dataclass(frozen=True)
-class BundleCheck:
-    """One thing that was looked at: whether it holds, or why it could not be checked."""
-
-    what: str
-    state: Literal["holds", "not checked"]
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class Trust:
     certificates: Sequence[bytes] | None = None
 
 
-def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[BundleCheck]:
+def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[CheckResult]:
     """Yield what was checked of a bundle, one by one.
 
     Raises PotstillError, naming the record or the file, at the first thing that differs.
@@ -87,28 +78,28 @@ def checks_of(bundle: Path, trust: Trust | None = None) -> Iterator[BundleCheck]
         raise PotstillError(f"{CHAIN_FILE} does not exist in the bundle; {_REMEDY}")
     chain = read_chain(bundle / CHAIN_FILE, teacher_origin(fixed.plan.teacher.identity))
     finished = _finished(bundle, fixed, chain)
-    yield BundleCheck("chain of plans", "holds", _chain_words(fixed, chain))
+    yield CheckResult("chain of plans", "holds", _chain_words(fixed, chain))
     yield from _logs(bundle, fixed, verdict)
     _require_own_key(fixed, trust.disclosed)
     # With what is disclosed scores and steps are made again on the way, to the same figures.
     found = found_in(bundle, fixed, trust.disclosed)
     _same_findings(verdict, found)
-    yield BundleCheck("arithmetic", "holds", _findings_words(found))
+    yield CheckResult("arithmetic", "holds", _findings_words(found))
     yield from _bits(fixed, trust.disclosed)
     yield from _steps(fixed, trust.disclosed)
     _same_verdict(fixed, verdict)
-    yield BundleCheck("verdict", "holds", "its words and levels follow from plan and findings")
+    yield CheckResult("verdict", "holds", "its words and levels follow from plan and findings")
     yield from _files(bundle, finished)
     yield from _stamps(bundle, fixed, verdict, trust.certificates)
 
 
-def _plan(fixed: FixedPlan, verdict: Verdict) -> BundleCheck:
+def _plan(fixed: FixedPlan, verdict: Verdict) -> CheckResult:
     if verdict.plan != fixed.digest:
         raise PotstillError(
             f"{PLAN_FILE} is not the plan that the verdict is about: it was edited after the run "
             f"(its digest is {fixed.digest}, the verdict's {verdict.plan}); {_REMEDY}"
         )
-    return BundleCheck("plan", "holds", f"digest {fixed.digest}")
+    return CheckResult("plan", "holds", f"digest {fixed.digest}")
 
 
 def _finished(bundle: Path, fixed: FixedPlan, chain: ChainRead) -> RunFinished:
@@ -152,7 +143,7 @@ def _chain_words(fixed: FixedPlan, chain: ChainRead) -> str:
     )
 
 
-def _logs(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> Iterator[BundleCheck]:
+def _logs(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> Iterator[CheckResult]:
     # Files are read by the plan's names alone, and by none that a verdict makes up.
     if [log.file for log in verdict.logs] != [place.name for place in log_places(fixed)]:
         raise PotstillError(f"{VERDICT_FILE} names other raw logs than the plan has; {_REMEDY}")
@@ -160,7 +151,7 @@ def _logs(bundle: Path, fixed: FixedPlan, verdict: Verdict) -> Iterator[BundleCh
         read = read_chain(bundle / log.file, log_origin(fixed, log.file))
         require_head(bundle / log.file, read, log.head, log.records)
         detail = f"{many(log.records, 'record')}, each chained to the one before"
-        yield BundleCheck(log.file, "holds", detail)
+        yield CheckResult(log.file, "holds", detail)
 
 
 def _require_own_key(fixed: FixedPlan, disclosed: Disclosed) -> None:
@@ -224,13 +215,13 @@ def _findings_words(found: TraceFound) -> str:
     return f"{tests} computed again from the raw logs, to the figures of the verdict"
 
 
-def _bits(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[BundleCheck]:
+def _bits(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[CheckResult]:
     """Yield of which marks the scores were made again with the key."""
     keyed = [one for one in fixed.plan.planned if _key_of(one) is not None]
     if not keyed:
         return
     if disclosed.key is None:
-        yield BundleCheck(
+        yield CheckResult(
             "scores of the marks",
             "not checked",
             "they are taken as they are stored; the key of the epoch makes them again (--key)",
@@ -244,14 +235,14 @@ def _bits(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[BundleCheck]:
             detail = "they are of another epoch's key"
         elif not whole:
             detail = "the marked texts are not disclosed, behind whose windows they stand (--texts)"
-        yield BundleCheck(
+        yield CheckResult(
             f"scores of {one.test} ({one.configuration})",
             "holds" if own and whole else "not checked",
             detail,
         )
 
 
-def _steps(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[BundleCheck]:
+def _steps(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[CheckResult]:
     """Yield of which trainings' orders the steps were planned again with the secret."""
     for one in (one for one in fixed.plan.planned if one.test == "order"):
         what = f"steps of {one.test} ({one.configuration})"
@@ -259,9 +250,9 @@ def _steps(fixed: FixedPlan, disclosed: Disclosed) -> Iterator[BundleCheck]:
             detail = (
                 "they are taken as they are stored; the run's secret gives them (--order-secret)"
             )
-            yield BundleCheck(what, "not checked", detail)
+            yield CheckResult(what, "not checked", detail)
             continue
-        yield BundleCheck(what, "holds", "every step planned again with the run's secret")
+        yield CheckResult(what, "holds", "every step planned again with the run's secret")
 
 
 def _same_verdict(fixed: FixedPlan, verdict: Verdict) -> None:
@@ -284,7 +275,7 @@ def _spelt(verdict: Verdict) -> bytes:
     return canonical_json(verdict.model_dump(mode="json", by_alias=True))
 
 
-def _files(bundle: Path, finished: RunFinished) -> Iterator[BundleCheck]:
+def _files(bundle: Path, finished: RunFinished) -> Iterator[CheckResult]:
     found = digests_in(bundle)
     changed = same_digest(finished.files, found)
     if changed is not None:
@@ -293,16 +284,16 @@ def _files(bundle: Path, finished: RunFinished) -> Iterator[BundleCheck]:
             f"{changed} is {state}, or the run's record in {CHAIN_FILE} was changed; {_REMEDY}"
         )
     count = len(finished.files)
-    yield BundleCheck("files", "holds", f"{count} files are as the run left them")
+    yield CheckResult("files", "holds", f"{count} files are as the run left them")
     for extra in (name for name in files_in(bundle) if name not in finished.files):
-        yield BundleCheck(extra, "not checked", "it was put into the bundle after the run")
+        yield CheckResult(extra, "not checked", "it was put into the bundle after the run")
 
 
 def _stamps(
     bundle: Path, fixed: FixedPlan, verdict: Verdict, certificates: Sequence[bytes] | None
-) -> Iterator[BundleCheck]:
+) -> Iterator[CheckResult]:
     if not verdict.stamps:
-        yield BundleCheck(
+        yield CheckResult(
             "order of events", "not checked", "no timestamp is attached: it is the owner's word"
         )
     trusted = certificates_in(bundle) if certificates is None else certificates
@@ -313,13 +304,13 @@ def _stamps(
             raise PotstillError(f"{stamp.file[:200]} is missing; {_REMEDY}")
         if not can_check():
             detail = "token not checked: that needs `pip install potstill[trace]`"
-            yield BundleCheck(stamp.file, "not checked", detail)
+            yield CheckResult(stamp.file, "not checked", detail)
             continue
         path = bundle / stamp.file
         found = check_token(path, path.read_bytes(), trusted, subjects_of(fixed))
         if stamp.checked and found.time != stamp.time:
             raise PotstillError(f"{stamp.file} has another time than the verdict says; {_REMEDY}")
-        yield BundleCheck(
+        yield CheckResult(
             stamp.file,
             "holds",
             f"{found.subject} was seen by {found.authority} by {found.time.isoformat()}, under the "

@@ -33,7 +33,7 @@ from potstill.work.run_recipe import (
     kept_by,
     refuse_changes,
 )
-from potstill.work.workdir import METRICS_FILE, STATE, WorkDir, remove
+from potstill.work.workdir import METRICS_FILE, STATE, WorkDir, manifests_in, remove
 
 # What a stage leaves beside its record, and what goes when it is done again.
 _LEFT_BEHIND = {
@@ -45,7 +45,7 @@ _LEFT_BEHIND = {
         "student",
         METRICS_FILE,
     ),
-    REPORT: ("evaluation.json", "report.html"),
+    REPORT: ("evaluation.json", "report.html", "notice.html"),
 }
 
 
@@ -159,7 +159,8 @@ class RunDir(WorkDir[Recipe]):
         again = from_stage(stage)
         done = [name for name in again if self.record_path(name).exists()]
         with write_errors(self.root):
-            self.manifest_path.unlink(missing_ok=True)
+            for path in (*manifests_in(self.root), *manifests_in(self.student)):
+                path.unlink(missing_ok=True)
             for name in reversed(again):
                 self.record_path(name).unlink(missing_ok=True)
             for left in (left for name in again for left in _LEFT_BEHIND.get(name, ())):

@@ -20,6 +20,7 @@ from potstill.work.evaluation import (
     Vocabulary,
 )
 from potstill.work.evaluation_file import without_empty_intervals
+from potstill.work.items import Items
 from potstill.work.marked import MarkedAnswers
 from potstill.work.scores import CallScores, TaskScores
 from potstill.work.workdir import Recorded, WorkRecord
@@ -292,6 +293,8 @@ class EvaluateRecord(StageRecord):
     sections: Sections
     read: dict[str, ReadLengths]
     student_params: int
+    # What the figures are made of; older versions kept none.
+    items: Items | None = None
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ from potstill.work.lock import Hold, hold
 
 MANIFEST_FILE = "manifest.json"
 METRICS_FILE = "metrics.jsonl"
+# The manifest, what was added to it since it was signed, and the signatures of each.
+_MANIFESTS = re.compile(r"manifest(\.[1-9][0-9]*)?\.json(\.sig)?")
 # The folder of the records.
 STATE = "state"
 
@@ -296,6 +299,15 @@ class WorkDir(ABC, Generic[C]):
             f"{self.header().work} was begun with; bring it back from a copy, or "
             f"{self.header().anew}"
         )
+
+
+def manifests_in(root: Path) -> list[Path]:
+    """Return the manifest of a directory, additions to it and signatures, as far as they are there.
+
+    The manifest itself comes first: without it the others say nothing.
+    """
+    found = [path for path in root.glob("manifest*") if _MANIFESTS.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (path.name != MANIFEST_FILE, path.name))
 
 
 def read_metrics(root: Path) -> list[dict[str, Any]]:

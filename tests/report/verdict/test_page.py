@@ -10,7 +10,7 @@ import pytest
 
 from html_tags import Tags
 from potstill.report.frame import MOST_BYTES
-from potstill.report.verdict.notice import notice_markdown, notice_page, plain
+from potstill.report.verdict.notice import notice_markdown, notice_page
 from potstill.report.verdict.page import verdict_page
 from potstill.trace.timestamps import Stamp
 from potstill.trace.verdict import ControlFigure, Verdict
@@ -172,21 +172,6 @@ def test_no_name_is_markup_in_the_notice(made: bundles.Trace) -> None:
     outside = markdown.partition("```")[0]
     assert "<script>" not in outside.replace("\\<", "")
     assert "[x](" not in outside.replace("\\[", "").replace("\\]", "")
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("a\n# b", r"a \# b"),
-        ("- a", r"\- a"),
-        ("1. a", r"1\. a"),
-        ("2026-12 at 1.5", "2026-12 at 1.5"),
-        ("<b>", r"\<b\>"),
-        ("`x`", r"\`x\`"),
-    ],
-)
-def test_text_is_escaped_where_it_would_be_markup(text: str, escaped: str) -> None:
-    assert plain(text) == escaped
 
 
 def test_clusters_stand_beside_the_number_of_prompts(made: bundles.Trace) -> None:

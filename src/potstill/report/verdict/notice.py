@@ -6,20 +6,13 @@ what could not be seen, and how anybody checks it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from potstill.report.frame import PageHead, document
-from potstill.report.tables import clean, moment
+from potstill.report.notice import markdown_of, page_of
+from potstill.report.tables import moment
 from potstill.report.verdict.view import accused_words, checking_words, commands, strength_words
 from potstill.trace.verdict import Verdict
 from potstill.trace.wording import test_name
+from potstill.work.notice import Notice, NoticePart
 
-# What Markdown or HTML in it would take for more than a letter.
-_MARKS = re.compile(r"([\\`*_\[\]<>#|~&])")
-# What at a line's beginning would make a list of it.
-_LISTS = re.compile(r"^(\d*)([-+.)])(?=\s|$)")
 _WHAT_A_TEST_IS = (
     "Each test was fixed in a written plan before the suspect was asked. It asks how often chance "
     "alone would give as much as was found, if the claim were false. That is a p-value. A small "
@@ -29,23 +22,6 @@ _CHECKING = (
     "Anybody can check the figures with the bundle that came with this notice, on a machine of "
     "their own and without trusting its author."
 )
-
-
-@dataclass(frozen=True)
-class NoticePart:
-    """A heading with paragraphs, points of a list, and commands."""
-
-    heading: str
-    paragraphs: Sequence[str]
-    points: Sequence[str] = ()
-    commands: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Notice:
-    """What the notice says, in order."""
-
-    parts: Sequence[NoticePart]
 
 
 def notice_of(verdict: Verdict) -> Notice:
@@ -102,31 +78,14 @@ def _claimed(verdict: Verdict) -> tuple[str, ...]:
 
 def notice_markdown(verdict: Verdict) -> str:
     """Return the notice as Markdown, in which no name can be more than text."""
-    lines = [f"# Notice: {plain(verdict.suspect.name)} and {plain(verdict.teacher.name)}", ""]
-    lines += [plain(f"{moment(verdict.created_at.isoformat())}, made by potstill"), ""]
-    for part in notice_of(verdict).parts:
-        lines += [f"## {plain(part.heading)}", ""]
-        for text in part.paragraphs:
-            lines += [plain(text), ""]
-        if part.points:
-            lines += [*(f"- {plain(text)}" for text in part.points), ""]
-        if part.commands:
-            lines += ["```", *part.commands, "```", ""]
-    return "\n".join(lines)
+    return markdown_of(_title(verdict), verdict.created_at.isoformat(), notice_of(verdict))
 
 
 def notice_page(verdict: Verdict) -> str:
     """Return the notice as a page."""
-    head = PageHead(
-        title=f"Notice: {verdict.suspect.name} and {verdict.teacher.name}",
-        noun="notice",
-        kind="trace notice",
-        created=moment(verdict.created_at.isoformat()),
-    )
-    return document("verdict/notice.html.j2", head, notice_of(verdict))
+    created = verdict.created_at.isoformat()
+    return page_of(_title(verdict), "trace notice", created, notice_of(verdict))
 
 
-def plain(text: str) -> str:
-    """Return text on one line, with what Markdown or HTML would read as markup escaped."""
-    one_line = " ".join(clean(text).split())
-    return _LISTS.sub(r"\1\\\2", _MARKS.sub(r"\\\1", one_line))
+def _title(verdict: Verdict) -> str:
+    return f"{verdict.suspect.name} and {verdict.teacher.name}"

@@ -10,7 +10,7 @@ from potstill.report.verdict.notice import notice_markdown, notice_page
 from potstill.report.verdict.page import verdict_page
 from potstill.trace.plan import FixedPlan
 from potstill.trace.verdict import VERDICT_FILE, Verdict
-from potstill.trace.verify import BundleCheck
+from potstill.work.check_result import CheckResult
 
 
 def verdict_pages(fixed: FixedPlan, verdict: Verdict) -> Iterator[tuple[str, bytes]]:
@@ -20,7 +20,7 @@ def verdict_pages(fixed: FixedPlan, verdict: Verdict) -> Iterator[tuple[str, byt
     yield "notice.html", notice_page(verdict).encode()
 
 
-def check_pages(bundle: Path, fixed: FixedPlan, verdict: Verdict, version: str) -> BundleCheck:
+def check_pages(bundle: Path, fixed: FixedPlan, verdict: Verdict, version: str) -> CheckResult:
     """Return whether the pages of a bundle say what its verdict says.
 
     The chain notes their digests, but whoever holds the chain can write those anew. Pages of
@@ -34,7 +34,7 @@ def check_pages(bundle: Path, fixed: FixedPlan, verdict: Verdict, version: str) 
             f"potstill {verdict.potstill} made them, and this is {version}: what they say is not "
             "compared with the verdict"
         )
-        return BundleCheck("pages", "not checked", detail)
+        return CheckResult("pages", "not checked", detail)
     for name in there:
         if (bundle / name).read_bytes() != made[name]:
             raise PotstillError(
@@ -43,5 +43,5 @@ def check_pages(bundle: Path, fixed: FixedPlan, verdict: Verdict, version: str) 
             )
     missing = ", ".join(name for name in made if name not in there)
     if missing:
-        return BundleCheck("pages", "not checked", f"{missing} is not in the bundle")
-    return BundleCheck("pages", "holds", f"{', '.join(made)} say what the verdict says")
+        return CheckResult("pages", "not checked", f"{missing} is not in the bundle")
+    return CheckResult("pages", "holds", f"{', '.join(made)} say what the verdict says")
