@@ -212,6 +212,64 @@ def test_another_numpy_may_draw_other_intervals_and_no_other_figures(
         verify_lineage(root)
 
 
+Edit = Callable[[dict[str, Any]], object]
+
+
+def of_student(items: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = items["sampled"]["students"]["student"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (lambda items: items.update(resamples=0), "asks for 0 resamples"),
+        (lambda items: items.update(seed=-1), "by the seed -1"),
+        (lambda items: of_student(items)["kl"].pop(), "no figures follow"),
+        (lambda items: of_student(items).update(tokens=[0.0] * 12), "no figures follow"),
+        (lambda items: items["sampled"].update(students={}), "no figures follow"),
+        (lambda items: items["sampled"].update(bytes=[]), "no figures follow"),
+    ],
+)
+def test_items_that_come_to_nothing_are_one_sentence(
+    made: Path, tmp_path: Path, forger: SigningKey, edit: Edit, sentence: str
+) -> None:
+    root = Path(shutil.copytree(made / "student", tmp_path / "copy"))
+    path = root / "items.json"
+    items = json.loads(path.read_text())
+    edit(items)
+    path.write_text(json.dumps(items))
+    forged(root, forger)
+    with pytest.raises(PotstillError, match=sentence):
+        verify_lineage(root)
+
+
+def test_who_asks_for_endless_resamples_keeps_nobody_busy(
+    made: Path, tmp_path: Path, forger: SigningKey
+) -> None:
+    root = Path(shutil.copytree(made / "student", tmp_path / "copy"))
+    path = root / "items.json"
+    items = json.loads(path.read_text())
+    path.write_text(json.dumps(items | {"resamples": 10**12}))
+    forged(root, forger)
+    assert "intervals" in [check.what for check in verify_lineage(root).not_checked]
+    of_student(items)["kl"][0] *= 2
+    path.write_text(json.dumps(items | {"resamples": 10**12}))
+    forged(root, forger)
+    with pytest.raises(PotstillError, match=r"does not come to the figures .*\.value"):
+        verify_lineage(root)
+
+
+def test_a_run_without_its_student_s_manifest_says_so(
+    made: Path, tmp_path: Path, forger: SigningKey
+) -> None:
+    root = Path(shutil.copytree(made, tmp_path / "copy"))
+    for name in OWN:
+        (root / "student" / name).unlink()
+    forged(root, forger)
+    assert "student" in [check.what for check in verify_lineage(root).not_checked]
+
+
 def rows_of(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 

@@ -199,7 +199,7 @@ def read_object(path: Path, remedy: str) -> dict[str, Any] | None:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PotstillError(f"{path} is not readable JSON; {remedy}") from error
     return value if isinstance(value, dict) else None
 

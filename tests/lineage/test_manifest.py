@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -228,3 +230,64 @@ def test_whatever_is_changed_is_named_and_nothing_else(
         wanted = {name for name in names if before[name] != after.get(name)}
         found = list(differences(folder, listed))
         assert {sentence.split()[0] for sentence in found} == wanted and len(found) == len(wanted)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.replace('"run": "run"', '"run": "other", "run": "run"'),
+        lambda text: text.replace('"run": "run"', '"run": "run", "cost": {"x": 1e999}'),
+        lambda text: text + "{}",
+    ],
+)
+def test_what_two_readers_may_read_otherwise_is_no_manifest(
+    root: Path, edit: Callable[[str], str]
+) -> None:
+    path = root / "manifest.json"
+    path.write_text(edit(path.read_text()))
+    assert manifest.verify(root) == [UNREADABLE]
+
+
+def test_a_manifest_that_is_no_plain_file_is_not_waited_for(root: Path, key: SigningKey) -> None:
+    path = root / "manifest.json"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(PotstillError, match=r"manifest\.json is no plain file"):
+        manifest.sign(root, key)
+
+
+def test_where_no_signature_is_to_be_had_all_stays_as_it_was(
+    root: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A run with a student of its own, signed, with something added since.
+    student = root / "student"
+    manifest.write_student(student, RECIPE, FACTS, key)
+    with RunDir.open(root, RECIPE) as run:
+        manifest.write(run, FACTS, key)
+    (root / "model.gguf").write_text("weights")
+    manifest.add(root, root / "model.gguf", key)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    real, calls = manifest.signature_of, []
+
+    def fails_the_second_time(*given: Any) -> bytes:
+        calls.append(given)
+        if len(calls) == 2:
+            raise PotstillError("Sigstore did not sign")
+        return real(*given)
+
+    monkeypatch.setattr(manifest, "signature_of", fails_the_second_time)
+    with pytest.raises(PotstillError, match="did not sign"):
+        manifest.sign(root, key)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    manifest.sign(root, key)
+    assert manifest.verify(root) == [] and manifest.verify(student) == []
+    assert not (root / "manifest.1.json").exists()
+
+
+def test_a_folder_in_the_place_of_an_addition_costs_no_manifest(
+    root: Path, key: SigningKey
+) -> None:
+    (root / "manifest.1.json").mkdir()
+    with pytest.raises(PotstillError, match=r"manifest\.1\.json is a directory"):
+        manifest.sign(root, key)
+    assert manifest.verify(root) == []

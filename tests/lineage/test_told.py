@@ -223,3 +223,20 @@ def test_what_was_not_said_of_money_is_unknown() -> None:
     cost = cost_of(1.0).model_dump(mode="json")
     cost["total"]["money"] = cost["total"]["tokens"] = None
     assert "tokens: unknown" in card_of("mine", lineage(cost=cost))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"figures": {"models": 1}},
+        {"cost": {"x": 1}},
+        {"operations": {"run": -1}},
+        {"operations": {"run": 1, "base": 0}},
+    ],
+)
+def test_a_manifest_s_parts_that_are_something_else_are_one_sentence(
+    facts: dict[str, Any],
+) -> None:
+    (name,) = facts
+    with pytest.raises(PotstillError, match=rf"manifest\.json holds {name} that this version"):
+        notice_of_lineage(lineage(**facts), "mine")

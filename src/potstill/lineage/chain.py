@@ -24,6 +24,7 @@ from potstill.lineage.document import (
     manifest_digest,
     manifest_in,
 )
+from potstill.lineage.files import shown
 from potstill.lineage.listing import ListedBy, listing_of
 from potstill.lineage.remaking import check_figures
 from potstill.lineage.signatures import read_bundle
@@ -117,15 +118,15 @@ def _named(folder: Path, model: ModelFacts) -> ListedBy:
     manifest = manifest_in(place, content)
     if manifest.student is None or manifest.student.identity != model.identity:
         raise PotstillError(
-            f"{place} is about another model ({manifest.run}) than the one that was learnt from; "
-            f"{_REMEDY}"
+            f"{place} is about another model ({shown(manifest.run)}) than the one that was learnt "
+            f"from; {_REMEDY}"
         )
     return ListedBy(MANIFEST_FILE, content, manifest)
 
 
 def _signed(folder: Path, found: ListedBy, what: str, expected: ExpectedSigner) -> CheckResult:
     """Return who has signed an ancestor's manifest: by one of the keys that are given, or not."""
-    detail = f"manifest of {found.manifest.run}, as it is named and of that model"
+    detail = f"manifest of {shown(found.manifest.run)}, as it is named and of that model"
     signature = folder / found.signature
     if not signature.is_file():
         return CheckResult(what, "holds", f"{detail}; nobody has signed it")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from potstill.canonical import digest_of, labelled
+from potstill.canonical import digest_of, labelled, parsed
+from potstill.errors import PotstillError
 from potstill.lineage.document import DataFacts, SplitFacts
 from potstill.text.turns import Message
 
@@ -50,18 +51,36 @@ def data_facts(rows: Iterable[AnsweredPrompt]) -> DataFacts:
 
 def stored_answers(root: Path) -> Iterator[AnsweredPrompt]:
     """Yield the answers in the shards of a finished run, each once; no model and no torch."""
-    import pyarrow.parquet as pq
-
     seen: set[str] = set()
     for path in sorted((root / "exchanges").glob("part-*.parquet")):
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=[*_COLUMNS, "messages"]):
-                columns = [batch.column(name).to_pylist() for name in (*_COLUMNS, "messages")]
-                for exchange_id, prompt_id, split, messages in zip(*columns, strict=True):
-                    if exchange_id not in seen:
-                        seen.add(exchange_id)
-                        asked = tuple(json.loads(messages))
-                        yield AnsweredPrompt(exchange_id, prompt_id, split, asked)
+        try:
+            for row in _rows(path):
+                if row.exchange_id not in seen:
+                    seen.add(row.exchange_id)
+                    yield row
+        # pyarrow's errors of a damaged file are ValueErrors, some are OSErrors.
+        except (ValueError, KeyError, TypeError, OSError):
+            raise PotstillError(
+                f"exchanges/{path.name} holds no answers that this version of potstill reads; get "
+                "the directory as it was from whoever made it"
+            ) from None
+
+
+def _rows(path: Path) -> Iterator[AnsweredPrompt]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=[*_COLUMNS, "messages"]):
+            columns = [batch.column(name).to_pylist() for name in (*_COLUMNS, "messages")]
+            for exchange_id, prompt_id, split, messages in zip(*columns, strict=True):
+                asked, named = parsed(messages), (exchange_id, prompt_id, split)
+                if not all(isinstance(name, str) for name in named) or not _are_turns(asked):
+                    raise ValueError("no answer to messages")
+                yield AnsweredPrompt(exchange_id, prompt_id, split, tuple(asked))
+
+
+def _are_turns(asked: Any) -> bool:
+    return isinstance(asked, list) and all(isinstance(one, dict) for one in asked)
 
 
 def _of(ids: Iterable[str]) -> str:

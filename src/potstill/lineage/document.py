@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
-from potstill.canonical import digest_of_bytes, labelled, parsed
+from potstill.canonical import digest_of_bytes, labelled, parsed_once
 from potstill.durable import no_file
 from potstill.errors import PotstillError
 from potstill.lineage.files import FileEntry
@@ -22,6 +22,7 @@ SCHEMA: Schema = "potstill/manifest/2"
 _FAMILY = "potstill/manifest/"
 # In 1 nothing was said of data, figures and ancestors, and no student had a manifest of its own.
 _READ = get_args(Schema)
+_Part = TypeVar("_Part", bound=BaseModel)
 Digest = Annotated[str, StringConstraints(pattern=r"^blake3:[0-9a-f]{32,64}$")]
 
 
@@ -129,13 +130,15 @@ def bytes_of(path: Path) -> bytes:
             f"{path.name} is missing: the run has not finished, or it was removed; finish it, or "
             "get the whole directory from whoever made it"
         )
+    if not path.is_file():
+        raise PotstillError(f"{path.name} is no plain file; put the file itself there")
     return path.read_bytes()
 
 
 def manifest_in(name: str, content: bytes) -> Manifest:
     """Return the manifest in the bytes of the file `name`. Raises as `read_manifest` does."""
     try:
-        values: Any = parsed(content.decode("utf-8"))
+        values: Any = parsed_once(content.decode("utf-8"))
         schema = values["schema"]
     except (ValueError, KeyError, TypeError):
         raise _unreadable(name) from None
@@ -157,6 +160,17 @@ def manifest_in(name: str, content: bytes) -> Manifest:
 def manifest_digest(content: bytes) -> str:
     """Return the digest by which another manifest names this one."""
     return labelled(digest_of_bytes(content, 32))
+
+
+def stated_part(kind: type[_Part], values: object, name: str) -> _Part:
+    """Return a part of a manifest as what it is. Raises PotstillError for something else."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError:
+        raise PotstillError(
+            f"{MANIFEST_FILE} holds {name} that this version of potstill does not read; get the "
+            "directory as it was from whoever made it"
+        ) from None
 
 
 def _unreadable(name: str) -> PotstillError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from potstill.canonical import digest_by_all_cores
+from potstill.canonical import digest_by_all_cores, digest_of_bytes
 from potstill.errors import PotstillError
 
 
@@ -38,6 +38,11 @@ def names_under(root: Path, left_out: frozenset[str] = frozenset()) -> list[str]
 def entry_of(path: Path) -> FileEntry:
     """Return a file's size and digest, by every core."""
     return FileEntry(bytes=path.stat().st_size, blake3=digest_by_all_cores(path))
+
+
+def entry_of_bytes(content: bytes) -> FileEntry:
+    """Return the size and digest of a file that will hold these bytes."""
+    return FileEntry(bytes=len(content), blake3=digest_of_bytes(content, 32))
 
 
 def entries_under(root: Path, left_out: frozenset[str] = frozenset()) -> dict[str, FileEntry]:

@@ -20,7 +20,7 @@ from potstill.lineage.document import (
     manifest_digest,
     manifest_in,
 )
-from potstill.lineage.files import FileEntry
+from potstill.lineage.files import FileEntry, shown
 
 _SIG = ".sig"
 
@@ -76,8 +76,8 @@ def listing_of(root: Path) -> Listing:
         again = documents[0].manifest.files.keys() & one.manifest.files.keys()
         if again:
             raise PotstillError(
-                f"{one.name} lists {min(again)} once more, which {MANIFEST_FILE} lists; get the "
-                "directory as it was from whoever made it"
+                f"{one.name} lists {shown(min(again))} once more, which {MANIFEST_FILE} lists; get "
+                "the directory as it was from whoever made it"
             )
         files |= one.manifest.files
         documents.append(one)

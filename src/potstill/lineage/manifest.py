@@ -22,7 +22,7 @@ from potstill.lineage.document import (
     LineageFacts,
     Manifest,
 )
-from potstill.lineage.files import differences, entries_under, entry_of
+from potstill.lineage.files import differences, entries_under, entry_of, entry_of_bytes
 from potstill.lineage.listing import listing_of, next_addition
 from potstill.lineage.packages import package_versions
 from potstill.lineage.signing import Signer, facts_of, sign_file, signature_of
@@ -78,18 +78,60 @@ def sign(root: Path, signer: Signer) -> None:
     """Sign a finished run, with its student, or a student that lies by itself.
 
     Whoever signed before is replaced, and what was added since is listed with the rest. Raises
-    PotstillError where anything is not as it was listed: a signature would vouch for that.
+    PotstillError where anything is not as it was listed: a signature would vouch for that. Where
+    no signature is to be had, all stays as it was.
     """
     found = listing_of(root)
     for fault in differences(root, found.files, found.left_out):
         raise PotstillError(
             f"{fault}, and a signature would vouch for it; get {root} as it was, or run it again"
         )
-    student = root / STUDENT
-    if found.manifest.kind == "run" and (student / MANIFEST_FILE).is_file():
-        sign(student, signer)
-    remove_manifest(root)
-    _written(root, found.manifest.model_copy(update={"signer": facts_of(signer)}), signer)
+    student, made = root / STUDENT, dict[str, bytes]()
+    has_student = found.manifest.kind == "run" and (student / MANIFEST_FILE).is_file()
+    gone = {*_additions(root), *(_additions(student, f"{STUDENT}/") if has_student else ())}
+    if has_student:
+        own = listing_of(student).manifest
+        inner = _signed_anew(student, own, frozenset(_additions(student)), {}, signer)
+        made = {f"{STUDENT}/{name}": content for name, content in inner.items()}
+    made |= _signed_anew(root, found.manifest, frozenset(gone), made, signer)
+    # From here on no more than the disk can fail.
+    for name in gone:
+        (root / name).unlink()
+    for name, content in made.items():
+        write_bytes(root / name, content)
+
+
+def _signed_anew(
+    root: Path,
+    own: Manifest,
+    gone: frozenset[str],
+    changed: dict[str, bytes],
+    signer: Signer,
+) -> dict[str, bytes]:
+    """Return the signature of a directory's manifest and that, made anew, by their names.
+
+    `gone` and `changed` are the files that will not be there, and what others will hold.
+    """
+    listed = entries_under(root, _OWN | gone)
+    listed |= {name: entry_of_bytes(content) for name, content in changed.items()}
+    update = {"signer": facts_of(signer), "files": dict(sorted(listed.items()))}
+    content = own.model_copy(update=update).as_bytes()
+    return {
+        SIGNATURE_FILE: signature_of(content, MANIFEST_FILE, signer),
+        MANIFEST_FILE: content,
+    }
+
+
+def _additions(root: Path, within: str = "") -> list[str]:
+    """Return the names of what was added to a manifest, and of the signatures.
+
+    Raises PotstillError where a folder stands in the place of one.
+    """
+    found = [path for path in manifests_in(root) if path.name not in _OWN]
+    for path in found:
+        if path.is_dir():
+            raise PotstillError(f"{path} is a directory and no manifest; remove it, and sign again")
+    return [within + path.name for path in found]
 
 
 def add(root: Path, path: Path, signer: Signer | None = None) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from potstill.lineage.document import FactPart, LineageFacts, ModelFacts
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from potstill.lineage.document import FactPart, LineageFacts, ModelFacts, stated_part
 
 GUIDELINE = "the European Commission's guidelines of 2025-07-18 on general-purpose AI models"
 THIRD = 1 / 3
@@ -24,10 +26,10 @@ class Operations(FactPart):
     unknown.
     """
 
-    run: float
-    teacher: float | None = None
-    base: float | None = None
-    whole: float | None = None
+    run: NonNegativeFloat
+    teacher: PositiveFloat | None = None
+    base: PositiveFloat | None = None
+    whole: NonNegativeFloat | None = None
 
 
 def operations_of(run: float, teacher: ModelFacts | None, base: ModelFacts | None) -> Operations:
@@ -42,14 +44,14 @@ def whole_training(manifest: LineageFacts) -> float | None:
     """Return what all of a model's training took, by its manifest; None where that is unknown."""
     if manifest.operations is None:
         return None
-    return Operations.model_validate(manifest.operations).whole
+    return stated_part(Operations, manifest.operations, "operations").whole
 
 
 def operation_sentences(facts: LineageFacts) -> Iterator[str]:
     """Yield what is known of a run's operations, and where the guideline draws its lines."""
     if facts.operations is None:
         return
-    found = Operations.model_validate(facts.operations)
+    found = stated_part(Operations, facts.operations, "operations")
     size = "below" if found.run < GENERAL_PURPOSE_FLOP else "not below"
     yield (
         f"This run took {found.run:.2g} floating-point operations, counted from shapes; what a "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from potstill.evaluate.again import MadeFigures
-from potstill.lineage.document import LineageFacts
+from potstill.lineage.document import LineageFacts, stated_part
 from potstill.work.evaluation import Cost
 from potstill.work.figures import Estimate
 
@@ -44,7 +44,7 @@ def told_figures(facts: LineageFacts) -> list[ToldFigure]:
     """Return what was measured of the student: fidelity, and how it does the task."""
     if facts.figures is None:
         return []
-    found = MadeFigures.model_validate(facts.figures)
+    found = stated_part(MadeFigures, facts.figures, "figures")
     return [*_fidelity(found), *_of_task(found)]
 
 
@@ -83,7 +83,7 @@ def told_costs(facts: LineageFacts) -> list[ToldCost]:
     """Return what all stages of a run took; what is not known is `unknown`."""
     if facts.cost is None:
         return []
-    cost = Cost.model_validate(facts.cost)
+    cost = stated_part(Cost, facts.cost, "cost")
     total = cost.total
     return [
         ToldCost("flops", "floating-point operations", f"{total.flops:.4g}"),

@@ -50,8 +50,13 @@ def check_directory(root: Path, expected: ExpectedSigner = ANYBODY) -> Iterator[
     found = listing_of(root)
     yield from check_signatures(root, found, expected)
     yield check_files(root, found)
-    if found.manifest.kind == "run" and (root / STUDENT / MANIFEST_FILE).is_file():
+    if found.manifest.kind != "run":
+        return
+    if (root / STUDENT / MANIFEST_FILE).is_file():
         yield check_student_within(root, found)
+    else:
+        detail = f"{STUDENT}/{MANIFEST_FILE} is not there, which older versions did not write"
+        yield CheckResult("student", "not checked", detail)
 
 
 def check_signatures(root: Path, found: Listing, expected: ExpectedSigner) -> Iterator[CheckResult]:
