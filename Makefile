@@ -134,12 +134,13 @@ WATCH_WORK ?= /var/tmp/potstill-watch
 bench-watch: $(VENV)/.installed-dev ## What watching 1 and 10 million requests takes (about 20 minutes, 12 GB of disk in WATCH_WORK)
 	$(BIN)/python benchmarks/watch_scale.py --work $(WATCH_WORK)
 
-bench-watch-cases: $(VENV)/.installed-dev ## What the watch finds in twenty simulated millions, beside four baselines (hours; goes on after a kill)
+bench-watch-cases: $(VENV)/.installed-dev ## What the watch finds in twenty simulated millions, beside four baselines (about an hour; goes on after a kill)
 	mkdir -p $(WATCH_WORK)/cases
-	$(BIN)/python benchmarks/watch_find.py --worlds 10 --requests 1000000 --grid --by-day 2 --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/open.json
-	$(BIN)/python benchmarks/watch_find.py --worlds 12 --requests 1000000 --grid --by-day 2 --held-out --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/held.json
-	$(BIN)/python benchmarks/watch_baselines.py --worlds 4 --requests 1000000 --grid --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/beside.json
-	$(BIN)/python benchmarks/watch_results.py --open $(WATCH_WORK)/cases/open.json --held-out $(WATCH_WORK)/cases/held.json --baselines $(WATCH_WORK)/cases/beside.json
+	$(BIN)/python benchmarks/watch_find.py --worlds 8 --first 400 --requests 1000000 --grid --by-day 1 --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/open.json
+	$(BIN)/python benchmarks/watch_find.py --worlds 12 --first 400 --requests 1000000 --grid --by-day 2 --held-out --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/held.json
+	$(BIN)/python benchmarks/watch_baselines.py --worlds 3 --first 400 --requests 1000000 --grid --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/beside.json
+	$(BIN)/python benchmarks/watch_daily.py --worlds 4 --work $(WATCH_WORK)/cases --out $(WATCH_WORK)/cases/daily.json
+	$(BIN)/python benchmarks/watch_results.py --daily $(WATCH_WORK)/cases/daily.json --open $(WATCH_WORK)/cases/open.json --held-out $(WATCH_WORK)/cases/held.json --baselines $(WATCH_WORK)/cases/beside.json
 	$(BIN)/python benchmarks/readme_results.py
 
 bench-zoo: $(VENV)/.installed-dev ## Whom a trace accuses, on models whose past is known (hours; QUICK=--quick for minutes)

@@ -75,12 +75,29 @@ def commits_of(files: Sequence[Found]) -> str:
     return ", ".join(sorted({found["commit"] for found in files}))
 
 
+def record_daily(found: Found) -> None:
+    """Put on record what following worlds day by day named, beside one search of the whole."""
+    figures = found["figures"]
+    units = {
+        "named": "campaigns that are to be found",
+        "named_by_find": "of them by one search of all days",
+        "false": "false cases",
+    }
+    claims = {
+        f"{name}_daily": {"value": figures[name], "unit": unit, "runs": figures["campaigns"]}
+        for name, unit in units.items()
+    }
+    rows = [{"part": "all", "figures": figures}, *found["worlds"]]
+    print(write_results("watch_daily", claims, rows, torch.float32, ran_at=found["commit"]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--open", type=Path)
     parser.add_argument("--held-out", type=Path)
     parser.add_argument("--baselines", type=Path, help="of the open mechanisms' worlds")
     parser.add_argument("--baselines-held-out", type=Path)
+    parser.add_argument("--daily", type=Path, help="what watch_daily.py wrote")
     given = parser.parse_args()
     parts = {"open": given.open, "held_out": given.held_out}
     found = {part: json.loads(path.read_text("utf-8")) for part, path in parts.items() if path}
@@ -91,6 +108,8 @@ def main() -> None:
         rows = [row for part, one in found.items() for row in rows_of(part, one)]
         at = commits_of(list(found.values()))
         print(write_results("watch_find", claims, rows, torch.float32, ran_at=at))
+    if given.daily:
+        record_daily(json.loads(given.daily.read_text("utf-8")))
     parts = {"open": given.baselines, "held_out": given.baselines_held_out}
     beside = {part: json.loads(path.read_text("utf-8")) for part, path in parts.items() if path}
     if beside:
