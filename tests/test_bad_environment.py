@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -155,7 +156,10 @@ def test_a_cache_that_cannot_be_written(
     cache: str, words: str, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It is to be converted into the cache before anything of it is read.
-    (tmp_path / "m.gguf").write_bytes(b"GGUF\x03\0\0\0")
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1)
+    licence = b"general.license", b"apache-2.0"
+    text = struct.pack("<Q15sIQ10s", 15, licence[0], 8, 10, licence[1])
+    (tmp_path / "m.gguf").write_bytes(head + text)
     monkeypatch.setenv("XDG_CACHE_HOME", cache.replace("{place}", str(tmp_path)))
     said = refused(tmp_path / "run", "--set", f"teacher.model={tmp_path}/m.gguf")
     assert words in said

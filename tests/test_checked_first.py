@@ -541,7 +541,7 @@ def test_a_file_that_is_gone_and_comes_back_as_another_is_named(
     assert any("prompts.jsonl is gone" in note for note in notes)
     prompts.write_text(text, encoding="utf-8")
     _, notes = pipeline_runs.run(values, run.root, until="collect")
-    assert not notes
+    assert not [note for note in notes if "prompts.jsonl" in note]
     prompts.write_text(text + '{"prompt": "What is new here?"}\n', encoding="utf-8")
     _, notes = pipeline_runs.run(values, run.root, until="collect")
     assert any("prompts.jsonl has changed" in note for note in notes)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap_oracle import plain_overlap
-from potstill.collect import prompts as prompts_module
 from potstill.collect.prompts import plan_prompts
 from potstill.errors import PotstillError
 from potstill.exchanges import overlap as overlap_module
@@ -19,6 +18,7 @@ from potstill.exchanges.overlap import overlap
 from potstill.exchanges.shared_shingles import Numbered, shingle_sets
 from potstill.recipe import PromptsConfig
 from potstill.text.turns import Turns
+from potstill.work import shared_prompts as shared_prompts_module
 
 # A few words, so that texts share many; an empty one and one that is no word are texts too.
 words = st.sampled_from(["a", "b", "c", "d", "e", "7", "ü", "光", "-", ""])
@@ -72,7 +72,7 @@ def test_the_plan_is_the_same(texts: list[str], held_out: int, least: int, seed:
 
     with patch.object(overlap_module, "TEMPLATE_COUNT", least):
         found = plan()
-        with patch.object(prompts_module, "overlap", plain_overlap):
+        with patch.object(shared_prompts_module, "overlap", plain_overlap):
             assert found == plan()
 
 

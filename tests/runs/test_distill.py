@@ -109,6 +109,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setitem(module.STAGES, name, telling(name, stage))
     monkeypatch.setattr(module, "check_all", lambda parts: None)
     monkeypatch.setattr(module, "note_changed_files", lambda parts: None)
+    monkeypatch.setattr(module, "require_terms_of_all", lambda parts: None)
     monkeypatch.setattr(Parts, "decision", Permitted())
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from potstill.endpoint.settings import ServerSettings
-from potstill.recipe import EndpointConfig, TermsConfig
+from potstill.recipe import EndpointConfig, StudentConfig, TermsConfig
 from potstill.work.stated import permission, server_settings
 
 
@@ -41,7 +41,8 @@ def test_settings_are_called_what_a_recipe_calls_them() -> None:
         if field.name != "model":
             assert field.name in EndpointConfig.model_fields
             assert getattr(names, field.name) == f"teacher.endpoint.{field.name}"
-    assert permission(TermsConfig()).setting == "teacher.terms.authorisation"
-    of_calls = permission(TermsConfig(authorisation="letter.txt"), "collect.calls")
+    assert permission(TermsConfig(), StudentConfig()).setting == "teacher.terms.authorisation"
+    letter = TermsConfig(authorisation="letter.txt")
+    of_calls = permission(letter, StudentConfig(), "collect.calls")
     assert of_calls.authorisation == "letter.txt"
     assert of_calls.setting == "collect.calls.terms.authorisation"

@@ -59,8 +59,8 @@ def signature_of(content: bytes, name: str, signer: Signer) -> bytes:
             if isinstance(signer, SigningKey):
                 raise
             raise PotstillError(
-                f"Sigstore did not sign for {signer.identity} ({type(error).__name__}); check the "
-                "network and the account, or sign with a key"
+                f"Sigstore did not sign for {signer.identity}; check the network and the account, "
+                "or sign with a key"
             ) from error
         return spelled(parsed(raw.read_text(encoding="utf-8")))
 
@@ -86,9 +86,8 @@ def require_signed_by(path: Path, signature: Path, who: SigstoreIdentity) -> Non
             )
     except Exception as error:
         raise PotstillError(
-            f"{signature.name} does not hold as {who.identity}'s by {who.issuer} "
-            f"({type(error).__name__}); check both names and the network, or get the directory as "
-            "it was from whoever made it"
+            f"{signature.name} does not hold as {who.identity}'s by {who.issuer}; check both names "
+            "and the network, or get the directory as it was from whoever made it"
         ) from error
 
 
