@@ -59,7 +59,7 @@ def parsed_once(text: str) -> Any:
             text,
             parse_constant=refuse_constant,
             parse_float=_finite,
-            object_pairs_hook=_keys_once,
+            object_pairs_hook=keys_once,
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -72,7 +72,8 @@ def _finite(text: str) -> float:
     return value
 
 
-def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return pairs of a JSON object as such. Raises ValueError where a key stands twice."""
     values = dict(pairs)
     if len(values) != len(pairs):
         raise ValueError("a key stands twice")

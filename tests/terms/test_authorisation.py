@@ -101,6 +101,17 @@ def test_it_may_be_for_some_students_alone(letter: Path) -> None:
         (FORM + "intents: [resell]\n", "has a value of intents"),
         (FORM.replace("authorisation: 1\n", ""), "does not say which form it has"),
         (FORM.replace("who: ", "who: ["), "cannot be read as YAML"),
+        # Of two values the last would count; a day with a time or a zone could be another.
+        (FORM + "until: 2099-01-01\n", "in which each key stands once"),
+        (FORM.replace("2027-06-30", "2027-06-30T00:00:00+14:00"), "has a value of until"),
+        (FORM.replace("2027-06-30", "2027-06-30 00:00:00"), "has a value of until"),
+        (FORM.replace("2027-06-30", "1814313600"), "has a value of until"),
+        # Text before or around it does not free it from its own conditions.
+        ("Dear all,\n\n" + FORM, "cannot be read as YAML"),
+        ("# ours\n" + FORM.replace("who: ", "who: ["), "cannot be read as YAML"),
+        ("- " + FORM.replace("\n", "\n  "), "cannot be read as YAML"),
+        (FORM + "---\n" + FORM, "cannot be read as YAML"),
+        (b"a" * 1_000_001, "is no text file"),
         (b"%PDF-1.7\n\x00\xff", "is no text file"),
         (b"\xff\xfe", "is no text file"),
     ],
@@ -113,6 +124,14 @@ def test_another_form_is_refused_in_one_sentence(
         decided(letter)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_whoever_permits_has_a_name(letter: Path) -> None:
+    lines = FORM.splitlines(keepends=True)
+    text = "".join("who: '  '\n" if line.startswith("who:") else line for line in lines)
+    letter.write_text(text)
+    with pytest.raises(PotstillError, match="has a value of who that form 1 does not take"):
+        decided(letter)
 
 
 def test_american_spelling_and_json_are_the_same_form(letter: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from pathlib import Path
 
@@ -134,6 +135,78 @@ def test_all_files_are_weighed(
     decision = decided(write(tmp_path, files))
     assert decision.outcome == expected
     assert words in decision.reason
+
+
+HEAD = "---\n{}\n---\n"
+META = "meta-llama/Meta-Llama-3-8B"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        # A value that is no name of a licence is not nothing.
+        ({"README.md": card(license={"name": "mit"}), "LICENSE": MIT}, "unknown"),
+        ({"README.md": card(license=["mit", {"name": "x"}]), "LICENSE": MIT}, "unknown"),
+        ({"README.md": card(license="mit", base_model={"name": META})}, "unknown"),
+        ({"LICENSE": MIT, "config.json": '{"license": {"name": "llama3"}}'}, "unknown"),
+        ({"LICENSE": MIT, "config.json": '{"license": ["mit", "llama3"]}'}, "deny"),
+        ({"LICENSE": MIT, "config.json": "{"}, "unknown"),
+        ({"LICENSE": MIT, "config.json": '{"license": "llama3", "license": "mit"}'}, "unknown"),
+        ({"LICENSE": MIT, "potstill-source.json": "["}, "unknown"),
+        ({"LICENSE": MIT, "student-terms.json": ""}, "unknown"),
+        ({"LICENSE": MIT, "config.json": '{"potstill_terms": null}'}, "unknown"),
+        # Of a key that stands twice all values count, in whatever spelling.
+        ({"README.md": HEAD.format("license: llama3\nlicense: mit")}, "deny"),
+        ({"README.md": HEAD.format("License: llama3\nlicense: mit")}, "deny"),
+        ({"README.md": HEAD.format(f"license: mit\nBase_Model: {META}")}, "deny"),
+        ({"README.md": HEAD.format("license: mit\nlicense_name: llama3")}, "deny"),
+        ({"README.md": HEAD.format("license:\n- llama3\nx: : {"), "LICENSE": MIT}, "unknown"),
+        ({"README.md": "\n" + card(license="llama3"), "LICENSE": MIT}, "deny"),
+        ({"readme.md": card(license="llama3")}, "deny"),
+        ({"README.md": card(license="mit", base_model=["Qwen/Qwen3-8B"] + 20 * [META])}, "deny"),
+        (
+            {
+                "README.md": card(
+                    license="mit", base_model=[*(f"Qwen/Qwen3-{n}B" for n in range(20)), META]
+                )
+            },
+            "deny",
+        ),
+        # Licences by other names, and what only has the name of one.
+        ({"README.md": card(license="mit"), "MODEL_LICENSE": "Ask us."}, "unknown"),
+        ({"README.md": card(license="mit"), "EULA.txt": "Ask us."}, "unknown"),
+        ({"README.md": card(license="mit"), "LICENSE/terms.txt": "Ask us."}, "unknown"),
+        ({"README.md": card(license="mit"), "check_license.py": "import re"}, "allow"),
+        ({"README.md": card(license="mit"), "config.json": '{"scale": Infinity}'}, "allow"),
+    ],
+)
+def test_nothing_that_is_stated_is_overlooked(
+    tmp_path: Path, files: dict[str, str], expected: str
+) -> None:
+    assert decided(write(tmp_path, files)).outcome == expected
+
+
+def test_a_card_in_another_encoding_is_not_overlooked(tmp_path: Path) -> None:
+    write(tmp_path, {"LICENSE": MIT})
+    (tmp_path / "README.md").write_bytes(card(license="llama3").encode("utf-16"))
+    assert decided(tmp_path).outcome == "unknown"
+    (tmp_path / "README.md").write_bytes(card(license="llama3").replace("\n", "\r").encode())
+    assert decided(tmp_path).outcome == "deny"
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "config.json", "USE_POLICY.md"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {"LICENSE.txt": MIT})
+    os.mkfifo(tmp_path / name)
+    assert decided(tmp_path).outcome == "unknown"
+    (tmp_path / name).unlink()
+    assert decided(tmp_path).outcome == "allow"
+
+
+def test_a_licence_that_points_to_nothing_is_not_overlooked(tmp_path: Path) -> None:
+    write(tmp_path, {"README.md": card(license="mit")})
+    (tmp_path / "LICENSE").symlink_to(tmp_path / "away")
+    assert "LICENSE states a licence that cannot be read" in decided(tmp_path).reason
 
 
 def test_a_contradiction_stops_in_one_sentence(tmp_path: Path) -> None:

@@ -19,13 +19,20 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from blake3 import blake3
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from potstill.durable import no_file
 from potstill.errors import PotstillError
 from potstill.terms.facts import normalised
+from potstill.terms.reading import yaml_once
 from potstill.terms.use import INTENTS, Intent, StudentKind, Use
 
 _FORM = 1
@@ -34,12 +41,22 @@ _EXAMPLE = (
     "write `authorisation: 1`, `who:` (the rights holder), `what:` (the models, licences or "
     "services) and `until:` (a day, 2027-06-30) into it"
 )
-_BEGINNING = re.compile(r"\ufeff?\s*(---\s*)?\{?\s*[\"']?authori[sz]ation[\"']?\s*:", re.IGNORECASE)
+# Of the form wherever it begins: text around it would otherwise free it from its own conditions.
+_BEGINNING = re.compile(r"(?mi)^[\s\ufeff{-]*[\"']?authori[sz]ation[\"']?\s*:\s*(\S*\d|$)")
 _MOST_BYTES = 1_000_000
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _day(value: Any) -> Any:
+    """Return a day; one with a time or a zone, or a number of seconds, could be another."""
+    if type(value) is date or (isinstance(value, str) and _DAY.fullmatch(value)):
+        return value
+    raise ValueError("no day")
 
 
 class Permission(BaseModel):
@@ -48,9 +65,9 @@ class Permission(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     authorisation: Literal[1]
-    who: str = Field(min_length=1)
-    what: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(min_length=1)
-    until: date
+    who: Name
+    what: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = Field(min_length=1)
+    until: Annotated[date, BeforeValidator(_day)]
     to: str | None = None
     intents: Annotated[tuple[Intent, ...], BeforeValidator(_listed)] = ()
     students: Annotated[tuple[StudentKind, ...], BeforeValidator(_listed)] = ()
@@ -102,7 +119,8 @@ def read_authorisation(path: str, setting: str) -> Authorisation:
     """
     file = Path(path).expanduser()
     try:
-        content = file.read_bytes()
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
     except OSError as error:
         raise PotstillError(
             f"the authorisation {path} {no_file(file) or 'cannot be read'}; check {setting}"
@@ -158,12 +176,12 @@ def _text(content: bytes, path: str) -> str:
 def _permission(text: str, path: str) -> Permission | None:
     """Return what a text says in form 1; None where it is free text."""
     try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        values = yaml_once(text)
+    except ValueError:
         values = None
     if not isinstance(values, dict):
-        if _BEGINNING.match(text):
-            raise _other_form(path, "cannot be read as YAML")
+        if _BEGINNING.search(text):
+            raise _other_form(path, "cannot be read as YAML in which each key stands once")
         return None
     keys = {str(key).strip().lower().replace("z", "s"): key for key in values}
     if "authorisation" not in keys:

@@ -99,7 +99,7 @@ def evidence_of_student(model: Path, facts: TermsFacts) -> list[Evidence]:
         named = stamp.get("licences") if isinstance(stamp, dict) else None
         names = named if isinstance(named, list) else ["terms that cannot be read"]
         evidence += _inherited([str(name) for name in names], "config.json", facts)
-    if not text:
+    if not text and not (model / STUDENT_TERMS_FILE).is_file():
         return evidence
     kept = _read(text)
     if kept is None:
@@ -142,7 +142,10 @@ def _stamp(model: Path) -> Any:
         config = json.loads(text_of(model / "config.json") or "{}")
     except (ValueError, RecursionError):
         return None
-    return config.get(STAMP) if isinstance(config, dict) else None
+    if not isinstance(config, dict) or STAMP not in config:
+        return None
+    # A stamp of nothing is one that somebody has emptied.
+    return config[STAMP] or {}
 
 
 def _read(text: str) -> StudentTerms | None:

@@ -8,25 +8,23 @@ them. Never a directory's name.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from potstill.models.gguf_head import read_head
 from potstill.models.last_norm import last_norm_digest
 from potstill.terms.facts import TermsFacts, packaged_facts
 from potstill.terms.inherited import evidence_of_student, kept_names, last_part
+from potstill.terms.reading import card_heads, json_object, texts_of, values_of
 from potstill.terms.statements import About, Evidence, found, read_statement
-from potstill.terms.texts import licence_files, policy_files, recognised, text_of
+from potstill.terms.texts import licence_files, policy_files, recognised, unreadable_licences
 
 __all__ = ["Evidence", "licence_of", "read_statement"]
 
 SOURCE_FILE = "potstill-source.json"
-_MOST_BASES = 16
+_GGUF_BASE = re.compile(r"general\.base_model\.\d+")
 # How a card's tags name what a model comes from.
 _TAGS = ("base_model:", "distilled-from:")
 
@@ -43,30 +41,31 @@ def licence_of(model: Path, facts: TermsFacts | None = None) -> tuple[Evidence, 
         stated = _named(_gguf_licences(fields), model.name, facts)
         bases = _bases(_gguf_bases(fields), model.name, facts)
         return (*stated, *_known_weights(model, facts), *bases)
-    card = _card(model / "README.md")
-    config, source = _json(model / "config.json"), _json(model / SOURCE_FILE)
-    evidence = _named(_card_licences(card), "README.md", facts)
+    evidence, cards = [], dict(card_heads(model))
+    objects = {name: json_object(model / name) for name in ("config.json", SOURCE_FILE)}
+    for name in [name for name, value in objects.items() if value is None]:
+        evidence.append(found("terms that cannot be read", name, None))
+    config, source = (objects[name] or {} for name in ("config.json", SOURCE_FILE))
+    for name, card in cards.items():
+        evidence += _named(_card_licences(card), name, facts)
+    for name in unreadable_licences(model):
+        evidence.append(found("a licence that cannot be read", name, None))
     evidence += [recognised(file, facts) for file in licence_files(model)]
     evidence += [found("a policy of use", f.name, None, "policy") for f in policy_files(model)]
-    evidence += _named([config.get("license")], "config.json", facts)
+    evidence += _named(values_of(config, "license"), "config.json", facts)
     evidence += _named([_chosen(source)], SOURCE_FILE, facts)
     evidence += evidence_of_student(model, facts)
     evidence += _known_weights(model, facts)
     known = kept_names(model)
-    named = {"README.md": _card_bases(card), SOURCE_FILE: _texts(source.get("base_models"))}
+    named = {name: _card_bases(card) for name, card in cards.items()}
+    named[SOURCE_FILE] = texts_of(source.get("base_models"))
     for where, names in named.items():
         evidence += _bases([name for name in names if last_part(name) not in known], where, facts)
     return (*evidence, *_told_by_path(config, facts))
 
 
 def _named(names: Iterable[Any], where: str, facts: TermsFacts) -> list[Evidence]:
-    return [one for name in _texts(list(names)) for one in read_statement(name, where, facts)]
-
-
-def _texts(value: Any) -> list[str]:
-    """Return the texts of a value that may be one, or a list."""
-    values = value if isinstance(value, list) else [value]
-    return [text for text in values if isinstance(text, str) and text.strip()]
+    return [one for name in texts_of(list(names)) for one in read_statement(name, where, facts)]
 
 
 def _known_weights(model: Path, facts: TermsFacts) -> list[Evidence]:
@@ -82,7 +81,7 @@ def _known_weights(model: Path, facts: TermsFacts) -> list[Evidence]:
 def _bases(names: Iterable[str], where: str, facts: TermsFacts) -> list[Evidence]:
     """Return what a model's bases are under, by their names; one that tells nothing is unknown."""
     evidence = []
-    for name in list(dict.fromkeys(names))[:_MOST_BASES]:
+    for name in dict.fromkeys(names):
         told: tuple[str | None, ...] = facts.told_by(name) or (None,)
         evidence += [found(_made_from(name), where, entry, "base") for entry in told]
     return evidence
@@ -100,28 +99,17 @@ def _told_by_path(config: Mapping[str, Any], facts: TermsFacts) -> list[Evidence
     about: About = "base"
     return [
         found(_made_from(name), "config.json", entry, about)
-        for name in _texts(config.get("_name_or_path"))
+        for name in texts_of(config.get("_name_or_path"))
         for entry in facts.told_by(name)
     ]
 
 
-def _card(readme: Path) -> dict[str, Any]:
-    """Return a model card's YAML head."""
-    head = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)\r?\n---", text_of(readme), re.DOTALL)
-    if head is None:
-        return {}
-    try:
-        card = yaml.safe_load(head[1])
-    except (yaml.YAMLError, ValueError, RecursionError):
-        # Some cards are not quite YAML; the lines that matter usually are.
-        lines = r"(?m)^(license(?:_name)?|base_model):[ \t]*(\S.*?)[ \t]*\r?$"
-        card = dict(re.findall(lines, head[1]))
-    return card if isinstance(card, dict) else {}
-
-
 def _card_licences(card: Mapping[str, Any]) -> list[Any]:
-    names = card.get("license")
-    return [_other(name, card) for name in (names if isinstance(names, list) else [names])]
+    names, own = values_of(card, "license"), values_of(card, "license_name")
+    if not any(name.strip().lower() == "other" for name in names):
+        # One that stands beside a licence of the hub is stated as well.
+        return [*names, *own]
+    return [one for name in names for one in (own if own and _is_other(name) else [name])]
 
 
 def _chosen(source: Mapping[str, Any]) -> Any:
@@ -130,15 +118,18 @@ def _chosen(source: Mapping[str, Any]) -> Any:
 
 def _other(name: Any, stated: Mapping[str, Any]) -> Any:
     """Return the name of a licence, where it is the hub's word for "see license_name" that one."""
-    see = isinstance(name, str) and name.strip().lower() == "other"
-    return (stated.get("license_name") or name) if see else name
+    return (stated.get("license_name") or name) if _is_other(name) else name
+
+
+def _is_other(name: Any) -> bool:
+    return isinstance(name, str) and name.strip().lower() == "other"
 
 
 def _card_bases(card: Mapping[str, Any]) -> list[str]:
     """Return what a card says that its model was made from."""
-    tags = [tag for tag in _texts(card.get("tags")) if tag.startswith(_TAGS)]
+    tags = [tag for tag in texts_of(card.get("tags")) if tag.startswith(_TAGS)]
     # `base_model:finetune:owner/name` says how, too.
-    return [*_texts(card.get("base_model")), *(tag.rpartition(":")[2] for tag in tags)]
+    return [*values_of(card, "base_model"), *(tag.rpartition(":")[2] for tag in tags)]
 
 
 def _gguf_licences(fields: Mapping[str, Any]) -> list[Any]:
@@ -151,17 +142,8 @@ def _gguf_licences(fields: Mapping[str, Any]) -> list[Any]:
 def _gguf_bases(fields: Mapping[str, Any]) -> list[str]:
     """Return what a GGUF file says that its model was made from."""
     names = []
-    for number in range(_MOST_BASES):
-        prefix = f"general.base_model.{number}"
+    numbered = [found[0] for field in fields if (found := _GGUF_BASE.match(field))]
+    for prefix in dict.fromkeys(numbered):
         name = fields.get(f"{prefix}.repo_url") or fields.get(f"{prefix}.name")
-        if isinstance(name, str) and name.strip():
-            names.append(name.strip())
+        names += texts_of(name)
     return names
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(text_of(path) or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -13,6 +13,7 @@ from potstill.terms.licences import licence_of
 from potstill.terms.statements import Evidence, read_statement
 from potstill.terms.surfaces import evidence_of_endpoint, evidence_of_name, evidence_of_service
 from potstill.terms.use import SurfaceKind
+from potstill.text.address import host_of
 
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 # The files of a model on the hub that state terms.
@@ -37,6 +38,7 @@ def terms_of(
     """
     facts = facts or packaged_facts()
     if _ADDRESS.match(named):
+        _require_host(named)
         return NamedTerms(evidence_of_endpoint(named, "", facts), "the address of a server")
     services = evidence_of_service(named, "the name of a service", None, facts)
     here = Path(named).expanduser().exists() or named.startswith("package:")
@@ -52,6 +54,15 @@ def terms_of(
         what = "the model's GGUF file" if path.is_file() else "the files of the model's directory"
         return NamedTerms(licence_of(path, facts), what)
     return _of_word(named, facts)
+
+
+def _require_host(address: str) -> None:
+    try:
+        host = host_of(address)
+    except ValueError:
+        host = ""
+    if not host:
+        raise PotstillError(f"{address} is the address of no server; give one with its host")
 
 
 def _of_service(named: str, surface: SurfaceKind | None, facts: TermsFacts) -> NamedTerms:

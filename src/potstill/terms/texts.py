@@ -12,7 +12,8 @@ from potstill.terms.statements import Evidence, found
 
 _MOST_BYTES = 1_000_000  # of a file that is read for its licence
 _LICENCE_FILE = re.compile(
-    r"(licen[cs]e|copying)([-._].*)?|.*terms[-_ ]of[-_ ](use|service).*", re.IGNORECASE
+    r"(.*[^a-z])?(licen[cs]e|copying|eula)([^a-z].*)?|.*terms[-_ ]of[-_ ](use|service).*",
+    re.IGNORECASE,
 )
 _POLICY_FILE = re.compile(
     r".*((acceptable|prohibited|responsible)[-_ ]?use|use[-_ ]?(polic|restriction)|"
@@ -58,6 +59,15 @@ def licence_files(model: Path) -> list[Path]:
     return [file for file in (*named, *kept) if file.is_file() and not is_policy(file.name)]
 
 
+def unreadable_licences(model: Path) -> list[str]:
+    """Return the names in a model directory that promise terms and are no plain files."""
+    return [
+        path.name
+        for path in sorted(model.iterdir())
+        if (is_licence(path.name) or is_policy(path.name)) and not path.is_file()
+    ]
+
+
 def policy_files(model: Path) -> list[Path]:
     """Return the policies of use that lie in a model directory, in order of name."""
     return [file for file in sorted(model.iterdir()) if file.is_file() and is_policy(file.name)]
@@ -75,7 +85,8 @@ def notice_files(model: Path) -> list[Path]:
 def is_licence(name: str) -> bool:
     """Tell whether a file, by its name in a model directory, holds a licence."""
     kept = name.startswith(f"{_FOLDER}/")
-    return kept or (_LICENCE_FILE.fullmatch(name) is not None and not is_policy(name))
+    named = _LICENCE_FILE.fullmatch(name) is not None and not name.endswith(".py")
+    return kept or (named and not is_policy(name))
 
 
 def is_policy(name: str) -> bool:
@@ -103,7 +114,12 @@ def recognised(file: Path, facts: TermsFacts) -> Evidence:
 
 
 def text_of(path: Path) -> str:
-    """Return the beginning of a file as text; nothing of one that is not there."""
+    """Return the beginning of a file as text; nothing of one that is not there.
+
+    Of what is no plain file it is a text that nothing reads: a pipe would be waited for.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return "\0"
     try:
         with path.open("rb") as file:
             return file.read(_MOST_BYTES).decode("utf-8", errors="replace")
