@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from held_out_stores import CONFIG, SEED, prompts, written
 from transformers import AutoTokenizer
 
 from pipeline_runs import Noted
-from potstill.evaluate.tool_calls import scored_calls
+from potstill.evaluate.tool_calls import measured_calls
 from potstill.exchanges.exchange import Exchange
 from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
+from potstill.work.scores import CallScores
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
@@ -25,6 +27,12 @@ TEMPLATE = (
 )
 CALLS = json.dumps([{"name": "find", "arguments": {"here": True}}])
 TOOLS = json.dumps([{"type": "function", "function": {"name": "find", "parameters": {}}}])
+
+
+def scored_calls(*arguments: Any, **more: Any) -> CallScores | None:
+    """Return the scores alone, without the items."""
+    found = measured_calls(*arguments, **more)
+    return None if found is None else found[0]
 
 
 @pytest.fixture(scope="module")

@@ -19,20 +19,6 @@ ReadCalls = Callable[[Sequence[int]], str | None]
 """From the ids that a model wrote to the calls in them, as JSON text; None where there are none."""
 
 
-def scored_calls(
-    student: LoadedModel,
-    rows: Sequence[Exchange],
-    *,
-    config: EvaluateConfig,
-    seed: int,
-    progress: Progress,
-    read: ReadCalls | None = None,
-) -> CallScores | None:
-    """Return the scores of the student's calls, as `measured_calls` does, without the items."""
-    found = measured_calls(student, rows, config=config, seed=seed, progress=progress, read=read)
-    return None if found is None else found[0]
-
-
 def measured_calls(
     student: LoadedModel,
     rows: Sequence[Exchange],
