@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 import pipeline_runs
 from pipeline_runs import PLACES, THINGS
 from potstill.evaluate.calls import CallRow, score_calls
-from potstill.evaluate.tool_calls import scored_calls
+from potstill.evaluate.tool_calls import measured_calls
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import Recipe
 from potstill.runs.parts import Parts
@@ -147,7 +147,7 @@ def _too_long_is_said(parts: Parts, model: LoadedModel) -> None:
     row = next(row for row in parts.store.read("held_out") if row.calls)
     long = ({"role": "user", "content": "boat " * 400},)
     parts.store.append([replace(row, exchange_id="f" * 64, prompt_id="long", messages=long)])
-    scores = scored_calls(
+    found = measured_calls(
         model,
         parts.corpus.exchanges("held_out"),
         config=parts.recipe.evaluate,
@@ -155,7 +155,9 @@ def _too_long_is_said(parts: Parts, model: LoadedModel) -> None:
         progress=parts.progress,
         read=lambda ids: None,
     )
-    assert scores is not None and scores.outcomes["no_call"] == scores.prompts
+    assert found is not None
+    scores, _ = found
+    assert scores.outcomes["no_call"] == scores.prompts
     assert scores.left_out == 1
     (note,) = [note for note in parts.progress.notes if "longer than" in note]  # type: ignore[attr-defined]
     assert note.startswith("1 of 7 held-out prompts with tools are longer than the 256 tokens")
