@@ -18,7 +18,19 @@ _FFN = (
 _READ = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _ATTENTION = tuple((_READ, writer) for writer in ("self_attn.o_proj", "self_attn.dense"))
 # Maps that write to the residual stream, whatever their blocks read it with.
-_FFN_WRITERS = (*(writer for _, writer in _FFN), "mlp.fc_out", "ffn.down_proj", "fc2")
+_FFN_WRITERS = (
+    *(writer for _, writer in _FFN),
+    "mlp.fc_out",
+    "fc2",
+    "ffn.down_proj",
+    "feed_forward.down_proj",
+    "feed_forward.w2",
+    "mlp_block.down_proj",
+    # Experts that every token goes through; mixers of blocks without a feed-forward part.
+    "mlp.shared_experts.down_proj",
+    "shared_mlp.output_linear",
+    "mixer.out_proj",
+)
 _ATTENTION_WRITERS = (
     "self_attn.o_proj",
     "self_attn.dense",

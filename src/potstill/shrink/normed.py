@@ -6,15 +6,15 @@ r_t what the stream lacks without the map's part, the block adds g * u_t, and th
     L(W, g) = sum_t |r_t - g * u_t|^2  +  lambda sum_d c_d |w_d - w0_d|^2  +  mu |g - g0|^2
 
 near the old W0 (rows w0_d) and g0, where c_d = g0_d^2 + tau mean g0^2 gives every row a pull in
-proportion to its part of the output, lambda = ridge * mean diagonal of G, G = sum_t x_t x_t^T / n_t^2
-at W0, and mu = nu * tokens. In turns W and g are improved until L falls no further. g is a least
-squares fit, one number a channel:
+proportion to its part of the output, lambda = ridge * mean diagonal of G at W0 with
+G = sum_t x_t x_t^T / n_t^2, and mu = nu * tokens. In turns W and g are improved until L falls no
+further. g is a least squares fit, one number a channel:
 
     g_d = (sum_t r_td u_td + mu g0_d) / (sum_t u_td^2 + mu)
 
-W takes a step of Gauss and Newton, with I - u u^T / D for what the norm takes away of each direction
-(the derivative of y / n) and with g^2 G + lambda c in place of the Hessian, which has that projection
-in it and a system for each row; halved until L falls:
+W takes a step of Gauss and Newton, in which I - u u^T / D is what the norm lets through of each
+direction (n times the derivative of y / n), and c_d (G + lambda I) stands for the Hessian of a row,
+which has that projection in it. The step is halved until L falls:
 
     dw_d = (sum_t [(I - u_t u_t^T / D)(g * (r_t - g * u_t))]_d x_t / n_t - lambda c_d (w_d - w0_d))
            (c_d (G + lambda I))^-1

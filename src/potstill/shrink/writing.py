@@ -77,7 +77,8 @@ class Writing:
     @property
     def bias(self) -> Tensor | None:
         """The bias of the feed-forward part's map, which can stand for all the maps' biases."""
-        bias: Tensor | None = self.maps[-1].bias
+        last: Any = self.maps[-1]
+        bias: Tensor | None = last.bias
         return bias
 
     @property
