@@ -24,8 +24,9 @@ from potstill.progress import Silent
 from potstill.shrink import heal as module
 from potstill.shrink.blocks import drop_blocks
 from potstill.shrink.cut import Cut
-from potstill.shrink.heal import NormalEquations, heal
+from potstill.shrink.heal import heal
 from potstill.shrink.influence import block_influence
+from potstill.shrink.ridge import NormalEquations, chosen_ridge
 from potstill.shrink.search import search_blocks
 from potstill.shrink.streams import TeacherStream, calibration_batches
 
@@ -203,6 +204,22 @@ def test_two_maps_and_a_bias_are_ridge_regression_with_a_pull_for_each_map() -> 
     found = sums.correction(0.3, [3, 2]).numpy()
     assert np.allclose(found, expected, atol=1e-4)
     assert np.allclose((r - x @ found.T).mean(0), 0, atol=1e-4)
+
+
+def test_text_that_was_held_back_says_how_strong_the_pull_is_to_be() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(tokens: int, noise: float) -> NormalEquations:
+        x_NF = torch.randn(tokens, 12, generator=generator)
+        residual_ND = x_NF[:, :2] + noise * torch.randn(tokens, 2, generator=generator)
+        sums = NormalEquations.empty(12, 2, torch.device("cpu"))
+        sums.add(x_NF, residual_ND)
+        return sums
+
+    # Plenty of clear text wants next to no pull, a little noisy text all of it.
+    assert chosen_ridge(drawn(500, 0.1), drawn(100, 0.1), 0.3) < 0.01
+    assert chosen_ridge(drawn(14, 3.0), drawn(100, 3.0), 1.0) == 1.0
+    assert chosen_ridge(drawn(14, 3.0), drawn(0, 3.0), 0.3) == 0.3
 
 
 def test_blocks_that_do_not_exist_are_refused(nano_llama: Path) -> None:

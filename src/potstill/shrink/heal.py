@@ -13,9 +13,9 @@ Where attention and feed-forward part write side by side (a parallel residual), 
 refitted at once, x being both inputs end to end and each with the lambda of its own diagonal. The
 ridge that is best for one map is too much for two: of some shares of it the one is taken that,
 fitted to seven of eight texts, lacks least on the eighth. A bias is one more input, always 1, that
-nothing pulls. What `potstill.shrink.writing` finds to be
-multiplied by a number s has (t - h) / s to make up for. Behind a norm `potstill.shrink.normed` has
-the formula.
+nothing pulls. What `potstill.shrink.writing` finds to be multiplied by a number s has (t - h) / s to
+make up for. Behind a norm `potstill.shrink.normed` has the formula, and the share is chosen there
+in the same way.
 
 Where channels or heads went, the map that read them first has them folded into what is left, as
 `potstill.shrink.fold` says.
@@ -24,7 +24,6 @@ Where channels or heads went, the map that read them first has them folded into 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,63 +36,9 @@ from potstill.progress import Step
 from potstill.shrink.cut import Cut
 from potstill.shrink.fold import fold_width
 from potstill.shrink.normed import refit_normed
-from potstill.shrink.streams import Batch, TeacherStream, advance, gram_of
+from potstill.shrink.ridge import NormalEquations, chosen_ridge, held_back
+from potstill.shrink.streams import Batch, TeacherStream, advance
 from potstill.shrink.writing import Writing, writing_of
-
-# Shares of the recipe's ridge that are tried where several maps are refitted at once.
-_PULLS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-
-
-@dataclass
-class NormalEquations:
-    """Sums over tokens: gram_FF = x^T x, cross_DF = residual^T x, in fp32."""
-
-    gram_FF: Tensor
-    cross_DF: Tensor
-    tokens: int = 0
-
-    @classmethod
-    def empty(cls, features: int, outputs: int, device: torch.device) -> NormalEquations:
-        """Return sums over nothing."""
-        return cls(
-            torch.zeros(features, features, device=device),
-            torch.zeros(outputs, features, device=device),
-        )
-
-    def add(self, input_NF: Tensor, residual_ND: Tensor) -> None:
-        """Add tokens: what the map reads, and what its output lacks."""
-        gram_of(input_NF, into=self.gram_FF)
-        self.cross_DF.addmm_(residual_ND.float().T, input_NF.float())
-        self.tokens += len(input_NF)
-
-    def plus(self, other: NormalEquations) -> NormalEquations:
-        """Return the sums over both texts."""
-        return NormalEquations(
-            self.gram_FF + other.gram_FF,
-            self.cross_DF + other.cross_DF,
-            self.tokens + other.tokens,
-        )
-
-    def loss(self, delta_DF: Tensor) -> float:
-        """Return sum |residual - delta x|^2 - sum |residual|^2."""
-        delta_DF = delta_DF.double()
-        explained = (delta_DF * self.cross_DF).sum()
-        return float((delta_DF @ self.gram_FF.double() * delta_DF).sum() - 2 * explained)
-
-    def correction(self, ridge: float, widths: Sequence[int] | None = None) -> Tensor:
-        """Return delta_DF to add to the weight; float64 inside.
-
-        `widths` are the maps' inputs that lie end to end, each with a pull of its own; inputs
-        beyond them are pulled by nothing. Without, all are one map's.
-        """
-        gram_FF = self.gram_FF.double()
-        pull_F = torch.zeros_like(gram_FF[0])
-        end = 0
-        for width in widths or [len(gram_FF)]:
-            begin, end = end, end + width
-            pull_F[begin:end] = ridge * gram_FF.diagonal()[begin:end].mean().clamp(min=1e-12)
-        factor_FF = torch.linalg.cholesky(gram_FF + pull_F.diag())
-        return torch.cholesky_solve(self.cross_DF.double().T, factor_FF).T.float()
 
 
 @torch.no_grad()
@@ -234,11 +179,12 @@ def _refit_plain(
     )
     for input_BTF, state, target, real_BT in zip(inputs, states, targets, real, strict=True):
         residual_BTD = (target - state) / writing.scale
-        back_BT = _held_back(real_BT) if len(weights) > 1 else torch.zeros_like(real_BT)
+        back_BT = held_back(real_BT) if len(weights) > 1 else torch.zeros_like(real_BT)
         sums.add(input_BTF[real_BT & ~back_BT], residual_BTD[real_BT & ~back_BT])
         if back_BT.any():
             held.add(input_BTF[back_BT], residual_BTD[back_BT])
-    delta_DF = _corrected(sums, held, ridge, writing)
+    best = chosen_ridge(sums, held, ridge, writing.widths)
+    delta_DF = sums.plus(held).correction(best, writing.widths)
     begin = 0
     for weight_DF in weights:
         end = begin + weight_DF.shape[1]
@@ -251,23 +197,6 @@ def _refit_plain(
         state + writing.scale * (input_BTF.float() @ delta_DF.T)
         for state, input_BTF in zip(states, inputs, strict=True)
     ]
-
-
-def _held_back(real_BT: Tensor) -> Tensor:
-    """Return which tokens say how strong the pull on several maps is to be: every eighth text's."""
-    number_B1 = torch.arange(1, len(real_BT) + 1, device=real_BT.device)[:, None]
-    return real_BT & (number_B1 % 8 == 0)
-
-
-def _corrected(
-    sums: NormalEquations, held: NormalEquations, ridge: float, writing: Writing
-) -> Tensor:
-    """Return delta_DF for all the text, with the pull that does best on what was held back."""
-    if held.tokens == 0:
-        return sums.correction(ridge, writing.widths)
-    pulls = [ridge * share for share in _PULLS]
-    best = min(pulls, key=lambda pull: held.loss(sums.correction(pull, writing.widths)))
-    return sums.plus(held).correction(best, writing.widths)
 
 
 def _refit_normed(
@@ -290,7 +219,8 @@ def _refit_normed(
             for target, state, part, real_BT in zip(targets, states, added, real, strict=True)
         ]
         read = [input_BTF[real_BT] for input_BTF, real_BT in zip(inputs, real, strict=True)]
-        found = refit_normed(weight_DF, writing.bias, norm, read, wanted, ridge)
+        back = [held_back(real_BT)[real_BT] for real_BT in real]
+        found = refit_normed(weight_DF, writing.bias, norm, read, wanted, ridge, back)
         weight_DF.copy_(found.weight_DF)
         norm.set_gain(found.gain_D)
         return [

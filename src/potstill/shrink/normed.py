@@ -19,9 +19,10 @@ which has that projection in it. The step is halved until L falls:
     dw_d = (sum_t [(I - u_t u_t^T / D)(g * (r_t - g * u_t))]_d x_t / n_t - lambda c_d (w_d - w0_d))
            (c_d (G + lambda I))^-1
 
-So one factor of one Gram matrix serves all rows and all steps. Without a norm (n_t = 1, u_t = y_t,
-g = 1, no projection) L is quadratic and the first step is the whole of it: the ridge regression of
-`potstill.shrink.heal`.
+So one factor of one Gram matrix serves all rows and all steps. In the coordinates sqrt(c_d) dw_d
+the first step is an ordinary ridge regression, by which texts that are held back say what share of
+the ridge is best. Without a norm (n_t = 1, u_t = y_t, g = 1, no projection) L is quadratic and the
+first step is the whole of it: the ridge regression of `potstill.shrink.heal`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from potstill.shrink.streams import gram_of
+from potstill.shrink.ridge import NormalEquations, chosen_ridge
 from potstill.shrink.writing import RMSNorm
 
 # tau: channels that hardly come through the norm are held by this share of the typical channel's.
@@ -61,13 +62,15 @@ def refit_normed(
     inputs: Sequence[Tensor],
     wanted: Sequence[Tensor],
     ridge: float,
+    back: Sequence[Tensor] | None = None,
 ) -> Refit:
     """Return the weight and gain that add most nearly what is wanted of the block.
 
-    `inputs` holds input_NF of the map and `wanted` r_ND, in parts of some tokens. What the
-    weight is multiplied with and added up over is fp32, the system is solved in float64.
+    `inputs` holds input_NF of the map and `wanted` r_ND, in parts of some tokens. `back`, where
+    given, says of each token whether it helps to choose the share of `ridge` taken. What the weight
+    is multiplied with and added up over is fp32, the system is solved in float64.
     """
-    problem = _Problem.of(weight_DF, bias_D, norm, inputs, wanted, ridge)
+    problem = _Problem.of(weight_DF, bias_D, norm, inputs, wanted, ridge, back)
     weight_DF, gain_D = weight_DF.float(), problem.gain0_D
     outputs = [problem.output(weight_DF, part) for part in inputs]
     gain_D = problem.best_gain(outputs)
@@ -115,19 +118,24 @@ class _Problem:
         inputs: Sequence[Tensor],
         wanted: Sequence[Tensor],
         ridge: float,
+        back: Sequence[Tensor] | None,
     ) -> _Problem:
         weight0_DF, gain0_D = weight_DF.float().clone(), norm.gain_D.clone()
-        features = weight0_DF.shape[1]
-        gram_FF = torch.zeros(features, features, device=weight0_DF.device)
-        for part_NF in inputs:
-            output_ND = _linear(weight0_DF, bias_D, part_NF)
-            length_N1 = (output_ND.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
-            gram_of(part_NF.float() / length_N1, into=gram_FF)
-        exact_FF = gram_FF.double()
-        pull = ridge * exact_FF.diagonal().mean().clamp(min=1e-12)
-        system_FF = exact_FF + pull * torch.eye(features, device=exact_FF.device).double()
         hold_D = gain0_D.double().pow(2)
         hold_D = (hold_D + _FLOOR * hold_D.mean()).clamp(min=1e-12)
+        outputs, features = weight0_DF.shape
+        sums, held = (NormalEquations.empty(features, outputs, weight0_DF.device) for _ in range(2))
+        back = back or [torch.zeros(len(p), dtype=torch.bool, device=p.device) for p in inputs]
+        for input_NF, wanted_ND, back_N in zip(inputs, wanted, back, strict=True):
+            length_N1, lacking_ND = _downhill(
+                _linear(weight0_DF, bias_D, input_NF), wanted_ND, gain0_D, norm.eps
+            )
+            reads_NF, lacking_ND = input_NF.float() / length_N1, lacking_ND / hold_D.sqrt().float()
+            sums.add(reads_NF[~back_N], lacking_ND[~back_N])
+            held.add(reads_NF[back_N], lacking_ND[back_N])
+        gram_FF = sums.plus(held).gram_FF.double()
+        pull = chosen_ridge(sums, held, ridge) * gram_FF.diagonal().mean().clamp(min=1e-12)
+        system_FF = gram_FF + pull * torch.eye(features, device=gram_FF.device).double()
         return cls(
             bias_D,
             norm,
@@ -169,10 +177,7 @@ class _Problem:
         """Return dw_DF."""
         cross_DF = torch.zeros_like(weight_DF)
         for input_NF, output_ND, wanted_ND in zip(self.inputs, outputs, self.wanted, strict=True):
-            length_N1 = (output_ND.pow(2).mean(-1, keepdim=True) + self.norm.eps).sqrt()
-            unit_ND = output_ND / length_N1
-            lacking_ND = gain_D * (wanted_ND - gain_D * unit_ND)
-            lacking_ND -= unit_ND * (unit_ND * lacking_ND).mean(-1, keepdim=True)
+            length_N1, lacking_ND = _downhill(output_ND, wanted_ND, gain_D, self.norm.eps)
             cross_DF.addmm_((lacking_ND / length_N1).T, input_NF.float())
         downhill_DF = cross_DF.double() - self.pull_D[:, None] * (weight_DF - self.weight0_DF)
         solved_DF = torch.cholesky_solve(downhill_DF.T, self.factor_FF).T
@@ -182,3 +187,13 @@ class _Problem:
 def _linear(weight_DF: Tensor, bias_D: Tensor | None, input_NF: Tensor) -> Tensor:
     output_ND = input_NF.float() @ weight_DF.T
     return output_ND if bias_D is None else output_ND + bias_D.float()
+
+
+def _downhill(
+    output_ND: Tensor, wanted_ND: Tensor, gain_D: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Return n_N1 and (I - u u^T / D)(g * (r - g * u))."""
+    length_N1 = (output_ND.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+    unit_ND = output_ND / length_N1
+    lacking_ND = gain_D * (wanted_ND - gain_D * unit_ND)
+    return length_N1, lacking_ND - unit_ND * (unit_ND * lacking_ND).mean(-1, keepdim=True)
