@@ -47,7 +47,7 @@ def searched(start: tuple[Tensor, Tensor], x: Tensor, r: Tensor, ridge: float) -
         return found
 
     search.step(loss)
-    return float(stated_loss(free[0], free[1], start, x, r, ridge))
+    return stated_loss(free[0], free[1], start, x, r, ridge).item()
 
 
 @settings(max_examples=8)

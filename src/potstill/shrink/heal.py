@@ -13,9 +13,9 @@ Where attention and feed-forward part write side by side (a parallel residual), 
 refitted at once, x being both inputs end to end and each with the lambda of its own diagonal. The
 ridge that is best for one map is too much for two: of some shares of it the one is taken that,
 fitted to seven of eight texts, lacks least on the eighth. A bias is one more input, always 1, that
-nothing pulls. What `potstill.shrink.writing` finds to be multiplied by a number s has (t - h) / s to
-make up for. Behind a norm `potstill.shrink.normed` has the formula, and the share is chosen there
-in the same way.
+nothing pulls. What `potstill.shrink.writing` finds to be multiplied by a number s has (t - h) / s
+to make up for. Behind a norm `potstill.shrink.normed` has the formula, and the share is chosen
+there in the same way.
 
 Where channels or heads went, the map that read them first has them folded into what is left, as
 `potstill.shrink.fold` says.
