@@ -70,7 +70,7 @@ docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the
 bench-demo: $(VENV)/.installed-dev ## The demo as a whole process: time, memory, fidelity
 	$(BIN)/python benchmarks/demo.py
 
-bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 20 minutes)
+bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 15 minutes)
 	$(BIN)/python benchmarks/heal.py
 	$(BIN)/python benchmarks/heal.py --nano
 
