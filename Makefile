@@ -72,6 +72,7 @@ bench-demo: $(VENV)/.installed-dev ## The demo as a whole process: time, memory,
 
 bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 15 minutes)
 	$(BIN)/python benchmarks/heal.py
+	$(BIN)/python benchmarks/heal.py --nano
 
 bench-int8: $(VENV)/.installed-dev ## A teacher in int8 beside itself: distance and speed (about 8 minutes)
 	$(BIN)/python benchmarks/int8.py
