@@ -77,8 +77,8 @@ bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 
 bench-int8: $(VENV)/.installed-dev ## A teacher in int8 beside itself: distance and speed (about 8 minutes)
 	$(BIN)/python benchmarks/int8.py
 
-bench-collect: $(VENV)/.installed-dev ## How busy collection keeps its slots (about 8 minutes)
-	$(BIN)/python benchmarks/collect.py
+bench-collect: $(VENV)/.installed-dev ## Collection beside an earlier commit and peers (about 30 minutes; parts with ONLY=192:fp32)
+	$(BIN)/python benchmarks/collect.py $(if $(ONLY),--only $(ONLY))
 
 bench-shrink: $(VENV)/.installed-dev ## What students keep, by size and by what was cut (about 35 minutes)
 	$(BIN)/python benchmarks/shrink.py
