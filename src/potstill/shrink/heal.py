@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.parts import writer_of
+from potstill.models.precision import bf16_products
 from potstill.progress import Step
 from potstill.shrink.blocks import writes_plainly
 from potstill.shrink.cut import Cut
@@ -51,7 +52,9 @@ class NormalEquations:
     def add(self, input_NF: Tensor, residual_ND: Tensor) -> None:
         """Add tokens: what the map reads, and what its output lacks."""
         gram_of(input_NF, into=self.gram_FF)
-        self.cross_DF.addmm_(residual_ND.float().T, input_NF.float())
+        # Where maps compute in bf16 their residuals are rounded to it: the noise of single tokens.
+        with bf16_products(enabled=input_NF.dtype == torch.bfloat16):
+            self.cross_DF.addmm_(residual_ND.float().T, input_NF.float())
         self.tokens += len(input_NF)
 
     def correction(self, ridge: float) -> Tensor:
