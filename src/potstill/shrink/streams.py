@@ -35,7 +35,7 @@ class Batch:
 
 @torch.inference_mode()
 def calibration_batches(
-    model: LoadedModel, rows: Sequence[Sequence[int]], *, batch_tokens: int = 4096
+    model: LoadedModel, rows: Sequence[Sequence[int]], *, batch_tokens: int = 2048
 ) -> list[Batch]:
     """Return the batches of `rows` as the model's own forward pass hands them to its blocks."""
     batches = []
