@@ -43,7 +43,7 @@ def test_rates_are_medians_of_interleaved_rounds():
 
 
 @pytest.mark.parametrize(
-    "seconds_a_token, measured",
+    ("seconds_a_token", "measured"),
     [
         (SECONDS / 512, 512),  # just in time
         (SECONDS / 200, 200),  # as many as there is time for

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 import torch
@@ -37,7 +36,12 @@ class Beginning:
 
 def common_start(rows: Sequence[Sequence[int]]) -> list[int]:
     """Return the tokens that all rows begin with."""
-    return list(commonprefix([list(row) for row in rows]))
+    shared: list[int] = []
+    for tokens in zip(*rows, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        shared.append(tokens[0])
+    return shared
 
 
 @torch.inference_mode()
