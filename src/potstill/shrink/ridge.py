@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from potstill.models.precision import bf16_products
 from potstill.shrink.streams import gram_of
 
 # Shares of the recipe's ridge that are tried where text says how strong the pull is to be.
@@ -33,7 +34,9 @@ class NormalEquations:
     def add(self, input_NF: Tensor, residual_ND: Tensor) -> None:
         """Add tokens: what the map reads, and what its output lacks."""
         gram_of(input_NF, into=self.gram_FF)
-        self.cross_DF.addmm_(residual_ND.float().T, input_NF.float())
+        # Where maps compute in bf16 their residuals are rounded to it: the noise of single tokens.
+        with bf16_products(enabled=input_NF.dtype == torch.bfloat16):
+            self.cross_DF.addmm_(residual_ND.float().T, input_NF.float())
         self.tokens += len(input_NF)
 
     def plus(self, other: NormalEquations) -> NormalEquations:
