@@ -21,14 +21,10 @@ from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
+from potstill.models.precision import multiplies_fp32_by_onednn
+from potstill.train import attention
 from potstill.train.activations import recomputed_activations
 
-# Up to these lengths plain attention trains faster in bf16 on a CPU than PyTorch's fused kernel,
-# whose backward does not use a CPU's tiles (where there are some, it took a third of a whole step:
-# SmolLM2, 12 rows of 100 tokens). Its memory grows with the length squared. In fp32 the fused one
-# is as fast at any length.
-_SHORT = 128
-_SHORT_WITH_TILES = 512
 # What torch.compile makes of a block.
 _BACKEND = "inductor"
 # What `elementwise` keeps: linear layers, and attention where it is one operation.
@@ -91,9 +87,10 @@ class ComputeBody:
         # Its matrix and the head's are one and the same memory, with a gradient each.
         self._tied = None if self._frozen else _tied_embedding(network)
         self._plain = self._body.config._attn_implementation
-        if self.device.type == "cpu" and longest <= _longest_for_plain_attention(dtype):
-            self._plain = "eager"
-            self._body.set_attn_implementation("eager")
+        if self._plain == "sdpa" and not compiled and self._attends_by_products(longest):
+            attention.make_known()
+            self._plain = attention.NAME
+            self._body.set_attn_implementation(self._plain)
         self._kept: Any = nullcontext
         if checkpointing != "none":
             _recompute(self._body, keep_products=checkpointing == "elementwise")
@@ -163,16 +160,16 @@ class ComputeBody:
         for master, working in self._pairs:
             working.copy_(master)
 
+    def _attends_by_products(self, longest: int) -> bool:
+        """Return whether attention is faster as plain products than by PyTorch's fused kernel."""
+        if self.device.type != "cpu" or longest > attention.LONGEST:
+            return False
+        # In fp32 these are only faster where the products themselves are.
+        return self._dtype == torch.bfloat16 or multiplies_fp32_by_onednn()
+
     def train(self) -> None:
         """Switch to training mode (dropout where the model has any, checkpointing)."""
         self._body.train()
-
-
-def _longest_for_plain_attention(dtype: torch.dtype) -> int:
-    """Return up to which length plain attention is the faster one on a CPU; 0 for never."""
-    if dtype == torch.float32:
-        return 0
-    return _SHORT_WITH_TILES if torch.cpu.get_capabilities().get("amx_tile") else _SHORT
 
 
 def _tied_embedding(network: Any) -> nn.Embedding | None:

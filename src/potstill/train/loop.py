@@ -24,6 +24,7 @@ from potstill.losses.workspace import Workspace
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
+from potstill.models.precision import fast_fp32_products
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches
@@ -168,6 +169,7 @@ class _Loop:
         self.body.train()
         try:
             with (
+                fast_fp32_products(),
                 progress.step("train", total=len(self.steps), unit="steps") as shown,
                 Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
