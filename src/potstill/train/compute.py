@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -79,8 +80,8 @@ class ComputeBody:
         compiled: bool = False,
     ) -> None:
         self._embedding = network.get_input_embeddings()
-        self._frozen = frozen_blocks > 0
-        if self._frozen:
+        self._frozen, self._compiled = frozen_blocks, compiled
+        if frozen_blocks:
             _freeze(network, frozen_blocks)
         self._dtype = dtype
         self._body, self._pairs = _copy(network, dtype)
@@ -126,20 +127,68 @@ class ComputeBody:
         """Attend again as at first."""
         self._body.set_attn_implementation(self._plain)
 
-    def hidden(self, ids_BT: Tensor, positions_BT: Tensor | None = None) -> Tensor:
+    @property
+    def bytes_a_token(self) -> int:
+        """What the states of one token take between two blocks."""
+        return int(self._embedding.weight.shape[1]) * self._dtype.itemsize
+
+    @property
+    def enters_the_same(self) -> bool:
+        """Whether what the first trained block is given of a text never changes in training."""
+        weight = self._embedding.weight
+        moves = weight.requires_grad or isinstance(weight, DTensor) or self._compiled
+        return self._frozen > 0 and not moves and not _has_dropout(self._body, self._frozen)
+
+    def hidden(
+        self, ids_BT: Tensor, positions_BT: Tensor | None = None, entry_BTD: Tensor | None = None
+    ) -> Tensor:
         """Return the final hidden states hidden_BTD, in the compute dtype.
 
-        Positions that restart within a row start a sequence of its own there.
+        Positions that restart within a row start a sequence of its own there. Where what the
+        frozen blocks give is known already, `entry_BTD` is it, and they do not run.
         """
         # Padding is on the right, where causal attention cannot see it: no mask is needed.
         embedded_BTD = (self._tied or self._embedding)(ids_BT).to(self._dtype)
         if self._frozen:
             embedded_BTD = embedded_BTD.detach()
         places = {} if positions_BT is None else {"position_ids": positions_BT}
-        with self._kept():
+        with self._kept(), self._passed_over(entry_BTD):
             output = self._body(inputs_embeds=embedded_BTD, use_cache=False, **places)
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
+
+    def hidden_and_entry(
+        self, ids_BT: Tensor, positions_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return hidden_BTD, and what the first trained block was given: None if no tensor."""
+        found: list[Any] = []
+
+        def keep(_: Any, __: Any, output: Any) -> None:
+            found.append(output)
+
+        handle = blocks_of(self._body)[self._frozen - 1].register_forward_hook(keep)
+        try:
+            hidden_BTD = self.hidden(ids_BT, positions_BT)
+        finally:
+            handle.remove()
+        return hidden_BTD, found[0].detach() if isinstance(found[0], Tensor) else None
+
+    @contextmanager
+    def _passed_over(self, entry_BTD: Tensor | None) -> Iterator[None]:
+        """Have the last frozen block return the entry, and those before it what they are given.
+
+        They stay in their places: a network may count them, and ask each for its kind of mask.
+        """
+        frozen = [] if entry_BTD is None else list(blocks_of(self._body))[: self._frozen]
+        for block in frozen:
+            block.forward = _given
+        if frozen:
+            frozen[-1].forward = lambda *_, **__: entry_BTD
+        try:
+            yield
+        finally:
+            for block in frozen:
+                del block.forward
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
@@ -170,6 +219,18 @@ class ComputeBody:
     def train(self) -> None:
         """Switch to training mode (dropout where the model has any, checkpointing)."""
         self._body.train()
+
+
+def _given(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden_states
+
+
+def _has_dropout(body: Any, frozen: int) -> bool:
+    """Tell whether anything is dropped by chance before the first trained block."""
+    trained = {id(m) for block in list(blocks_of(body))[frozen:] for m in block.modules()}
+    before = (m for m in body.modules() if id(m) not in trained)
+    dropping = any(isinstance(m, nn.Dropout) and m.p > 0 for m in before)
+    return dropping or bool(getattr(body.config.get_text_config(), "attention_dropout", 0.0))
 
 
 def _tied_embedding(network: Any) -> nn.Embedding | None:
