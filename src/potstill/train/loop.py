@@ -23,7 +23,8 @@ from potstill.losses.targets import Targets
 from potstill.losses.workspace import Workspace
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
-from potstill.models.memory import release_freed
+from potstill.models.memory import freed_memory_kept, release_freed
+from potstill.models.precision import fast_fp32_products
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches
@@ -37,6 +38,7 @@ from potstill.train.checkpoint import (
 )
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
+from potstill.train.frozen import FrozenStates
 from potstill.train.lora import adapted
 from potstill.train.packing import LaidOutRows, laid_out, row_shape
 from potstill.train.prefetch import Prefetch
@@ -147,6 +149,7 @@ class _Loop:
             micro_batch_tokens=config.micro_batch_tokens,
         )
         self.parts = [self._parts(step) for step in self.steps]
+        self.frozen = FrozenStates(self.body, examples, self.steps)
         self.optimizer = _adamw(self.network, config)
         self.plan = _plan_digest(examples, self.steps)
         self.divergence = Divergence(config.objective, beta=config.beta, alpha=config.alpha)
@@ -166,8 +169,12 @@ class _Loop:
         self.body.refresh()
         self.network.train()
         self.body.train()
+        if said := self.frozen.note():
+            progress.note(said)
         try:
             with (
+                fast_fp32_products(),
+                freed_memory_kept(),
                 progress.step("train", total=len(self.steps), unit="steps") as shown,
                 Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
@@ -270,6 +277,7 @@ class _Loop:
         chosen = [example for row in rows for example in row]
         return _MicroBatch(
             rows=laid_out(rows, self.rows.multiple),
+            laid=rows,
             targets=None
             if self.targets is None or chosen[0].by_text
             else self.targets.targets(chosen),
@@ -279,7 +287,7 @@ class _Loop:
         device, dtype = self.student.device, self.student.compute_dtype
         rows = micro.rows.to(device)
         row_N, column_N = rows.predicts_N2.unbind(-1)
-        hidden_ND = self.body.hidden(rows.ids_BT, rows.positions_BT)[row_N, column_N]
+        hidden_ND = self.frozen.hidden(rows, micro.laid)[row_N, column_N]
         loss, _ = distillation_loss(
             hidden_ND,
             head_of(self.student),
@@ -337,9 +345,10 @@ class _Loop:
 
 @dataclass(frozen=True)
 class _MicroBatch:
-    """Rows of ids, and the target at each response token."""
+    """Rows of ids, the examples that each holds, and the target at each response token."""
 
     rows: LaidOutRows
+    laid: Sequence[Sequence[TrainingExample]]
     targets: Targets | None
 
 
