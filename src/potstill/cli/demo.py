@@ -175,4 +175,3 @@ def _hub_has_teacher() -> bool:
     except Exception:  # whatever goes wrong, the hub is of no use
         return False
     return True
-

@@ -37,7 +37,6 @@ from potstill.work.speaking import check_room, check_written, taken_over
 from potstill.work.stage_records import CollectRecord, CurateRecord, ShrinkRecord, TrainRecord
 from potstill.work.stated import server_settings
 
-
 # Told of a student that was cut only to be checked: its token map, its cut, and the seconds that
 # cutting took.
 TriedStudent = Callable[[LoadedModel, VocabularyMap | None, Cut, float], object]

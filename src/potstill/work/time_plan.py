@@ -1,6 +1,7 @@
 """What a clock decided about a run: the plan of its minutes, and what of them is spent.
 
-Whatever hangs on timing stands in here, so that a run by the plan (`--plan`) makes the same student.
+Whatever hangs on timing stands in here, so that a run by the plan (`--plan`) makes the same
+student.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """How much a run does with its minutes. Pure arithmetic over `predict`.
 
 The minutes are shared out by one number, the tokens of text that a run works on. The three stages
-that text makes longer get it in the proportions that the demo was tuned to at 12 minutes: the repair is
-fitted on 0.65 of it, and training passes over it 1.05 times. That rule is kept at every number of
-minutes, since new answers teach more than a second pass (docs/how-to/first-distillation.md), and
-since the repair was short of text, not of time. Where prompts run out, a teacher that is at hand
-answers each once more; then training takes what is left, up to four passes. A search gets up to
-0.15 of what is free, and what it leaves goes to training. The greedy column is left out unless the
-recipe asks for it.
+that text makes longer get it in the proportions that the demo was tuned to: the repair is fitted on
+0.65 of it, and training passes over it 1.05 times. That rule is kept at every number of minutes,
+since new answers teach more than a second pass (docs/how-to/first-distillation.md), and since the
+repair was short of text, not of time. Where prompts run out, a teacher that is at hand answers each
+once more; then training takes what is left, up to four passes. A search gets up to 0.15 of what is
+free, and what it leaves goes to training. The greedy column is left out unless the recipe asks for
+it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def choose(seconds: float, rates: Rates, sizes: RunSizes, given: Given) -> Amoun
     low, high = 0.0, _most_text(sizes)
     if predict(rates, sizes, amounts_at(high, sizes, given)).total <= seconds - search:
         low = high
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2
         if predict(rates, sizes, amounts_at(middle, sizes, given)).total <= seconds - search:
             low = middle
@@ -116,9 +116,7 @@ def least_seconds(rates: Rates, sizes: RunSizes, given: Given) -> float:
     return predict(rates, sizes, amounts_at(0.0, sizes, given)).total
 
 
-def _filled(
-    found: Amounts, seconds: float, rates: Rates, sizes: RunSizes, given: Given
-) -> Amounts:
+def _filled(found: Amounts, seconds: float, rates: Rates, sizes: RunSizes, given: Given) -> Amounts:
     """Return the amounts with steps, and what is measured among them, in all that is left."""
     if given.steps is not None or given.passes is not None:
         return found
@@ -126,16 +124,17 @@ def _filled(
     others = collecting(rates, sizes, found) + shrinking(rates, sizes, found)
     others += predict(rates, sizes, found).evaluate
     left = (seconds - others) / sizes.trainings - measured
-    validations = found.validations
-    if given.validate_every is None and measured > 0:
-        share = int(WATCHED_SHARE * max(0.0, left) / measured)
-        validations = max(FEWEST_VALIDATIONS, min(MOST_VALIDATIONS, share))
-    most = int(MOST_PASSES * found.answers * sizes.text / sizes.batch_tokens)
-    steps = int((left - validations * measured) / a_step) if a_step > 0 else most
-    steps = max(LEAST_STEPS, min(steps, most))
+    most = max(LEAST_STEPS, int(MOST_PASSES * found.answers * sizes.text / sizes.batch_tokens))
     if given.validate_every is not None:
-        validations = max(1, math.ceil(steps / given.validate_every))
-    return replace(found, steps=steps, validations=validations)
+        every = given.validate_every
+        steps = min(most, int((left - measured) / (a_step + measured / every)))
+        if steps <= found.steps:
+            return found
+        return replace(found, steps=steps, validations=_validations(steps, given))
+    share = int(WATCHED_SHARE * max(0.0, left) / measured) if measured > 0 else MOST_VALIDATIONS
+    validations = max(FEWEST_VALIDATIONS, min(MOST_VALIDATIONS, share))
+    steps = min(most, int((left - validations * measured) / a_step))
+    return found if steps < LEAST_STEPS else replace(found, steps=steps, validations=validations)
 
 
 def _samples(wanted: int, sizes: RunSizes, given: Given) -> int:

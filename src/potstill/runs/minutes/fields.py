@@ -77,9 +77,7 @@ def given_of(recipe: Recipe, decided: Collection[str], sizes: RunSizes) -> Given
     return replace(given, passes=train.epochs, steps=train.steps)
 
 
-def chosen_values(
-    amounts: Amounts, decided: Collection[str], sizes: RunSizes
-) -> dict[str, Chosen]:
+def chosen_values(amounts: Amounts, decided: Collection[str], sizes: RunSizes) -> dict[str, Chosen]:
     """Return the amounts as values of the fields that minutes decide about."""
     text = max(1.0, amounts.answers * sizes.text)
     passes = amounts.steps * sizes.batch_tokens / text

@@ -94,9 +94,10 @@ class ClockedPace:
         total = self._legs[-1].total
         wanted = min(self._planned, done + self._affordable())
         fewer, more = total - wanted, wanted - total
-        if fewer > 0 and (fewer >= max(2.0, _SLACK * total) or total - done <= _NEAR_END):
-            self._change(done, wanted)
-        elif more >= max(3.0, _WORTH * total) and done < _NOT_AFTER * total:
+        near = total - done <= _NEAR_END
+        too_many = fewer > 0 and (near or fewer >= max(2.0, _SLACK * total))
+        too_few = more >= max(3.0, _WORTH * total) and done < _NOT_AFTER * total
+        if too_many or too_few:
             self._change(done, wanted)
         return self._legs
 

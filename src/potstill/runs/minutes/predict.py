@@ -77,6 +77,9 @@ class RunSizes:
     trained: int = 1
     loads: int = 1
     trainings: int = 1
+    # Times that the teacher reads held-out text again, on the average over rows: in its own tokens
+    # and in the student's, where a trimmed vocabulary cuts a row up anew.
+    reread: float = 0.0
     heals: bool = False
     weighs: bool = False
     search_rounds: int = 0
@@ -215,7 +218,9 @@ def evaluating(rates: Rates, sizes: RunSizes, amounts: Amounts) -> float:
     """Return how long the held-out text takes to read, and speed and samples to measure."""
     a_text = sizes.prompt + sizes.held_out_answer
     tokens = sizes.held_out * a_text
-    seconds = tokens * (rates.text_token + sizes.models * rates.student_token)
+    columns = 2 if amounts.greedy else 1
+    seconds = columns * tokens * sizes.reread * rates.teacher_token
+    seconds += tokens * (rates.text_token + sizes.models * rates.student_token)
     if amounts.greedy:
         seconds += tokens * (rates.text_token + sizes.trained * rates.student_token)
     seconds += sizes.loads * rates.cut

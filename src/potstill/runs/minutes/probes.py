@@ -19,6 +19,7 @@ from potstill.evaluate.speed import PREFILL_TOKENS, measure_speed
 from potstill.evaluate.text import HeldOut, measure_text
 from potstill.losses.targets import DenseTargets, Targets
 from potstill.losses.teacher import TeacherHead
+from potstill.models.alignment import Alignment
 from potstill.models.generate import Request, completions
 from potstill.models.load import context_length, head_of
 from potstill.models.loaded import LoadedModel
@@ -109,24 +110,30 @@ def expected_length(ends: float, most: int) -> float:
 
 def reading(model: LoadedModel, pairs: Pairs) -> float:
     """Return the seconds a token that a model reads."""
-    few = list(pairs)[:_READ_ROWS]
+    few = pairs[:_READ_ROWS]
     seconds = seconds_of(lambda: response_hidden(model, few))
     return seconds / sum(len(p) + len(r) for p, r in few)
 
 
 def comparing(tried: Tried, pairs: Pairs) -> tuple[float, float]:
-    """Return the seconds that a token of held-out text takes: for each student, and beside that."""
+    """Return the seconds that a token of held-out text takes: for each student, and beside that.
+
+    The teacher's states are stored, as those of text that a trimmed vocabulary leaves as it is.
+    """
+    align = Alignment.of(tried.parent.tokenizer, tried.student.tokenizer, tried.vocabulary)
+    width = head_of(tried.parent).weight_VD.shape[1]
     rows = [
         HeldOut(
             prompt_id=str(i),
             messages=(),
-            prompt_ids=_within(prompt, tried.student),
-            response_ids=_within(response, tried.student),
+            prompt_ids=prompt,
+            response_ids=response,
             response="x",
-            teacher_prompt_ids=prompt,
-            teacher_response_ids=response,
+            teacher_prompt_ids=tuple(align.to_teacher(prompt)),
+            teacher_response_ids=tuple(align.to_teacher(response)),
+            teacher_hidden_RD=torch.zeros(len(response), width, dtype=torch.float16),
         )
-        for i, (prompt, response) in enumerate(list(pairs)[:_READ_ROWS])
+        for i, (prompt, response) in enumerate(_fitting(pairs[:_READ_ROWS], tried.student))
     ]
     tokens = sum(len(row.prompt_ids) + len(row.response_ids) for row in rows)
 
@@ -236,7 +243,7 @@ def learning(tried: Tried, pairs: Pairs, config: TrainConfig) -> float:
 
 
 def speaking(tried: Tried, teacher: LoadedModel | None) -> tuple[float, float]:
-    """Return the seconds of one round of reading, and of a token of writing, all models together."""
+    """Return the seconds of a round of reading, and of a token of writing, all models together."""
     models = {"student": tried.student} | ({} if teacher is None else {"teacher": teacher})
     found = measure_speed(models, decode_tokens=_SPEED_TOKENS, repeats=1)
     read = min(PREFILL_TOKENS, context_length(tried.student) // 2)

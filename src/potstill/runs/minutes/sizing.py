@@ -19,6 +19,8 @@ from potstill.work.plan import PromptPlan
 
 # Prompts whose length is looked at.
 _LOOKED_AT = 64
+# Every second row, twice: how many it is, nobody knows before the vocabulary is trimmed.
+_REREAD = 1.0
 # Prompts that a teacher writes itself are not known before.
 _GUESSED_PROMPT = 32
 
@@ -60,6 +62,7 @@ def run_sizes(
         trained=1 + baseline,
         loads=2 + pruned + baseline,
         trainings=1 + baseline,
+        reread=_REREAD if cut is not None and cut.kept_tokens is not None else 0.0,
         heals=cuts and recipe.shrink.heal != "none",
         weighs=cut is not None and cut.kept_tokens is not None,
         search_rounds=rounds,
