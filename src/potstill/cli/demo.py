@@ -134,6 +134,8 @@ def _distill(
     if stated.minutes is not None or plan is not None:
         stated = packaged_recipe(name, overrides, without=_GIVEN_UP)
         progress.note(f"{name}: {', '.join(_GIVEN_UP)} are chosen for the minutes")
+    else:
+        progress.note(f"{name}: how many minutes it takes is said once this machine is measured")
     recipe = _with_reachable_teacher(stated)
 
     from potstill.cli.minutes import clock_of

@@ -43,6 +43,7 @@ def go(recipe: Recipe, out: Path, **clock: Any) -> tuple[RunDir, list[str]]:
     return run, noted.notes
 
 
+@pytest.mark.slow
 def test_a_run_by_the_clock_and_the_same_by_its_plan(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:
@@ -94,7 +95,7 @@ def test_a_stopped_run_goes_on_with_what_is_left(
     run = RunDir.open(run.root, run.recipe)
     run.finish(TimeSpent(seconds=35.0))
     run.close()
-    run, notes = go(recipe, run.root)
+    run, _ = go(recipe, run.root)
     last, trained = run.done(TimePlan), run.done(TrainRecord)
     assert last is not None
     assert trained is not None
