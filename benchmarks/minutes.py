@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import RESULTS, write_results
 from commits import commit
+from common import RESULTS, write_results
 from result_files import read_results
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from potstill.recipe.magpie import MagpieConfig
 from potstill.recipe.names import Names
 from potstill.recipe.section import Section, TemplateArguments
 from potstill.recipe.watermark import WatermarkConfig
@@ -180,15 +181,6 @@ class TeacherConfig(Section):
         description="The server that is asked, where the teacher's weights are not at hand; "
         "`teacher.model` is then the name that it knows.",
     )
-
-
-class MagpieConfig(Section):
-    """Prompts written by the teacher itself (Magpie, Xu et al. 2024, arXiv 2406.08464)."""
-
-    count: int = Field(1000, ge=1, description="How many usable prompts to collect.")
-    temperature: float = Field(1.0, gt=0, description="Sampling temperature of the prompts.")
-    top_p: float = Field(0.95, gt=0, le=1, description="Nucleus of the prompts' sampling.")
-    max_tokens: int = Field(64, ge=4, description="Longest prompt, in tokens.")
 
 
 class PromptsConfig(Section):

@@ -249,9 +249,16 @@ class TimeKeeper:
         left = self._allowed - self._watch.used()
         amounts = choose(left + behind, rates, sizes, given)
         chosen = chosen_values(amounts, fields, sizes)
-        rows = replanned_rows(plan.stages, amounts, sizes, predict(rates, sizes, amounts))
+        seconds = predict(rates, sizes, amounts)
+        rows = replanned_rows(plan.stages, amounts, sizes, seconds)
         update = {"chosen": {**plan.chosen, **chosen}, "stages": rows}
         self._take(plan.model_copy(update=update))
+        over = seconds.total - behind - left
+        if over > 1:
+            self._parts.progress.note(
+                f"{over / 60:.1f} minutes are lacking for the least that is left to do, which is "
+                "done all the same"
+            )
         if chosen:
             said = [r for r in rows if r.taken is None]
             words = "; ".join(f"{r.stage} {r.amount} ({r.predicted / 60:.1f} min)" for r in said)

@@ -12,6 +12,8 @@ from potstill.work.time_plan import Leg
 _RECENT = 6
 # The first step also makes what later ones find there.
 _WARM = 1
+# So many of them have to be known, of a training that has more than a few.
+_KNOWN, _FEW = 4, 16
 # A training is made longer only where this much is gained, and not in its last part.
 _WORTH = 0.06
 _NOT_AFTER = 0.85
@@ -89,9 +91,10 @@ class ClockedPace:
 
     def legs(self, done: int) -> tuple[Leg, ...]:
         """Return the legs as they are now, after `done` steps."""
-        if done < self._reached or not self._recent:
-            return self._legs
         total = self._legs[-1].total
+        known = len(self._recent) >= (_KNOWN if total > _FEW else 1)
+        if done < self._reached or not known:
+            return self._legs
         wanted = min(self._planned, done + self._affordable())
         fewer, more = total - wanted, wanted - total
         near = total - done <= _NEAR_END

@@ -77,8 +77,7 @@ class RunSizes:
     trained: int = 1
     loads: int = 1
     trainings: int = 1
-    # Times that the teacher reads held-out text again, on the average over rows: in its own tokens
-    # and in the student's, where a trimmed vocabulary cuts a row up anew.
+    # Share of held-out text that the teacher reads again: a trimmed vocabulary cuts it up anew.
     reread: float = 0.0
     heals: bool = False
     weighs: bool = False

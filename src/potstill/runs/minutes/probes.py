@@ -5,6 +5,7 @@ Each takes a second or a few. Nothing that they compute is kept.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +42,7 @@ Ids = Sequence[int]
 Pairs = Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
 
 # Answers that are written at once, and tokens of each: the first of them tell how many end early.
-_WRITTEN_ROWS, _WRITTEN_TOKENS = 48, 12
+_WRITTEN_ROWS, _WRITTEN_TOKENS = 96, 8
 _READ_ROWS = 5
 _HEALED_TOKENS = (256, 1024)
 _WEIGHED_POSITIONS = 128
@@ -101,11 +102,13 @@ def writing(
 
 
 def expected_length(ends: float, most: int) -> float:
-    """Return the mean length of answers of at most `most` tokens that end at each token so often.
+    """Return the mean length of answers of at most `most` tokens whose first tokens end so often.
 
-    As if an answer were as likely to end at a later token as at the first ones.
+    It lies between that of answers which are as likely to end later on, and the longest: longer
+    answers are less likely to end. The middle is taken.
     """
-    return float(most) if ends <= 0 else (1 - (1 - ends) ** most) / ends
+    alike = float(most) if ends <= 0 else (1 - (1 - ends) ** most) / ends
+    return (alike + most) / 2
 
 
 def reading(model: LoadedModel, pairs: Pairs) -> float:
@@ -136,9 +139,12 @@ def comparing(tried: Tried, pairs: Pairs) -> tuple[float, float]:
         for i, (prompt, response) in enumerate(_fitting(pairs[:_READ_ROWS], tried.student))
     ]
     tokens = sum(len(row.prompt_ids) + len(row.response_ids) for row in rows)
+    # As evaluation reads one: in the dtype that it computes in.
+    network = copy.deepcopy(tried.student.network).to(tried.student.compute_dtype)
+    student = replace(tried.student, network=network)
 
     def read(names: str) -> float:
-        students = dict.fromkeys(names, tried.student)
+        students = dict.fromkeys(names, student)
         return seconds_of(
             lambda: measure_text(
                 tried.parent, students, rows, tried.vocabulary, progress=Silent(), name="probe"
