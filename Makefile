@@ -19,7 +19,7 @@ BENCH_TEXTSEAL := textseal
 EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-watch demo-all test test-slow check lint format docs clean \
-	bench-demo bench-heal bench-shrink bench-collect bench-int8 bench-loss bench-train bench-packing bench-targets bench-endpoint \
+	bench-demo bench-minutes bench-heal bench-shrink bench-collect bench-int8 bench-loss bench-train bench-packing bench-targets bench-endpoint \
 	bench-recipes bench-task-draw bench-task-sizes bench-store bench-lineage bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-watch-cases bench-zoo
 
 help: ## Show these targets
@@ -69,6 +69,9 @@ docs: $(VENV)/.installed-dev ## Write the reference pages that are made from the
 
 bench-demo: $(VENV)/.installed-dev ## The demo as a whole process: time, memory, fidelity
 	$(BIN)/python benchmarks/demo.py
+
+bench-minutes: $(VENV)/.installed-dev ## Whether the demo keeps its minutes (N=3; add ARGS="10 --busy" and so on)
+	$(BIN)/python benchmarks/minutes.py $(or $(ARGS),3)
 
 bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 15 minutes)
 	$(BIN)/python benchmarks/heal.py

@@ -78,6 +78,7 @@ NOT_RUN = {
 SLOW = (
     "potstill demo",
     "potstill demo --quick",
+    "potstill demo --minutes 10",
     "potstill demo trace",
     "potstill demo trace --quick",
     "potstill demo watch",

@@ -100,6 +100,27 @@ def test_demo_runs_the_packaged_recipe_and_shows_a_pair(
     assert "\x1b" not in result.stdout, "model text never steers the terminal"
 
 
+def test_minutes_leave_open_what_the_demo_states(
+    cli: CliRunner, pretended: list[dict[str, Any]]
+) -> None:
+    from potstill.runs.minutes.fields import open_fields
+
+    asked = ["demo", "--minutes", "3", "--set", "teacher.model=some/model"]
+    result = cli.invoke(app, [*asked, "--set", "train.epochs=2"])
+    assert result.exit_code == 0, result.output
+    (call,) = pretended
+    assert call["recipe"].minutes == 3
+    assert open_fields(call["recipe"]) == (
+        *("prompts.limit", "collect.samples", "shrink.calibration_tokens"),
+        *("train.validate_every", "evaluate.greedy"),
+    )
+    assert call["clock"].foretell
+    assert call["clock"].earlier > 0
+    assert cli.invoke(app, [*asked, "--quick"]).exit_code == 2
+    both = cli.invoke(app, [*asked, "--plan", "runs/demo"])
+    assert "--minutes and --plan cannot be combined" in both.stderr
+
+
 def test_demo_without_its_teacher_names_the_one_command(
     cli: CliRunner, pretended: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,13 +177,27 @@ def distil(
     redo: bool = False,
     until: str | None,
     quiet: bool,
+    plan: Path | None = None,
 ) -> RunDir:
-    """Read a recipe and run it, all of it or until a stage; return the run directory."""
+    """Read a recipe and run it, all of it or until a stage; return the run directory.
+
+    `plan` is followed where it is given (`--plan`).
+    """
     recipe = checked_recipe(path, overrides or [], out, fresh=fresh)
 
+    from potstill.cli.minutes import clock_of
     from potstill.runs.distill import distill
 
-    return distill(recipe, out, fresh=fresh, redo=redo, until=until, progress=progress_for(quiet))
+    recipe, clock = clock_of(recipe, plan)
+    return distill(
+        recipe,
+        out,
+        fresh=fresh,
+        redo=redo,
+        until=until,
+        progress=progress_for(quiet),
+        clock=clock,
+    )
 
 
 def checked_recipe(

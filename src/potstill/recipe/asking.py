@@ -56,6 +56,12 @@ class EndpointConfig(Section):
         "server: fewer where it answers 429 or slows down, and where the limit of open files "
         "(`ulimit -n`) leaves room for fewer.",
     )
+    requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="How many requests the server permits in a minute, where you know it: "
+        "`minutes` counts on no more. Asking itself slows down by what the server answers.",
+    )
     timeout_s: float = Field(
         300.0, gt=0, description="Longest wait for a response, in seconds, queueing included."
     )

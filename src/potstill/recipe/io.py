@@ -72,6 +72,10 @@ class Draft:
             tree = inner or {}
         return self._with(_with_value(self.tree, path, value, ""), path, place)
 
+    def without(self, path: tuple[str, ...]) -> Self:
+        """Return it without a value, where it has one."""
+        return replace(self, tree=_left_out(self.tree, path))
+
     def recipe(self) -> Recipe:
         """Return the recipe. Raises PotstillError with the place and key of whatever is wrong."""
         return self.checked(Recipe)
@@ -107,9 +111,19 @@ def read_trace(path: Path) -> TraceConfig:
     return Draft.read(path, "trace").checked(TraceConfig)
 
 
-def packaged_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Return a recipe that ships with potstill (`demo`, `demo-quick`, `start`)."""
-    return parse_recipe(packaged_text(name), f"{name}.yaml", overrides)
+def packaged_recipe(
+    name: str, overrides: Sequence[str] = (), *, without: Sequence[str] = ()
+) -> Recipe:
+    """Return a recipe that ships with potstill (`demo`, `demo-quick`, `start`).
+
+    `without` are fields, written with dots, that it states and that are left open.
+    """
+    draft = Draft.parsed(packaged_text(name), f"{name}.yaml")
+    for field_name in without:
+        draft = draft.without(tuple(field_name.split(".")))
+    for override in overrides:
+        draft = draft.overridden(override)
+    return draft.recipe()
 
 
 def packaged_text(name: str) -> str:
@@ -218,6 +232,14 @@ def _with_value(tree: Any, path: tuple[str, ...], value: Any, override: str) -> 
     first, rest = path[0], path[1:]
     inner = _with_value(tree.get(first), rest, value, override) if rest else value
     return {**tree, first: inner}
+
+
+def _left_out(tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    first, *rest = path
+    inner = tree.get(first)
+    if not rest or not isinstance(inner, Mapping):
+        return {key: value for key, value in tree.items() if key != first or rest}
+    return {**tree, first: _left_out(inner, tuple(rest))}
 
 
 def _without_empty_sections(tree: dict[str, Any], section: type[Section]) -> dict[str, Any]:

@@ -218,6 +218,12 @@ class TrainConfig(Section):
         "it (docs/how-to/training-order.md).",
     )
     epochs: float = Field(1.0, gt=0, description="Passes over the training exchanges.")
+    steps: int | None = Field(
+        None,
+        ge=1,
+        description="End after this many optimiser steps, where the epochs hold more; the "
+        "learning rate falls over these.",
+    )
     batch_tokens: int = Field(
         4096, ge=1, description="Tokens (prompt and response) in one optimiser step, about."
     )

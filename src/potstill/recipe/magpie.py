@@ -1,4 +1,4 @@
-"""Prompts that the teacher writes itself."""
+"""Prompts that a teacher writes itself."""
 
 from __future__ import annotations
 

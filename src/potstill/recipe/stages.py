@@ -36,9 +36,12 @@ ASKS_MORE = frozenset(
 )
 # How a server is reached, and what may be spent on it, decides nothing about its answers; nor does
 # the place of a key's file, whose digest the run knows.
-REACHES = ("url", "key_env", "max_in_flight", "timeout_s", "tries", "budget", "budget_tokens")
+REACHES = (
+    *("url", "key_env", "max_in_flight", "requests_per_minute", "timeout_s", "tries"),
+    *("budget", "budget_tokens"),
+)
 DECIDES_NOTHING = frozenset(
-    ["collect.watermark.key", *(f"teacher.endpoint.{name}" for name in REACHES)]
+    ["collect.watermark.key", "minutes", *(f"teacher.endpoint.{name}" for name in REACHES)]
 )
 # What was paid is counted at the end; what a call costs is measured where a task is.
 _PRICES = frozenset(

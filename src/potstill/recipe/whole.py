@@ -23,6 +23,13 @@ class Recipe(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="Name of the run; its directory is runs/NAME unless --out says otherwise.",
     )
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="Minutes that the whole run may take. How many prompts, calibration tokens, "
+        "trials of a search and training steps they allow is measured on this machine "
+        "(docs/how-to/minutes.md); what the recipe states itself stays as it says.",
+    )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:N` or `mps`.")
     precision: Literal["auto", "fp32", "bf16"] = Field(

@@ -6,6 +6,9 @@ knows what it was checked with.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from potstill.curate.curate import check
 from potstill.endpoint.open_files import in_flight_allowed
 from potstill.evaluate.tasks import check_apart
@@ -13,6 +16,7 @@ from potstill.models.adopt import adopted
 from potstill.models.load import load_conversation
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
+from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Silent
 from potstill.recipe import Recipe
 from potstill.runs.changed_files import check_files
@@ -20,7 +24,9 @@ from potstill.runs.collecting import planned_prompts, planning, retold
 from potstill.runs.curating import judge_of
 from potstill.runs.order import stated_secret
 from potstill.runs.parts import Parts
-from potstill.shrink.rehearsal import rehearsed
+from potstill.shrink.cut import Cut
+from potstill.shrink.making import pruned
+from potstill.shrink.rehearsal import rehearsed_cut
 from potstill.train.rehearsal import asks_much, rehearse
 from potstill.work.access import Weights
 from potstill.work.opened import Opened
@@ -31,11 +37,16 @@ from potstill.work.speaking import check_room, check_written, taken_over
 from potstill.work.stage_records import CollectRecord, CurateRecord, ShrinkRecord, TrainRecord
 from potstill.work.stated import server_settings
 
+# Told of a student that was cut only to be checked: its token map, its cut, and the seconds that
+# cutting took.
+TriedStudent = Callable[[LoadedModel, VocabularyMap | None, Cut, float], object]
 
-def check_all(parts: Parts) -> None:
+
+def check_all(parts: Parts, *, tried: TriedStudent | None = None) -> None:
     """Refuse what any later stage would refuse for its recipe, its files or its models.
 
     Nobody is asked anything, and nothing is written but the plan of prompts and what was checked.
+    `tried` may do as it likes with the student that is checked, before it is.
     """
     files, checked = parts.run.done(Files), parts.run.done(Checked)
     # The same recipe may fail where a file that it names is another by now.
@@ -53,7 +64,7 @@ def check_all(parts: Parts) -> None:
         check_room(plan, parts.opened, planning(parts.recipe).room)
     if plan is not None:
         _check_plan(parts.recipe, retold(parts, plan), parts.opened)
-    models = _check_models(parts) if parts.run.done(TrainRecord) is None else {}
+    models = _check_models(parts, tried) if parts.run.done(TrainRecord) is None else {}
     parts.run.finish(now.model_copy(update={"models": models}))
 
 
@@ -90,7 +101,7 @@ def _check_plan(recipe: Recipe, plan: PromptPlan, opened: Opened) -> None:
     check_written(plan, opened)
 
 
-def _check_models(parts: Parts) -> dict[str, str]:
+def _check_models(parts: Parts, tried: TriedStudent | None) -> dict[str, str]:
     """Load what the recipe names, cut and prepare the student as it says, and put it away.
 
     Returns the identities of the models that later stages load again, by their fields.
@@ -105,14 +116,23 @@ def _check_models(parts: Parts) -> dict[str, str]:
             rehearse(parts.opened.student(parts.untrained, trainable=True), recipe.train)
     elif named is not None and not recipe.cuts:
         with parts.progress.step("check student"):
+            start = time.perf_counter()
             student = _given_student(named, parts.opened)
             found["student.model"] = student.identity
-            rehearse(student, recipe.train)
-            del student
-    elif recipe.cuts or asks_much(recipe.train):
+        if tried is not None:
+            tried(student, None, Cut(), time.perf_counter() - start)
+        rehearse(student, recipe.train)
+        del student
+    elif recipe.cuts or asks_much(recipe.train) or tried is not None:
         parent = parts.opened.parent
         with parts.progress.step("check student"):
-            rehearse(rehearsed(parent, recipe.shrink), recipe.train)
+            start = time.perf_counter()
+            cut = rehearsed_cut(parent, recipe.shrink)
+            student, vocabulary = pruned(parent, cut)
+        if tried is not None:
+            tried(student, vocabulary, cut, time.perf_counter() - start)
+        rehearse(student, recipe.train)
+        del student
     if parts.access.weights is None:
         parts.opened.release()
     release_freed()

@@ -25,6 +25,8 @@ from potstill.runs.collecting import collect_answers, rows_are_lost, some_failed
 from potstill.runs.curating import curate_stored
 from potstill.runs.dry_run import checked_apart
 from potstill.runs.evaluating import evaluate_students
+from potstill.runs.minutes.fields import with_stored_plan
+from potstill.runs.minutes.keeping import Clock, TimeKeeper
 from potstill.runs.order import training_begun
 from potstill.runs.parts import Parts
 from potstill.runs.report_run import write_report
@@ -55,6 +57,7 @@ def distill(
     until: str | None = None,
     progress: Progress,
     callbacks: Sequence[Callback] = (),
+    clock: Clock = Clock(),
 ) -> RunDir:
     """Run a recipe, or go on with it, and return its run directory, which is no longer held.
 
@@ -62,22 +65,27 @@ def distill(
     on to report and manifest. Stages that a changed field decides about are done again, from what
     the stages before them left; in a finished run only with `redo`. A finished run whose recipe
     has not changed is returned as it is, and nothing is written. `callbacks` are told of stages and
-    of what training logs.
+    of what training logs. `clock` says since when the recipe's minutes count.
     """
     check_until(until)
     root = out or Path("runs") / recipe.name
+    recipe = with_stored_plan(recipe, root, fresh=fresh)
     _check_before_losing(recipe, root, fresh=fresh, redo=redo, progress=progress)
     with RunDir.open(root, recipe, fresh=fresh, redo=redo) as run:
         if run.changed:
             progress.note(run.changed)
         parts = Parts(run, recipe, progress, callbacks)
+        keeper = None
         try:
             finished = run.manifest_path.is_file()
             if finished and not _reopened(parts, redo=redo):
                 return run
-            _run_stages(parts, until, reopened=finished)
+            keeper = clock.keeper(parts)
+            _run_stages(parts, until, keeper, reopened=finished)
         finally:
             parts.store.close()
+            if keeper is not None:
+                keeper.end()
     return run
 
 
@@ -121,12 +129,17 @@ def _check_before_losing(
             release_freed()
 
 
-def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> None:
+def _run_stages(
+    parts: Parts, until: str | None, keeper: TimeKeeper | None, *, reopened: bool = False
+) -> None:
     require_terms_of_all(parts)
     for said in parts.run.damage():
         parts.progress.note(said)
     note_changed_files(parts)
-    check_all(parts)
+    if keeper is None:
+        check_all(parts)
+    else:
+        keeper.begin()
     damaged = parts.store.repair()
     for name in damaged:
         parts.progress.note(f"{name} was damaged and set aside; its rows are collected again")
@@ -140,17 +153,23 @@ def _run_stages(parts: Parts, until: str | None, *, reopened: bool = False) -> N
         # What a server read was in the store as well.
         again = again or (name == "curate" and damaged and parts.access.target_server is not None)
         if parts.run.done(_RECORDS[name]) is None or again:
-            _do(parts, name, stage)
+            if keeper is not None:
+                keeper.before(name)
+            taken = _do(parts, name, stage).seconds
+            if keeper is not None:
+                keeper.after(name, taken)
         if name == COLLECT and parts.run.done(CurateRecord) is not None and _uncurated(parts):
             parts.run.forget("curate")
         if name == until:
             return
     parts.store.compact()
     parts.store.close()
+    if keeper is not None:
+        keeper.end()
     write_report(parts)
 
 
-def _do(parts: Parts, name: str, stage: Callable[[Parts], StageRecord]) -> None:
+def _do(parts: Parts, name: str, stage: Callable[[Parts], StageRecord]) -> StageRecord:
     """Do a stage, record what it did and took, and tell of it."""
     for callback in parts.callbacks:
         callback.stage_started(name)
@@ -172,6 +191,7 @@ def _do(parts: Parts, name: str, stage: Callable[[Parts], StageRecord]) -> None:
     release_freed()
     for callback in parts.callbacks:
         callback.stage_finished(name, record)
+    return record
 
 
 def _asking_cost(run: RunDir, seconds: float, joules: float | None) -> tuple[float, float | None]:

@@ -20,6 +20,7 @@ from potstill.recipe.stages import TRAIN, first_stage, from_stage
 from potstill.runs.changed_files import note_changed_files
 from potstill.runs.checking import check_all
 from potstill.runs.collecting import asking, planned_prompts, some_failed
+from potstill.runs.minutes.fields import with_stored_plan
 from potstill.runs.order import training_begun
 from potstill.runs.parts import Parts
 from potstill.runs.student_terms import require_terms_of_all
@@ -58,6 +59,7 @@ def dry_run(
     directory. Raises PotstillError for whatever a run would be refused for, then or later.
     """
     root = out or Path("runs") / recipe.name
+    recipe = with_stored_plan(recipe, root, fresh=fresh)
     RECIPE.refuse_foreign(root)
     if not fresh:
         refuse_changes(root, changes(root, recipe), redo=redo)

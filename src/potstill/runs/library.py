@@ -24,6 +24,7 @@ from potstill.runs.call import Call, Model, checked_callbacks, draft_of, placed
 from potstill.runs.callbacks import Callback, Logged, Told
 from potstill.runs.given import given_folder
 from potstill.runs.in_python import said_in_python
+from potstill.runs.minutes.fields import with_stored_plan
 from potstill.runs.run import Run
 from potstill.work.named import check_wanted
 from potstill.work.run_recipe import changes, refuse_changes
@@ -73,6 +74,7 @@ def distill(
         if prompts is not None:
             call = call.with_prompts(prompts)
         chosen = call.draft.recipe()
+        chosen = with_stored_plan(chosen, root, fresh=fresh)
         if not fresh:
             # Before anything is written for a run that refuses it.
             refuse_changes(root, changes(root, chosen), redo=redo)

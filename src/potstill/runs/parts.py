@@ -26,6 +26,7 @@ from potstill.terms.gate import Stated, TermsDecision, decide, own_answers, own_
 from potstill.terms.licences import licence_of
 from potstill.terms.statements import read_statement
 from potstill.terms.surfaces import evidence_of_endpoint
+from potstill.train.schedule import TrainingPace
 from potstill.work.access import Access, PastCalls, RightAnswers, Server, Weights
 from potstill.work.corpus import Corpus
 from potstill.work.mark import TrainingMark, training_mark
@@ -52,6 +53,8 @@ class Parts:
         self.run, self.recipe, self.progress = run, recipe, progress
         self.callbacks = callbacks
         self.cut = CutOnce()
+        # What ends the training by the clock, where one has a say in it.
+        self.pace: TrainingPace | None = None
         self.store = ExchangeStore(run.root)
         self.access = Access.of(recipe)
 

@@ -21,6 +21,7 @@ from potstill.report.notice import page_of
 from potstill.report.run.page import render
 from potstill.runs.cost import Done, PaidAnswers, Shapes, answered_by, cost_of
 from potstill.runs.lineage_run import lineage_facts, write_lineage
+from potstill.runs.minutes.reporting import time_part
 from potstill.runs.parts import Parts
 from potstill.runs.student_terms import state_terms
 from potstill.shrink.cut import Cut
@@ -54,6 +55,7 @@ from potstill.work.stage_records import (
     TaskOutcome,
     TrainRecord,
 )
+from potstill.work.time_part import TimePart
 
 NOTICE_FILE = "notice.html"
 # Texts whose language is told: enough to show which there are.
@@ -121,6 +123,7 @@ def write_report(parts: Parts) -> None:
         shapes,
         machine=Machine(**machine_facts(parts.compute.device, parts.compute.dtype)),
         peak_memory=peak_memory_bytes(parts.compute.device),
+        time=time_part(run),
     )
     run.write_json("evaluation.json", evaluation.as_json())
     origin = _origin(parts)
@@ -177,6 +180,7 @@ def evaluation_of(
     *,
     machine: Machine,
     peak_memory: int,
+    time: TimePart | None = None,
 ) -> Evaluation:
     """Return the whole of evaluation.json; `rows` are all stored exchanges, by exchange id."""
     sections, task = done.evaluated.sections, done.evaluated.task
@@ -203,6 +207,7 @@ def evaluation_of(
         task=None if task is None else task.scores,
         tool_calls=done.evaluated.tool_calls,
         payback=payback_section(task, cost.total.money),
+        time=time,
         peak_memory_bytes=peak_memory,
         seconds=sum(record.seconds for record in done.stages),
     )

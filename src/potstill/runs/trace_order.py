@@ -9,12 +9,14 @@ from pathlib import Path
 from potstill.errors import PotstillError
 from potstill.models.score import PromptAndResponse
 from potstill.progress import Progress, Silent
+from potstill.recipe import TrainConfig
 from potstill.runs.parts import Parts
 from potstill.train.stage import learnt_from
 from potstill.work.order_secret import SECRET_FILE, OrderSecret, read_order_secret
 from potstill.work.records import TrainingOrder
 from potstill.work.rundir import RunDir
 from potstill.work.stage_records import TrainRecord
+from potstill.work.step_plan import SecretOrder, plan_steps
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,24 @@ def ordered_run(root: Path, progress: Progress | None = None) -> OrderedRun:
         secret=secret,
         batch_tokens=config.batch_tokens,
         epochs=config.epochs,
-        quarters=_quarters(done, config.epochs),
+        quarters=_quarters(done, config.epochs, _planned(done, config, secret)),
     )
 
 
-def _quarters(done: TrainRecord, epochs: float) -> int | None:
+def _planned(done: TrainRecord, config: TrainConfig, secret: OrderSecret) -> int:
+    """Return how many steps the epochs hold: more than were done, where `train.steps` ended it."""
+    if config.steps is None:
+        return done.steps
+    lengths = [prompt + response for prompt, response in done.lengths]
+    order = SecretOrder(secret)
+    return len(
+        plan_steps(lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, order=order)
+    )
+
+
+def _quarters(done: TrainRecord, epochs: float, planned: int) -> int | None:
     """Return after how many quarters of an epoch the student was kept; None at the end."""
-    if done.kept_step is None or done.kept_step >= done.steps:
+    kept = done.steps if done.kept_step is None else done.kept_step
+    if kept >= planned:
         return None
-    return max(1, math.ceil(4 * epochs * done.kept_step / done.steps))
+    return max(1, math.ceil(4 * epochs * kept / planned))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from potstill.evaluate.validation import text_validation, validation
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
+from potstill.runs.minutes.pace import ClockedPace, RecordedPace
 from potstill.runs.order import order_of
 from potstill.runs.parts import Parts
 from potstill.runs.student_terms import state_terms
@@ -17,6 +19,7 @@ from potstill.train.stage import Training, train_student
 from potstill.work.corpus import fitting
 from potstill.work.left_out import left_out
 from potstill.work.stage_records import UNMEASURED, TrainedStudent, TrainRecord
+from potstill.work.time_plan import TimePlan
 
 
 def train_students(parts: Parts) -> TrainRecord:
@@ -49,6 +52,14 @@ def train_once(
     student = parts.opened.student(parts.untrained, trainable=True)
     validate, unread = _validation(parts, student)
 
+    pace = parts.pace
+    if pace is not None and log_as is not None:
+        # The baseline has as many steps as the student had.
+        plan = parts.run.done(TimePlan)
+        pace = RecordedPace(() if plan is None else plan.legs)
+    if validate is not None and isinstance(pace, ClockedPace):
+        validate = _timed(validate, pace)
+
     def log(entry: dict[str, Any]) -> None:
         logged = {**entry, **({"student": log_as} if log_as else {})}
         parts.run.log(logged)
@@ -66,9 +77,22 @@ def train_once(
         log,
         partial(state_terms, parts),
         "train" if log_as is None else f"train: {log_as.replace('_', ' ')}",
+        pace,
     )
     rows = parts.corpus.exchanges("train")
     return train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)
+
+
+def _timed(validate: Validate, pace: ClockedPace) -> Validate:
+    """Return what measures a student, and tells a pace how long that took."""
+
+    def timed(model: LoadedModel) -> dict[str, float]:
+        start = time.perf_counter()
+        found = validate(model)
+        pace.measured(time.perf_counter() - start)
+        return found
+
+    return timed
 
 
 def _validation(parts: Parts, student: LoadedModel) -> tuple[Validate | None, dict[str, int]]:

@@ -19,12 +19,17 @@ from potstill.shrink.sizes import Sizes, sizes_of
 
 
 def rehearsed(parent: LoadedModel, config: ShrinkConfig) -> LoadedModel:
-    """Return a student cut as a recipe says, at places that nobody has chosen, in fp32.
+    """Return a student cut as `rehearsed_cut` says, in fp32. Without a cut it is a copy."""
+    return pruned(parent, rehearsed_cut(parent, config))[0]
+
+
+def rehearsed_cut(parent: LoadedModel, config: ShrinkConfig) -> Cut:
+    """Return a cut as a recipe says, at places that nobody has chosen.
 
     Which blocks, channels, heads and tokens go takes the teacher's answers to say; that the
     recipe's numbers fit the parent does not. Where they do not, this raises PotstillError as
     `shrink` would after its teacher was paid. A search for `shrink.parameters` is stood for by
-    one small step along each of its axes. Without a cut it is a copy of the parent.
+    one small step along each of its axes.
     """
     network = parent.network
     asked_widths(network, config)
@@ -45,7 +50,7 @@ def rehearsed(parent: LoadedModel, config: ShrinkConfig) -> LoadedModel:
     )
     if config.ffn_channels or config.kv_heads or config.parameters is not None:
         cut = _narrowed(parent, config, cut, tokens)
-    return pruned(parent, cut)[0]
+    return cut
 
 
 def _narrowed(

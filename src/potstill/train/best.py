@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,6 +67,12 @@ class Best:
             self._held = step
         elif write:
             self._write(self.kept)
+
+    def forget(self) -> None:
+        """Keep nothing of what was shown before."""
+        if self._path.is_dir():
+            shutil.rmtree(self._path)
+        self.kept = self._held = None
 
     def restore(self) -> None:
         """Put the kept student's weights into the network."""

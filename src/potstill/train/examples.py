@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from blake3 import blake3
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,13 @@ class TrainingExample:
     def length(self) -> int:
         """Tokens in all."""
         return len(self.prompt_ids) + len(self.response_ids)
+
+
+def plan_digest(examples: Sequence[TrainingExample], steps: Sequence[Sequence[int]]) -> str:
+    """Return what a checkpoint has to agree with: the examples and their order."""
+    hasher = blake3()
+    for step in steps:
+        for index in step:
+            hasher.update(examples[index].exchange_id.encode())
+        hasher.update(b"|")
+    return hasher.hexdigest(length=16)

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from blake3 import blake3
 from torch import Tensor
 
 from potstill.errors import PotstillError
@@ -37,14 +36,15 @@ from potstill.train.checkpoint import (
     trained_parameters,
 )
 from potstill.train.compute import ComputeBody
-from potstill.train.examples import TrainingExample
+from potstill.train.examples import TrainingExample, plan_digest
 from potstill.train.frozen import FrozenStates
 from potstill.train.lora import adapted
 from potstill.train.packing import LaidOutRows, laid_out, row_shape
 from potstill.train.prefetch import Prefetch
-from potstill.train.schedule import learning_rate
+from potstill.train.schedule import TrainingPace, learning_rate, scheduled
 from potstill.train.target_sources import TargetSource
 from potstill.work.step_plan import Order, plan_steps
+from potstill.work.time_plan import Leg
 
 # Steps after which freed memory goes back to the system.
 _RELEASE_EVERY = 10
@@ -95,6 +95,7 @@ def train(
     validate: Validate | None,
     log: LogStep,
     progress: Progress,
+    pace: TrainingPace | None = None,
 ) -> TrainResult:
     """Train the student in place and return the figures; goes on from the last checkpoint.
 
@@ -103,13 +104,14 @@ def train(
     student is left as it was where that was best (by `kl`, else by `nll`; less is better).
     The loss of a step is the sum over its response tokens divided by their number, however the
     step is cut into micro-batches or shared out to processes. Without `targets` it is
-    cross-entropy on the teacher's text. Raises PotstillError where the loss is not finite; the
-    last good checkpoint stays.
+    cross-entropy on the teacher's text. `pace` says after how many steps it ends, where the clock
+    has a say in that. Raises PotstillError where the loss is not finite; the last good checkpoint
+    stays.
     """
     if not examples:
         raise PotstillError("there is no exchange to train on; collect responses first")
     with adapted(student.network, config.lora, frozen_blocks=config.frozen_blocks, seed=seed):
-        loop = _Loop(student, examples, config, order, targets, checkpoints)
+        loop = _Loop(student, examples, config, order, targets, checkpoints, pace)
         return loop.run(validate, log, progress)
 
 
@@ -124,9 +126,10 @@ class _Loop:
         order: Order,
         targets: TargetSource | None,
         folder: Path,
+        pace: TrainingPace | None = None,
     ) -> None:
         self.student, self.examples, self.config = student, examples, config
-        self.targets, self.folder = targets, folder
+        self.targets, self.folder, self.pace = targets, folder, pace
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
         self.lengths = [example.length for example in examples]
@@ -134,13 +137,15 @@ class _Loop:
         self.steps = plan_steps(
             self.lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, order=order
         )
+        planned = min(len(self.steps), config.steps or len(self.steps))
+        self.legs: tuple[Leg, ...] = (Leg(at=0, total=planned),)
         self.body = ComputeBody(
             self.network,
             student.compute_dtype,
             longest,
             config.frozen_blocks,
             checkpointing=config.gradient_checkpointing,
-            compiled=_pays_to_compile(config, student.device, len(self.steps)),
+            compiled=_pays_to_compile(config, student.device, planned),
         )
         self.rows = row_shape(
             config.packing,
@@ -151,7 +156,7 @@ class _Loop:
         self.parts = [self._parts(step) for step in self.steps]
         self.frozen = FrozenStates(self.body, examples, self.steps)
         self.optimizer = _adamw(self.network, config)
-        self.plan = _plan_digest(examples, self.steps)
+        self.plan = plan_digest(examples, self.steps)
         self.divergence = Divergence(config.objective, beta=config.beta, alpha=config.alpha)
         self.workspace = Workspace()
         self.updating = False
@@ -159,13 +164,23 @@ class _Loop:
         self.best = Best(folder, self.network, self.plan)
         self.last: Mapping[str, float] | None = None
 
+    @property
+    def total(self) -> int:
+        """After how many steps the training ends, as it stands now."""
+        return self.legs[-1].total
+
     def run(self, validate: Validate | None, log: LogStep, progress: Progress) -> TrainResult:
+        if self.pace is not None and not stored_checkpoints(self.folder):
+            # Begun again by a clock that has gone on: the steps that are lost were others.
+            self.best.forget()
         if validate is not None and self.best.kept is None:
             # Before anything is restored: these are the weights of the untrained student.
             log({"step": 0, **self._validated(validate)})
         torch.manual_seed(0)
         restored = restore_latest(self.folder, self.network, self.optimizer, self.plan)
         self.position = restored or self.position
+        if self.pace is not None:
+            self.legs = self.pace.begun(len(self.steps), self.position.step)
         self.body.refresh()
         self.network.train()
         self.body.train()
@@ -175,13 +190,15 @@ class _Loop:
             with (
                 fast_fp32_products(),
                 freed_memory_kept(),
-                progress.step("train", total=len(self.steps), unit="steps") as shown,
+                progress.step("train", total=self.total, unit="steps") as shown,
                 Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
                 shown.advance(self.position.step)
                 coming = prefetch.through(chain.from_iterable(self.parts[self.position.step :]))
-                while self.position.step < len(self.steps):
+                while self.position.step < self.total:
                     self._one_step(coming, validate, log, shown)
+                    if self.pace is not None and self.position.step < self.total:
+                        self.legs = self.pace.legs(self.position.step)
             if validate is not None and self.last is None:
                 # Stopped by hand after the last step, and saved there.
                 log({"step": self.position.step, **self._validated(validate)})
@@ -202,11 +219,13 @@ class _Loop:
         started = time.perf_counter()
         number = self.position.step
         step = self.steps[number]
-        rate = learning_rate(number, len(self.steps), self.config)
+        rate = learning_rate(scheduled(number, self.legs), self.legs[0].total, self.config)
         loss = self._gradient(step, coming)
         norm = self._update(number, loss, rate)
         tokens = sum(self.lengths[i] for i in step)
         seconds = time.perf_counter() - started
+        if self.pace is not None:
+            self.pace.stepped(tokens, seconds)
         self.position = replace(
             self.position,
             step=number + 1,
@@ -224,15 +243,13 @@ class _Loop:
             "tokens_per_s": tokens / seconds,
         }
         done = number + 1
-        if validate is not None and (
-            done % self.config.validate_every == 0 or done == len(self.steps)
-        ):
+        if validate is not None and (done % self.config.validate_every == 0 or done == self.total):
             entry |= self._validated(validate)
         if done % _RELEASE_EVERY == 0:
             release_freed()
         log(entry)
         shown.advance(1, **{k: entry[k] for k in ("loss", "kl") if k in entry})
-        if done % self.config.checkpoint_every == 0 and done < len(self.steps):
+        if done % self.config.checkpoint_every == 0 and done < self.total:
             self._save()
 
     def _validated(self, validate: Validate) -> dict[str, float]:
@@ -241,7 +258,7 @@ class _Loop:
         found = validate(self.student)
         self.network.train()
         step = self.position.step
-        last = step == len(self.steps)
+        last = step == self.total
         self.last = found if last else None
         self.best.offer(step, found, last=last, write=self.accelerator.is_main_process)
         return found
@@ -387,13 +404,3 @@ def _adamw(network: Any, config: TrainConfig) -> torch.optim.AdamW:
         betas=config.betas,
         fused=True,
     )
-
-
-def _plan_digest(examples: Sequence[TrainingExample], steps: Sequence[Sequence[int]]) -> str:
-    """Return what a checkpoint has to agree with: the examples and their order."""
-    hasher = blake3()
-    for step in steps:
-        for index in step:
-            hasher.update(examples[index].exchange_id.encode())
-        hasher.update(b"|")
-    return hasher.hexdigest(length=16)

@@ -21,6 +21,7 @@ from potstill.progress import Progress, Silent
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.loop import LogStep, TrainResult, Validate, train
+from potstill.train.schedule import TrainingPace
 from potstill.train.target_sources import Scorer, StoredTargets
 from potstill.work.corpus import Corpus, Text, fitting
 from potstill.work.speaking import earlier_answers
@@ -46,7 +47,7 @@ class Training:
     `checkpoints` is the directory that a killed training goes on from, `into` the student's.
     `validate` measures it on validation prompts, None where there are none; `unread` counts those
     that it leaves out, by reason. `log` is given each step's figures; `save_beside` writes what
-    goes with the student's files.
+    goes with the student's files. `pace` says after how many steps it ends, where a clock does.
     """
 
     config: TrainConfig
@@ -59,6 +60,7 @@ class Training:
     log: LogStep = _logs_nothing
     save_beside: Callable[[Path], object] = _saves_nothing
     name: str = "train"
+    pace: TrainingPace | None = None
 
 
 def train_student(
@@ -97,6 +99,7 @@ def train_student(
         validate=how.validate,
         log=how.log,
         progress=progress,
+        pace=how.pace,
     )
     if result.validated_by is not None and result.kept_step < result.steps:
         progress.note(f"{how.name}: {_kept(result)}")

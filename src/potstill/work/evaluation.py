@@ -15,6 +15,7 @@ from potstill.work.figures import Estimate, Part
 from potstill.work.marked import MarkedAnswers
 from potstill.work.rounded import RoundedAnswers
 from potstill.work.scores import CallScores, TaskScores
+from potstill.work.time_part import TimePart
 
 # In 1 an interval without width stood for none, and money, tokens and agreement were never null.
 Schema = Literal["potstill/evaluation/1", "potstill/evaluation/2"]
@@ -367,6 +368,9 @@ class Evaluation(Part):
     training: TrainingPart | None = Field(description="The training run.")
     cost: Cost = Field(description="What the run cost.")
     samples: list[SamplePair] = Field(description="Responses side by side.")
+    time: TimePart | None = Field(
+        None, description="The run's minutes; absent where nobody planned its time."
+    )
     peak_memory_bytes: int = Field(description="Most memory that the process has held.")
     seconds: FiniteFloat = Field(description="Time that the evaluation took.")
 
@@ -376,8 +380,9 @@ class Evaluation(Part):
         for name in ("models", "differences"):
             content[name] = _measured(content[name])
         content["cost"] = {k: v for k, v in content["cost"].items() if v is not None}
-        if self.tool_calls is None:
-            del content["tool_calls"]
+        for name in ("tool_calls", "time"):
+            if content[name] is None:
+                del content[name]
         return content
 
 

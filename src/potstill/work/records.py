@@ -14,6 +14,7 @@ from pydantic import Field
 from potstill.exchanges.exchange import Prompt
 from potstill.work.evaluation import Overlap
 from potstill.work.stage_records import STAGE_RECORDS
+from potstill.work.time_plan import TimePlan, TimeSpent
 from potstill.work.workdir import WorkRecord
 
 Digests = dict[str, dict[str, str]]
@@ -171,6 +172,8 @@ RECORDS: tuple[type[WorkRecord], ...] = (
     Teacher,
     Watermark,
     TrainingOrder,
+    TimePlan,
+    TimeSpent,
     AskingCost,
     *STAGE_RECORDS,
 )

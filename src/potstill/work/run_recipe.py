@@ -10,6 +10,7 @@ from potstill.errors import PotstillError
 from potstill.recipe import Recipe
 from potstill.recipe.stages import COLLECT, ORDER, TRAIN, Change, changes_between, first_stage
 from potstill.work.header import Header
+from potstill.work.time_plan import stored_time_plan
 from potstill.work.workdir import MANIFEST_FILE, STATE
 
 RECIPE = Header(Recipe, "recipe.yaml", "recipe", "run")
@@ -31,7 +32,11 @@ def changes(root: Path, recipe: Recipe) -> list[Change]:
     """
     if not (root / RECIPE_FILE).exists():
         return []
-    return changes_between(RECIPE.resolved(root), recipe)
+    stored, plan = RECIPE.resolved(root), stored_time_plan(root)
+    if plan is not None and recipe.minutes is not None:
+        # The plan is written first: a kill in between leaves a header that it has gone past.
+        stored = plan.laid_over(stored)
+    return changes_between(stored, recipe)
 
 
 def holds_nothing(root: Path) -> bool:

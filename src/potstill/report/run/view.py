@@ -17,6 +17,7 @@ from potstill.report.run.cost import CostSection, cost
 from potstill.report.run.fidelity import FidelitySection, fidelity, speed, tiles
 from potstill.report.run.headline import caution, sentences
 from potstill.report.run.limits import limits
+from potstill.report.run.minutes import minutes
 from potstill.report.run.names import by_gold
 from potstill.report.run.process import (
     FactSection,
@@ -77,6 +78,7 @@ class RunView:
     training: FactSection
     collection: FactSection
     curation: FactSection | None
+    minutes: FactSection | None
     limits: list[str]
     origin: FactList
     packages: FactList
@@ -107,6 +109,7 @@ def view(
         training=training(evaluation, metrics),
         collection=collection(evaluation),
         curation=curation(evaluation.curation),
+        minutes=minutes(evaluation),
         limits=limits(evaluation),
         origin=origin_facts(evaluation, origin),
         packages=sorted(evaluation.machine.packages.items()),

@@ -1,0 +1,109 @@
+"""The rates of a run: of its own models, and of a server by its first answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+from potstill.collect.served.answers import collect_from_endpoint
+from potstill.recipe import Recipe
+from potstill.runs.collecting import asking
+from potstill.runs.minutes.predict import Rates
+from potstill.runs.minutes.probes import (
+    Ids,
+    Tried,
+    expected_length,
+    local_rates,
+    pairs_of,
+    reading,
+    writing,
+)
+from potstill.runs.parts import Parts
+from potstill.work.access import Server, Weights
+from potstill.work.plan import PromptPlan
+
+# The lengths that are tried: longer ones would take longer than a few seconds.
+_LONGEST_PROMPT, _LONGEST_ANSWER = 512, 128
+# Rounds of as many questions as may be open at a time, and the most that are asked.
+_ASKED_ROUNDS, _ASKED_AT_MOST = 2, 64
+# What a machine takes may vary by this share without being another machine.
+_UNSTEADY = 0.1
+# No time of this machine.
+_NOT_HERE = ("answer", "answer_tokens", "held_out_tokens")
+
+
+def shortened(prompts: Sequence[Ids]) -> list[Ids]:
+    """Return prompts as they are tried."""
+    return [tuple(ids[-_LONGEST_PROMPT:]) for ids in prompts]
+
+
+def measured_rates(parts: Parts, tried: Tried, prompts: Sequence[Ids]) -> Rates:
+    """Return what this machine takes, by a tried student that is of no use afterwards."""
+    recipe, weights = parts.recipe, isinstance(parts.access.author, Weights)
+    rows = shortened(prompts)
+    width = len(tried.parent.tokenizer)
+    most, held_out = recipe.collect.max_tokens, recipe.evaluate.max_tokens
+    written, ends = 0.0, 0.0
+    if weights:
+        read = reading(tried.parent, pairs_of(rows, min(most, _LONGEST_ANSWER), width))
+        how = asking(recipe).samplings.training
+        written, ends = writing(tried.parent, rows, how, recipe.collect.slots, read)
+    length = expected_length(ends, most)
+    pairs = pairs_of(rows, round(min(length, _LONGEST_ANSWER)), width)
+    teacher = tried.parent if weights else None
+    found = local_rates(tried, teacher, pairs, recipe.shrink, recipe.train)
+    return replace(
+        found,
+        answer_token=written,
+        answer_tokens=length,
+        held_out_tokens=expected_length(ends, held_out),
+    )
+
+
+def asked_of_server(parts: Parts, server: Server, plan: PromptPlan, rates: Rates) -> Rates:
+    """Return the rates with what an answer of a server takes: held-out prompts are asked for it.
+
+    Their answers are stored, and asked for no second time.
+    """
+    how = asking(parts.recipe)
+    most = min(_ASKED_AT_MOST, _ASKED_ROUNDS * server.endpoint.max_in_flight)
+    few = plan.held_out[: parts.recipe.evaluate.fidelity_prompts][:most]
+    start = time.perf_counter()
+    figures = collect_from_endpoint(
+        server.endpoint.model_copy(update={"top_logprobs": 0}),
+        server.model,
+        few,
+        how.samplings.held_out,
+        parts.store,
+        parts.decision,
+        paid=parts.run.readings_path.with_name("paid.jsonl"),
+        progress=parts.progress,
+        currency=how.currency,
+        label="first responses",
+    )
+    seconds = time.perf_counter() - start
+    if not figures.stored:
+        return rates
+    return replace(rates, answer=seconds / figures.stored)
+
+
+def rates_now(rates: Rates, parts: Parts, prompts: Sequence[Ids], recipe: Recipe) -> Rates:
+    """Return rates as they are by now: all slower, or faster, by as much as reading is."""
+    if rates.teacher_token <= 0:
+        return rates
+    parent = parts.opened.parent
+    length = round(min(rates.answer_tokens, recipe.collect.max_tokens, _LONGEST_ANSWER))
+    pairs = pairs_of(shortened(prompts), length, len(parent.tokenizer))
+    factor = reading(parent, pairs) / rates.teacher_token
+    if abs(factor - 1) <= _UNSTEADY:
+        return rates
+    return scaled(rates, factor)
+
+
+def scaled(rates: Rates, factor: float) -> Rates:
+    """Return the rates of a machine that takes `factor` times as long."""
+    changed = {
+        f.name: getattr(rates, f.name) * factor for f in fields(rates) if f.name not in _NOT_HERE
+    }
+    return replace(rates, **changed)
