@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from blake3 import blake3
 from torch import Tensor
 
 from potstill.errors import PotstillError
@@ -26,7 +25,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
-from potstill.train.batches import micro_batches
+from potstill.train.batches import Part, parts_of
 from potstill.train.best import Best, KeptStudent
 from potstill.train.checkpoint import (
     Position,
@@ -41,8 +40,9 @@ from potstill.train.lora import adapted
 from potstill.train.packing import LaidOutRows, laid_out, row_shape
 from potstill.train.prefetch import Prefetch
 from potstill.train.schedule import learning_rate
+from potstill.train.step_source import Planned, StepSource
 from potstill.train.target_sources import TargetSource
-from potstill.work.step_plan import Order, plan_steps
+from potstill.work.step_plan import Order
 
 # Steps after which freed memory goes back to the system.
 _RELEASE_EVERY = 10
@@ -53,8 +53,6 @@ _STEPS_TO_COMPILE_FOR = 500
 
 Validate = Callable[[LoadedModel], dict[str, float]]
 LogStep = Callable[[dict[str, Any]], None]
-# The rows of one forward pass, as positions of examples.
-Part = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,8 @@ def train(
     if not examples:
         raise PotstillError("there is no exchange to train on; collect responses first")
     with adapted(student.network, config.lora, frozen_blocks=config.frozen_blocks, seed=seed):
-        loop = _Loop(student, examples, config, order, targets, checkpoints)
+        source = Planned(examples, config, order)
+        loop = _Loop(student, source, config, targets, checkpoints)
         return loop.run(validate, log, progress)
 
 
@@ -117,38 +116,31 @@ class _Loop:
     def __init__(
         self,
         student: LoadedModel,
-        examples: Sequence[TrainingExample],
+        source: StepSource,
         config: TrainConfig,
-        order: Order,
         targets: TargetSource | None,
         folder: Path,
     ) -> None:
-        self.student, self.examples, self.config = student, examples, config
+        self.student, self.source, self.config = student, source, config
         self.targets, self.folder = targets, folder
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
-        self.lengths = [example.length for example in examples]
-        longest = max(self.lengths)
-        self.steps = plan_steps(
-            self.lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, order=order
-        )
         self.body = ComputeBody(
             self.network,
             student.compute_dtype,
-            longest,
+            source.longest,
             config.frozen_blocks,
             checkpointing=config.gradient_checkpointing,
-            compiled=_pays_to_compile(config, student.device, len(self.steps)),
+            compiled=_pays_to_compile(config, student.device, source.planned),
         )
         self.rows = row_shape(
             config.packing,
             self.body,
-            longest=longest,
+            longest=source.longest,
             micro_batch_tokens=config.micro_batch_tokens,
         )
-        self.parts = [self._parts(step) for step in self.steps]
         self.optimizer = _adamw(self.network, config)
-        self.plan = _plan_digest(examples, self.steps)
+        self.plan = source.digest
         self.divergence = Divergence(config.objective, beta=config.beta, alpha=config.alpha)
         self.workspace = Workspace()
         self.updating = False
@@ -168,13 +160,13 @@ class _Loop:
         self.body.train()
         try:
             with (
-                progress.step("train", total=len(self.steps), unit="steps") as shown,
+                progress.step("train", total=self.source.planned, unit="steps") as shown,
                 Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
                 shown.advance(self.position.step)
-                coming = prefetch.through(chain.from_iterable(self.parts[self.position.step :]))
-                while self.position.step < len(self.steps):
-                    self._one_step(coming, validate, log, shown)
+                begin = self._beginning(prefetch)
+                while self.position.step < self.source.planned:
+                    self._one_step(begin, validate, log, shown)
             if validate is not None and self.last is None:
                 # Stopped by hand after the last step, and saved there.
                 log({"step": self.position.step, **self._validated(validate)})
@@ -189,22 +181,37 @@ class _Loop:
             self.network.eval()
         return self._result()
 
+    def _beginning(self, prefetch: Prefetch[Part, _MicroBatch]) -> _Begin:
+        """Return what gives a step's examples and micro-batches, read ahead where they may be."""
+        coming = range(self.position.step, self.source.planned)
+        ahead = None
+        if not self.source.waits:
+            parts_ahead = (part for n in coming for part in self._parts(self.source.step(n)))
+            ahead = prefetch.through(parts_ahead)
+
+        def begin(number: int) -> tuple[Sequence[TrainingExample], Iterator[_MicroBatch]]:
+            step = self.source.step(number)
+            parts = self._parts(step)
+            return step, prefetch.through(parts) if ahead is None else islice(ahead, len(parts))
+
+        return begin
+
     def _one_step(
-        self, coming: Iterator[_MicroBatch], validate: Validate | None, log: LogStep, shown: Step
+        self, begin: _Begin, validate: Validate | None, log: LogStep, shown: Step
     ) -> None:
         started = time.perf_counter()
         number = self.position.step
-        step = self.steps[number]
-        rate = learning_rate(number, len(self.steps), self.config)
-        loss = self._gradient(step, coming)
+        step, coming = begin(number)
+        rate = learning_rate(number, self.source.planned, self.config)
+        loss = self._gradient(_response_tokens(step), coming)
         norm = self._update(number, loss, rate)
-        tokens = sum(self.lengths[i] for i in step)
+        tokens = sum(example.length for example in step)
         seconds = time.perf_counter() - started
         self.position = replace(
             self.position,
             step=number + 1,
             tokens=self.position.tokens + tokens,
-            response_tokens=self.position.response_tokens + self._response_tokens(step),
+            response_tokens=self.position.response_tokens + _response_tokens(step),
             seconds=self.position.seconds + seconds,
             first_loss=loss if number == 0 else self.position.first_loss,
             last_loss=loss,
@@ -218,14 +225,14 @@ class _Loop:
         }
         done = number + 1
         if validate is not None and (
-            done % self.config.validate_every == 0 or done == len(self.steps)
+            done % self.config.validate_every == 0 or done == self.source.planned
         ):
             entry |= self._validated(validate)
         if done % _RELEASE_EVERY == 0:
             release_freed()
         log(entry)
         shown.advance(1, **{k: entry[k] for k in ("loss", "kl") if k in entry})
-        if done % self.config.checkpoint_every == 0 and done < len(self.steps):
+        if done % self.config.checkpoint_every == 0 and done < self.source.planned:
             self._save()
 
     def _validated(self, validate: Validate) -> dict[str, float]:
@@ -234,24 +241,20 @@ class _Loop:
         found = validate(self.student)
         self.network.train()
         step = self.position.step
-        last = step == len(self.steps)
+        last = step == self.source.planned
         self.last = found if last else None
         self.best.offer(step, found, last=last, write=self.accelerator.is_main_process)
         return found
 
-    def _parts(self, step: Sequence[int]) -> Sequence[Part]:
+    def _parts(self, step: Sequence[TrainingExample]) -> Sequence[Part]:
         """Return the micro-batches of a step that are this process's."""
-        size, row = self.config.micro_batch_tokens, self.rows.tokens
-        # What cross-entropy alone teaches is a micro-batch of its own: it has no targets.
-        kinds = [[i for i in step if self.examples[i].by_text is kind] for kind in (False, True)]
-        parts = [part for k in kinds if k for part in micro_batches(k, self.lengths, size, row)]
+        parts = parts_of(step, self.config.micro_batch_tokens, self.rows.tokens)
         return parts[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def _gradient(self, step: Sequence[int], coming: Iterator[_MicroBatch]) -> float:
+    def _gradient(self, normaliser: int, coming: Iterator[_MicroBatch]) -> float:
         """Add up the step's gradient over its micro-batches and return its loss."""
-        normaliser = self._response_tokens(step)
         total = torch.zeros((), device=self.student.device)
-        for micro in islice(coming, len(self.parts[self.position.step])):
+        for micro in coming:
             loss = self._loss(micro, normaliser)
             loss.backward()
             self.body.collect_gradients()
@@ -266,10 +269,9 @@ class _Loop:
 
     def _micro_batch(self, part: Part) -> _MicroBatch:
         """Read what a micro-batch needs; runs ahead of the training in a thread."""
-        rows = [[self.examples[i] for i in row] for row in part]
-        chosen = [example for row in rows for example in row]
+        chosen = [example for row in part for example in row]
         return _MicroBatch(
-            rows=laid_out(rows, self.rows.multiple),
+            rows=laid_out(part, self.rows.multiple),
             targets=None
             if self.targets is None or chosen[0].by_text
             else self.targets.targets(chosen),
@@ -313,9 +315,6 @@ class _Loop:
         self.updating = False
         return norm
 
-    def _response_tokens(self, step: Sequence[int]) -> int:
-        return sum(len(self.examples[i].response_ids) for i in step)
-
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             save_checkpoint(self.folder, self.network, self.optimizer, self.position)
@@ -343,6 +342,9 @@ class _MicroBatch:
     targets: Targets | None
 
 
+_Begin = Callable[[int], tuple[Sequence[TrainingExample], Iterator[_MicroBatch]]]
+
+
 def _validation_figures(kept: KeptStudent, last: Mapping[str, float]) -> dict[str, Any]:
     return {
         "validated_by": kept.by,
@@ -359,6 +361,10 @@ def _pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> b
     can = device.type == "cuda" and find_spec("triton") is not None
     # Blocks with adapters have not been compiled on a GPU yet.
     return can and config.lora is None and steps >= _STEPS_TO_COMPILE_FOR
+
+
+def _response_tokens(examples: Sequence[TrainingExample]) -> int:
+    return sum(len(example.response_ids) for example in examples)
 
 
 def _trained(network: Any) -> list[torch.nn.Parameter]:
@@ -378,13 +384,3 @@ def _adamw(network: Any, config: TrainConfig) -> torch.optim.AdamW:
         betas=config.betas,
         fused=True,
     )
-
-
-def _plan_digest(examples: Sequence[TrainingExample], steps: Sequence[Sequence[int]]) -> str:
-    """Return what a checkpoint has to agree with: the examples and their order."""
-    hasher = blake3()
-    for step in steps:
-        for index in step:
-            hasher.update(examples[index].exchange_id.encode())
-        hasher.update(b"|")
-    return hasher.hexdigest(length=16)

@@ -1,0 +1,102 @@
+"""What each optimiser step learns from: planned at the start, or drawn as training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from blake3 import blake3
+
+from potstill.models.loaded import LoadedModel
+from potstill.recipe import TrainConfig
+from potstill.train.examples import TrainingExample
+from potstill.work.step_plan import Order, plan_steps
+
+AsComputed = Callable[[], LoadedModel]
+"""Returns the student as training computes it now."""
+
+
+class StepSource(Protocol):
+    """Gives the examples of each optimiser step."""
+
+    @property
+    def planned(self) -> int:
+        """How many steps there are."""
+        ...
+
+    @property
+    def longest(self) -> int:
+        """How many tokens the longest example of any step may have."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """What a checkpoint has to agree with."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether a step's examples depend on the update before it, and are asked for after it."""
+        ...
+
+    def follow(self, student: AsComputed) -> None:
+        """Take over how the student is got at as it is when a step is asked for."""
+        ...
+
+    def step(self, number: int) -> Sequence[TrainingExample]:
+        """Return the examples of a step, counted from 0; the same ones when asked again."""
+        ...
+
+    def figures(self, number: int) -> Mapping[str, float]:
+        """Return what is logged of a step beside its loss."""
+        ...
+
+    def kept(self) -> str | None:
+        """Return what a checkpoint keeps for the steps to come, None for nothing."""
+        ...
+
+    def resume(self, kept: str | None) -> None:
+        """Go on from what a checkpoint kept."""
+        ...
+
+
+class Planned:
+    """The steps that an order makes of a list of examples."""
+
+    waits = False
+
+    def __init__(
+        self, examples: Sequence[TrainingExample], config: TrainConfig, order: Order
+    ) -> None:
+        lengths = [example.length for example in examples]
+        self._examples = examples
+        self._steps = plan_steps(
+            lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, order=order
+        )
+        self.planned, self.longest = len(self._steps), max(lengths)
+        self.digest = _digest(examples, self._steps)
+
+    def follow(self, student: AsComputed) -> None:
+        """Do nothing: all steps are known."""
+
+    def step(self, number: int) -> Sequence[TrainingExample]:
+        return [self._examples[i] for i in self._steps[number]]
+
+    def figures(self, number: int) -> Mapping[str, float]:
+        return {}
+
+    def kept(self) -> str | None:
+        return None
+
+    def resume(self, kept: str | None) -> None:
+        """Do nothing: all steps are known."""
+
+
+def _digest(examples: Sequence[TrainingExample], steps: Sequence[Sequence[int]]) -> str:
+    """Return what a checkpoint has to agree with: the examples and their order."""
+    hasher = blake3()
+    for step in steps:
+        for index in step:
+            hasher.update(examples[index].exchange_id.encode())
+        hasher.update(b"|")
+    return hasher.hexdigest(length=16)
