@@ -20,7 +20,7 @@ from potstill.runs.order import order_of
 from potstill.runs.parts import Parts
 from potstill.runs.trace_order import ordered_run
 from potstill.train.checkpoint import stored_checkpoints
-from potstill.train.loop import _plan_digest
+from potstill.train.step_source import plan_digest
 from potstill.train.stage import learnt_from
 from potstill.work.order_secret import (
     SECRET_FILE,
@@ -178,7 +178,7 @@ def test_the_rows_of_a_run_and_their_order_are_those_that_it_trained_on(
         )
         (first, *_) = stored_checkpoints(run.checkpoints)
         position = json.loads((first / "position.json").read_text())
-        assert position["plan"] == _plan_digest(found.examples, steps)
+        assert position["plan"] == plan_digest(found.examples, steps)
         parts.store.close()
         run.forget("train")
         with pytest.raises(PotstillError, match="has trained no student yet"):

@@ -20,7 +20,13 @@ from potstill.recipe.curating import (
     VerifyConfig,
 )
 from potstill.recipe.judging import CostConfig, EvaluateConfig
-from potstill.recipe.learning import LoraConfig, ShrinkConfig, StudentConfig, TrainConfig
+from potstill.recipe.learning import (
+    LoraConfig,
+    OnPolicyConfig,
+    ShrinkConfig,
+    StudentConfig,
+    TrainConfig,
+)
 from potstill.recipe.section import Section
 from potstill.recipe.tasks import TaskConfig
 from potstill.recipe.watermark import WatermarkConfig
@@ -37,6 +43,7 @@ __all__ = [
     "JudgeConfig",
     "LoraConfig",
     "MagpieConfig",
+    "OnPolicyConfig",
     "PromptsConfig",
     "Recipe",
     "Section",

@@ -19,8 +19,11 @@ def parts_of(
 ) -> list[Part]:
     """Return the micro-batches of a step, examples of one kind in each."""
     lengths = [example.length for example in step]
-    # What cross-entropy alone teaches is a micro-batch of its own: it has no targets.
-    kinds = [[i for i, e in enumerate(step) if e.by_text is kind] for kind in (False, True)]
+    # What cross-entropy alone teaches has no targets, and the student's own text no cross-entropy.
+    kinds = [
+        [i for i, e in enumerate(step) if (e.by_text, e.own) == kind]
+        for kind in ((False, False), (True, False), (False, True))
+    ]
     return [
         [[step[i] for i in row] for row in rows]
         for kind in kinds

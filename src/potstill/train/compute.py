@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
@@ -143,6 +144,13 @@ class ComputeBody:
             output = self._body(inputs_embeds=embedded_BTD, use_cache=False, **places)
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
+
+    def weights(self) -> Mapping[str, nn.Parameter]:
+        """Return its weights as it computes with them, by their names in the network's body.
+
+        The input embedding is not among them: the masters are read.
+        """
+        return dict(self._body.named_parameters())
 
     @torch.no_grad()
     def collect_gradients(self) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.losses.chunked import distillation_loss
-from potstill.losses.divergence import Divergence
 from potstill.losses.targets import Targets
 from potstill.losses.workspace import Workspace
 from potstill.models.load import head_of
@@ -25,8 +25,9 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.memory import release_freed
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
+from potstill.train.as_computed import as_computed
 from potstill.train.batches import Part, parts_of
-from potstill.train.best import Best, KeptStudent
+from potstill.train.best import Best
 from potstill.train.checkpoint import (
     Position,
     restore_latest,
@@ -37,8 +38,10 @@ from potstill.train.checkpoint import (
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
 from potstill.train.lora import adapted
+from potstill.train.objectives import divergences_of
 from potstill.train.packing import LaidOutRows, laid_out, row_shape
 from potstill.train.prefetch import Prefetch
+from potstill.train.result import TrainResult, validation_figures
 from potstill.train.schedule import learning_rate
 from potstill.train.step_source import Planned, StepSource
 from potstill.train.target_sources import TargetSource
@@ -53,30 +56,6 @@ _STEPS_TO_COMPILE_FOR = 500
 
 Validate = Callable[[LoadedModel], dict[str, float]]
 LogStep = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What training did: `tokens` read (prompts included, padding not), losses of two steps.
-
-    `kept_step` is the step after which the student was as it is kept, 0 for the untrained one.
-    `validated_by` names what students were compared by on validation prompts, less being better;
-    the `validation_` figures are that measure before the first step, of the student that is kept,
-    and after the last step. All are None where nothing was measured.
-    """
-
-    steps: int
-    tokens: int
-    response_tokens: int
-    seconds: float
-    tokens_per_s: float
-    first_loss: float
-    last_loss: float
-    kept_step: int
-    validated_by: str | None = None
-    validation_before: float | None = None
-    validation_kept: float | None = None
-    validation_last: float | None = None
 
 
 def train(
@@ -102,10 +81,33 @@ def train(
     cross-entropy on the teacher's text. Raises PotstillError where the loss is not finite; the
     last good checkpoint stays.
     """
-    if not examples:
-        raise PotstillError("there is no exchange to train on; collect responses first")
+    return train_steps(
+        student,
+        Planned(examples, config, order),
+        config=config,
+        seed=seed,
+        targets=targets,
+        checkpoints=checkpoints,
+        validate=validate,
+        log=log,
+        progress=progress,
+    )
+
+
+def train_steps(
+    student: LoadedModel,
+    source: StepSource,
+    *,
+    config: TrainConfig,
+    seed: int,
+    targets: TargetSource | None,
+    checkpoints: Path,
+    validate: Validate | None,
+    log: LogStep,
+    progress: Progress,
+) -> TrainResult:
+    """Train the student as `train` does, on the steps that a source gives."""
     with adapted(student.network, config.lora, frozen_blocks=config.frozen_blocks, seed=seed):
-        source = Planned(examples, config, order)
         loop = _Loop(student, source, config, targets, checkpoints)
         return loop.run(validate, log, progress)
 
@@ -141,7 +143,8 @@ class _Loop:
         )
         self.optimizer = _adamw(self.network, config)
         self.plan = source.digest
-        self.divergence = Divergence(config.objective, beta=config.beta, alpha=config.alpha)
+        self.divergence, self.own_divergence = divergences_of(config)
+        source.follow(partial(as_computed, student, self.body), self.accelerator.num_processes)
         self.workspace = Workspace()
         self.updating = False
         self.position = Position(0, 0, 0, 0.0, math.nan, math.nan, self.plan)
@@ -155,6 +158,7 @@ class _Loop:
         torch.manual_seed(0)
         restored = restore_latest(self.folder, self.network, self.optimizer, self.plan)
         self.position = restored or self.position
+        self.source.resume(self.position.steps)
         self.body.refresh()
         self.network.train()
         self.body.train()
@@ -222,6 +226,7 @@ class _Loop:
             "lr": rate,
             "grad_norm": norm,
             "tokens_per_s": tokens / seconds,
+            **self.source.figures(number),
         }
         done = number + 1
         if validate is not None and (
@@ -270,11 +275,11 @@ class _Loop:
     def _micro_batch(self, part: Part) -> _MicroBatch:
         """Read what a micro-batch needs; runs ahead of the training in a thread."""
         chosen = [example for row in part for example in row]
+        source = None if chosen[0].by_text else self.targets
         return _MicroBatch(
             rows=laid_out(part, self.rows.multiple),
-            targets=None
-            if self.targets is None or chosen[0].by_text
-            else self.targets.targets(chosen),
+            targets=None if source is None else source.targets(chosen),
+            own=chosen[0].own,
         )
 
     def _loss(self, micro: _MicroBatch, normaliser: int) -> Tensor:
@@ -288,13 +293,19 @@ class _Loop:
             None if micro.targets is None else micro.targets.to(device),
             rows.label_N,
             normaliser=normaliser,
-            divergence=self.divergence,
+            divergence=self.own_divergence if micro.own else self.divergence,
             temperature=self.config.temperature,
-            cross_entropy_weight=1.0 if micro.targets is None else self.config.cross_entropy,
+            cross_entropy_weight=self._cross_entropy_weight(micro),
             compute_dtype=dtype,
             workspace=self.workspace,
         )
         return loss
+
+    def _cross_entropy_weight(self, micro: _MicroBatch) -> float:
+        if micro.own:
+            # It would teach the student what it does already, its mistakes among it.
+            return 0.0
+        return 1.0 if micro.targets is None else self.config.cross_entropy
 
     def _update(self, number: int, loss: float, rate: float) -> float:
         """Clip, step and clear; return the gradient's norm before clipping."""
@@ -317,6 +328,7 @@ class _Loop:
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
+            self.position = replace(self.position, steps=self.source.kept())
             save_checkpoint(self.folder, self.network, self.optimizer, self.position)
 
     def _result(self) -> TrainResult:
@@ -330,28 +342,20 @@ class _Loop:
             first_loss=done.first_loss,
             last_loss=done.last_loss,
             kept_step=done.step if kept is None else kept.step,
-            **({} if kept is None else _validation_figures(kept, self.last or {})),
+            **({} if kept is None else validation_figures(kept, self.last or {})),
         )
 
 
 @dataclass(frozen=True)
 class _MicroBatch:
-    """Rows of ids, and the target at each response token."""
+    """Rows of ids, and the target at each response token; `own` text is the student's."""
 
     rows: LaidOutRows
     targets: Targets | None
+    own: bool
 
 
 _Begin = Callable[[int], tuple[Sequence[TrainingExample], Iterator[_MicroBatch]]]
-
-
-def _validation_figures(kept: KeptStudent, last: Mapping[str, float]) -> dict[str, Any]:
-    return {
-        "validated_by": kept.by,
-        "validation_before": kept.before,
-        "validation_kept": kept.value,
-        "validation_last": last.get(kept.by),
-    }
 
 
 def _pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> bool:

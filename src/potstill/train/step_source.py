@@ -7,6 +7,7 @@ from typing import Protocol
 
 from blake3 import blake3
 
+from potstill.errors import PotstillError
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
@@ -39,8 +40,11 @@ class StepSource(Protocol):
         """Whether a step's examples depend on the update before it, and are asked for after it."""
         ...
 
-    def follow(self, student: AsComputed) -> None:
-        """Take over how the student is got at as it is when a step is asked for."""
+    def follow(self, student: AsComputed, processes: int) -> None:
+        """Take over how the student is got at as it is when a step is asked for.
+
+        `processes` train it together. Raises PotstillError where the steps are not for so many.
+        """
         ...
 
     def step(self, number: int) -> Sequence[TrainingExample]:
@@ -61,22 +65,27 @@ class StepSource(Protocol):
 
 
 class Planned:
-    """The steps that an order makes of a list of examples."""
+    """The steps that an order makes of a list of examples.
+
+    Raises PotstillError where there are no examples.
+    """
 
     waits = False
 
     def __init__(
         self, examples: Sequence[TrainingExample], config: TrainConfig, order: Order
     ) -> None:
+        if not examples:
+            raise PotstillError("there is no exchange to train on; collect responses first")
         lengths = [example.length for example in examples]
         self._examples = examples
         self._steps = plan_steps(
             lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, order=order
         )
         self.planned, self.longest = len(self._steps), max(lengths)
-        self.digest = _digest(examples, self._steps)
+        self.digest = plan_digest(examples, self._steps)
 
-    def follow(self, student: AsComputed) -> None:
+    def follow(self, student: AsComputed, processes: int) -> None:
         """Do nothing: all steps are known."""
 
     def step(self, number: int) -> Sequence[TrainingExample]:
@@ -92,7 +101,7 @@ class Planned:
         """Do nothing: all steps are known."""
 
 
-def _digest(examples: Sequence[TrainingExample], steps: Sequence[Sequence[int]]) -> str:
+def plan_digest(examples: Sequence[TrainingExample], steps: Sequence[Sequence[int]]) -> str:
     """Return what a checkpoint has to agree with: the examples and their order."""
     hasher = blake3()
     for step in steps:
