@@ -41,7 +41,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 _TESTS = Path(__file__).parent
 _NANO = Path(__file__).parent / "nano"
 sys.path += [str(_TESTS), str(_NANO)]
-_PARTS = ("lineage", "logs", "losses", "shrink", "trace", "watermark")
+_PARTS = ("lineage", "logs", "losses", "shrink", "trace", "train", "watermark")
 sys.path += [str(_TESTS / part) for part in _PARTS]
 
 

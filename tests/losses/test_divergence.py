@@ -59,12 +59,12 @@ def test_equal_rows_are_exactly_zero_in_value_and_slope(kind: str, spread: float
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_divergence_is_negative_between_nearly_equal_rows(kind: str) -> None:
+def test_rounding_alone_puts_a_divergence_below_zero(kind: str) -> None:
     torch.manual_seed(0)
     logits = torch.randn(400, 500) * 3
     nearly = logits + 1e-4 * torch.randn_like(logits)
     value, _ = Divergence(kind).function(logits.log_softmax(-1), nearly.log_softmax(-1))
-    assert float(value.min()) >= 0.0
+    assert float(value.min()) >= -1e-6
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,7 +15,8 @@ from potstill.models.load import load
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Silent
 from potstill.recipe import LoraConfig, TrainConfig
-from potstill.train.loop import TrainResult, train
+from potstill.train.loop import train
+from potstill.train.result import TrainResult
 from training_inputs import ORDER, Scored, examples_of
 
 Weights = dict[str, Tensor]

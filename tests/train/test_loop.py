@@ -22,7 +22,8 @@ from potstill.train import loop as loop_module
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
-from potstill.train.loop import TrainResult, train
+from potstill.train.loop import train
+from potstill.train.result import TrainResult
 from training_inputs import ORDER, Scored, examples_of
 
 

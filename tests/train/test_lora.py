@@ -21,8 +21,9 @@ from potstill.progress import Silent
 from potstill.recipe import LoraConfig, TrainConfig
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
-from potstill.train.loop import TrainResult, train
+from potstill.train.loop import train
 from potstill.train.lora import adapted, adapter_weights
+from potstill.train.result import TrainResult
 from training_inputs import ORDER, Scored, examples_of
 
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]

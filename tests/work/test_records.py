@@ -23,7 +23,7 @@ from potstill.exchanges.overlap import OverlapReport
 from potstill.recipe import Recipe
 from potstill.recipe.stages import ORDER
 from potstill.shrink.cut import Cut
-from potstill.train.loop import TrainResult
+from potstill.train.result import TrainResult
 from potstill.work import stage_records
 from potstill.work.records import RECORDS, PlannedOverlap, Prompts, Spoken, Unasked
 from potstill.work.rundir import RunDir

@@ -19,7 +19,13 @@ from potstill.recipe.curating import (
     VerifyConfig,
 )
 from potstill.recipe.judging import CostConfig, EvaluateConfig
-from potstill.recipe.learning import LoraConfig, ShrinkConfig, StudentConfig, TrainConfig
+from potstill.recipe.learning import (
+    LoraConfig,
+    OnPolicyConfig,
+    ShrinkConfig,
+    StudentConfig,
+    TrainConfig,
+)
 from potstill.recipe.magpie import MagpieConfig
 from potstill.recipe.section import Section
 from potstill.recipe.tasks import TaskConfig
@@ -37,6 +43,7 @@ __all__ = [
     "JudgeConfig",
     "LoraConfig",
     "MagpieConfig",
+    "OnPolicyConfig",
     "PromptsConfig",
     "Recipe",
     "Section",

@@ -168,6 +168,54 @@ OBJECTIVES = Names(
 )
 
 
+class OnPolicyConfig(Section):
+    """Steps in which the student writes answers of its own, and learns what the teacher would
+    have written at each of their tokens (docs/methods/on-policy.md)."""
+
+    share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the steps after `stored_first` that learn from the student's own "
+        "answers, spread evenly. Each takes the place of a step on stored answers.",
+    )
+    stored_first: float = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        description="Share of all steps that come first and learn from stored answers alone. What "
+        "a student writes that is far from its teacher teaches little.",
+    )
+    prompts: int = Field(8, ge=1, description="Prompts that the student answers for one step.")
+    max_tokens: int = Field(128, ge=1, description="Longest answer of its own, in tokens.")
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        description="Temperature that the student samples at. `temperature` of `train` is the "
+        "loss's, of student and teacher alike.",
+    )
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Mass of the likeliest tokens that the student samples from."
+    )
+    refresh_every: int = Field(
+        4,
+        ge=1,
+        description="Steps on own answers that are written at once, by the student as it was then. "
+        "More are written faster, and are older when they are learnt from.",
+    )
+    objective: Annotated[str, OBJECTIVES] | None = Field(
+        None,
+        description="Divergence at the student's own tokens. Left out, that of `train.objective`.",
+    )
+    cut_at_most: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Largest share of the last 64 own answers that may be cut off at `max_tokens`: "
+        "beyond it training stops, since a student that ends no answer learns from endless ones.",
+    )
+
+
 class TrainConfig(Section):
     """How the student learns."""
 
@@ -261,6 +309,10 @@ class TrainConfig(Section):
     lora: LoraConfig | None = Field(
         None,
         description="Train low-rank adapters instead of the weights, and merge them in at the end.",
+    )
+    on_policy: OnPolicyConfig | None = Field(
+        None,
+        description="Learn from answers of the student's own too. Left out, from stored alone.",
     )
     clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm.")
     validate_every: int = Field(

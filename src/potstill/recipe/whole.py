@@ -11,6 +11,7 @@ from potstill.recipe.curating import CurateConfig
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.marked import check_marked, learnt_by_text
+from potstill.recipe.on_policy import check_on_policy
 from potstill.recipe.section import Section
 from potstill.recipe.served import check_served_targets
 from potstill.recipe.tasks import TaskConfig
@@ -98,6 +99,7 @@ class Recipe(Section):
                 "makes it one; describe the task, or set student.kind to general"
             )
         check_marked(self.teacher, self.collect, self.train)
+        check_on_policy(self.teacher, self.collect, self.train)
         self._possible_targets()
         self._possible_int8()
         self._possible_endpoint()

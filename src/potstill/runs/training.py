@@ -28,7 +28,7 @@ def train_students(parts: Parts) -> TrainRecord:
     student = train_once(parts, config, "checkpoints", parts.run.student)
     values = student.model_dump(mode="json")
     if parts.recipe.evaluate.cross_entropy_baseline:
-        by_text = config.model_copy(update={"cross_entropy": 1.0})
+        by_text = config.model_copy(update={"cross_entropy": 1.0, "on_policy": None})
         baseline = train_once(
             parts,
             by_text,

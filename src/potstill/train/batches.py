@@ -8,6 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from potstill.train.examples import TrainingExample
+
+Part = Sequence[Sequence[TrainingExample]]
+"""The rows of one forward pass."""
+
+
+def parts_of(
+    step: Sequence[TrainingExample], micro_batch_tokens: int, row_tokens: int = 0
+) -> list[Part]:
+    """Return the micro-batches of a step, examples of one kind in each."""
+    lengths = [example.length for example in step]
+    # What cross-entropy alone teaches has no targets, and the student's own text no cross-entropy.
+    kinds = [
+        [i for i, e in enumerate(step) if (e.by_text, e.own) == kind]
+        for kind in ((False, False), (True, False), (False, True))
+    ]
+    return [
+        [[step[i] for i in row] for row in rows]
+        for kind in kinds
+        if kind
+        for rows in micro_batches(kind, lengths, micro_batch_tokens, row_tokens)
+    ]
+
 
 def micro_batches(
     step: Sequence[int], lengths: Sequence[int], micro_batch_tokens: int, row_tokens: int = 0

@@ -39,7 +39,8 @@ UNREADABLE = (
 class Position:
     """Where training stands: steps done, tokens read, seconds spent, the losses that are reported.
 
-    `plan` names the data order; a checkpoint of another one is refused.
+    `plan` names the data order; a checkpoint of another one is refused. `steps` is what the source
+    of the steps needs to go on, None for nothing.
     """
 
     step: int
@@ -49,6 +50,7 @@ class Position:
     first_loss: float
     last_loss: float
     plan: str
+    steps: str | None = None
 
 
 def save_checkpoint(

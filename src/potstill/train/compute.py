@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal
@@ -189,6 +189,13 @@ class ComputeBody:
         finally:
             for block in frozen:
                 del block.forward
+
+    def weights(self) -> Mapping[str, nn.Parameter]:
+        """Return its weights as it computes with them, by their names in the network's body.
+
+        The input embedding is not among them: the masters are read.
+        """
+        return dict(self._body.named_parameters())
 
     @torch.no_grad()
     def collect_gradients(self) -> None:

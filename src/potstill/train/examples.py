@@ -14,13 +14,15 @@ class TrainingExample:
 
     `response_ids` ends with the end-of-sequence token where the teacher stopped, so that the
     student learns to stop; where a response was cut off, nothing follows it. `by_text`: there is
-    no distribution to learn, and cross-entropy teaches the text.
+    no distribution to learn, and cross-entropy teaches the text. `own`: the student wrote the
+    response itself, which cross-entropy never teaches.
     """
 
     exchange_id: str
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
     by_text: bool = False
+    own: bool = False
 
     @property
     def length(self) -> int:

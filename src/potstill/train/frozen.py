@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from potstill.train.compute import ComputeBody
@@ -23,20 +22,15 @@ _KEEP_BYTES = 2 * 2**30
 class FrozenStates:
     """The final hidden states of rows, without going through frozen blocks a second time.
 
-    `steps` are all that is trained on, as positions of `examples`.
+    `read` is all that is trained on, as often as it is; nothing where that is not known.
     """
 
-    def __init__(
-        self,
-        body: ComputeBody,
-        examples: Sequence[TrainingExample],
-        steps: Sequence[Sequence[int]],
-    ) -> None:
+    def __init__(self, body: ComputeBody, read: Sequence[TrainingExample]) -> None:
         self._body = body
         self._known: dict[TrainingExample, Tensor] = {}
-        read = [i for step in steps for i in step]
-        again = len(read) > len(set(read))
-        tokens = sum(e.length for e in {examples[i] for i in read}) if again else 0
+        different = set(read)
+        again = len(read) > len(different)
+        tokens = sum(example.length for example in different) if again else 0
         self.bytes = tokens * body.bytes_a_token
         self.wanted = again and body.enters_the_same
         self.keeps = self.wanted and self.bytes <= _KEEP_BYTES

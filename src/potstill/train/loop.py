@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.losses.chunked import distillation_loss
-from potstill.losses.divergence import Divergence
 from potstill.losses.targets import Targets
 from potstill.losses.workspace import Workspace
 from potstill.models.load import head_of
@@ -26,61 +25,35 @@ from potstill.models.memory import freed_memory_kept, release_freed
 from potstill.models.precision import fast_fp32_products
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
-from potstill.train.batches import micro_batches
-from potstill.train.best import Best, KeptStudent
+from potstill.train.as_computed import as_computed
+from potstill.train.batches import Part, parts_of
+from potstill.train.best import Best
 from potstill.train.checkpoint import (
     Position,
     restore_latest,
     save_checkpoint,
     stored_checkpoints,
-    trained_parameters,
 )
 from potstill.train.compute import ComputeBody
-from potstill.train.examples import TrainingExample, plan_digest
+from potstill.train.examples import TrainingExample
 from potstill.train.frozen import FrozenStates
 from potstill.train.lora import adapted
+from potstill.train.objectives import divergences_of
+from potstill.train.optimizer import adamw, pays_to_compile, trained
 from potstill.train.packing import LaidOutRows, laid_out, row_shape
 from potstill.train.prefetch import Prefetch
+from potstill.train.result import TrainResult, validation_figures
 from potstill.train.schedule import TrainingPace, learning_rate, scheduled
+from potstill.train.step_source import Planned, StepSource
 from potstill.train.target_sources import TargetSource
-from potstill.work.step_plan import Order, plan_steps
+from potstill.work.step_plan import Order
 from potstill.work.time_plan import Leg
 
 # Steps after which freed memory goes back to the system.
 _RELEASE_EVERY = 10
 
-# Compiling takes a quarter of a minute; on an H100 it took a quarter off steps of a seventh of a
-# second (a trial by hand).
-_STEPS_TO_COMPILE_FOR = 500
-
 Validate = Callable[[LoadedModel], dict[str, float]]
 LogStep = Callable[[dict[str, Any]], None]
-# The rows of one forward pass, as positions of examples.
-Part = Sequence[Sequence[int]]
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What training did: `tokens` read (prompts included, padding not), losses of two steps.
-
-    `kept_step` is the step after which the student was as it is kept, 0 for the untrained one.
-    `validated_by` names what students were compared by on validation prompts, less being better;
-    the `validation_` figures are that measure before the first step, of the student that is kept,
-    and after the last step. All are None where nothing was measured.
-    """
-
-    steps: int
-    tokens: int
-    response_tokens: int
-    seconds: float
-    tokens_per_s: float
-    first_loss: float
-    last_loss: float
-    kept_step: int
-    validated_by: str | None = None
-    validation_before: float | None = None
-    validation_kept: float | None = None
-    validation_last: float | None = None
 
 
 def train(
@@ -108,10 +81,36 @@ def train(
     has a say in that. Raises PotstillError where the loss is not finite; the last good checkpoint
     stays.
     """
-    if not examples:
-        raise PotstillError("there is no exchange to train on; collect responses first")
+    return train_steps(
+        student,
+        Planned(examples, config, order),
+        config=config,
+        seed=seed,
+        targets=targets,
+        checkpoints=checkpoints,
+        validate=validate,
+        log=log,
+        progress=progress,
+        pace=pace,
+    )
+
+
+def train_steps(
+    student: LoadedModel,
+    source: StepSource,
+    *,
+    config: TrainConfig,
+    seed: int,
+    targets: TargetSource | None,
+    checkpoints: Path,
+    validate: Validate | None,
+    log: LogStep,
+    progress: Progress,
+    pace: TrainingPace | None = None,
+) -> TrainResult:
+    """Train the student as `train` does, on the steps that a source gives."""
     with adapted(student.network, config.lora, frozen_blocks=config.frozen_blocks, seed=seed):
-        loop = _Loop(student, examples, config, order, targets, checkpoints, pace)
+        loop = _Loop(student, source, config, targets, checkpoints, pace)
         return loop.run(validate, log, progress)
 
 
@@ -121,43 +120,37 @@ class _Loop:
     def __init__(
         self,
         student: LoadedModel,
-        examples: Sequence[TrainingExample],
+        source: StepSource,
         config: TrainConfig,
-        order: Order,
         targets: TargetSource | None,
         folder: Path,
         pace: TrainingPace | None = None,
     ) -> None:
-        self.student, self.examples, self.config = student, examples, config
+        self.student, self.source, self.config = student, source, config
         self.targets, self.folder, self.pace = targets, folder, pace
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
-        self.lengths = [example.length for example in examples]
-        longest = max(self.lengths)
-        self.steps = plan_steps(
-            self.lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, order=order
-        )
-        planned = min(len(self.steps), config.steps or len(self.steps))
+        planned = min(source.planned, config.steps or source.planned)
         self.legs: tuple[Leg, ...] = (Leg(at=0, total=planned),)
         self.body = ComputeBody(
             self.network,
             student.compute_dtype,
-            longest,
+            source.longest,
             config.frozen_blocks,
             checkpointing=config.gradient_checkpointing,
-            compiled=_pays_to_compile(config, student.device, planned),
+            compiled=pays_to_compile(config, student.device, planned),
         )
         self.rows = row_shape(
             config.packing,
             self.body,
-            longest=longest,
+            longest=source.longest,
             micro_batch_tokens=config.micro_batch_tokens,
         )
-        self.parts = [self._parts(step) for step in self.steps]
-        self.frozen = FrozenStates(self.body, examples, self.steps)
-        self.optimizer = _adamw(self.network, config)
-        self.plan = plan_digest(examples, self.steps)
-        self.divergence = Divergence(config.objective, beta=config.beta, alpha=config.alpha)
+        self.frozen = FrozenStates(self.body, source.known())
+        self.optimizer = adamw(self.network, config)
+        self.plan = source.digest
+        self.divergence, self.own_divergence = divergences_of(config)
+        source.follow(partial(as_computed, student, self.body), self.accelerator.num_processes)
         self.workspace = Workspace()
         self.updating = False
         self.position = Position(0, 0, 0, 0.0, math.nan, math.nan, self.plan)
@@ -180,7 +173,8 @@ class _Loop:
         restored = restore_latest(self.folder, self.network, self.optimizer, self.plan)
         self.position = restored or self.position
         if self.pace is not None:
-            self.legs = self.pace.begun(len(self.steps), self.position.step)
+            self.legs = self.pace.begun(self.source.planned, self.position.step)
+        self.source.resume(self.position.steps)
         self.body.refresh()
         self.network.train()
         self.body.train()
@@ -194,9 +188,9 @@ class _Loop:
                 Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
                 shown.advance(self.position.step)
-                coming = prefetch.through(chain.from_iterable(self.parts[self.position.step :]))
+                begin = self._beginning(prefetch)
                 while self.position.step < self.total:
-                    self._one_step(coming, validate, log, shown)
+                    self._one_step(begin, validate, log, shown)
                     if self.pace is not None and self.position.step < self.total:
                         self.legs = self.pace.legs(self.position.step)
             if validate is not None and self.last is None:
@@ -213,16 +207,31 @@ class _Loop:
             self.network.eval()
         return self._result()
 
+    def _beginning(self, prefetch: Prefetch[Part, _MicroBatch]) -> _Begin:
+        """Return what gives a step's examples and micro-batches, read ahead where they may be."""
+        coming = range(self.position.step, self.source.planned)
+        ahead = None
+        if not self.source.waits:
+            parts_ahead = (part for n in coming for part in self._parts(self.source.step(n)))
+            ahead = prefetch.through(parts_ahead)
+
+        def begin(number: int) -> tuple[Sequence[TrainingExample], Iterator[_MicroBatch]]:
+            step = self.source.step(number)
+            parts = self._parts(step)
+            return step, prefetch.through(parts) if ahead is None else islice(ahead, len(parts))
+
+        return begin
+
     def _one_step(
-        self, coming: Iterator[_MicroBatch], validate: Validate | None, log: LogStep, shown: Step
+        self, begin: _Begin, validate: Validate | None, log: LogStep, shown: Step
     ) -> None:
         started = time.perf_counter()
         number = self.position.step
-        step = self.steps[number]
+        step, coming = begin(number)
         rate = learning_rate(scheduled(number, self.legs), self.legs[0].total, self.config)
-        loss = self._gradient(step, coming)
+        loss = self._gradient(_response_tokens(step), coming)
         norm = self._update(number, loss, rate)
-        tokens = sum(self.lengths[i] for i in step)
+        tokens = sum(example.length for example in step)
         seconds = time.perf_counter() - started
         if self.pace is not None:
             self.pace.stepped(tokens, seconds)
@@ -230,7 +239,7 @@ class _Loop:
             self.position,
             step=number + 1,
             tokens=self.position.tokens + tokens,
-            response_tokens=self.position.response_tokens + self._response_tokens(step),
+            response_tokens=self.position.response_tokens + _response_tokens(step),
             seconds=self.position.seconds + seconds,
             first_loss=loss if number == 0 else self.position.first_loss,
             last_loss=loss,
@@ -241,6 +250,7 @@ class _Loop:
             "lr": rate,
             "grad_norm": norm,
             "tokens_per_s": tokens / seconds,
+            **self.source.figures(number),
         }
         done = number + 1
         if validate is not None and (done % self.config.validate_every == 0 or done == self.total):
@@ -263,26 +273,22 @@ class _Loop:
         self.best.offer(step, found, last=last, write=self.accelerator.is_main_process)
         return found
 
-    def _parts(self, step: Sequence[int]) -> Sequence[Part]:
+    def _parts(self, step: Sequence[TrainingExample]) -> Sequence[Part]:
         """Return the micro-batches of a step that are this process's."""
-        size, row = self.config.micro_batch_tokens, self.rows.tokens
-        # What cross-entropy alone teaches is a micro-batch of its own: it has no targets.
-        kinds = [[i for i in step if self.examples[i].by_text is kind] for kind in (False, True)]
-        parts = [part for k in kinds if k for part in micro_batches(k, self.lengths, size, row)]
+        parts = parts_of(step, self.config.micro_batch_tokens, self.rows.tokens)
         return parts[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def _gradient(self, step: Sequence[int], coming: Iterator[_MicroBatch]) -> float:
+    def _gradient(self, normaliser: int, coming: Iterator[_MicroBatch]) -> float:
         """Add up the step's gradient over its micro-batches and return its loss."""
-        normaliser = self._response_tokens(step)
         total = torch.zeros((), device=self.student.device)
-        for micro in islice(coming, len(self.parts[self.position.step])):
+        for micro in coming:
             loss = self._loss(micro, normaliser)
             loss.backward()
             self.body.collect_gradients()
             total += loss.detach()
         if self.accelerator.num_processes > 1:
             total = self.accelerator.reduce(total, reduction="sum")
-            for parameter in _trained(self.network):
+            for parameter in trained(self.network):
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 parameter.grad = self.accelerator.reduce(parameter.grad, reduction="sum")
@@ -290,14 +296,13 @@ class _Loop:
 
     def _micro_batch(self, part: Part) -> _MicroBatch:
         """Read what a micro-batch needs; runs ahead of the training in a thread."""
-        rows = [[self.examples[i] for i in row] for row in part]
-        chosen = [example for row in rows for example in row]
+        chosen = [example for row in part for example in row]
+        source = None if chosen[0].by_text else self.targets
         return _MicroBatch(
-            rows=laid_out(rows, self.rows.multiple),
-            laid=rows,
-            targets=None
-            if self.targets is None or chosen[0].by_text
-            else self.targets.targets(chosen),
+            rows=laid_out(part, self.rows.multiple),
+            laid=part,
+            targets=None if source is None else source.targets(chosen),
+            own=chosen[0].own,
         )
 
     def _loss(self, micro: _MicroBatch, normaliser: int) -> Tensor:
@@ -311,17 +316,23 @@ class _Loop:
             None if micro.targets is None else micro.targets.to(device),
             rows.label_N,
             normaliser=normaliser,
-            divergence=self.divergence,
+            divergence=self.own_divergence if micro.own else self.divergence,
             temperature=self.config.temperature,
-            cross_entropy_weight=1.0 if micro.targets is None else self.config.cross_entropy,
+            cross_entropy_weight=self._cross_entropy_weight(micro),
             compute_dtype=dtype,
             workspace=self.workspace,
         )
         return loss
 
+    def _cross_entropy_weight(self, micro: _MicroBatch) -> float:
+        if micro.own:
+            # It would teach the student what it does already, its mistakes among it.
+            return 0.0
+        return 1.0 if micro.targets is None else self.config.cross_entropy
+
     def _update(self, number: int, loss: float, rate: float) -> float:
         """Clip, step and clear; return the gradient's norm before clipping."""
-        norm = float(torch.nn.utils.clip_grad_norm_(_trained(self.network), self.config.clip_norm))
+        norm = float(torch.nn.utils.clip_grad_norm_(trained(self.network), self.config.clip_norm))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             kept = stored_checkpoints(self.folder)
             where = f"checkpoint {kept[-1].name} is kept" if kept else "there is no checkpoint yet"
@@ -338,11 +349,9 @@ class _Loop:
         self.updating = False
         return norm
 
-    def _response_tokens(self, step: Sequence[int]) -> int:
-        return sum(len(self.examples[i].response_ids) for i in step)
-
     def _save(self) -> None:
         if self.accelerator.is_main_process:
+            self.position = replace(self.position, steps=self.source.kept())
             save_checkpoint(self.folder, self.network, self.optimizer, self.position)
 
     def _result(self) -> TrainResult:
@@ -356,51 +365,21 @@ class _Loop:
             first_loss=done.first_loss,
             last_loss=done.last_loss,
             kept_step=done.step if kept is None else kept.step,
-            **({} if kept is None else _validation_figures(kept, self.last or {})),
+            **({} if kept is None else validation_figures(kept, self.last or {})),
         )
 
 
 @dataclass(frozen=True)
 class _MicroBatch:
-    """Rows of ids, the examples that each holds, and the target at each response token."""
+    """Rows of ids, the examples that each holds, and the target at each response token.
+
+    `own` text is the student's.
+    """
 
     rows: LaidOutRows
     laid: Sequence[Sequence[TrainingExample]]
     targets: Targets | None
+    own: bool
 
 
-def _validation_figures(kept: KeptStudent, last: Mapping[str, float]) -> dict[str, Any]:
-    return {
-        "validated_by": kept.by,
-        "validation_before": kept.before,
-        "validation_kept": kept.value,
-        "validation_last": last.get(kept.by),
-    }
-
-
-def _pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> bool:
-    """Return whether the student's blocks are compiled."""
-    if config.compile != "auto":
-        return config.compile == "always"
-    can = device.type == "cuda" and find_spec("triton") is not None
-    # Blocks with adapters have not been compiled on a GPU yet.
-    return can and config.lora is None and steps >= _STEPS_TO_COMPILE_FOR
-
-
-def _trained(network: Any) -> list[torch.nn.Parameter]:
-    return list(trained_parameters(network).values())
-
-
-def _adamw(network: Any, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW; norms and biases are not decayed."""
-    matrices = [p for p in _trained(network) if p.dim() >= 2]
-    vectors = [p for p in _trained(network) if p.dim() < 2]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        betas=config.betas,
-        fused=True,
-    )
+_Begin = Callable[[int], tuple[Sequence[TrainingExample], Iterator[_MicroBatch]]]

@@ -20,9 +20,13 @@ from potstill.models.vocabulary import VocabularyMap, teacher_ids_of
 from potstill.progress import Progress, Silent
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
-from potstill.train.loop import LogStep, TrainResult, Validate, train
+from potstill.train.live_teacher import LiveTeacher, check_ends
+from potstill.train.loop import LogStep, Validate, train_steps
+from potstill.train.result import TrainResult
+from potstill.train.rollouts import Rollouts
 from potstill.train.schedule import TrainingPace
-from potstill.train.target_sources import Scorer, StoredTargets
+from potstill.train.step_source import Planned
+from potstill.train.target_sources import Scorer, StoredTargets, TargetSource, WithOwn
 from potstill.work.corpus import Corpus, Text, fitting
 from potstill.work.speaking import earlier_answers
 from potstill.work.stage_records import TrainedStudent
@@ -81,19 +85,14 @@ def train_student(
     learnt = learnt_from(student, corpus, rows, vocabulary, config, progress)
     examples = learnt.examples
     scores = opened.access.weights is not None and learnt.missing > 0
-    if not learnt.missing:
+    if not learnt.missing and config.on_policy is None:
         opened.release()
-    targets = None
-    if not by_text:
-        scorer = _scorer(corpus, vocabulary, scores=scores)
-        targets = _targets(corpus, _spec(corpus), learnt.stored, scorer, student.compute_dtype)
-        targets.prepare([e for e in examples if not e.by_text], progress)
-    result = train(
+    source, targets = _steps(student, corpus, vocabulary, learnt, how, progress)
+    result = train_steps(
         student,
-        examples,
+        source,
         config=config,
         seed=how.seed,
-        order=how.order,
         targets=targets,
         checkpoints=how.checkpoints,
         validate=how.validate,
@@ -113,8 +112,36 @@ def train_student(
             "scored_again": learnt.missing if scores and not by_text else 0,
             "left_out": learnt.left_out,
             "validation_left_out": dict(how.unread),
+            "on_policy": source.record() if isinstance(source, Rollouts) else None,
         }
     )
+
+
+def _steps(
+    student: LoadedModel,
+    corpus: Corpus,
+    vocabulary: VocabularyMap | None,
+    learnt: Learnt,
+    how: Training,
+    progress: Progress,
+) -> tuple[Planned | Rollouts, TargetSource | None]:
+    """Return the steps, and the targets of what they learn from; text alone has none."""
+    config, examples = how.config, learnt.examples
+    planned = Planned(examples, config, how.order)
+    if config.cross_entropy == 1:
+        return planned, None
+    scores = corpus.opened.access.weights is not None and learnt.missing > 0
+    scorer = _scorer(corpus, vocabulary, scores=scores)
+    stored = _targets(corpus, _spec(corpus), learnt.stored, scorer, student.compute_dtype)
+    stored.prepare([e for e in examples if not e.by_text], progress)
+    if config.on_policy is None:
+        return planned, stored
+    teacher = LiveTeacher.of(corpus.opened.teacher, vocabulary, student.compute_dtype)
+    check_ends(student, teacher)
+    prompts = [e.prompt_ids for e in examples if not e.by_text]
+    own = Rollouts(planned, config.on_policy, how.order, prompts, teacher, context_length(student))
+    progress.note(own.said)
+    return own, WithOwn(stored, own)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,18 @@ class TargetSource(Protocol):
 
 
 @dataclass(frozen=True)
+class WithOwn:
+    """Targets of stored answers from one source, and of the student's own from another."""
+
+    stored: TargetSource
+    own: TargetSource
+
+    def targets(self, examples: Sequence[TrainingExample]) -> Targets:
+        """Return what the loss takes; all examples are of one kind."""
+        return (self.own if examples[0].own else self.stored).targets(examples)
+
+
+@dataclass(frozen=True)
 class Scorer:
     """Whose targets they are: its identity, its head, the map from its vocabulary to the student's
     (None where they are the same), and itself, where something has to be scored. A server's head

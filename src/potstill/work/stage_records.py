@@ -215,8 +215,28 @@ class ShrinkRecord(StageRecord):
         return self
 
 
+class OwnTextLearnt(Recorded):
+    """What a student learnt from answers of its own.
+
+    `steps` learnt from them and `stored_steps` from stored ones. `cut` and `repeated` are
+    counts of answers, `overlap_first` and `overlap_last` shares of likeliest tokens that it has in
+    common with its teacher, at the first and the last answers. `lengths` are the answers'.
+    """
+
+    steps: int
+    stored_steps: int
+    cut: int
+    repeated: int
+    overlap_first: float
+    overlap_last: float
+    slots_busy: float
+    writing_s: float
+    scoring_s: float
+    lengths: ReadLengths
+
+
 class TrainedStudent(Recorded):
-    """What one training did: `train.loop.TrainResult`, and what it read.
+    """What one training did: `train.result.TrainResult`, and what it read.
 
     `lengths` are the examples', `scored_again` those that the teacher read once more.
     """
@@ -237,6 +257,7 @@ class TrainedStudent(Recorded):
     scored_again: int
     left_out: int
     validation_left_out: dict[str, int] = Field(default_factory=dict)
+    on_policy: OwnTextLearnt | None = None
 
 
 class TrainRecord(TrainedStudent, StageRecord):

@@ -31,6 +31,9 @@ class Order(Protocol):
     def epoch(self, number: int) -> Draw:
         """Return what draws an epoch's permutations: first of its examples, then of its steps."""
 
+    def keyed(self, label: str) -> str:
+        """Return a key of random numbers that belongs to this order and a label alone."""
+
 
 @dataclass(frozen=True)
 class SecretOrder:
@@ -56,6 +59,10 @@ class SecretOrder:
 
         return draw
 
+    def keyed(self, label: str) -> str:
+        """Return a key of random numbers that only who knows the secret can tell."""
+        return blake3(label.encode(), key=self.secret.secret).hexdigest()
+
 
 @dataclass(frozen=True)
 class PublicOrder:
@@ -66,6 +73,10 @@ class PublicOrder:
     def epoch(self, number: int) -> Draw:
         """Return what draws an epoch's permutations."""
         return np.random.default_rng([self.seed, number]).permutation
+
+    def keyed(self, label: str) -> str:
+        """Return a key of random numbers."""
+        return f"seed {self.seed}/{label}"
 
 
 def plan_steps(
