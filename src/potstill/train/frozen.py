@@ -40,8 +40,8 @@ class FrozenStates:
         if not self.wanted or self.keeps:
             return None
         return (
-            f"train: what the frozen blocks give would take {self.bytes / 2**30:.1f} GiB, more than "
-            f"{_KEEP_BYTES / 2**30:.0f}, and is computed anew in each epoch"
+            f"train: what the frozen blocks give would take {self.bytes / 2**30:.1f} GiB, more "
+            f"than {_KEEP_BYTES / 2**30:.0f}, and is computed anew in each epoch"
         )
 
     def hidden(self, rows: LaidOutRows, laid: Sequence[Sequence[TrainingExample]]) -> Tensor:

@@ -383,3 +383,7 @@ class _MicroBatch:
 
 
 _Begin = Callable[[int], tuple[Sequence[TrainingExample], Iterator[_MicroBatch]]]
+
+
+def _response_tokens(examples: Sequence[TrainingExample]) -> int:
+    return sum(len(example.response_ids) for example in examples)

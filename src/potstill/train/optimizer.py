@@ -42,7 +42,3 @@ def pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> bo
     can = device.type == "cuda" and find_spec("triton") is not None
     # Blocks with adapters have not been compiled on a GPU yet.
     return can and config.lora is None and steps >= _STEPS_TO_COMPILE_FOR
-
-
-def _response_tokens(examples: Sequence[TrainingExample]) -> int:
-    return sum(len(example.response_ids) for example in examples)

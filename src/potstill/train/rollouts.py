@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
+import torch
 from blake3 import blake3
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
