@@ -43,6 +43,7 @@ def check(root: Path, *more: str) -> None:
     assert again.partition("student-guilty: ")[2] == said.partition("student-guilty: ")[2]
 
 
+@pytest.mark.slow
 def test_the_quick_demo_ends_with_both_verdicts(tmp_path: Path) -> None:
     check(tmp_path / "demo", "--quick")
 
