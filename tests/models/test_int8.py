@@ -15,6 +15,7 @@ from potstill.models import int8
 from potstill.models.generate import Request, completions
 from potstill.models.int8 import Int8Linear, in_int8, require_bytes
 from potstill.models.load import body_of, head_of, load
+from potstill.models.row_engines import plain_body
 from potstill.models.sampling import Sampling
 from potstill.models.score import response_hidden
 
@@ -103,6 +104,7 @@ def test_what_a_row_gets_depends_on_no_row_beside_it() -> None:
 def test_it_decodes(nano_llama: Path) -> None:
     model = in_int8(load(str(nano_llama), device="cpu", precision="fp32"), ROWS).model
     requests = [Request(f"key-{i}", row) for i, row in enumerate(ROWS)]
+    assert plain_body(model) is not None
     found = completions(model, requests, Sampling(max_tokens=12, seed=1), keep_hidden=True)
     for request, one in zip(requests, found, strict=True):
         (read_RD,) = response_hidden(model, [(request.prompt_ids, one.token_ids)])

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from potstill.models.int8 import Int8Linear
 from potstill.models.load import body_of
 from potstill.models.products import Product, product_for
 
@@ -76,16 +77,16 @@ class PlainBody:
             return None
         attention = found[0].attention
         head_dim = int(attention.head_dim)
-        weight = attention.k_proj.weight
+        embedded = next(body.embed_tokens.parameters())
         window = getattr(config, "sliding_window", None)
         return cls(
             body=body,
             blocks=tuple(found),
             windows=tuple(window if kind == "sliding_attention" else None for kind in kinds),
             kinds=kinds[: len(layers)],
-            kv_heads=weight.shape[0] // head_dim,
+            kv_heads=attention.k_proj.out_features // head_dim,
             head_dim=head_dim,
-            multiply=product_for(weight.device, weight.dtype),
+            multiply=product_for(embedded.device, embedded.dtype),
         )
 
     def read(self, ids_N: Tensor, positions_N: Tensor, attend: Attend) -> Tensor:
@@ -133,7 +134,10 @@ class PlainBody:
         gate_NF = mlp.act_fn(self._linear(mlp.gate_proj, normed_ND))
         return self._linear(mlp.down_proj, gate_NF.mul_(self._linear(mlp.up_proj, normed_ND)))
 
-    def _linear(self, module: nn.Linear, x_NI: Tensor) -> Tensor:
+    def _linear(self, module: nn.Linear | Int8Linear, x_NI: Tensor) -> Tensor:
+        if isinstance(module, Int8Linear):
+            output_NO: Tensor = module(x_NI)
+            return output_NO
         return self.multiply(x_NI, module.weight, module.bias)
 
     def _turns(self, hidden_ND: Tensor, positions_N: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -190,11 +194,14 @@ def _block(layer: nn.Module) -> _Block | None:
 def _is_plain(module: Any) -> bool:
     """Tell whether a module is a linear map and nothing else: no adapter, no sharded weight."""
     return (
-        type(module) is nn.Linear
-        and type(module.weight) in (nn.Parameter, Tensor)
+        (type(module) is Int8Linear or _holds_plainly(module))
         and not module._forward_hooks
         and not module._forward_pre_hooks
     )
+
+
+def _holds_plainly(module: Any) -> bool:
+    return type(module) is nn.Linear and type(module.weight) in (nn.Parameter, Tensor)
 
 
 def _at(module: Any, name: str) -> Any:
