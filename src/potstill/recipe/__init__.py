@@ -8,7 +8,6 @@ from potstill.recipe.asking import (
     CallsConfig,
     CollectConfig,
     EndpointConfig,
-    MagpieConfig,
     PromptsConfig,
     TeacherConfig,
     TermsConfig,
@@ -21,6 +20,7 @@ from potstill.recipe.curating import (
 )
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import LoraConfig, ShrinkConfig, StudentConfig, TrainConfig
+from potstill.recipe.magpie import MagpieConfig
 from potstill.recipe.section import Section
 from potstill.recipe.tasks import TaskConfig
 from potstill.recipe.watermark import WatermarkConfig

@@ -52,10 +52,16 @@ def measured_rates(parts: Parts, tried: Tried, prompts: Sequence[Ids]) -> Rates:
     length = expected_length(ends, most)
     pairs = pairs_of(rows, round(min(length, _LONGEST_ANSWER)), width)
     teacher = tried.parent if weights else None
+    task = 0.0
+    if recipe.task is not None:
+        own = [tuple(i % len(tried.student.tokenizer) for i in ids) for ids in rows]
+        greedy = asking(recipe).samplings.greedy
+        task = written + writing(tried.student, own, greedy, recipe.collect.slots, 0.0)[0]
     found = local_rates(tried, teacher, pairs, recipe.shrink, recipe.train)
     return replace(
         found,
         answer_token=written,
+        task_token=task,
         answer_tokens=length,
         held_out_tokens=expected_length(ends, held_out),
     )
