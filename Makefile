@@ -19,7 +19,7 @@ BENCH_TEXTSEAL := textseal
 EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-watch demo-all test test-slow check lint format docs clean \
-	bench-demo bench-minutes bench-heal bench-shrink bench-collect bench-loss bench-train bench-packing bench-targets bench-endpoint \
+	bench-demo bench-minutes bench-heal bench-shrink bench-collect bench-int8 bench-loss bench-train bench-packing bench-targets bench-endpoint \
 	bench-recipes bench-task-draw bench-task-sizes bench-store bench-lineage bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-watch-cases bench-zoo
 
 help: ## Show these targets
@@ -75,9 +75,13 @@ bench-minutes: $(VENV)/.installed-dev ## Whether the demo keeps its minutes (N=3
 
 bench-heal: $(VENV)/.installed-dev ## What closed-form healing wins back (about 15 minutes)
 	$(BIN)/python benchmarks/heal.py
+	$(BIN)/python benchmarks/heal.py --nano
 
-bench-collect: $(VENV)/.installed-dev ## How busy collection keeps its slots (about 8 minutes)
-	$(BIN)/python benchmarks/collect.py
+bench-int8: $(VENV)/.installed-dev ## A teacher in int8 beside itself: distance and speed (about 8 minutes)
+	$(BIN)/python benchmarks/int8.py
+
+bench-collect: $(VENV)/.installed-dev ## Collection beside an earlier commit and peers (about 30 minutes; parts with ONLY=192:fp32)
+	$(BIN)/python benchmarks/collect.py $(if $(ONLY),--only $(ONLY))
 
 bench-shrink: $(VENV)/.installed-dev ## What students keep, by size and by what was cut (about 35 minutes)
 	$(BIN)/python benchmarks/shrink.py

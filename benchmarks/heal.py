@@ -8,7 +8,11 @@ say what is left to win: healing on less text, and a linear map of the residual 
 refits, where the first blocks were, which no ordinary block holds. Writes
 benchmarks/results/heal.json.
 
+With `--nano` only what `heal_nano.py` says is measured, in a few minutes: nano models of families
+whose blocks write in other ways. Either part leaves the other's claims and rows as they stand.
+
     python benchmarks/heal.py [--run runs/bench-heal] [--set shrink.candidates=4]
+    python benchmarks/heal.py --nano
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import write_results
+from common import RESULTS, write_results
+from heal_nano import is_nano, nano_claims, nano_rows
+from result_files import read_results
 from torch import Tensor
 
 from potstill.cli.common import progress_for
@@ -66,7 +72,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--run", type=Path, default=Path("runs/bench-heal"))
     parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--nano", action="store_true", help="nano models of other families alone")
     arguments = parser.parse_args()
+    if arguments.nano:
+        torch.set_num_threads(1)
+        rows = nano_rows()
+        print(written("nano", nano_claims(rows), rows, torch.float32))
+        return
     recipe = packaged_recipe("demo", [*SETTINGS, *arguments.overrides])
     progress = progress_for(False)
     pipeline.distill(recipe, arguments.run, until="shrink", progress=progress)
@@ -75,6 +87,14 @@ def main() -> None:
         rows = measured_rows(parts)
         dtype = parts.opened.teacher.compute_dtype
         parts.store.close()
+    print(written("SmolLM2", claims_of(rows), rows, dtype))
+    for row in rows:
+        if "student" in row:
+            print(row["student"], row["blocks"], row["kl_per_token"], row["top1_agreement"])
+
+
+def claims_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the rows of SmolLM2 come to."""
     by_name = {row["student"]: row for row in rows if "student" in row}
     plain, healed = by_name["plain"], by_name["cascade"]
     claims = {
@@ -89,15 +109,27 @@ def main() -> None:
     mapped = by_name["cascade and a free linear map"]
     claims["top1_agreement_with_a_free_map"] = mapped["top1_agreement"]["value"]
     units = {"kl_healed_vs_plain": "ratio", "kl_healed": "nats a token"}
-    path = write_results(
-        "heal",
-        {k: {"value": v, "unit": units.get(k, "share"), "runs": 1} for k, v in claims.items()},
-        rows,
-        dtype,
-    )
-    print(path)
-    for row in by_name.values():
-        print(row["student"], row["blocks"], row["kl_per_token"], row["top1_agreement"])
+    return {k: {"value": v, "unit": units.get(k, "share"), "runs": 1} for k, v in claims.items()}
+
+
+def written(part: str, claims: dict[str, Any], rows: list[dict[str, Any]], dtype: Any) -> Path:
+    """Write a part (`SmolLM2` or `nano`), beside the other one as it stands on record.
+
+    Date, commit and machine on top are those of the part that was measured last; the other one has
+    its own in a row.
+    """
+    found = read_results(RESULTS, "heal") or {"claims": {}, "rows": []}
+    kept = [row for row in found["rows"] if part_of(row) != part]
+    if kept and not any("part" in row for row in kept):
+        header = {key: found[key] for key in ("date", "commit", "machine")}
+        kept.append({"part": part_of(kept[0]), **header})
+    theirs = {n: c for n, c in found["claims"].items() if is_nano(n) != (part == "nano")}
+    return write_results("heal", {**theirs, **claims}, [*kept, *rows], dtype)
+
+
+def part_of(row: dict[str, Any]) -> str:
+    """Return which part a row belongs to."""
+    return str(row.get("part", "nano" if "nano" in row else "SmolLM2"))
 
 
 def measured_rows(parts: Parts) -> list[dict[str, Any]]:

@@ -53,15 +53,25 @@ def online(setup: Setup, precision: str, device: torch.device, **settings: Any) 
     return _trained(setup, precision, device, OnlineTargets(teacher), **settings)
 
 
-def from_store(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
-    """Train on hidden targets that `fill_store` wrote; no teacher is loaded."""
+def from_store(
+    setup: Setup,
+    precision: str,
+    device: torch.device,
+    *,
+    untied: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train on hidden targets that `fill_store` wrote; no teacher is loaded.
+
+    `untied` gives the student a head of its own; `settings` are the recipe's.
+    """
     store = ExchangeStore(_store_folder(setup))
     scorer = (_store_folder(setup) / "scorer").read_text(encoding="utf-8")
     head, dtype = store.head(scorer), resolve_dtype(precision, device)
     head = replace(head, weight_VD=head.weight_VD.to(device))
     stored = store.target_ids(scorer, HIDDEN_FP16)
     source = StoredTargets(store, HIDDEN_FP16, stored, Scorer(scorer, head), dtype)
-    return _trained(setup, precision, device, source)
+    return _trained(setup, precision, device, source, untied=untied, **settings)
 
 
 def fill_store(setup: Setup, precision: str, device: torch.device) -> dict[str, Any]:
@@ -91,19 +101,33 @@ def _trained(
     precision: str,
     device: torch.device,
     source: TargetSource,
+    *,
+    untied: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:
     student = load(setup.student, device=str(device), precision=precision, trainable=True)
+    if untied:
+        _untie(student)
     clock = Clock(device)
     losses: list[float] = []
+    whole: list[float] = []
 
     def log(entry: dict[str, Any]) -> None:
         losses.append(entry["loss"])
+        whole.append(setup.tokens / entry["tokens_per_s"])
         clock.step_ended()
 
     with tempfile.TemporaryDirectory() as checkpoints:
         _train(student, _examples(setup), _config(setup, settings), source, Path(checkpoints), log)
-    return clock.report(losses)
+    # With the first step, and without what lies between the steps.
+    return clock.report(losses) | {"whole_seconds": [sum(whole)]}
+
+
+def _untie(student: LoadedModel) -> None:
+    """Make the head a matrix of its own, equal to the embedding's."""
+    head = student.network.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    student.network.config.tie_word_embeddings = False
 
 
 def _train(
@@ -136,11 +160,10 @@ def _config(setup: Setup, settings: dict[str, Any]) -> TrainConfig:
         # The same rate at every step, as the peers are set up.
         warmup=0,
         final_learning_rate=1,
-        epochs=1,
         batch_tokens=setup.tokens,
         micro_batch_tokens=setup.tokens,
         checkpoint_every=_NEVER,
-        **settings,
+        **({"epochs": 1} | settings),
     )
 
 

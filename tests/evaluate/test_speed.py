@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from potstill.evaluate import speed
-from potstill.evaluate.speed import measure_speed, rates
+from potstill.evaluate.speed import SECONDS, measure_speed, rates, tokens_within
 from potstill.models.load import load
 
 
@@ -34,12 +34,35 @@ class Clock:
 def test_rates_are_medians_of_interleaved_rounds():
     clock = Clock()
     tasks = {
-        "fast": clock.task("f", [9, 1, 2, 1], 10),
-        "slow": clock.task("s", [9, 4, 5, 100], 20),
+        "fast": clock.task("f", [1, 2, 1], 10),
+        "slow": clock.task("s", [4, 5, 100], 20),
     }
     found = rates(tasks, repeats=3, clock=lambda: clock.now)
     assert found == {"fast": 10, "slow": 4}
-    assert "".join(clock.ran) == "fs" + "fs" + "sf" + "fs"
+    assert "".join(clock.ran) == "fs" + "sf" + "fs"
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_token", "measured"),
+    [
+        (SECONDS / 512, 512),  # just in time
+        (SECONDS / 200, 200),  # as many as there is time for
+        (SECONDS, 64),  # too slow for even the fewest
+    ],
+)
+def test_slow_models_are_measured_on_fewer_tokens(seconds_a_token: float, measured: int):
+    clock = Clock()
+
+    def making(slower: float):
+        # The first call of a task takes long: it warms up, and says nothing.
+        return lambda tokens: clock.task(
+            "t", [99, tokens * seconds_a_token * slower, *[0.0] * 9], tokens
+        )
+
+    makings = {"fast": making(0.1), "slow": making(1.0)}
+    assert tokens_within(makings, 512, 64, clock=lambda: clock.now) == measured
+    assert tokens_within(makings, 10, 64, clock=lambda: clock.now) == min(10, measured)
+    assert len(clock.ran) == 8
 
 
 def test_models_of_one_shape_are_measured_once(nano_llama: Path, nano_qwen3: Path, monkeypatch):
@@ -68,7 +91,7 @@ def test_decoding_runs_to_the_asked_length_whatever_the_model_says(nano_llama: P
 def test_short_contexts_are_respected(nano_llama: Path):
     model = load(str(nano_llama), device="cpu", precision="fp32")
     context = model.network.config.max_position_embeddings
-    assert speed._reading(model)() <= max(1, context // 2)
+    assert speed._reading(model, 512)() <= max(1, context // 2)
     assert torch.is_grad_enabled()
 
 

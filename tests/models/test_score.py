@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.models.load import body_of, load
-from potstill.models.score import length_batches, padded, read_in_batches, response_hidden
+from potstill.models.score import (
+    length_batches,
+    padded,
+    read_in_batches,
+    response_hidden,
+    shared_beginning,
+)
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=30)
 
@@ -94,3 +100,72 @@ def test_a_batch_in_bf16_gives_bf16_states(nano_llama: Path) -> None:
     (cast_RD,) = response_hidden(trained, [([5, 6, 7], [8, 9])])
     assert cast_RD.dtype == torch.bfloat16
     torch.testing.assert_close(cast_RD.float(), hidden_RD.float(), atol=0.1, rtol=0.1)
+
+
+def _spoken(count: int, *, system: int) -> list[tuple[list[int], list[int]]]:
+    """Return texts whose prompts all begin with the same `system` tokens."""
+    generator = torch.Generator().manual_seed(4)
+
+    def some(tokens: int) -> list[int]:
+        return torch.randint(5, 250, (tokens,), generator=generator).tolist()
+
+    shared = some(system)
+    # One prompt is the beginning itself: its last token predicts, and is read with the response.
+    own = [0, *(1 + 3 * i for i in range(count - 1))]
+    return [(shared + some(more), some(2 + more)) for more in own]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma", "neox"])
+def test_what_all_prompts_begin_with_is_read_once(
+    family: str, nano_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(str(nano_model(family)), precision="fp32")
+    pairs = _spoken(9, system=20)
+    alone = [response_hidden(model, [pair])[0] for pair in pairs]
+    read: list[int] = []
+    forward = body_of(model.network).forward
+    monkeypatch.setattr(
+        body_of(model.network),
+        "forward",
+        lambda *a, **k: read.append(k["input_ids"].numel()) or forward(*a, **k),
+    )
+    together = response_hidden(model, pairs, batch_tokens=60)
+    for (_, response), one_RD, hidden_RD in zip(pairs, alone, together, strict=True):
+        assert hidden_RD.shape == one_RD.shape == (len(response), one_RD.shape[1])
+        torch.testing.assert_close(hidden_RD, one_RD, atol=2e-4, rtol=1e-3)
+    # The beginning once, the longest text twice to compare, then what comes after it, padded.
+    longest = max(len(p) + len(r) for p, r in pairs)
+    assert read[:3] == [19, longest, longest - 19]
+    assert sum(read[3:]) < sum(len(p) + len(r) for p, r in pairs)
+
+
+def test_windows_look_back_into_the_beginning(nano_model: Callable[[str], Path]) -> None:
+    model = load(str(nano_model("gemma")), precision="fp32")
+    window = model.network.config.sliding_window
+    pairs = [(p, r * (1 + window // 4)) for p, r in _spoken(8, system=window + 4)]
+    assert shared_beginning(model, pairs) is not None
+    together = response_hidden(model, pairs)
+    for pair, hidden_RD in zip(pairs, together, strict=True):
+        (alone_RD,) = response_hidden(model, [pair])
+        torch.testing.assert_close(hidden_RD, alone_RD, atol=2e-4, rtol=1e-3)
+
+
+def test_a_beginning_that_a_model_reads_otherwise_is_read_with_each_text(
+    nano_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(str(nano_llama), precision="fp32")
+    pairs = _spoken(8, system=20)
+    found = shared_beginning(model, pairs)
+    assert found is not None and found.length == 19
+    whole = response_hidden(model, pairs)
+    assert shared_beginning(model, _spoken(8, system=6)) is None
+    assert shared_beginning(model, pairs[:7]) is None
+    body = body_of(model.network)
+    forward = body.forward
+    # A body that forgets what is in the cache it is given.
+    monkeypatch.setattr(
+        body, "forward", lambda input_ids, **_: forward(input_ids=input_ids, use_cache=False)
+    )
+    assert shared_beginning(model, pairs) is None
+    for one_RD, other_RD in zip(whole, response_hidden(model, pairs), strict=True):
+        torch.testing.assert_close(one_RD, other_RD, atol=2e-4, rtol=1e-3)

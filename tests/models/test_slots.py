@@ -61,9 +61,9 @@ class Written:
             assert there[: len(row[layer])].all()
             assert torch.equal(read[b][:, there], torch.stack(row[layer], dim=1))
 
-    def keep(self, slots: list[int]) -> None:
-        self.cache.keep(torch.tensor(slots))
-        self.rows = [self.rows[slot] for slot in slots]
+    def move(self, source: int, slot: int) -> None:
+        self.cache.move(source, slot)
+        self.rows[slot] = [list(layer) for layer in self.rows[source]]
 
 
 @given(data=st.data())
@@ -72,18 +72,15 @@ def test_rows_read_what_was_written_into_their_slot(data: st.DataObject) -> None
     written = Written(slots)
     written.fill(list(range(slots)), [data.draw(st.integers(1, 12)) for _ in range(slots)])
     for _ in range(data.draw(st.integers(1, 10))):
-        what = data.draw(st.sampled_from(["step", "step", "refill", "keep"]))
+        what = data.draw(st.sampled_from(["step", "step", "refill", "move"]))
         rows = len(written.rows)
         if what == "refill":
             chosen = data.draw(
                 st.lists(st.integers(0, rows - 1), min_size=1, max_size=rows, unique=True)
             )
             written.fill(chosen, [data.draw(st.integers(1, 40)) for _ in chosen])
-        elif what == "keep":
-            chosen = data.draw(
-                st.lists(st.integers(0, rows - 1), min_size=1, max_size=rows, unique=True)
-            )
-            written.keep(sorted(chosen))
+        elif what == "move":
+            written.move(*(data.draw(st.integers(0, rows - 1)) for _ in range(2)))
         written.step()
 
 

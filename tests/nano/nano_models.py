@@ -48,14 +48,14 @@ GEMMA = (
     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 _CARD = "---\nlicense: apache-2.0\nlibrary_name: transformers\n---\n\nA nano model for tests.\n"
-_SHAPE: dict[str, Any] = {
+SHAPE: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 160,
     "num_attention_heads": 4,
     "max_position_embeddings": 256,
     "initializer_range": 0.06,
 }
-_GROUPED: dict[str, Any] = {**_SHAPE, "num_key_value_heads": 2, "head_dim": 16}
+GROUPED: dict[str, Any] = {**SHAPE, "num_key_value_heads": 2, "head_dim": 16}
 
 
 def _tokenizer(
@@ -78,11 +78,12 @@ def _tokenizer(
         names["bos_token"] = "<bos>"
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **names)
     tokenizer.chat_template = template
-    tokenizer.model_max_length = _SHAPE["max_position_embeddings"]
+    tokenizer.model_max_length = SHAPE["max_position_embeddings"]
     return tokenizer
 
 
-def _chatml_tokenizer(size: int, seed: int) -> PreTrainedTokenizerFast:
+def chatml_tokenizer(size: int, seed: int) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of `size` tokens with a ChatML template."""
     return _tokenizer(
         size,
         ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
@@ -93,7 +94,8 @@ def _chatml_tokenizer(size: int, seed: int) -> PreTrainedTokenizerFast:
     )
 
 
-def _ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+def ids_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Return the ids that a config names."""
     return {
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
@@ -102,25 +104,25 @@ def _ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 
 def _llama() -> tuple[Any, PreTrainedTokenizerFast]:
-    tokenizer = _chatml_tokenizer(448, seed=11)
+    tokenizer = chatml_tokenizer(448, seed=11)
     config = LlamaConfig(
         vocab_size=448,
         num_hidden_layers=6,
         tie_word_embeddings=True,
-        **_GROUPED,
-        **_ids(tokenizer),
+        **GROUPED,
+        **ids_of(tokenizer),
     )
     return LlamaForCausalLM(config), tokenizer
 
 
 def _qwen3() -> tuple[Any, PreTrainedTokenizerFast]:
-    tokenizer = _chatml_tokenizer(490, seed=12)
+    tokenizer = chatml_tokenizer(490, seed=12)
     config = Qwen3Config(
         vocab_size=512,
         num_hidden_layers=4,
         tie_word_embeddings=False,
-        **_GROUPED,
-        **_ids(tokenizer),
+        **GROUPED,
+        **ids_of(tokenizer),
     )
     return Qwen3ForCausalLM(config), tokenizer
 
@@ -142,8 +144,8 @@ def _gemma() -> tuple[Any, PreTrainedTokenizerFast]:
         sliding_window=24,
         query_pre_attn_scalar=16,
         final_logit_softcapping=20.0,
-        **_GROUPED,
-        **_ids(tokenizer),
+        **GROUPED,
+        **ids_of(tokenizer),
     )
     return Gemma3ForCausalLM(config), tokenizer
 
@@ -164,8 +166,8 @@ def _neox() -> tuple[Any, PreTrainedTokenizerFast]:
         attention_bias=True,
         rotary_pct=0.5,
         tie_word_embeddings=False,
-        **_SHAPE,
-        **_ids(tokenizer),
+        **SHAPE,
+        **ids_of(tokenizer),
     )
     return GPTNeoXForCausalLM(config), tokenizer
 
@@ -189,8 +191,17 @@ def chat_ids(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str) -> 
     return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
-def _train(network: Any, tokenizer: PreTrainedTokenizerFast, steps: int, seed: int) -> None:
+def train(network: Any, tokenizer: PreTrainedTokenizerFast, steps: int, seed: int) -> None:
     """Train on nano exchanges; a fixed seed and one thread make the result repeatable."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _train(network, tokenizer, steps, seed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(network: Any, tokenizer: PreTrainedTokenizerFast, steps: int, seed: int) -> None:
     rows = [torch.tensor(chat_ids(tokenizer, *pair)) for pair in exchanges(steps * 12, seed)]
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps, pct_start=0.1)
@@ -213,18 +224,19 @@ def build(family: str, directory: Path, *, steps: int = 160) -> Path:
     """Make one nano model as a Hugging Face directory; a directory that is there is kept."""
     if directory.is_dir():
         return directory
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    threads = torch.get_num_threads()
+    seed = sorted(FAMILIES).index(family)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(sorted(FAMILIES).index(family))
-        torch.set_num_threads(1)
-        try:
-            network, tokenizer = FAMILIES[family]()
-            _train(network, tokenizer, steps, seed=sorted(FAMILIES).index(family))
-        finally:
-            torch.set_num_threads(threads)
-    network.generation_config = GenerationConfig(**_ids(tokenizer))
-    unfinished = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{family}-"))
+        torch.manual_seed(seed)
+        network, tokenizer = FAMILIES[family]()
+        train(network, tokenizer, steps, seed)
+    return saved(network, tokenizer, directory)
+
+
+def saved(network: Any, tokenizer: PreTrainedTokenizerFast, directory: Path) -> Path:
+    """Write a nano model to a directory that is not there yet; return it."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    network.generation_config = GenerationConfig(**ids_of(tokenizer))
+    unfinished = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
     network.save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
     (unfinished / "README.md").write_text(_CARD, encoding="utf-8")

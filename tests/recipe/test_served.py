@@ -101,6 +101,11 @@ def test_text_alone_asks_for_none() -> None:
             "train.cross_entropy to 1",
         ),
         (
+            ["teacher.precision=int8"],
+            "teacher.precision is for a teacher that is loaded here and answers: these answers "
+            "come from a server or from files; remove it",
+        ),
+        (
             ["student.model=null"],
             "teacher.endpoint gives text and no weights to make a student from; name a model in "
             "student.model (shrink makes it smaller, where it says so)",

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nano_deep import build_deep
 from shrink_text import error, text
 from transformers import AutoModelForCausalLM
 
@@ -20,15 +21,16 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.parts import writer_of
 from potstill.models.score import hidden_states
 from potstill.progress import Silent
+from potstill.shrink import heal as module
 from potstill.shrink.blocks import drop_blocks
 from potstill.shrink.cut import Cut
-from potstill.shrink.heal import NormalEquations, heal
+from potstill.shrink.heal import heal
 from potstill.shrink.influence import block_influence
+from potstill.shrink.ridge import NormalEquations, chosen_ridge
 from potstill.shrink.search import search_blocks
 from potstill.shrink.streams import TeacherStream, calibration_batches
 
 FAMILIES = ["llama", "qwen3", "gemma", "neox"]
-FOLDABLE = ["llama", "qwen3", "neox"]
 
 
 def without(path: Path, dropped: list[int]) -> tuple[LoadedModel, list[int]]:
@@ -82,7 +84,7 @@ def test_the_correction_is_ridge_regression(
     assert sums.tokens == tokens
 
 
-@pytest.mark.parametrize("family", FOLDABLE)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("cascade", [False, True])
 def test_healing_brings_the_student_closer_on_other_text(
     family: str, cascade: bool, nano_model: Callable[[str], Path]
@@ -127,15 +129,97 @@ def test_where_nothing_was_dropped_nothing_changes(nano_llama: Path) -> None:
         assert torch.equal(one, other)
 
 
-def test_a_norm_after_the_writer_is_never_folded(nano_gemma: Path) -> None:
+def test_a_block_that_writes_in_a_way_of_its_own_is_passed_over(nano_gemma: Path) -> None:
     teacher = load(str(nano_gemma), precision="fp32")
     student, _ = without(nano_gemma, [1])
+    for block in [*blocks_of(teacher.network), *blocks_of(student.network)]:
+        block.post_feedforward_layernorm = torch.nn.LayerNorm(64)
     before = {n: p.clone() for n, p in student.network.named_parameters()}
     assert writer_of(blocks_of(student.network)[0]) is not None
     batches = calibration_batches(teacher, text(teacher, 6))
     assert heal(teacher, student, Cut((1,)), batches, ridge=0.3, cascade=True) == []
     for name, parameter in student.network.named_parameters():
         assert torch.equal(parameter, before[name])
+
+
+@pytest.fixture(scope="module")
+def nano_olmo2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("olmo2")
+    return build_deep("olmo2", folder / "olmo2", seed=0, steps=50, blocks=4)
+
+
+@pytest.mark.parametrize("family", ["gemma", "neox", "olmo2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_norms_and_parallel_parts_are_healed_far_and_load_as_an_ordinary_model(
+    family: str,
+    dtype: torch.dtype,
+    nano_model: Callable[[str], Path],
+    nano_olmo2: Path,
+    tmp_path: Path,
+) -> None:
+    path = nano_olmo2 if family == "olmo2" else nano_model(family)
+    teacher = load(str(path), precision="fp32")
+    rows = text(teacher, 48)
+    student, _ = without(path, [1])
+    student = replace(student, compute_dtype=dtype)
+    plain = error(teacher, student, rows[-6:])
+    batches = calibration_batches(teacher, rows[:-6])
+    heal(teacher, student, Cut((1,)), batches, ridge=0.1, cascade=True)
+    assert error(teacher, student, rows[-6:]) < 0.5 * plain
+    save(student, tmp_path / "student")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "student")
+    ids = torch.randint(5, 250, (2, 30), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(again(ids).logits, student.network(ids).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_states_after_a_refit_are_what_the_block_then_gives(
+    family: str, nano_model: Callable[[str], Path]
+) -> None:
+    teacher = load(str(nano_model(family)), precision="fp32")
+    student, _ = without(nano_model(family), [1])
+    batches = calibration_batches(teacher, text(teacher, 10))
+    stream = TeacherStream(teacher, batches, keep=True)
+    block, states = blocks_of(student.network)[0], stream.at(0)
+    with torch.no_grad():
+        writing = module._writing(block, states, batches, 0)
+        assert writing is not None
+        told = module._refit(block, writing, states, stream.at(2), batches, 0, 0.1)
+        ran = module._advanced(block, states, batches, 0)
+    for one, other, batch in zip(told, ran, batches, strict=True):
+        assert torch.allclose(one[batch.real_BT], other[batch.real_BT], atol=1e-4)
+
+
+def test_two_maps_and_a_bias_are_ridge_regression_with_a_pull_for_each_map() -> None:
+    rng = np.random.default_rng(0)
+    x, r = rng.normal(size=(60, 6)) * [1, 1, 1, 5, 5, 1], rng.normal(size=(60, 3)) + 2
+    x[:, 5] = 1
+    sums = NormalEquations.empty(6, 3, torch.device("cpu"))
+    sums.add(torch.tensor(x), torch.tensor(r))
+    energy = (x**2).sum(0)
+    pull = 0.3 * np.repeat([energy[:3].mean(), energy[3:5].mean(), 0], [3, 2, 1])
+    # The bias, which nothing pulls, is what is left on average.
+    expected = np.linalg.solve(x.T @ x + np.diag(pull), x.T @ r).T
+    found = sums.correction(0.3, [3, 2]).numpy()
+    assert np.allclose(found, expected, atol=1e-4)
+    assert np.allclose((r - x @ found.T).mean(0), 0, atol=1e-4)
+
+
+def test_text_that_was_held_back_says_how_strong_the_pull_is_to_be() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(tokens: int, noise: float) -> NormalEquations:
+        x_NF = torch.randn(tokens, 12, generator=generator)
+        residual_ND = x_NF[:, :2] + noise * torch.randn(tokens, 2, generator=generator)
+        sums = NormalEquations.empty(12, 2, torch.device("cpu"))
+        sums.add(x_NF, residual_ND)
+        return sums
+
+    # Plenty of clear text wants next to no pull, a little noisy text all of it.
+    assert chosen_ridge(drawn(500, 0.1), drawn(100, 0.1), 0.3) < 0.01
+    assert chosen_ridge(drawn(14, 3.0), drawn(100, 3.0), 1.0) == 1.0
+    assert chosen_ridge(drawn(14, 3.0), drawn(0, 3.0), 0.3) == 0.3
 
 
 def test_blocks_that_do_not_exist_are_refused(nano_llama: Path) -> None:

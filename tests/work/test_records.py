@@ -281,7 +281,7 @@ def test_records_have_the_keys_of_what_stages_give() -> None:
     def given(kind: Any) -> set[str]:
         return {field.name for field in fields(kind)}
 
-    assert names(stage_records.DecodedAnswers) == given(CollectionFigures) | {"watermark"}
+    assert names(stage_records.DecodedAnswers) == given(CollectionFigures) | {"watermark", "int8"}
     assert names(PlannedOverlap) == given(OverlapReport)
     assert names(stage_records.ReadAnswers) == given(ScoringFigures) | {"note"}
     curation = CurationResult((), 0, 0, {}, {}, {}).record()

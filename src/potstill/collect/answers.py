@@ -24,7 +24,7 @@ from potstill.terms.gate import TermsDecision
 from potstill.watermark.marking import MarkedLogits, marking
 from potstill.watermark.schemes import GreenList
 from potstill.watermark.survivors import OwnScheme
-from potstill.work.samplings import asked_key
+from potstill.work.samplings import answered_key
 from potstill.work.target_specs import TargetSpecs
 
 # Finished rows are acknowledged in groups: one transaction costs two disk syncs.
@@ -81,7 +81,7 @@ def questions(
                 f"teacher reads {context_length(teacher)} and {sampling.max_tokens} are kept for "
                 "the response: shorten it, or lower collect.max_tokens"
             )
-        key = asked_key(teacher.conversation, sampling)
+        key = answered_key(teacher, sampling)
         for index in range(samples):
             exchange_id = exchange_id_of(
                 teacher.identity,
@@ -286,7 +286,7 @@ class _Storing:
             tokenizer=teacher.tokenizer_id,
             finish_reason="stop" if completion.finish_reason == "stop" else "length",
             teacher=teacher.identity,
-            sampling=asked_key(teacher.conversation, self.sampling),
+            sampling=answered_key(teacher, self.sampling),
             sample_index=question.sample_index,
             terms_decision=self.decision.record(),
             source=prompt.source,
@@ -299,6 +299,6 @@ class _Storing:
                 "prompt_tokens": len(question.prompt_ids),
                 "completion_tokens": len(completion.token_ids),
             },
-            dtype=str(teacher.compute_dtype).removeprefix("torch."),
+            dtype="int8" if teacher.int8 else str(teacher.compute_dtype).removeprefix("torch."),
             device=teacher.device.type,
         )

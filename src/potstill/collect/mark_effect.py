@@ -115,6 +115,17 @@ def _kl_per_token(
     return total / tokens
 
 
+def said_of(marked: MarkedAnswers) -> str:
+    """Say what a mark came to."""
+    share = marked.marked_tokens / max(1, marked.tokens)
+    kl = "" if marked.kl_per_token is None else f", KL {marked.kl_per_token:.3g} nats a token"
+    return (
+        f"mark: {share:.0%} of {marked.tokens:,} tokens carry it; perplexity "
+        f"{marked.perplexity_unmarked:.3g} without and {marked.perplexity_marked:.3g} with it, on "
+        f"{marked.sample} answers{kl}"
+    )
+
+
 def kl_of_mark(scheme: GreenList, weight_NV: Tensor, windows: Sequence[tuple[int, ...]]) -> Tensor:
     """Return KL(marked || unmarked)_N in nats, float64, of positions with a window each.
 

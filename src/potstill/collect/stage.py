@@ -10,7 +10,8 @@ from typing import Literal
 from potstill.collect.answers import collect, gold_exchanges, plan_waves, questions
 from potstill.collect.asked import AskedFor, PromptSet, prompt_sets
 from potstill.collect.calls import exchanges_from_calls
-from potstill.collect.mark_effect import mark_effect
+from potstill.collect.mark_effect import mark_effect, said_of
+from potstill.collect.rounded import rounded_teacher
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures, together, without_targets
 from potstill.collect.served.step import TextReader, check_reading
@@ -32,7 +33,6 @@ from potstill.work.access import PastCalls, RightAnswers, Server, Weights
 from potstill.work.corpus import Cutter, tokenised
 from potstill.work.evaluation import Overlap
 from potstill.work.mark import TrainingMark
-from potstill.work.marked import MarkedAnswers
 from potstill.work.opened import Opened
 from potstill.work.plan import PromptPlan
 from potstill.work.samplings import Samplings
@@ -59,7 +59,8 @@ class Asking:
     `temperature` is the loss's, at which sampled targets are drawn. `mark` is in the answers that
     are learnt from, and in no other. `reasoning` tells whether what
     stands before an answer is learnt too; `cut` cuts texts into the student's ids. `all_greedy`: a
-    server answers every held-out prompt greedily, since nobody can ask it later.
+    server answers every held-out prompt greedily, since nobody can ask it later. `int8`: a model
+    that is loaded here multiplies bytes where it writes what is learnt from, and nowhere else.
     """
 
     collect: CollectConfig
@@ -73,6 +74,7 @@ class Asking:
     currency: str = "USD"
     cut: Cutter = tokenised
     mark: TrainingMark | None = None
+    int8: bool = False
 
     @property
     def spec(self) -> TargetSpec | None:
@@ -167,10 +169,35 @@ def decoded_answers(
     The figures are those of training and validation. Raises PotstillError where its terms forbid
     it, or a prompt leaves no room.
     """
-    sets = prompt_sets(plan, asking.samplings, asking.asked())
-    figures = [_decoded(teacher, part, asking, store, decision, progress) for part in sets]
+    learnt, *measured = prompt_sets(plan, asking.samplings, asking.asked())
+    if asking.int8:
+        # How far it is from itself is measured on its own answers, so these come first.
+        for part in measured:
+            _decoded(teacher, part, asking, store, decision, progress)
+        figures = _decoded_in_int8(teacher, learnt, asking, store, decision, progress)
+    else:
+        figures, *_ = [
+            _decoded(teacher, part, asking, store, decision, progress)
+            for part in (learnt, *measured)
+        ]
     store.save_head(teacher.identity, head_of(teacher))
-    return _record(figures[0], plan.overlap, store)
+    return _record(figures, plan.overlap, store)
+
+
+def _decoded_in_int8(
+    teacher: LoadedModel,
+    part: PromptSet,
+    asking: Asking,
+    store: ExchangeStore,
+    decision: TermsDecision,
+    progress: Progress,
+) -> DecodedAnswers:
+    """Collect the answers that are learnt from by byte products, which are measured first."""
+    own = [row for row in store.read("held_out") if row.sampling["temperature"] != 0]
+    prompts = questions(teacher, part.prompts, part.sampling)
+    made = rounded_teacher(teacher, prompts, own, seed=asking.seed, progress=progress)
+    found = _decoded(made.model, part, asking, store, decision, progress)
+    return found.model_copy(update={"int8": made.answers})
 
 
 def _decoded(
@@ -225,19 +252,8 @@ def _decoded(
         samples=part.samples,
         progress=progress,
     )
-    progress.note(_said_of(marked))
+    progress.note(said_of(marked))
     return found.model_copy(update={"watermark": marked})
-
-
-def _said_of(marked: MarkedAnswers) -> str:
-    """Say what a mark came to."""
-    share = marked.marked_tokens / max(1, marked.tokens)
-    kl = "" if marked.kl_per_token is None else f", KL {marked.kl_per_token:.3g} nats a token"
-    return (
-        f"mark: {share:.0%} of {marked.tokens:,} tokens carry it; perplexity "
-        f"{marked.perplexity_unmarked:.3g} without and {marked.perplexity_marked:.3g} with it, on "
-        f"{marked.sample} answers{kl}"
-    )
 
 
 def served_answers(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -19,9 +20,14 @@ from potstill.models.score import hidden_states
 REPEATS = 3
 PREFILL_TOKENS = 512
 PROMPT_TOKENS = 16
+# About how long one repeat of one model may take, and the fewest tokens that it is cut to for that.
+SECONDS = 2.0
+FEWEST_READ, FEWEST_WRITTEN = 64, 8
 
 # A task does its work and returns how many tokens that was.
 Task = Callable[[], int]
+# Makes the task that reads, or writes, so many tokens.
+Making = Callable[[int], Task]
 
 
 @dataclass(frozen=True)
@@ -39,18 +45,26 @@ def measure_speed(
 
     Reading is one forward pass of the transformer over 512 tokens (less where the context is
     shorter), writing is greedy decoding of `decode_tokens` after 16 tokens of prompt, the end
-    of sequence ignored. Models of one shape share one measurement: their difference would be
-    noise.
+    of sequence ignored. Where the slowest model would take more than about two seconds for that,
+    all of them read and write as many tokens as it does in two seconds, but at least 64 and 8.
+    Models of one shape share one measurement: their difference would be noise.
     """
     shapes = {name: _shape(model) for name, model in models.items()}
     first: dict[tuple[Any, ...], str] = {}
     for name, shape in shapes.items():
         first.setdefault(shape, name)
     measured = {name: models[name] for name in first.values()}
-    reading = rates({name: _reading(model) for name, model in measured.items()}, repeats=repeats)
-    writing = rates(
-        {name: _writing(model, decode_tokens) for name, model in measured.items()},
-        repeats=repeats,
+    reading = _rates_within(
+        {name: partial(_reading, model) for name, model in measured.items()},
+        PREFILL_TOKENS,
+        FEWEST_READ,
+        repeats,
+    )
+    writing = _rates_within(
+        {name: partial(_writing, model) for name, model in measured.items()},
+        decode_tokens,
+        FEWEST_WRITTEN,
+        repeats,
     )
     return {
         name: Speed(reading[first[shape]], writing[first[shape]]) for name, shape in shapes.items()
@@ -65,11 +79,9 @@ def rates(
 ) -> dict[str, float]:
     """Return each task's median units a second.
 
-    After one unmeasured round, rounds run every task in turn, each second round backwards, so
-    that a machine that slows down or is shared slows all of them alike.
+    Rounds run every task in turn, each second round backwards, so that a machine that slows down
+    or is shared slows all of them alike.
     """
-    for task in tasks.values():
-        task()
     found: dict[str, list[float]] = {name: [] for name in tasks}
     for round_number in range(repeats):
         names: Sequence[str] = list(tasks)
@@ -80,8 +92,38 @@ def rates(
     return {name: median(values) for name, values in found.items()}
 
 
-def _reading(model: LoadedModel) -> Task:
-    ids = _ids(model, PREFILL_TOKENS)
+def _rates_within(
+    makings: Mapping[str, Making], most: int, fewest: int, repeats: int
+) -> dict[str, float]:
+    """Return each model's rate over so many tokens that no repeat takes much over SECONDS."""
+    tokens = tokens_within(makings, most, fewest)
+    return rates({name: making(tokens) for name, making in makings.items()}, repeats=repeats)
+
+
+def tokens_within(
+    makings: Mapping[str, Making],
+    most: int,
+    fewest: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> int:
+    """Return how many tokens are measured: `most`, or as many as the slowest can in SECONDS.
+
+    Every task is tried on `fewest` tokens for that, twice: the first time warms up.
+    """
+    fewest = min(fewest, most)
+    slowest = 0.0
+    for making in makings.values():
+        task = making(fewest)
+        task()
+        start = clock()
+        done = task()
+        slowest = max(slowest, (clock() - start) / max(1, done))
+    return most if slowest * most <= SECONDS else max(fewest, min(most, int(SECONDS / slowest)))
+
+
+def _reading(model: LoadedModel, tokens: int) -> Task:
+    ids = _ids(model, tokens)
 
     def task() -> int:
         hidden_states(model, [ids])

@@ -33,9 +33,9 @@ _GPU_BUDGET = 2**30
 # Yet on a CPU no fewer rows than this, which keep the products with a large head fast.
 _CPU_ROWS = 256
 # Elements that one thread of a CPU works on at a time: what its cache holds with their copies.
-_CPU_ELEMENTS = 2**17
+_CPU_ELEMENTS = 2**18
 # Rows of the head whose gradient is formed at a time from bf16 products and added up in fp32.
-_HEAD_ROWS = 8192
+_HEAD_ROWS = 2048
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from potstill.losses.divergence import cross_entropy
-from potstill.losses.row_terms import RowsTerm
+from potstill.losses.forward_kl import forward_kl_and_slope
+from potstill.losses.row_terms import DenseTerm, RowsTerm
 from potstill.losses.teacher import capped, in_fp32
 
 
@@ -44,6 +45,11 @@ def loss_of_part(
 
     Where it is wanted, the products are replaced by the gradient of the loss's sum.
     """
+    if _is_plain_forward_kl(raw_NV, term, weights):
+        assert isinstance(term, DenseTerm)
+        found = _forward_kl(raw_NV, label_N, term, weights, want_gradient)
+        if found is not None:
+            return found
     weight, temperature = weights.cross_entropy, weights.temperature
     logits_NV = capped(in_fp32(raw_NV), weights.scale, weights.softcap)
     logq_NV = torch.log_softmax(logits_NV, dim=-1)
@@ -68,6 +74,35 @@ def loss_of_part(
         assert grad_NV is not None
         raw_NV.copy_(_through_cap(grad_NV, logits_NV, weights))
     return torch.stack([loss, value, ce])
+
+
+def _is_plain_forward_kl(raw_NV: Tensor, term: RowsTerm | None, weights: LossScales) -> bool:
+    """Return whether the short way may be tried: one temperature of 1, and one vocabulary."""
+    return (
+        raw_NV.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and isinstance(term, DenseTerm)
+        and term.divergence.kind == "forward_kl"
+        and weights.temperature == term.temperature == 1.0
+        and term.products.raw_NK.shape == raw_NV.shape
+    )
+
+
+def _forward_kl(
+    raw_NV: Tensor, label_N: Tensor, term: DenseTerm, weights: LossScales, want_gradient: bool
+) -> Tensor | None:
+    """Return what `loss_of_part` does, None where it has to go the general way."""
+    weight = weights.cross_entropy
+    logits_NV = capped(in_fp32(raw_NV), weights.scale, weights.softcap)
+    found = forward_kl_and_slope(
+        term.products.logits(), logits_NV, label_N, cross_entropy=weight, slope=want_gradient
+    )
+    if found is None:
+        return None
+    value, ce, grad_NV = found
+    if grad_NV is not None:
+        raw_NV.copy_(_through_cap(grad_NV, logits_NV, weights))
+    return torch.stack([(1.0 - weight) * value + weight * ce, value, ce])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Decode responses with transformers' models: a finished row's slot goes to the next prompt.
+"""Decode responses with transformers' models: a finished row's place goes to the next prompt.
 
 transformers' own continuous batching was looked at first (5.24): it gives neither final hidden
 states nor random numbers of each row's own, and its sampling depends on the batch.
@@ -7,31 +7,26 @@ states nor random numbers of each row's own, and its sampling depends on the bat
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from potstill.errors import PotstillError
 from potstill.models.counter import uniforms
-from potstill.models.head import Head
-from potstill.models.load import body_of, context_length, head_of
+from potstill.models.head import LogitsReader
+from potstill.models.load import context_length, head_of
 from potstill.models.loaded import LoadedModel
+from potstill.models.row_engines import DecodedRows, rows_of
 from potstill.models.sampling import Candidates, Chooser, Sampling, drawn
-from potstill.models.score import padded
-from potstill.models.slots import SlotCache
 from potstill.progress import Step
 
-# Prompts are admitted when this share of the slots is free: reading a prompt alone costs nearly
-# as much as reading several (measured: the waiting slots cost less than they save).
-_ADMIT_AT = 1 / 16
+# Prompts are admitted when this share of the slots is free: reading few prompts costs nearly as
+# much as reading several, and what was admitted together is read together.
+_ADMIT_AT = 1 / 8
 # Responses that are decoded at the same time where nobody says otherwise.
 SLOTS = 96
-# Below this share of active rows the cache is packed, so that empty rows cost nothing.
-_PACK_BELOW = 0.75
 
 
 @dataclass(frozen=True)
@@ -76,9 +71,10 @@ class SlotUse:
 
 @dataclass
 class _InSlot:
-    """What is known of a response that is being decoded."""
+    """What is known of a response that is being decoded; its states are kept at `place`."""
 
     request: Request
+    place: int
     uniform: list[float]
     started: float
     limit: int
@@ -101,7 +97,7 @@ def decode(
     logits bit by bit on the same machine. `choose` decides every token.
     """
     if requests:
-        how = _How(sampling, choose, slots, keep_hidden)
+        how = _How(sampling, choose, min(slots, len(requests)), keep_hidden)
         yield from _Decoder(model, requests, how, use or SlotUse()).run()
 
 
@@ -143,98 +139,64 @@ class _How:
 class _Decoder:
     """The state of one pass over a queue of requests; row b of every tensor is `rows[b]`."""
 
+    @torch.inference_mode()
     def __init__(
-        self,
-        model: LoadedModel,
-        requests: Sequence[Request],
-        how: _How,
-        use: SlotUse,
+        self, model: LoadedModel, requests: Sequence[Request], how: _How, use: SlotUse
     ) -> None:
         self.model, self.how, self.use = model, how, use
-        self.head: Head = head_of(model)
-        self.config = model.network.config.get_text_config()
-        self.queue = deque(requests)
-        self.slots = min(how.slots, len(requests))
-        capacity = max(len(r.prompt_ids) for r in requests) + how.sampling.max_tokens
-        self.cache = SlotCache(self.config.num_hidden_layers, self.slots, capacity, model.device)
-        self.rows: list[_InSlot | None] = [None] * self.slots
-        self.token_B = torch.zeros(self.slots, dtype=torch.long, device=model.device)
-        self.position_B = torch.zeros(self.slots, dtype=torch.long, device=model.device)
-        self.hidden_BRD: Tensor | None = None
-        self.eos = set(model.eos_ids)
         self.context = context_length(model)
-        longest = max(len(r.prompt_ids) for r in requests)
+        # The longest first: prompts that are read together have nearly one length.
+        self.queue = sorted(requests, key=lambda request: -len(request.prompt_ids))
+        longest = len(self.queue[0].prompt_ids)
         if longest >= self.context:
             raise PotstillError(
                 f"a prompt has {longest:,} tokens, and {model.source} reads {self.context:,} at "
                 "once, so that there is no room for an answer; shorten the prompt, or take a model "
                 "with a longer context"
             )
+        prompts = [request.prompt_ids for request in self.queue]
+        self.engine: DecodedRows = rows_of(
+            model, prompts, slots=how.slots, room=how.sampling.max_tokens
+        )
+        self.rows: list[_InSlot] = []
+        self.reader = LogitsReader(head_of(model), how.slots)
+        self.places = list(range(how.slots))
+        self.hidden_SRD: Tensor | None = None
+        self.eos = set(model.eos_ids)
 
     @torch.inference_mode()
     def run(self) -> Iterator[list[Completion]]:
-        while True:
-            done = self._admit()
-            if done:
-                yield done
-                continue
-            active = sum(row is not None for row in self.rows)
-            if not active:
-                return
-            if active < _PACK_BELOW * len(self.rows):
-                self._pack()
-            self.use.count(active, self.slots, bool(self.queue))
-            done = self._step()
+        while self.queue or self.rows:
+            free = self.how.slots - len(self.rows)
+            if self.queue and free and free >= _ADMIT_AT * self.how.slots:
+                done = self._admit(free)
+            else:
+                self.use.count(len(self.rows), self.how.slots, bool(self.queue))
+                last_B = torch.tensor([row.token_ids[-1] for row in self.rows])
+                hidden_BD = self.engine.step(last_B.to(self.model.device))
+                done = self._accept(self.rows, hidden_BD)
             if done:
                 yield done
 
-    def _admit(self) -> list[Completion]:
-        """Prefill waiting prompts into all free slots at once; return those done already."""
-        free = [b for b, row in enumerate(self.rows) if row is None]
-        if not self.queue or len(free) < _ADMIT_AT * self.slots:
-            return []
-        taken = [(b, self.queue.popleft()) for b in free[: len(self.queue)]]
-        lengths = [len(r.prompt_ids) for _, r in taken]
-        slots_N = torch.tensor([b for b, _ in taken], device=self.model.device)
-        ids_NT = padded([r.prompt_ids for _, r in taken]).to(self.model.device)
-        prefilled = DynamicCache()
-        output = body_of(self.model.network)(input_ids=ids_NT, cache=prefilled, use_cache=True)
-        self.cache.fill(slots_N, prefilled)
-        last_N = torch.tensor(lengths, device=self.model.device) - 1
-        hidden_ND = output.last_hidden_state[torch.arange(len(taken)), last_N]
+    def _admit(self, free: int) -> list[Completion]:
+        """Read waiting prompts into free slots; return those done already."""
+        taken, self.queue = self.queue[:free], self.queue[free:]
+        hidden_ND = self.engine.admit([request.prompt_ids for request in taken])
         now = time.perf_counter()
         limit = self.how.sampling.max_tokens
-        for b, request in taken:
+        rows = []
+        for request in taken:
             stream = uniforms(request.key, limit).tolist()
             room = self.context - len(request.prompt_ids)
-            self.rows[b] = _InSlot(request, stream, now, min(limit, room))
-        self.position_B[slots_N] = last_N + 1
-        return self._accept([b for b, _ in taken], hidden_ND)
+            rows.append(_InSlot(request, self.places.pop(), stream, now, min(limit, room)))
+        self.rows += rows
+        return self._accept(rows, hidden_ND)
 
-    def _step(self) -> list[Completion]:
-        """Feed each row its last token and draw the next one."""
-        # Idle rows aim at position 0 of their own slot: harmless, and one shape for all.
-        self.cache.aim(self.position_B)
-        output = body_of(self.model.network)(
-            input_ids=self.token_B[:, None],
-            position_ids=self.position_B[:, None],
-            attention_mask=self.cache.masks(self.config),
-            cache=self.cache,
-            use_cache=True,
-        )
-        self.position_B += 1
-        active = [b for b, row in enumerate(self.rows) if row is not None]
-        hidden_BD = output.last_hidden_state[:, 0]
-        if len(active) < len(self.rows):
-            hidden_BD = hidden_BD[active]
-        return self._accept(active, hidden_BD)
-
-    def _accept(self, slots: list[int], hidden_ND: Tensor) -> list[Completion]:
-        """Draw a token for the given slots, keep its state, and return what is finished."""
-        rows = [row for row in (self.rows[b] for b in slots) if row is not None]
+    def _accept(self, rows: Sequence[_InSlot], hidden_ND: Tensor) -> list[Completion]:
+        """Draw a token for the given rows, keep its state, and return what is finished."""
         positions = [len(row.token_ids) for row in rows]
         candidates = Candidates(
-            logits_SV=self.head.logits(hidden_ND),
+            logits_SV=self.reader.read(hidden_ND),
             sampling=self.how.sampling,
             keys=[row.request.key for row in rows],
             uniforms=[row.uniform[at] for row, at in zip(rows, positions, strict=True)],
@@ -242,31 +204,32 @@ class _Decoder:
             responses=[row.token_ids for row in rows],
         )
         token_N = self.how.choose(candidates)
-        slots_N = torch.tensor(slots, device=self.model.device)
-        self.token_B[slots_N] = token_N
         if self.how.keep_hidden:
-            self._keep(slots_N, positions, hidden_ND)
+            self._keep([row.place for row in rows], positions, hidden_ND)
         done = []
-        for b, row, token in zip(slots, rows, token_N.tolist(), strict=True):
+        for row, token in zip(rows, token_N.tolist(), strict=True):
             row.token_ids.append(token)
             stopped = token in self.eos
             if stopped or len(row.token_ids) == row.limit:
-                done.append(self._finish(b, row, "stop" if stopped else "length"))
-        return done
+                done.append((row, "stop" if stopped else "length"))
+        if done:
+            over = {id(row) for row, _ in done}
+            gone = [b for b, row in enumerate(self.rows) if id(row) in over]
+            self.rows = [self.rows[b] for b in self.engine.drop(gone)]
+        return [self._finish(row, reason) for row, reason in done]
 
-    def _keep(self, slots_N: Tensor, positions: list[int], hidden_ND: Tensor) -> None:
-        if self.hidden_BRD is None:
-            shape = (len(self.rows), self.how.sampling.max_tokens, hidden_ND.shape[1])
-            self.hidden_BRD = hidden_ND.new_zeros(shape)
-        at_N = torch.tensor(positions, device=hidden_ND.device)
-        self.hidden_BRD[slots_N, at_N] = hidden_ND
+    def _keep(self, places: list[int], positions: list[int], hidden_ND: Tensor) -> None:
+        if self.hidden_SRD is None:
+            shape = (self.how.slots, self.how.sampling.max_tokens, hidden_ND.shape[1])
+            self.hidden_SRD = hidden_ND.new_zeros(shape)
+        place_N, at_N = torch.tensor([places, positions], device=hidden_ND.device)
+        self.hidden_SRD[place_N, at_N] = hidden_ND
 
-    def _finish(self, b: int, row: _InSlot, reason: str) -> Completion:
-        self.rows[b] = None
-        self.position_B[b] = 0
+    def _finish(self, row: _InSlot, reason: str) -> Completion:
+        self.places.append(row.place)
         hidden_RD = None
-        if self.hidden_BRD is not None:
-            hidden_RD = self.hidden_BRD[b, : len(row.token_ids)].cpu().clone()
+        if self.hidden_SRD is not None:
+            hidden_RD = self.hidden_SRD[row.place, : len(row.token_ids)].cpu().clone()
         return Completion(
             key=row.request.key,
             token_ids=tuple(row.token_ids),
@@ -274,13 +237,3 @@ class _Decoder:
             latency_s=time.perf_counter() - row.started,
             hidden_RD=hidden_RD,
         )
-
-    def _pack(self) -> None:
-        """Drop idle rows; nothing waits any more when this happens."""
-        active = [b for b, row in enumerate(self.rows) if row is not None]
-        rows_B = torch.tensor(active, device=self.model.device)
-        self.cache.keep(rows_B)
-        self.token_B, self.position_B = self.token_B[rows_B], self.position_B[rows_B]
-        if self.hidden_BRD is not None:
-            self.hidden_BRD = self.hidden_BRD[rows_B]
-        self.rows = [self.rows[b] for b in active]

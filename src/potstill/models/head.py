@@ -8,6 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from potstill.models.products import product_for
+
+# Columns of logits made at once on a CPU: they stay in its cache until they are finished.
+_CPU_COLUMNS = 8192
+
 
 @dataclass(frozen=True)
 class HeadForm:
@@ -50,4 +55,31 @@ class Head:
         logits_NV = HeadForm(self.scale, self.softcap).applied(logits_NV)
         if self.tokens is not None and self.tokens < logits_NV.shape[-1]:
             logits_NV[..., self.tokens :] = float("-inf")
+        return logits_NV
+
+
+class LogitsReader:
+    """Reads logits of up to `rows` states at a time, again and again, into the same memory."""
+
+    def __init__(self, head: Head, rows: int) -> None:
+        self.head = head
+        weight_VD = head.weight_VD
+        self.multiply = product_for(weight_VD.device, weight_VD.dtype)
+        on_cpu = weight_VD.device.type == "cpu"
+        self.buffer_SV = torch.empty(rows, len(weight_VD)) if on_cpu else None
+
+    def read(self, hidden_ND: Tensor) -> Tensor:
+        """Return fp32 logits_NV as `Head.logits` does; they are lent until the next call."""
+        if self.buffer_SV is None:
+            return self.head.logits(hidden_ND)
+        head, logits_NV = self.head, self.buffer_SV[: len(hidden_ND)]
+        hidden_ND = hidden_ND.to(head.weight_VD.dtype)
+        form = HeadForm(head.scale, head.softcap)
+        for start in range(0, len(head.weight_VD), _CPU_COLUMNS):
+            columns = slice(start, start + _CPU_COLUMNS)
+            bias = None if head.bias_V is None else head.bias_V[columns]
+            raw_NC = self.multiply(hidden_ND, head.weight_VD[columns], bias)
+            logits_NV[:, columns] = form.applied(raw_NC.float())
+        if head.tokens is not None:
+            logits_NV[:, head.tokens :] = float("-inf")
         return logits_NV

@@ -22,7 +22,8 @@ class LoadedModel:
     is only asked (a teacher) holds its weights in it, one that is trained holds fp32.
     `conversation` is how it is spoken to. `eos_ids` end a response, by default where its
     conversation says so. `directory` is where its files lie, if they do. `head_form` is how its
-    head reads, as its own forward showed; None takes its config's word for it.
+    head reads, as its own forward showed; None takes its config's word for it. `int8` tells that
+    its maps multiply bytes (`models/int8.py`), which is another distribution than its own.
     """
 
     network: Any
@@ -36,3 +37,4 @@ class LoadedModel:
     source: str
     directory: Path | None = None
     head_form: HeadForm | None = None
+    int8: bool = False

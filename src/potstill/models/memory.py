@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -41,6 +43,25 @@ def keep_freed() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BLOCK)
         mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BLOCK)
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Have what is freed inside the block used again there, and give it back at its end.
+
+    A training step frees and takes the same hundreds of megabytes; the page faults of asking for
+    them each time took 0.12 s of a step of 2.8 (SmolLM2's 10 blocks, bf16, one core).
+    """
+    keep_freed()
+    mallopt = _from_libc("mallopt")
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        if mallopt is not None:
+            mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BLOCK)
+            release_freed()
 
 
 def _from_libc(name: str) -> Any:

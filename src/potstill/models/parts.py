@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 # (maps that read the residual stream, the map that writes to it).
 _FFN = (
@@ -16,6 +17,29 @@ _FFN = (
 )
 _READ = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _ATTENTION = tuple((_READ, writer) for writer in ("self_attn.o_proj", "self_attn.dense"))
+# Maps that write to the residual stream, whatever their blocks read it with.
+_FFN_WRITERS = (
+    *(writer for _, writer in _FFN),
+    "mlp.fc_out",
+    "fc2",
+    "ffn.down_proj",
+    "feed_forward.down_proj",
+    "feed_forward.w2",
+    "mlp_block.down_proj",
+    # Experts that every token goes through; mixers of blocks without a feed-forward part.
+    "mlp.shared_experts.down_proj",
+    "shared_mlp.output_linear",
+    "mixer.out_proj",
+)
+_ATTENTION_WRITERS = (
+    "self_attn.o_proj",
+    "self_attn.dense",
+    "self_attn.out_proj",
+    "attention.dense",
+    "self_attention.dense",
+    "attn.out_proj",
+    "attn.c_proj",
+)
 
 
 @dataclass(frozen=True)
@@ -96,12 +120,29 @@ def attention_of(block: nn.Module) -> Attention | None:
     return None
 
 
-def writer_of(block: nn.Module) -> nn.Linear | None:
-    """Return the linear map whose output the block adds to its residual stream, if known by name.
+def writer_of(block: nn.Module) -> nn.Module | None:
+    """Return the feed-forward part's linear map that ends it, if known by name.
 
-    Whether it really adds it unchanged is for `blocks.writes_plainly` to say.
+    What the block does with its output is for `potstill.shrink.writing` to say.
     """
-    return next((w for _, name in _FFN if (w := _linear(block, name)) is not None), None)
+    return _first_map(block, _FFN_WRITERS)
+
+
+def attention_writer_of(block: nn.Module) -> nn.Module | None:
+    """Return the linear map that ends the attention, fused or not, if known by name."""
+    return _first_map(block, _ATTENTION_WRITERS)
+
+
+def weight_of(writer: nn.Module) -> Tensor:
+    """Return weight_DF of a linear map, as a view: what is added to it is added to the map."""
+    weight: Any = writer.weight
+    found: Tensor = weight.T if isinstance(writer, Conv1D) else weight
+    return found
+
+
+def _first_map(block: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
+    found = (_at(block, name) for name in names)
+    return next((m for m in found if isinstance(m, nn.Linear | Conv1D)), None)
 
 
 def _linear(block: nn.Module, name: str) -> nn.Linear | None:

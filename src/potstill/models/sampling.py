@@ -14,6 +14,8 @@ from torch import Tensor
 
 # Width of the blocks of the two-level cumulative sum.
 _BLOCK = 256
+# Rows that are drawn at once: their weights stay in a CPU's cache, and its memory is used again.
+_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Candidates:
 
     `logits_SV` are fp32. `keys` are those of the rows' requests; `uniforms` holds for each row
     the number in [0, 1) that its own counter has for this position. `prompts` and `responses` are
-    the ids that each row has read and written so far; they are lent for this step alone.
+    the ids that each row has read and written so far. All is lent for this step alone.
     """
 
     logits_SV: Tensor
@@ -96,7 +98,11 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
     """Return token_B, drawn by inverse transform from the (truncated) distribution."""
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
-    return drawn_from(surviving(logits_BV, sampling), uniform_B[:, None])[:, 0]
+    if logits_BV.device.type != "cpu":
+        return drawn_from(surviving(logits_BV, sampling), uniform_B[:, None])[:, 0]
+    parts = zip(logits_BV.split(_ROWS), uniform_B[:, None].split(_ROWS), strict=True)
+    tokens = [drawn_from(surviving(logits, sampling), number)[:, 0] for logits, number in parts]
+    return torch.cat(tokens)
 
 
 def surviving(logits_BV: Tensor, sampling: Sampling) -> Tensor:
@@ -108,7 +114,7 @@ def surviving(logits_BV: Tensor, sampling: Sampling) -> Tensor:
         likeliest_B1 = logits_BV.argmax(-1, keepdim=True)
         return torch.zeros_like(logits_BV).scatter_(-1, likeliest_B1, 1.0)
     scaled_BV = logits_BV / sampling.temperature if sampling.temperature != 1 else logits_BV
-    weight_BV = torch.exp(scaled_BV - scaled_BV.amax(-1, keepdim=True))
+    weight_BV = (scaled_BV - scaled_BV.amax(-1, keepdim=True)).exp_()
     if 0 < sampling.top_k < weight_BV.shape[-1]:
         least_B1 = weight_BV.topk(sampling.top_k, dim=-1).values[:, -1:]
         weight_BV = weight_BV.masked_fill(weight_BV < least_B1, 0)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from potstill.models.beginning import Beginning, common_start, read_beginning
 from potstill.models.load import body_of
 from potstill.models.loaded import LoadedModel
 from potstill.progress import Step
@@ -14,6 +15,12 @@ from potstill.progress import Step
 # Tokens read at once: on a CPU what a layer makes of them stays in its cache.
 _CPU_TOKENS = 1024
 _GPU_TOKENS = 8192
+
+# A shorter beginning, or one of fewer texts, is not worth the second pass.
+_SHARED_TOKENS = 8
+_SHARED_TEXTS = 8
+# How far states read after a beginning may lie from those of the whole text: rounding alone.
+_ALIKE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 PromptAndResponse = tuple[Sequence[int], Sequence[int]]
 
@@ -29,10 +36,13 @@ def response_hidden(
 
     Each is hidden_RD in the compute dtype, after the last norm: row r predicts response token
     r. Sequences are read in length order, padded on the right, where causal attention cannot
-    see the padding, about `batch_tokens` at once.
+    see the padding, about `batch_tokens` at once. What all prompts begin with is read once.
     """
     result: list[Tensor] = [torch.empty(0)] * len(sequences)
-    for batch, states in read_in_batches(model, sequences, batch_tokens=batch_tokens):
+    beginning = shared_beginning(model, sequences)
+    for batch, states in read_in_batches(
+        model, sequences, batch_tokens=batch_tokens, beginning=beginning
+    ):
         for i, hidden_RD in zip(batch, states, strict=True):
             result[i] = hidden_RD
         if step is not None:
@@ -45,29 +55,64 @@ def read_in_batches(
     sequences: Sequence[PromptAndResponse],
     *,
     batch_tokens: int | None = None,
+    beginning: Beginning | None = None,
 ) -> Iterator[tuple[list[int], list[Tensor]]]:
-    """Yield (indices of a batch's sequences, their states hidden_RD), the longest batch first."""
+    """Yield (indices of a batch's sequences, their states hidden_RD), the longest batch first.
+
+    `beginning` is what all prompts begin with, where it has been read already.
+    """
     if batch_tokens is None:
         batch_tokens = _CPU_TOKENS if model.device.type == "cpu" else _GPU_TOKENS
-    for batch in length_batches([len(p) + len(r) for p, r in sequences], batch_tokens):
-        rows = [list(sequences[i][0]) + list(sequences[i][1]) for i in batch]
-        hidden_BTD = hidden_states(model, rows)
+    skipped = 0 if beginning is None else beginning.length
+    lengths = [len(p) + len(r) - skipped for p, r in sequences]
+    for batch in length_batches(lengths, batch_tokens):
+        rows = [(list(sequences[i][0]) + list(sequences[i][1]))[skipped:] for i in batch]
+        hidden_BTD = hidden_states(model, rows, after=beginning)
         states = []
         for hidden_TD, i in zip(hidden_BTD, batch, strict=True):
             prompt, response = sequences[i]
-            first = len(prompt) - 1
+            first = len(prompt) - 1 - skipped
             states.append(hidden_TD[first : first + len(response)].clone())
         yield batch, states
 
 
 @torch.inference_mode()
-def hidden_states(model: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Return final hidden states hidden_BTD of rows of ids, padded on the right."""
+def hidden_states(
+    model: LoadedModel, rows: Sequence[Sequence[int]], *, after: Beginning | None = None
+) -> Tensor:
+    """Return final hidden states hidden_BTD of rows of ids, padded on the right.
+
+    The rows go on `after` a beginning, where one is given.
+    """
     ids_BT = padded(rows).to(model.device)
+    more = {"use_cache": False} if after is None else after.repeated(len(rows))
     with torch.autocast(model.device.type, model.compute_dtype, enabled=_needs_autocast(model)):
-        output = body_of(model.network)(input_ids=ids_BT, use_cache=False)
+        output = body_of(model.network)(input_ids=ids_BT, **more)
     hidden_BTD: Tensor = output.last_hidden_state
     return hidden_BTD.to(model.compute_dtype)
+
+
+def shared_beginning(
+    model: LoadedModel, sequences: Sequence[PromptAndResponse]
+) -> Beginning | None:
+    """Return what all prompts begin with, read once: a system prompt, say.
+
+    None where that is little, and where the model gives other states after it than for the whole
+    text by more than rounding, which is measured on the longest text.
+    """
+    # The last token of a prompt predicts: it is never part of the beginning.
+    shared = common_start([prompt[:-1] for prompt, _ in sequences])
+    if len(sequences) < _SHARED_TEXTS or len(shared) < _SHARED_TOKENS:
+        return None
+    with torch.autocast(model.device.type, model.compute_dtype, enabled=_needs_autocast(model)):
+        beginning = read_beginning(body_of(model.network), torch.tensor([shared]).to(model.device))
+    if beginning is None:
+        return None
+    longest = max(([*p, *r] for p, r in sequences), key=len)
+    whole_TD = hidden_states(model, [longest])[0, len(shared) :].float()
+    after_TD = hidden_states(model, [longest[len(shared) :]], after=beginning)[0].float()
+    apart = (whole_TD - after_TD).norm() / whole_TD.norm()
+    return beginning if apart <= _ALIKE[model.compute_dtype] else None
 
 
 def padded(rows: Sequence[Sequence[int]], fill: int = 0, multiple: int = 1) -> Tensor:

@@ -52,10 +52,10 @@ class _SlotLayer(CacheLayerMixin):
         self.keys[slots_N, :, : keys.shape[2]] = keys
         self.values[slots_N, :, : values.shape[2]] = values
 
-    def keep(self, rows_B: Tensor) -> None:
-        """Move the given rows to the front; the others are free."""
+    def move(self, source: int, slot: int) -> None:
+        """Put a slot's keys and values into another."""
         assert self.keys is not None and self.values is not None
-        self.keys, self.values = self.keys[rows_B], self.values[rows_B]
+        self.keys[slot], self.values[slot] = self.keys[source], self.values[source]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.owner.readable, 0
@@ -91,22 +91,35 @@ class SlotCache(Cache):
         for mine, theirs in zip(self.layers, prefilled.layers, strict=True):
             mine.fill(slots_N, theirs.keys, theirs.values)
 
-    def keep(self, rows_B: Tensor) -> None:
-        """Keep only the given rows, in this order."""
-        self.slots = len(rows_B)
+    def move(self, source: int, slot: int) -> None:
+        """Put a slot's row into another, whose own row is done with."""
         for layer in self.layers:
-            layer.keep(rows_B)
+            layer.move(source, slot)
 
     def masks(self, config: Any) -> Tensor | dict[str, Tensor]:
-        """Return the attention mask (true where a key is read), by layer kind if there are two."""
+        """Return the attention mask (true where a key is read), by layer kind if there are two.
+
+        Attention that adds its mask to the scores (Gemma 2's) gets 0 and the least number instead.
+        """
         ahead_BT = torch.arange(self.readable, device=self.positions_B.device)[None, :]
         here_B1 = self.positions_B[:, None]
-        full_B11T = (ahead_BT <= here_B1)[:, None, None, :]
-        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        if kinds == {"full_attention"}:
-            return full_B11T
+        full_BT = ahead_BT <= here_B1
         window = getattr(config, "sliding_window", None)
+        stated = getattr(config, "layer_types", None)
+        kinds = set(stated or ["full_attention"])
+        if kinds == {"full_attention"} and (stated or window is None):
+            return self._read(full_BT, config)
         if window is None or not kinds <= {"full_attention", "sliding_attention"}:
             raise NotImplementedError(f"attention kinds {sorted(kinds)}")
-        near_B11T = full_B11T & (ahead_BT > here_B1 - window)[:, None, None, :]
-        return {"full_attention": full_B11T, "sliding_attention": near_B11T}
+        near_B11T = self._read(full_BT & (ahead_BT > here_B1 - window), config)
+        if not stated:  # blocks that are all alike (Mistral's) take one mask
+            return near_B11T
+        return {"full_attention": self._read(full_BT, config), "sliding_attention": near_B11T}
+
+    def _read(self, there_BT: Tensor, config: Any) -> Tensor:
+        there_B11T = there_BT[:, None, None, :]
+        if getattr(config, "_attn_implementation", None) != "eager":
+            return there_B11T
+        dtype = self.layers[0].keys.dtype
+        added_B11T = torch.zeros(there_B11T.shape, dtype=dtype, device=there_BT.device)
+        return added_B11T.masked_fill_(~there_B11T, torch.finfo(dtype).min)

@@ -169,6 +169,13 @@ class TeacherConfig(Section):
     trust_remote_code: bool = Field(
         False, description="Run Python code that ships with the model. Recorded in the manifest."
     )
+    precision: Literal["int8"] | None = Field(
+        None,
+        description="`int8` has a teacher that is loaded here write the answers that are learnt "
+        "from with byte products, on CPUs that multiply bytes fast (VNNI); it is refused where its "
+        "distributions are then more than 0.01 nats a token from its own. Without it the teacher "
+        "computes as `precision` says.",
+    )
     terms: TermsConfig = Field(TermsConfig(), description="Permission to use the outputs.")
     template_arguments: TemplateArguments = Field(
         default_factory=dict,

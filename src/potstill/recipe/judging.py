@@ -23,7 +23,12 @@ class EvaluateConfig(Section):
         False, description="Also train the same student on the teacher's text alone."
     )
     sample_pairs: int = Field(6, ge=0, description="Sample responses shown side by side.")
-    speed_tokens: int = Field(48, ge=1, description="Tokens decoded when speed is measured.")
+    speed_tokens: int = Field(
+        48,
+        ge=1,
+        description="Tokens decoded when speed is measured; fewer where the slowest model takes "
+        "more than two seconds for them.",
+    )
 
 
 class CostConfig(Section):

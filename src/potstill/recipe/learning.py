@@ -111,7 +111,9 @@ class ShrinkConfig(Section):
     ridge: float = Field(
         0.3,
         gt=0,
-        description="Pull towards the old weights, as a share of the Gram matrix's mean diagonal.",
+        description="Pull towards the old weights, as a share of the Gram matrix's mean diagonal; "
+        "at most that where attention and feed-forward part write side by side (GPT-NeoX, Phi) or "
+        "there is a norm behind each (Gemma 2 and 3, OLMo 2).",
     )
 
     @model_validator(mode="after")

@@ -99,6 +99,7 @@ class Recipe(Section):
             )
         check_marked(self.teacher, self.collect, self.train)
         self._possible_targets()
+        self._possible_int8()
         self._possible_endpoint()
         self._possible_text_only()
         self._impartial_judge()
@@ -160,6 +161,14 @@ class Recipe(Section):
             raise ValueError(
                 f"collect.targets top-k and shrink.{name} cannot be combined: where the mass of "
                 f"removed tokens goes is not known of the rest; {way}, or set {otherwise}"
+            )
+
+    def _possible_int8(self) -> None:
+        """Refuse byte products for answers that nobody writes here."""
+        if self.teacher.precision is not None and self.text_only:
+            raise ValueError(
+                "teacher.precision is for a teacher that is loaded here and answers: these "
+                "answers come from a server or from files; remove it"
             )
 
     def _possible_endpoint(self) -> None:

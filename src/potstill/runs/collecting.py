@@ -81,6 +81,7 @@ def asking(recipe: Recipe) -> stage.Asking:
         # A task is scored on greedy answers to all rows.
         all_greedy=recipe.task is not None,
         currency=recipe.cost.currency,
+        int8=recipe.teacher.precision == "int8",
     )
 
 

@@ -245,6 +245,7 @@ def collection_section(
         length_unit=unit,
         languages=_languages([row.response for row in train if row.response or not row.calls]),
         watermark=None if decoded is None else decoded.watermark,
+        int8=None if decoded is None else decoded.int8,
     )
 
 

@@ -1,16 +1,14 @@
-"""A transformer's blocks: test what writes to the residual stream, drop some."""
+"""A transformer's blocks: read what they give, drop some."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of
-from potstill.models.parts import writer_of
 
 # Lists in configs that name layers by number.
 _INDEX_LISTS = (
@@ -22,30 +20,6 @@ _INDEX_LISTS = (
 )
 # Sizes that some architectures give layer by layer.
 _SIZES = ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim")
-
-
-@torch.inference_mode()
-def writes_plainly(block: nn.Module, hidden_BTD: Tensor, kwargs: dict[str, Any]) -> bool:
-    """Return whether the block adds its writer's output, as it is, to its own output.
-
-    Measured, not looked up: the writer's output is shifted and the block's output has to
-    shift by the same amount. A norm after the writer (Gemma 2 and 3) fails this, so nothing is
-    ever folded wrongly in an architecture nobody thought of.
-    """
-    writer = writer_of(block)
-    if writer is None:
-        return False
-    generator = torch.Generator().manual_seed(0)
-    shift_BTD = torch.randn(hidden_BTD.shape, generator=generator).to(hidden_BTD)
-    plain_BTD = output_of(block(hidden_BTD, **kwargs))
-    handle = writer.register_forward_hook(lambda module, args, output: output + shift_BTD)
-    try:
-        shifted_BTD = output_of(block(hidden_BTD, **kwargs))
-    finally:
-        handle.remove()
-    moved_BTD = (shifted_BTD - plain_BTD).float()
-    error = (moved_BTD - shift_BTD.float()).norm() / shift_BTD.float().norm()
-    return bool(error < 0.05)
 
 
 def output_of(result: Any) -> Tensor:

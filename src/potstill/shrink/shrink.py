@@ -120,7 +120,7 @@ def healed(
         )
     if not refitted:
         progress.note(
-            "This architecture puts something between its feed-forward part and the residual "
-            "stream, so the dropped blocks were not healed in closed form."
+            "This architecture's blocks write to the residual stream in no way that can be "
+            "refitted in closed form, so the dropped blocks were not healed."
         )
     return refitted

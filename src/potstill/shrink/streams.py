@@ -16,6 +16,9 @@ from potstill.models.precision import bf16_products
 from potstill.models.score import length_batches, padded
 from potstill.shrink.blocks import output_of
 
+# Columns of a Gram matrix that are multiplied at once.
+_STRIP = 384
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -32,7 +35,7 @@ class Batch:
 
 @torch.inference_mode()
 def calibration_batches(
-    model: LoadedModel, rows: Sequence[Sequence[int]], *, batch_tokens: int = 4096
+    model: LoadedModel, rows: Sequence[Sequence[int]], *, batch_tokens: int = 2048
 ) -> list[Batch]:
     """Return the batches of `rows` as the model's own forward pass hands them to its blocks."""
     batches = []
@@ -75,12 +78,18 @@ def _captured(model: LoadedModel, ids_BT: Tensor, real_BT: Tensor) -> Batch:
 
 
 def gram_of(input_NF: Tensor, *, into: Tensor) -> None:
-    """Add x^T x to the fp32 sum `into`."""
+    """Add x^T x to the fp32 sum `into`, which is symmetric and stays so.
+
+    Only what is on and below the diagonal is multiplied, in strips; the rest mirrors it.
+    """
     exact = input_NF.dtype == torch.bfloat16
     input_NF = input_NF.float()
     # What came in bf16 loses nothing when its products are taken from bf16 and added in fp32.
     with bf16_products(enabled=exact):
-        into.addmm_(input_NF.T, input_NF)
+        for first in range(0, input_NF.shape[1], _STRIP):
+            end = first + _STRIP
+            into[first:end, :end].addmm_(input_NF[:, first:end].T, input_NF[:, :end])
+            into[:first, first:end] = into[first:end, :first].T
 
 
 def advance(block: Any, hidden_BTD: Tensor, kwargs: dict[str, Any]) -> Tensor:

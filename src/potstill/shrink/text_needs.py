@@ -34,7 +34,7 @@ def token_weights(corpus: Corpus) -> Tensor:
     weight_V = count_V.double() + unseen_counts(merges, count_V)
     first_V = merges.first_parts(width)
     for hidden_ND in _spread_states(corpus, texts, stride):
-        for chunk_ND in hidden_ND.to(corpus.opened.parent.device).split(64):
+        for chunk_ND in hidden_ND.to(corpus.opened.parent.device).split(128):
             p_NV = corpus.opened.parent_head.logits(chunk_ND).softmax(-1)
             weight_V += removal_cost(p_NV, first_V).double().cpu() * stride
     return weight_V

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -21,14 +22,10 @@ from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
+from potstill.models.precision import multiplies_fp32_by_onednn
+from potstill.train import attention
 from potstill.train.activations import recomputed_activations
 
-# Up to these lengths plain attention trains faster in bf16 on a CPU than PyTorch's fused kernel,
-# whose backward does not use a CPU's tiles (where there are some, it took a third of a whole step:
-# SmolLM2, 12 rows of 100 tokens). Its memory grows with the length squared. In fp32 the fused one
-# is as fast at any length.
-_SHORT = 128
-_SHORT_WITH_TILES = 512
 # What torch.compile makes of a block.
 _BACKEND = "inductor"
 # What `elementwise` keeps: linear layers, and attention where it is one operation.
@@ -83,17 +80,18 @@ class ComputeBody:
         compiled: bool = False,
     ) -> None:
         self._embedding = network.get_input_embeddings()
-        self._frozen = frozen_blocks > 0
-        if self._frozen:
+        self._frozen, self._compiled = frozen_blocks, compiled
+        if frozen_blocks:
             _freeze(network, frozen_blocks)
         self._dtype = dtype
         self._body, self._pairs = _copy(network, dtype)
         # Its matrix and the head's are one and the same memory, with a gradient each.
         self._tied = None if self._frozen else _tied_embedding(network)
         self._plain = self._body.config._attn_implementation
-        if self.device.type == "cpu" and longest <= _longest_for_plain_attention(dtype):
-            self._plain = "eager"
-            self._body.set_attn_implementation("eager")
+        if self._plain == "sdpa" and not compiled and self._attends_by_products(longest):
+            attention.make_known()
+            self._plain = attention.NAME
+            self._body.set_attn_implementation(self._plain)
         self._kept: Any = nullcontext
         if checkpointing != "none":
             _recompute(self._body, keep_products=checkpointing == "elementwise")
@@ -129,20 +127,68 @@ class ComputeBody:
         """Attend again as at first."""
         self._body.set_attn_implementation(self._plain)
 
-    def hidden(self, ids_BT: Tensor, positions_BT: Tensor | None = None) -> Tensor:
+    @property
+    def bytes_a_token(self) -> int:
+        """What the states of one token take between two blocks."""
+        return int(self._embedding.weight.shape[1]) * self._dtype.itemsize
+
+    @property
+    def enters_the_same(self) -> bool:
+        """Whether what the first trained block is given of a text never changes in training."""
+        weight = self._embedding.weight
+        moves = weight.requires_grad or isinstance(weight, DTensor) or self._compiled
+        return self._frozen > 0 and not moves and not _has_dropout(self._body, self._frozen)
+
+    def hidden(
+        self, ids_BT: Tensor, positions_BT: Tensor | None = None, entry_BTD: Tensor | None = None
+    ) -> Tensor:
         """Return the final hidden states hidden_BTD, in the compute dtype.
 
-        Positions that restart within a row start a sequence of its own there.
+        Positions that restart within a row start a sequence of its own there. Where what the
+        frozen blocks give is known already, `entry_BTD` is it, and they do not run.
         """
         # Padding is on the right, where causal attention cannot see it: no mask is needed.
         embedded_BTD = (self._tied or self._embedding)(ids_BT).to(self._dtype)
         if self._frozen:
             embedded_BTD = embedded_BTD.detach()
         places = {} if positions_BT is None else {"position_ids": positions_BT}
-        with self._kept():
+        with self._kept(), self._passed_over(entry_BTD):
             output = self._body(inputs_embeds=embedded_BTD, use_cache=False, **places)
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
+
+    def hidden_and_entry(
+        self, ids_BT: Tensor, positions_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return hidden_BTD, and what the first trained block was given: None if no tensor."""
+        found: list[Any] = []
+
+        def keep(_: Any, __: Any, output: Any) -> None:
+            found.append(output)
+
+        handle = blocks_of(self._body)[self._frozen - 1].register_forward_hook(keep)
+        try:
+            hidden_BTD = self.hidden(ids_BT, positions_BT)
+        finally:
+            handle.remove()
+        return hidden_BTD, found[0].detach() if isinstance(found[0], Tensor) else None
+
+    @contextmanager
+    def _passed_over(self, entry_BTD: Tensor | None) -> Iterator[None]:
+        """Have the last frozen block return the entry, and those before it what they are given.
+
+        They stay in their places: a network may count them, and ask each for its kind of mask.
+        """
+        frozen = [] if entry_BTD is None else list(blocks_of(self._body))[: self._frozen]
+        for block in frozen:
+            block.forward = _given
+        if frozen:
+            frozen[-1].forward = lambda *_, **__: entry_BTD
+        try:
+            yield
+        finally:
+            for block in frozen:
+                del block.forward
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
@@ -163,16 +209,28 @@ class ComputeBody:
         for master, working in self._pairs:
             working.copy_(master)
 
+    def _attends_by_products(self, longest: int) -> bool:
+        """Return whether attention is faster as plain products than by PyTorch's fused kernel."""
+        if self.device.type != "cpu" or longest > attention.LONGEST:
+            return False
+        # In fp32 these are only faster where the products themselves are.
+        return self._dtype == torch.bfloat16 or multiplies_fp32_by_onednn()
+
     def train(self) -> None:
         """Switch to training mode (dropout where the model has any, checkpointing)."""
         self._body.train()
 
 
-def _longest_for_plain_attention(dtype: torch.dtype) -> int:
-    """Return up to which length plain attention is the faster one on a CPU; 0 for never."""
-    if dtype == torch.float32:
-        return 0
-    return _SHORT_WITH_TILES if torch.cpu.get_capabilities().get("amx_tile") else _SHORT
+def _given(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden_states
+
+
+def _has_dropout(body: Any, frozen: int) -> bool:
+    """Tell whether anything is dropped by chance before the first trained block."""
+    trained = {id(m) for block in list(blocks_of(body))[frozen:] for m in block.modules()}
+    before = (m for m in body.modules() if id(m) not in trained)
+    dropping = any(isinstance(m, nn.Dropout) and m.p > 0 for m in before)
+    return dropping or bool(getattr(body.config.get_text_config(), "attention_dropout", 0.0))
 
 
 def _tied_embedding(network: Any) -> nn.Embedding | None:

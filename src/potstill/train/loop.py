@@ -22,7 +22,8 @@ from potstill.losses.targets import Targets
 from potstill.losses.workspace import Workspace
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
-from potstill.models.memory import release_freed
+from potstill.models.memory import freed_memory_kept, release_freed
+from potstill.models.precision import fast_fp32_products
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.batches import micro_batches
@@ -36,6 +37,7 @@ from potstill.train.checkpoint import (
 )
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample, plan_digest
+from potstill.train.frozen import FrozenStates
 from potstill.train.lora import adapted
 from potstill.train.packing import LaidOutRows, laid_out, row_shape
 from potstill.train.prefetch import Prefetch
@@ -152,6 +154,7 @@ class _Loop:
             micro_batch_tokens=config.micro_batch_tokens,
         )
         self.parts = [self._parts(step) for step in self.steps]
+        self.frozen = FrozenStates(self.body, examples, self.steps)
         self.optimizer = _adamw(self.network, config)
         self.plan = plan_digest(examples, self.steps)
         self.divergence = Divergence(config.objective, beta=config.beta, alpha=config.alpha)
@@ -181,8 +184,12 @@ class _Loop:
         self.body.refresh()
         self.network.train()
         self.body.train()
+        if said := self.frozen.note():
+            progress.note(said)
         try:
             with (
+                fast_fp32_products(),
+                freed_memory_kept(),
                 progress.step("train", total=self.total, unit="steps") as shown,
                 Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
             ):
@@ -287,6 +294,7 @@ class _Loop:
         chosen = [example for row in rows for example in row]
         return _MicroBatch(
             rows=laid_out(rows, self.rows.multiple),
+            laid=rows,
             targets=None
             if self.targets is None or chosen[0].by_text
             else self.targets.targets(chosen),
@@ -296,7 +304,7 @@ class _Loop:
         device, dtype = self.student.device, self.student.compute_dtype
         rows = micro.rows.to(device)
         row_N, column_N = rows.predicts_N2.unbind(-1)
-        hidden_ND = self.body.hidden(rows.ids_BT, rows.positions_BT)[row_N, column_N]
+        hidden_ND = self.frozen.hidden(rows, micro.laid)[row_N, column_N]
         loss, _ = distillation_loss(
             hidden_ND,
             head_of(self.student),
@@ -354,9 +362,10 @@ class _Loop:
 
 @dataclass(frozen=True)
 class _MicroBatch:
-    """Rows of ids, and the target at each response token."""
+    """Rows of ids, the examples that each holds, and the target at each response token."""
 
     rows: LaidOutRows
+    laid: Sequence[Sequence[TrainingExample]]
     targets: Targets | None
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, FiniteFloat
 
 from potstill.work.figures import Estimate, Part
 from potstill.work.marked import MarkedAnswers
+from potstill.work.rounded import RoundedAnswers
 from potstill.work.scores import CallScores, TaskScores
 from potstill.work.time_part import TimePart
 
@@ -173,6 +174,9 @@ class CollectionPart(Part):
     )
     watermark: MarkedAnswers | None = Field(
         None, description="The mark in the answers that were learnt from; null without one."
+    )
+    int8: RoundedAnswers | None = Field(
+        None, description="What int8 came to in these answers; null where none was asked for."
     )
 
 

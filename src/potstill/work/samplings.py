@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from potstill.models.conversation import Conversation
+from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.recipe import CollectConfig, EvaluateConfig
 
@@ -37,3 +38,12 @@ def sampling_to_measure(config: EvaluateConfig, seed: int, *, greedy: bool) -> S
 def asked_key(conversation: Conversation, sampling: Sampling) -> dict[str, Any]:
     """Return what decides an answer beside teacher and prompt: how it is drawn and spoken to."""
     return {**sampling.key(), **conversation.key()}
+
+
+def answered_key(model: LoadedModel, sampling: Sampling) -> dict[str, Any]:
+    """Return `asked_key` of a loaded model, and how its maps multiply where that is not as it is.
+
+    So that what a model wrote in int8 is never taken for what it writes by itself.
+    """
+    precision = {"precision": "int8"} if model.int8 else {}
+    return {**asked_key(model.conversation, sampling), **precision}

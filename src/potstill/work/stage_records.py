@@ -22,6 +22,7 @@ from potstill.work.evaluation import (
 from potstill.work.evaluation_file import without_empty_intervals
 from potstill.work.items import Items
 from potstill.work.marked import MarkedAnswers
+from potstill.work.rounded import RoundedAnswers
 from potstill.work.scores import CallScores, TaskScores
 from potstill.work.workdir import Recorded, WorkRecord
 
@@ -74,6 +75,7 @@ class DecodedAnswers(AnswerFigures):
     slots_busy_before_last_wave: float | None
     waves: int
     watermark: MarkedAnswers | None = None
+    int8: RoundedAnswers | None = None
 
 
 class ServedAnswers(AnswerFigures):

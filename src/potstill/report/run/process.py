@@ -12,6 +12,7 @@ from potstill.report.run.names import left_out
 from potstill.report.tables import FactList, Table, capital, measured, row, table
 from potstill.work.evaluation import Closeness, CurationPart, Evaluation, TrainingPart
 from potstill.work.marked import MarkedAnswers
+from potstill.work.rounded import RoundedAnswers
 
 SHRINK_HEADS = ("", "KL per token", "Top-1 agreement")
 
@@ -162,6 +163,7 @@ def _collected(evaluation: Evaluation) -> FactList:
         ("Paid to the server", words.money(found.money, evaluation.cost.currency)),
         *((f"No answer: {reason}", words.whole(count)) for reason, count in found.failed.items()),
         *_mark(found.watermark),
+        *_rounded(found.int8),
     )
 
 
@@ -179,6 +181,19 @@ def _mark(found: MarkedAnswers | None) -> FactList:
         ("Perplexity without it", words.significant(found.perplexity_unmarked)),
         ("KL a token, marked from unmarked", words.significant(found.kl_per_token)),
     ]
+
+
+def _rounded(found: RoundedAnswers | None) -> FactList:
+    """Return how far answers that were written in int8 are from the teacher's own."""
+    if found is None:
+        return []
+    return measured(
+        ("Written in int8: share of the body's parameters", words.percent(found.share)),
+        (
+            "KL a token, the teacher from itself in int8",
+            words.with_ends(found.kl_per_token, words.nats),
+        ),
+    )
 
 
 def _collection_charts(evaluation: Evaluation) -> list[Chart]:
