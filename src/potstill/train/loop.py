@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from potstill.train.checkpoint import (
     stored_checkpoints,
     trained_parameters,
 )
-from potstill.train.compute import ComputeBody
+from potstill.train.compute import ComputeBody, pays_to_compile
 from potstill.train.examples import TrainingExample, plan_digest
 from potstill.train.frozen import FrozenStates
 from potstill.train.lora import adapted
@@ -48,10 +47,6 @@ from potstill.work.time_plan import Leg
 
 # Steps after which freed memory goes back to the system.
 _RELEASE_EVERY = 10
-
-# Compiling takes a quarter of a minute; on an H100 it took a quarter off steps of a seventh of a
-# second (a trial by hand).
-_STEPS_TO_COMPILE_FOR = 500
 
 Validate = Callable[[LoadedModel], dict[str, float]]
 LogStep = Callable[[dict[str, Any]], None]
@@ -145,7 +140,7 @@ class _Loop:
             longest,
             config.frozen_blocks,
             checkpointing=config.gradient_checkpointing,
-            compiled=_pays_to_compile(config, student.device, planned),
+            compiled=pays_to_compile(config, student.device, planned),
         )
         self.rows = row_shape(
             config.packing,
@@ -376,15 +371,6 @@ def _validation_figures(kept: KeptStudent, last: Mapping[str, float]) -> dict[st
         "validation_kept": kept.value,
         "validation_last": last.get(kept.by),
     }
-
-
-def _pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> bool:
-    """Return whether the student's blocks are compiled."""
-    if config.compile != "auto":
-        return config.compile == "always"
-    can = device.type == "cuda" and find_spec("triton") is not None
-    # Blocks with adapters have not been compiled on a GPU yet.
-    return can and config.lora is None and steps >= _STEPS_TO_COMPILE_FOR
 
 
 def _trained(network: Any) -> list[torch.nn.Parameter]:
