@@ -9,7 +9,7 @@ from pathlib import Path
 
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe, Section
-from potstill.runs.minutes.choose import Given
+from potstill.runs.minutes.choose import Settled
 from potstill.runs.minutes.predict import Amounts, RunSizes
 from potstill.work.access import Access, Weights
 from potstill.work.order_secret import SECRET_FILE
@@ -66,11 +66,11 @@ def open_fields(recipe: Recipe) -> tuple[str, ...]:
     return tuple(f for f in DECIDED if f not in stated and f not in useless)
 
 
-def given_of(recipe: Recipe, decided: Collection[str], sizes: RunSizes) -> Given:
+def given_of(recipe: Recipe, decided: Collection[str], sizes: RunSizes) -> Settled:
     """Return what is not to be chosen, by the recipe and the fields that minutes decide about."""
     train = recipe.train
     limit = sizes.available if recipe.prompts.limit is None else recipe.prompts.limit
-    given = Given(
+    given = Settled(
         prompts=None if PROMPTS in decided else min(limit, sizes.available),
         samples=None if SAMPLES in decided else recipe.collect.samples,
         calibration_tokens=None if CALIBRATION in decided else recipe.shrink.calibration_tokens,

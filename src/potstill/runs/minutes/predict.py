@@ -18,13 +18,14 @@ class Rates:
     """Seconds that this machine takes for one of each, measured in this run; 0 for what it has not
     to do.
 
-    `answer_token` is one that the teacher writes, many at a time; `teacher_token` one that it
-    reads, `student_token` one that a student reads and is compared on, `text_token` what comes on
-    top for each token of held-out text, however many students read it. `answer` is a server's, as
-    many open at a time as it takes. `heal` and `heal_token` are the repair, its part that no text
-    makes longer and a calibration token; `weigh` and `weigh_position` the same of weighing what
-    tokens are worth. `cut` makes a cut student. `step_token` is one that is learnt.
-    `task_token` is one of an answer to a task's row, of all who are asked here.
+    `answer_token` is one that the teacher writes, many at a time, and `answer` what comes before
+    the first; or a server's whole answer, as many open at a time as it takes. `teacher_token` is
+    one that the teacher reads, `student_token` one that a student reads and is compared on,
+    `text_token` what comes on top for each token of held-out text, however many students read it.
+    `heal` and `heal_token` are the repair, its part that no text makes longer and a calibration
+    token; `weigh` and `weigh_position` the same of weighing what tokens are worth. `cut` makes a
+    cut student. `step_token` is one that is learnt. `task_token` is one of an answer to a task's
+    row, of all who are asked here.
     `speed_round` reads, and `speed_token` writes, what speed is measured by, all models together.
     """
 
@@ -173,10 +174,7 @@ def collecting(rates: Rates, sizes: RunSizes, amounts: Amounts) -> float:
     asked = amounts.answers + sizes.validation * amounts.samples
     measured = sizes.held_out * (2 if amounts.greedy else 1)
     written = asked * sizes.answer + measured * sizes.held_out_answer
-    read = (asked + measured) * sizes.prompt
     seconds = written * rates.answer_token + (asked + measured) * rates.answer
-    if rates.answer_token:
-        seconds += read * rates.teacher_token
     if sizes.per_minute:
         seconds = max(seconds, 60.0 * (asked + measured) / sizes.per_minute)
     return seconds
