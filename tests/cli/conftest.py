@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from potstill.progress import Progress
 from potstill.recipe import Recipe
+from potstill.runs.minutes.keeping import Clock
 from potstill.work.rundir import RunDir
 
 RECIPE = "name: mine\nteacher:\n  model: some/model\n"
@@ -152,8 +153,10 @@ def pretended(
         redo: bool = False,
         until: str | None = None,
         progress: Progress,
+        clock: Clock,
     ) -> RunDir:
-        calls.append({"recipe": recipe, "out": out, "fresh": fresh, "redo": redo, "until": until})
+        called = {"recipe": recipe, "out": out, "fresh": fresh, "redo": redo, "until": until}
+        calls.append({**called, "clock": clock})
         root = make_run(evaluated=until in (None, "evaluate"))
         return RunDir(root, recipe, None)
 

@@ -24,7 +24,7 @@ from potstill.logs.forms import ReadSettings, columns_of
 from potstill.logs.readers import Columns
 from potstill.logs.rows import SourceRow
 from potstill.recipe import CallsConfig
-from potstill.recipe.asking import LOG_FORMS
+from potstill.recipe.calls import LOG_FORMS
 
 USER = {"role": "user", "content": "private words"}
 CHAT = {"messages": [USER, {"role": "assistant", "content": "more private words"}]}

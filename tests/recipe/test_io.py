@@ -231,9 +231,9 @@ def test_the_resolved_recipe_reads_back_the_same() -> None:
         pytest.param(
             BASE,
             ("name.first=x",),
-            "--set `name.first=x` goes through a single value; the keys are: name, seed, device, "
-            "precision, teacher, student, prompts, task, collect, curate, shrink, train, evaluate, "
-            "cost",
+            "--set `name.first=x` goes through a single value; the keys are: name, minutes, seed, "
+            "device, precision, teacher, student, prompts, task, collect, curate, shrink, train, "
+            "evaluate, cost",
             id="override through a value",
         ),
         pytest.param(

@@ -18,6 +18,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import TrainConfig
+from potstill.train import compute as compute_module
 from potstill.train import loop as loop_module
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
@@ -348,6 +349,6 @@ def test_bf16_training_stays_close_to_fp32(nano_llama: Path, tmp_path: Path) -> 
 def test_it_compiles_where_that_pays(
     compile_: str, device: str, steps: int, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_module, "find_spec", lambda name: object())
+    monkeypatch.setattr(compute_module, "find_spec", lambda name: object())
     settings = config(compile=compile_)
-    assert loop_module._pays_to_compile(settings, torch.device(device), steps) is expected
+    assert compute_module.pays_to_compile(settings, torch.device(device), steps) is expected

@@ -50,6 +50,7 @@ BEGUN_WITH = {
     "prompts",
     "unasked",
     "checked",
+    "minutes",
 }
 # What real runs of two commits wrote, lists shortened.
 THEN, NOW = (
@@ -114,6 +115,28 @@ UNUSUAL = {
     ),
     "an order": ("order", {"secret": "blake3:0"}),
     "prompts too long": ("unasked", {"train": 3, "held_out": 1}),
+    "minutes": (
+        "minutes",
+        {
+            "minutes": 5.0,
+            "chosen": {
+                **{"prompts.limit": 394, "train.epochs": 1.78, "train.steps": 52},
+                **{"collect.samples": 1, "evaluate.greedy": False},
+            },
+            "legs": [{"at": 0, "total": 66}, {"at": 5, "total": 52}],
+            "estimate": 284.6,
+            "stages": [
+                {
+                    **{"stage": "collect", "amount": "394 answers", "at_start": 102.7},
+                    **{"predicted": 102.7, "taken": 63.0},
+                }
+            ],
+            "rates": {"answer_token": 0.0024},
+            "sizes": {"available": 1253.0, "heals": 1.0},
+            "replayed": False,
+        },
+    ),
+    "time spent": ("spent", {"seconds": 264.8}),
     "checked by an older version": ("checked", {"recipe": "blake3:0"}),
     "no files": (
         "checked",

@@ -37,7 +37,7 @@ from potstill.logs.serving import account_served, is_served_row, read_served
 from potstill.logs.template import template_columns
 from potstill.logs.turns import Chat
 from potstill.logs.values import structured
-from potstill.recipe.asking import LOG_FORMS
+from potstill.recipe.calls import LOG_FORMS
 
 _FIRST_ROWS = 200
 _LITELLM = {

@@ -5,13 +5,12 @@ example `TrainConfig`) and never the whole recipe.
 """
 
 from potstill.recipe.asking import (
-    CallsConfig,
     CollectConfig,
     EndpointConfig,
     PromptsConfig,
     TeacherConfig,
-    TermsConfig,
 )
+from potstill.recipe.calls import CallsConfig, TermsConfig
 from potstill.recipe.curating import (
     CurateConfig,
     DecontaminateConfig,

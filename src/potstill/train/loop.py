@@ -34,12 +34,12 @@ from potstill.train.checkpoint import (
     save_checkpoint,
     stored_checkpoints,
 )
-from potstill.train.compute import ComputeBody
+from potstill.train.compute import ComputeBody, pays_to_compile
 from potstill.train.examples import TrainingExample
 from potstill.train.frozen import FrozenStates
 from potstill.train.lora import adapted
 from potstill.train.objectives import divergences_of
-from potstill.train.optimizer import adamw, pays_to_compile, trained
+from potstill.train.optimizer import adamw, trained
 from potstill.train.packing import LaidOutRows, laid_out, row_shape
 from potstill.train.prefetch import Prefetch
 from potstill.train.result import TrainResult, validation_figures

@@ -12,7 +12,8 @@ _NAMES = SettingNames.under("teacher.endpoint", model="teacher.model")
 
 def server_settings(endpoint: EndpointConfig) -> ServerSettings:
     """Return how the teacher's server is asked, with what a recipe calls each setting."""
-    return ServerSettings(names=_NAMES, **dict(endpoint))
+    asked = {name: value for name, value in endpoint if name != "requests_per_minute"}
+    return ServerSettings(names=_NAMES, **asked)
 
 
 def permission(terms: TermsConfig, student: StudentConfig, section: str = "teacher") -> Stated:

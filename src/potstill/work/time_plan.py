@@ -82,14 +82,19 @@ class TimeSpent(WorkRecord):
 def stored_time_plan(root: Path) -> TimePlan | None:
     """Return the plan that a run directory holds, None where it holds none, or a damaged one."""
     try:
-        return TimePlan.from_json((root / STATE / f"{TimePlan.name}.json").read_bytes())
+        return TimePlan.from_json(time_plan_path(root).read_bytes())
     except (OSError, ValueError):
         return None
 
 
+def time_plan_path(root: Path) -> Path:
+    """Return where a run directory holds its plan."""
+    return root / STATE / f"{TimePlan.name}.json"
+
+
 def read_time_plan(path: Path) -> TimePlan:
     """Return the plan in a file, or in a run directory. Raises PotstillError where none is."""
-    file = path / STATE / f"{TimePlan.name}.json" if path.is_dir() else path
+    file = time_plan_path(path) if path.is_dir() else path
     try:
         return TimePlan.from_json(file.read_bytes())
     except (OSError, ValueError):

@@ -10,6 +10,7 @@ import pytest
 from blake3 import blake3
 
 import pipeline_runs
+from fault_server import Behaviour, FaultServer
 from potstill.errors import PotstillError
 from potstill.lineage import manifest
 from potstill.recipe import Recipe
@@ -125,6 +126,29 @@ def test_what_is_stated_is_not_touched_and_too_few_minutes_are_refused(
     assert shrunk is not None
     assert not {"shrink.calibration_tokens", "train.epochs", "train.steps"} & plan.chosen.keys()
     assert 900 <= shrunk.calibration_tokens < 1000
+
+
+def test_a_server_is_asked_as_often_as_it_permits_and_nothing_twice(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NANO_KEY", "sk-0123456789")
+    values = open_values(Path("smollm2-nano"), nano_prompts, 0.5)
+    values |= {"student": {"model": str(nano_llama)}, "shrink": {}, "collect": {"targets": "none"}}
+    values["train"]["cross_entropy"] = 1.0
+    with FaultServer(Behaviour(model="smollm2-nano", key="sk-0123456789")) as server:
+        values["teacher"]["endpoint"] = {
+            **{"url": server.url, "provider": "test", "key_env": "NANO_KEY"},
+            "requests_per_minute": 300,
+        }
+        run, _ = go(Recipe.model_validate(values), tmp_path / "run", until="collect")
+        plan, collected = run.done(TimePlan), run.done(CollectRecord)
+        assert plan is not None
+        assert collected is not None
+        # Twelve held-out prompts were asked to measure, and are stored; six watch.
+        assert server.requests == collected.stored.exchanges
+    assert "collect.samples" not in plan.chosen
+    assert plan.rates["answer"] > 0
+    assert plan.stages[0].at_start >= 60 / 300 * collected.stored.exchanges - 1e-6
 
 
 def test_without_minutes_it_is_only_foretold(

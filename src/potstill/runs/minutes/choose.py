@@ -42,7 +42,7 @@ FEWEST_VALIDATIONS, MOST_VALIDATIONS = 2, 8
 
 
 @dataclass(frozen=True)
-class Given:
+class Settled:
     """What is not to be chosen, since the recipe states it or it is done; None for what is."""
 
     prompts: int | None = None
@@ -56,7 +56,7 @@ class Given:
     greedy: bool | None = None
 
 
-def amounts_at(text: float, sizes: RunSizes, given: Given) -> Amounts:
+def amounts_at(text: float, sizes: RunSizes, given: Settled) -> Amounts:
     """Return what is done with so many tokens of text; nothing falls as it rises."""
     wanted = max(0, int(text / sizes.text))
     samples = _samples(wanted, sizes, given)
@@ -85,7 +85,7 @@ def amounts_at(text: float, sizes: RunSizes, given: Given) -> Amounts:
     )
 
 
-def choose(seconds: float, rates: Rates, sizes: RunSizes, given: Given) -> Amounts:
+def choose(seconds: float, rates: Rates, sizes: RunSizes, given: Settled) -> Amounts:
     """Return the most that is foretold to fit into so many seconds, the least where nothing does.
 
     What `given` states is not touched, and its time counts. Prompts, calibration tokens and
@@ -111,12 +111,14 @@ def choose(seconds: float, rates: Rates, sizes: RunSizes, given: Given) -> Amoun
     return _filled(found, seconds, rates, sizes, given)
 
 
-def least_seconds(rates: Rates, sizes: RunSizes, given: Given) -> float:
+def least_seconds(rates: Rates, sizes: RunSizes, given: Settled) -> float:
     """Return the fewest seconds that the held-out prompts and a training at all take."""
     return predict(rates, sizes, amounts_at(0.0, sizes, given)).total
 
 
-def _filled(found: Amounts, seconds: float, rates: Rates, sizes: RunSizes, given: Given) -> Amounts:
+def _filled(
+    found: Amounts, seconds: float, rates: Rates, sizes: RunSizes, given: Settled
+) -> Amounts:
     """Return the amounts with steps, and what is measured among them, in all that is left."""
     if given.steps is not None or given.passes is not None:
         return found
@@ -137,14 +139,14 @@ def _filled(found: Amounts, seconds: float, rates: Rates, sizes: RunSizes, given
     return found if steps < LEAST_STEPS else replace(found, steps=steps, validations=validations)
 
 
-def _samples(wanted: int, sizes: RunSizes, given: Given) -> int:
+def _samples(wanted: int, sizes: RunSizes, given: Settled) -> int:
     if given.samples is not None:
         return given.samples
     prompts = sizes.available if given.prompts is None else given.prompts
     return max(1, min(MOST_SAMPLES, wanted // max(1, prompts)))
 
 
-def _validations(steps: int, given: Given) -> int:
+def _validations(steps: int, given: Settled) -> int:
     if given.validate_every is None:
         return FEWEST_VALIDATIONS
     return max(1, math.ceil(steps / given.validate_every))

@@ -9,12 +9,18 @@ from pathlib import Path
 
 from potstill.errors import PotstillError
 from potstill.recipe import Recipe, Section
-from potstill.runs.minutes.choose import Given
+from potstill.runs.minutes.choose import Settled
 from potstill.runs.minutes.predict import Amounts, RunSizes
 from potstill.work.access import Access, Weights
 from potstill.work.order_secret import SECRET_FILE
 from potstill.work.run_recipe import RECIPE
-from potstill.work.time_plan import Chosen, TimePlan, read_time_plan, stored_time_plan
+from potstill.work.time_plan import (
+    Chosen,
+    TimePlan,
+    read_time_plan,
+    stored_time_plan,
+    time_plan_path,
+)
 
 PROMPTS, SAMPLES = "prompts.limit", "collect.samples"
 CALIBRATION, CANDIDATES = "shrink.calibration_tokens", "shrink.candidates"
@@ -60,11 +66,11 @@ def open_fields(recipe: Recipe) -> tuple[str, ...]:
     return tuple(f for f in DECIDED if f not in stated and f not in useless)
 
 
-def given_of(recipe: Recipe, decided: Collection[str], sizes: RunSizes) -> Given:
+def given_of(recipe: Recipe, decided: Collection[str], sizes: RunSizes) -> Settled:
     """Return what is not to be chosen, by the recipe and the fields that minutes decide about."""
     train = recipe.train
     limit = sizes.available if recipe.prompts.limit is None else recipe.prompts.limit
-    given = Given(
+    given = Settled(
         prompts=None if PROMPTS in decided else min(limit, sizes.available),
         samples=None if SAMPLES in decided else recipe.collect.samples,
         calibration_tokens=None if CALIBRATION in decided else recipe.shrink.calibration_tokens,
@@ -105,12 +111,20 @@ def with_chosen(recipe: Recipe, plan: TimePlan) -> Recipe:
 def with_stored_plan(recipe: Recipe, root: Path, *, fresh: bool) -> Recipe:
     """Return a recipe with what an earlier call of its run decided, where it goes on with minutes.
 
-    A field that the recipe states otherwise now is no longer the clock's.
+    A field that the recipe states otherwise now is no longer the clock's. Raises PotstillError
+    where the plan is damaged.
     """
     if recipe.minutes is None or fresh or not RECIPE.begins(root):
         return recipe
-    plan = stored_time_plan(root)
-    return recipe if plan is None else with_chosen(recipe, without_stated(plan, recipe))
+    plan, path = stored_time_plan(root), time_plan_path(root)
+    if plan is not None:
+        return with_chosen(recipe, without_stated(plan, recipe))
+    if path.exists():
+        raise PotstillError(
+            f"{path} is damaged, and only it says what the minutes of this run decided; bring it "
+            "back from a copy, or start over with --fresh"
+        )
+    return recipe
 
 
 def without_stated(plan: TimePlan, recipe: Recipe) -> TimePlan:

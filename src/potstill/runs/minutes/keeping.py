@@ -27,7 +27,7 @@ from potstill.runs.minutes.fields import (
 from potstill.runs.minutes.measuring import asked_of_server, measured_rates, rates_now
 from potstill.runs.minutes.pace import ClockedPace, RecordedPace
 from potstill.runs.minutes.predict import Rates, RunSizes, measuring, predict
-from potstill.runs.minutes.probes import Tried
+from potstill.runs.minutes.probes import ProbedStudent
 from potstill.runs.minutes.sizing import collected_sizes, planned_texts, run_sizes
 from potstill.runs.minutes.telling import replanned_rows, rows_of, table
 from potstill.runs.order import training_begun
@@ -175,7 +175,7 @@ class TimeKeeper:
             student: LoadedModel, vocabulary: VocabularyMap | None, cut: Cut, seconds: float
         ) -> None:
             available, prompts = planned_texts(parts, self._known_plan())
-            one = Tried(parts.opened.parent, student, vocabulary, cut, seconds)
+            one = ProbedStudent(parts.opened.parent, student, vocabulary, cut, seconds)
             with parts.progress.step("measure this machine"):
                 rates = measured_rates(parts, one, prompts)
             found.append((rates, run_sizes(parts, available, prompts, cut, rates)))

@@ -12,7 +12,7 @@ from potstill.runs.collecting import asking
 from potstill.runs.minutes.predict import Rates
 from potstill.runs.minutes.probes import (
     Ids,
-    Tried,
+    ProbedStudent,
     expected_length,
     local_rates,
     pairs_of,
@@ -29,7 +29,7 @@ _LONGEST_PROMPT, _LONGEST_ANSWER = 512, 128
 _ASKED_ROUNDS, _ASKED_AT_MOST = 2, 64
 # What a machine takes may vary by this share without being another machine.
 _UNSTEADY = 0.1
-# No time of this machine.
+# No time of this machine, or no time at all. An answer's is a server's, or is spent by then.
 _NOT_HERE = ("answer", "answer_tokens", "held_out_tokens")
 
 
@@ -38,24 +38,30 @@ def shortened(prompts: Sequence[Ids]) -> list[Ids]:
     return [tuple(ids[-_LONGEST_PROMPT:]) for ids in prompts]
 
 
-def measured_rates(parts: Parts, tried: Tried, prompts: Sequence[Ids]) -> Rates:
+def measured_rates(parts: Parts, tried: ProbedStudent, prompts: Sequence[Ids]) -> Rates:
     """Return what this machine takes, by a tried student that is of no use afterwards."""
     recipe, weights = parts.recipe, isinstance(parts.access.author, Weights)
     rows = shortened(prompts)
     width = len(tried.parent.tokenizer)
     most, held_out = recipe.collect.max_tokens, recipe.evaluate.max_tokens
-    written, ends = 0.0, 0.0
+    before, written, ends = 0.0, 0.0, 0.0
     if weights:
-        read = reading(tried.parent, pairs_of(rows, min(most, _LONGEST_ANSWER), width))
         how = asking(recipe).samplings.training
-        written, ends = writing(tried.parent, rows, how, recipe.collect.slots, read)
+        before, written, ends = writing(tried.parent, rows, how, recipe.collect.slots)
     length = expected_length(ends, most)
     pairs = pairs_of(rows, round(min(length, _LONGEST_ANSWER)), width)
     teacher = tried.parent if weights else None
+    task = 0.0
+    if recipe.task is not None:
+        own = [tuple(i % len(tried.student.tokenizer) for i in ids) for ids in rows]
+        greedy = asking(recipe).samplings.greedy
+        task = written + writing(tried.student, own, greedy, recipe.collect.slots)[1]
     found = local_rates(tried, teacher, pairs, recipe.shrink, recipe.train)
     return replace(
         found,
+        answer=before,
         answer_token=written,
+        task_token=task,
         answer_tokens=length,
         held_out_tokens=expected_length(ends, held_out),
     )

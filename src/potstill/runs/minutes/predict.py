@@ -18,12 +18,14 @@ class Rates:
     """Seconds that this machine takes for one of each, measured in this run; 0 for what it has not
     to do.
 
-    `answer_token` is one that the teacher writes, many at a time; `teacher_token` one that it
-    reads, `student_token` one that a student reads and is compared on, `text_token` what comes on
-    top for each token of held-out text, however many students read it. `answer` is a server's, as
-    many open at a time as it takes. `heal` and `heal_token` are the repair, its part that no text
-    makes longer and a calibration token; `weigh` and `weigh_position` the same of weighing what
-    tokens are worth. `cut` makes a cut student. `step_token` is one that is learnt.
+    `answer_token` is one that the teacher writes, many at a time, and `answer` what comes before
+    the first; or a server's whole answer, as many open at a time as it takes. `teacher_token` is
+    one that the teacher reads, `student_token` one that a student reads and is compared on,
+    `text_token` what comes on top for each token of held-out text, however many students read it.
+    `heal` and `heal_token` are the repair, its part that no text makes longer and a calibration
+    token; `weigh` and `weigh_position` the same of weighing what tokens are worth. `cut` makes a
+    cut student. `step_token` is one that is learnt. `task_token` is one of an answer to a task's
+    row, of all who are asked here.
     `speed_round` reads, and `speed_token` writes, what speed is measured by, all models together.
     """
 
@@ -40,6 +42,7 @@ class Rates:
     step_token: float = 0.0
     speed_round: float = 0.0
     speed_token: float = 0.0
+    task_token: float = 0.0
     # Not a rate: the length that answers have, as far as the first tokens of some tell.
     answer_tokens: float = 0.0
     held_out_tokens: float = 0.0
@@ -61,9 +64,10 @@ class RunSizes:
     `available` training prompts are there. `prompt`, `answer` and `held_out_answer` are mean
     lengths in tokens. `models` read the held-out text beside the teacher, `trained` of them the
     greedy text too. `search_rounds` and `search_others` say how many trials a search makes for a
-    number of candidates, each on `trial_tokens`. `loads` are models that evaluation makes or loads.
-    `per_minute`: a server answers no more. `pairs` sample pairs of at most `pair_tokens` are
-    written. `trainings` are made, one after another.
+    number of candidates, each on `trial_tokens`. A task's answers are `task_tokens` long in all.
+    `loads` are models that evaluation makes or loads. `per_minute`: a server answers no more.
+    `pairs` sample pairs of at most `pair_tokens` are written. `trainings` are made, one after
+    another.
     """
 
     available: int
@@ -85,6 +89,7 @@ class RunSizes:
     search_others: int = 0
     trial_tokens: int = 0
     speed_tokens: int = 0
+    task_tokens: int = 0
     pairs: int = 0
     pair_tokens: int = 0
     per_minute: int = 0
@@ -169,10 +174,7 @@ def collecting(rates: Rates, sizes: RunSizes, amounts: Amounts) -> float:
     asked = amounts.answers + sizes.validation * amounts.samples
     measured = sizes.held_out * (2 if amounts.greedy else 1)
     written = asked * sizes.answer + measured * sizes.held_out_answer
-    read = (asked + measured) * sizes.prompt
     seconds = written * rates.answer_token + (asked + measured) * rates.answer
-    if rates.answer_token:
-        seconds += read * rates.teacher_token
     if sizes.per_minute:
         seconds = max(seconds, 60.0 * (asked + measured) / sizes.per_minute)
     return seconds
@@ -224,5 +226,6 @@ def evaluating(rates: Rates, sizes: RunSizes, amounts: Amounts) -> float:
         seconds += tokens * (rates.text_token + sizes.trained * rates.student_token)
     seconds += sizes.loads * rates.cut
     seconds += _SPEED_ROUNDS * (rates.speed_round + sizes.speed_tokens * rates.speed_token)
+    seconds += sizes.task_tokens * rates.task_token
     # A few rows at a time are written about as fast as one.
     return seconds + (sizes.pair_tokens * rates.speed_token if sizes.pairs else 0.0)

@@ -21,7 +21,7 @@ from potstill.evaluate.text import HeldOut, measure_text
 from potstill.losses.targets import DenseTargets, Targets
 from potstill.losses.teacher import TeacherHead
 from potstill.models.alignment import Alignment
-from potstill.models.generate import Request, completions
+from potstill.models.generate import Completion, Request, completions
 from potstill.models.load import context_length, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
@@ -43,7 +43,7 @@ Pairs = Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
 
 # Answers that are written at once, and tokens of each: the first of them tell how many end early.
 _WRITTEN_ROWS, _WRITTEN_TOKENS = 96, 8
-_READ_ROWS = 5
+_READ_ROWS = 14
 _HEALED_TOKENS = (256, 1024)
 _WEIGHED_POSITIONS = 128
 # Tokens of a tried step: a larger one takes as long a token.
@@ -53,7 +53,7 @@ _SPEED_TOKENS = 4
 
 
 @dataclass(frozen=True)
-class Tried:
+class ProbedStudent:
     """A student cut somewhere, as large as the run's will be, with what it was cut from.
 
     `seconds` are those that cutting took.
@@ -80,25 +80,31 @@ def pairs_of(prompts: Sequence[Ids], length: int, tokens: int) -> Pairs:
 
 
 def writing(
-    teacher: LoadedModel, prompts: Sequence[Ids], sampling: Sampling, slots: int, read: float
-) -> tuple[float, float]:
-    """Return (seconds a token that the teacher writes, how often an answer ends at a token).
+    teacher: LoadedModel, prompts: Sequence[Ids], sampling: Sampling, slots: int
+) -> tuple[float, float, float]:
+    """Return the seconds of an answer before its first token, those of each token that the teacher
+    writes, and how often an answer ends at a token.
 
-    `read` is what a token takes that it reads, which is taken off.
+    As many are written at once as there are slots. Two lengths tell the two apart.
     """
-    tokens = min(_WRITTEN_TOKENS, sampling.max_tokens)
     rows = list(prompts)[: min(_WRITTEN_ROWS, slots)]
-    few = replace(sampling, max_tokens=tokens)
     requests = [Request(f"probe {i}", tuple(ids)) for i, ids in enumerate(rows)]
+
+    def written(count: int, tokens: int) -> tuple[float, list[Completion]]:
+        few = replace(sampling, max_tokens=min(tokens, sampling.max_tokens))
+        start = time.perf_counter()
+        found = completions(teacher, requests[:count], few, slots=count, keep_hidden=True)
+        return time.perf_counter() - start, found
+
     # Memory and threads that a first use makes are made here.
-    completions(teacher, requests[:2], replace(few, max_tokens=2), keep_hidden=True)
-    start = time.perf_counter()
-    found = completions(teacher, requests, few, slots=len(requests), keep_hidden=True)
-    seconds = time.perf_counter() - start
-    written = sum(len(one.token_ids) for one in found)
-    ended = sum(one.finish_reason == "stop" for one in found)
-    alone = max(seconds - read * sum(map(len, rows)), 0.1 * seconds)
-    return alone / max(1, written), ended / max(1, written)
+    written(min(2, len(rows)), 2)
+    short, few = written(len(rows), 2)
+    long, many = written(len(rows), _WRITTEN_TOKENS)
+    tokens = sum(len(one.token_ids) for one in many)
+    more = max(1, tokens - sum(len(one.token_ids) for one in few))
+    token = max(long - short, 0.1 * long) / more
+    before = max(0.0, long - tokens * token) / len(rows)
+    return before, token, sum(one.finish_reason == "stop" for one in many) / max(1, tokens)
 
 
 def expected_length(ends: float, most: int) -> float:
@@ -114,11 +120,12 @@ def expected_length(ends: float, most: int) -> float:
 def reading(model: LoadedModel, pairs: Pairs) -> float:
     """Return the seconds a token that a model reads."""
     few = pairs[:_READ_ROWS]
+    response_hidden(model, few[:1])
     seconds = seconds_of(lambda: response_hidden(model, few))
     return seconds / sum(len(p) + len(r) for p, r in few)
 
 
-def comparing(tried: Tried, pairs: Pairs) -> tuple[float, float]:
+def comparing(tried: ProbedStudent, pairs: Pairs) -> tuple[float, float]:
     """Return the seconds that a token of held-out text takes: for each student, and beside that.
 
     The teacher's states are stored, as those of text that a trimmed vocabulary leaves as it is.
@@ -151,12 +158,14 @@ def comparing(tried: Tried, pairs: Pairs) -> tuple[float, float]:
             )
         )
 
-    one, two = read("a"), read("ab")
-    each = max(two - one, 0.1 * one) / tokens
+    # Memory and threads that a first use makes are made here.
+    response_hidden(student, [(rows[0].prompt_ids, rows[0].response_ids)])
+    one, three = read("a"), read("abc")
+    each = max((three - one) / 2, 0.1 * one) / tokens
     return each, max(0.0, one / tokens - each)
 
 
-def healing(tried: Tried, pairs: Pairs, config: ShrinkConfig) -> tuple[float, float]:
+def healing(tried: ProbedStudent, pairs: Pairs, config: ShrinkConfig) -> tuple[float, float]:
     """Return the seconds of a repair that no text makes longer, and those of a token.
 
     Heals the tried student.
@@ -201,7 +210,7 @@ class _NoDistribution:
         return DenseTargets(torch.zeros(rows, self._width, dtype=torch.float16), self._head)
 
 
-def learning(tried: Tried, pairs: Pairs, config: TrainConfig) -> float:
+def learning(tried: ProbedStudent, pairs: Pairs, config: TrainConfig) -> float:
     """Return the seconds of a training token. Trains the tried student for a few steps."""
     student = tried.student
     tokens = min(config.batch_tokens, _STEP_TOKENS)
@@ -248,7 +257,7 @@ def learning(tried: Tried, pairs: Pairs, config: TrainConfig) -> float:
     return 1 / median(speeds[1:])
 
 
-def speaking(tried: Tried, teacher: LoadedModel | None) -> tuple[float, float]:
+def speaking(tried: ProbedStudent, teacher: LoadedModel | None) -> tuple[float, float]:
     """Return the seconds of a round of reading, and of a token of writing, all models together."""
     models = {"student": tried.student} | ({} if teacher is None else {"teacher": teacher})
     found = measure_speed(models, decode_tokens=_SPEED_TOKENS, repeats=1)
@@ -260,7 +269,11 @@ def speaking(tried: Tried, teacher: LoadedModel | None) -> tuple[float, float]:
 
 
 def local_rates(
-    tried: Tried, teacher: LoadedModel | None, pairs: Pairs, shrink: ShrinkConfig, how: TrainConfig
+    tried: ProbedStudent,
+    teacher: LoadedModel | None,
+    pairs: Pairs,
+    shrink: ShrinkConfig,
+    how: TrainConfig,
 ) -> Rates:
     """Return what everything but asking takes; the tried student is of no use afterwards."""
     read = reading(tried.parent, pairs)

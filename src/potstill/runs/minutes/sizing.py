@@ -69,6 +69,7 @@ def run_sizes(
         search_others=others,
         trial_tokens=recipe.shrink.trial_tokens,
         speed_tokens=evaluate.speed_tokens,
+        task_tokens=0 if recipe.task is None else held_out * recipe.task.max_tokens,
         pairs=evaluate.sample_pairs,
         pair_tokens=evaluate.max_tokens,
         per_minute=(server and server.endpoint.requests_per_minute) or 0,
