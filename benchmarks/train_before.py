@@ -169,7 +169,9 @@ def _in_a_process(
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--before", type=Path, help="a work tree of the earlier commit")
-    parser.add_argument("--only", dest="parts", nargs="+", choices=CONTENDERS, default=[*CONTENDERS])
+    parser.add_argument(
+        "--only", dest="parts", nargs="+", choices=CONTENDERS, default=[*CONTENDERS]
+    )
     parser.add_argument(
         "--precisions", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"]
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from potstill.train.compute import ComputeBody
@@ -46,8 +45,8 @@ class FrozenStates:
         if not self.wanted or self.keeps:
             return None
         return (
-            f"train: what the frozen blocks give would take {self.bytes / 2**30:.1f} GiB, more than "
-            f"{_KEEP_BYTES / 2**30:.0f}, and is computed anew in each epoch"
+            f"train: what the frozen blocks give would take {self.bytes / 2**30:.1f} GiB, more "
+            f"than {_KEEP_BYTES / 2**30:.0f}, and is computed anew in each epoch"
         )
 
     def hidden(self, rows: LaidOutRows, laid: Sequence[Sequence[TrainingExample]]) -> Tensor:
