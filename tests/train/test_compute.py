@@ -16,7 +16,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of, head_of, load
 from potstill.models.loaded import LoadedModel
-from potstill.train import compute
+from potstill.models.precision import multiplies_fp32_by_onednn
+from potstill.train import attention, compute
 from potstill.train.compute import ComputeBody
 
 Way = Literal["none", "elementwise", "blocks"]
@@ -127,7 +128,7 @@ def test_compiled_blocks_give_the_same_gradients(
         if gradient is None:
             assert found[name] is None
         else:
-            torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=5e-6)
     # The network itself goes on uncompiled.
     assert all(block._compiled_call_impl is None for block in blocks_of(student.network))
 
@@ -147,9 +148,10 @@ def test_what_training_sets_does_not_stay_with_the_network(
     student = load(str(nano_llama), precision=precision, trainable=True)
     before = student.network.config._attn_implementation
     body = ComputeBody(student.network, student.compute_dtype, 20, checkpointing="blocks")
-    # In bf16 a CPU attends to short sequences in the plain way.
-    expected = "eager" if precision == "bf16" else before
-    assert body._body.config._attn_implementation == expected and before != "eager"
+    # A CPU attends to short sequences by plain products wherever these are fast.
+    products = precision == "bf16" or multiplies_fp32_by_onednn()
+    expected = attention.NAME if products else before
+    assert body._body.config._attn_implementation == expected and before != attention.NAME
     assert student.network.config._attn_implementation == before
     assert not any(block.gradient_checkpointing for block in blocks_of(student.network))
 
@@ -176,4 +178,5 @@ def test_the_embedding_gets_its_gradient_where_it_is_the_head_too(
     body.collect_gradients()
     for parameter, wanted in zip((embedding.weight, head.weight), expected, strict=True):
         assert not parameter.grad.is_sparse
-        torch.testing.assert_close(parameter.grad, wanted)
+        # The network attends by another kernel, which adds up in another order.
+        assert (parameter.grad - wanted).norm() < 1e-5 * wanted.norm()
