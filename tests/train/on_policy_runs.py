@@ -108,6 +108,11 @@ class FirstStep:
     examples: Sequence[TrainingExample]
 
     @property
+    def largest(self) -> float:
+        """The largest entry of the gradient."""
+        return max(float(g.abs().max()) for g in self.gradient.values())
+
+    @property
     def norm(self) -> float:
         """The length of the gradient."""
         return float(torch.cat([g.flatten() for g in self.gradient.values()]).norm())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from potstill.train import rollouts as rollouts_module
 from potstill.train.as_computed import as_computed
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
+from potstill.train.live_teacher import LiveTeacher, check_ends
 from potstill.train.rollouts import own_steps
 
 
@@ -185,3 +187,11 @@ def test_a_request_has_a_key_of_its_own_even_where_prompts_come_again(nano_llama
     requests: list[Request] = made.rollouts._requests(made.rollouts._owns.index(True))
     assert len({r.key for r in requests}) == 60
     assert {r.prompt_ids for r in requests} == set(made.rollouts._prompts)
+
+
+def test_other_ends_than_the_teachers_are_refused_with_the_fix(nano_llama: Path) -> None:
+    teacher = LiveTeacher.of(load(str(nano_llama), precision="fp32"), None, torch.float32)
+    student = load(str(nano_llama), precision="fp32", trainable=True)
+    check_ends(student, teacher)
+    with pytest.raises(PotstillError, match=r"with <\|endoftext\|> and the teacher with <\|im_end"):
+        check_ends(replace(student, eos_ids=(0,)), teacher)

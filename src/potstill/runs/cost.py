@@ -229,7 +229,19 @@ def training_work(
         flops += shapes.parent.head * positions
     again = trained.scored_again / max(1, len(lengths))
     flops += again * forward_flops(shapes.parent, lengths, 0)
-    return Work(epochs * flops, trained.tokens)
+    return Work(epochs * flops + own_text_flops(shapes, trained), trained.tokens)
+
+
+def own_text_flops(shapes: Shapes, trained: TrainRecord) -> float:
+    """Return what it took that the student wrote answers of its own and the teacher read them.
+
+    Learning from them is counted as learning from stored ones of the same length.
+    """
+    if trained.on_policy is None:
+        return 0.0
+    pairs = trained.on_policy.lengths
+    whole = [prompt + response for prompt, response in pairs]
+    return generation_flops(shapes.student, pairs) + forward_flops(shapes.parent, whole, 0)
 
 
 def evaluation_work(shapes: Shapes, read: Mapping[str, Lengths]) -> Work:

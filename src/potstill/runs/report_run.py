@@ -40,6 +40,7 @@ from potstill.work.evaluation import (
     Shrink,
     TrainingPart,
 )
+from potstill.work.own_text import OwnTextPart
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
 from potstill.work.shared_prompts import shared_prompts
@@ -49,6 +50,7 @@ from potstill.work.stage_records import (
     CutMeasure,
     DecodedAnswers,
     EvaluateRecord,
+    OwnTextLearnt,
     ServedAnswers,
     ShrinkRecord,
     StageRecord,
@@ -330,12 +332,22 @@ def _closeness(found: CutMeasure | None) -> Closeness | None:
 def training_section(trained: TrainRecord) -> TrainingPart:
     """Return the training run, as far as it is shown."""
     by_text = trained.cross_entropy
-    shown = trained.model_dump(include=set(TrainingPart.model_fields))
+    shown = trained.model_dump(include=set(TrainingPart.model_fields) - {"on_policy"})
     more = {
+        "on_policy": None if trained.on_policy is None else own_text(trained.on_policy),
         "cross_entropy_kept_step": None if by_text is None else by_text.kept_step,
         "left_out": trained.left_out or None,
     }
     return TrainingPart.model_validate(shown | more)
+
+
+def own_text(learnt: OwnTextLearnt) -> OwnTextPart:
+    """Return what the student learnt from its own answers, as far as it is shown."""
+    counts = {
+        "answers": len(learnt.lengths),
+        "response_tokens": sum(response for _, response in learnt.lengths),
+    }
+    return OwnTextPart.model_validate(learnt.model_dump(exclude={"lengths"}) | counts)
 
 
 def curation_section(curated: CurateRecord) -> CurationPart:

@@ -13,6 +13,7 @@ from pydantic import Field, FiniteFloat
 
 from potstill.work.figures import Estimate, Part
 from potstill.work.marked import MarkedAnswers
+from potstill.work.own_text import OwnTextPart
 from potstill.work.rounded import RoundedAnswers
 from potstill.work.scores import CallScores, TaskScores
 from potstill.work.time_part import TimePart
@@ -261,6 +262,7 @@ class TrainingPart(Part):
     validation_left_out: dict[str, int] = Field(
         {}, description="Validation prompts that were not measured on, by reason."
     )
+    on_policy: OwnTextPart | None = Field(None, description="Own answers; null without any.")
 
 
 class Stage(Part):

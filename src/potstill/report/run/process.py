@@ -12,6 +12,7 @@ from potstill.report.run.names import left_out
 from potstill.report.tables import FactList, Table, capital, measured, row, table
 from potstill.work.evaluation import Closeness, CurationPart, Evaluation, TrainingPart
 from potstill.work.marked import MarkedAnswers
+from potstill.work.own_text import OwnTextPart
 from potstill.work.rounded import RoundedAnswers
 
 SHRINK_HEADS = ("", "KL per token", "Top-1 agreement")
@@ -48,14 +49,20 @@ def training(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]]) -> Fa
             ("Last loss", words.significant(trained.last_loss)),
             ("Answers left out for want of likeliest tokens", words.whole(trained.left_out)),
         )
-        facts += _kept(trained)
+        facts += _kept(trained) + _own_text(trained.on_policy)
     found = []
-    losses = charts.thin(curve(metrics, ("loss",)))
+    own = [record for record in metrics if "own_answers" in record]
+    losses = charts.thin(curve([r for r in metrics if "own_answers" not in r], ("loss",)))
     if len(losses) > 1:
         smoothed = charts.smooth(losses, max(3, len(losses) // 12))
         found.append(
             _curve_chart("Training loss", "each step faint, running mean bold", smoothed, losses)
         )
+    own_losses = charts.thin(curve(own, ("loss",)))
+    if len(own_losses) > 1:
+        smoothed = charts.smooth(own_losses, max(3, len(own_losses) // 12))
+        note = "each step faint, running mean bold"
+        found.append(_curve_chart("Loss on the student's own answers", note, smoothed, own_losses))
     lacking = left_out({} if trained is None else trained.validation_left_out)
     for names, title in (
         (("kl", "kl_per_token", "validation_kl"), "KL on validation prompts"),
@@ -66,6 +73,29 @@ def training(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]]) -> Fa
             note = "nats a token, prompts kept out of training"
             found.append(_curve_chart(title, note + words.in_brackets(lacking), points))
     return FactSection(facts, found, [])
+
+
+def _own_text(own: OwnTextPart | None) -> FactList:
+    """Return what the student learnt from answers of its own, and what was odd about them."""
+    if own is None:
+        return []
+    answers = max(1, own.answers)
+    return measured(
+        ("Steps on the student's own answers", words.whole(own.steps)),
+        ("Steps on stored answers", words.whole(own.stored_steps)),
+        ("Answers that it wrote", words.whole(own.answers)),
+        ("Tokens that it wrote", words.count(own.response_tokens)),
+        ("Own answers cut off at the limit", words.percent(own.cut / answers)),
+        ("Own answers that repeat themselves", words.percent(own.repeated / answers)),
+        (
+            "Likeliest tokens shared with the teacher, first answers",
+            words.percent(own.overlap_first),
+        ),
+        ("Likeliest tokens shared with the teacher, last answers", words.percent(own.overlap_last)),
+        ("Slots busy while it wrote", words.percent(own.slots_busy)),
+        ("Time that it wrote", words.duration(own.writing_s)),
+        ("Time that the teacher read its answers", words.duration(own.scoring_s)),
+    )
 
 
 def _kept(trained: TrainingPart) -> FactList:
