@@ -79,12 +79,12 @@ class Spied:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.examples: Any = None
         self.options: dict[str, Any] = {}
-        self._plain = module.train
-        monkeypatch.setattr(module, "train", self._train)
+        self._plain = module.train_steps
+        monkeypatch.setattr(module, "train_steps", self._train)
 
-    def _train(self, student: Any, examples: Any, **options: Any) -> Any:
-        self.examples, self.options = examples, options
-        return self._plain(student, examples, **options)
+    def _train(self, student: Any, source: Any, **options: Any) -> Any:
+        self.examples, self.options = source._examples, options
+        return self._plain(student, source, **options)
 
 
 @pytest.fixture

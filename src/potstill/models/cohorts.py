@@ -136,7 +136,7 @@ class CohortRows:
     def __init__(self, body: PlainBody, prompts: Sequence[Sequence[int]], room: int) -> None:
         self.body, self.room = body, room
         self.cohorts: list[_Cohort] = []
-        self.like = body.blocks[0].attention.k_proj.weight
+        self.like = next(body.body.embed_tokens.parameters())
         longest = max(map(len, prompts)) + room
         narrow = any(window is not None and window < longest for window in body.windows)
         shared = 0 if narrow or len(prompts) < 2 else common_beginning(prompts)
