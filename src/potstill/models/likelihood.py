@@ -20,7 +20,7 @@ from torch import Tensor
 from potstill.models.head import Head
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
-from potstill.models.precision import bf16_products
+from potstill.models.precision import fast_products
 from potstill.models.score import PromptAndResponse, read_in_batches
 from potstill.progress import Step
 
@@ -190,11 +190,11 @@ def ready(head: Head, precise: bool) -> Head:
 
 
 def products_of(heads: Sequence[Head]) -> AbstractContextManager[None]:
-    """Have fp32 products taken from bf16 halves where all models compute in bf16.
+    """Have products taken fast: as bf16 ones where all models compute in bf16.
 
     Then their states and weights hold bf16 values, and nothing is lost.
     """
-    return bf16_products(enabled=all(head.weight_VD.dtype == torch.bfloat16 for head in heads))
+    return fast_products(bf16=all(head.weight_VD.dtype == torch.bfloat16 for head in heads))
 
 
 def chunks(

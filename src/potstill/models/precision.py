@@ -70,14 +70,16 @@ def _cpu_bf16_speedup() -> float:
 
 
 @contextmanager
-def fast_fp32_products() -> Iterator[None]:
-    """Have this process multiply fp32 matrices by oneDNN where that is the faster library.
+def fast_products(*, bf16: bool = False) -> Iterator[None]:
+    """Have a CPU multiply fp32 matrices by the faster of torch's two libraries.
 
-    It adds up in another order: results are equal but for fp32's rounding.
+    That adds up in another order: results are equal but for fp32's rounding. With `bf16` the
+    matrices hold bf16 values, and are multiplied as such and added up in fp32: exact too, and three
+    times as fast where the CPU computes in bf16.
     """
     settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
-    if multiplies_fp32_by_onednn():
+    if bf16 or multiplies_fp32_by_onednn():
         settings.fp32_precision = _ONEDNN
     try:
         yield
@@ -87,7 +89,7 @@ def fast_fp32_products() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def multiplies_fp32_by_onednn() -> bool:
-    """Return whether `fast_fp32_products` changes anything here.
+    """Return whether `fast_products` changes anything of fp32 here.
 
     MKL takes AVX2 on other makers' CPUs, also where they have AVX-512, and oneDNN takes that: a
     product took it less than half of the time (AMD EPYC of family 26). Which one it is follows
@@ -116,20 +118,3 @@ def _onednn_is_exact() -> bool:
         settings.fp32_precision = before
     # bf16 would be 0.003 off.
     return float((found - exact).norm() / exact.norm()) < 1e-5
-
-
-@contextmanager
-def bf16_products(*, enabled: bool) -> Iterator[None]:
-    """Have a CPU multiply fp32 matrices from their bf16 halves, adding up in fp32.
-
-    For matrices that hold bf16 values anyway this is exact and three times as fast where the
-    CPU computes in bf16; elsewhere it changes nothing.
-    """
-    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = settings.fp32_precision
-    if enabled:
-        settings.fp32_precision = _ONEDNN
-    try:
-        yield
-    finally:
-        settings.fp32_precision = before

@@ -8,14 +8,14 @@ on a clock: the same machine gives the same numbers.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from potstill.models.precision import multiplies_fp32_by_onednn
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -25,7 +25,7 @@ def product_for(device: torch.device, dtype: torch.dtype) -> Product:
 
     Its rounding is of the dtype's own size, whichever it is.
     """
-    if device.type == "cpu" and dtype == torch.float32 and _onednn_is_faster():
+    if device.type == "cpu" and dtype == torch.float32 and _onednn_is_there():
         return _onednn
     return F.linear
 
@@ -36,24 +36,12 @@ def _onednn(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _onednn_is_faster() -> bool:
-    """Tell whether the processor is of the x86 family, and not Intel's; and torch has oneDNN."""
-    if platform.machine().lower() not in ("x86_64", "amd64") or "intel" in _vendor().lower():
-        return False
-    if not torch.backends.mkldnn.is_available():
+def _onednn_is_there() -> bool:
+    """Tell whether the CPU is better off with oneDNN, and torch lets it be called."""
+    if not multiplies_fp32_by_onednn():
         return False
     try:
         _onednn(torch.ones(2, 3), torch.ones(4, 3), None)
     except (AttributeError, RuntimeError):  # what inductor multiplies with is not promised
         return False
     return True
-
-
-def _vendor() -> str:
-    """Return what the processor calls its maker: `GenuineIntel`, `AuthenticAMD`."""
-    facts = Path("/proc/cpuinfo")
-    if facts.is_file():
-        for line in facts.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("vendor_id"):
-                return line
-    return platform.processor()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from potstill.models.beginning import Beginning, common_start, read_beginning
 from potstill.models.load import body_of
 from potstill.models.loaded import LoadedModel
+from potstill.models.precision import fast_products
 from potstill.progress import Step
 
 # Tokens read at once: on a CPU what a layer makes of them stays in its cache.
@@ -86,7 +88,7 @@ def hidden_states(
     """
     ids_BT = padded(rows).to(model.device)
     more = {"use_cache": False} if after is None else after.repeated(len(rows))
-    with torch.autocast(model.device.type, model.compute_dtype, enabled=_needs_autocast(model)):
+    with computing(model):
         output = body_of(model.network)(input_ids=ids_BT, **more)
     hidden_BTD: Tensor = output.last_hidden_state
     return hidden_BTD.to(model.compute_dtype)
@@ -104,7 +106,7 @@ def shared_beginning(
     shared = common_start([prompt[:-1] for prompt, _ in sequences])
     if len(sequences) < _SHARED_TEXTS or len(shared) < _SHARED_TOKENS:
         return None
-    with torch.autocast(model.device.type, model.compute_dtype, enabled=_needs_autocast(model)):
+    with computing(model):
         beginning = read_beginning(body_of(model.network), torch.tensor([shared]).to(model.device))
     if beginning is None:
         return None
@@ -134,6 +136,14 @@ def length_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]
         else:
             batches.append([i])
     return batches
+
+
+@contextmanager
+def computing(model: LoadedModel) -> Iterator[None]:
+    """Have a model's forward pass multiply as it is to: in its compute dtype, and fast."""
+    cast = _needs_autocast(model)
+    with torch.autocast(model.device.type, model.compute_dtype, enabled=cast), fast_products():
+        yield
 
 
 def _needs_autocast(model: LoadedModel) -> bool:

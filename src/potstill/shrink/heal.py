@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from potstill.models.load import blocks_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.parts import weight_of
+from potstill.models.precision import fast_products
 from potstill.progress import Step
 from potstill.shrink.cut import Cut
 from potstill.shrink.fold import fold_width
@@ -114,10 +115,11 @@ def _advanced(
     block: nn.Module, states: Sequence[Tensor], batches: Sequence[Batch], number: int
 ) -> list[Tensor]:
     """Return the states after a block, in fp32."""
-    return [
-        advance(block, state, batch.block_kwargs[number]).float()
-        for state, batch in zip(states, batches, strict=True)
-    ]
+    with fast_products():
+        return [
+            advance(block, state, batch.block_kwargs[number]).float()
+            for state, batch in zip(states, batches, strict=True)
+        ]
 
 
 def _refit(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from potstill.models.precision import bf16_products
+from potstill.models.precision import fast_products
 from potstill.shrink.streams import gram_of
 
 # Shares of the recipe's ridge that are tried where text says how strong the pull is to be.
@@ -35,7 +35,7 @@ class NormalEquations:
         """Add tokens: what the map reads, and what its output lacks."""
         gram_of(input_NF, into=self.gram_FF)
         # Where maps compute in bf16 their residuals are rounded to it: the noise of single tokens.
-        with bf16_products(enabled=input_NF.dtype == torch.bfloat16):
+        with fast_products(bf16=input_NF.dtype == torch.bfloat16):
             self.cross_DF.addmm_(residual_ND.float().T, input_NF.float())
         self.tokens += len(input_NF)
 

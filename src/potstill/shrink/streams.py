@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from potstill.models.load import blocks_of, body_of
 from potstill.models.loaded import LoadedModel
-from potstill.models.precision import bf16_products
+from potstill.models.precision import fast_products
 from potstill.models.score import length_batches, padded
 from potstill.shrink.blocks import output_of
 
@@ -85,7 +85,7 @@ def gram_of(input_NF: Tensor, *, into: Tensor) -> None:
     exact = input_NF.dtype == torch.bfloat16
     input_NF = input_NF.float()
     # What came in bf16 loses nothing when its products are taken from bf16 and added in fp32.
-    with bf16_products(enabled=exact):
+    with fast_products(bf16=exact):
         for first in range(0, input_NF.shape[1], _STRIP):
             end = first + _STRIP
             into[first:end, :end].addmm_(input_NF[:, first:end].T, input_NF[:, :end])
@@ -172,7 +172,7 @@ class TeacherStream:
         self._enter([self._through(number, state, batch) for state, batch in pairs])
 
     def _through(self, number: int, state_BTD: Tensor, batch: Batch) -> Tensor:
-        with self._autocast():
+        with self._autocast(), fast_products():
             kwargs = batch.block_kwargs[number]
             return advance(self._blocks[number], state_BTD, kwargs).float()
 

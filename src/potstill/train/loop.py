@@ -22,7 +22,7 @@ from potstill.losses.workspace import Workspace
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import freed_memory_kept, release_freed
-from potstill.models.precision import fast_fp32_products
+from potstill.models.precision import fast_products
 from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.as_computed import as_computed
@@ -182,7 +182,7 @@ class _Loop:
             progress.note(said)
         try:
             with (
-                fast_fp32_products(),
+                fast_products(),
                 freed_memory_kept(),
                 progress.step("train", total=self.total, unit="steps") as shown,
                 Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
