@@ -42,8 +42,8 @@ Ids = Sequence[int]
 Pairs = Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
 
 # Answers that are written at once, and tokens of each: the first of them tell how many end early.
-_WRITTEN_ROWS, _WRITTEN_TOKENS = 96, 8
-_READ_ROWS = 14
+_WRITTEN_ROWS, _WRITTEN_TOKENS = 64, 8
+_READ_ROWS = 7
 _HEALED_TOKENS = (256, 1024)
 _WEIGHED_POSITIONS = 128
 # Tokens of a tried step: a larger one takes as long a token.
