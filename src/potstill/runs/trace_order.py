@@ -74,7 +74,13 @@ def ordered_run(root: Path, progress: Progress | None = None) -> OrderedRun:
 
 
 def _quarters(done: TrainRecord, epochs: float) -> int | None:
-    """Return after how many quarters of an epoch the student was kept; None at the end."""
-    if done.kept_step is None or done.kept_step >= done.steps:
+    """Return after how many quarters of an epoch the student was kept; None at the end.
+
+    Steps on its own answers took the place of the last stored ones of the plan.
+    """
+    read = done.steps if done.kept_step is None else done.kept_step
+    if done.on_policy is not None:
+        read = min(read, done.on_policy.stored_steps)
+    if read >= done.steps:
         return None
-    return max(1, math.ceil(4 * epochs * done.kept_step / done.steps))
+    return max(1, math.ceil(4 * epochs * read / done.steps))
