@@ -87,8 +87,8 @@ def test_the_resolved_recipe_reads_back_the_same() -> None:
             BASE + "train:\n  max_tokens: 3\n",
             (),
             "r.yaml, line 5: unknown key train.max_tokens (given 3); "
-            "did you mean prompts.magpie.max_tokens, task.max_tokens, collect.max_tokens or "
-            "evaluate.max_tokens?",
+            "did you mean prompts.magpie.max_tokens, task.max_tokens, collect.max_tokens, "
+            "train.on_policy.max_tokens or evaluate.max_tokens?",
             id="right name in several sections",
         ),
         pytest.param(

@@ -290,7 +290,7 @@ def test_records_have_the_keys_of_what_stages_give() -> None:
     assert names(stage_records.TriedCut) - {"kl", "taken", "parameters", "blocks"} == set(
         Cut((), (1,), ((1,),), ((1,),)).widths
     )
-    more = {"lengths", "scored_again", "left_out", "validation_left_out"}
+    more = {"lengths", "scored_again", "left_out", "validation_left_out", "on_policy"}
     assert names(TrainedStudent) == given(TrainResult) | more
     assert names(TrainRecord) == names(TrainedStudent) | {"cross_entropy"} | took
     assert names(stage_records.PricedByTime) == given(MachinePrice)
