@@ -172,14 +172,14 @@ def test_training_from_the_store_holds_no_teacher(
 ) -> None:
     values = pipeline_runs.recipe_values(nano_llama, nano_prompts, shrink={"blocks": [3]})
     held: list[bool] = []
-    plain = train_stage.train
+    plain = train_stage.train_steps
 
     def watched(*args: Any, **options: Any) -> Any:
         (opened,) = [o for o in gc.get_objects() if isinstance(o, Opened)]
         held.append(opened._teacher is not None)
         return plain(*args, **options)
 
-    monkeypatch.setattr(train_stage, "train", watched)
+    monkeypatch.setattr(train_stage, "train_steps", watched)
     pipeline_runs.run(values, tmp_path / "run", until="train")
     assert held == [False]
 

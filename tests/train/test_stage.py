@@ -30,7 +30,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import teacher_ids_of
 from potstill.progress import Silent
-from potstill.recipe import EndpointConfig, TrainConfig
+from potstill.recipe import EndpointConfig, OnPolicyConfig, TrainConfig
 from potstill.shrink.cut import Cut
 from potstill.shrink.making import pruned
 from potstill.shrink.vocabulary import choose_tokens, merges_of
@@ -83,7 +83,7 @@ class Spied:
         monkeypatch.setattr(module, "train_steps", self._train)
 
     def _train(self, student: Any, source: Any, **options: Any) -> Any:
-        self.examples, self.options = source._examples, options
+        self.examples, self.options = source.examples, options
         return self._plain(student, source, **options)
 
 
@@ -116,6 +116,24 @@ def test_a_student_learns_stored_targets_and_is_saved(
     for name, values in student.network.state_dict().items():
         assert torch.equal(kept.network.state_dict()[name], values), name
     assert not torch.equal(kept.network.state_dict()["model.norm.weight"], before)
+
+
+def test_own_answers_are_learnt_from_beside_stored_ones_and_counted(
+    corpus: Corpus, student: LoadedModel, tmp_path: Path
+) -> None:
+    own = OnPolicyConfig(
+        share=1.0, stored_first=0.0, prompts=2, max_tokens=6, refresh_every=1, cut_at_most=1.0
+    )
+    logged: list[Mapping[str, Any]] = []
+    config = CONFIG.model_copy(update={"on_policy": own})
+    found = trained(student, corpus, training(tmp_path, config, log=logged.append))
+    assert found.on_policy is not None
+    assert found.on_policy.steps == found.steps == len(logged)
+    assert len(found.on_policy.lengths) == 2 * found.steps
+    assert found.response_tokens == sum(response for _, response in found.on_policy.lengths)
+    # It writes as its teacher does, to begin with.
+    assert logged[0]["loss"] == pytest.approx(0, abs=1e-5)
+    assert logged[0]["own_overlap"] > 0.99
 
 
 def test_the_teacher_is_let_go_of_where_nothing_is_left_to_score(

@@ -87,8 +87,13 @@ def _planned(done: TrainRecord, config: TrainConfig, secret: OrderSecret) -> int
 
 
 def _quarters(done: TrainRecord, epochs: float, planned: int) -> int | None:
-    """Return after how many quarters of an epoch the student was kept; None at the end."""
+    """Return after how many quarters of an epoch the student was kept; None at the end.
+
+    Steps on its own answers took the place of the last stored ones of the plan.
+    """
     kept = done.steps if done.kept_step is None else done.kept_step
+    if done.on_policy is not None:
+        kept = min(kept, done.on_policy.stored_steps)
     if kept >= planned:
         return None
     return max(1, math.ceil(4 * epochs * kept / planned))

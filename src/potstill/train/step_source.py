@@ -80,7 +80,7 @@ class Planned:
         if not examples:
             raise PotstillError("there is no exchange to train on; collect responses first")
         lengths = [example.length for example in examples]
-        self._examples = examples
+        self.examples = examples
         self._steps = plan_steps(
             lengths, batch_tokens=config.batch_tokens, epochs=config.epochs, order=order
         )
@@ -91,7 +91,7 @@ class Planned:
         """Do nothing: all steps are known."""
 
     def step(self, number: int) -> Sequence[TrainingExample]:
-        return [self._examples[i] for i in self._steps[number]]
+        return [self.examples[i] for i in self._steps[number]]
 
     def known(self) -> Sequence[TrainingExample]:
         return [self._examples[i] for step in self._steps for i in step]
