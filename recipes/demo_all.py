@@ -28,7 +28,15 @@ from potstill.runs.distill import distill
 
 HERE = Path(__file__).parent
 # A task's student comes after its teacher.
-NAMES = ("task-teacher", "task-labels", "task-json-teacher", "task-json", "endpoint", "lora", "onpolicy")
+NAMES = (
+    "task-teacher",
+    "task-labels",
+    "task-json-teacher",
+    "task-json",
+    "endpoint",
+    "lora",
+    "onpolicy",
+)
 HEADS = ("recipe", "parameters", "fidelity", "teacher", "student", "difference", "time", "cost")
 
 

@@ -94,7 +94,7 @@ class Planned:
         return [self.examples[i] for i in self._steps[number]]
 
     def known(self) -> Sequence[TrainingExample]:
-        return [self._examples[i] for step in self._steps for i in step]
+        return [self.examples[i] for step in self._steps for i in step]
 
     def figures(self, number: int) -> Mapping[str, float]:
         return {}
