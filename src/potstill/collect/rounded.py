@@ -25,6 +25,7 @@ from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
 from potstill.progress import Progress
 from potstill.stats.bootstrap import ratio_interval
+from potstill.terms.gate import TermsDecision
 from potstill.work.figures import Estimate
 from potstill.work.rounded import RoundedAnswers
 
@@ -48,16 +49,18 @@ def rounded_teacher(
     teacher: LoadedModel,
     questions: Sequence[Question],
     held_out: Sequence[Exchange],
+    decision: TermsDecision,
     *,
     seed: int,
     progress: Progress,
 ) -> RoundedTeacher:
     """Return a teacher that multiplies bytes, measured on its own `held_out` answers.
 
-    Channels are found on the first of the `questions`, whose order is that of digests. Raises
-    PotstillError where the CPU does not multiply bytes fast, and where the distributions are more
-    than 0.01 nats a token apart.
+    `decision` is the terms gate's, since the teacher reads. Channels are found on the first of the
+    `questions`, whose order is that of digests. Raises PotstillError where the CPU does not
+    multiply bytes fast, and where the distributions are more than 0.01 nats a token apart.
     """
+    decision.require(asks=True)
     rows = [row for row in held_out[:_MEASURED] if row.ids[1]]
     if not rows:
         raise PotstillError(

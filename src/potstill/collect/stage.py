@@ -195,7 +195,7 @@ def _decoded_in_int8(
     """Collect the answers that are learnt from by byte products, which are measured first."""
     own = [row for row in store.read("held_out") if row.sampling["temperature"] != 0]
     prompts = questions(teacher, part.prompts, part.sampling)
-    made = rounded_teacher(teacher, prompts, own, seed=asking.seed, progress=progress)
+    made = rounded_teacher(teacher, prompts, own, decision, seed=asking.seed, progress=progress)
     found = _decoded(made.model, part, asking, store, decision, progress)
     return found.model_copy(update={"int8": made.answers})
 

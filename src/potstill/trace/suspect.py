@@ -16,6 +16,7 @@ from potstill.endpoint.settings import ServerSettings, SettingNames
 from potstill.errors import PotstillError
 from potstill.recipe import EndpointConfig
 from potstill.trace.finding import TraceRecord
+from potstill.work.stated import server_settings
 
 # What a suspect can be asked for:
 #   texts        texts that it wrote, whatever it was asked
@@ -87,7 +88,7 @@ class EndpointSuspect(TraceRecord):
     @property
     def settings(self) -> ServerSettings:
         """How it is asked."""
-        return ServerSettings(names=_NAMES, **dict(self.endpoint))
+        return server_settings(self.endpoint, _NAMES)
 
     @property
     def prices(self) -> Prices:

@@ -10,10 +10,13 @@ from potstill.terms.use import Use
 _NAMES = SettingNames.under("teacher.endpoint", model="teacher.model")
 
 
-def server_settings(endpoint: EndpointConfig) -> ServerSettings:
-    """Return how the teacher's server is asked, with what a recipe calls each setting."""
+def server_settings(endpoint: EndpointConfig, names: SettingNames = _NAMES) -> ServerSettings:
+    """Return how a server is asked, with what its user calls each setting.
+
+    How many requests it permits in a minute is a plan's, which counts on no more.
+    """
     asked = {name: value for name, value in endpoint if name != "requests_per_minute"}
-    return ServerSettings(names=_NAMES, **asked)
+    return ServerSettings(names=names, **asked)
 
 
 def permission(terms: TermsConfig, student: StudentConfig, section: str = "teacher") -> Stated:
