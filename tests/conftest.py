@@ -51,6 +51,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def what_is_left_is_not_walked() -> Iterator[None]:
+    """Keep what a file of tests leaves behind out of them as well: it adds up over the files."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 def _digest() -> str:
     """Name the builders and the packages that decide the models."""
     import torch
