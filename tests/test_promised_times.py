@@ -34,8 +34,8 @@ def searched(share: float) -> float:
 @pytest.mark.parametrize(
     ("page", "promise", "measured"),
     [
-        ("docs/how-to/first-distillation.md", r"takes about (12) minutes on two cores", demo()),
-        ("src/potstill/data/recipes/demo.yaml", r"set by the (12) minutes", demo()),
+        ("docs/how-to/first-distillation.md", r"takes about (6) minutes on two cores", demo()),
+        ("src/potstill/data/recipes/demo.yaml", r"set by the (6) minutes", demo()),
         ("recipes/demo_all.py", r"at most (ten) minutes on two cores", max(every_recipe())),
         ("Makefile", r"print one table \(about (35) minutes\)", sum(every_recipe())),
         ("Makefile", r"with results written \(about (35) minutes\)", sum(every_recipe())),
