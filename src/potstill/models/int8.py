@@ -26,8 +26,7 @@ from potstill.models.load import body_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import hidden_states
 
-# Channels that stay as they are, at most; by the KL of SmolLM2 on its own answers, 0 leave five
-# times what 64 do (docs/methods/int8.md).
+# Channels that stay as they are, at most; benchmarks/int8.py measures what others leave.
 OUTLIERS = 64
 _STEPS = 127
 # Any of these multiplies bytes four at a time.

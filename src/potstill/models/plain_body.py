@@ -4,7 +4,7 @@ Norms, rotary angles and activations stay the network's own modules. What is don
 time when one token of many rows is read: products, rotation, and attention, which is the caller's.
 Whether a network is built like this, its own forward says (`row_engines.py` compares the two):
 names alone do not tell a scaled residual stream from a plain one. Maps are not made one (q|k|v,
-gate|up): that saved 2% of the products' time where it was measured, and takes all weights twice.
+gate|up), which would take all weights twice.
 """
 
 from __future__ import annotations

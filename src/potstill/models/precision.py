@@ -91,9 +91,10 @@ def fast_products(*, bf16: bool = False) -> Iterator[None]:
 def multiplies_fp32_by_onednn() -> bool:
     """Return whether `fast_products` changes anything of fp32 here.
 
-    MKL takes AVX2 on other makers' CPUs, also where they have AVX-512, and oneDNN takes that: a
-    product took it less than half of the time (AMD EPYC of family 26). Which one it is follows
-    from the CPU alone and not from a clock, so that a run goes on in the same arithmetic.
+    MKL takes AVX2 on other makers' CPUs, also where they have AVX-512, and oneDNN takes that. With
+    it and the rest of what changed a training step in fp32 takes little more than half of its time
+    (benchmarks/results/train.json). Which one it is follows from the CPU alone and not from a
+    clock, so that a run goes on in the same arithmetic.
     """
     found = torch.cpu.get_capabilities()
     fits = found.get("avx512_f") and not found.get("amx_tile")

@@ -1,9 +1,8 @@
 """Matrix products of decoding on a CPU, by whichever of torch's two libraries is the faster there.
 
-torch multiplies fp32 matrices with MKL, which on processors other than Intel's takes a path of half
-the speed (measured on an AMD EPYC with 128 rows of a 135M model: 149 ms a pass through its blocks,
-73 ms with oneDNN, which torch brings along). Which one it is depends on the processor alone, never
-on a clock: the same machine gives the same numbers.
+torch multiplies fp32 matrices with MKL, which takes AVX2 on other makers' processors even where
+they have AVX-512; oneDNN, which torch brings along, takes that. Which one it is depends on the processor
+alone, never on a clock: the same machine gives the same numbers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Attention of short rows as plain products, for training on a CPU.
 
-PyTorch's fused kernel multiplies small blocks without oneDNN's kernels: forward and backward of
-SmolLM2's heads took it 49 ms for 8 rows of 256 tokens in bf16, and these products 21 (by hand, one
-core with AVX-512). Nothing is kept for backward but what comes in: the weights are formed again, a
-block at a time.
+PyTorch's fused kernel multiplies small blocks without oneDNN's kernels, and takes longer than these
+products for rows of a few hundred tokens. Nothing is kept for backward but what comes in: the
+weights are formed again, a block at a time.
 """
 
 from __future__ import annotations
