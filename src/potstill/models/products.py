@@ -1,8 +1,8 @@
 """Matrix products of decoding on a CPU, by whichever of torch's two libraries is the faster there.
 
 torch multiplies fp32 matrices with MKL, which takes AVX2 on other makers' processors even where
-they have AVX-512; oneDNN, which torch brings along, takes that. Which one it is depends on the processor
-alone, never on a clock: the same machine gives the same numbers.
+they have AVX-512; oneDNN, which torch brings along, takes that. Which one it is depends on the
+processor alone, never on a clock: the same machine gives the same numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Attention of short rows as plain products, for training on a CPU.
 
-PyTorch's fused kernel multiplies small blocks without oneDNN's kernels, and takes longer than these
-products for rows of a few hundred tokens. Nothing is kept for backward but what comes in: the
+PyTorch's fused kernel multiplies small blocks without oneDNN's kernels, and takes longer than
+these products for rows of a few hundred tokens. Nothing is kept for backward but what comes in: the
 weights are formed again, a block at a time.
 """
 
