@@ -7,7 +7,7 @@ the writing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
@@ -115,6 +115,9 @@ class Rollouts:
 
     def known(self) -> Sequence[TrainingExample]:
         return ()
+
+    def stored_steps(self) -> Iterator[Sequence[TrainingExample]]:
+        return self._stored.stored_steps()
 
     def targets(self, examples: Sequence[TrainingExample]) -> DenseTargets:
         """Return the teacher's states at own answers of the present group, as they are."""

@@ -20,6 +20,7 @@ from potstill.models.vocabulary import VocabularyMap, teacher_ids_of
 from potstill.progress import Progress, Silent
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
+from potstill.train.hidden_matching import HiddenMatching, matching_of, needs_teacher
 from potstill.train.live_teacher import LiveTeacher, check_ends
 from potstill.train.loop import LogStep, Validate, train_steps
 from potstill.train.result import TrainResult
@@ -27,6 +28,7 @@ from potstill.train.rollouts import Rollouts
 from potstill.train.schedule import TrainingPace
 from potstill.train.step_source import Planned
 from potstill.train.target_sources import Scorer, StoredTargets, TargetSource, WithOwn
+from potstill.train.teacher_blocks import TeacherBlocks
 from potstill.work.corpus import Corpus, Text, fitting
 from potstill.work.speaking import earlier_answers
 from potstill.work.stage_records import TrainedStudent
@@ -52,6 +54,8 @@ class Training:
     `validate` measures it on validation prompts, None where there are none; `unread` counts those
     that it leaves out, by reason. `log` is given each step's figures; `save_beside` writes what
     goes with the student's files. `pace` says after how many steps it ends, where a clock does.
+    `dropped` are the teacher's blocks that the student was made without, None where it was not cut
+    from it.
     """
 
     config: TrainConfig
@@ -65,6 +69,7 @@ class Training:
     save_beside: Callable[[Path], object] = _saves_nothing
     name: str = "train"
     pace: TrainingPace | None = None
+    dropped: Sequence[int] | None = None
 
 
 def train_student(
@@ -85,9 +90,12 @@ def train_student(
     learnt = learnt_from(student, corpus, rows, vocabulary, config, progress)
     examples = learnt.examples
     scores = opened.access.weights is not None and learnt.missing > 0
-    if not learnt.missing and config.on_policy is None:
+    if not (learnt.missing or config.on_policy or needs_teacher(config)):
         opened.release()
     source, targets = _steps(student, corpus, vocabulary, learnt, how, progress)
+    matching = _matching(student, corpus, vocabulary, how)
+    if matching is not None:
+        progress.note(f"{how.name}: {matching.said}")
     result = train_steps(
         student,
         source,
@@ -99,6 +107,7 @@ def train_student(
         log=how.log,
         progress=progress,
         pace=how.pace,
+        matching=matching,
     )
     if result.validated_by is not None and result.kept_step < result.steps:
         progress.note(f"{how.name}: {_kept(result)}")
@@ -113,6 +122,7 @@ def train_student(
             "left_out": learnt.left_out,
             "validation_left_out": dict(how.unread),
             "on_policy": source.record() if isinstance(source, Rollouts) else None,
+            "hidden_matching": None if matching is None else matching.record(),
         }
     )
 
@@ -142,6 +152,21 @@ def _steps(
     own = Rollouts(planned, config.on_policy, how.order, prompts, teacher, context_length(student))
     progress.note(own.said)
     return own, WithOwn(stored, own)
+
+
+def _matching(
+    student: LoadedModel, corpus: Corpus, vocabulary: VocabularyMap | None, how: Training
+) -> HiddenMatching | None:
+    """Return how the student's states are matched to its teacher's, None where none are.
+
+    The teacher is loaded only where it has to read the text for it.
+    """
+    config, opened = how.config, corpus.opened
+    if config.hidden_matching is None:
+        return None
+    reader = TeacherBlocks(opened.teacher, vocabulary) if needs_teacher(config) else None
+    last_width = opened.parent_head.weight_VD.shape[1]
+    return matching_of(student, config, last_width, how.dropped, reader)
 
 
 @dataclass(frozen=True)
