@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from potstill.cli.common import progress_for
 from potstill.durable import write_bytes
 from potstill.evaluate.fidelity import compare
+from potstill.exchanges.exchange import Split
 from potstill.exchanges.specs import HIDDEN_FP16
 from potstill.models.load import head_of
 from potstill.models.score import response_hidden
@@ -59,7 +60,11 @@ SETTINGS = {
 }
 QUICK = {"prompts.limit": 40, "prompts.held_out_count": 8, "collect.max_tokens": 24}
 TRAIN = TrainConfig(
-    learning_rate=1e-4, batch_tokens=1000, micro_batch_tokens=1600, checkpoint_every=10**6
+    learning_rate=1e-4,
+    batch_tokens=1000,
+    micro_batch_tokens=1600,
+    steps=30,
+    checkpoint_every=10**6,
 )
 WEIGHTS = (0.1, 1.0, 10.0)
 CHOOSING, MEASURED = 0, (1, 2, 3)
@@ -142,13 +147,13 @@ class Trials:
             "hidden_first": near[0] if near else None,
             "hidden_last": near[-1] if near else None,
             "tokens_per_s": median(entry["tokens_per_s"] for entry in logged[1:]),
-            **self.measured(),
+            **self.measured(("validation",) if seed == CHOOSING else ("validation", "held_out")),
         }
 
-    def measured(self) -> Row:
+    def measured(self, splits: Sequence[Split] = ("validation", "held_out")) -> Row:
         """Return the student's KL on validation prompts, and by prompt on held-out ones."""
         found: Row = {}
-        for split in ("validation", "held_out"):
+        for split in splits:
             rows = self.parts.corpus.exchanges(split)
             states = [state for state in self.parts.corpus.hidden(rows) if state is not None]
             mine = response_hidden(self.student, [row.ids for row in rows])
@@ -181,7 +186,7 @@ def trained(trials: Trials, kept: Path, ends: float) -> list[Row] | None:
             print(json.dumps(shown), flush=True)
         return known[0]
 
-    wanted = [(None, None, CHOOSING), *((w, v, CHOOSING) for w in LAYERS for v in WEIGHTS)]
+    wanted = [(layers, weight, CHOOSING) for layers in LAYERS for weight in WEIGHTS]
     if any(done(*one) is None for one in wanted):
         return None
     chosen = [(layers, best_weight(rows, layers)) for layers in LAYERS]

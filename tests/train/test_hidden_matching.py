@@ -229,8 +229,9 @@ def test_a_student_that_is_its_teacher_has_no_distance(
 
 
 def test_projections_are_learnt_saved_and_gone_on_with(nano_llama: Path, tmp_path: Path) -> None:
-    chosen = config({"layers": "blocks", "projection": "learned"}, checkpoint_every=2)
-    whole, student, matching = run(nano_llama, tmp_path / "a", chosen)
+    matching = {"layers": "blocks", "projection": "learned"}
+    chosen = config(matching, checkpoint_every=2, epochs=2)
+    whole, student, learnt = run(nano_llama, tmp_path / "a", chosen)
     began = matched(student, load(str(nano_llama), precision="fp32"), chosen).learnt
     before: list[Row] = []
 
@@ -245,7 +246,7 @@ def test_projections_are_learnt_saved_and_gone_on_with(nano_llama: Path, tmp_pat
     stored = load_file(last / "beside.safetensors")
     assert (
         stored.keys()
-        == matching.learnt.keys()
+        == learnt.learnt.keys()
         == {*(f"projection.{pair}" for pair in ("0-0", "1-3", "2-4", "last"))}
     )
     after, again, resumed = run(nano_llama, tmp_path / "b", chosen)
@@ -253,7 +254,7 @@ def test_projections_are_learnt_saved_and_gone_on_with(nano_llama: Path, tmp_pat
     found = [(e["loss"], e["hidden_loss"]) for e in before[:4] + after]
     assert found == [(entry["loss"], entry["hidden_loss"]) for entry in whole]
     for name, projection in resumed.learnt.items():
-        assert torch.equal(projection, matching.learnt[name])
+        assert torch.equal(projection, learnt.learnt[name])
         assert not torch.equal(projection, began[name])
         assert not torch.equal(projection, stored[name])
     assert again.network.state_dict().keys() == student.network.state_dict().keys()
