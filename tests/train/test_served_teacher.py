@@ -22,7 +22,7 @@ from potstill.models.score import response_hidden
 from potstill.models.teacher_tokens import TeacherTokens
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.own_answers import compared
-from potstill.train.served_teacher import AnswerEnd, ServedTeacher, check_served_ends
+from potstill.train.served_teacher import AnswerEnd, ServedTeacher, answer_end, check_served_ends
 from reading_server import ReadingServer
 
 WHOLE = 448  # all tokens of the nano Llama
@@ -42,7 +42,7 @@ def losses(logged: list[Row]) -> list[float]:
     return [entry["loss"] for entry in logged]
 
 
-@pytest.mark.parametrize("objective", ["forward_kl", "reverse_kl", "jsd"])
+@pytest.mark.parametrize("objective", ["forward_kl", "reverse_kl"])
 def test_with_all_tokens_told_the_loss_is_the_local_one(
     objective: str, nano_llama: Path, model: LoadedModel, tokens: TeacherTokens, tmp_path: Path
 ) -> None:
@@ -141,6 +141,7 @@ def test_a_killed_run_asks_nothing_twice_and_has_the_losses_of_an_unbroken_one(
     assert record.untold_first is not None and 0 < record.untold_first < 1
     own = [entry for entry in unbroken if "own_untold" in entry]
     assert own and all(0 < entry["own_untold_teacher"] < 1 for entry in own)
+    assert {entry["own_buckets"] for entry in own} == {7}
     # Of groups that no checkpoint needs nothing is left.
     assert len(list((folder / "read").iterdir())) <= 3
 
@@ -214,6 +215,12 @@ def test_other_ends_than_the_servers_are_refused_with_the_fix(nano_llama: Path) 
     check_served_ends(student, [*foreign, AnswerEnd(end, (7, end))])
     check_served_ends(student, foreign[:15])
     check_served_ends(student, [replace(one, token=50) for one in foreign])
+
+
+def test_an_end_is_what_the_server_likes_at_the_last_token() -> None:
+    ids_RK, logp_RK = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([[-1.0] * 3, [-3, -1, -2]])
+    told = LikeliestTokens(ids_RK, logp_RK, torch.zeros(2), 9)
+    assert answer_end((8, 7), told) == AnswerEnd(7, (5, 6, 4))
 
 
 def test_likeliest_tokens_are_compared_as_far_as_they_are_told() -> None:

@@ -115,7 +115,7 @@ def _written(
 
 
 @dataclass(frozen=True)
-class Compared:
+class OwnCompared:
     """Both at the same positions: the share of likeliest tokens that they have in common, and the
     mass that each gives to tokens which the teacher did not tell."""
 
@@ -129,7 +129,7 @@ def _compared(
     written: Sequence[Completion],
     teacher: OwnTeacher,
     values: Sequence[TargetValues],
-) -> Compared:
+) -> OwnCompared:
     """Compare them at 256 positions at most, evenly apart."""
     own_ND = torch.cat([w.hidden_RD for w in written if w.hidden_RD is not None])
     every = max(1, -(-len(own_ND) // _POSITIONS))
@@ -140,13 +140,13 @@ def _compared(
         return compared(mine_NV, ids_NK.to(mine_NV.device), logp_NK.to(mine_NV.device))
 
 
-def compared(mine_NV: Tensor, ids_NK: Tensor, logp_NK: Tensor) -> Compared:
+def compared(mine_NV: Tensor, ids_NK: Tensor, logp_NK: Tensor) -> OwnCompared:
     """Compare a student's log-probabilities with what a teacher told, of at most 16 tokens."""
     count = min(LIKELIEST, mine_NV.shape[1], ids_NK.shape[1])
     mine_NC = mine_NV.topk(count).indices
     theirs_NC = ids_NK.gather(1, logp_NK.topk(count).indices)
     shared_NC = (mine_NC[:, :, None] == theirs_NC[:, None, :]).any(-1)
-    return Compared(
+    return OwnCompared(
         overlap=float(shared_NC.float().mean()),
         untold=_untold(mine_NV.gather(1, ids_NK)),
         untold_teacher=_untold(logp_NK),

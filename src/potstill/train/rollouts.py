@@ -152,8 +152,13 @@ class Rollouts:
                 "writing_s": draw.writing_s,
                 "scoring_s": draw.scoring_s,
             }
-            if draw.untold is not None and draw.untold_teacher is not None:
-                found |= {"own_untold": draw.untold, "own_untold_teacher": draw.untold_teacher}
+            told = self._teacher.told
+            if told is not None and draw.untold is not None and draw.untold_teacher is not None:
+                found |= {
+                    "own_buckets": told + 1,
+                    "own_untold": draw.untold,
+                    "own_untold_teacher": draw.untold_teacher,
+                }
         return found
 
     def kept(self) -> str | None:
