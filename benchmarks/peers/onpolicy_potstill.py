@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from peers.clock import Clock
-from peers.memory import forget_peak, held_bytes
+from peers.memory import forget_peak, held_bytes, models_bytes
 from peers.onpolicy_case import MEASURED, PROMPTS, TOKENS, Case
 from peers.setup import BETAS, LEARNING_RATE, SEED
 from potstill.models.load import context_length, load
@@ -25,17 +25,25 @@ from potstill.work.step_plan import PublicOrder
 
 # Steps here are few; saving one is no part of them.
 _NEVER = 10**6
+# Answers are learnt from about two at a time.
+MICRO_BATCH = 400
 
 
 def run(
-    case: Case, precision: str, refresh_every: int | None, steps: int = MEASURED
+    case: Case,
+    precision: str,
+    refresh_every: int | None,
+    steps: int = MEASURED,
+    *,
+    micro_batch_tokens: int = MICRO_BATCH,
 ) -> dict[str, Any]:
     """Train for a group of steps that is not measured and `steps` that are.
 
     Seconds are those of a group over its steps. `refresh_every` None is the recipe's default.
     """
     device = torch.device("cpu")
-    config = _config(refresh_every)
+    config = _config(refresh_every, micro_batch_tokens)
+    imported = held_bytes(device)
     assert config.on_policy is not None
     group = config.on_policy.refresh_every
     teacher = load(case.teacher, precision=precision)
@@ -54,7 +62,6 @@ def run(
         clock.step_ended()
         logged.append(entry)
 
-    loaded = held_bytes(device)
     forget_peak(device)
     with tempfile.TemporaryDirectory() as checkpoints:
         train_steps(
@@ -74,7 +81,8 @@ def run(
     return found | {
         "seconds": [seconds / group for seconds in found["seconds"]],
         "refresh_every": group,
-        "loaded_bytes": loaded,
+        "imported_bytes": imported,
+        "models_bytes": models_bytes(student.network, teacher.network),
         "answer_tokens": sum(draw["own_length"] for draw in draws) / len(draws),
         "slots_busy": min(draw["slots_busy"] for draw in draws),
         "writing_s": [draw["writing_s"] / group for draw in draws[1:]],
@@ -82,7 +90,7 @@ def run(
     }
 
 
-def _config(refresh_every: int | None) -> TrainConfig:
+def _config(refresh_every: int | None, micro_batch_tokens: int) -> TrainConfig:
     chosen = {} if refresh_every is None else {"refresh_every": refresh_every}
     return TrainConfig(
         objective="reverse_kl",
@@ -92,6 +100,7 @@ def _config(refresh_every: int | None) -> TrainConfig:
         warmup=0,
         final_learning_rate=1,
         batch_tokens=1,
+        micro_batch_tokens=micro_batch_tokens,
         checkpoint_every=_NEVER,
         on_policy=OnPolicyConfig(
             share=1,

@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset
 
 from peers.clock import Clock
-from peers.memory import forget_peak, held_bytes
+from peers.memory import forget_peak, held_bytes, models_bytes
 from peers.onpolicy_case import MEASURED, PROMPTS, TOKENS, Case
 from peers.setup import Setup
 from peers.trl_common import KeepsLosses, Variant, arguments_of, models_of, tokenizer_of, watched
@@ -64,6 +64,7 @@ def run(case: Case, precision: str, name: str, steps: int = MEASURED) -> dict[st
     """Train for a step that is not measured and `steps` that are."""
     setting, device = Setting.of(name, precision), torch.device("cpu")
     setup = Setup("", case.teacher, case.student, PROMPTS // setting.parts, TOKENS, 1 + steps)
+    imported = held_bytes(device)
     student, teacher = models_of(setup, setting.variant)
     tokenizer = tokenizer_of(setup)
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(case.end)
@@ -87,10 +88,10 @@ def run(case: Case, precision: str, name: str, steps: int = MEASURED) -> dict[st
         processing_class=tokenizer,
     )
     trainer.case, trainer.written = case, []
-    loaded = held_bytes(device)
     forget_peak(device)
     found = watched(trainer, Clock(device))
     return found | {
-        "loaded_bytes": loaded,
+        "imported_bytes": imported,
+        "models_bytes": models_bytes(student, teacher),
         "answer_tokens": sum(trainer.written) / len(trainer.written),
     }
