@@ -8,18 +8,22 @@ first group of steps) is not measured, the median of the next three is.
 
 A part is PRECISION:CONTENDER[:SETTING]. `potstill` writes the answers of 4 steps at once, as is the default;
 `fresh` writes each step's before it, as TRL does; `tune` tries the ways to set TRL up, and `trl` is
-measured with the fastest of them that keeps fp32 weights, as potstill does, and with the fastest of
-all. Parts are written as they are done, and join those that benchmarks/results/onpolicy.json holds:
+measured with the fastest of them that keeps fp32 weights, as potstill does, and the fastest that
+does not; `same` has potstill compute the loss of TRL's first step. Parts are written as they are done, and join those that benchmarks/results/onpolicy.json holds:
 
     python benchmarks/onpolicy_speed.py [--only bf16:potstill ...] [--trl-python PATH] [--quick]
 
-    step_vs_trl_*            seconds of TRL's step over those of potstill's (`fresh`: written anew
-                             for each step); `step_vs_trl` is the least of all
-    step_vs_trl_bf16_weights the same against TRL with weights kept in bf16, which rounds small
-                             updates away (benchmarks/results/train.json: losses_apart_from_fp32)
-    memory_vs_trl_*          the most memory that potstill's process held from when its models were
-                             loaded, over TRL's; `memory_vs_trl` is the largest
-    slots_busy               share of the decoder's places that did work, the least of all draws
+    step_vs_trl_*             seconds of TRL's step over those of potstill's (`fresh`: written anew
+                              for each step); `step_vs_trl` is the least of all
+    step_vs_trl_*_weights     the same against TRL with weights kept in bf16, which rounds small
+                              updates away (benchmarks/results/train.json: losses_apart_from_fp32)
+    process_memory_vs_trl_*   the most memory that potstill's process held in its steps, over TRL's
+    memory_vs_trl_*           the same, of what that is above what every trainer has to hold: both
+                              models' weights and the student's two moments, and the process as it
+                              was before they were loaded; `memory_vs_trl` is the largest
+    memory_vs_trl_least_*     the same, against the setting of TRL that took the least memory
+    slots_busy                share of the decoder's places that did work, the least of all draws
+    first_loss_relative_difference  of TRL's first loss in fp32 and potstill's of the same texts
 """
 
 from __future__ import annotations
@@ -89,6 +93,7 @@ def wanted(only: Sequence[str]) -> list[str]:
             f"{precision}:fresh",
             *(f"{precision}:tune:{setting}" for setting in settings(precision)),
             f"{precision}:trl",
+            f"{precision}:same",
         )
     ]
     return [part for part in parts if not only or any(_is(part, chosen) for chosen in only)]
@@ -139,9 +144,12 @@ def measured(arguments: argparse.Namespace) -> Row:
     if name.startswith(("trl, ", "tune, ")):
         from peers import onpolicy_trl
 
-        return dict(onpolicy_trl.run(case, precision, name.split(", ", 1)[1], steps))
+        setting = name.split(", ", 1)[1]
+        return dict(onpolicy_trl.run(case, precision, setting, arguments.folder, steps))
     from peers import onpolicy_potstill
 
+    if name == "same":
+        return onpolicy_potstill.same_step(case, precision, arguments.folder)
     refresh_every = 1 if name == "fresh" else None
     return dict(onpolicy_potstill.run(case, precision, refresh_every, steps))
 
@@ -194,32 +202,52 @@ def check_trl(python: Path | str) -> None:
 
 def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
     """Return the ratios that can be told of the parts that were run."""
-    claims: dict[str, Row] = {}
-
-    def tell(name: str, value: float, unit: str = "ratio") -> None:
-        claims[name] = {"value": value, "unit": unit, "runs": MEASURED, "part": PART}
-
+    found: dict[str, float] = {}
     for precision in PRECISIONS:
         masters, *rounded = fastest(rows, precision)
         for ours, end in (("potstill", ""), ("fresh", "_fresh")):
             mine = _row(rows, ours, precision)
-            for setting, more in ((masters, ""), *((kind, "_weights") for kind in rounded)):
+            if mine is None:
+                continue
+            found |= _beside(mine, _row(rows, f"trl, {masters}", precision), f"{end}_{precision}")
+            for setting in rounded:
                 theirs = _row(rows, f"trl, {setting}", precision)
-                if mine is None or theirs is None:
-                    continue
-                seconds = [median(row["seconds"]) for row in (theirs, mine)]
-                tell(f"step_vs_trl{end}_{precision}{more}", seconds[0] / seconds[1])
-                held = mine["peak_bytes"] / theirs["peak_bytes"]
-                tell(f"memory_vs_trl{end}_{precision}{more}", held)
+                found |= _beside(mine, theirs, f"{end}_{precision}_weights")
+            tried = [r for s in settings(precision) if (r := _row(rows, f"tune, {s}", precision))]
+            if least := min((_above(r) for r in tried if "skipped" not in r), default=0):
+                found[f"memory_vs_trl_least{end}_{precision}"] = _above(mine) / least
     for name, worst in (("step_vs_trl", min), ("memory_vs_trl", max)):
         # Beside the setting that trains as potstill does.
-        plain = [n for n in claims if n.startswith(name) and not n.endswith("_weights")]
-        if plain:
-            tell(name, worst(claims[n]["value"] for n in plain))
-    busy = [row["slots_busy"] for row in rows if "slots_busy" in row]
-    if busy:
-        tell("slots_busy", min(busy), "share")
-    return claims
+        plain = [f"{name}{end}_{p}" for end in ("", "_fresh") for p in PRECISIONS]
+        if known_ones := [found[n] for n in plain if n in found]:
+            found[name] = worst(known_ones)
+    if busy := [row["slots_busy"] for row in rows if "slots_busy" in row]:
+        found["slots_busy"] = min(busy)
+    if same := _row(rows, "same", "fp32"):
+        found["first_loss_relative_difference"] = abs(same["loss"] / same["trl_loss"] - 1)
+    return {
+        name: {"value": value, "unit": _unit(name), "runs": MEASURED, "part": PART}
+        for name, value in found.items()
+    }
+
+
+def _unit(name: str) -> str:
+    return {"slots_busy": "share", "first_loss_relative_difference": "relative"}.get(name, "ratio")
+
+
+def _beside(mine: Row, theirs: Row | None, end: str) -> dict[str, float]:
+    if theirs is None:
+        return {}
+    return {
+        f"step_vs_trl{end}": median(theirs["seconds"]) / median(mine["seconds"]),
+        f"memory_vs_trl{end}": _above(mine) / _above(theirs),
+        f"process_memory_vs_trl{end}": mine["peak_bytes"] / theirs["peak_bytes"],
+    }
+
+
+def _above(row: Row) -> float:
+    """Return the bytes of a contender's steps above what every trainer has to hold."""
+    return float(row["peak_bytes"] - row["imported_bytes"] - row["models_bytes"])
 
 
 def known() -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,11 @@ from peers.clock import Clock
 from peers.memory import forget_peak, held_bytes, models_bytes
 from peers.onpolicy_case import MEASURED, PROMPTS, TOKENS, Case
 from peers.setup import BETAS, LEARNING_RATE, SEED
-from potstill.models.load import context_length, load
+from potstill.losses.chunked import distillation_loss
+from potstill.losses.divergence import Divergence
+from potstill.losses.targets import DenseTargets
+from potstill.models.load import context_length, head_of, load
+from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import OnPolicyConfig, TrainConfig
 from potstill.train.examples import TrainingExample
@@ -88,6 +93,23 @@ def run(
         "writing_s": [draw["writing_s"] / group for draw in draws[1:]],
         "scoring_s": [draw["scoring_s"] / group for draw in draws[1:]],
     }
+
+
+def same_step(case: Case, precision: str, folder: Path) -> dict[str, Any]:
+    """Return TRL's loss of its first step, and potstill's of the same texts."""
+    first = json.loads((folder / f"first_{precision}.json").read_text(encoding="utf-8"))
+    teacher = load(case.teacher, precision=precision)
+    student = load(case.student, precision=precision)
+    live = LiveTeacher.of(teacher, None, student.compute_dtype)
+    loss, _ = distillation_loss(
+        torch.cat(response_hidden(student, first["texts"])),
+        head_of(student),
+        DenseTargets(torch.cat(live.hidden(first["texts"])), live.head),
+        torch.tensor([i for _, response in first["texts"] for i in response]),
+        normaliser=sum(len(response) for _, response in first["texts"]),
+        divergence=Divergence("reverse_kl"),
+    )
+    return {"loss": float(loss), "trl_loss": first["loss"]}
 
 
 def _config(refresh_every: int | None, micro_batch_tokens: int) -> TrainConfig:

@@ -6,7 +6,9 @@ potstill has.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,19 +51,24 @@ class Setting:
 
 class _Trainer(KeepsLosses, DistillationTrainer):
     case: Case
-    written: list[int]
+    written: list[tuple[list[int], list[int]]]
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[Any, ...]:
         return [list(self.case.prompts[int(number)]) for number in prompts], None, {}
 
     def _generate(self, prompts: list[str]) -> tuple[Any, ...]:
         found = super()._generate(prompts)
-        self.written += [len(ids) for ids in found[1]]
+        self.written += zip(found[0], found[1], strict=True)
         return tuple(found)
 
 
-def run(case: Case, precision: str, name: str, steps: int = MEASURED) -> dict[str, Any]:
-    """Train for a step that is not measured and `steps` that are."""
+def run(
+    case: Case, precision: str, name: str, folder: Path, steps: int = MEASURED
+) -> dict[str, Any]:
+    """Train for a step that is not measured and `steps` that are.
+
+    What was written for the first step, and its loss, stay in the folder.
+    """
     setting, device = Setting.of(name, precision), torch.device("cpu")
     setup = Setup("", case.teacher, case.student, PROMPTS // setting.parts, TOKENS, 1 + steps)
     imported = held_bytes(device)
@@ -90,8 +97,13 @@ def run(case: Case, precision: str, name: str, steps: int = MEASURED) -> dict[st
     trainer.case, trainer.written = case, []
     forget_peak(device)
     found = watched(trainer, Clock(device))
+    first = {
+        "loss": sum(found["losses"][: setting.parts]),
+        "texts": trainer.written[:PROMPTS],
+    }
+    (folder / f"first_{precision}.json").write_text(json.dumps(first), encoding="utf-8")
     return found | {
         "imported_bytes": imported,
         "models_bytes": models_bytes(student, teacher),
-        "answer_tokens": sum(trainer.written) / len(trainer.written),
+        "answer_tokens": sum(len(ids) for _, ids in trainer.written) / len(trainer.written),
     }

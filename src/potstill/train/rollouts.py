@@ -22,6 +22,7 @@ from potstill.errors import PotstillError
 from potstill.losses.targets import DenseTargets
 from potstill.models.counter import uniforms
 from potstill.models.generate import Request
+from potstill.models.memory import release_freed
 from potstill.recipe import OnPolicyConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.live_teacher import LiveTeacher
@@ -199,6 +200,8 @@ class Rollouts:
         keys = [request.key for request in requests]
         self._group, self._steps, self.draws = group, steps, draws
         self._states = dict(zip(keys, found.teacher_states, strict=True))
+        # Else the training pass takes as much beside it.
+        release_freed()
 
     def _read_again(self) -> dict[str, Tensor]:
         """Return the teacher's states at all answers of the group, in the batches as before."""
