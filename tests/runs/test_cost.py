@@ -13,6 +13,7 @@ from potstill.exchanges.usage import TargetUsage
 from potstill.recipe import CallsConfig, CollectConfig, CostConfig, EndpointConfig, TrainConfig
 from potstill.runs import cost as run_costs
 from potstill.runs.cost import PaidAnswers, Shapes, Work
+from potstill.runs.trained_part import training_section
 from potstill.work.access import Author, PastCalls, RightAnswers, Server, Weights
 from potstill.work.stage_records import (
     CollectRecord,
@@ -129,6 +130,19 @@ def test_rows_that_are_scored_again_pass_the_teacher_s_body() -> None:
     assert once.tokens == 15
     # One of two rows: half of what both take.
     assert once.flops - training("hidden") == pytest.approx(15 * SHAPE.body / 2)
+
+
+def test_states_between_blocks_have_the_teacher_read_what_is_learnt_once_more() -> None:
+    states = {"pairs": [[0, 1]], "last": True, "projection_weights": 0}
+    found = trained(hidden_matching=states, first_hidden=1.0, last_hidden=0.5)
+    flops = run_costs.training_work(SHAPES, found, TrainConfig(), spec_of("hidden")).flops
+    assert flops - training("hidden") == pytest.approx(15 * SHAPE.body)
+    stored = trained(hidden_matching={**states, "pairs": []}, first_hidden=1.0, last_hidden=0.5)
+    same = run_costs.training_work(SHAPES, stored, TrainConfig(), spec_of("hidden")).flops
+    assert same == training("hidden")
+    shown = training_section(found).hidden_matching
+    assert shown is not None and (shown.first, shown.final, shown.pairs) == (1.0, 0.5, [(0, 1)])
+    assert training_section(trained()).hidden_matching is None
 
 
 def test_adapters_spare_the_gradients_of_the_student_s_weights() -> None:

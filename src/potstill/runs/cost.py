@@ -227,7 +227,7 @@ def training_work(
     if config.cross_entropy < 1 and (spec is None or spec.is_hidden):
         # Stored states still pass the teacher's head; rows scored again pass its body too.
         flops += shapes.parent.head * positions
-    again = trained.scored_again / max(1, len(lengths))
+    again = trained.scored_again / max(1, len(lengths)) + _reads_for_states(trained)
     flops += again * forward_flops(shapes.parent, lengths, 0)
     return Work(epochs * flops + own_text_flops(shapes, trained), trained.tokens)
 
@@ -256,7 +256,16 @@ def own_text_flops(shapes: Shapes, trained: TrainRecord) -> float:
     if trained.on_policy.served is not None:
         return written
     whole = [prompt + response for prompt, response in pairs]
-    return written + forward_flops(shapes.parent, whole, 0)
+    reading = (1 + _reads_for_states(trained)) * forward_flops(shapes.parent, whole, 0)
+    return written + reading
+
+
+def _reads_for_states(trained: TrainRecord) -> int:
+    """Return how often the teacher read what was learnt for what its blocks give: once, or never.
+
+    Projections take too little to count.
+    """
+    return int(trained.hidden_matching is not None and bool(trained.hidden_matching.pairs))
 
 
 def evaluation_work(shapes: Shapes, read: Mapping[str, Lengths]) -> Work:

@@ -20,7 +20,7 @@ from potstill.train.loop import Validate
 from potstill.train.stage import Training, train_student
 from potstill.work.corpus import fitting
 from potstill.work.left_out import left_out
-from potstill.work.stage_records import UNMEASURED, TrainedStudent, TrainRecord
+from potstill.work.stage_records import UNMEASURED, ShrinkRecord, TrainedStudent, TrainRecord
 from potstill.work.time_plan import TimePlan
 
 
@@ -30,7 +30,9 @@ def train_students(parts: Parts) -> TrainRecord:
     student = train_once(parts, config, "checkpoints", parts.run.student)
     values = student.model_dump(mode="json")
     if parts.recipe.evaluate.cross_entropy_baseline:
-        by_text = config.model_copy(update={"cross_entropy": 1.0, "on_policy": None})
+        by_text = config.model_copy(
+            update={"cross_entropy": 1.0, "on_policy": None, "hidden_matching": None}
+        )
         baseline = train_once(
             parts,
             by_text,
@@ -81,6 +83,7 @@ def train_once(
         "train" if log_as is None else f"train: {log_as.replace('_', ' ')}",
         pace,
         None if config.on_policy is None else _reads_own(parts, parts.run.root / checkpoints),
+        _dropped(parts),
     )
     rows = parts.corpus.exchanges("train")
     return train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)
@@ -98,6 +101,12 @@ def _reads_own(parts: Parts, checkpoints: Path) -> OwnTextReader | None:
         paid=parts.run.readings_path.with_name(PAID),
         progress=parts.progress,
     )
+
+
+def _dropped(parts: Parts) -> tuple[int, ...] | None:
+    """Return the teacher's blocks that the student was made without; None where it was given."""
+    shrunk = parts.run.done(ShrinkRecord)
+    return None if shrunk is None else shrunk.blocks
 
 
 def _timed(validate: Validate, pace: ClockedPace) -> Validate:

@@ -7,7 +7,7 @@ the writing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
@@ -134,6 +134,9 @@ class Rollouts:
     def targets(self, examples: Sequence[TrainingExample]) -> Targets:
         """Return what the teacher makes of own answers of the present group, as it is."""
         return self._teacher.targets([self._values[e.exchange_id] for e in examples])
+
+    def stored_steps(self) -> Iterator[Sequence[TrainingExample]]:
+        return self._stored.stored_steps()
 
     def figures(self, number: int) -> Mapping[str, float]:
         """Return what is logged of a step on own answers; of their draw, at its first step."""

@@ -21,6 +21,7 @@ from potstill.models.vocabulary import VocabularyMap, teacher_ids_of
 from potstill.progress import Progress, Silent
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
+from potstill.train.hidden_matching import HiddenMatching, matching_of, needs_teacher
 from potstill.train.live_teacher import LiveTeacher
 from potstill.train.loop import LogStep, Validate, train_steps
 from potstill.train.own_teacher import OwnTeacher
@@ -30,6 +31,7 @@ from potstill.train.schedule import TrainingPace
 from potstill.train.served_teacher import AnswerEnd, ReadsOwnText, ServedTeacher, answer_end
 from potstill.train.step_source import Planned
 from potstill.train.target_sources import Scorer, StoredTargets, TargetSource, WithOwn
+from potstill.train.teacher_blocks import TeacherBlocks
 from potstill.work.corpus import Corpus, Text, fitting
 from potstill.work.speaking import earlier_answers
 from potstill.work.stage_records import TrainedStudent
@@ -59,6 +61,8 @@ class Training:
     goes with the student's files. `pace` says after how many steps it ends, where a clock does.
     `reads_own` is the server that reads the student's own text, where the teacher's weights are not
     at hand.
+    `dropped` are the teacher's blocks that the student was made without, None where it was not cut
+    from it.
     """
 
     config: TrainConfig
@@ -73,6 +77,7 @@ class Training:
     name: str = "train"
     pace: TrainingPace | None = None
     reads_own: ReadsOwnText | None = None
+    dropped: Sequence[int] | None = None
 
 
 def train_student(
@@ -94,9 +99,12 @@ def train_student(
     examples = learnt.examples
     scores = opened.access.weights is not None and learnt.missing > 0
     asks = config.on_policy is not None and opened.access.weights is not None
-    if not learnt.missing and not asks:
+    if not (learnt.missing or asks or needs_teacher(config)):
         opened.release()
     source, targets = _steps(student, corpus, vocabulary, learnt, how, progress)
+    matching = _matching(student, corpus, vocabulary, how)
+    if matching is not None:
+        progress.note(f"{how.name}: {matching.said}")
     result = train_steps(
         student,
         source,
@@ -108,6 +116,7 @@ def train_student(
         log=how.log,
         progress=progress,
         pace=how.pace,
+        matching=matching,
     )
     if result.validated_by is not None and result.kept_step < result.steps:
         progress.note(f"{how.name}: {_kept(result)}")
@@ -122,6 +131,7 @@ def train_student(
             "left_out": learnt.left_out,
             "validation_left_out": dict(how.unread),
             "on_policy": source.record() if isinstance(source, Rollouts) else None,
+            "hidden_matching": None if matching is None else matching.record(),
         }
     )
 
@@ -182,6 +192,21 @@ def _read_ends(corpus: Corpus, learnt: Learnt) -> list[AnswerEnd]:
         for e, values in zip(read, told, strict=True)
         if isinstance(values, LikeliestTokens)
     ]
+
+
+def _matching(
+    student: LoadedModel, corpus: Corpus, vocabulary: VocabularyMap | None, how: Training
+) -> HiddenMatching | None:
+    """Return how the student's states are matched to its teacher's, None where none are.
+
+    The teacher is loaded only where it has to read the text for it.
+    """
+    config, opened = how.config, corpus.opened
+    if config.hidden_matching is None:
+        return None
+    reader = TeacherBlocks(opened.teacher, vocabulary) if needs_teacher(config) else None
+    last_width = opened.parent_head.weight_VD.shape[1]
+    return matching_of(student, config, last_width, how.dropped, reader)
 
 
 @dataclass(frozen=True)

@@ -254,10 +254,23 @@ class OwnTextLearnt(Recorded):
     served: OwnTextRead | None = None
 
 
+class StatesMatched(Recorded):
+    """Which hidden states of a student were matched to its teacher's.
+
+    `pairs` are (block of the student, block of the teacher), `last` tells of the states behind the
+    last norm. `projection_weights` learnt beside the student, 0 without projections.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    last: bool
+    projection_weights: int
+
+
 class TrainedStudent(Recorded):
     """What one training did: `train.result.TrainResult`, and what it read.
 
-    `lengths` are the examples', `scored_again` those that the teacher read once more.
+    `lengths` are the examples', `scored_again` those that the teacher read once more. The
+    `hidden` figures are the distance of matched states at the first and the last step.
     """
 
     steps: int
@@ -277,6 +290,9 @@ class TrainedStudent(Recorded):
     left_out: int
     validation_left_out: dict[str, int] = Field(default_factory=dict)
     on_policy: OwnTextLearnt | None = None
+    first_hidden: float | None = None
+    last_hidden: float | None = None
+    hidden_matching: StatesMatched | None = None
 
 
 class TrainRecord(TrainedStudent, StageRecord):
