@@ -19,7 +19,7 @@ BENCH_TEXTSEAL := textseal
 EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-watch demo-all test test-slow check lint format docs clean \
-	bench-demo bench-minutes bench-heal bench-shrink bench-collect bench-int8 bench-loss bench-train bench-packing bench-targets bench-endpoint \
+	bench-demo bench-minutes bench-heal bench-shrink bench-collect bench-int8 bench-loss bench-train bench-packing bench-targets bench-hidden bench-endpoint \
 	bench-recipes bench-task-draw bench-task-sizes bench-store bench-lineage bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-watch-cases bench-zoo
 
 help: ## Show these targets
@@ -109,6 +109,9 @@ bench-task-sizes: $(VENV)/.installed-dev ## How small a routing student may be, 
 
 bench-targets: $(VENV)/.installed-bench ## What each form of targets takes and teaches (about 12 minutes)
 	$(BIN)/python benchmarks/targets.py
+
+bench-hidden: $(VENV)/.installed-dev ## What matching hidden states adds to the divergence (about 30 minutes; goes on after a kill)
+	$(BIN)/python benchmarks/hidden_matching.py
 
 bench-store: $(VENV)/.installed-dev ## What reading the exchange store takes, against an earlier version (about 10 minutes)
 	$(BIN)/python benchmarks/store.py

@@ -21,7 +21,7 @@ from potstill.exchanges.store import ExchangeStore
 from potstill.lineage import manifest
 from potstill.models.load import load_conversation
 from potstill.runs import distill as pipeline
-from potstill.train import loop as loop_module
+from potstill.train import step_loss as step_loss_module
 from potstill.work.workdir import read_metrics
 
 
@@ -220,7 +220,7 @@ def test_a_loss_that_is_no_number_stops_and_says_where(
         nano_llama, nano_prompts, prompts={"limit": 40}, train={"checkpoint_every": 1}
     )
     pipeline_runs.run(values, tmp_path / "run", until="shrink")
-    plain = loop_module.distillation_loss
+    plain = step_loss_module.distillation_loss
     calls = 0
 
     def broken(*args: Any, **kwargs: Any) -> Any:
@@ -230,7 +230,7 @@ def test_a_loss_that_is_no_number_stops_and_says_where(
         return (loss * float("nan") if calls > 2 else loss), sums
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop_module, "distillation_loss", broken)
+        patched.setattr(step_loss_module, "distillation_loss", broken)
         error = refused(values, tmp_path)
     kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step-*"))
     assert f"at step {int(kept[-1].removeprefix('step-')) + 1}; checkpoint {kept[-1]} is kept" in (

@@ -204,6 +204,7 @@ def test_an_existing_student_and_a_text_only_baseline(
         nano_prompts,
         student={"model": str(nano_llama)},
         shrink={"drop_layers": 0},
+        train={"hidden_matching": {}},
         evaluate={"cross_entropy_baseline": True},
     )
     run, _ = pipeline_runs.run(values, tmp_path / "run")
@@ -213,6 +214,10 @@ def test_an_existing_student_and_a_text_only_baseline(
     # Text alone can only lead away from what the student equals: it stays as it was.
     assert pipeline_runs.recorded(run, "train")["cross_entropy"]["kept_step"] == 0
     assert evaluation["training"]["cross_entropy_kept_step"] == 0
+    # A given student has axes of its own, which the one on text alone matches to nothing.
+    assert evaluation["training"]["hidden_matching"]["projection_weights"] == 64 * 64
+    distances = [entry.get("student") for entry in run.metrics() if "hidden_loss" in entry]
+    assert distances and set(distances) == {None}
     assert models["cross_entropy"]["kl_per_token"]["value"] == pytest.approx(0, abs=1e-4)
     assert "Trained on text alone, no better: as before" in run.report_path.read_text()
 
@@ -248,8 +253,17 @@ def test_no_environment_value_is_written(
 def test_a_trimmed_student_reads_as_it_was_measured(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path
 ) -> None:
-    values = pipeline_runs.recipe_values(nano_llama, nano_prompts, shrink={"vocabulary": 400})
+    values = pipeline_runs.recipe_values(
+        nano_llama,
+        nano_prompts,
+        shrink={"vocabulary": 400},
+        train={"hidden_matching": {"layers": "blocks"}},
+    )
     run, _ = pipeline_runs.run(values, tmp_path / "run")
+    matched = json.loads(run.evaluation_path.read_text())["training"]["hidden_matching"]
+    assert matched["last"] and len(matched["pairs"]) == 4 and matched["projection_weights"] == 0
+    assert 0 < matched["first"] < 0.5 and 0 < matched["final"] < 0.5
+    assert "Distance of hidden states" in run.report_path.read_text()
     student = load(str(run.student), precision="fp32")
     assert len(student.tokenizer) == student.network.config.vocab_size == 400
     assert student.tokenizer.chat_template

@@ -13,11 +13,14 @@ from potstill.exchanges.usage import TargetUsage
 from potstill.recipe import CallsConfig, CollectConfig, CostConfig, EndpointConfig, TrainConfig
 from potstill.runs import cost as run_costs
 from potstill.runs.cost import PaidAnswers, Shapes, Work
+from potstill.runs.trained_part import training_section
 from potstill.work.access import Author, PastCalls, RightAnswers, Server, Weights
 from potstill.work.stage_records import (
     CollectRecord,
     CurateRecord,
     GivenAnswers,
+    OwnTextLearnt,
+    OwnTextRead,
     ReadAnswers,
     ShrinkRecord,
     TrainRecord,
@@ -129,6 +132,19 @@ def test_rows_that_are_scored_again_pass_the_teacher_s_body() -> None:
     assert once.flops - training("hidden") == pytest.approx(15 * SHAPE.body / 2)
 
 
+def test_states_between_blocks_have_the_teacher_read_what_is_learnt_once_more() -> None:
+    states = {"pairs": [[0, 1]], "last": True, "projection_weights": 0}
+    found = trained(hidden_matching=states, first_hidden=1.0, last_hidden=0.5)
+    flops = run_costs.training_work(SHAPES, found, TrainConfig(), spec_of("hidden")).flops
+    assert flops - training("hidden") == pytest.approx(15 * SHAPE.body)
+    stored = trained(hidden_matching={**states, "pairs": []}, first_hidden=1.0, last_hidden=0.5)
+    same = run_costs.training_work(SHAPES, stored, TrainConfig(), spec_of("hidden")).flops
+    assert same == training("hidden")
+    shown = training_section(found).hidden_matching
+    assert shown is not None and (shown.first, shown.final, shown.pairs) == (1.0, 0.5, [(0, 1)])
+    assert training_section(trained()).hidden_matching is None
+
+
 def test_adapters_spare_the_gradients_of_the_student_s_weights() -> None:
     tokens, positions, weights = 15, 8, 3
     spared = tokens * SHAPE.body + positions * SHAPE.head
@@ -204,6 +220,33 @@ def test_answers_that_a_server_only_read_cost_what_reading_did(money: float | No
     found = run_costs.collection_cost(collected(), curated(reading), SHAPES, paid, PRICES)
     assert (found.tokens, found.seconds) == (11, 30.0)
     assert found.money == (None if money is None else pytest.approx(0.25 + 0.03))
+
+
+@pytest.mark.parametrize("money", [0.25, None])
+def test_own_text_that_a_server_reads_costs_what_it_charges(money: float | None) -> None:
+    served = OwnTextRead(likeliest=8, texts=2, prompt_tokens=15, response_tokens=2, money=money)
+    own = OwnTextLearnt(
+        steps=1,
+        stored_steps=0,
+        cut=0,
+        repeated=0,
+        overlap_first=1.0,
+        overlap_last=1.0,
+        slots_busy=1.0,
+        writing_s=1.0,
+        scoring_s=1.0,
+        lengths=((3, 2), (4, 6)),
+    )
+    work = Work(0.0, 15)
+    alone = run_costs.training_cost(trained(on_policy=own), work, PRICES)
+    assert alone.money == pytest.approx(0.001)
+    record = trained(on_policy=own.model_copy(update={"served": served}))
+    found = run_costs.training_cost(record, work, PRICES)
+    assert found.money == (None if money is None else pytest.approx(0.251))
+    # The server's own arithmetic is nobody's here.
+    here = run_costs.own_text_flops(SHAPES, trained(on_policy=own))
+    there = run_costs.own_text_flops(SHAPES, record)
+    assert here - there == 15 * SHAPE.body
 
 
 def test_what_weights_answer_is_counted_in_operations() -> None:

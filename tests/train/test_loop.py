@@ -19,7 +19,7 @@ from potstill.models.score import response_hidden
 from potstill.progress import Silent
 from potstill.recipe import TrainConfig
 from potstill.train import compute as compute_module
-from potstill.train import loop as loop_module
+from potstill.train import step_loss as step_loss_module
 from potstill.train.checkpoint import stored_checkpoints
 from potstill.train.compute import ComputeBody
 from potstill.train.examples import TrainingExample
@@ -221,7 +221,7 @@ def test_ctrl_c_saves_and_goes_on(nano_llama: Path, tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     nano_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = loop_module.distillation_loss
+    plain = step_loss_module.distillation_loss
     calls = 0
 
     def broken(*args: Any, **kwargs: Any) -> Any:
@@ -230,7 +230,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
         loss, sums = plain(*args, **kwargs)
         return (loss * float("nan") if calls > 6 else loss), sums
 
-    monkeypatch.setattr(loop_module, "distillation_loss", broken)
+    monkeypatch.setattr(step_loss_module, "distillation_loss", broken)
     with pytest.raises(PotstillError, match=r"at step \d+; checkpoint step-\d+ is kept"):
         run(nano_llama, tmp_path, config(checkpoint_every=1, micro_batch_tokens=4096))
     assert stored_checkpoints(tmp_path)

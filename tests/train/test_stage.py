@@ -145,6 +145,30 @@ def test_the_teacher_is_let_go_of_where_nothing_is_left_to_score(
     assert released == [True]
 
 
+@pytest.mark.parametrize(("layers", "reads"), [("last", False), ("blocks", True)])
+def test_hidden_states_are_matched_with_a_teacher_in_memory_only_where_it_reads(
+    layers: Any, reads: bool, corpus: Corpus, student: LoadedModel, tmp_path: Path, spied: Spied
+) -> None:
+    config = TrainConfig.model_validate(
+        {**CONFIG.model_dump(), "hidden_matching": {"layers": layers, "projection": "learned"}}
+    )
+    progress = Noted()
+    how = training(tmp_path, config, dropped=())
+    found = trained(student, corpus, how, progress)
+    assert (corpus.opened._teacher is not None) is reads
+    record = found.hidden_matching
+    assert record is not None and record.last
+    assert record.pairs == (tuple((b, b) for b in range(5)) if reads else ())
+    assert record.projection_weights == 64 * 64 * (6 if reads else 1)
+    # Its own teacher's states at the outset, but for the ridge that the projections begin with.
+    assert found.first_hidden == pytest.approx(0, abs=1e-2)
+    assert found.last_hidden is not None
+    what = "what 5 of its blocks give " if reads else ""
+    assert any(f"{what}are matched, through projections" in note for note in progress.notes)
+    saved = load(str(tmp_path / "student"), precision="fp32").network.state_dict()
+    assert saved.keys() == student.network.state_dict().keys()
+
+
 def test_what_has_no_targets_is_scored_again(
     stored: Answered, student: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +296,17 @@ def served(directory: Path, rows: list[Any], store: ExchangeStore, count: int) -
         targets.append(ExchangeTargets(row.exchange_id, server.identity, TOP, values))
     store.append(told, targets)
     return corpus_on(store, Access(server, server, parent, parent), "srv", spec=TOP)
+
+
+def test_own_text_that_nobody_reads_is_refused(
+    nano_llama: Path, store: ExchangeStore, student: LoadedModel, tmp_path: Path
+) -> None:
+    rows = past_rows()
+    corpus = served(nano_llama, rows, store, len(rows))
+    config = CONFIG.model_copy(update={"on_policy": OnPolicyConfig()})
+    with pytest.raises(PotstillError, match="needs somebody who reads what the student writes"):
+        trained(student, corpus, training(tmp_path, config))
+    assert not (tmp_path / "student").exists()
 
 
 @pytest.mark.parametrize("objective", ["forward_kl", "jsd"])

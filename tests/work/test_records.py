@@ -314,6 +314,7 @@ def test_records_have_the_keys_of_what_stages_give() -> None:
         Cut((), (1,), ((1,),), ((1,),)).widths
     )
     more = {"lengths", "scored_again", "left_out", "validation_left_out", "on_policy"}
+    more |= {"hidden_matching"}
     assert names(TrainedStudent) == given(TrainResult) | more
     assert names(TrainRecord) == names(TrainedStudent) | {"cross_entropy"} | took
     assert names(stage_records.PricedByTime) == given(MachinePrice)

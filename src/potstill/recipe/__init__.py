@@ -26,6 +26,7 @@ from potstill.recipe.learning import (
     TrainConfig,
 )
 from potstill.recipe.magpie import MagpieConfig
+from potstill.recipe.matched_states import HiddenMatchingConfig
 from potstill.recipe.section import Section
 from potstill.recipe.tasks import TaskConfig
 from potstill.recipe.watermark import WatermarkConfig
@@ -39,6 +40,7 @@ __all__ = [
     "DecontaminateConfig",
     "EndpointConfig",
     "EvaluateConfig",
+    "HiddenMatchingConfig",
     "JudgeConfig",
     "LoraConfig",
     "MagpieConfig",

@@ -132,7 +132,8 @@ def _type_words(annotation: Any) -> str:
         return "mapping"
     if origin is tuple:
         count = "" if Ellipsis in inner else f"{len(inner)} "
-        return f"list of {count}{_type_words(inner[0])}s"
+        words = _type_words(inner[0])
+        return f"list of ({words})" if " or " in words else f"list of {count}{words}s"
     if origin is dict:
         return "mapping"
     names = {str: "text", bool: "true or false", int: "whole number", float: "number"}

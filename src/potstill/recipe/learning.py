@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from potstill.recipe.matched_states import HiddenMatchingConfig
 from potstill.recipe.names import Names
 from potstill.recipe.section import Section, TemplateArguments
 
@@ -245,6 +246,10 @@ class TrainConfig(Section):
         "divergence has the rest. 1 needs no targets.",
     )
     temperature: float = Field(1.0, gt=0, description="Temperature of both distributions.")
+    hidden_matching: HiddenMatchingConfig | None = Field(
+        None,
+        description="Match hidden states beside the divergence. Left out, none are.",
+    )
     turns: Literal["last", "all"] = Field(
         "last",
         description="Which of a talk's answers are learnt. `last`: the one that the teacher was "

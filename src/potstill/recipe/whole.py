@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from potstill.recipe.asking import CollectConfig, PromptsConfig, TeacherConfig
 from potstill.recipe.curating import CurateConfig
+from potstill.recipe.hidden_matching import check_hidden_matching
 from potstill.recipe.judging import CostConfig, EvaluateConfig
 from potstill.recipe.learning import ShrinkConfig, StudentConfig, TrainConfig
 from potstill.recipe.marked import check_marked, learnt_by_text
@@ -100,6 +101,7 @@ class Recipe(Section):
             )
         check_marked(self.teacher, self.collect, self.train)
         check_on_policy(self.teacher, self.collect, self.train)
+        check_hidden_matching(self.teacher, self.collect, self.train)
         self._possible_targets()
         self._possible_int8()
         self._possible_endpoint()

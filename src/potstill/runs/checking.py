@@ -111,9 +111,11 @@ def _check_models(parts: Parts, tried: TriedStudent | None) -> dict[str, str]:
     if judge is not None and parts.run.done(CurateRecord) is None:
         with parts.progress.step("check judge"):
             found["curate.judge.model"] = judge_of(judge, parts).identity
-    if parts.run.done(ShrinkRecord) is not None:
+    shrunk = parts.run.done(ShrinkRecord)
+    if shrunk is not None:
         with parts.progress.step("check student"):
-            rehearse(parts.opened.student(parts.untrained, trainable=True), recipe.train)
+            student = parts.opened.student(parts.untrained, trainable=True)
+            rehearse(student, recipe.train, _matched_to(parts), shrunk.blocks)
     elif named is not None and not recipe.cuts:
         with parts.progress.step("check student"):
             start = time.perf_counter()
@@ -121,7 +123,7 @@ def _check_models(parts: Parts, tried: TriedStudent | None) -> dict[str, str]:
             found["student.model"] = student.identity
         if tried is not None:
             tried(student, None, Cut(), time.perf_counter() - start)
-        rehearse(student, recipe.train)
+        rehearse(student, recipe.train, _matched_to(parts))
         del student
     elif recipe.cuts or asks_much(recipe.train) or tried is not None:
         parent = parts.opened.parent
@@ -131,12 +133,17 @@ def _check_models(parts: Parts, tried: TriedStudent | None) -> dict[str, str]:
             student, vocabulary = pruned(parent, cut)
         if tried is not None:
             tried(student, vocabulary, cut, time.perf_counter() - start)
-        rehearse(student, recipe.train)
+        rehearse(student, recipe.train, _matched_to(parts), cut.blocks)
         del student
     if parts.access.weights is None:
         parts.opened.release()
     release_freed()
     return found
+
+
+def _matched_to(parts: Parts) -> LoadedModel | None:
+    """Return whose hidden states a student's are matched to; None where none are."""
+    return None if parts.recipe.train.hidden_matching is None else parts.opened.teacher
 
 
 def _given_student(named: Weights, opened: Opened) -> LoadedModel:

@@ -24,6 +24,7 @@ from potstill.runs.lineage_run import lineage_facts, write_lineage
 from potstill.runs.minutes.reporting import time_part
 from potstill.runs.parts import Parts
 from potstill.runs.student_terms import state_terms
+from potstill.runs.trained_part import training_section
 from potstill.shrink.cut import Cut
 from potstill.terms.gate import TermsDecision
 from potstill.text.language import identified
@@ -38,9 +39,7 @@ from potstill.work.evaluation import (
     Overlap,
     PaybackPart,
     Shrink,
-    TrainingPart,
 )
-from potstill.work.own_text import OwnTextPart
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
 from potstill.work.shared_prompts import shared_prompts
@@ -50,7 +49,6 @@ from potstill.work.stage_records import (
     CutMeasure,
     DecodedAnswers,
     EvaluateRecord,
-    OwnTextLearnt,
     ServedAnswers,
     ShrinkRecord,
     StageRecord,
@@ -327,27 +325,6 @@ def shrink_section(shrunk: ShrinkRecord) -> Shrink | None:
 
 def _closeness(found: CutMeasure | None) -> Closeness | None:
     return None if found is None else Closeness.model_validate(found.model_dump())
-
-
-def training_section(trained: TrainRecord) -> TrainingPart:
-    """Return the training run, as far as it is shown."""
-    by_text = trained.cross_entropy
-    shown = trained.model_dump(include=set(TrainingPart.model_fields) - {"on_policy"})
-    more = {
-        "on_policy": None if trained.on_policy is None else own_text(trained.on_policy),
-        "cross_entropy_kept_step": None if by_text is None else by_text.kept_step,
-        "left_out": trained.left_out or None,
-    }
-    return TrainingPart.model_validate(shown | more)
-
-
-def own_text(learnt: OwnTextLearnt) -> OwnTextPart:
-    """Return what the student learnt from its own answers, as far as it is shown."""
-    counts = {
-        "answers": len(learnt.lengths),
-        "response_tokens": sum(response for _, response in learnt.lengths),
-    }
-    return OwnTextPart.model_validate(learnt.model_dump(exclude={"lengths"}) | counts)
 
 
 def curation_section(curated: CurateRecord) -> CurationPart:

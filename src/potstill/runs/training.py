@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from potstill.collect.served.own_text import OwnTextReader
 from potstill.evaluate.validation import text_validation, validation
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
+from potstill.runs.collecting import PAID, text_reader
 from potstill.runs.minutes.pace import ClockedPace, RecordedPace
 from potstill.runs.order import order_of
 from potstill.runs.parts import Parts
@@ -18,7 +20,7 @@ from potstill.train.loop import Validate
 from potstill.train.stage import Training, train_student
 from potstill.work.corpus import fitting
 from potstill.work.left_out import left_out
-from potstill.work.stage_records import UNMEASURED, TrainedStudent, TrainRecord
+from potstill.work.stage_records import UNMEASURED, ShrinkRecord, TrainedStudent, TrainRecord
 from potstill.work.time_plan import TimePlan
 
 
@@ -28,7 +30,9 @@ def train_students(parts: Parts) -> TrainRecord:
     student = train_once(parts, config, "checkpoints", parts.run.student)
     values = student.model_dump(mode="json")
     if parts.recipe.evaluate.cross_entropy_baseline:
-        by_text = config.model_copy(update={"cross_entropy": 1.0, "on_policy": None})
+        by_text = config.model_copy(
+            update={"cross_entropy": 1.0, "on_policy": None, "hidden_matching": None}
+        )
         baseline = train_once(
             parts,
             by_text,
@@ -78,9 +82,31 @@ def train_once(
         partial(state_terms, parts),
         "train" if log_as is None else f"train: {log_as.replace('_', ' ')}",
         pace,
+        None if config.on_policy is None else _reads_own(parts, parts.run.root / checkpoints),
+        _dropped(parts),
     )
     rows = parts.corpus.exchanges("train")
     return train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)
+
+
+def _reads_own(parts: Parts, checkpoints: Path) -> OwnTextReader | None:
+    """Return the server that reads what the student writes; None where none reads."""
+    reader = text_reader(parts)
+    if reader is None:
+        return None
+    return OwnTextReader(
+        reader,
+        parts.store,
+        checkpoints / "read",
+        paid=parts.run.readings_path.with_name(PAID),
+        progress=parts.progress,
+    )
+
+
+def _dropped(parts: Parts) -> tuple[int, ...] | None:
+    """Return the teacher's blocks that the student was made without; None where it was given."""
+    shrunk = parts.run.done(ShrinkRecord)
+    return None if shrunk is None else shrunk.blocks
 
 
 def _timed(validate: Validate, pace: ClockedPace) -> Validate:

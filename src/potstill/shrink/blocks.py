@@ -1,11 +1,9 @@
-"""A transformer's blocks: read what they give, drop some."""
+"""A transformer's blocks: drop some."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-
-from torch import Tensor
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of
@@ -20,12 +18,6 @@ _INDEX_LISTS = (
 )
 # Sizes that some architectures give layer by layer.
 _SIZES = ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim")
-
-
-def output_of(result: Any) -> Tensor:
-    """Return a block's hidden states, whether it returns them alone or first in a tuple."""
-    hidden_BTD: Tensor = result[0] if isinstance(result, tuple) else result
-    return hidden_BTD
 
 
 def drop_blocks(network: Any, dropped: Sequence[int]) -> None:

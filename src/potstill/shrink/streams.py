@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.models.inner import output_of
 from potstill.models.load import blocks_of, body_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.precision import fast_products
 from potstill.models.score import length_batches, padded
-from potstill.shrink.blocks import output_of
 
 # Columns of a Gram matrix that are multiplied at once.
 _STRIP = 384

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.models.inner import output_of
 from potstill.models.parts import attention_writer_of, weight_of, writer_of
-from potstill.shrink.blocks import output_of
 
 # How far the block's output may lie from the formula's, as a share of the shift.
 _TOLERANCE = 0.05

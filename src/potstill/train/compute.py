@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from potstill.errors import PotstillError
+from potstill.models.inner import watched
 from potstill.models.load import blocks_of, body_of
 from potstill.models.precision import multiplies_fp32_by_onednn
 from potstill.recipe import TrainConfig
@@ -161,6 +162,20 @@ class ComputeBody:
             output = self._body(inputs_embeds=embedded_BTD, use_cache=False, **places)
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
+
+    @contextmanager
+    def giving(self, blocks: Sequence[int]) -> Iterator[Mapping[int, Tensor]]:
+        """Yield what holds the states hidden_BTD that some blocks give, once `hidden` has run.
+
+        They are part of its graph. Raises ValueError for compiled blocks, which do not show them.
+        """
+        if not blocks:
+            yield {}
+            return
+        if self._compiled:
+            raise ValueError("compiled blocks do not show what they give")
+        with watched(list(blocks_of(self._body)), blocks) as found:
+            yield found
 
     def hidden_and_entry(
         self, ids_BT: Tensor, positions_BT: Tensor | None = None
@@ -318,5 +333,7 @@ def pays_to_compile(config: TrainConfig, device: torch.device, steps: int) -> bo
     if config.compile != "auto":
         return config.compile == "always"
     can = device.type == "cuda" and find_spec("triton") is not None
+    # Compiled blocks do not show what they give.
+    watches = config.hidden_matching is not None and config.hidden_matching.reads
     # Blocks with adapters have not been compiled on a GPU yet.
-    return can and config.lora is None and steps >= _STEPS_TO_COMPILE_FOR
+    return can and config.lora is None and not watches and steps >= _STEPS_TO_COMPILE_FOR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,13 +13,8 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.losses.chunked import distillation_loss
-from potstill.losses.targets import Targets
-from potstill.losses.workspace import Workspace
-from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.memory import freed_memory_kept, release_freed
 from potstill.models.precision import fast_products
@@ -37,13 +32,14 @@ from potstill.train.checkpoint import (
 from potstill.train.compute import ComputeBody, pays_to_compile
 from potstill.train.examples import TrainingExample
 from potstill.train.frozen import FrozenStates
+from potstill.train.hidden_matching import HiddenMatching
 from potstill.train.lora import adapted
-from potstill.train.objectives import divergences_of
 from potstill.train.optimizer import adamw, trained
-from potstill.train.packing import LaidOutRows, laid_out, row_shape
+from potstill.train.packing import row_shape
 from potstill.train.prefetch import Prefetch
 from potstill.train.result import TrainResult, validation_figures
 from potstill.train.schedule import TrainingPace, learning_rate, scheduled
+from potstill.train.step_loss import MicroBatch, StepLoss
 from potstill.train.step_source import Planned, StepSource
 from potstill.train.target_sources import TargetSource
 from potstill.work.step_plan import Order
@@ -69,6 +65,7 @@ def train(
     log: LogStep,
     progress: Progress,
     pace: TrainingPace | None = None,
+    matching: HiddenMatching | None = None,
 ) -> TrainResult:
     """Train the student in place and return the figures; goes on from the last checkpoint.
 
@@ -78,7 +75,8 @@ def train(
     The loss of a step is the sum over its response tokens divided by their number, however the
     step is cut into micro-batches or shared out to processes. Without `targets` it is
     cross-entropy on the teacher's text. `pace` says after how many steps it ends, where the clock
-    has a say in that. Raises PotstillError where the loss is not finite; the last good checkpoint
+    has a say in that. `matching` adds the distance of hidden states, and what it learns is trained
+    beside the student. Raises PotstillError where the loss is not finite; the last good checkpoint
     stays.
     """
     return train_steps(
@@ -92,6 +90,7 @@ def train(
         log=log,
         progress=progress,
         pace=pace,
+        matching=matching,
     )
 
 
@@ -107,10 +106,11 @@ def train_steps(
     log: LogStep,
     progress: Progress,
     pace: TrainingPace | None = None,
+    matching: HiddenMatching | None = None,
 ) -> TrainResult:
     """Train the student as `train` does, on the steps that a source gives."""
     with adapted(student.network, config.lora, frozen_blocks=config.frozen_blocks, seed=seed):
-        loop = _Loop(student, source, config, targets, checkpoints, pace)
+        loop = _Loop(student, source, config, targets, checkpoints, pace, matching)
         return loop.run(validate, log, progress)
 
 
@@ -125,9 +125,12 @@ class _Loop:
         targets: TargetSource | None,
         folder: Path,
         pace: TrainingPace | None = None,
+        matching: HiddenMatching | None = None,
     ) -> None:
+        if matching is None and config.hidden_matching is not None:
+            raise ValueError("nothing says how the hidden states of train.hidden_matching match")
         self.student, self.source, self.config = student, source, config
-        self.targets, self.folder, self.pace = targets, folder, pace
+        self.folder, self.pace = folder, pace
         self.accelerator = Accelerator(cpu=student.device.type == "cpu")
         self.network = student.network
         planned = min(source.planned, config.steps or source.planned)
@@ -147,11 +150,13 @@ class _Loop:
             micro_batch_tokens=config.micro_batch_tokens,
         )
         self.frozen = FrozenStates(self.body, source.known())
-        self.optimizer = adamw(self.network, config)
+        self.losses = StepLoss(
+            student, config, self.body, self.frozen, targets, self.rows.multiple, matching
+        )
+        self.beside = {} if matching is None else matching.learnt
+        self.optimizer = adamw(self.network, config, self.beside.values())
         self.plan = source.digest
-        self.divergence, self.own_divergence = divergences_of(config)
         source.follow(partial(as_computed, student, self.body), self.accelerator.num_processes)
-        self.workspace = Workspace()
         self.updating = False
         self.position = Position(0, 0, 0, 0.0, math.nan, math.nan, self.plan)
         self.best = Best(folder, self.network, self.plan)
@@ -170,12 +175,15 @@ class _Loop:
             # Before anything is restored: these are the weights of the untrained student.
             log({"step": 0, **self._validated(validate)})
         torch.manual_seed(0)
-        restored = restore_latest(self.folder, self.network, self.optimizer, self.plan)
+        restored = restore_latest(self.folder, self.network, self.optimizer, self.plan, self.beside)
         self.position = restored or self.position
         if self.pace is not None:
             self.legs = self.pace.begun(self.source.planned, self.position.step)
         self.source.resume(self.position.steps)
         self.body.refresh()
+        if restored is None and self.beside:
+            stored = self.source.stored_steps()
+            self.losses.fit(part for step in stored for part in self._all_parts(step))
         self.network.train()
         self.body.train()
         if said := self.frozen.note():
@@ -185,7 +193,7 @@ class _Loop:
                 fast_products(),
                 freed_memory_kept(),
                 progress.step("train", total=self.total, unit="steps") as shown,
-                Prefetch(self._micro_batch, self.student.device.type != "cpu") as prefetch,
+                Prefetch(self.losses.read, self.student.device.type != "cpu") as prefetch,
             ):
                 shown.advance(self.position.step)
                 begin = self._beginning(prefetch)
@@ -207,7 +215,7 @@ class _Loop:
             self.network.eval()
         return self._result()
 
-    def _beginning(self, prefetch: Prefetch[Part, _MicroBatch]) -> _Begin:
+    def _beginning(self, prefetch: Prefetch[Part, MicroBatch]) -> _Begin:
         """Return what gives a step's examples and micro-batches, read ahead where they may be."""
         coming = range(self.position.step, self.source.planned)
         ahead = None
@@ -215,7 +223,7 @@ class _Loop:
             parts_ahead = (part for n in coming for part in self._parts(self.source.step(n)))
             ahead = prefetch.through(parts_ahead)
 
-        def begin(number: int) -> tuple[Sequence[TrainingExample], Iterator[_MicroBatch]]:
+        def begin(number: int) -> tuple[Sequence[TrainingExample], Iterator[MicroBatch]]:
             step = self.source.step(number)
             parts = self._parts(step)
             return step, prefetch.through(parts) if ahead is None else islice(ahead, len(parts))
@@ -227,9 +235,15 @@ class _Loop:
     ) -> None:
         started = time.perf_counter()
         number = self.position.step
-        step, coming = begin(number)
+        try:
+            step, coming = begin(number)
+        except PotstillError:
+            # A server that stopped answering, say: between two updates nothing is lost.
+            if number:
+                self._save()
+            raise
         rate = learning_rate(scheduled(number, self.legs), self.legs[0].total, self.config)
-        loss = self._gradient(_response_tokens(step), coming)
+        loss, hidden = self._gradient(_response_tokens(step), coming)
         norm = self._update(number, loss, rate)
         tokens = sum(example.length for example in step)
         seconds = time.perf_counter() - started
@@ -243,6 +257,8 @@ class _Loop:
             seconds=self.position.seconds + seconds,
             first_loss=loss if number == 0 else self.position.first_loss,
             last_loss=loss,
+            first_hidden=hidden if number == 0 else self.position.first_hidden,
+            last_hidden=hidden,
         )
         entry: dict[str, Any] = {
             "step": number + 1,
@@ -251,6 +267,7 @@ class _Loop:
             "grad_norm": norm,
             "tokens_per_s": tokens / seconds,
             **self.source.figures(number),
+            **({} if hidden is None else {"hidden_loss": hidden}),
         }
         done = number + 1
         if validate is not None and (done % self.config.validate_every == 0 or done == self.total):
@@ -273,62 +290,34 @@ class _Loop:
         self.best.offer(step, found, last=last, write=self.accelerator.is_main_process)
         return found
 
+    def _all_parts(self, step: Sequence[TrainingExample]) -> Sequence[Part]:
+        """Return the micro-batches of a step."""
+        return parts_of(step, self.config.micro_batch_tokens, self.rows.tokens)
+
     def _parts(self, step: Sequence[TrainingExample]) -> Sequence[Part]:
         """Return the micro-batches of a step that are this process's."""
-        parts = parts_of(step, self.config.micro_batch_tokens, self.rows.tokens)
+        parts = self._all_parts(step)
         return parts[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def _gradient(self, normaliser: int, coming: Iterator[_MicroBatch]) -> float:
-        """Add up the step's gradient over its micro-batches and return its loss."""
-        total = torch.zeros((), device=self.student.device)
+    def _gradient(
+        self, normaliser: int, coming: Iterator[MicroBatch]
+    ) -> tuple[float, float | None]:
+        """Add up the step's gradient over its micro-batches; return its loss, and the distance of
+        hidden states that is part of it (None where none are matched)."""
+        total_2 = torch.zeros(2, device=self.student.device)
         for micro in coming:
-            loss = self._loss(micro, normaliser)
+            loss, hidden = self.losses.of(micro, normaliser)
             loss.backward()
             self.body.collect_gradients()
-            total += loss.detach()
+            total_2 += torch.stack([loss.detach(), hidden])
         if self.accelerator.num_processes > 1:
-            total = self.accelerator.reduce(total, reduction="sum")
-            for parameter in trained(self.network):
+            total_2 = self.accelerator.reduce(total_2, reduction="sum")
+            for parameter in [*trained(self.network), *self.beside.values()]:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 parameter.grad = self.accelerator.reduce(parameter.grad, reduction="sum")
-        return float(total)
-
-    def _micro_batch(self, part: Part) -> _MicroBatch:
-        """Read what a micro-batch needs; runs ahead of the training in a thread."""
-        chosen = [example for row in part for example in row]
-        source = None if chosen[0].by_text else self.targets
-        return _MicroBatch(
-            rows=laid_out(part, self.rows.multiple),
-            laid=part,
-            targets=None if source is None else source.targets(chosen),
-            own=chosen[0].own,
-        )
-
-    def _loss(self, micro: _MicroBatch, normaliser: int) -> Tensor:
-        device, dtype = self.student.device, self.student.compute_dtype
-        rows = micro.rows.to(device)
-        row_N, column_N = rows.predicts_N2.unbind(-1)
-        hidden_ND = self.frozen.hidden(rows, micro.laid)[row_N, column_N]
-        loss, _ = distillation_loss(
-            hidden_ND,
-            head_of(self.student),
-            None if micro.targets is None else micro.targets.to(device),
-            rows.label_N,
-            normaliser=normaliser,
-            divergence=self.own_divergence if micro.own else self.divergence,
-            temperature=self.config.temperature,
-            cross_entropy_weight=self._cross_entropy_weight(micro),
-            compute_dtype=dtype,
-            workspace=self.workspace,
-        )
-        return loss
-
-    def _cross_entropy_weight(self, micro: _MicroBatch) -> float:
-        if micro.own:
-            # It would teach the student what it does already, its mistakes among it.
-            return 0.0
-        return 1.0 if micro.targets is None else self.config.cross_entropy
+        loss_sum, hidden_sum = total_2.tolist()
+        return loss_sum, None if self.losses.matching is None else hidden_sum
 
     def _update(self, number: int, loss: float, rate: float) -> float:
         """Clip, step and clear; return the gradient's norm before clipping."""
@@ -340,6 +329,9 @@ class _Loop:
                 f"the loss is {loss} and its gradient {norm} at step {number + 1}; {where}. Lower "
                 "train.learning_rate, or set precision to fp32"
             )
+        if self.beside:
+            # By themselves, so that what is no student does not shorten a student's step.
+            torch.nn.utils.clip_grad_norm_(list(self.beside.values()), self.config.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.updating = True
@@ -352,7 +344,7 @@ class _Loop:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             self.position = replace(self.position, steps=self.source.kept())
-            save_checkpoint(self.folder, self.network, self.optimizer, self.position)
+            save_checkpoint(self.folder, self.network, self.optimizer, self.position, self.beside)
 
     def _result(self) -> TrainResult:
         done, kept = self.position, self.best.kept
@@ -364,25 +356,14 @@ class _Loop:
             tokens_per_s=done.tokens / max(done.seconds, 1e-9),
             first_loss=done.first_loss,
             last_loss=done.last_loss,
+            first_hidden=done.first_hidden,
+            last_hidden=done.last_hidden,
             kept_step=done.step if kept is None else kept.step,
             **({} if kept is None else validation_figures(kept, self.last or {})),
         )
 
 
-@dataclass(frozen=True)
-class _MicroBatch:
-    """Rows of ids, the examples that each holds, and the target at each response token.
-
-    `own` text is the student's.
-    """
-
-    rows: LaidOutRows
-    laid: Sequence[Sequence[TrainingExample]]
-    targets: Targets | None
-    own: bool
-
-
-_Begin = Callable[[int], tuple[Sequence[TrainingExample], Iterator[_MicroBatch]]]
+_Begin = Callable[[int], tuple[Sequence[TrainingExample], Iterator[MicroBatch]]]
 
 
 def _response_tokens(examples: Sequence[TrainingExample]) -> int:

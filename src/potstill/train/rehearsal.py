@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
 from potstill.train.compute import ComputeBody
+from potstill.train.hidden_matching import matching_of
 from potstill.train.lora import adapted
 from potstill.train.packing import row_shape
+from potstill.train.teacher_blocks import TeacherBlocks
 
 _LONGEST = 32  # tokens of the rows that are tried
 
 
-def rehearse(student: LoadedModel, config: TrainConfig) -> None:
+def rehearse(
+    student: LoadedModel,
+    config: TrainConfig,
+    teacher: LoadedModel | None = None,
+    dropped: Sequence[int] | None = None,
+) -> None:
     """Put adapters, frozen blocks, packing and checkpointing on a student, and take them off.
 
-    `student` is one in fp32 that nobody needs afterwards: frozen weights stay frozen. Raises
-    PotstillError where a field of `train` does not fit it, as training would at its start.
+    `student` is one in fp32 that nobody needs afterwards: frozen weights stay frozen. Its hidden
+    states are matched to those of the `teacher`, where there is one, whose blocks `dropped` it
+    lacks. Raises PotstillError where a field of `train` does not fit it, as training would at its
+    start.
     """
+    if teacher is not None:
+        width = head_of(teacher).weight_VD.shape[1]
+        matching_of(student, config, width, dropped, TeacherBlocks(teacher))
     with adapted(student.network, config.lora, frozen_blocks=config.frozen_blocks):
         body = ComputeBody(
             student.network,
@@ -40,4 +55,5 @@ def asks_much(config: TrainConfig) -> bool:
         or config.frozen_blocks > 0
         or config.packing == "packed"
         or config.gradient_checkpointing != "none"
+        or config.hidden_matching is not None
     )

@@ -16,7 +16,8 @@ class TrainResult:
     `kept_step` is the step after which the student was as it is kept, 0 for the untrained one.
     `validated_by` names what students were compared by on validation prompts, less being better;
     the `validation_` figures are that measure before the first step, of the student that is kept,
-    and after the last step. All are None where nothing was measured.
+    and after the last step. All are None where nothing was measured. The `hidden` figures are the
+    distances of hidden states at two steps, None where none are matched.
     """
 
     steps: int
@@ -31,6 +32,8 @@ class TrainResult:
     validation_before: float | None = None
     validation_kept: float | None = None
     validation_last: float | None = None
+    first_hidden: float | None = None
+    last_hidden: float | None = None
 
 
 def validation_figures(kept: KeptStudent, last: Mapping[str, float]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from potstill.errors import PotstillError
@@ -53,6 +53,10 @@ class StepSource(Protocol):
         """Return all that is read, as often as it is; nothing where that shows on the way."""
         ...
 
+    def stored_steps(self) -> Iterator[Sequence[TrainingExample]]:
+        """Yield steps on stored answers in their planned order, whichever of them are taken."""
+        ...
+
     def figures(self, number: int) -> Mapping[str, float]:
         """Return what is logged of a step beside its loss."""
         ...
@@ -95,6 +99,9 @@ class Planned:
 
     def known(self) -> Sequence[TrainingExample]:
         return [self.examples[i] for step in self._steps for i in step]
+
+    def stored_steps(self) -> Iterator[Sequence[TrainingExample]]:
+        return map(self.step, range(self.planned))
 
     def figures(self, number: int) -> Mapping[str, float]:
         return {}

@@ -13,6 +13,7 @@ from pydantic import Field, FiniteFloat
 
 from potstill.work.figures import Estimate, Part
 from potstill.work.marked import MarkedAnswers
+from potstill.work.matched_states import MatchedStatesPart
 from potstill.work.own_text import OwnTextPart
 from potstill.work.rounded import RoundedAnswers
 from potstill.work.scores import CallScores, TaskScores
@@ -263,6 +264,7 @@ class TrainingPart(Part):
         {}, description="Validation prompts that were not measured on, by reason."
     )
     on_policy: OwnTextPart | None = Field(None, description="Own answers; null without any.")
+    hidden_matching: MatchedStatesPart | None = Field(None, description="Null without any.")
 
 
 class Stage(Part):

@@ -58,6 +58,23 @@ def test_a_single_measurement_is_no_curve(content: dict[str, Any]) -> None:
     assert training(evaluation_of(content), [{"step": 0, "nll": 1.0}]).charts == []
 
 
+def test_matched_states_are_named_with_the_way_that_their_distance_went(
+    content: dict[str, Any],
+) -> None:
+    metrics = [{"step": n, "loss": 3.0 / n, "hidden_loss": 0.5 / n} for n in (1, 2, 4)]
+    assert "Distance of hidden states" not in page(evaluation_of(content), metrics[:1])
+    content["training"]["hidden_matching"] = {
+        "last": True, "pairs": [[0, 1], [2, 5]], "projection_weights": 12, "first": 0.5,
+        "final": 0.125,
+    }  # fmt: skip
+    evaluation = evaluation_of(content)
+    charts = {chart.title: chart for chart in training(evaluation, metrics).charts}
+    assert "0.500 at step 1, 0.125 at step 4" in charts["Distance of hidden states"].svg
+    text = page(evaluation, metrics)
+    assert "teacher&#39;s</dt><dd>behind the last norm; 0 to 1, 2 to 5<" in text
+    assert "Distance of hidden states, last step</dt><dd>0.125<" in text
+
+
 def test_what_was_odd_is_said_as_text(content: dict[str, Any]) -> None:
     content["collection"]["notes"] = ["the server called its model <b>nano</b>"]
     content["curation"] = {

@@ -12,7 +12,8 @@ from potstill.report.run.names import left_out
 from potstill.report.tables import FactList, Table, capital, measured, row, table
 from potstill.work.evaluation import Closeness, CurationPart, Evaluation, TrainingPart
 from potstill.work.marked import MarkedAnswers
-from potstill.work.own_text import OwnTextPart
+from potstill.work.matched_states import MatchedStatesPart
+from potstill.work.own_text import OwnTextPart, OwnTextServed
 from potstill.work.rounded import RoundedAnswers
 
 SHRINK_HEADS = ("", "KL per token", "Top-1 agreement")
@@ -49,7 +50,8 @@ def training(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]]) -> Fa
             ("Last loss", words.significant(trained.last_loss)),
             ("Answers left out for want of likeliest tokens", words.whole(trained.left_out)),
         )
-        facts += _kept(trained) + _own_text(trained.on_policy)
+        facts += _kept(trained) + _own_text(trained.on_policy, evaluation.cost.currency)
+        facts += _matched(trained.hidden_matching)
     found = []
     own = [record for record in metrics if "own_answers" in record]
     losses = charts.thin(curve([r for r in metrics if "own_answers" not in r], ("loss",)))
@@ -63,6 +65,10 @@ def training(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]]) -> Fa
         smoothed = charts.smooth(own_losses, max(3, len(own_losses) // 12))
         note = "each step faint, running mean bold"
         found.append(_curve_chart("Loss on the student's own answers", note, smoothed, own_losses))
+    distances = charts.thin(curve(metrics, ("hidden_loss",)))
+    if len(distances) > 1:
+        note = "the student's hidden states from its teacher's, part of the loss"
+        found.append(_curve_chart("Distance of hidden states", note, distances))
     lacking = left_out({} if trained is None else trained.validation_left_out)
     for names, title in (
         (("kl", "kl_per_token", "validation_kl"), "KL on validation prompts"),
@@ -75,7 +81,7 @@ def training(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]]) -> Fa
     return FactSection(facts, found, [])
 
 
-def _own_text(own: OwnTextPart | None) -> FactList:
+def _own_text(own: OwnTextPart | None, currency: str) -> FactList:
     """Return what the student learnt from answers of its own, and what was odd about them."""
     if own is None:
         return []
@@ -95,6 +101,38 @@ def _own_text(own: OwnTextPart | None) -> FactList:
         ("Slots busy while it wrote", words.percent(own.slots_busy)),
         ("Time that it wrote", words.duration(own.writing_s)),
         ("Time that the teacher read its answers", words.duration(own.scoring_s)),
+    ) + _own_served(own.served, currency)
+
+
+def _own_served(served: OwnTextServed | None, currency: str) -> FactList:
+    """Return what a server told of the student's own answers, and what it took for that."""
+    if served is None:
+        return []
+    told = (
+        f"of {words.whole(served.likeliest + 1)} buckets: the server's "
+        f"{words.whole(served.likeliest)} likeliest tokens and the rest as one, a lower bound"
+    )
+    return measured(
+        ("Divergence on own answers", told),
+        ("The student's mass in the rest, first answers", words.percent(served.untold_first)),
+        ("The student's mass in the rest, last answers", words.percent(served.untold_last)),
+        ("Own answers that the server read", words.whole(served.texts)),
+        ("Tokens that it read", words.count(served.prompt_tokens)),
+        ("Price of its reading", words.money(served.money, currency)),
+    )
+
+
+def _matched(states: MatchedStatesPart | None) -> FactList:
+    """Return which hidden states were matched to the teacher's, and how near they came."""
+    if states is None:
+        return []
+    blocks = ", ".join(f"{mine} to {theirs}" for mine, theirs in states.pairs)
+    which = [*(["behind the last norm"] if states.last else []), *([blocks] if blocks else [])]
+    return measured(
+        ("Hidden states matched, student's block to teacher's", "; ".join(which)),
+        ("Weights of projections, no part of the student", words.count(states.projection_weights)),
+        ("Distance of hidden states, first step", words.significant(states.first)),
+        ("Distance of hidden states, last step", words.significant(states.final)),
     )
 
 

@@ -34,7 +34,9 @@ from potstill.shrink.cut import Cut
 from potstill.shrink.shrink import healed
 from potstill.shrink.vocabulary import merges_of, removal_cost
 from potstill.train.examples import TrainingExample
+from potstill.train.hidden_matching import matching_of
 from potstill.train.loop import train
+from potstill.train.teacher_blocks import TeacherBlocks
 from potstill.work.step_plan import PublicOrder
 
 Clock = Callable[[], float]
@@ -207,7 +209,7 @@ class _NoDistribution:
     def targets(self, examples: Sequence[TrainingExample]) -> Targets:
         """Return what the loss takes."""
         rows = sum(len(e.response_ids) for e in examples)
-        return DenseTargets(torch.zeros(rows, self._width, dtype=torch.float16), self._head)
+        return DenseTargets(torch.ones(rows, self._width, dtype=torch.float16), self._head)
 
 
 def learning(tried: ProbedStudent, pairs: Pairs, config: TrainConfig) -> float:
@@ -222,11 +224,14 @@ def learning(tried: ProbedStudent, pairs: Pairs, config: TrainConfig) -> float:
                 f"probe {len(few)}", _within(prompt, student), _within(response, student)
             )
         )
-    targets = None
+    targets = matching = None
     if config.cross_entropy < 1:
         head = head_of(tried.parent)
+        width = head.weight_VD.shape[1]
         arranged = TeacherHead.of(head, tried.vocabulary, dtype=student.compute_dtype)
-        targets = _NoDistribution(arranged, head.weight_VD.shape[1])
+        targets = _NoDistribution(arranged, width)
+        reader = TeacherBlocks(tried.parent, tried.vocabulary)
+        matching = matching_of(student, config, width, tried.cut.blocks or None, reader)
     speeds: list[float] = []
 
     def log(entry: dict[str, Any]) -> None:
@@ -253,6 +258,7 @@ def learning(tried: ProbedStudent, pairs: Pairs, config: TrainConfig) -> float:
             validate=None,
             log=log,
             progress=Silent(),
+            matching=matching,
         )
     return 1 / median(speeds[1:])
 
