@@ -16,6 +16,7 @@ from potstill.models.chat import response_text
 from potstill.models.generate import SLOTS, Completion, Request, SlotUse, decode
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
+from potstill.models.precision import fast_products
 from potstill.models.sampling import Sampling
 from potstill.recipe import OnPolicyConfig
 from potstill.text.repetition import repetition
@@ -134,7 +135,7 @@ def _compared(
     own_ND = torch.cat([w.hidden_RD for w in written if w.hidden_RD is not None])
     every = max(1, -(-len(own_ND) // _POSITIONS))
     head = head_of(student)
-    with torch.inference_mode():
+    with torch.inference_mode(), fast_products():
         mine_NV = head.logits(own_ND[::every].to(head.weight_VD.device)).log_softmax(-1)
         ids_NK, logp_NK = teacher.likeliest(values, every)
         return compared(mine_NV, ids_NK.to(mine_NV.device), logp_NK.to(mine_NV.device))

@@ -21,11 +21,8 @@ from potstill.exchanges.targets import TargetValues
 from potstill.losses.targets import Targets
 from potstill.models.counter import uniforms
 from potstill.models.generate import Request
-<<<<<<< HEAD
-from potstill.models.memory import release_freed
-=======
 from potstill.models.loaded import LoadedModel
->>>>>>> int
+from potstill.models.memory import release_freed
 from potstill.recipe import OnPolicyConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.own_answers import DrawFigures, check_cut, learnt, own_answers
