@@ -1,9 +1,11 @@
 """How exact a step on the student's own answers is: against enumeration, and against itself.
 
-Nano models, fp32, against float64 autograd through the whole network. Writes
-benchmarks/results/onpolicy.json.
+In fp32, on nano models but for the last part. Part `exact`: against float64 autograd through the whole network. Part `server`:
+with a server that tells likeliest tokens in the teacher's place, beside the teacher itself. Part
+`told`: how much likeliest tokens tell of a real teacher. Writes benchmarks/results/onpolicy.json,
+where parts that are not run stay as they were.
 
-    python benchmarks/onpolicy.py [--tokens N]
+    python benchmarks/onpolicy.py [--only exact|server|told ...] [--tokens N]
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import write_results
+from result_parts import write_part
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path += [str(TESTS / part) for part in ("", "nano", "train", "losses")]
 
 from nano_models import build  # noqa: E402
 from on_policy_runs import case, first_step, moved, own_alone  # noqa: E402
+from onpolicy_served import served_part  # noqa: E402
+from onpolicy_told import told_part  # noqa: E402
 from test_on_policy_exact import in_float64, oracle  # noqa: E402
 
 from potstill.losses.divergence import Divergence  # noqa: E402
@@ -40,16 +44,24 @@ def main() -> None:
     parser.add_argument(
         "--tokens", type=int, default=100_000, help="tokens whose loss is looked at"
     )
-    wanted = parser.parse_args().tokens
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        against = [against_enumeration(family, folder) for family in FAMILIES]
-        equal = [
-            with_equals(*chosen, folder)
-            for chosen in product((0.7, 1.0, 1.3), (1.0, 0.9), ("buckets", "packed"))
-        ]
-        least = least_losses(folder, wanted)
-    rows = [*against, *equal, least]
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS])
+    given = parser.parse_args()
+    for part in given.only:
+        with tempfile.TemporaryDirectory() as name:
+            claims, rows = PARTS[part](Path(name), given)
+        for key, claim in claims.items():
+            print(f"{key}: {claim['value']:.4g} {claim['unit']}")
+        print(write_part("onpolicy", part, claims, rows, torch.float32))
+
+
+def exact_part(folder: Path, wanted: int) -> tuple[dict[str, Row], list[Row]]:
+    """Return claims and rows: enumeration, a student that is its teacher, the least loss."""
+    against = [against_enumeration(family, folder) for family in FAMILIES]
+    equal = [
+        with_equals(*chosen, folder)
+        for chosen in product((0.7, 1.0, 1.3), (1.0, 0.9), ("buckets", "packed"))
+    ]
+    least = least_losses(folder, wanted)
     claims = {
         "gradient_cosine": _claim(min(r["cosine"] for r in against), "cosine", len(against)),
         "equal_loss": _claim(max(abs(r["loss"]) for r in equal), "nats", len(equal)),
@@ -57,9 +69,14 @@ def main() -> None:
         "equal_gradient_norm": _claim(max(r["norm"] for r in equal), "1", len(equal)),
         "least_token_loss": _claim(least["least"], "nats", least["tokens"]),
     }
-    for key, claim in claims.items():
-        print(f"{key}: {claim['value']:.4g} {claim['unit']}")
-    print(write_results("onpolicy", claims, rows, torch.float32))
+    return claims, [*against, *equal, least]
+
+
+PARTS = {
+    "exact": lambda folder, given: exact_part(folder, given.tokens),
+    "server": lambda folder, given: served_part(folder),
+    "told": lambda folder, given: told_part(),
+}
 
 
 def _claim(value: float, unit: str, runs: int) -> Row:

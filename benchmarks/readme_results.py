@@ -13,6 +13,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import scale_pages
+import speed_pages
 import trace_pages
 import watch_pages
 import zoo_pages
@@ -327,6 +328,16 @@ def with_scale(page: str, results: Path) -> str:
     return _with(page, scale_pages.page_block(results))
 
 
+def with_minutes(page: str, results: Path) -> str:
+    """Return docs/how-to/minutes.md with its results block written anew."""
+    return _with(page, speed_pages.minutes_block(results))
+
+
+def with_speed(page: str, results: Path) -> str:
+    """Return docs/speed.md with its results block written anew."""
+    return _with(page, speed_pages.speed_block(results))
+
+
 def _with(page: str, text: str) -> str:
     head, _, rest = page.partition(START)
     _, _, tail = rest.partition(END)
@@ -342,6 +353,8 @@ if __name__ == "__main__":
         ("docs/methods/trace-ancestry.md", with_ancestry),
         ("docs/methods/watch-measured.md", with_watch),
         ("docs/scale-traffic.md", with_scale),
+        ("docs/how-to/minutes.md", with_minutes),
+        ("docs/speed.md", with_speed),
     ):
         path = ROOT / name
         page = written(path.read_text(encoding="utf-8"), ROOT / "benchmarks/results")

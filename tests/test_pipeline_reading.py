@@ -158,6 +158,50 @@ def test_right_answers_are_learnt_from_by_what_a_server_tells_of_them(
     assert evaluation["task"]["teacher"] is None and evaluation["payback"] is None
 
 
+def test_a_student_learns_on_its_own_text_by_what_a_server_tells_of_it(
+    nano_llama: Path, calls: Path, tmp_path: Path
+) -> None:
+    own = {"stored_first": 0.5, "share": 1.0, "prompts": 3, "max_tokens": 8, "refresh_every": 1}
+    own |= {"objective": "reverse_kl", "cut_at_most": 1.0}
+    more = {"batch_tokens": 200, "checkpoint_every": 50, "steps": 6, "on_policy": own}
+    reader = load(str(nano_llama), device="cpu", precision="fp32")
+    with ReadingServer(reader) as server:
+        values = values_for(server.url, nano_llama, calls, **more)
+        values["prompts"]["limit"] = 20
+        estimated = dict(asked(values, tmp_path / "run"))
+        assert estimated["own answers to read"].prompts > 0
+        run, _ = pipeline_runs.run(values, tmp_path / "run", until="curate")
+        stored = len(server.bodies)
+        # The budget holds on own text too, and nothing that came is asked for again.
+        values["teacher"]["endpoint"]["budget_tokens"] = 180 + sum(
+            len(body["prompt"]) + 1 for body in server.bodies
+        )
+        with pytest.raises(PotstillError, match="the budget is used up before all text was"):
+            pipeline_runs.run(values, tmp_path / "run")
+        del values["teacher"]["endpoint"]["budget_tokens"]
+        run, notes = pipeline_runs.run(values, tmp_path / "run")
+        bodies = [tuple(body["prompt"]) for body in server.bodies]
+    assert len(set(bodies)) == len(bodies) and len(bodies) > stored + 3
+    buckets = f"the divergence is that of {COUNT + 1} buckets"
+    assert any(buckets in note for note in notes)
+    read = bodies[stored:]
+    trained = pipeline_runs.recorded(run, "train")["on_policy"]
+    served = trained["served"]
+    assert (served["likeliest"], served["texts"]) == (COUNT, len(read))
+    assert served["prompt_tokens"] == sum(map(len, read))
+    paid = (2 * sum(map(len, read)) + 4 * len(read)) / 1e6
+    assert served["money"] == pytest.approx(paid)
+    # What was paid for own text is none of what was paid for stored answers.
+    reading = pipeline_runs.recorded(run, "curate")["reading"]
+    assert reading["prompt_tokens"] == sum(map(len, bodies[:stored]))
+    evaluation = json.loads(run.evaluation_path.read_text())
+    assert evaluation["cost"]["training"]["money"] >= paid
+    assert evaluation["training"]["on_policy"]["served"] == served
+    page = run.report_path.read_text()
+    assert f"of {COUNT + 1} buckets: the server" in page and "Own answers that the server" in page
+    assert "own answers to read" not in dict(asked(values, tmp_path / "run"))
+
+
 @pytest.mark.slow
 def test_a_servers_own_answers_without_numbers_are_read_afterwards(
     nano_llama: Path, nano_prompts: Path, tmp_path: Path

@@ -35,6 +35,17 @@ def forget_peak(device: torch.device) -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
+def models_bytes(student: torch.nn.Module, teacher: torch.nn.Module) -> int:
+    """Return what no trainer can do without: both models' weights, and the student's two moments.
+
+    Each weight counts once, in the dtype that it is held in.
+    """
+    own, asked = (
+        sum(p.numel() * p.element_size() for p in model.parameters()) for model in (student, teacher)
+    )
+    return 3 * own + asked
+
+
 def _status(key: str) -> int:
     with open("/proc/self/status", encoding="ascii") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key + ":"))

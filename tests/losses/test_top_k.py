@@ -40,7 +40,7 @@ def top_k(p_NV: Tensor, count: int) -> TopKTargets:
 
 
 def loss_and_slope(
-    targets: TopKTargets, logits_NV: Tensor, divergence: Divergence
+    targets: TopKTargets, logits_NV: Tensor, divergence: Divergence, *, label: int = 0
 ) -> tuple[float, Tensor]:
     """Return the loss at these student logits, summed over rows, and its gradient there."""
     rows, tokens = logits_NV.shape
@@ -49,7 +49,7 @@ def loss_and_slope(
         hidden_ND,
         Head(torch.eye(tokens)),
         targets,
-        torch.zeros(rows, dtype=torch.long),
+        torch.full((rows,), label, dtype=torch.long),
         normaliser=1.0,
         divergence=divergence,
     )
@@ -150,3 +150,47 @@ def test_by_hand(p: tuple, count: int, q: tuple, kind: str, value: float) -> Non
     targets = top_k(torch.tensor([p]).double(), count)
     found, _ = loss_and_slope(targets, torch.tensor([q]).double().log(), Divergence(kind))
     assert found == pytest.approx(value, abs=2e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 5), st.integers(2, 8), st.integers(0, 2**31))
+def test_what_a_reverse_kl_lacks_is_how_the_student_shares_out_the_rest(
+    count: int, more: int, seed: int
+) -> None:
+    """KL(q || p) = coarse + q(rest) KL(q | rest || p | rest), in value and in gradient."""
+    torch.manual_seed(seed)
+    p_NV = teacher_rows(0.2, count + more, count, 2)
+    targets, logits_NV = top_k(p_NV, count), torch.randn(2, count + more).double()
+    value, gradient_NV = loss_and_slope(targets, logits_NV, Divergence("reverse_kl"))
+    exact_NV = logits_NV.float().double().requires_grad_()
+    q_NV = exact_NV.softmax(-1)
+    rest_NV = torch.ones_like(q_NV).scatter(1, targets.ids_NK, 0.0)
+    q_rest_N1 = (q_NV * rest_NV).sum(-1, keepdim=True)
+    p_rest_N1 = (p_NV * rest_NV).sum(-1, keepdim=True)
+    inside_NV = (q_NV / q_rest_N1).log() - (p_NV / p_rest_N1).log()
+    lacking = (rest_NV * q_NV * inside_NV).sum()
+    (lacking_NV,) = torch.autograd.grad(lacking, exact_NV, retain_graph=True)
+    whole = sum(oracle.kl(q_V, p_V) for p_V, q_V in zip(p_NV, q_NV, strict=True))
+    (whole_NV,) = torch.autograd.grad(whole, exact_NV)
+    assert value + float(lacking.detach()) == pytest.approx(float(whole.detach()), abs=1e-5)
+    assert torch.allclose(gradient_NV + lacking_NV, whole_NV, atol=2e-5)
+
+
+def test_the_gradient_is_the_same_whatever_token_was_drawn_and_is_not_zero() -> None:
+    """The value as a reward of the drawn token teaches nothing: over all draws it cancels."""
+    torch.manual_seed(0)
+    p_NV, logits_NV = teacher_rows(0.2, 9, 4, 1), torch.randn(1, 9).double()
+    targets, divergence = top_k(p_NV, 4), Divergence("reverse_kl")
+    value, gradient_NV = loss_and_slope(targets, logits_NV, divergence)
+    _, _, wanted_NV = expected(p_NV, targets.ids_NK, logits_NV, divergence)
+    expected_NV, rewarded_NV = torch.zeros(1, 9).double(), torch.zeros(1, 9).double()
+    for token, q in enumerate(logits_NV.softmax(-1)[0]):
+        _, drawn_NV = loss_and_slope(targets, logits_NV, divergence, label=token)
+        assert torch.equal(drawn_NV, gradient_NV)
+        expected_NV += q * drawn_NV
+        logits = logits_NV.clone().requires_grad_()
+        (score_NV,) = torch.autograd.grad(logits.log_softmax(-1)[0, token], logits)
+        rewarded_NV += q * value * score_NV
+    assert torch.allclose(expected_NV, wanted_NV, atol=1e-6)
+    assert float(wanted_NV.norm()) > 0.1
+    assert float(rewarded_NV.norm()) < 1e-12

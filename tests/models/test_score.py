@@ -137,6 +137,11 @@ def test_what_all_prompts_begin_with_is_read_once(
     longest = max(len(p) + len(r) for p, r in pairs)
     assert read[:3] == [19, longest, longest - 19]
     assert sum(read[3:]) < sum(len(p) + len(r) for p, r in pairs)
+    # The next time nothing is compared.
+    del read[:]
+    again = response_hidden(model, pairs, batch_tokens=60)
+    assert read[0] == 19 and longest not in read
+    assert all(map(torch.equal, again, together))
 
 
 def test_windows_look_back_into_the_beginning(nano_model: Callable[[str], Path]) -> None:
@@ -160,6 +165,8 @@ def test_a_beginning_that_a_model_reads_otherwise_is_read_with_each_text(
     whole = response_hidden(model, pairs)
     assert shared_beginning(model, _spoken(8, system=6)) is None
     assert shared_beginning(model, pairs[:7]) is None
+    # A network that went on as it should is not asked again about texts as long.
+    model = load(str(nano_llama), precision="fp32")
     body = body_of(model.network)
     forward = body.forward
     # A body that forgets what is in the cache it is given.

@@ -19,6 +19,8 @@ from potstill.work.stage_records import (
     CollectRecord,
     CurateRecord,
     GivenAnswers,
+    OwnTextLearnt,
+    OwnTextRead,
     ReadAnswers,
     ShrinkRecord,
     TrainRecord,
@@ -218,6 +220,33 @@ def test_answers_that_a_server_only_read_cost_what_reading_did(money: float | No
     found = run_costs.collection_cost(collected(), curated(reading), SHAPES, paid, PRICES)
     assert (found.tokens, found.seconds) == (11, 30.0)
     assert found.money == (None if money is None else pytest.approx(0.25 + 0.03))
+
+
+@pytest.mark.parametrize("money", [0.25, None])
+def test_own_text_that_a_server_reads_costs_what_it_charges(money: float | None) -> None:
+    served = OwnTextRead(likeliest=8, texts=2, prompt_tokens=15, response_tokens=2, money=money)
+    own = OwnTextLearnt(
+        steps=1,
+        stored_steps=0,
+        cut=0,
+        repeated=0,
+        overlap_first=1.0,
+        overlap_last=1.0,
+        slots_busy=1.0,
+        writing_s=1.0,
+        scoring_s=1.0,
+        lengths=((3, 2), (4, 6)),
+    )
+    work = Work(0.0, 15)
+    alone = run_costs.training_cost(trained(on_policy=own), work, PRICES)
+    assert alone.money == pytest.approx(0.001)
+    record = trained(on_policy=own.model_copy(update={"served": served}))
+    found = run_costs.training_cost(record, work, PRICES)
+    assert found.money == (None if money is None else pytest.approx(0.251))
+    # The server's own arithmetic is nobody's here.
+    here = run_costs.own_text_flops(SHAPES, trained(on_policy=own))
+    there = run_costs.own_text_flops(SHAPES, record)
+    assert here - there == 15 * SHAPE.body
 
 
 def test_what_weights_answer_is_counted_in_operations() -> None:

@@ -235,6 +235,20 @@ def test_no_public_function_that_asks_a_teacher_goes_without_a_decision() -> Non
     assert {"score_by_endpoint", "require_reading", "decoded_answers"} <= set(seen)
 
 
+def test_every_class_that_asks_a_server_looks_at_a_decision() -> None:
+    """In collect/: whoever makes a client, outside of a function that is given the decision."""
+    found = {
+        node.name: ast.unparse(node)
+        for path in sorted((SOURCE / "collect").rglob("*.py"))
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and "client_for(" in ast.unparse(node)
+    }
+    assert set(found) == {"OwnTextReader"}
+    for name, text in found.items():
+        made = text.count("client_for(")
+        assert text.count("decision.require(asks=True)") == made + 1, name
+
+
 def test_a_copied_directory_is_judged_as_the_first(llama: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(llama, tmp_path / "elsewhere" / "SmolLM2"))
     assert decided(copied).outcome == decided(llama).outcome == "deny"

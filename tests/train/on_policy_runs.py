@@ -20,6 +20,7 @@ from potstill.train import loop as loop_module
 from potstill.train.examples import TrainingExample
 from potstill.train.live_teacher import LiveTeacher
 from potstill.train.loop import train_steps
+from potstill.train.own_teacher import OwnTeacher
 from potstill.train.rollouts import Rollouts
 from potstill.train.step_source import Planned
 from potstill.train.target_sources import WithOwn
@@ -69,12 +70,16 @@ def case(
     vocabulary: VocabularyMap | None = None,
     examples: Sequence[TrainingExample] | None = None,
     precision: str = "fp32",
+    own: OwnTeacher | None = None,
 ) -> Case:
-    """Return a training of a student, by default the teacher moved apart, on its answers."""
+    """Return a training of a student, by default the teacher moved apart, on its answers.
+
+    `own` reads them, by default the teacher in memory.
+    """
     asked = load(str(teacher), precision=precision)
     who = student or moved(load(str(teacher), precision=precision, trainable=True))
     chosen = examples or examples_of(who)
-    live = LiveTeacher.of(asked, vocabulary, who.compute_dtype)
+    live = own or LiveTeacher.of(asked, vocabulary, who.compute_dtype)
     assert config.on_policy is not None
     prompts = [e.prompt_ids for e in chosen]
     planned = Planned(chosen, config, ORDER)

@@ -298,6 +298,17 @@ def served(directory: Path, rows: list[Any], store: ExchangeStore, count: int) -
     return corpus_on(store, Access(server, server, parent, parent), "srv", spec=TOP)
 
 
+def test_own_text_that_nobody_reads_is_refused(
+    nano_llama: Path, store: ExchangeStore, student: LoadedModel, tmp_path: Path
+) -> None:
+    rows = past_rows()
+    corpus = served(nano_llama, rows, store, len(rows))
+    config = CONFIG.model_copy(update={"on_policy": OnPolicyConfig()})
+    with pytest.raises(PotstillError, match="needs somebody who reads what the student writes"):
+        trained(student, corpus, training(tmp_path, config))
+    assert not (tmp_path / "student").exists()
+
+
 @pytest.mark.parametrize("objective", ["forward_kl", "jsd"])
 def test_a_server_s_answers_without_targets_teach_by_text_where_that_can_be(
     objective: str,

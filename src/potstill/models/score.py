@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -21,6 +23,8 @@ _GPU_TOKENS = 8192
 # A shorter beginning, or one of fewer texts, is not worth the second pass.
 _SHARED_TOKENS = 8
 _SHARED_TEXTS = 8
+# Up to which length of text a network was seen to go on after a beginning as in the whole text.
+_goes_on: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 # How far states read after a beginning may lie from those of the whole text: rounding alone.
 _ALIKE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
@@ -100,7 +104,8 @@ def shared_beginning(
     """Return what all prompts begin with, read once: a system prompt, say.
 
     None where that is little, and where the model gives other states after it than for the whole
-    text by more than rounding, which is measured on the longest text.
+    text by more than rounding, which is measured on the longest text. A network that gave the same
+    is not asked again about texts that are no longer.
     """
     # The last token of a prompt predicts: it is never part of the beginning.
     shared = common_start([prompt[:-1] for prompt, _ in sequences])
@@ -111,10 +116,15 @@ def shared_beginning(
     if beginning is None:
         return None
     longest = max(([*p, *r] for p, r in sequences), key=len)
+    if len(longest) <= _goes_on.get(model.network, 0):
+        return beginning
     whole_TD = hidden_states(model, [longest])[0, len(shared) :].float()
     after_TD = hidden_states(model, [longest[len(shared) :]], after=beginning)[0].float()
     apart = (whole_TD - after_TD).norm() / whole_TD.norm()
-    return beginning if apart <= _ALIKE[model.compute_dtype] else None
+    if apart > _ALIKE[model.compute_dtype]:
+        return None
+    _goes_on[model.network] = len(longest)
+    return beginning
 
 
 def padded(rows: Sequence[Sequence[int]], fill: int = 0, multiple: int = 1) -> Tensor:

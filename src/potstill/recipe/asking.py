@@ -84,7 +84,8 @@ class EndpointConfig(Section):
         False,
         description="The server reads given text and tells the log-probabilities of its tokens, "
         "as vLLM does (`prompt_logprobs`): past calls, right answers and whatever else has no "
-        "`top-k` targets get theirs before training.",
+        "`top-k` targets get theirs before training, and with `train.on_policy` what the student "
+        "writes gets them while it trains.",
     )
     extra: dict[str, Any] = Field(
         {},

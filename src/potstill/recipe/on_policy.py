@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from potstill.recipe.asking import CollectConfig, TeacherConfig
+from potstill.recipe.asking import CollectConfig, EndpointConfig, TeacherConfig
 from potstill.recipe.learning import TrainConfig
 
 
@@ -13,14 +13,14 @@ def check_on_policy(teacher: TeacherConfig, collect: CollectConfig, train: Train
     """
     if train.on_policy is None:
         return
+    endpoint = teacher.endpoint
+    if endpoint is not None:
+        _check_server(endpoint, collect, train)
+    text = endpoint is None
+    called = collect.calls is not None and collect.calls.use == "exchanges"
     for name, given, why in (
-        (
-            "teacher.endpoint",
-            teacher.endpoint is not None,
-            "what the student writes is scored by a teacher whose weights are at hand",
-        ),
-        ("collect.calls", collect.calls is not None and collect.calls.use == "exchanges", _TEXT),
-        ("collect.gold", collect.gold, _TEXT),
+        ("collect.calls", called and text, _TEXT),
+        ("collect.gold", collect.gold and text, _TEXT),
         (
             "collect.watermark",
             collect.watermark is not None,
@@ -36,6 +36,24 @@ def check_on_policy(teacher: TeacherConfig, collect: CollectConfig, train: Train
             "train.cross_entropy 1 and train.on_policy cannot be combined: cross-entropy on its "
             "own text teaches a student what it does already; lower train.cross_entropy, which "
             "counts for stored answers alone, or take train.on_policy out"
+        )
+
+
+def _check_server(endpoint: EndpointConfig, collect: CollectConfig, train: TrainConfig) -> None:
+    """Refuse a server that does not read what the student writes, or not at the loss's scale."""
+    if not endpoint.scores_text or collect.targets != "top-k":
+        raise ValueError(
+            "teacher.endpoint and train.on_policy cannot be combined unless the server reads what "
+            "the student writes: set teacher.endpoint.scores_text where it does (vLLM's "
+            "prompt_logprobs; llama.cpp's server has nothing of the kind), with collect.targets "
+            "top-k, or take train.on_policy out"
+        )
+    if train.temperature != 1:
+        raise ValueError(
+            f"train.temperature {train.temperature:g}, train.on_policy and teacher.endpoint cannot "
+            "be combined: a server tells its likeliest tokens at temperature 1, from which nobody "
+            "can scale the rest; set train.temperature to 1 (the student may write at another, "
+            "train.on_policy.temperature)"
         )
 
 

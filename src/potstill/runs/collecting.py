@@ -19,6 +19,9 @@ from potstill.work.speaking import AnswerRoom
 from potstill.work.stage_records import CollectRecord
 from potstill.work.target_specs import training_spec
 
+# What a server was paid without an answer to store, beside what it was given to read.
+PAID = "paid.jsonl"
+
 
 def collect_answers(parts: Parts) -> CollectRecord:
     """Plan the prompts, have them answered, and return the figures."""
@@ -26,7 +29,7 @@ def collect_answers(parts: Parts) -> CollectRecord:
     kept = stage.Kept(
         author=lambda identity: parts.run.finish(Teacher(identity=identity)),
         plan=lambda plan: parts.run.finish(plan.kept()),
-        paid=parts.run.readings_path.with_name("paid.jsonl"),
+        paid=parts.run.readings_path.with_name(PAID),
         readings=parts.run.readings_path,
     )
     return stage.collect_answers(

@@ -104,7 +104,7 @@ def cost_of(done: Done, shapes: Shapes, answered: PaidAnswers, recipe: Recipe) -
         {
             "collection": collection_cost(done.collected, done.curated, shapes, answered, prices),
             "shrink": _stage(done.shrunk, shrinking, prices),
-            "training": _stage(done.trained, training, prices),
+            "training": training_cost(done.trained, training, prices),
             "evaluation": _stage(done.evaluated, evaluating, prices),
         },
         student_parameters=parameters,
@@ -232,17 +232,32 @@ def training_work(
     return Work(epochs * flops + own_text_flops(shapes, trained), trained.tokens)
 
 
+def training_cost(trained: TrainRecord, work: Work, prices: CostConfig) -> StageCost:
+    """Return training's cost, with what a server charged for reading the student's own text.
+
+    Its money is None where the recipe states no prices of such a server.
+    """
+    stage, own = _stage(trained, work, prices), trained.on_policy
+    if own is None or own.served is None:
+        return stage
+    return replace(stage, money=sum_of_known([stage.money, own.served.money]))
+
+
 def own_text_flops(shapes: Shapes, trained: TrainRecord) -> float:
     """Return what it took that the student wrote answers of its own and the teacher read them.
 
-    Learning from them is counted as learning from stored ones of the same length.
+    Learning from them is counted as learning from stored ones of the same length; what a server
+    computes is not known.
     """
     if trained.on_policy is None:
         return 0.0
     pairs = trained.on_policy.lengths
+    written = generation_flops(shapes.student, pairs)
+    if trained.on_policy.served is not None:
+        return written
     whole = [prompt + response for prompt, response in pairs]
     reading = (1 + _reads_for_states(trained)) * forward_flops(shapes.parent, whole, 0)
-    return generation_flops(shapes.student, pairs) + reading
+    return written + reading
 
 
 def _reads_for_states(trained: TrainRecord) -> int:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 from potstill.collect.asked import prompt_sets
 from potstill.collect.calls import given_answers, prompts_from_calls
 from potstill.collect.served.pending import AskingEstimate, estimate, reading_estimate
-from potstill.collect.served.reading_log import texts_read
+from potstill.collect.served.reading_log import own_texts_read, texts_read
 from potstill.durable import temporary_folder
+from potstill.endpoint.budget import likely_prompt_tokens
 from potstill.exchanges.store import ExchangeStore
 from potstill.progress import Progress
 from potstill.recipe import Recipe
@@ -24,12 +27,14 @@ from potstill.runs.minutes.fields import with_stored_plan
 from potstill.runs.order import training_begun
 from potstill.runs.parts import Parts
 from potstill.runs.student_terms import require_terms_of_all
+from potstill.text.tool_calls import message_text
 from potstill.text.turns import Turns
+from potstill.train.rollouts import own_steps
 from potstill.work.access import PastCalls, RightAnswers, Server
 from potstill.work.plan import PromptPlan
 from potstill.work.run_recipe import RECIPE, changes, refuse_changes
 from potstill.work.rundir import RunDir, readings_path
-from potstill.work.stage_records import CollectRecord
+from potstill.work.stage_records import CollectRecord, TrainRecord
 from potstill.work.workdir import MANIFEST_FILE
 
 
@@ -124,6 +129,10 @@ def _estimates(
         texts = _texts_to_read(parts, plan)
         done = texts_read(readings_path(run))
         found.append(("answers to read", reading_estimate(server.endpoint, texts, done)))
+        own = _own_texts(parts.recipe, texts)
+        if own and parts.run.done(TrainRecord) is None:
+            done = own_texts_read(readings_path(run))
+            found.append(("own answers to read", reading_estimate(server.endpoint, own, done)))
     return found
 
 
@@ -171,3 +180,24 @@ def _texts_to_read(parts: Parts, plan: PromptPlan | None) -> Sequence[tuple[Turn
             assert plan is not None  # a server writes no prompts
             longest, samples = recipe.collect.max_tokens, recipe.collect.samples
             return [(p.turns, longest) for p in plan.train for _ in range(samples)]
+
+
+def _own_texts(
+    recipe: Recipe, texts: Sequence[tuple[Turns, str | int]]
+) -> list[tuple[Turns, str | int]]:
+    """Return what a student will write while it is trained on `texts`, about, at its longest.
+
+    Steps are counted from their tokens: how many answers will be kept nobody knows.
+    """
+    train, own = recipe.train, recipe.train.on_policy
+    if own is None or not texts:
+        return []
+    tokens = sum(
+        likely_prompt_tokens(map(message_text, turns.messages))
+        + (answer if isinstance(answer, int) else likely_prompt_tokens([answer]))
+        for turns, answer in texts
+    )
+    steps = math.ceil(tokens * train.epochs / train.batch_tokens)
+    planned = steps if train.steps is None else min(steps, train.steps)
+    count = sum(own_steps(steps, own)[:planned]) * own.prompts
+    return [(turns, own.max_tokens) for turns, _ in islice(cycle(texts), count)]

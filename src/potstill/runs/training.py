@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from potstill.collect.served.own_text import OwnTextReader
 from potstill.evaluate.validation import text_validation, validation
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
+from potstill.runs.collecting import PAID, text_reader
 from potstill.runs.minutes.pace import ClockedPace, RecordedPace
 from potstill.runs.order import order_of
 from potstill.runs.parts import Parts
@@ -80,10 +82,25 @@ def train_once(
         partial(state_terms, parts),
         "train" if log_as is None else f"train: {log_as.replace('_', ' ')}",
         pace,
+        None if config.on_policy is None else _reads_own(parts, parts.run.root / checkpoints),
         _dropped(parts),
     )
     rows = parts.corpus.exchanges("train")
     return train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)
+
+
+def _reads_own(parts: Parts, checkpoints: Path) -> OwnTextReader | None:
+    """Return the server that reads what the student writes; None where none reads."""
+    reader = text_reader(parts)
+    if reader is None:
+        return None
+    return OwnTextReader(
+        reader,
+        parts.store,
+        checkpoints / "read",
+        paid=parts.run.readings_path.with_name(PAID),
+        progress=parts.progress,
+    )
 
 
 def _dropped(parts: Parts) -> tuple[int, ...] | None:

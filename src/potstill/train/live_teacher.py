@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 from potstill.errors import PotstillError
+from potstill.exchanges.targets import HiddenStates, TargetValues
+from potstill.losses.targets import DenseTargets
 from potstill.losses.teacher import TeacherHead
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import PromptAndResponse, response_hidden
 from potstill.models.vocabulary import VocabularyMap, teacher_ids_of
+
+# How many of its likeliest tokens are told where they are looked at.
+LIKELIEST = 16
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,18 @@ class LiveTeacher:
         """Return a teacher whose head's products run in `dtype`."""
         return cls(model, TeacherHead.of(head_of(model), vocabulary, dtype=dtype), vocabulary)
 
+    @property
+    def told(self) -> None:
+        """It tells its whole distribution."""
+
+    def check(self, student: LoadedModel, longest: PromptAndResponse) -> None:
+        """Raise PotstillError where student and teacher end their answers differently."""
+        check_ends(student, self)
+
+    def read(self, texts: Sequence[PromptAndResponse], group: int) -> list[HiddenStates]:
+        """Return its states where they predict each response; read again they are the same."""
+        return [HiddenStates(hidden_RD) for hidden_RD in self.hidden(texts)]
+
     def hidden(self, texts: Sequence[PromptAndResponse]) -> list[Tensor]:
         """Return its states hidden_RD where they predict each response, in its compute dtype.
 
@@ -46,6 +63,27 @@ class LiveTeacher:
             for prompt, response in texts
         ]
         return response_hidden(self.model, pairs)
+
+    def targets(self, values: Sequence[TargetValues]) -> DenseTargets:
+        """Return its states as they are, and its head."""
+        return DenseTargets(_joined(values), self.head)
+
+    def likeliest(self, values: Sequence[TargetValues], every: int) -> tuple[Tensor, Tensor]:
+        """Return (ids_NK, logp_NK) of its 16 likeliest tokens at every so-manieth row."""
+        device = self.head.kept.weight_VD.device
+        logp_NV = self.head.logits(_joined(values)[::every].to(device)).log_softmax(-1)
+        found = logp_NV.topk(min(LIKELIEST, logp_NV.shape[1]))
+        return found.indices, found.values
+
+    def forget_before(self, group: int) -> None:
+        """Do nothing: it keeps nothing."""
+
+    def record(self) -> None:
+        """Nobody charges for it."""
+
+
+def _joined(values: Sequence[TargetValues]) -> Tensor:
+    return torch.cat([one.hidden_RD for one in values if isinstance(one, HiddenStates)])
 
 
 def check_ends(student: LoadedModel, teacher: LiveTeacher) -> None:

@@ -235,7 +235,13 @@ class _Loop:
     ) -> None:
         started = time.perf_counter()
         number = self.position.step
-        step, coming = begin(number)
+        try:
+            step, coming = begin(number)
+        except PotstillError:
+            # A server that stopped answering, say: between two updates nothing is lost.
+            if number:
+                self._save()
+            raise
         rate = learning_rate(scheduled(number, self.legs), self.legs[0].total, self.config)
         loss, hidden = self._gradient(_response_tokens(step), coming)
         norm = self._update(number, loss, rate)

@@ -11,20 +11,20 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.losses.teacher import TeacherHead
+from potstill.exchanges.targets import TargetValues
 from potstill.models.chat import response_text
 from potstill.models.generate import SLOTS, Completion, Request, SlotUse, decode
-from potstill.models.head import Head
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
+from potstill.models.precision import fast_products
 from potstill.models.sampling import Sampling
 from potstill.recipe import OnPolicyConfig
 from potstill.text.repetition import repetition
-from potstill.train.live_teacher import LiveTeacher
-from potstill.work.stage_records import OwnTextLearnt
+from potstill.train.live_teacher import LIKELIEST
+from potstill.train.own_teacher import OwnTeacher
+from potstill.work.stage_records import OwnTextLearnt, OwnTextRead
 
-# The likeliest tokens of both that are compared, and at how many positions of a draw.
-LIKELIEST = 16
+# At how many positions of a draw likeliest tokens are compared.
 _POSITIONS = 256
 # Of how many answers the share that is cut off is looked at, and the fewest that say anything.
 _WINDOW, _FEWEST = 64, 16
@@ -36,7 +36,9 @@ class DrawFigures(BaseModel):
     `lengths` are (prompt tokens, response tokens) of each. `cut` were cut off at the limit and
     `repeated` repeat themselves. `overlap` is the share of the student's likeliest tokens that are
     among as many of the teacher's, over positions of these answers. `busy` of `offered` places
-    for answers did work, counted a decoding step.
+    for answers did work, counted a decoding step. `untold` is the mass that the student gives, over
+    the same positions, to tokens that a server did not tell, and `untold_teacher` the server's own;
+    None where the teacher's whole distribution is at hand.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,48 +52,55 @@ class DrawFigures(BaseModel):
     offered: int
     writing_s: float
     scoring_s: float
+    untold: float | None = None
+    untold_teacher: float | None = None
 
 
 @dataclass(frozen=True)
 class OwnAnswers:
-    """Answers in the order of their requests, and the teacher's states at each."""
+    """Answers in the order of their requests, and what the teacher makes of each."""
 
     completions: tuple[Completion, ...]
-    teacher_states: tuple[Tensor, ...]
+    values: tuple[TargetValues, ...]
     figures: DrawFigures
 
 
 def own_answers(
     student: LoadedModel,
     requests: Sequence[Request],
-    teacher: LiveTeacher,
+    teacher: OwnTeacher,
     config: OnPolicyConfig,
     step: int,
+    *,
+    group: int = 0,
 ) -> OwnAnswers:
     """Have a student answer, and the teacher read what it wrote.
 
-    A request's key alone decides its random numbers, whatever is written beside it.
+    A request's key alone decides its random numbers, whatever is written beside it. Raises
+    PotstillError where the teacher cannot read all of it.
     """
     started = time.perf_counter()
     use = SlotUse()
     written = _written(student, requests, config, use)
     between = time.perf_counter()
     texts = [(r.prompt_ids, w.token_ids) for r, w in zip(requests, written, strict=True)]
-    states = teacher.hidden(texts)
+    values = teacher.read(texts, group)
     scored = time.perf_counter()
-    own_ND = torch.cat([w.hidden_RD for w in written if w.hidden_RD is not None])
+    compared = _compared(student, written, teacher, values)
     figures = DrawFigures(
         step=step,
         lengths=tuple((len(prompt), len(response)) for prompt, response in texts),
         cut=sum(w.finish_reason == "length" for w in written),
         repeated=sum(repetition(response_text(student, w.token_ids)) is not None for w in written),
-        overlap=likeliest_overlap(own_ND, head_of(student), torch.cat(states), teacher.head),
+        overlap=compared.overlap,
         busy=use.busy,
         offered=use.offered,
         writing_s=between - started,
         scoring_s=scored - between,
+        untold=None if teacher.told is None else compared.untold,
+        untold_teacher=None if teacher.told is None else compared.untold_teacher,
     )
-    return OwnAnswers(tuple(written), tuple(states), figures)
+    return OwnAnswers(tuple(written), tuple(values), figures)
 
 
 def _written(
@@ -106,26 +115,59 @@ def _written(
     return [found[request.key] for request in requests]
 
 
-@torch.inference_mode()
-def likeliest_overlap(
-    student_ND: Tensor, student_head: Head, teacher_ND: Tensor, teacher_head: TeacherHead
-) -> float:
-    """Return the share of the student's 16 likeliest tokens that are among the teacher's 16.
+@dataclass(frozen=True)
+class OwnCompared:
+    """Both at the same positions: the share of likeliest tokens that they have in common, and the
+    mass that each gives to tokens which the teacher did not tell."""
 
-    It is a mean over rows, of which 256 at most are looked at, evenly apart.
-    """
-    every = max(1, -(-len(student_ND) // _POSITIONS))
-    device = student_head.weight_VD.device
-    mine_NV = student_head.logits(student_ND[::every].to(device))
-    theirs_NK = teacher_head.logits(teacher_ND[::every].to(device))
-    count = min(LIKELIEST, mine_NV.shape[1], theirs_NK.shape[1])
-    mine_NC, theirs_NC = mine_NV.topk(count).indices, theirs_NK.topk(count).indices
+    overlap: float
+    untold: float
+    untold_teacher: float
+
+
+def _compared(
+    student: LoadedModel,
+    written: Sequence[Completion],
+    teacher: OwnTeacher,
+    values: Sequence[TargetValues],
+) -> OwnCompared:
+    """Compare them at 256 positions at most, evenly apart."""
+    own_ND = torch.cat([w.hidden_RD for w in written if w.hidden_RD is not None])
+    every = max(1, -(-len(own_ND) // _POSITIONS))
+    head = head_of(student)
+    with torch.inference_mode(), fast_products():
+        mine_NV = head.logits(own_ND[::every].to(head.weight_VD.device)).log_softmax(-1)
+        ids_NK, logp_NK = teacher.likeliest(values, every)
+        return compared(mine_NV, ids_NK.to(mine_NV.device), logp_NK.to(mine_NV.device))
+
+
+def compared(mine_NV: Tensor, ids_NK: Tensor, logp_NK: Tensor) -> OwnCompared:
+    """Compare a student's log-probabilities with what a teacher told, of at most 16 tokens."""
+    count = min(LIKELIEST, mine_NV.shape[1], ids_NK.shape[1])
+    mine_NC = mine_NV.topk(count).indices
+    theirs_NC = ids_NK.gather(1, logp_NK.topk(count).indices)
     shared_NC = (mine_NC[:, :, None] == theirs_NC[:, None, :]).any(-1)
-    return float(shared_NC.float().mean())
+    return OwnCompared(
+        overlap=float(shared_NC.float().mean()),
+        untold=_untold(mine_NV.gather(1, ids_NK)),
+        untold_teacher=_untold(logp_NK),
+    )
 
 
-def learnt(draws: Sequence[DrawFigures], steps: int, stored_steps: int) -> OwnTextLearnt:
-    """Return what a training records of the draws that its steps learnt from."""
+def _untold(logp_NK: Tensor) -> float:
+    return float((1.0 - logp_NK.double().exp().sum(-1)).mean())
+
+
+def learnt(
+    draws: Sequence[DrawFigures], steps: int, stored_steps: int, served: OwnTextRead | None = None
+) -> OwnTextLearnt:
+    """Return what a training records of the draws that its steps learnt from.
+
+    `served` is what a server took for reading them.
+    """
+    if served is not None:
+        rest = {"untold_first": draws[0].untold, "untold_last": draws[-1].untold}
+        served = served.model_copy(update=rest)
     return OwnTextLearnt(
         steps=steps,
         stored_steps=stored_steps,
@@ -137,6 +179,7 @@ def learnt(draws: Sequence[DrawFigures], steps: int, stored_steps: int) -> OwnTe
         writing_s=sum(draw.writing_s for draw in draws),
         scoring_s=sum(draw.scoring_s for draw in draws),
         lengths=tuple(pair for draw in draws for pair in draw.lengths),
+        served=served,
     )
 
 

@@ -12,20 +12,21 @@ from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
-import torch
 from blake3 import blake3
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from potstill.errors import PotstillError
-from potstill.losses.targets import DenseTargets
+from potstill.exchanges.targets import TargetValues
+from potstill.losses.targets import Targets
 from potstill.models.counter import uniforms
 from potstill.models.generate import Request
+from potstill.models.loaded import LoadedModel
+from potstill.models.memory import release_freed
 from potstill.recipe import OnPolicyConfig
 from potstill.train.examples import TrainingExample
-from potstill.train.live_teacher import LiveTeacher
 from potstill.train.own_answers import DrawFigures, check_cut, learnt, own_answers
+from potstill.train.own_teacher import OwnTeacher
 from potstill.train.step_source import AsComputed, Planned
 from potstill.work.stage_records import OwnTextLearnt
 from potstill.work.step_plan import Order
@@ -72,12 +73,13 @@ class Rollouts:
         config: OnPolicyConfig,
         order: Order,
         prompts: Sequence[Prompt],
-        teacher: LiveTeacher,
+        teacher: OwnTeacher,
         context: int,
     ) -> None:
         self._stored, self._config, self._order = stored, config, order
         self._prompts, self._teacher = list(dict.fromkeys(prompts)), teacher
         self._turn = lru_cache(maxsize=2)(self._drawn_turn)
+        self._context = context
         self._owns = own_steps(stored.planned, config)
         # How many own steps come before each step, and with it.
         self._upto = list(accumulate(self._owns))
@@ -93,7 +95,8 @@ class Rollouts:
         self.digest = self._digest()
         self._group: int | None = None
         self._steps: list[tuple[TrainingExample, ...]] = []
-        self._states: dict[str, Tensor] = {}
+        self._values: dict[str, TargetValues] = {}
+        self._kept_group = 0
         self.draws: tuple[DrawFigures, ...] = ()
 
     def follow(self, student: AsComputed, processes: int) -> None:
@@ -105,26 +108,36 @@ class Rollouts:
             )
         self._student = student
 
+    def check(self, student: LoadedModel) -> None:
+        """Raise PotstillError where the teacher cannot read what the student will write.
+
+        Looked at is a text as long as any may be: the longest prompt, and as an answer its own
+        tokens over and over, with an end.
+        """
+        prompt = max(self._prompts, key=len)
+        count = max(1, min(self._config.max_tokens, self._context - len(prompt)))
+        again = (prompt * (count // len(prompt) + 1))[: count - 1]
+        self._teacher.check(student, (prompt, (*again, student.eos_ids[0])))
+
     def step(self, number: int) -> Sequence[TrainingExample]:
         if not self._owns[number]:
             return self._stored.step(number - self._upto[number])
         group, place = self._place(number)
         if self._group != group:
             self._write(group)
+        elif not self._values:
+            self._read_again(group)
         return self._steps[place]
 
     def known(self) -> Sequence[TrainingExample]:
         return ()
 
+    def targets(self, examples: Sequence[TrainingExample]) -> Targets:
+        """Return what the teacher makes of own answers of the present group, as it is."""
+        return self._teacher.targets([self._values[e.exchange_id] for e in examples])
+
     def stored_steps(self) -> Iterator[Sequence[TrainingExample]]:
         return self._stored.stored_steps()
-
-    def targets(self, examples: Sequence[TrainingExample]) -> DenseTargets:
-        """Return the teacher's states at own answers of the present group, as they are."""
-        if not self._states:
-            self._states = self._read_again()
-        states = [self._states[example.exchange_id] for example in examples]
-        return DenseTargets(torch.cat(states), self._teacher.head)
 
     def figures(self, number: int) -> Mapping[str, float]:
         """Return what is logged of a step on own answers; of their draw, at its first step."""
@@ -143,11 +156,21 @@ class Rollouts:
                 "writing_s": draw.writing_s,
                 "scoring_s": draw.scoring_s,
             }
+            told = self._teacher.told
+            if told is not None and draw.untold is not None and draw.untold_teacher is not None:
+                found |= {
+                    "own_buckets": told + 1,
+                    "own_untold": draw.untold,
+                    "own_untold_teacher": draw.untold_teacher,
+                }
         return found
 
     def kept(self) -> str | None:
         if self._group is None:
             return None
+        # The checkpoint before this one stays, and may be what a run goes on from.
+        self._teacher.forget_before(self._kept_group)
+        self._kept_group = self._group
         steps = tuple(
             tuple(
                 _KeptAnswer(key=e.exchange_id, prompt_ids=e.prompt_ids, response_ids=e.response_ids)
@@ -163,21 +186,28 @@ class Rollouts:
         found = _Kept.model_validate_json(kept)
         self._group, self.draws = found.group, found.draws
         self._steps = [tuple(answer.example() for answer in step) for step in found.steps]
-        self._states = {}
+        self._values = {}
+        self._kept_group = found.group
 
     @property
     def said(self) -> str:
         """What becomes of the steps, in a sentence."""
-        first = self._owns.index(True)
+        first, told = self._owns.index(True), self._teacher.told
+        coarse = (
+            ""
+            if told is None
+            else f"; there the divergence is that of {told + 1} buckets, the server's {told} "
+            "likeliest tokens and the rest as one, which is no more than the whole one"
+        )
         return (
             f"train: {self._upto[-1]} of {self.planned} steps learn from the student's own "
-            f"answers, the first of them after {first} steps on stored ones"
+            f"answers, the first of them after {first} steps on stored ones{coarse}"
         )
 
     def record(self) -> OwnTextLearnt:
         """Return what a finished training records."""
         own = self._upto[-1]
-        return learnt(self.draws, own, self.planned - own)
+        return learnt(self.draws, own, self.planned - own, self._teacher.record())
 
     def _place(self, number: int) -> tuple[int, int]:
         """Return the group of a step on own answers, and its place in it."""
@@ -188,7 +218,9 @@ class Rollouts:
         numbers = [n for n, own in enumerate(self._owns) if own and self._place(n)[0] == group]
         by_step = [self._requests(number) for number in numbers]
         requests = [request for step in by_step for request in step]
-        found = own_answers(self._student(), requests, self._teacher, self._config, numbers[0])
+        found = own_answers(
+            self._student(), requests, self._teacher, self._config, numbers[0], group=group
+        )
         written = iter(found.completions)
         steps = [
             tuple(
@@ -201,13 +233,15 @@ class Rollouts:
         check_cut(draws, self._config)
         keys = [request.key for request in requests]
         self._group, self._steps, self.draws = group, steps, draws
-        self._states = dict(zip(keys, found.teacher_states, strict=True))
+        self._values = dict(zip(keys, found.values, strict=True))
+        # Else the training pass takes as much beside it.
+        release_freed()
 
-    def _read_again(self) -> dict[str, Tensor]:
-        """Return the teacher's states at all answers of the group, in the batches as before."""
+    def _read_again(self, group: int) -> None:
+        """Have the teacher read all answers of the group, in the batches as before."""
         examples = [example for step in self._steps for example in step]
-        states = self._teacher.hidden([(e.prompt_ids, e.response_ids) for e in examples])
-        return {e.exchange_id: state for e, state in zip(examples, states, strict=True)}
+        found = self._teacher.read([(e.prompt_ids, e.response_ids) for e in examples], group)
+        self._values = {e.exchange_id: one for e, one in zip(examples, found, strict=True)}
 
     def _requests(self, number: int) -> list[Request]:
         """Return the prompts of a step, each with a key that is its own."""

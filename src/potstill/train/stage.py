@@ -14,6 +14,7 @@ from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange
 from potstill.exchanges.specs import HIDDEN_FP16, TargetSpec
+from potstill.exchanges.targets import LikeliestTokens
 from potstill.models.load import context_length, save
 from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import VocabularyMap, teacher_ids_of
@@ -21,11 +22,13 @@ from potstill.progress import Progress, Silent
 from potstill.recipe import TrainConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.hidden_matching import HiddenMatching, matching_of, needs_teacher
-from potstill.train.live_teacher import LiveTeacher, check_ends
+from potstill.train.live_teacher import LiveTeacher
 from potstill.train.loop import LogStep, Validate, train_steps
+from potstill.train.own_teacher import OwnTeacher
 from potstill.train.result import TrainResult
 from potstill.train.rollouts import Rollouts
 from potstill.train.schedule import TrainingPace
+from potstill.train.served_teacher import AnswerEnd, ReadsOwnText, ServedTeacher, answer_end
 from potstill.train.step_source import Planned
 from potstill.train.target_sources import Scorer, StoredTargets, TargetSource, WithOwn
 from potstill.train.teacher_blocks import TeacherBlocks
@@ -35,6 +38,8 @@ from potstill.work.stage_records import TrainedStudent
 from potstill.work.step_plan import Order
 
 _LONGER = "longer than what the student reads at once"
+# Stored answers whose ends are compared with what a server likes there.
+_ENDS_LOOKED_AT = 256
 
 
 def _logs_nothing(entry: Mapping[str, Any]) -> None:
@@ -54,6 +59,8 @@ class Training:
     `validate` measures it on validation prompts, None where there are none; `unread` counts those
     that it leaves out, by reason. `log` is given each step's figures; `save_beside` writes what
     goes with the student's files. `pace` says after how many steps it ends, where a clock does.
+    `reads_own` is the server that reads the student's own text, where the teacher's weights are not
+    at hand.
     `dropped` are the teacher's blocks that the student was made without, None where it was not cut
     from it.
     """
@@ -69,6 +76,7 @@ class Training:
     save_beside: Callable[[Path], object] = _saves_nothing
     name: str = "train"
     pace: TrainingPace | None = None
+    reads_own: ReadsOwnText | None = None
     dropped: Sequence[int] | None = None
 
 
@@ -90,7 +98,8 @@ def train_student(
     learnt = learnt_from(student, corpus, rows, vocabulary, config, progress)
     examples = learnt.examples
     scores = opened.access.weights is not None and learnt.missing > 0
-    if not (learnt.missing or config.on_policy or needs_teacher(config)):
+    asks = config.on_policy is not None and opened.access.weights is not None
+    if not (learnt.missing or asks or needs_teacher(config)):
         opened.release()
     source, targets = _steps(student, corpus, vocabulary, learnt, how, progress)
     matching = _matching(student, corpus, vocabulary, how)
@@ -146,12 +155,43 @@ def _steps(
     stored.prepare([e for e in examples if not e.by_text], progress)
     if config.on_policy is None:
         return planned, stored
-    teacher = LiveTeacher.of(corpus.opened.teacher, vocabulary, student.compute_dtype)
-    check_ends(student, teacher)
+    teacher = _own_teacher(student, corpus, vocabulary, learnt, how)
     prompts = [e.prompt_ids for e in examples if not e.by_text]
     own = Rollouts(planned, config.on_policy, how.order, prompts, teacher, context_length(student))
+    own.check(student)
     progress.note(own.said)
     return own, WithOwn(stored, own)
+
+
+def _own_teacher(
+    student: LoadedModel,
+    corpus: Corpus,
+    vocabulary: VocabularyMap | None,
+    learnt: Learnt,
+    how: Training,
+) -> OwnTeacher:
+    """Return who tells what to make of the student's own text: the teacher, or its server."""
+    if corpus.opened.access.weights is not None:
+        return LiveTeacher.of(corpus.opened.teacher, vocabulary, student.compute_dtype)
+    if how.reads_own is None or vocabulary is not None:
+        raise PotstillError(
+            "train.on_policy needs somebody who reads what the student writes: a teacher whose "
+            "weights are at hand, or a server that reads given text, with the student's vocabulary "
+            "whole; take train.on_policy out"
+        )
+    return ServedTeacher(how.reads_own, _read_ends(corpus, learnt))
+
+
+def _read_ends(corpus: Corpus, learnt: Learnt) -> list[AnswerEnd]:
+    """Return where those stored answers end that a server has told of."""
+    read = [e for e in learnt.examples if e.exchange_id in learnt.stored][:_ENDS_LOOKED_AT]
+    ids = [e.exchange_id for e in read]
+    told = corpus.store.targets(corpus.scorer_identity, _spec(corpus), ids)
+    return [
+        answer_end(e.response_ids, values)
+        for e, values in zip(read, told, strict=True)
+        if isinstance(values, LikeliestTokens)
+    ]
 
 
 def _matching(

@@ -215,12 +215,30 @@ class ShrinkRecord(StageRecord):
         return self
 
 
+class OwnTextRead(Recorded):
+    """What a server was given to read of a student's own text, in all calls of a run.
+
+    It tells its `likeliest` tokens a position, so many, and the rest is one bucket. `untold_first`
+    and `untold_last` are the mass that the student gives to that bucket, at the first and the last
+    answers. `money` is None without prices.
+    """
+
+    likeliest: int
+    texts: int
+    prompt_tokens: int
+    response_tokens: int
+    money: float | None
+    untold_first: float | None = None
+    untold_last: float | None = None
+
+
 class OwnTextLearnt(Recorded):
     """What a student learnt from answers of its own.
 
     `steps` learnt from them and `stored_steps` from stored ones. `cut` and `repeated` are
     counts of answers, `overlap_first` and `overlap_last` shares of likeliest tokens that it has in
     common with its teacher, at the first and the last answers. `lengths` are the answers'.
+    `served` is what a server took that read them, None where the teacher was in memory.
     """
 
     steps: int
@@ -233,6 +251,7 @@ class OwnTextLearnt(Recorded):
     writing_s: float
     scoring_s: float
     lengths: ReadLengths
+    served: OwnTextRead | None = None
 
 
 class StatesMatched(Recorded):

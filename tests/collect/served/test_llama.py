@@ -11,6 +11,8 @@ from httpx2 import Client
 from llama_server import MODEL, PACKAGE
 from potstill.collect.served.answers import collect_from_endpoint
 from potstill.collect.served.figures import EndpointFigures
+from potstill.collect.served.own_text import OwnTextReader
+from potstill.collect.served.step import TextReader
 from potstill.errors import PotstillError
 from potstill.exchanges.exchange import Exchange, Prompt
 from potstill.exchanges.specs import TargetSpec
@@ -22,6 +24,7 @@ from potstill.progress import Silent
 from potstill.recipe import EndpointConfig
 from potstill.terms import Stated, decide, evidence_of_endpoint
 from potstill.text.turns import prompt_id_of
+from potstill.work.access import Server
 
 ASKED = ("Say only: hi", "Name a colour.", "What is two plus two?", "Name a river in France.")
 SPEC = TargetSpec("top-k", 4)
@@ -103,6 +106,22 @@ def test_a_name_that_the_server_does_not_have_is_refused(llama_url: str, tmp_pat
     # llama.cpp itself would answer under any name.
     with pytest.raises(PotstillError, match=f"it offers {MODEL}"):
         collected(llama_url, tmp_path, model="gpt-oss")
+
+
+def test_it_reads_no_text_of_a_student_and_says_so(
+    llama_url: str, nano_llama: Path, tmp_path: Path
+) -> None:
+    """It takes ids, and goes on from them without a word of what they are to it."""
+    config = EndpointConfig(
+        url=llama_url, provider="local", top_logprobs=4, scores_text=True, tries=2
+    )
+    server, path = Server(MODEL, config, True), tmp_path / "readings.jsonl"
+    decision = decide(MODEL, evidence_of_endpoint(llama_url, MODEL), Stated())
+    reader = TextReader.of(server, TeacherTokens.of(nano_llama), SPEC, path, decision)
+    assert reader is not None
+    own = OwnTextReader(reader, ExchangeStore(tmp_path / "run"), tmp_path / "read")
+    with pytest.raises(PotstillError, match=r"tells nothing of given text.*train.on_policy out"):
+        own.check((5, 6, 7), (8, 9))
 
 
 @pytest.mark.slow

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from potstill.collect.served.distribution import NoTargets
 from potstill.collect.served.figures import amount
@@ -115,7 +115,7 @@ def score_by_endpoint(
         client = client_for(settings, model, spent=before, environ=environ, max_in_flight=at_once)
         with progress.step("read", total=len(texts), unit="texts") as step:
             step.advance(len(texts) - len(left))
-            work = _Reader(client, identity, tokens, spec, store, log, progress, step)
+            work = ReadingTexts(client, identity, tokens, spec, store, log, progress, step)
             work.had_targets = bool(having)
             work.score_all(left)
         having = store.target_ids(identity, spec)
@@ -124,9 +124,9 @@ def score_by_endpoint(
         texts=len(texts),
         scored=sum(text.exchange_id in having for text in texts),
         without_targets=dict(Counter(reasons).most_common()),
-        prompt_tokens=log.spent.prompt,
-        response_tokens=log.spent.response,
-        money=settings.prices.of(log.spent),
+        prompt_tokens=log.spent_on_answers.prompt,
+        response_tokens=log.spent_on_answers.response,
+        money=settings.prices.of(log.spent_on_answers),
         seconds=time.perf_counter() - started,
     )
 
@@ -211,8 +211,19 @@ class _TextRead:
     targets: ExchangeTargets | None = None
 
 
-class _Reader:
-    """One call while it goes on: what `ask_many` asks, and what came."""
+class KeepsTargets(Protocol):
+    """Where targets are stored as they come."""
+
+    def append_targets(self, targets: Sequence[ExchangeTargets]) -> None:
+        """Store targets, durable on return; raises PotstillError for a full disk."""
+
+
+class ReadingTexts:
+    """One call while it goes on: what `ask_many` asks, and what came.
+
+    `served` is what the server has said of itself before. Texts may be left without targets,
+    unless `needed` says what is raised for the first that is.
+    """
 
     def __init__(
         self,
@@ -220,15 +231,19 @@ class _Reader:
         identity: str,
         tokens: TeacherTokens,
         spec: TargetSpec,
-        store: ExchangeStore,
+        store: KeepsTargets,
         log: ReadingLog,
         progress: Progress,
         step: Step,
+        *,
+        served: Served | None = None,
+        needed: Callable[[str], PotstillError] | None = None,
     ) -> None:
         assert spec.count is not None
         self._client, self._identity, self._tokens = client, identity, tokens
         self._spec, self._count, self._store, self._log = spec, spec.count, store, log
-        self._progress, self._step, self._served = progress, step, Served()
+        self._progress, self._step, self._served = progress, step, served or Served()
+        self._needed = needed
         self._without: Counter[str] = Counter()
         self._unread: Counter[str] = Counter()
         self.had_targets = False
@@ -285,7 +300,7 @@ class _Reader:
         return given_tokens(of_response, self._tokens, self._count)
 
     def _failed(self, text: GivenText, outcome: Failure) -> Taken[GivenText, _TextRead]:
-        if outcome.reason == TOO_LONG:
+        if outcome.reason == TOO_LONG and self._needed is None:
             return Taken(self._read(text, Reading(Tokens(), outcome.reason)))
         if outcome.final:
             return self._lacks(text, outcome.reason, Tokens())
@@ -298,6 +313,8 @@ class _Reader:
         """Count a text that gets no targets; an error, once none seems to get any."""
         self._without[reason] += 1
         rows = self._read(text, Reading(used, reason))
+        if self._needed is not None:
+            return Taken(rows, error=self._needed(reason))
         if self.had_targets or self._without.total() < _NONE_HAS:
             return Taken(rows, served=served)
         return Taken(rows, error=_tells_nothing(self._without.most_common(1)[0][0]))

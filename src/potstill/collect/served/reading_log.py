@@ -16,6 +16,10 @@ from potstill.errors import PotstillError
 
 # Under this key stands the short text that tells whether a server reads at all.
 PROBE = "probe"
+# With this begin the keys of what a student wrote while it was trained, and of what else that took.
+OWN = "own/"
+# Under this key stands what tries for such text may have been charged with, that brought nothing.
+OWN_UNCERTAIN = f"{OWN}uncertain"
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class ReadingLog:
     def __init__(self, path: Path, tokenizer_id: str) -> None:
         self._path, self._tokenizer_id = path, tokenizer_id
         self.readings: dict[str, Reading] = {}
-        self.spent = Tokens()
+        self.spent = self.spent_on_own = Tokens()
+        self.own_texts = 0
         for line in read_lines(path):
             if line.get("tokenizer") != tokenizer_id:
                 raise PotstillError(
@@ -45,6 +50,11 @@ class ReadingLog:
                 )
             rows = line["read"].items()
             self._take({key: Reading(Tokens(p, r), why) for key, (p, r, why) in rows})
+
+    @property
+    def spent_on_answers(self) -> Tokens:
+        """What it was charged for all but a student's own text."""
+        return self.spent - self.spent_on_own
 
     @property
     def reads(self) -> bool:
@@ -72,11 +82,24 @@ class ReadingLog:
 
     def _take(self, readings: Mapping[str, Reading]) -> None:
         self.readings |= readings
-        for reading in readings.values():
+        for key, reading in readings.items():
             self.spent += reading.tokens
+            if key.startswith(OWN):
+                self.spent_on_own += reading.tokens
+                self.own_texts += key != OWN_UNCERTAIN
 
 
 def texts_read(path: Path) -> int:
-    """Return how many texts a server was given to read, by the log at `path`."""
+    """Return how many answers a server was given to read, by the log at `path`."""
+    return len(_keys(path, own=False) - {PROBE})
+
+
+def own_texts_read(path: Path) -> int:
+    """Return how many texts that a student wrote it was given to read, by the log at `path`."""
+    return len(_keys(path, own=True) - {OWN_UNCERTAIN})
+
+
+def _keys(path: Path, *, own: bool) -> set[str]:
     lines = read_lines(path)
-    return len({key for line in lines for key in line.get("read", ())} - {PROBE})
+    keys = {key for line in lines for key in line.get("read", ())}
+    return {key for key in keys if key.startswith(OWN) == own}

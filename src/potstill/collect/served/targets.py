@@ -50,9 +50,11 @@ def given_tokens(
 ) -> LikeliestTokens:
     """Return the `count` likeliest tokens at each position of text that a server was given by ids.
 
-    Raises NoTargets where the server gave too few, its ids have other texts, or its figures are no
-    distribution's.
+    Raises NoTargets where the server gave too few, its ids have other texts or none that could be
+    compared, or its figures are no distribution's.
     """
+    if scores and all(_unprinted(text) for score in scores for _, text, _ in score.top):
+        raise NoTargets("token ids alone, without the texts that they are compared by")
     for score in scores:
         _id(score.token_id, score.text, tokens)
     return _likeliest(scores, tokens, count)
@@ -80,8 +82,11 @@ def _id(token_id: int, text: str, tokens: TeacherTokens) -> int:
     # Servers print special tokens as nothing and parts of characters each in its own way, up to the
     # whole character at the token that ends it: that the parts are there, the spelling tells.
     known = tokens.texts[token_id] if token_id < tokens.width else ""
-    unprinted = not text or text.startswith("token_id:")
-    alike = unprinted or PARTIAL in text or PARTIAL in known or known == text
+    alike = _unprinted(text) or PARTIAL in text or PARTIAL in known or known == text
     if token_id >= tokens.width or not alike:
         raise NoTargets("a token's id that has another text: another tokenizer, perhaps")
     return token_id
+
+
+def _unprinted(text: str) -> bool:
+    return not text or text.startswith("token_id:")

@@ -13,7 +13,7 @@ from potstill.report.tables import FactList, Table, capital, measured, row, tabl
 from potstill.work.evaluation import Closeness, CurationPart, Evaluation, TrainingPart
 from potstill.work.marked import MarkedAnswers
 from potstill.work.matched_states import MatchedStatesPart
-from potstill.work.own_text import OwnTextPart
+from potstill.work.own_text import OwnTextPart, OwnTextServed
 from potstill.work.rounded import RoundedAnswers
 
 SHRINK_HEADS = ("", "KL per token", "Top-1 agreement")
@@ -50,7 +50,8 @@ def training(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]]) -> Fa
             ("Last loss", words.significant(trained.last_loss)),
             ("Answers left out for want of likeliest tokens", words.whole(trained.left_out)),
         )
-        facts += _kept(trained) + _own_text(trained.on_policy) + _matched(trained.hidden_matching)
+        facts += _kept(trained) + _own_text(trained.on_policy, evaluation.cost.currency)
+        facts += _matched(trained.hidden_matching)
     found = []
     own = [record for record in metrics if "own_answers" in record]
     losses = charts.thin(curve([r for r in metrics if "own_answers" not in r], ("loss",)))
@@ -80,7 +81,7 @@ def training(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]]) -> Fa
     return FactSection(facts, found, [])
 
 
-def _own_text(own: OwnTextPart | None) -> FactList:
+def _own_text(own: OwnTextPart | None, currency: str) -> FactList:
     """Return what the student learnt from answers of its own, and what was odd about them."""
     if own is None:
         return []
@@ -100,6 +101,24 @@ def _own_text(own: OwnTextPart | None) -> FactList:
         ("Slots busy while it wrote", words.percent(own.slots_busy)),
         ("Time that it wrote", words.duration(own.writing_s)),
         ("Time that the teacher read its answers", words.duration(own.scoring_s)),
+    ) + _own_served(own.served, currency)
+
+
+def _own_served(served: OwnTextServed | None, currency: str) -> FactList:
+    """Return what a server told of the student's own answers, and what it took for that."""
+    if served is None:
+        return []
+    told = (
+        f"of {words.whole(served.likeliest + 1)} buckets: the server's "
+        f"{words.whole(served.likeliest)} likeliest tokens and the rest as one, a lower bound"
+    )
+    return measured(
+        ("Divergence on own answers", told),
+        ("The student's mass in the rest, first answers", words.percent(served.untold_first)),
+        ("The student's mass in the rest, last answers", words.percent(served.untold_last)),
+        ("Own answers that the server read", words.whole(served.texts)),
+        ("Tokens that it read", words.count(served.prompt_tokens)),
+        ("Price of its reading", words.money(served.money, currency)),
     )
 
 
