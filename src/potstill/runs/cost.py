@@ -241,8 +241,7 @@ def own_text_flops(shapes: Shapes, trained: TrainRecord) -> float:
         return 0.0
     pairs = trained.on_policy.lengths
     whole = [prompt + response for prompt, response in pairs]
-    reading = (1 + _reads_for_states(trained)) * forward_flops(shapes.parent, whole, 0)
-    return generation_flops(shapes.student, pairs) + reading
+    return generation_flops(shapes.student, pairs) + forward_flops(shapes.parent, whole, 0)
 
 
 def _reads_for_states(trained: TrainRecord) -> int:
