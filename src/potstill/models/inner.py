@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -28,13 +29,16 @@ def output_of(result: Any) -> Tensor:
 def watched(blocks: Sequence[nn.Module], numbers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
     """Yield what holds the states that some blocks give, by their number, once they have run.
 
-    They are the residual stream behind the block, hidden_BTD, and part of the graph.
+    They are the residual stream behind the block, hidden_BTD, and part of the graph. What another
+    thread runs through the blocks meanwhile is not kept.
     """
     found: dict[int, Tensor] = {}
+    watching = get_ident()
 
     def keeping(number: int) -> Any:
         def keep(_: Any, __: Any, result: Any) -> None:
-            found[number] = output_of(result)
+            if get_ident() == watching:
+                found[number] = output_of(result)
 
         return keep
 
