@@ -3,16 +3,16 @@
 8 chat prompts, 128 tokens after each, SmolLM2-135M-Instruct as teacher, its 10-block student,
 reverse KL over the whole vocabulary, the same AdamW; writing and scoring are part of a step. What
 ends an answer is on every side a special token that the student hardly ever writes, so that all
-answers have their full length. Each contender is a process of its own; the first step (potstill: the
-first group of steps) is not measured, the median of the next three is.
+answers have their full length. Each contender is a process of its own; the first step (potstill:
+the first group of steps) is not measured, the median of the next three is.
 
 A part is PRECISION:CONTENDER[:SETTING]. `potstill` writes the answers of 4 steps at once, as is the
 default; `fresh` writes each step's before it, as TRL does. Both learn from about two answers at a
 time (train.micro_batch_tokens). `tune` tries the ways to set TRL up, and `trl` is measured with the
 best of them that keeps fp32 weights, as potstill does, and the best that does not: the fastest, and
 among those as fast within 3% the one with the least memory. `same` has potstill compute the loss
-of TRL's first step. Parts are written as they are done, and join those that
-benchmarks/results/onpolicy.json holds:
+of TRL's first step, `ending` has answers end by themselves. Parts are written as they are done,
+and join those that benchmarks/results/onpolicy.json holds:
 
     python benchmarks/onpolicy_speed.py [--only bf16:potstill ...] [--trl-python PATH] [--quick]
 
@@ -25,6 +25,7 @@ benchmarks/results/onpolicy.json holds:
                               models' weights and the student's two moments, and the process as it
                               was before they were loaded; `memory_vs_trl` is the largest
     slots_busy                share of the decoder's places that did work, the least of all draws
+    slots_busy_with_ends      the same where answers end by themselves: 32 of the teacher's own
     first_loss_relative_difference  of TRL's first loss in fp32 and potstill's of the same texts
 """
 
@@ -99,7 +100,7 @@ def wanted(only: Sequence[str]) -> list[str]:
             f"{precision}:trl",
         )
     ]
-    parts.append(f"{PRECISIONS[0]}:same")
+    parts += [f"{PRECISIONS[0]}:same", f"{PRECISIONS[0]}:ending"]
     return [part for part in parts if not only or any(_is(part, chosen) for chosen in only)]
 
 
@@ -159,6 +160,8 @@ def measured(arguments: argparse.Namespace) -> Row:
 
     if name == "same":
         return onpolicy_potstill.same_step(case, precision, arguments.folder)
+    if name == "ending":
+        return onpolicy_potstill.ending(case, precision)
     refresh_every = 1 if name == "fresh" else None
     return dict(onpolicy_potstill.run(case, precision, refresh_every, steps))
 
@@ -176,9 +179,7 @@ def _in_a_process(
     row: Row = {"contender": contender, "precision": precision}
     row |= {"trl": TRL} if is_trl else {}
     row |= {"commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=_environment()
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
         print(done.stderr[-3000:], file=sys.stderr)
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
@@ -230,6 +231,8 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
             found[name] = worst(known_ones)
     if busy := [row["slots_busy"] for row in rows if "slots_busy" in row]:
         found["slots_busy"] = min(busy)
+    if ending := _row(rows, "ending", "fp32"):
+        found["slots_busy_with_ends"] = ending["busy_with_ends"]
     if same := _row(rows, "same", "fp32"):
         found["first_loss_relative_difference"] = abs(same["loss"] / same["trl_loss"] - 1)
     return {
@@ -239,7 +242,9 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def _unit(name: str) -> str:
-    return {"slots_busy": "share", "first_loss_relative_difference": "relative"}.get(name, "ratio")
+    if name.startswith("slots_busy"):
+        return "share"
+    return "relative" if name == "first_loss_relative_difference" else "ratio"
 
 
 def _beside(mine: Row, theirs: Row | None, end: str) -> dict[str, float]:
@@ -279,9 +284,7 @@ def _row(rows: Sequence[Row], contender: str, precision: str) -> Row | None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="PRECISION[:CONTENDER[:SETTING]]")
-    parser.add_argument(
-        "--trl-python", default=sys.executable, help=f"a Python that has trl {TRL}"
-    )
+    parser.add_argument("--trl-python", default=sys.executable, help=f"a Python that has trl {TRL}")
     parser.add_argument("--quick", action="store_true", help="one step, and nothing is written")
     parser.add_argument("--folder", type=Path, help="where the models are made, to be used again")
     parser.add_argument("--contender", help=argparse.SUPPRESS)

@@ -99,9 +99,9 @@ def distillation_loss(
     gathered once, and its gradient summed over the processes. `compute_dtype` is that of the
     products, by default hidden_ND's. `memory_bytes` is what a chunk's logits may take: it changes
     memory and speed, and the result by rounding alone. `workspace` is memory to use again from
-    call to call. `earlier_VD` is the gradient of the head's weight that earlier calls gave, in fp32:
-    it is added to in place and handed on as this call's, so that there are not two of them; the
-    loss has to be differentiated as it is then. Raises PotstillError where the targets cannot give
+    call to call. `earlier_VD` is the gradient of the head's weight that earlier calls gave, in
+    fp32: it is added to in place and handed on as this call's, so that there are not two of them;
+    the loss has to be differentiated as it is then. Raises PotstillError where the targets cannot give
     the divergence, or have more tokens than the student.
     """
     dtype = compute_dtype or hidden_ND.dtype
