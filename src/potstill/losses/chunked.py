@@ -101,8 +101,8 @@ def distillation_loss(
     memory and speed, and the result by rounding alone. `workspace` is memory to use again from
     call to call. `earlier_VD` is the gradient of the head's weight that earlier calls gave, in
     fp32: it is added to in place and handed on as this call's, so that there are not two of them;
-    the loss has to be differentiated as it is then. Raises PotstillError where the targets cannot give
-    the divergence, or have more tokens than the student.
+    the loss has to be differentiated as it is then. Raises PotstillError where the targets cannot
+    give the divergence, or have more tokens than the student.
     """
     dtype = compute_dtype or hidden_ND.dtype
     if cross_entropy_weight == 1.0:
