@@ -108,6 +108,20 @@ class Rollouts:
             )
         self._student = student
 
+    @property
+    def config(self) -> OnPolicyConfig:
+        """How the student writes."""
+        return self._config
+
+    @property
+    def teacher(self) -> OwnTeacher:
+        """Who tells what to make of the student's own text."""
+        return self._teacher
+
+    def student(self) -> LoadedModel:
+        """Return the student as training computes it now."""
+        return self._student()
+
     def check(self, student: LoadedModel) -> None:
         """Raise PotstillError where the teacher cannot read what the student will write.
 

@@ -22,6 +22,7 @@ from potstill.work.time_part import TimePart
 # In 1 an interval without width stood for none, and money, tokens and agreement were never null.
 Schema = Literal["potstill/evaluation/1", "potstill/evaluation/2"]
 SCHEMA: Schema = "potstill/evaluation/2"
+ValidatedBy = Literal["kl", "own_kl", "nll"]
 
 
 class Machine(Part):
@@ -252,10 +253,12 @@ class TrainingPart(Part):
     cross_entropy_kept_step: int | None = Field(
         None, description="The same of the student that was trained on text alone; null without."
     )
-    validated_by: Literal["kl", "nll"] | None = Field(
+    validated_by: ValidatedBy | None = Field(
         None,
-        description="What students were compared by on validation prompts: KL(teacher || student), "
-        "or the negative log-likelihood of the answers, nats a token; null without any.",
+        description="What students were compared by on validation prompts, in nats a token: "
+        "KL(teacher || student) on the teacher's answers (`kl`), KL(student || teacher) on the "
+        "student's own (`own_kl`), or the negative log-likelihood of the teacher's answers "
+        "(`nll`); null without any.",
     )
     validation_before: FiniteFloat | None = Field(None, description="That, before training.")
     validation_kept: FiniteFloat | None = Field(None, description="Of the student that is kept.")
