@@ -92,9 +92,9 @@ def curve(arm: Sequence[Row], rows: Sequence[Row]) -> tuple[Floats, Floats]:
     """
     points = [
         [
-            *([(0.0, r["own_kl"]) for r in rows if r["arm"] == "untrained"]),
+            *([(0.0, r["own_kl_at_points"]) for r in rows if r["arm"] == "untrained"]),
             *((p["seconds"], p["own_kl"]) for p in row["curve"]),
-            (row["seconds"], row["own_kl"]),
+            (row["seconds"], row["own_kl_at_points"]),
         ]
         for row in arm
     ]
@@ -103,9 +103,9 @@ def curve(arm: Sequence[Row], rows: Sequence[Row]) -> tuple[Floats, Floats]:
 
 
 def crossing(on: tuple[Floats, Floats], off: tuple[Floats, Floats]) -> float | None:
-    """Return the second from when on the first curve stays below the second; None where it never does.
+    """Return the second from when on the first curve stays below the second one.
 
-    Between points both are straight; behind its last point the second stays as it is.
+    None where it ends above it. Between points both are straight; behind its last point the second stays as it is.
     """
     at = np.linspace(0, on[0][-1], 2001)
     below = np.interp(at, *on) < np.interp(at, *off)

@@ -73,10 +73,10 @@ PART = "students"
 Row = dict[str, Any]
 MEASURED, CHOOSING = (1, 2, 3), 0
 # Of an on-policy arm; `off` has as many response tokens.
-STEPS, TRIED_STEPS = 60, 30
+STEPS, TRIED_STEPS = 40, 30
 HELD_OUT, TOKENS, SLOTS = 150, 64, 128
 # Points of the curve: after these shares of the steps, on so many prompts, once each.
-POINTS, AT_POINTS = (0.25, 0.5, 0.75), 100
+POINTS, AT_POINTS = (1 / 3, 2 / 3), 75
 TRAIN: Row = {
     "learning_rate": 1e-4,
     "warmup": 0.1,
@@ -105,13 +105,13 @@ ARMS: dict[str, tuple[Row, Row | None]] = {
 TRIED: dict[str, tuple[Row, Row | None]] = {
     "reverse_kl": ({}, {}),
     "off": ({}, None),
-    "off, 2e-4": ({"learning_rate": 2e-4}, None),
-    "off, reverse_kl": ({"objective": "reverse_kl"}, None),
     "reverse_kl, 2e-4": ({"learning_rate": 2e-4}, {}),
+    "off, 2e-4": ({"learning_rate": 2e-4}, None),
+    "all": ({}, {"share": 1.0}),
     "jsd": ({}, {"objective": "jsd"}),
     "skew_reverse_kl": ({}, {"objective": "skew_reverse_kl"}),
     "half": ({}, {"share": 0.5}),
-    "all": ({}, {"share": 1.0}),
+    "off, reverse_kl": ({"objective": "reverse_kl"}, None),
 }
 
 
@@ -128,8 +128,9 @@ def main() -> None:
                     print("stopped by the clock; the same call goes on")
                     break
                 row = trials.row(*part)
-                rows = [r for r in rows if (r["arm"], r["seed"]) != part] + [row]
-                shown = {k: v for k, v in row.items() if not k.startswith("prompts_")}
+                # Another call may have written meanwhile.
+                rows = [r for r in known() if (r["arm"], r["seed"]) != part] + [row]
+                shown = {k: v for k, v in row.items() if not k.startswith(("prompts_", "losses"))}
                 print(json.dumps(shown), flush=True)
                 write_part("onpolicy", PART, claims_of(rows), rows, trials.teacher.compute_dtype)
             trials.parts.store.close()
@@ -146,10 +147,10 @@ def known() -> list[Row]:
 
 def wanted(only: Sequence[str], rows: Sequence[Row]) -> list[tuple[str, int]]:
     """Return the (arm, seed) to measure: those asked for that nobody has."""
-    every = [("untrained", CHOOSING)]
-    every += [(arm, seed) for seed in MEASURED for arm in ("on", "off")]
+    every = [(arm, seed) for seed in MEASURED for arm in ("on", "off")]
     every += [(arm, MEASURED[0]) for arm in ("refresh1", "refresh16")]
     every += [(f"tried:{name}", CHOOSING) for name in TRIED]
+    every += [("untrained", CHOOSING)]
     done = {(row["arm"], row["seed"]) for row in rows}
     return [
         part
@@ -234,6 +235,11 @@ class Trials:
         source, targets = self._source(planned, config, order)
         clock = _Clock(points, lambda: self.own_text("held_out", AT_POINTS, 1))
         logged: list[Mapping[str, Any]] = []
+
+        def log(entry: Mapping[str, Any]) -> None:
+            logged.append(entry)
+            clock.stepped(entry["step"])
+
         with tempfile.TemporaryDirectory() as folder:
             result = train_steps(
                 self.student,
@@ -243,7 +249,7 @@ class Trials:
                 targets=targets,
                 checkpoints=Path(folder),
                 validate=None,
-                log=lambda entry: (logged.append(entry), clock.stepped(entry["step"])),
+                log=log,
                 progress=Silent(),
             )
         return {
@@ -251,7 +257,8 @@ class Trials:
             "response_tokens": result.response_tokens,
             "tokens": result.tokens,
             "seconds": result.seconds,
-            "losses": [round(entry["loss"], 4) for entry in logged],
+            "threads": torch.get_num_threads(),
+            "losses": _packed([entry["loss"] for entry in logged]),
             **({"on_policy": own_record(source)} if isinstance(source, Rollouts) else {}),
             **({"curve": clock.curve} if curve else {}),
         }
@@ -281,6 +288,7 @@ class Trials:
         found: Row = {
             "split": split,
             "own_kl": own["kl"],
+            "own_kl_at_points": own["at_points"],
             "own_tokens": own["tokens"],
             "own_cut": own["cut"],
             "text_kl": float(text_kl.sum() / text_tokens.sum()),
@@ -318,7 +326,9 @@ class Trials:
             precise=False,
         ).reshape(len(asked), copies)
         counts = np.array([len(w.token_ids) for w in written]).reshape(sums.shape)
+        first = (slice(AT_POINTS), 0)
         return {
+            "at_points": float(sums[first].sum() / counts[first].sum()),
             "kl": float(sums.sum() / counts.sum()),
             "tokens": int(counts.sum()),
             "cut": sum(w.finish_reason == "length" for w in written) / len(written),
@@ -369,7 +379,7 @@ class _Clock:
         now = time.perf_counter()
         seconds = now - self._began - self._paused
         found = self._measure()
-        self.curve.append({"step": step, "seconds": seconds, "own_kl": found["kl"]})
+        self.curve.append({"step": step, "seconds": seconds, "own_kl": found["at_points"]})
         self._paused += time.perf_counter() - now
 
 
