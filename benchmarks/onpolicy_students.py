@@ -54,7 +54,7 @@ from potstill.models.score import response_hidden
 from potstill.models.vocabulary import teacher_ids_of
 from potstill.progress import Silent
 from potstill.recipe import OnPolicyConfig, TrainConfig
-from potstill.recipe.io import packaged_recipe, read_recipe
+from potstill.recipe.io import packaged_recipe
 from potstill.runs import distill as pipeline
 from potstill.runs.parts import Parts
 from potstill.train.live_teacher import LiveTeacher
@@ -121,7 +121,7 @@ def main() -> None:
     rows = known()
     with tempfile.TemporaryDirectory() as temporary:
         base = base_run(arguments.base, Path(temporary))
-        with RunDir.open(base, read_recipe(base / "recipe.yaml")) as run:
+        with RunDir.reading(base) as run:
             trials = Trials(Parts(run, run.recipe, progress_for(False)))
             for part in wanted(arguments.only, rows):
                 if time.monotonic() > ends:
