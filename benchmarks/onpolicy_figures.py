@@ -113,3 +113,35 @@ def crossing(on: tuple[Floats, Floats], off: tuple[Floats, Floats]) -> float | N
         return None
     above = np.flatnonzero(~below)
     return float(at[above[-1]]) if len(above) else 0.0
+
+
+def coverage(rows: Sequence[Row], *, trials: int = 400, seed: int = 1) -> dict[str, float]:
+    """Return how often intervals like these hold the truth, and how often their upper ends do.
+
+    Worlds are made of what was measured: prompts drawn from the measured ones with their means over
+    seeds, cells' residuals drawn from theirs, and the ratio of each seed shifted by a normal number
+    as wide as the seeds' measured ratios lie apart. The truth is the measured ratio.
+    """
+    on, off = paired(rows, "on", "off")
+    sides = [sums(side, "own") for side in (on, off)]
+    seeds, prompts, _ = sides[0].shape
+    wide = float(np.std([np.log(_a_token(a.sum(0)) / _a_token(b.sum(0)))
+                         for a, b in zip(*sides, strict=True)], ddof=1))  # fmt: skip
+    means = [side.mean(0) for side in sides]
+    left = [side - mean for side, mean in zip(sides, means, strict=True)]
+    truth = _a_token(means[0].sum(0)) / _a_token(means[1].sum(0))
+    generator = np.random.default_rng(seed)
+    inside = below = 0
+    for _ in range(trials):
+        drawn_P = generator.integers(prompts, size=prompts)
+        shifts_S = np.exp(wide * generator.standard_normal(seeds))
+        made = []
+        for mean, rest in zip(means, left, strict=True):
+            cells_SP = generator.integers(prompts, size=(seeds, prompts))
+            which_SP = generator.integers(seeds, size=(seeds, prompts))
+            made.append(np.maximum(mean[drawn_P] + rest[which_SP, cells_SP], [0.0, 1.0]))
+        made[0][..., 0] *= shifts_S[:, None]
+        _, low, high = ratio(*made, seed=int(generator.integers(2**31)))
+        inside += low <= truth <= high
+        below += truth <= high
+    return {"interval": inside / trials, "upper_end": below / trials, "seeds_apart": wide}

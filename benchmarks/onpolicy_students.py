@@ -40,7 +40,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import RESULTS
-from onpolicy_figures import claims_of
+from onpolicy_figures import claims_of, coverage
 from result_parts import write_part
 
 from potstill.cli.common import progress_for
@@ -117,6 +117,9 @@ TRIED: dict[str, tuple[Row, Row | None]] = {
 
 def main() -> None:
     arguments = _arguments()
+    if arguments.coverage:
+        print(json.dumps(coverage(known())))
+        return
     ends = time.monotonic() + arguments.seconds
     rows = known()
     with tempfile.TemporaryDirectory() as temporary:
@@ -417,6 +420,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], metavar="ARM[:SEED]")
     parser.add_argument(
         "--base", type=Path, help="a run with an untrained student; made where there is none"
+    )
+    parser.add_argument(
+        "--coverage", action="store_true", help="simulate how often such intervals hold the truth"
     )
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no part after these")
     return parser.parse_args()
