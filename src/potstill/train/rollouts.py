@@ -282,7 +282,7 @@ class Rollouts:
         return np.argsort(drawn, kind="stable")
 
     def _digest(self) -> str:
-        hasher = blake3(self._stored.digest.encode())
+        hasher = blake3(f"{self._stored.digest} {self.planned}".encode())
         hasher.update(self._config.model_dump_json().encode())
         hasher.update(repr(self._prompts).encode())
         return hasher.hexdigest(length=16)
