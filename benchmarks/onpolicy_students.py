@@ -78,12 +78,14 @@ HELD_OUT, TOKENS, SLOTS = 150, 64, 128
 # Points of the curve: after these shares of the steps, on so many prompts, once each.
 POINTS, AT_POINTS = (1 / 3, 2 / 3), 75
 TRAIN: Row = {
+    # Stored answers that are learnt from, and to whose prompts own ones are written.
+    "answers": 160,
     "learning_rate": 1e-4,
     "warmup": 0.1,
     "batch_tokens": 1000,
     "micro_batch_tokens": 1600,
     "frozen_blocks": 11,
-    "epochs": 1.0,
+    "epochs": 6.0,
     "checkpoint_every": 10**6,
 }
 OWN: Row = {
@@ -102,16 +104,23 @@ ARMS: dict[str, tuple[Row, Row | None]] = {
     "refresh1": ({}, {"refresh_every": 1}),
     "refresh16": ({}, {"refresh_every": 16}),
 }
+# The same of what was tried. All of the stored answers are 676.
+EVERY, FEW = {"answers": 676}, {"answers": 64}
 TRIED: dict[str, tuple[Row, Row | None]] = {
-    "reverse_kl": ({}, {}),
+    "on": ({}, {}),
     "off": ({}, None),
-    "reverse_kl, 2e-4": ({"learning_rate": 2e-4}, {}),
-    "off, 2e-4": ({"learning_rate": 2e-4}, None),
-    "all": ({}, {"share": 1.0}),
-    "jsd": ({}, {"objective": "jsd"}),
-    "skew_reverse_kl": ({}, {"objective": "skew_reverse_kl"}),
-    "half": ({}, {"share": 0.5}),
+    "few answers, on": (FEW, {}),
+    "few answers, off": (FEW, None),
+    "on, 6e-5": ({"learning_rate": 6e-5}, {}),
+    "off, 6e-5": ({"learning_rate": 6e-5}, None),
+    "on, all own": ({}, {"share": 1.0}),
+    "on, jsd": ({}, {"objective": "jsd"}),
+    "on, half own": ({}, {"share": 0.5}),
     "off, reverse_kl": ({"objective": "reverse_kl"}, None),
+    "every answer, on": (EVERY, {}),
+    "every answer, off": (EVERY, None),
+    "every answer, on, 2e-4": (EVERY | {"learning_rate": 2e-4}, {}),
+    "every answer, off, 2e-4": (EVERY | {"learning_rate": 2e-4}, None),
 }
 
 
@@ -184,7 +193,7 @@ class Trials:
         self.dtype = self.student.compute_dtype
         self.start = {n: p.detach().clone() for n, p in self.student.network.state_dict().items()}
         self.live = LiveTeacher.of(self.teacher, self.vocabulary, self.dtype)
-        config = TrainConfig.model_validate(TRAIN)
+        config = TrainConfig(micro_batch_tokens=TRAIN["micro_batch_tokens"])
         rows = corpus.exchanges("train")
         self.learnt = learnt_from(self.student, corpus, rows, self.vocabulary, config)
         scorer = Scorer(
@@ -229,8 +238,10 @@ class Trials:
         order = SecretOrder(OrderSecret(sha256(f"onpolicy_students {seed}".encode()).digest()))
         settings = TRAIN | other | ({} if own is None else {"on_policy": OWN | own})
         count = TRIED_STEPS if seed == CHOOSING else STEPS
-        config = TrainConfig.model_validate(settings | {"steps": count})
-        planned = Planned(self.learnt.examples, config, order)
+        taken = {k: v for k, v in settings.items() if k != "answers"}
+        config = TrainConfig.model_validate(taken | {"steps": count})
+        examples = self.learnt.examples[: settings["answers"]]
+        planned = Planned(examples, config, order)
         if own is None:
             steps = _steps_for(planned, self._tokens_of(seed), count)
             config = config.model_copy(update={"steps": steps})
@@ -271,7 +282,7 @@ class Trials:
     ) -> tuple[Planned | Rollouts, StoredTargets | WithOwn]:
         if config.on_policy is None:
             return planned, self.targets
-        prompts = [e.prompt_ids for e in self.learnt.examples]
+        prompts = [e.prompt_ids for e in planned.examples]
         room = context_length(self.student)
         own = Rollouts(
             planned, config.on_policy, order, prompts, self.live, room, steps=config.steps
@@ -280,7 +291,7 @@ class Trials:
 
     def _tokens_of(self, seed: int) -> int:
         """Return how many response tokens the on-policy arm of a seed learnt from."""
-        arms = ("on", "tried:reverse_kl")
+        arms = ("on", "tried:on")
         known_rows = [r for r in known() if r["seed"] == seed and r["arm"] in arms]
         return max((int(row["response_tokens"]) for row in known_rows), default=0)
 
