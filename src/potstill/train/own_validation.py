@@ -11,7 +11,7 @@ from potstill.models.memory import release_freed
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import OnPolicyConfig
-from potstill.train.best import OWN_KL
+from potstill.train.best import BOTH, OWN_KL
 from potstill.train.live_teacher import LiveTeacher
 from potstill.train.own_answers import written_by
 from potstill.train.rollouts import Rollouts
@@ -72,9 +72,12 @@ class OwnValidation:
         self._requests, self._teacher, self._config = requests, teacher, config
 
     def __call__(self, student: LoadedModel) -> dict[str, float]:
-        """Return what `on_stored` finds, and `own_kl`."""
+        """Return what `on_stored` finds, `own_kl`, and beside a `kl` the mean of both."""
         found = dict(self._on_stored(student))
-        found[OWN_KL] = own_kl(self._student(), self._requests, self._teacher, self._config)
+        own = own_kl(self._student(), self._requests, self._teacher, self._config)
+        found[OWN_KL] = own
+        if "kl" in found:
+            found[BOTH] = (found["kl"] + own) / 2
         # Else the training pass takes as much beside it.
         release_freed()
         return found
