@@ -273,8 +273,9 @@ class Trials:
             return planned, self.targets
         prompts = [e.prompt_ids for e in self.learnt.examples]
         room = context_length(self.student)
-        shortened = _Shortened(planned, config.steps or planned.planned)
-        own = Rollouts(shortened, config.on_policy, order, prompts, self.live, room)
+        own = Rollouts(
+            planned, config.on_policy, order, prompts, self.live, room, steps=config.steps
+        )
         return own, WithOwn(self.targets, own)
 
     def _tokens_of(self, seed: int) -> int:
@@ -357,14 +358,6 @@ class Trials:
         """Return the student as it would be loaded to be asked: in the compute dtype."""
         network = copy.deepcopy(self.student.network).requires_grad_(False)
         return replace(self.student, network=network.to(self.dtype).eval())
-
-
-class _Shortened(Planned):
-    """A plan of which only the first steps are taken: shares are of these."""
-
-    def __init__(self, planned: Planned, steps: int) -> None:
-        self.__dict__.update(planned.__dict__)
-        self.planned = min(steps, planned.planned)
 
 
 class _Clock:

@@ -168,7 +168,10 @@ def _steps(
         return planned, stored
     teacher = _own_teacher(student, corpus, vocabulary, learnt, how)
     prompts = [e.prompt_ids for e in examples if not e.by_text]
-    own = Rollouts(planned, config.on_policy, how.order, prompts, teacher, context_length(student))
+    room = context_length(student)
+    own = Rollouts(
+        planned, config.on_policy, how.order, prompts, teacher, room, steps=config.steps
+    )
     own.check(student)
     progress.note(own.said)
     return own, WithOwn(stored, own)
