@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from potstill.models.generate import Request
@@ -11,7 +12,7 @@ from potstill.models.memory import release_freed
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import OnPolicyConfig
-from potstill.train.best import OWN_KL
+from potstill.train.best import BOTH, OWN_KL
 from potstill.train.live_teacher import LiveTeacher
 from potstill.train.own_answers import written_by
 from potstill.train.rollouts import Rollouts
@@ -72,9 +73,15 @@ class OwnValidation:
         self._requests, self._teacher, self._config = requests, teacher, config
 
     def __call__(self, student: LoadedModel) -> dict[str, float]:
-        """Return what `on_stored` finds, and `own_kl`."""
+        """Return what `on_stored` finds, `own_kl` and the seconds that it took, and beside a `kl`
+        the mean of both."""
         found = dict(self._on_stored(student))
-        found[OWN_KL] = own_kl(self._student(), self._requests, self._teacher, self._config)
+        started = time.perf_counter()
+        own = own_kl(self._student(), self._requests, self._teacher, self._config)
+        found[OWN_KL] = own
+        if "kl" in found:
+            found[BOTH] = (found["kl"] + own) / 2
+        found["own_validation_s"] = time.perf_counter() - started
         # Else the training pass takes as much beside it.
         release_freed()
         return found

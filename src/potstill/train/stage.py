@@ -321,6 +321,7 @@ def _kept(result: TrainResult) -> str:
     names = {
         "kl": "KL a token from the teacher",
         "own_kl": "KL a token from the teacher on its own answers",
+        "kl_both": "KL a token from the teacher, mean of that on either's answers,",
         "nll": "negative log-likelihood a token",
     }
     which = (
