@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import PromptAndResponse, computing, length_batches, padded
@@ -20,8 +21,16 @@ _GPU_TOKENS = 8192
 
 
 def output_of(result: Any) -> Tensor:
-    """Return a block's hidden states, whether it returns them alone or first in a tuple."""
+    """Return a block's hidden states, whether it returns them alone or first in a tuple.
+
+    Raises PotstillError where they are more than one state a token (Gemma 3n's).
+    """
     hidden_BTD: Tensor = result[0] if isinstance(result, tuple) else result
+    if hidden_BTD.dim() != 3:
+        raise PotstillError(
+            "what a block of this model gives is not one state a token, which is all that potstill "
+            "can follow from block to block; choose a model of another architecture"
+        )
     return hidden_BTD
 
 

@@ -22,6 +22,8 @@ from potstill.shrink.cut import KeptRows
 
 _CHANNEL_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 _PROBE_TOKENS = 12
+# Words in the names of what tells one kind of attention from another: too far for a few tokens.
+_KINDS = ("window", "sliding", "attention_type", "layer_type", "chunk", "rope")
 
 
 def feed_forwards(network: Any) -> list[FeedForward]:
@@ -93,11 +95,31 @@ def _computes(network: Any, expected_BTD: Tensor) -> bool:
     return bool(error < 1e-3)
 
 
+@torch.no_grad()
 def describes_itself(network: Any) -> bool:
-    """Return whether a network made from the config alone has the same tensors: a reload's view."""
-    with torch.device("meta"):
-        again = type(network)(copy.deepcopy(network.config))
-    return _shapes(again) == _shapes(network)
+    """Return whether a network made from the config alone is the same: a reload's view.
+
+    With the same tensors it has to be alike in what it is told of windows and kinds of blocks, and
+    to compute the same of a few tokens. No weight is copied.
+    """
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        again = type(network)(copy.deepcopy(network.config)).eval()
+    if _shapes(again) != _shapes(network) or _kinds(again) != _kinds(network):
+        return False
+    again.load_state_dict(network.state_dict(), assign=True)
+    return _computes(again.to(network.device), _probe(network))
+
+
+def _kinds(network: nn.Module) -> dict[str, object]:
+    """Return by name what modules hold about which keys they attend to and how they turn them."""
+    return {
+        f"{name}.{key}": value
+        for name, module in network.named_modules()
+        for key, value in vars(module).items()
+        if any(word in key for word in _KINDS) and isinstance(value, int | str | None)
+    }
 
 
 def _shapes(network: nn.Module) -> dict[str, torch.Size]:
