@@ -53,7 +53,7 @@ from potstill.models.sampling import Sampling
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import teacher_ids_of
 from potstill.progress import Silent
-from potstill.recipe import OnPolicyConfig, TrainConfig
+from potstill.recipe import TrainConfig
 from potstill.recipe.io import packaged_recipe
 from potstill.runs import distill as pipeline
 from potstill.runs.parts import Parts
@@ -167,8 +167,7 @@ def wanted(only: Sequence[str], rows: Sequence[Row]) -> list[tuple[str, int]]:
     return [
         part
         for part in every
-        if part not in done
-        and (not only or part[0] in only or f"{part[0]}:{part[1]}" in only)
+        if part not in done and (not only or part[0] in only or f"{part[0]}:{part[1]}" in only)
     ]
 
 
@@ -332,10 +331,11 @@ class Trials:
         for group in decode(student, requests, sampling, slots=SLOTS, keep_hidden=True):
             done |= {one.key: one for one in group}
         written = [done[r.key] for r in requests]
+        texts = [(r.prompt_ids, w.token_ids) for r, w in zip(requests, written, strict=True)]
         sums = own_reverse_kl(
             [w.hidden_RD for w in written if w.hidden_RD is not None],
             head_of(student),
-            self.live.hidden([(r.prompt_ids, w.token_ids) for r, w in zip(requests, written)]),
+            self.live.hidden(texts),
             self.live.head,
             [w.token_ids for w in written],
             precise=False,
