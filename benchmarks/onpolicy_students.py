@@ -76,7 +76,7 @@ PART = "students"
 Row = dict[str, Any]
 MEASURED, CHOOSING = (1, 2, 3), 0
 # Of an on-policy arm; `off` has as many response tokens.
-STEPS, TRIED_STEPS = 40, 30
+STEPS, TRIED_STEPS = 50, 30
 HELD_OUT, TOKENS, SLOTS = 150, 64, 128
 # Points of the curve: after these shares of the steps, on so many prompts, once each.
 POINTS, AT_POINTS = (1 / 3, 2 / 3), 75
@@ -114,10 +114,10 @@ EVERY, FEW, CUT = {"answers": 676}, {"answers": 64}, {"answers": 676, "start": "
 TRIED: dict[str, tuple[Row, Row | None]] = {
     "on": ({}, {}),
     "off": ({}, None),
-    "few answers, on": (FEW, {}),
-    "few answers, off": (FEW, None),
     "not healed, on": (CUT, {}),
     "not healed, off": (CUT, None),
+    "few answers, on": (FEW, {}),
+    "few answers, off": (FEW, None),
     "on, 6e-5": ({"learning_rate": 6e-5}, {}),
     "off, 6e-5": ({"learning_rate": 6e-5}, None),
     "on, all own": ({}, {"share": 1.0}),
