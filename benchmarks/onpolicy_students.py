@@ -53,10 +53,12 @@ from potstill.models.sampling import Sampling
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import teacher_ids_of
 from potstill.progress import Silent
-from potstill.recipe import OnPolicyConfig, TrainConfig
+from potstill.recipe import TrainConfig
 from potstill.recipe.io import packaged_recipe
 from potstill.runs import distill as pipeline
 from potstill.runs.parts import Parts
+from potstill.shrink.cut import Cut
+from potstill.shrink.making import pruned
 from potstill.train.live_teacher import LiveTeacher
 from potstill.train.loop import train_steps
 from potstill.train.rollouts import Rollouts
@@ -67,19 +69,22 @@ from potstill.work.corpus import Text, fitting
 from potstill.work.order_secret import OrderSecret
 from potstill.work.own_divergence import own_reverse_kl
 from potstill.work.rundir import RunDir
+from potstill.work.stage_records import ShrinkRecord
 from potstill.work.step_plan import SecretOrder
 
 PART = "students"
 Row = dict[str, Any]
 MEASURED, CHOOSING = (1, 2, 3), 0
 # Of an on-policy arm; `off` has as many response tokens.
-STEPS, TRIED_STEPS = 40, 30
+STEPS, TRIED_STEPS = 50, 30
 HELD_OUT, TOKENS, SLOTS = 150, 64, 128
 # Points of the curve: after these shares of the steps, on so many prompts, once each.
 POINTS, AT_POINTS = (1 / 3, 2 / 3), 75
 TRAIN: Row = {
     # Stored answers that are learnt from, and to whose prompts own ones are written.
     "answers": 160,
+    # From where: as the shrinking left the student, or as it was before healing.
+    "start": "healed",
     "learning_rate": 1e-4,
     "warmup": 0.1,
     "batch_tokens": 1000,
@@ -105,10 +110,12 @@ ARMS: dict[str, tuple[Row, Row | None]] = {
     "refresh16": ({}, {"refresh_every": 16}),
 }
 # The same of what was tried. All of the stored answers are 676.
-EVERY, FEW = {"answers": 676}, {"answers": 64}
+EVERY, FEW, CUT = {"answers": 676}, {"answers": 64}, {"answers": 676, "start": "cut"}
 TRIED: dict[str, tuple[Row, Row | None]] = {
     "on": ({}, {}),
     "off": ({}, None),
+    "not healed, on": (CUT, {}),
+    "not healed, off": (CUT, None),
     "few answers, on": (FEW, {}),
     "few answers, off": (FEW, None),
     "on, 6e-5": ({"learning_rate": 6e-5}, {}),
@@ -167,8 +174,7 @@ def wanted(only: Sequence[str], rows: Sequence[Row]) -> list[tuple[str, int]]:
     return [
         part
         for part in every
-        if part not in done
-        and (not only or part[0] in only or f"{part[0]}:{part[1]}" in only)
+        if part not in done and (not only or part[0] in only or f"{part[0]}:{part[1]}" in only)
     ]
 
 
@@ -191,7 +197,7 @@ class Trials:
         corpus = parts.corpus
         self.student = parts.opened.student(parts.untrained, trainable=True)
         self.dtype = self.student.compute_dtype
-        self.start = {n: p.detach().clone() for n, p in self.student.network.state_dict().items()}
+        self.starts = {"healed": _copied(self.student.network)}
         self.live = LiveTeacher.of(self.teacher, self.vocabulary, self.dtype)
         config = TrainConfig(micro_batch_tokens=TRAIN["micro_batch_tokens"])
         rows = corpus.exchanges("train")
@@ -222,7 +228,7 @@ class Trials:
     def row(self, arm: str, seed: int) -> Row:
         """Return how one training went, and what its student is like."""
         began = time.monotonic()
-        self.student.network.load_state_dict(self.start)
+        self._begin("healed")
         found: Row = {"arm": arm, "seed": seed}
         split = "held_out" if seed in MEASURED or arm == "untrained" else "validation"
         if arm != "untrained":
@@ -233,12 +239,22 @@ class Trials:
         found["seconds_in_all"] = time.monotonic() - began
         return found
 
+    def _begin(self, start: str) -> None:
+        """Put the student back to where trainings begin."""
+        if start not in self.starts:
+            shrunk = self.parts.run.done(ShrinkRecord)
+            assert shrunk is not None
+            plain, _ = pruned(self.teacher, Cut.of(shrunk))
+            self.starts[start] = _copied(plain.network)
+        self.student.network.load_state_dict(self.starts[start])
+
     def _trained(self, other: Row, own: Row | None, seed: int, *, curve: bool) -> Row:
         """Train the student in place; return figures, with the curve on its own text."""
         order = SecretOrder(OrderSecret(sha256(f"onpolicy_students {seed}".encode()).digest()))
         settings = TRAIN | other | ({} if own is None else {"on_policy": OWN | own})
         count = TRIED_STEPS if seed == CHOOSING else STEPS
-        taken = {k: v for k, v in settings.items() if k != "answers"}
+        self._begin(settings["start"])
+        taken = {k: v for k, v in settings.items() if k not in ("answers", "start")}
         config = TrainConfig.model_validate(taken | {"steps": count})
         examples = self.learnt.examples[: settings["answers"]]
         planned = Planned(examples, config, order)
@@ -332,10 +348,11 @@ class Trials:
         for group in decode(student, requests, sampling, slots=SLOTS, keep_hidden=True):
             done |= {one.key: one for one in group}
         written = [done[r.key] for r in requests]
+        texts = [(r.prompt_ids, w.token_ids) for r, w in zip(requests, written, strict=True)]
         sums = own_reverse_kl(
             [w.hidden_RD for w in written if w.hidden_RD is not None],
             head_of(student),
-            self.live.hidden([(r.prompt_ids, w.token_ids) for r, w in zip(requests, written)]),
+            self.live.hidden(texts),
             self.live.head,
             [w.token_ids for w in written],
             precise=False,
@@ -408,6 +425,10 @@ def _steps_for(planned: Planned, tokens: int, otherwise: int) -> int:
 def own_record(source: Rollouts) -> Row:
     """Return what a training says of its own answers, without their lengths."""
     return source.record().model_dump(mode="json", exclude={"lengths", "served"})
+
+
+def _copied(network: Any) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def _ids(texts: Sequence[Text]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

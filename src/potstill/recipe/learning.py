@@ -211,10 +211,11 @@ class OnPolicyConfig(Section):
         "the teacher's answers to them (`teacher`), or by the mean of the two (`both`). Left out, "
         "`both` where the teacher's weights are at hand, else `teacher`.",
     )
-    validation_prompts: int = Field(
+    validation_answers: int = Field(
         32,
         ge=1,
-        description="Validation prompts, at most, that the student answers at each measurement.",
+        description="Answers that the student writes at each measurement, to validation prompts in "
+        "turn. Fewer take less time, and differ more by luck.",
     )
     objective: Annotated[str, OBJECTIVES] | None = Field(
         None,

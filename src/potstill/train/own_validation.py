@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from potstill.models.generate import Request
 from potstill.models.load import head_of
@@ -48,8 +48,10 @@ def with_own(
     if not isinstance(teacher, LiveTeacher):
         progress.note(_NOT_OWN)
         return measure
-    most = steps.config.validation_prompts
-    requests = validation_requests(corpus, student, vocabulary, order, most)
+    rows = corpus.exchanges("validation")
+    texts, _ = fitting(corpus.texts(rows, student, vocabulary), student)
+    prompts = {text.exchange.prompt_id: text.prompt_ids for text in texts}
+    requests = validation_requests(prompts, order, steps.config.validation_answers)
     return OwnValidation(measure, steps.student, requests, teacher, steps.config)
 
 
@@ -88,22 +90,16 @@ class OwnValidation:
 
 
 def validation_requests(
-    corpus: Corpus,
-    student: LoadedModel,
-    vocabulary: VocabularyMap | None,
-    order: Order,
-    most: int,
+    prompts: Mapping[str, tuple[int, ...]], order: Order, count: int
 ) -> list[Request]:
-    """Return what a student is asked of the validation prompts, each once; `most` at most.
+    """Return `count` requests for prompts by name, each once before any comes again.
 
-    Keys come of the order and the prompt alone.
+    A key comes of the order, the prompt and how often that came before, so that no two are equal.
     """
-    rows = corpus.exchanges("validation")
-    texts, _ = fitting(corpus.texts(rows, student, vocabulary), student)
-    prompts = {text.exchange.prompt_id: text.prompt_ids for text in texts}
+    turns = [(name, n) for n in range(-(-count // len(prompts))) for name in sorted(prompts)]
     return [
-        Request(order.keyed(f"on-policy/validation {name}"), prompts[name])
-        for name in sorted(prompts)[:most]
+        Request(order.keyed(f"on-policy/validation {name}/sample {n}"), prompts[name])
+        for name, n in turns[:count]
     ]
 
 

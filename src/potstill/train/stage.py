@@ -169,9 +169,7 @@ def _steps(
     teacher = _own_teacher(student, corpus, vocabulary, learnt, how)
     prompts = [e.prompt_ids for e in examples if not e.by_text]
     room = context_length(student)
-    own = Rollouts(
-        planned, config.on_policy, how.order, prompts, teacher, room, steps=config.steps
-    )
+    own = Rollouts(planned, config.on_policy, how.order, prompts, teacher, room, steps=config.steps)
     own.check(student)
     progress.note(own.said)
     return own, WithOwn(stored, own)
