@@ -116,7 +116,7 @@ def _made_again(network: Any) -> Any:
     def weightless(_: nn.Module, __: str, parameter: nn.Parameter) -> nn.Parameter:
         return nn.Parameter(parameter.to("meta"), requires_grad=False)
 
-    handle = register_module_parameter_registration_hook(weightless)
+    handle = register_module_parameter_registration_hook(weightless)  # type: ignore[arg-type]
     try:
         return type(network)(copy.deepcopy(network.config)).eval()
     finally:
