@@ -24,6 +24,8 @@ _STRIP = 384
 # Tokens that are read by the whole model and block by block, and how far the two may lie apart by
 # their own size: the same products are taken, but two kinds of rounding may meet.
 _TRIED_TOKENS, _ROUNDING = 32, 1e-2
+# Positions on which it is tried how a block writes.
+PROBED = 8
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,13 @@ class Batch:
 
     `block_kwargs[i]` is what the model passes to block i besides hidden states (masks and
     position embeddings differ between kinds of blocks). `real_BT` is false at padding.
+    `probe_kwargs` are the same where the first row's first `PROBED` positions are read alone.
     """
 
     hidden_BTD: Tensor
     real_BT: Tensor
     block_kwargs: list[dict[str, Any]]
+    probe_kwargs: list[dict[str, Any]]
 
 
 @torch.inference_mode()
@@ -56,7 +60,10 @@ def calibration_batches(
         lengths_B = torch.tensor([len(r) for r in chosen])
         ids_BT = padded(chosen)
         real_BT = torch.arange(ids_BT.shape[1])[None, :] < lengths_B[:, None]
-        batches.append(_captured(model, ids_BT.to(model.device), real_BT.to(model.device)))
+        ids_BT = ids_BT.to(model.device)
+        hidden_BTD, kwargs = _captured(model, ids_BT)
+        _, few = _captured(model, ids_BT[:1, :PROBED])
+        batches.append(Batch(hidden_BTD, real_BT.to(model.device), kwargs, few))
     return batches
 
 
@@ -67,9 +74,8 @@ def _check_one_by_one(model: LoadedModel, row: Sequence[int]) -> None:
     try:
         with watched(list(blocks), [len(blocks) - 1]) as found:
             body_of(model.network)(input_ids=ids_1T, use_cache=False)
-        batch = _captured(model, ids_1T, torch.ones_like(ids_1T, dtype=torch.bool))
-        hidden_1TD = batch.hidden_BTD
-        for block, kwargs in zip(blocks, batch.block_kwargs, strict=True):
+        hidden_1TD, by_block = _captured(model, ids_1T)
+        for block, kwargs in zip(blocks, by_block, strict=True):
             hidden_1TD = advance(block, hidden_1TD, kwargs)
         own_1TD = found[len(blocks) - 1]
         same = own_1TD.shape == hidden_1TD.shape and hidden_1TD.shape[:-1] == ids_1T.shape
@@ -86,8 +92,8 @@ def _check_one_by_one(model: LoadedModel, row: Sequence[int]) -> None:
         )
 
 
-def _captured(model: LoadedModel, ids_BT: Tensor, real_BT: Tensor) -> Batch:
-    """Return what each block is given, without running any but the first.
+def _captured(model: LoadedModel, ids_BT: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Return hidden_BTD, and what each block is given beside, without running any but the first.
 
     The others are made to hand their input on: only the arguments are wanted. The first one shows
     in what form a network of this kind expects what its blocks return.
@@ -120,7 +126,7 @@ def _captured(model: LoadedModel, ids_BT: Tensor, real_BT: Tensor) -> Batch:
             del block.forward
             if forward is not None:
                 block.forward = forward
-    return Batch(first[0], real_BT, kwargs)
+    return first[0], kwargs
 
 
 def _given(

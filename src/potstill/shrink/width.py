@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
@@ -102,14 +103,24 @@ def describes_itself(network: Any) -> bool:
     With the same tensors it has to be alike in what it is told of windows and kinds of blocks, and
     to compute the same of a few tokens. No weight is copied.
     """
-    from accelerate import init_empty_weights
-
-    with init_empty_weights(include_buffers=False):
-        again = type(network)(copy.deepcopy(network.config)).eval()
+    again = _made_again(network)
     if _shapes(again) != _shapes(network) or _kinds(again) != _kinds(network):
         return False
     again.load_state_dict(network.state_dict(), assign=True)
     return _computes(again.to(network.device), _probe(network))
+
+
+def _made_again(network: Any) -> Any:
+    """Return a network made from the config, its buffers real and its weights without memory."""
+
+    def weightless(_: nn.Module, __: str, parameter: nn.Parameter) -> nn.Parameter:
+        return nn.Parameter(parameter.to("meta"), requires_grad=False)
+
+    handle = register_module_parameter_registration_hook(weightless)  # type: ignore[arg-type]
+    try:
+        return type(network)(copy.deepcopy(network.config)).eval()
+    finally:
+        handle.remove()
 
 
 def _kinds(network: nn.Module) -> dict[str, object]:

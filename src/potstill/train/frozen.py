@@ -2,8 +2,8 @@
 
 Only where it stays the same. An embedding that is also the head goes on learning as the head, and
 what the blocks are given changes with it: there they are computed anew, as they are where there is
-dropout before the first trained block, or not enough memory. Later blocks may take more from earlier
-ones than their states (keys, say): so what is kept is tried once.
+dropout before the first trained block, or not enough memory. Later blocks may take more from
+earlier ones than their states (keys, say): so what is kept is tried once.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from potstill.runs.minutes.pace import ClockedPace, Draws, RecordedPace
+from potstill.runs.minutes.pace import ClockedPace, DrawTimes, RecordedPace
 from potstill.train.schedule import TrainingPace
 from potstill.work.time_plan import Leg
 
@@ -73,7 +73,7 @@ def test_draws_of_own_answers_are_foretold_and_make_no_machine_slower(really: fl
         keep=lambda legs: None,
         validate_every=1000,
         measured=0.0,
-        draws=Draws(10.0, 8.0, 0.25),
+        draws=DrawTimes(10.0, 8.0, 0.25),
     )
     now, done, legs = 0.0, 0, pace.begun(100, 0)
     while done < legs[-1].total:

@@ -26,7 +26,7 @@ from potstill.runs.minutes.fields import (
     without_stated,
 )
 from potstill.runs.minutes.measuring import asked_of_server, measured_rates, rates_now
-from potstill.runs.minutes.pace import ClockedPace, Draws, RecordedPace
+from potstill.runs.minutes.pace import ClockedPace, DrawTimes, RecordedPace
 from potstill.runs.minutes.predict import Rates, RunSizes, drawing, measuring, predict
 from potstill.runs.minutes.probes import ProbedStudent
 from potstill.runs.minutes.sizing import collected_sizes, known_length, planned_texts, run_sizes
@@ -310,8 +310,8 @@ class TimeKeeper:
             parts.run.finish(checked.model_copy(update={"recipe": recipe_digest(recipe)}))
 
 
-def _draws(rates: Rates, sizes: RunSizes, own: OnPolicyConfig | None) -> Draws | None:
+def _draws(rates: Rates, sizes: RunSizes, own: OnPolicyConfig | None) -> DrawTimes | None:
     if own is None:
         return None
     seconds = own.refresh_every * drawing(rates, sizes)
-    return Draws(seconds, own.refresh_every / own.share, own.stored_first)
+    return DrawTimes(seconds, own.refresh_every / own.share, own.stored_first)

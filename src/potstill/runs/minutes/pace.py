@@ -11,7 +11,7 @@ from potstill.work.time_plan import Leg
 
 # Steps whose time says what the next ones take.
 _RECENT = 6
-# Draws whose time says what the next ones take, and the share of what is foretold that is one.
+# DrawTimes whose time says what the next ones take, and the share of what is foretold that is one.
 _RECENT_DRAWS, _A_DRAW = 4, 0.1
 # The first step also makes what later ones find there.
 _WARM = 1
@@ -26,7 +26,7 @@ _NEAR_END = 10
 
 
 @dataclass(frozen=True)
-class Draws:
+class DrawTimes:
     """Answers that the student writes while it is trained: the seconds that a draw is foretold to
     take, how many steps there are from one to the next, and the share of what is planned that comes
     before the first."""
@@ -73,7 +73,7 @@ class ClockedPace:
         measured: float,
         recorded: Sequence[Leg] = (),
         reached: int = 0,
-        draws: Draws | None = None,
+        draws: DrawTimes | None = None,
     ) -> None:
         self._steps, self._left, self._keep = steps, left, keep
         self._every, self._measured = validate_every, measured
