@@ -23,6 +23,7 @@ _LINEAR = (
     *(f"self_attn.{name}_proj" for name in "qkvo"),
     *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
 )
+_ATTENTION = (*(f"{name}_proj" for name in "qkvo"), "q_norm", "k_norm")
 _NORMS = ("input_layernorm", "post_attention_layernorm")
 _MORE_NORMS = ("pre_feedforward_layernorm", "post_feedforward_layernorm")
 _SCALES_QUERIES = {"llama_4_scaling_beta"}
@@ -78,7 +79,7 @@ class PlainBody:
         if not layers or not has_parts or not set(kinds) <= set(_KINDS) or len(kinds) < len(layers):
             return None
         found = [block for block in blocks if block is not None]
-        if len(found) < len(blocks):
+        if len(found) < len(blocks) or getattr(config, "clip_qkv", None) is not None:
             return None
         attention = found[0].attention
         head_dim = int(attention.head_dim)
@@ -181,7 +182,8 @@ def _block(layer: nn.Module) -> _Block | None:
     known = (*_NORMS, *_MORE_NORMS, "self_attn", "mlp")
     if any(name not in known and list(m.parameters()) for name, m in layer.named_children()):
         return None
-    attention, mlp = getattr(layer, "self_attn", None), getattr(layer, "mlp", None)
+    attention: Any = getattr(layer, "self_attn", None)
+    mlp = getattr(layer, "mlp", None)
     norms = [getattr(layer, name, None) for name in (*_NORMS, *_MORE_NORMS)]
     linear = [_at(layer, name) for name in _LINEAR]
     if norms[0] is None or norms[1] is None or not all(map(_is_plain, linear)):
@@ -190,6 +192,9 @@ def _block(layer: nn.Module) -> _Block | None:
     if None in needed or not hasattr(mlp, "act_fn") or (norms[2] is None) != (norms[3] is None):
         return None
     if getattr(attention, "attn_logit_softcapping", None) is not None:
+        return None
+    # Sinks, gates and the like: parameters that nothing here would read.
+    if any(name.split(".")[0] not in _ATTENTION for name, _ in attention.named_parameters()):
         return None
     # Queries that are scaled from a position on: what differs may drown in the rounding of bf16.
     rotary = getattr(getattr(attention, "config", None), "rope_parameters", None) or {}

@@ -163,3 +163,13 @@ def test_without_minutes_it_is_only_foretold(
     assert plan.chosen == {}
     assert plan.estimate > 0
     assert weights(run) == weights(plain)
+
+
+def test_a_plan_that_was_only_foretold_is_refused(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = open_values(nano_llama, nano_prompts, None)
+    told = TimePlan(minutes=None, chosen={}, estimate=1.0, stages=())
+    (tmp_path / "minutes.json").write_text(json.dumps(told.as_json()))
+    with pytest.raises(PotstillError, match="decides nothing, since its run had no minutes"):
+        replayed(Recipe.model_validate(values), tmp_path / "minutes.json")

@@ -143,6 +143,11 @@ def replayed(recipe: Recipe, path: Path) -> tuple[Recipe, TimePlan]:
     Raises PotstillError where there is no plan, and where the recipe states otherwise.
     """
     plan, stated = read_time_plan(path), stated_fields(recipe)
+    if not plan.chosen:
+        raise PotstillError(
+            f"the plan {path} decides nothing, since its run had no minutes and was only foretold; "
+            "give the plan of a run with minutes, or leave --plan out"
+        )
     for field, value in plan.chosen.items():
         if field in stated and _of(recipe, field) != value:
             raise PotstillError(
