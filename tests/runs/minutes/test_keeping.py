@@ -14,6 +14,7 @@ from fault_server import Behaviour, FaultServer
 from potstill.errors import PotstillError
 from potstill.lineage import manifest
 from potstill.recipe import Recipe
+from potstill.runs import library
 from potstill.runs.distill import distill
 from potstill.runs.minutes.fields import replayed, stated_fields
 from potstill.runs.minutes.keeping import Clock
@@ -78,6 +79,9 @@ def test_a_run_by_the_clock_and_the_same_by_its_plan(
     )
     second, _ = go(recipe, tmp_path / "second", replay=known)
     assert weights(second) == weights(run)
+    values_alone = open_values(nano_llama, nano_prompts, None)
+    library.distill(values_alone, tmp_path / "python", plan=run.root)
+    assert weights(RunDir.reading(tmp_path / "python")) == weights(run)
     other = Recipe.model_validate({**values, "prompts": {**values["prompts"], "limit": 7}})
     with pytest.raises(PotstillError, match=r"prompts.limit is 7 in the recipe and"):
         replayed(other, run.root)
