@@ -201,7 +201,7 @@ def best_weight(rows: Sequence[Row], layers: str) -> float:
 
 
 def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
-    """Return the KL on held-out text over that without matching, and the speed."""
+    """Return the KL on held-out text over that without matching."""
     plain = [row for row in rows if row["layers"] is None and row["seed"] in MEASURED]
     claims = {}
     for layers in LAYERS:
@@ -212,13 +212,11 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
             if (row["layers"], row.get("weight")) == (layers, weight) and row["seed"] in MEASURED
         ]
         value, low, high = kl_ratio(with_it, plain)
-        rates = [median(r["tokens_per_s"] for r in side) for side in (with_it, plain)]
         figures = {
             "weight": (weight, "weight"),
             "kl_ratio": (value, "ratio"),
             "kl_ratio_low": (low, "ratio"),
             "kl_ratio_high": (high, "ratio"),
-            "tokens_per_s_ratio": (rates[0] / rates[1], "ratio"),
         }
         for name, (figure, unit) in figures.items():
             claims[f"{layers}_{name}"] = {"value": figure, "unit": unit, "runs": len(with_it)}

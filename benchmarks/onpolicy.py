@@ -1,10 +1,11 @@
 """How exact a step on the student's own answers is: against enumeration, and against itself.
 
-Nano models, fp32. Part `exact`: against float64 autograd through the whole network. Part `server`:
-with a server that tells likeliest tokens in the teacher's place, beside the teacher itself. Writes
+In fp32, on nano models but for the last part. Part `exact`: against float64 autograd through the
+whole network. Part `server`: with a server that tells likeliest tokens in the teacher's place,
+beside the teacher itself. Part `told`: how much likeliest tokens tell of a real teacher. Writes
 benchmarks/results/onpolicy.json, where parts that are not run stay as they were.
 
-    python benchmarks/onpolicy.py [--only exact|server ...] [--tokens N]
+    python benchmarks/onpolicy.py [--only exact|server|told ...] [--tokens N]
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ sys.path += [str(TESTS / part) for part in ("", "nano", "train", "losses")]
 from nano_models import build  # noqa: E402
 from on_policy_runs import case, first_step, moved, own_alone  # noqa: E402
 from onpolicy_served import served_part  # noqa: E402
+from onpolicy_told import told_part  # noqa: E402
 from test_on_policy_exact import in_float64, oracle  # noqa: E402
 
 from potstill.losses.divergence import Divergence  # noqa: E402
@@ -73,6 +75,7 @@ def exact_part(folder: Path, wanted: int) -> tuple[dict[str, Row], list[Row]]:
 PARTS = {
     "exact": lambda folder, given: exact_part(folder, given.tokens),
     "server": lambda folder, given: served_part(folder),
+    "told": lambda folder, given: told_part(),
 }
 
 

@@ -68,6 +68,7 @@ def test_a_server_that_reads_given_text_may_read_own_text() -> None:
     Recipe.model_validate(served(collect={"calls": {"path": "c.jsonl", "source": "x"}}))
     # How the student writes is its own affair.
     Recipe.model_validate(served(train={"on_policy": {"temperature": 0.7}}))
+    Recipe.model_validate(served(train={"on_policy": {"keep_by": "teacher"}}))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,8 @@ def test_a_server_that_reads_given_text_may_read_own_text() -> None:
         ),
         ({"train": {"temperature": 1.3}}, r"train.temperature 1.3, .* set train.temperature to 1"),
         ({"train": {"cross_entropy": 1.0}}, "train.cross_entropy 1 and train.on_policy"),
+        ({"train": {"on_policy": {"keep_by": "own"}}}, "leave keep_by out, or set it to teacher"),
+        ({"train": {"on_policy": {"keep_by": "both"}}}, "keep_by both and teacher.endpoint"),
     ],
 )
 def test_a_server_that_cannot_is_refused(changes: dict[str, Any], words: str) -> None:

@@ -19,7 +19,7 @@ from potstill.recipe import OnPolicyConfig, TrainConfig
 from potstill.train import loop as loop_module
 from potstill.train.examples import TrainingExample
 from potstill.train.live_teacher import LiveTeacher
-from potstill.train.loop import train_steps
+from potstill.train.loop import Validate, train_steps
 from potstill.train.own_teacher import OwnTeacher
 from potstill.train.rollouts import Rollouts
 from potstill.train.step_source import Planned
@@ -83,11 +83,16 @@ def case(
     assert config.on_policy is not None
     prompts = [e.prompt_ids for e in chosen]
     planned = Planned(chosen, config, ORDER)
-    rollouts = Rollouts(planned, config.on_policy, ORDER, prompts, live, 256)
+    rollouts = Rollouts(planned, config.on_policy, ORDER, prompts, live, 256, steps=config.steps)
     return Case(who, rollouts, WithOwn(Scored(asked), rollouts), config)
 
 
-def run(made: Case, folder: Path, log: Callable[[Row], None] | None = None) -> list[Row]:
+def run(
+    made: Case,
+    folder: Path,
+    log: Callable[[Row], None] | None = None,
+    validate: Validate | None = None,
+) -> list[Row]:
     """Train, and return what was logged."""
     logged: list[Row] = []
     train_steps(
@@ -97,7 +102,7 @@ def run(made: Case, folder: Path, log: Callable[[Row], None] | None = None) -> l
         seed=0,
         targets=made.targets,
         checkpoints=folder,
-        validate=None,
+        validate=validate,
         log=log or logged.append,
         progress=Silent(),
     )

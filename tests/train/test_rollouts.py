@@ -55,6 +55,13 @@ def test_a_run_of_both_kinds_learns_and_logs_its_safeguards(
     assert 0.5 < record.slots_busy <= 1.0
 
 
+def test_shares_are_of_the_steps_that_are_taken(nano_llama: Path, tmp_path: Path) -> None:
+    made = case(nano_llama, settings({"stored_first": 0.5, "share": 1.0}, steps=4))
+    logged = run(made, tmp_path)
+    assert ["own_answers" in entry for entry in logged] == [False, False, True, True]
+    assert made.rollouts.record().steps == made.rollouts.record().stored_steps == 2
+
+
 class Killed(Exception):
     pass
 

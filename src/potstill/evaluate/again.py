@@ -28,7 +28,7 @@ from potstill.work.scores import CallScores, TaskScores
 # Another machine's sums may round otherwise, by so much as a share.
 ROUNDING = 1e-9
 _OF_RESAMPLES = ("ci95", "interval", "word", "needed", "sentence")
-_MEASURED = ("kl_per_token", "top1_agreement", "perplexity", "bits_per_byte")
+_MEASURED = ("kl_per_token", "top1_agreement", "perplexity", "bits_per_byte", "own_kl_per_token")
 
 
 class MadeFigures(Part):

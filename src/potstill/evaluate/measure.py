@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import PotstillError
+from potstill.evaluate.own_text import with_own_text
 from potstill.evaluate.samples import choose
-from potstill.evaluate.speed import measure_speed
+from potstill.evaluate.speed import Speed, measure_speed
 from potstill.evaluate.summary import (
     Resampling,
     difference_estimates,
@@ -69,6 +70,7 @@ def evaluate(
     directories: Mapping[str, Path],
     seed: int,
     progress: Progress,
+    own_text: bool = False,
 ) -> Measured:
     """Return fidelity, speed, size and samples of a teacher and its students.
 
@@ -76,7 +78,8 @@ def evaluate(
     `cross_entropy`. `sampled` is teacher text drawn at temperature 1 without truncation,
     `greedy` its likeliest text (empty where not asked), which only trained students read.
     `directories` says where models lie on disk, by name, `teacher` included; a model that lies
-    nowhere counts its parameters' bytes.
+    nowhere counts its parameters' bytes. With `own_text` students are measured on what they write
+    themselves too.
 
     Raises PotstillError without held-out text, and where a student's vocabulary does not fit.
     """
@@ -90,6 +93,19 @@ def evaluate(
         if rows
     }
     column = figures["held-out text"].items
+    read = [one.read for one in figures.values()]
+    if own_text:
+        column, own_read = with_own_text(
+            column,
+            teacher,
+            students,
+            sampled,
+            vocabulary,
+            max_tokens=config.max_tokens,
+            seed=seed,
+            progress=progress,
+        )
+        read.append(own_read)
     likeliest = figures["greedy text"].items if "greedy text" in figures else None
     named = {"teacher": teacher, **students}
     with progress.step("measure speed and write samples") as step:
@@ -99,13 +115,7 @@ def evaluate(
         step.advance()
     settings: Resampling = {"resamples": config.resamples, "seed": seed}
     plain = {
-        name: {
-            "params": parameter_count(model.network),
-            "bytes": _bytes(model, directories.get(name)),
-            "prefill_tok_s": speed[name].prefill_tok_s,
-            "decode_tok_s": speed[name].decode_tok_s,
-        }
-        for name, model in named.items()
+        name: _plain(model, directories.get(name), speed[name]) for name, model in named.items()
     }
     return Measured(
         held_out=held_out_text(sampled, config),
@@ -117,8 +127,17 @@ def evaluate(
         prompt_ids=frozenset(row.prompt_id for row in sampled),
         sampled=column,
         greedy=likeliest,
-        read={k: [n for f in figures.values() for n in f.read.get(k, ())] for k in named},
+        read={k: [n for one in read for n in one.get(k, ())] for k in named},
     )
+
+
+def _plain(model: LoadedModel, directory: Path | None, speed: Speed) -> dict[str, Any]:
+    return {
+        "params": parameter_count(model.network),
+        "bytes": _bytes(model, directory),
+        "prefill_tok_s": speed.prefill_tok_s,
+        "decode_tok_s": speed.decode_tok_s,
+    }
 
 
 def check_held_out(sampled: Sequence[HeldOut]) -> None:

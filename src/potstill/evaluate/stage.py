@@ -29,12 +29,14 @@ class Measuring:
 
     `task` is what both models do, None without one; `machine_hour` the price of an hour of this
     machine, which a call's price is counted from; `seed` draws samples and resamples.
+    `own_text` has students measured on what they write too, where the teacher's weights are there.
     """
 
     config: EvaluateConfig
     task: TaskConfig | None
     machine_hour: float
     seed: int
+    own_text: bool = False
 
 
 def evaluate_student(
@@ -119,6 +121,7 @@ def _against_teacher(
         directories={**directories, "teacher": teacher.directory or Path()},
         seed=how.seed,
         progress=progress,
+        own_text=how.own_text,
     )
 
 

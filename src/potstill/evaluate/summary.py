@@ -123,6 +123,7 @@ def model_estimates(column: TextItems, settings: Resampling) -> dict[str, dict[s
     found = {
         name: _estimates(_fidelity(one, settings))
         | {"bits_per_byte": _bits_per_byte(one.nll, column.bytes, settings)}
+        | _own_text(one, settings)
         for name, one in column.students.items()
     }
     some = next(iter(column.students.values()))
@@ -139,7 +140,8 @@ def difference_estimates(column: TextItems, settings: Resampling) -> dict[str, E
     """Return the student against its baselines: by KL, or by likelihood where text is all."""
     student, untrained = column.students["student"], column.students.get("untrained")
     if student.kl is not None:
-        return _estimates(_kl_differences(column.students, settings))
+        differences = _kl_differences(column.students, settings)
+        return _estimates(differences | _own_ratio(student, untrained, settings))
     if untrained is None:
         return {}
     pair = (student.nll, student.tokens, untrained.nll, untrained.tokens)
@@ -164,6 +166,27 @@ def _fidelity(one: StudentItems, settings: Resampling) -> dict[str, Interval]:
         found["kl_per_token"] = ratio_interval(one.kl, one.tokens, **settings)
         found["top1_agreement"] = ratio_interval(one.agree, one.tokens, **settings)
     return found | {"perplexity": perplexity_interval(one.nll, one.tokens, **settings)}
+
+
+def _own_text(one: StudentItems, settings: Resampling) -> dict[str, Estimate]:
+    """Return a student's divergence on what it wrote itself, where that was measured."""
+    if one.own_kl is None or one.own_tokens is None:
+        return {}
+    return {"own_kl_per_token": Estimate.of(ratio_interval(one.own_kl, one.own_tokens, **settings))}
+
+
+def _own_ratio(
+    student: StudentItems, untrained: StudentItems | None, settings: Resampling
+) -> dict[str, Interval]:
+    """Return the student's divergence on own text over the untrained one's, paired over prompts."""
+    if untrained is None or student.own_kl is None or student.own_tokens is None:
+        return {}
+    if untrained.own_kl is None or untrained.own_tokens is None:
+        return {}
+    if np.sum(untrained.own_kl) < SMALLEST_KL * np.sum(untrained.own_tokens):
+        return {}
+    pair = (student.own_kl, student.own_tokens, untrained.own_kl, untrained.own_tokens)
+    return {"student_over_untrained_own_kl": quotient_interval(*pair, **settings)}
 
 
 def _kl_differences(

@@ -25,6 +25,7 @@ _LINEAR = (
 )
 _NORMS = ("input_layernorm", "post_attention_layernorm")
 _MORE_NORMS = ("pre_feedforward_layernorm", "post_feedforward_layernorm")
+_SCALES_QUERIES = {"llama_4_scaling_beta"}
 _KINDS = ("full_attention", "sliding_attention")
 
 
@@ -52,7 +53,10 @@ class _Block:
 
 @dataclass(frozen=True)
 class PlainBody:
-    """A network's blocks as they are read here; `windows` is each block's window, None for all."""
+    """A network's blocks as they are read here; `windows` is each block's window, None for all.
+
+    Texts have their first token at position `first`.
+    """
 
     body: Any
     blocks: tuple[_Block, ...]
@@ -61,6 +65,7 @@ class PlainBody:
     kv_heads: int
     head_dim: int
     multiply: Product
+    first: int = 0
 
     @classmethod
     def of(cls, network: Any) -> PlainBody | None:
@@ -90,12 +95,12 @@ class PlainBody:
         )
 
     def read(self, ids_N: Tensor, positions_N: Tensor, attend: Attend) -> Tensor:
-        """Return final hidden states hidden_ND of tokens at their positions, after the last norm.
+        """Return final hidden states hidden_ND of tokens at their places, after the last norm.
 
         The tokens may belong to any rows: `attend` alone knows.
         """
         hidden_ND = self.body.embed_tokens(ids_N)
-        turns = self._turns(hidden_ND, positions_N)
+        turns = self._turns(hidden_ND, positions_N + self.first)
         for layer, block in enumerate(self.blocks):
             normed_ND = block.before_attention(hidden_ND)
             written_ND = self._attention(layer, block, normed_ND, turns[self.kinds[layer]], attend)
@@ -185,6 +190,10 @@ def _block(layer: nn.Module) -> _Block | None:
     if None in needed or not hasattr(mlp, "act_fn") or (norms[2] is None) != (norms[3] is None):
         return None
     if getattr(attention, "attn_logit_softcapping", None) is not None:
+        return None
+    # Queries that are scaled from a position on: what differs may drown in the rounding of bf16.
+    rotary = getattr(getattr(attention, "config", None), "rope_parameters", None) or {}
+    if _SCALES_QUERIES & set(rotary):
         return None
     if norms[2] is None:
         return _Block(attention, mlp, norms[0], None, norms[1], None)

@@ -204,6 +204,19 @@ class OnPolicyConfig(Section):
         description="Steps on own answers that are written at once, by the student as it was then. "
         "More are written faster, and are older when they are learnt from.",
     )
+    keep_by: Literal["own", "teacher", "both"] | None = Field(
+        None,
+        description="Which student is kept: the best of those measured, by KL(student || teacher) "
+        "on answers that it writes to validation prompts (`own`), by KL(teacher || student) on "
+        "the teacher's answers to them (`teacher`), or by the mean of the two (`both`). Left out, "
+        "`both` where the teacher's weights are at hand, else `teacher`.",
+    )
+    validation_answers: int = Field(
+        32,
+        ge=1,
+        description="Answers that the student writes at each measurement, to validation prompts in "
+        "turn. Fewer take less time, and differ more by luck.",
+    )
     objective: Annotated[str, OBJECTIVES] | None = Field(
         None,
         description="Divergence at the student's own tokens. Left out, that of `train.objective`.",

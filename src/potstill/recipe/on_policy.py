@@ -48,6 +48,13 @@ def _check_server(endpoint: EndpointConfig, collect: CollectConfig, train: Train
             "prompt_logprobs; llama.cpp's server has nothing of the kind), with collect.targets "
             "top-k, or take train.on_policy out"
         )
+    keep_by = train.on_policy.keep_by if train.on_policy is not None else None
+    if keep_by in ("own", "both"):
+        raise ValueError(
+            f"train.on_policy.keep_by {keep_by} and teacher.endpoint cannot be combined: a server "
+            "tells likeliest tokens, not the whole distribution that students are compared by; "
+            "leave keep_by out, or set it to teacher"
+        )
     if train.temperature != 1:
         raise ValueError(
             f"train.temperature {train.temperature:g}, train.on_policy and teacher.endpoint cannot "

@@ -37,9 +37,9 @@ from potstill.work.evaluation import (
     Evaluation,
     Machine,
     Overlap,
-    PaybackPart,
     Shrink,
 )
+from potstill.work.payback_part import PaybackPart
 from potstill.work.run_recipe import recipe_digest
 from potstill.work.rundir import RunDir
 from potstill.work.shared_prompts import shared_prompts

@@ -61,8 +61,6 @@ def train_once(
         # The baseline has as many steps as the student had.
         plan = parts.run.done(TimePlan)
         pace = RecordedPace(() if plan is None else plan.legs)
-    if validate is not None and isinstance(pace, ClockedPace):
-        validate = _timed(validate, pace)
 
     def log(entry: dict[str, Any]) -> None:
         logged = {**entry, **({"student": log_as} if log_as else {})}
@@ -84,6 +82,7 @@ def train_once(
         pace,
         None if config.on_policy is None else _reads_own(parts, parts.run.root / checkpoints),
         _dropped(parts),
+        **({"timed": partial(_timed, pace=pace)} if isinstance(pace, ClockedPace) else {}),
     )
     rows = parts.corpus.exchanges("train")
     return train_student(student, parts.corpus, rows, parts.vocabulary, how, parts.progress)

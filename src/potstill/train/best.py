@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,21 @@ from safetensors.torch import save_file
 
 from potstill.durable import replaced_directory
 from potstill.errors import PotstillError
+from potstill.recipe import OnPolicyConfig
 from potstill.train.checkpoint import UNREADABLE, load_trained, trained_parameters
 
 # What students are compared by, less being better: the first of these that is measured.
 MEASURES = ("kl", "nll")
+# On the student's own text: KL(student || teacher), and the mean of that and `kl`.
+OWN_KL, BOTH = "own_kl", "kl_both"
 _FOLDER, _RECORD, _WEIGHTS = "best", "best.json", "model.safetensors"
+
+
+def measures_of(config: OnPolicyConfig | None) -> tuple[str, ...]:
+    """Return what students are compared by: the first of these that is measured."""
+    if config is None or config.keep_by == "teacher":
+        return MEASURES
+    return (OWN_KL, *MEASURES) if config.keep_by == "own" else (BOTH, OWN_KL, *MEASURES)
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,11 @@ class KeptStudent:
 class Best:
     """Keeps the best student that it is shown, on the disk, so that a kill loses nothing."""
 
-    def __init__(self, folder: Path, network: Any, plan: str) -> None:
+    def __init__(
+        self, folder: Path, network: Any, plan: str, measures: Sequence[str] = MEASURES
+    ) -> None:
         self._path, self._network, self._plan = folder / _FOLDER, network, plan
+        self._measures = measures
         self.kept = self._stored()
         # The step whose weights the network holds at the end; they are on no disk.
         self._held: int | None = None
@@ -55,7 +68,7 @@ class Best:
         Of equals the earlier one stays. After the `last` step the network itself holds the
         weights, and nothing is written; nor where another process writes.
         """
-        by = next((name for name in MEASURES if name in figures), None)
+        by = next((name for name in self._measures if name in figures), None)
         if by is None:
             return
         value, known = float(figures[by]), self.kept

@@ -22,7 +22,7 @@ from potstill.progress import Progress, Step
 from potstill.recipe import TrainConfig
 from potstill.train.as_computed import as_computed
 from potstill.train.batches import Part, parts_of
-from potstill.train.best import Best
+from potstill.train.best import Best, measures_of
 from potstill.train.checkpoint import (
     Position,
     restore_latest,
@@ -71,7 +71,8 @@ def train(
 
     `order` is what the orders of the epochs are drawn from, `seed` decides about adapters alone.
     `validate` is asked before the first step, every `validate_every` steps and at the end, and the
-    student is left as it was where that was best (by `kl`, else by `nll`; less is better).
+    student is left as it was where that was best (by `kl`, else by `nll`, with on-policy steps
+    by what these say; less is better).
     The loss of a step is the sum over its response tokens divided by their number, however the
     step is cut into micro-batches or shared out to processes. Without `targets` it is
     cross-entropy on the teacher's text. `pace` says after how many steps it ends, where the clock
@@ -159,7 +160,7 @@ class _Loop:
         source.follow(partial(as_computed, student, self.body), self.accelerator.num_processes)
         self.updating = False
         self.position = Position(0, 0, 0, 0.0, math.nan, math.nan, self.plan)
-        self.best = Best(folder, self.network, self.plan)
+        self.best = Best(folder, self.network, self.plan, measures_of(config.on_policy))
         self.last: Mapping[str, float] | None = None
 
     @property
@@ -242,13 +243,14 @@ class _Loop:
             if number:
                 self._save()
             raise
+        apart = time.perf_counter() - started if self.source.waits else 0.0
         rate = learning_rate(scheduled(number, self.legs), self.legs[0].total, self.config)
         loss, hidden = self._gradient(_response_tokens(step), coming)
         norm = self._update(number, loss, rate)
         tokens = sum(example.length for example in step)
         seconds = time.perf_counter() - started
         if self.pace is not None:
-            self.pace.stepped(tokens, seconds)
+            self.pace.stepped(tokens, seconds, apart)
         self.position = replace(
             self.position,
             step=number + 1,

@@ -81,7 +81,7 @@ def own_answers(
     """
     started = time.perf_counter()
     use = SlotUse()
-    written = _written(student, requests, config, use)
+    written = written_by(student, requests, config, use)
     between = time.perf_counter()
     texts = [(r.prompt_ids, w.token_ids) for r, w in zip(requests, written, strict=True)]
     values = teacher.read(texts, group)
@@ -103,9 +103,13 @@ def own_answers(
     return OwnAnswers(tuple(written), tuple(values), figures)
 
 
-def _written(
-    student: LoadedModel, requests: Sequence[Request], config: OnPolicyConfig, use: SlotUse
+def written_by(
+    student: LoadedModel,
+    requests: Sequence[Request],
+    config: OnPolicyConfig,
+    use: SlotUse | None = None,
 ) -> list[Completion]:
+    """Return a student's answers in the order of their requests, with the states behind each."""
     sampling = Sampling(
         temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens
     )

@@ -75,21 +75,24 @@ class Rollouts:
         prompts: Sequence[Prompt],
         teacher: OwnTeacher,
         context: int,
+        *,
+        steps: int | None = None,
     ) -> None:
+        """Take over what is planned, of which the first `steps` steps are taken (None: all)."""
         self._stored, self._config, self._order = stored, config, order
         self._prompts, self._teacher = list(dict.fromkeys(prompts)), teacher
         self._turn = lru_cache(maxsize=2)(self._drawn_turn)
         self._context = context
-        self._owns = own_steps(stored.planned, config)
+        self.planned = min(stored.planned, steps or stored.planned)
+        self._owns = own_steps(self.planned, config)
         # How many own steps come before each step, and with it.
         self._upto = list(accumulate(self._owns))
         if not any(self._owns):
             raise PotstillError(
-                f"none of the {stored.planned} steps would learn from the student's own answers; "
+                f"none of the {self.planned} steps would learn from the student's own answers; "
                 "raise train.on_policy.share, lower stored_first, or plan more steps (epochs, or "
                 "a smaller batch_tokens)"
             )
-        self.planned = stored.planned
         room = max(map(len, self._prompts)) + config.max_tokens
         self.longest = max(stored.longest, min(context, room))
         self.digest = self._digest()
@@ -107,6 +110,20 @@ class Rollouts:
                 "train.on_policy out"
             )
         self._student = student
+
+    @property
+    def config(self) -> OnPolicyConfig:
+        """How the student writes."""
+        return self._config
+
+    @property
+    def teacher(self) -> OwnTeacher:
+        """Who tells what to make of the student's own text."""
+        return self._teacher
+
+    def student(self) -> LoadedModel:
+        """Return the student as training computes it now."""
+        return self._student()
 
     def check(self, student: LoadedModel) -> None:
         """Raise PotstillError where the teacher cannot read what the student will write.
@@ -265,7 +282,7 @@ class Rollouts:
         return np.argsort(drawn, kind="stable")
 
     def _digest(self) -> str:
-        hasher = blake3(self._stored.digest.encode())
+        hasher = blake3(f"{self._stored.digest} {self.planned}".encode())
         hasher.update(self._config.model_dump_json().encode())
         hasher.update(repr(self._prompts).encode())
         return hasher.hexdigest(length=16)

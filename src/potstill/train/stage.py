@@ -25,6 +25,7 @@ from potstill.train.hidden_matching import HiddenMatching, matching_of, needs_te
 from potstill.train.live_teacher import LiveTeacher
 from potstill.train.loop import LogStep, Validate, train_steps
 from potstill.train.own_teacher import OwnTeacher
+from potstill.train.own_validation import with_own
 from potstill.train.result import TrainResult
 from potstill.train.rollouts import Rollouts
 from potstill.train.schedule import TrainingPace
@@ -46,6 +47,11 @@ def _logs_nothing(entry: Mapping[str, Any]) -> None:
     """Take a step's figures, and do nothing with them."""
 
 
+def _untimed(validate: Validate) -> Validate:
+    """Return what measures a student as it is."""
+    return validate
+
+
 def _saves_nothing(directory: Path) -> None:
     """Write nothing beside a student."""
 
@@ -59,6 +65,7 @@ class Training:
     `validate` measures it on validation prompts, None where there are none; `unread` counts those
     that it leaves out, by reason. `log` is given each step's figures; `save_beside` writes what
     goes with the student's files. `pace` says after how many steps it ends, where a clock does.
+    `timed` has measuring tell how long it took.
     `reads_own` is the server that reads the student's own text, where the teacher's weights are not
     at hand.
     `dropped` are the teacher's blocks that the student was made without, None where it was not cut
@@ -78,6 +85,7 @@ class Training:
     pace: TrainingPace | None = None
     reads_own: ReadsOwnText | None = None
     dropped: Sequence[int] | None = None
+    timed: Callable[[Validate], Validate] = _untimed
 
 
 def train_student(
@@ -102,6 +110,9 @@ def train_student(
     if not (learnt.missing or asks or needs_teacher(config)):
         opened.release()
     source, targets = _steps(student, corpus, vocabulary, learnt, how, progress)
+    validate = how.validate
+    if validate is not None and isinstance(source, Rollouts):
+        validate = with_own(validate, source, student, corpus, vocabulary, how.order, progress)
     matching = _matching(student, corpus, vocabulary, how)
     if matching is not None:
         progress.note(f"{how.name}: {matching.said}")
@@ -112,7 +123,7 @@ def train_student(
         seed=how.seed,
         targets=targets,
         checkpoints=how.checkpoints,
-        validate=how.validate,
+        validate=None if validate is None else how.timed(validate),
         log=how.log,
         progress=progress,
         pace=how.pace,
@@ -157,7 +168,8 @@ def _steps(
         return planned, stored
     teacher = _own_teacher(student, corpus, vocabulary, learnt, how)
     prompts = [e.prompt_ids for e in examples if not e.by_text]
-    own = Rollouts(planned, config.on_policy, how.order, prompts, teacher, context_length(student))
+    room = context_length(student)
+    own = Rollouts(planned, config.on_policy, how.order, prompts, teacher, room, steps=config.steps)
     own.check(student)
     progress.note(own.said)
     return own, WithOwn(stored, own)
@@ -304,7 +316,12 @@ def _targets(
 
 def _kept(result: TrainResult) -> str:
     """Say which student is kept where it is not that of the last step."""
-    names = {"kl": "KL a token from the teacher", "nll": "negative log-likelihood a token"}
+    names = {
+        "kl": "KL a token from the teacher",
+        "own_kl": "KL a token from the teacher on its own answers",
+        "kl_both": "KL a token from the teacher, mean of that on either's answers,",
+        "nll": "negative log-likelihood a token",
+    }
     which = (
         "the untrained student is kept, since training did not make it better"
         if result.kept_step == 0

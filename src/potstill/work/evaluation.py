@@ -15,6 +15,7 @@ from potstill.work.figures import Estimate, Part
 from potstill.work.marked import MarkedAnswers
 from potstill.work.matched_states import MatchedStatesPart
 from potstill.work.own_text import OwnTextPart
+from potstill.work.payback_part import PaybackPart
 from potstill.work.rounded import RoundedAnswers
 from potstill.work.scores import CallScores, TaskScores
 from potstill.work.time_part import TimePart
@@ -22,6 +23,7 @@ from potstill.work.time_part import TimePart
 # In 1 an interval without width stood for none, and money, tokens and agreement were never null.
 Schema = Literal["potstill/evaluation/1", "potstill/evaluation/2"]
 SCHEMA: Schema = "potstill/evaluation/2"
+ValidatedBy = Literal["kl", "own_kl", "kl_both", "nll"]
 
 
 class Machine(Part):
@@ -84,6 +86,12 @@ class ModelFigures(Part):
     top1_agreement: Estimate | None = Field(
         None, description="Students: share of positions with the same likeliest token."
     )
+    own_kl_per_token: Estimate | None = Field(
+        None,
+        description="With `train.on_policy`, students: KL(student || teacher), nats a token, whole "
+        "vocabulary, on what each itself draws at temperature 1 for the held-out prompts "
+        "(`held_out.max_tokens` at most).",
+    )
     greedy: GreedyFidelity | None = Field(
         None, description="Trained students: the same on the teacher's greedy text, where measured."
     )
@@ -113,6 +121,9 @@ class Differences(Part):
 
     student_minus_untrained_kl: Estimate | None = Field(None, description="Below 0: training paid.")
     student_over_untrained_kl: Estimate | None = Field(None, description="The same as a ratio.")
+    student_over_untrained_own_kl: Estimate | None = Field(
+        None, description="`own_kl_per_token` as a ratio: below 1, training paid on own text."
+    )
     student_minus_pruned_kl: Estimate | None = Field(
         None, description="Below 0: healing and training paid."
     )
@@ -252,10 +263,12 @@ class TrainingPart(Part):
     cross_entropy_kept_step: int | None = Field(
         None, description="The same of the student that was trained on text alone; null without."
     )
-    validated_by: Literal["kl", "nll"] | None = Field(
+    validated_by: ValidatedBy | None = Field(
         None,
-        description="What students were compared by on validation prompts: KL(teacher || student), "
-        "or the negative log-likelihood of the answers, nats a token; null without any.",
+        description="What students were compared by on validation prompts, in nats a token: "
+        "KL(teacher || student) on the teacher's answers (`kl`), KL(student || teacher) on the "
+        "student's own (`own_kl`), their mean (`kl_both`), or the negative log-likelihood of the "
+        "teacher's answers (`nll`); null without any.",
     )
     validation_before: FiniteFloat | None = Field(None, description="That, before training.")
     validation_kept: FiniteFloat | None = Field(None, description="Of the student that is kept.")
@@ -318,18 +331,6 @@ class Cost(Part):
         None, description="The ratio with the parent's training in the total; null without one."
     )
     currency: str = Field(description="Currency of the prices.")
-
-
-class PaybackPart(Part):
-    """What 1,000 calls cost, and when the student has paid for itself (docs/methods/tasks.md)."""
-
-    teacher_per_1000_calls: FiniteFloat = Field(description="The teacher's.")
-    student_per_1000_calls: FiniteFloat = Field(description="The student's.")
-    saved_per_1000_calls: FiniteFloat = Field(description="Below 0 where the student is dearer.")
-    spent: FiniteFloat = Field(description="What making the student cost, all stages.")
-    calls: int | None = Field(
-        description="Calls from which on the student is the cheaper way; null where it never is."
-    )
 
 
 class SamplePair(Part):

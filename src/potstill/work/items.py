@@ -35,6 +35,12 @@ class StudentItems(Part):
     mass_removed: Numbers | None = Field(
         None, description="The teacher's probability on tokens that the student lacks."
     )
+    own_tokens: Numbers | None = Field(
+        None, description="Positions of what the student itself wrote to each prompt."
+    )
+    own_kl: Numbers | None = Field(
+        None, description="KL(student || teacher) over these, nats; null where not measured."
+    )
 
 
 class TextItems(Part):

@@ -7,7 +7,7 @@ finite are null in JSON, and None here.
 from __future__ import annotations
 
 import json
-from typing import ClassVar, Literal, Self, TypedDict
+from typing import ClassVar, Self, TypedDict
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ from potstill.work.evaluation import (
     Models,
     Overlap,
     SamplePair,
+    ValidatedBy,
     Vocabulary,
 )
 from potstill.work.evaluation_file import without_empty_intervals
@@ -281,7 +282,7 @@ class TrainedStudent(Recorded):
     first_loss: float | None
     last_loss: float | None
     kept_step: int | None = None
-    validated_by: Literal["kl", "nll"] | None = None
+    validated_by: ValidatedBy | None = None
     validation_before: float | None = None
     validation_kept: float | None = None
     validation_last: float | None = None

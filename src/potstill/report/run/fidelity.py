@@ -212,6 +212,7 @@ def differences(evaluation: Evaluation) -> list[str]:
         None if same else _against("the untrained student", found.student_minus_untrained_kl),
         _against("plain cutting", found.student_minus_pruned_kl),
         _ratio(found.student_over_pruned_kl),
+        _own_text(evaluation),
         _removed(evaluation),
     )
     return [text for text in texts if text is not None]
@@ -243,6 +244,30 @@ def _ratio(ratio: Estimate | None) -> str | None:
         "Ratio of the student's KL to that of plain cutting: "
         f"{words.significant(ratio.value)}{words.in_brackets(words.interval(ratio))}."
     )
+
+
+def _own_text(evaluation: Evaluation) -> str | None:
+    """Return how far students are from the teacher on what they write themselves."""
+    own = evaluation.models.student.own_kl_per_token
+    if own is None:
+        return None
+    untrained = evaluation.models.untrained
+    before = None if untrained is None else untrained.own_kl_per_token
+    ratio = evaluation.differences.student_over_untrained_own_kl
+    found = (
+        f"On what it writes itself to the held-out prompts, KL(student || teacher) of the student "
+        f"is {words.nats(own.value)}{words.in_brackets(words.interval(own, words.nats))} a token"
+    )
+    if before is not None:
+        found += (
+            f", that of the untrained one {words.nats(before.value)}"
+            f"{words.in_brackets(words.interval(before, words.nats))}"
+        )
+    if ratio is not None:
+        found += (
+            f"; ratio {words.significant(ratio.value)}{words.in_brackets(words.interval(ratio))}"
+        )
+    return found + "."
 
 
 def _removed(evaluation: Evaluation) -> str | None:

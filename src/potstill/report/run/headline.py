@@ -101,7 +101,7 @@ def _on_validation(evaluation: Evaluation) -> str:
         or trained.validation_last is None
     ):
         return " on validation prompts"
-    unit = {"kl": "nats of KL a token", "nll": "nats a token"}[trained.validated_by]
+    unit = "nats a token" if trained.validated_by == "nll" else "nats of KL a token"
     return (
         f" on validation prompts ({words.significant(trained.validation_before)} {unit} before it, "
         f"{words.significant(trained.validation_last)} after it)"

@@ -72,6 +72,7 @@ def training(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]]) -> Fa
     lacking = left_out({} if trained is None else trained.validation_left_out)
     for names, title in (
         (("kl", "kl_per_token", "validation_kl"), "KL on validation prompts"),
+        (("own_kl",), "KL(student || teacher) on own answers to validation prompts"),
         (("nll",), "Negative log-likelihood on validation prompts"),
     ):
         points = charts.thin(curve(metrics, names), 120)
@@ -148,7 +149,12 @@ def _kept(trained: TrainingPart) -> FactList:
     )
     if trained.validated_by is None:
         return [("Student that is kept", f"{after}; nothing was measured to choose by")]
-    by = {"kl": "KL", "nll": "negative log-likelihood"}[trained.validated_by]
+    by = {
+        "kl": "KL",
+        "own_kl": "KL on the student's own answers",
+        "kl_both": "KL, mean of that on the teacher's and on the student's own answers,",
+        "nll": "negative log-likelihood",
+    }[trained.validated_by]
     return measured(
         ("Student that is kept", f"{after}, the best on validation prompts"),
         *(

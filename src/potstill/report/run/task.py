@@ -9,7 +9,8 @@ from potstill.report import charts, words
 from potstill.report.charts import Chart
 from potstill.report.run.headline import compared, verdict
 from potstill.report.tables import Table, TableRow, row, table
-from potstill.work.evaluation import Evaluation, PaybackPart
+from potstill.work.evaluation import Evaluation
+from potstill.work.payback_part import PaybackPart
 from potstill.work.scores import SliceScores, TaskScores
 
 HEADS = ("", "Right answers", "F1", "Readable", "Fits the schema")
