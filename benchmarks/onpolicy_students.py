@@ -126,6 +126,9 @@ TRIED: dict[str, tuple[Row, Row | None]] = {
     "off, reverse_kl": ({"objective": "reverse_kl"}, None),
     "every answer, on": (EVERY, {}),
     "every answer, off": (EVERY, None),
+    "every answer, all own": (EVERY, {"share": 1.0}),
+    "every answer, forward_kl": (EVERY, {"objective": "forward_kl"}),
+    "every answer, all own, jsd": (EVERY, {"share": 1.0, "objective": "jsd"}),
     "every answer, on, 2e-4": (EVERY | {"learning_rate": 2e-4}, {}),
     "every answer, off, 2e-4": (EVERY | {"learning_rate": 2e-4}, None),
 }
