@@ -9,9 +9,10 @@ import pytest
 import torch
 from test_measure import CONFIG, answered, noisy, permuted
 
-from potstill.evaluate import own_text
+from potstill.evaluate import measure, own_text
 from potstill.evaluate.again import figures_of
 from potstill.evaluate.measure import Measured, evaluate
+from potstill.evaluate.speed import Speed
 from potstill.evaluate.text import HeldOut
 from potstill.models.generate import Completion
 from potstill.models.load import load
@@ -69,7 +70,8 @@ def enumerated(
         if vocabulary is not None:
             moved_TK = torch.zeros(len(ids), len(vocabulary.teacher_ids_K), dtype=torch.float64)
             for there, here in enumerate(vocabulary.student_ids_V.tolist()):
-                moved_TK[:, here] += p_TV[:, there]
+                if here >= 0:
+                    moved_TK[:, here] += p_TV[:, there]
             p_TV, q_TV = moved_TK, q_TV[:, : moved_TK.shape[1]]
         for at in range(len(row.prompt_ids) - 1, len(ids) - 1):
             total += float((q_TV[at] * (q_TV[at].log() - p_TV[at].log())).sum())
@@ -106,6 +108,9 @@ def test_it_is_the_whole_divergence_along_what_each_writes(
         return written[-1]
 
     monkeypatch.setattr(own_text, "completions", remembering)
+    # Its prompts are of any token, and the student here has a tokenizer that knows more than it.
+    speeds = {name: Speed(1.0, 1.0) for name in ("teacher", *students)}
+    monkeypatch.setattr(measure, "measure_speed", lambda *args, **kwargs: speeds)
     found = measured(teacher, students, rows, vocabulary)
     student, untrained = found.models.student, found.models.untrained
     assert student.own_kl_per_token is not None and untrained is not None

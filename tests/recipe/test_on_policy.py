@@ -82,6 +82,7 @@ def test_a_server_that_reads_given_text_may_read_own_text() -> None:
         ({"train": {"temperature": 1.3}}, r"train.temperature 1.3, .* set train.temperature to 1"),
         ({"train": {"cross_entropy": 1.0}}, "train.cross_entropy 1 and train.on_policy"),
         ({"train": {"on_policy": {"keep_by": "own"}}}, "leave keep_by out, or set it to teacher"),
+        ({"train": {"on_policy": {"keep_by": "both"}}}, "keep_by both and teacher.endpoint"),
     ],
 )
 def test_a_server_that_cannot_is_refused(changes: dict[str, Any], words: str) -> None:

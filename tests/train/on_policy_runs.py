@@ -83,9 +83,7 @@ def case(
     assert config.on_policy is not None
     prompts = [e.prompt_ids for e in chosen]
     planned = Planned(chosen, config, ORDER)
-    rollouts = Rollouts(
-        planned, config.on_policy, ORDER, prompts, live, 256, steps=config.steps
-    )
+    rollouts = Rollouts(planned, config.on_policy, ORDER, prompts, live, 256, steps=config.steps)
     return Case(who, rollouts, WithOwn(Scored(asked), rollouts), config)
 
 

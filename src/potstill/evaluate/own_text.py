@@ -83,8 +83,6 @@ def _one(
     return sums, [(len(prompt), len(response)) for prompt, response in pairs]
 
 
-def _with(
-    known: StudentItems, sums: Floats, lengths: Sequence[Lengths]
-) -> StudentItems:
+def _with(known: StudentItems, sums: Floats, lengths: Sequence[Lengths]) -> StudentItems:
     tokens = tuple(float(response) for _, response in lengths)
     return known.model_copy(update={"own_kl": tuple(sums.tolist()), "own_tokens": tokens})

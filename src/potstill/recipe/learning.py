@@ -204,17 +204,18 @@ class OnPolicyConfig(Section):
         description="Steps on own answers that are written at once, by the student as it was then. "
         "More are written faster, and are older when they are learnt from.",
     )
-    keep_by: Literal["own", "teacher"] | None = Field(
+    keep_by: Literal["own", "teacher", "both"] | None = Field(
         None,
         description="Which student is kept: the best of those measured, by KL(student || teacher) "
-        "on answers that it writes to validation prompts (`own`), or by KL(teacher || student) on "
-        "the teacher's answers to them (`teacher`). Left out, `own` where the teacher's weights "
-        "are at hand, else `teacher`.",
+        "on answers that it writes to validation prompts (`own`), by KL(teacher || student) on "
+        "the teacher's answers to them (`teacher`), or by the mean of the two (`both`). Left out, "
+        "`both` where the teacher's weights are at hand, else `teacher`.",
     )
-    validation_prompts: int = Field(
+    validation_answers: int = Field(
         32,
         ge=1,
-        description="Validation prompts, at most, that the student answers at each measurement.",
+        description="Answers that the student writes at each measurement, to validation prompts in "
+        "turn. Fewer take less time, and differ more by luck.",
     )
     objective: Annotated[str, OBJECTIVES] | None = Field(
         None,

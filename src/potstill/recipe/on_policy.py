@@ -49,9 +49,9 @@ def _check_server(endpoint: EndpointConfig, collect: CollectConfig, train: Train
             "top-k, or take train.on_policy out"
         )
     keep_by = train.on_policy.keep_by if train.on_policy is not None else None
-    if keep_by == "own":
+    if keep_by in ("own", "both"):
         raise ValueError(
-            "train.on_policy.keep_by own and teacher.endpoint cannot be combined: a server "
+            f"train.on_policy.keep_by {keep_by} and teacher.endpoint cannot be combined: a server "
             "tells likeliest tokens, not the whole distribution that students are compared by; "
             "leave keep_by out, or set it to teacher"
         )

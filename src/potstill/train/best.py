@@ -24,15 +24,16 @@ from potstill.train.checkpoint import UNREADABLE, load_trained, trained_paramete
 
 # What students are compared by, less being better: the first of these that is measured.
 MEASURES = ("kl", "nll")
-# On the student's own text: KL(student || teacher).
-OWN_KL = "own_kl"
+# On the student's own text: KL(student || teacher), and the mean of that and `kl`.
+OWN_KL, BOTH = "own_kl", "kl_both"
 _FOLDER, _RECORD, _WEIGHTS = "best", "best.json", "model.safetensors"
 
 
 def measures_of(config: OnPolicyConfig | None) -> tuple[str, ...]:
     """Return what students are compared by: the first of these that is measured."""
-    own = config is not None and config.keep_by != "teacher"
-    return (OWN_KL, *MEASURES) if own else MEASURES
+    if config is None or config.keep_by == "teacher":
+        return MEASURES
+    return (OWN_KL, *MEASURES) if config.keep_by == "own" else (BOTH, OWN_KL, *MEASURES)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from potstill.models.generate import Request
 from potstill.models.load import head_of
@@ -11,7 +12,7 @@ from potstill.models.memory import release_freed
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Progress
 from potstill.recipe import OnPolicyConfig
-from potstill.train.best import OWN_KL
+from potstill.train.best import BOTH, OWN_KL
 from potstill.train.live_teacher import LiveTeacher
 from potstill.train.own_answers import written_by
 from potstill.train.rollouts import Rollouts
@@ -47,8 +48,13 @@ def with_own(
     if not isinstance(teacher, LiveTeacher):
         progress.note(_NOT_OWN)
         return measure
-    most = steps.config.validation_prompts
-    requests = validation_requests(corpus, student, vocabulary, order, most)
+    rows = corpus.exchanges("validation")
+    texts, _ = fitting(corpus.texts(rows, student, vocabulary), student)
+    prompts = {text.exchange.prompt_id: text.prompt_ids for text in texts}
+    if not prompts:
+        # The run counts those that are longer than what the student reads.
+        return measure
+    requests = validation_requests(prompts, order, steps.config.validation_answers)
     return OwnValidation(measure, steps.student, requests, teacher, steps.config)
 
 
@@ -72,31 +78,31 @@ class OwnValidation:
         self._requests, self._teacher, self._config = requests, teacher, config
 
     def __call__(self, student: LoadedModel) -> dict[str, float]:
-        """Return what `on_stored` finds, and `own_kl`."""
+        """Return what `on_stored` finds, `own_kl` and the seconds that it took, and beside a `kl`
+        the mean of both."""
         found = dict(self._on_stored(student))
-        found[OWN_KL] = own_kl(self._student(), self._requests, self._teacher, self._config)
+        started = time.perf_counter()
+        own = own_kl(self._student(), self._requests, self._teacher, self._config)
+        found[OWN_KL] = own
+        if "kl" in found:
+            found[BOTH] = (found["kl"] + own) / 2
+        found["own_validation_s"] = time.perf_counter() - started
         # Else the training pass takes as much beside it.
         release_freed()
         return found
 
 
 def validation_requests(
-    corpus: Corpus,
-    student: LoadedModel,
-    vocabulary: VocabularyMap | None,
-    order: Order,
-    most: int,
+    prompts: Mapping[str, tuple[int, ...]], order: Order, count: int
 ) -> list[Request]:
-    """Return what a student is asked of the validation prompts, each once; `most` at most.
+    """Return `count` requests for prompts by name, each once before any comes again.
 
-    Keys come of the order and the prompt alone.
+    A key comes of the order, the prompt and how often that came before, so that no two are equal.
     """
-    rows = corpus.exchanges("validation")
-    texts, _ = fitting(corpus.texts(rows, student, vocabulary), student)
-    prompts = {text.exchange.prompt_id: text.prompt_ids for text in texts}
+    turns = [(name, n) for n in range(-(-count // len(prompts))) for name in sorted(prompts)]
     return [
-        Request(order.keyed(f"on-policy/validation {name}"), prompts[name])
-        for name in sorted(prompts)[:most]
+        Request(order.keyed(f"on-policy/validation {name}/sample {n}"), prompts[name])
+        for name, n in turns[:count]
     ]
 
 

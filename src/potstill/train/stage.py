@@ -169,9 +169,7 @@ def _steps(
     teacher = _own_teacher(student, corpus, vocabulary, learnt, how)
     prompts = [e.prompt_ids for e in examples if not e.by_text]
     room = context_length(student)
-    own = Rollouts(
-        planned, config.on_policy, how.order, prompts, teacher, room, steps=config.steps
-    )
+    own = Rollouts(planned, config.on_policy, how.order, prompts, teacher, room, steps=config.steps)
     own.check(student)
     progress.note(own.said)
     return own, WithOwn(stored, own)
@@ -321,6 +319,7 @@ def _kept(result: TrainResult) -> str:
     names = {
         "kl": "KL a token from the teacher",
         "own_kl": "KL a token from the teacher on its own answers",
+        "kl_both": "KL a token from the teacher, mean of that on either's answers,",
         "nll": "negative log-likelihood a token",
     }
     which = (

@@ -23,7 +23,7 @@ from potstill.work.time_part import TimePart
 # In 1 an interval without width stood for none, and money, tokens and agreement were never null.
 Schema = Literal["potstill/evaluation/1", "potstill/evaluation/2"]
 SCHEMA: Schema = "potstill/evaluation/2"
-ValidatedBy = Literal["kl", "own_kl", "nll"]
+ValidatedBy = Literal["kl", "own_kl", "kl_both", "nll"]
 
 
 class Machine(Part):
@@ -267,8 +267,8 @@ class TrainingPart(Part):
         None,
         description="What students were compared by on validation prompts, in nats a token: "
         "KL(teacher || student) on the teacher's answers (`kl`), KL(student || teacher) on the "
-        "student's own (`own_kl`), or the negative log-likelihood of the teacher's answers "
-        "(`nll`); null without any.",
+        "student's own (`own_kl`), their mean (`kl_both`), or the negative log-likelihood of the "
+        "teacher's answers (`nll`); null without any.",
     )
     validation_before: FiniteFloat | None = Field(None, description="That, before training.")
     validation_kept: FiniteFloat | None = Field(None, description="Of the student that is kept.")

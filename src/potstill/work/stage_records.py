@@ -7,7 +7,7 @@ finite are null in JSON, and None here.
 from __future__ import annotations
 
 import json
-from typing import ClassVar, Literal, Self, TypedDict
+from typing import ClassVar, Self, TypedDict
 
 from pydantic import Field, model_validator
 

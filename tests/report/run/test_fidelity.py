@@ -30,4 +30,4 @@ def test_own_text_is_told_of_both_students(content: dict[str, Any]) -> None:
     (told,) = (text for text in differences(evaluation_of(content)) if "writes itself" in text)
     assert "0.250 (95% interval 0.150 to 0.350)" in told
     assert "untrained one 0.500" in told
-    assert told.endswith("ratio 0.5 (95% interval 0.4 to 0.6).")
+    assert told.endswith("ratio 0.500 (95% interval 0.400 to 0.600).")

@@ -152,6 +152,7 @@ def _kept(trained: TrainingPart) -> FactList:
     by = {
         "kl": "KL",
         "own_kl": "KL on the student's own answers",
+        "kl_both": "KL, mean of that on the teacher's and on the student's own answers,",
         "nll": "negative log-likelihood",
     }[trained.validated_by]
     return measured(
