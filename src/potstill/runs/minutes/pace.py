@@ -11,7 +11,9 @@ from potstill.work.time_plan import Leg
 
 # Steps whose time says what the next ones take.
 _RECENT = 6
-# DrawTimes whose time says what the next ones take, and the share of what is foretold that is one.
+# Among them have to be steps on stored and on own answers, which take unlike times a token.
+_RECENT_OF_BOTH = 24
+# Draws whose time says what the next ones take, and the share of what is foretold that is one.
 _RECENT_DRAWS, _A_DRAW = 4, 0.1
 # The first step also makes what later ones find there.
 _WARM = 1
@@ -80,7 +82,8 @@ class ClockedPace:
         self._legs, self._reached = tuple(recorded), reached
         self._planned, self._draws = steps, draws
         self._drawn: deque[float] = deque(maxlen=_RECENT_DRAWS)
-        self._recent: deque[float] = deque(maxlen=_RECENT)
+        recent = _RECENT if draws is None else _RECENT_OF_BOTH
+        self._recent: deque[float] = deque(maxlen=recent)
         self._first: list[float] = []
         self._count = self._tokens = 0
 
