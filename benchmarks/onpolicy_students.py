@@ -76,7 +76,7 @@ PART = "students"
 Row = dict[str, Any]
 MEASURED, CHOOSING = (1, 2, 3), 0
 # Of an on-policy arm; `off` has as many response tokens.
-STEPS, TRIED_STEPS = 50, 30
+STEPS, TRIED_STEPS = 45, 30
 HELD_OUT, TOKENS, SLOTS = 150, 64, 128
 # Points of the curve: after these shares of the steps, on so many prompts, once each.
 POINTS, AT_POINTS = (1 / 3, 2 / 3), 75
@@ -95,7 +95,7 @@ TRAIN: Row = {
 }
 OWN: Row = {
     "objective": "reverse_kl",
-    "share": 0.75,
+    "share": 1.0,
     "stored_first": 0.1,
     "prompts": 12,
     "max_tokens": TOKENS,
@@ -111,22 +111,19 @@ ARMS: dict[str, tuple[Row, Row | None]] = {
 }
 # The same of what was tried. All of the stored answers are 676.
 EVERY, FEW, CUT = {"answers": 676}, {"answers": 64}, {"answers": 676, "start": "cut"}
+MIXED = {"share": 0.75}
 TRIED: dict[str, tuple[Row, Row | None]] = {
-    "on": ({}, {}),
+    "on": ({}, MIXED),
     "off": ({}, None),
-    "not healed, on": (CUT, {}),
+    "not healed, on": (CUT, MIXED),
     "not healed, off": (CUT, None),
-    "few answers, on": (FEW, {}),
     "few answers, off": (FEW, None),
-    "on, 6e-5": ({"learning_rate": 6e-5}, {}),
-    "off, 6e-5": ({"learning_rate": 6e-5}, None),
-    "on, all own": ({}, {"share": 1.0}),
-    "on, jsd": ({}, {"objective": "jsd"}),
-    "on, half own": ({}, {"share": 0.5}),
-    "off, reverse_kl": ({"objective": "reverse_kl"}, None),
-    "every answer, on": (EVERY, {}),
+    "every answer, on": (EVERY, MIXED),
     "every answer, off": (EVERY, None),
-    "every answer, on, 2e-4": (EVERY | {"learning_rate": 2e-4}, {}),
+    "every answer, all own": (EVERY, {}),
+    "every answer, forward_kl": (EVERY, MIXED | {"objective": "forward_kl"}),
+    "every answer, all own, jsd": (EVERY, {"objective": "jsd"}),
+    "every answer, on, 2e-4": (EVERY | {"learning_rate": 2e-4}, MIXED),
     "every answer, off, 2e-4": (EVERY | {"learning_rate": 2e-4}, None),
 }
 
