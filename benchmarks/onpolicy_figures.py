@@ -125,8 +125,9 @@ def coverage(rows: Sequence[Row], *, trials: int = 400, seed: int = 1) -> dict[s
     on, off = paired(rows, "on", "off")
     sides = [sums(side, "own") for side in (on, off)]
     seeds, prompts, _ = sides[0].shape
-    wide = float(np.std([np.log(_a_token(a.sum(0)) / _a_token(b.sum(0)))
-                         for a, b in zip(*sides, strict=True)], ddof=1))  # fmt: skip
+    pairs = zip(*sides, strict=True)
+    ratios_S = [_a_token(one.sum(0)) / _a_token(other.sum(0)) for one, other in pairs]
+    wide = float(np.std(np.log(ratios_S), ddof=1))
     means = [side.mean(0) for side in sides]
     left = [side - mean for side, mean in zip(sides, means, strict=True)]
     truth = _a_token(means[0].sum(0)) / _a_token(means[1].sum(0))
