@@ -56,6 +56,7 @@ from onpolicy_arms import (
     TRIED_STEPS,
     Row,
 )
+from onpolicy_curve import CurveClock
 from onpolicy_figures import claims_of, coverage
 from result_parts import write_part
 
@@ -223,7 +224,7 @@ class Trials:
             config = config.model_copy(update={"steps": steps})
         points = [round(share * (config.steps or 0)) for share in POINTS] if curve else []
         source, targets = self._source(planned, config, order)
-        clock = _Clock(points, lambda: self.own_text("held_out", AT_POINTS, 1))
+        clock = CurveClock(points, lambda: self.own_text("held_out", AT_POINTS, 1))
         logged: list[Mapping[str, Any]] = []
 
         def log(entry: Mapping[str, Any]) -> None:
@@ -346,25 +347,6 @@ class Trials:
         """Return the student as it would be loaded to be asked: in the compute dtype."""
         network = copy.deepcopy(self.student.network).requires_grad_(False)
         return replace(self.student, network=network.to(self.dtype).eval())
-
-
-class _Clock:
-    """Takes the time of steps alone, and measures at points of the way."""
-
-    def __init__(self, points: Sequence[int], measure: Any) -> None:
-        self._points, self._measure = set(points), measure
-        self.curve: list[Row] = []
-        self._paused = 0.0
-        self._began = time.perf_counter()
-
-    def stepped(self, step: int) -> None:
-        if step not in self._points:
-            return
-        now = time.perf_counter()
-        seconds = now - self._began - self._paused
-        found = self._measure()
-        self.curve.append({"step": step, "seconds": seconds, "own_kl": found["at_points"]})
-        self._paused += time.perf_counter() - now
 
 
 def _steps_for(planned: Planned, tokens: int, otherwise: int) -> int:
