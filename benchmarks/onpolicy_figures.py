@@ -24,7 +24,9 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
         claims["student_tokens_vs_off_policy"] = _claim(tokens, "ratio", len(on))
         seconds = sum(r["seconds"] for r in on) / sum(r["seconds"] for r in off)
         claims["seconds_vs_off_policy"] = _claim(seconds, "ratio", len(on))
-        crossed = crossing(curve(on, rows), curve(off, rows))
+        # Curves begin with the untrained student; without it nobody knows what lies before.
+        begun = any(row["arm"] == "untrained" for row in rows)
+        crossed = crossing(curve(on, rows), curve(off, rows)) if begun else None
         if crossed is not None:
             claims["crossing_minutes"] = _claim(crossed / 60, "minutes", len(on))
     for arm, steps in (("on", 4), ("refresh16", 16)):
