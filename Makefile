@@ -19,7 +19,7 @@ BENCH_TEXTSEAL := textseal
 EACH_CORE := -n auto --dist worksteal
 
 .PHONY: help demo demo-quick demo-trace demo-watch demo-all test test-slow check lint format docs clean \
-	bench-demo bench-minutes bench-heal bench-shrink bench-collect bench-int8 bench-loss bench-train bench-packing bench-targets bench-hidden bench-endpoint \
+	bench-demo bench-minutes bench-heal bench-shrink bench-collect bench-int8 bench-loss bench-train bench-onpolicy-speed bench-packing bench-targets bench-hidden bench-endpoint \
 	bench-recipes bench-task-draw bench-task-sizes bench-store bench-lineage bench-detect calibrate vectors trace-null trace-ancestry bench-watermark bench-traffic bench-watch bench-watch-cases bench-zoo
 
 help: ## Show these targets
@@ -91,6 +91,9 @@ bench-loss: $(VENV)/.installed-bench ## The loss alone, against bare matrix prod
 
 bench-train: $(VENV)/.installed-bench ## A training step against TRL's
 	$(BIN)/python benchmarks/train.py
+
+bench-onpolicy-speed: $(VENV)/.installed-bench ## A whole on-policy step against TRL's (about 15 minutes, on a quiet machine; parts with ONLY=fp32:fresh)
+	$(BIN)/python benchmarks/onpolicy_speed.py $(if $(ONLY),--only $(ONLY))
 
 bench-packing: $(VENV)/.installed-dev ## Packed rows and gradient checkpointing (about 8 minutes)
 	$(BIN)/python benchmarks/packing.py

@@ -1,9 +1,9 @@
 """How exact a step on the student's own answers is: against enumeration, and against itself.
 
-In fp32, on nano models but for the last part. Part `exact`: against float64 autograd through the whole network. Part `server`:
-with a server that tells likeliest tokens in the teacher's place, beside the teacher itself. Part
-`told`: how much likeliest tokens tell of a real teacher. Writes benchmarks/results/onpolicy.json,
-where parts that are not run stay as they were.
+In fp32, on nano models but for the last part. Part `exact`: against float64 autograd through the
+whole network. Part `server`: with a server that tells likeliest tokens in the teacher's place,
+beside the teacher itself. Part `told`: how much likeliest tokens tell of a real teacher. Writes
+benchmarks/results/onpolicy.json, where parts that are not run stay as they were.
 
     python benchmarks/onpolicy.py [--only exact|server|told ...] [--tokens N]
 """

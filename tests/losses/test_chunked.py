@@ -119,6 +119,7 @@ cases = st.fixed_dictionaries(
         "scale": st.sampled_from([1.0, 0.5]),
         "chunk": st.integers(1, 8),
         "calls": st.integers(1, 3),
+        "handed_on": st.booleans(),
         "seed": st.integers(0, 2**31),
     }
 )
@@ -185,6 +186,10 @@ def test_value_and_gradients_are_the_definitions(drawn_case: dict) -> None:
             of_part: Targets = DenseTargets(teacher[some], teacher_head)
         else:
             of_part = targets.rows(some)
+        earlier = weight.grad if case["handed_on"] and not case["padding"] else None
+        where = None if earlier is None else earlier.data_ptr()
+        if earlier is not None:
+            weight.grad = None
         added, _ = distillation_loss(
             hidden[some],
             head,
@@ -193,9 +198,13 @@ def test_value_and_gradients_are_the_definitions(drawn_case: dict) -> None:
             cross_entropy_weight=case["weight"],
             compute_dtype=dtype,
             memory_bytes=case["chunk"] * 2 * dtype.itemsize * tokens,
+            earlier_VD=earlier,
             **options,
         )
+        del earlier
         added.backward()
+        # The same memory: no second matrix of that size is made.
+        assert where is None or weight.grad.data_ptr() == where
         loss = loss + added.detach()
 
     leaves = [t for t in (hidden, weight, bias) if t is not None]

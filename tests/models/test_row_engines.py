@@ -11,11 +11,18 @@ import torch
 from torch import Tensor
 
 import family_models
+from potstill.errors import PotstillError
 from potstill.models.cohorts import CohortRows, common_beginning
 from potstill.models.load import body_of, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.plain_body import PlainBody
-from potstill.models.row_engines import DecodedRows, ModuleRows, agrees, plain_body
+from potstill.models.row_engines import (
+    DecodedRows,
+    ModuleRows,
+    agrees,
+    plain_body,
+    rows_of,
+)
 
 # Families that have other parts, or the same ones put together in another way.
 BY_MODULES = {
@@ -105,6 +112,53 @@ def test_states_are_those_of_the_networks_own_forward(
             assert rows.shared.count == (same if name not in WINDOWS else 0)
             require_own(model, rows, whole)
         require_own(model, ModuleRows(model, 5, max(map(len, whole))), whole)
+
+
+def test_a_window_that_a_network_does_not_know_hides_nothing(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    """Configs of Llama's kind carry one along from what they were made of."""
+    path = family_models.write("Llama", nano_llama, tmp_path / "model", sliding_window=4)
+    model = load(str(path), precision="fp32")
+    body, whole = plain_body(model), texts(3)
+    assert body is not None
+    assert set(body.windows) == {None}
+    require_own(model, CohortRows(body, [ids[:-4] for ids in whole], room=4), whole)
+    require_own(model, ModuleRows(model, 5, max(map(len, whole))), whole)
+
+
+def test_what_begins_far_behind_the_first_tokens_is_found_out(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    """Ministral 3 scales its queries from a position on."""
+    model = family("Llama", nano_llama, tmp_path)
+    body = plain_body(model)
+    assert body is not None
+
+    for layer in body_of(model.network).layers:
+        attention, own = layer.self_attn, layer.self_attn.forward
+
+        def scaled(*args: Any, own: Any = own, attention: Any = attention, **named: Any) -> Any:
+            far = named.get("position_ids")
+            plain = attention.scaling
+            attention.scaling *= 1.3 if far is not None and int(far.max()) > 128 else 1.0
+            try:
+                return own(*args, **named)
+            finally:
+                attention.scaling = plain
+
+        attention.forward = scaled
+    assert not agrees(model, body)
+
+
+def test_a_network_that_cannot_be_read_token_by_token_is_refused(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    """Bloom's positions are a bias that slots do not keep."""
+    path = family_models.write("Bloom", nano_llama, tmp_path / "model")
+    model = load(str(path), precision="fp32")
+    with pytest.raises(PotstillError, match=r"cannot write with .*Bloom.*teacher\.endpoint"):
+        rows_of(model, [[5, 6, 7]], slots=1, room=4)
 
 
 def test_blocks_that_do_more_than_their_parts_say_are_found_out(

@@ -48,6 +48,8 @@ def network(family: str) -> Any:
     more: dict[str, Any] = {"residual_multiplier": 0.22} if family == "granite" else {}
     if family == "gpt2":
         more = {"n_positions": 64}
+    if family == "mixtral":
+        more = {"num_key_value_heads": SHAPE["num_attention_heads"]}
     return AutoModelForCausalLM.from_config(made(**SHAPE, **more)).eval()
 
 

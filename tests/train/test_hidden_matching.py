@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from potstill.errors import PotstillError
 from potstill.losses.hidden import hidden_distance
 from potstill.losses.targets import DenseTargets
 from potstill.losses.teacher import TeacherHead
+from potstill.models.inner import watched
 from potstill.models.load import blocks_of, body_of, head_of, load
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import response_hidden
@@ -284,6 +286,37 @@ def test_states_of_other_widths_are_mapped_by_least_squares() -> None:
     assert (matching.projections[LAST] - map_ED).norm() < 5e-3 * map_ED.norm()
     with pytest.raises(PotstillError, match=r"3 wide and the teacher's 5.* set it to learned"):
         HiddenMatching(HiddenMatchingConfig(), wide, projected=False)
+
+
+def test_a_given_student_of_another_width_learns_through_projections(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    teacher = load(str(nano_llama), precision="fp32")
+    small = copy.deepcopy(teacher.network.config)
+    small.update({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        student = replace(teacher, network=type(teacher.network)(small))
+    chosen = config({"layers": "blocks"}, epochs=6, learning_rate=3e-3)
+    logged, _, matching = run(nano_llama, tmp_path, chosen, student, None)
+    assert [str(pair) for pair in matching.pairs] == ["0-1", "1-3", "last"]
+    assert {tuple(found.shape) for found in matching.learnt.values()} == {(64, 32)}
+    found = [entry["hidden_loss"] for entry in logged]
+    # States of zeros would be at 1.
+    assert found[0] < 0.9
+    assert sum(found[-4:]) < 0.8 * sum(found[:4])
+
+
+def test_what_another_thread_reads_meanwhile_is_not_kept(nano_llama: Path) -> None:
+    model = load(str(nano_llama), precision="fp32")
+    body, blocks = body_of(model.network), list(blocks_of(model.network))
+    with torch.no_grad(), watched(blocks, [1]) as found:
+        body(input_ids=torch.tensor([[5, 6, 7]]))
+        kept = found[1]
+        other = Thread(target=lambda: body(input_ids=torch.tensor([[8, 9]])))
+        other.start()
+        other.join()
+        assert found[1] is kept and kept.shape == (1, 3, 64)
 
 
 @pytest.mark.parametrize("trimmed", [False, True])

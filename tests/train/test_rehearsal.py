@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+import family_models
 from potstill.errors import PotstillError
 from potstill.models.load import load
 from potstill.recipe import TrainConfig
@@ -63,3 +64,13 @@ def test_only_what_not_every_student_can_give_is_worth_a_try(
     fields: dict[str, Any], much: bool
 ) -> None:
     assert asks_much(TrainConfig(**fields)) is much
+
+
+def test_a_student_that_reads_more_than_embeddings_is_refused(
+    nano_llama: Path, tmp_path: Path
+) -> None:
+    """Gemma 3n adds what each token says to each block."""
+    path = family_models.write("Gemma 3n", nano_llama, tmp_path / "model", num_hidden_layers=4)
+    student = load(str(path), precision="fp32", trainable=True)
+    with pytest.raises(PotstillError, match="cannot train Gemma3n"):
+        rehearse(student, TrainConfig())

@@ -64,6 +64,7 @@ class _LossPlan:
     rows: int
     dtype: torch.dtype
     workspace: Workspace
+    earlier_VD: Tensor | None
 
 
 def distillation_loss(
@@ -80,6 +81,7 @@ def distillation_loss(
     compute_dtype: torch.dtype | None = None,
     memory_bytes: int | None = None,
     workspace: Workspace | None = None,
+    earlier_VD: Tensor | None = None,
 ) -> tuple[Tensor, LossSums]:
     """Return the loss (a scalar with gradients) and what it sums.
 
@@ -97,8 +99,10 @@ def distillation_loss(
     gathered once, and its gradient summed over the processes. `compute_dtype` is that of the
     products, by default hidden_ND's. `memory_bytes` is what a chunk's logits may take: it changes
     memory and speed, and the result by rounding alone. `workspace` is memory to use again from
-    call to call. Raises PotstillError where the targets cannot give the divergence, or have more
-    tokens than the student.
+    call to call. `earlier_VD` is the gradient of the head's weight that earlier calls gave, in
+    fp32: it is added to in place and handed on as this call's, so that there are not two of them;
+    the loss has to be differentiated as it is then. Raises PotstillError where the targets cannot
+    give the divergence, or have more tokens than the student.
     """
     dtype = compute_dtype or hidden_ND.dtype
     if cross_entropy_weight == 1.0:
@@ -125,6 +129,7 @@ def distillation_loss(
         rows=_rows_in_chunk(hidden_ND, targets, tokens, dtype, memory_bytes),
         dtype=dtype,
         workspace=workspace or Workspace(),
+        earlier_VD=earlier_VD,
     )
     # Padding rows of the head get no logit at all, which is what -inf means.
     weight_VD = _first(_gathered(student_head.weight_VD), tokens)
@@ -146,7 +151,7 @@ class _ChunkedLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         for_hidden, for_weight, for_bias, _ = ctx.needs_input_grad
         grad_ND = torch.zeros_like(hidden_ND) if for_hidden else None
-        grad_VD = None
+        grad_VD = plan.earlier_VD
         grad_V = _fp32_zeros(bias_V) if for_bias and bias_V is not None else None
         product_VD = plan.workspace.converted("head", weight_VD, plan.dtype)
         product_V = None if bias_V is None else bias_V.to(plan.dtype)
@@ -165,7 +170,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 grad_VD = _added_product(grad_VD, raw_NV, chunk_ND, share)
         if for_weight and grad_VD is None:
             grad_VD = _fp32_zeros(weight_VD)
-        ctx.gradients = (grad_ND, grad_VD, grad_V)
+        ctx.gradients, ctx.handed_on = (grad_ND, grad_VD, grad_V), plan.earlier_VD is not None
         ctx.dtypes = (hidden_ND.dtype, weight_VD.dtype, None if bias_V is None else bias_V.dtype)
         loss, divergence_sum, ce_sum = sums.unbind()
         loss = loss / plan.normaliser
@@ -180,6 +185,8 @@ class _ChunkedLoss(torch.autograd.Function):
         gradients, ctx.gradients = ctx.gradients, None
         # Looking at a number is free on a CPU, and going through all gradients is not.
         unscaled = grad_loss.device.type == "cpu" and float(grad_loss) == 1.0
+        if ctx.handed_on and grad_loss.device.type == "cpu" and not unscaled:
+            raise RuntimeError("a head's gradient that is handed on cannot be scaled")
         scaled = [
             None if gradient is None else (gradient if unscaled else gradient.mul_(grad_loss))
             for gradient in gradients

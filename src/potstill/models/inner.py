@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import PromptAndResponse, computing, length_batches, padded
@@ -19,8 +21,16 @@ _GPU_TOKENS = 8192
 
 
 def output_of(result: Any) -> Tensor:
-    """Return a block's hidden states, whether it returns them alone or first in a tuple."""
+    """Return a block's hidden states, whether it returns them alone or first in a tuple.
+
+    Raises PotstillError where they are more than one state a token (Gemma 3n's).
+    """
     hidden_BTD: Tensor = result[0] if isinstance(result, tuple) else result
+    if hidden_BTD.dim() != 3:
+        raise PotstillError(
+            "what a block of this model gives is not one state a token, which is all that potstill "
+            "can follow from block to block; choose a model of another architecture"
+        )
     return hidden_BTD
 
 
@@ -28,13 +38,16 @@ def output_of(result: Any) -> Tensor:
 def watched(blocks: Sequence[nn.Module], numbers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
     """Yield what holds the states that some blocks give, by their number, once they have run.
 
-    They are the residual stream behind the block, hidden_BTD, and part of the graph.
+    They are the residual stream behind the block, hidden_BTD, and part of the graph. What another
+    thread runs through the blocks meanwhile is not kept.
     """
     found: dict[int, Tensor] = {}
+    watching = get_ident()
 
     def keeping(number: int) -> Any:
         def keep(_: Any, __: Any, result: Any) -> None:
-            found[number] = output_of(result)
+            if get_ident() == watching:
+                found[number] = output_of(result)
 
         return keep
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import PotstillError
+from potstill.models.checked import first_words
 from potstill.models.load import body_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.score import hidden_states
@@ -91,7 +92,7 @@ def in_int8(
 
     `calibration` is rows of ids, on which each map's furthest-reaching channels are found.
     Embeddings and norms are shared with `model`. Raises PotstillError where the body has no
-    linear map, and where `require_bytes` does.
+    linear map or does not read with such ones, and where `require_bytes` does.
     """
     require_bytes(model.device)
     body = body_of(model.network)
@@ -112,7 +113,23 @@ def in_int8(
     memo |= {id(tensor): tensor for tensor in model.network.buffers()}
     network = copy.deepcopy(model.network, memo)
     whole = sum(p.numel() for p in body.parameters()) - _embedded(model)
-    return Rounded(replace(model, network=network, int8=True), mapped / whole)
+    made = replace(model, network=network, int8=True)
+    _require_readable(made, calibration)
+    return Rounded(made, mapped / whole)
+
+
+def _require_readable(model: LoadedModel, calibration: Sequence[Sequence[int]]) -> None:
+    """Raise PotstillError where a network asks of its maps what bytes do not have (a weight)."""
+    try:
+        for row in calibration[:1]:
+            hidden_states(model, [row])
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise PotstillError(
+            f"{model.source} cannot be computed in int8 ({type(model.network).__name__}: "
+            f"{first_words(error)}); leave teacher.precision out"
+        ) from error
 
 
 def _embedded(model: LoadedModel) -> int:

@@ -225,7 +225,22 @@ def stated_context(ref: str, *, revision: str | None = None) -> int:
 
 
 def _context(config: Any) -> int:
-    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31)
+    text = config.get_text_config()
+    longest = int(getattr(text, "max_position_embeddings", None) or 2**31)
+    return min([longest, *_first_contexts(getattr(text, "rope_parameters", None))])
+
+
+def _first_contexts(rotary: Any) -> list[int]:
+    """Return the lengths up to which positions turn one way, where they turn another way beyond.
+
+    With `longrope` all positions of a batch depend on its longest text. So a row would depend on
+    the rows beside it, and a kept key on how long its text becomes: what is longer is not read.
+    """
+    if not isinstance(rotary, dict):
+        return []
+    by_kind = [kind for kind in rotary.values() if isinstance(kind, dict)]
+    turned = [kind for kind in (rotary, *by_kind) if kind.get("rope_type") == "longrope"]
+    return [int(n) for kind in turned if (n := kind.get("original_max_position_embeddings"))]
 
 
 def _generation_config(directory: Path) -> Any:

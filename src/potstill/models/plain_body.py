@@ -23,8 +23,10 @@ _LINEAR = (
     *(f"self_attn.{name}_proj" for name in "qkvo"),
     *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
 )
+_ATTENTION = (*(f"{name}_proj" for name in "qkvo"), "q_norm", "k_norm")
 _NORMS = ("input_layernorm", "post_attention_layernorm")
 _MORE_NORMS = ("pre_feedforward_layernorm", "post_feedforward_layernorm")
+_SCALES_QUERIES = {"llama_4_scaling_beta"}
 _KINDS = ("full_attention", "sliding_attention")
 
 
@@ -52,7 +54,10 @@ class _Block:
 
 @dataclass(frozen=True)
 class PlainBody:
-    """A network's blocks as they are read here; `windows` is each block's window, None for all."""
+    """A network's blocks as they are read here; `windows` is each block's window, None for all.
+
+    Texts have their first token at position `first`.
+    """
 
     body: Any
     blocks: tuple[_Block, ...]
@@ -61,6 +66,7 @@ class PlainBody:
     kv_heads: int
     head_dim: int
     multiply: Product
+    first: int = 0
 
     @classmethod
     def of(cls, network: Any) -> PlainBody | None:
@@ -73,7 +79,7 @@ class PlainBody:
         if not layers or not has_parts or not set(kinds) <= set(_KINDS) or len(kinds) < len(layers):
             return None
         found = [block for block in blocks if block is not None]
-        if len(found) < len(blocks):
+        if len(found) < len(blocks) or getattr(config, "clip_qkv", None) is not None:
             return None
         attention = found[0].attention
         head_dim = int(attention.head_dim)
@@ -90,12 +96,12 @@ class PlainBody:
         )
 
     def read(self, ids_N: Tensor, positions_N: Tensor, attend: Attend) -> Tensor:
-        """Return final hidden states hidden_ND of tokens at their positions, after the last norm.
+        """Return final hidden states hidden_ND of tokens at their places, after the last norm.
 
         The tokens may belong to any rows: `attend` alone knows.
         """
         hidden_ND = self.body.embed_tokens(ids_N)
-        turns = self._turns(hidden_ND, positions_N)
+        turns = self._turns(hidden_ND, positions_N + self.first)
         for layer, block in enumerate(self.blocks):
             normed_ND = block.before_attention(hidden_ND)
             written_ND = self._attention(layer, block, normed_ND, turns[self.kinds[layer]], attend)
@@ -176,7 +182,8 @@ def _block(layer: nn.Module) -> _Block | None:
     known = (*_NORMS, *_MORE_NORMS, "self_attn", "mlp")
     if any(name not in known and list(m.parameters()) for name, m in layer.named_children()):
         return None
-    attention, mlp = getattr(layer, "self_attn", None), getattr(layer, "mlp", None)
+    attention: Any = getattr(layer, "self_attn", None)
+    mlp = getattr(layer, "mlp", None)
     norms = [getattr(layer, name, None) for name in (*_NORMS, *_MORE_NORMS)]
     linear = [_at(layer, name) for name in _LINEAR]
     if norms[0] is None or norms[1] is None or not all(map(_is_plain, linear)):
@@ -185,6 +192,13 @@ def _block(layer: nn.Module) -> _Block | None:
     if None in needed or not hasattr(mlp, "act_fn") or (norms[2] is None) != (norms[3] is None):
         return None
     if getattr(attention, "attn_logit_softcapping", None) is not None:
+        return None
+    # Sinks, gates and the like: parameters that nothing here would read.
+    if any(name.split(".")[0] not in _ATTENTION for name, _ in attention.named_parameters()):
+        return None
+    # Queries that are scaled from a position on: what differs may drown in the rounding of bf16.
+    rotary = getattr(getattr(attention, "config", None), "rope_parameters", None) or {}
+    if _SCALES_QUERIES & set(rotary):
         return None
     if norms[2] is None:
         return _Block(attention, mlp, norms[0], None, norms[1], None)

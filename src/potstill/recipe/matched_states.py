@@ -13,8 +13,7 @@ LayerPair = tuple[int, int]
 
 
 class HiddenMatchingConfig(Section):
-    """Match the student's hidden states to its teacher's beside the divergence; without this
-    section nothing is matched (docs/methods/hidden-matching.md)."""
+    """Hidden states that are matched beside the divergence (docs/methods/hidden-matching.md)."""
 
     weight: float = Field(
         1.0,

@@ -256,8 +256,7 @@ def own_text_flops(shapes: Shapes, trained: TrainRecord) -> float:
     if trained.on_policy.served is not None:
         return written
     whole = [prompt + response for prompt, response in pairs]
-    reading = (1 + _reads_for_states(trained)) * forward_flops(shapes.parent, whole, 0)
-    return written + reading
+    return written + forward_flops(shapes.parent, whole, 0)
 
 
 def _reads_for_states(trained: TrainRecord) -> int:

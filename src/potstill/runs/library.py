@@ -24,7 +24,8 @@ from potstill.runs.call import Call, Model, checked_callbacks, draft_of, placed
 from potstill.runs.callbacks import Callback, Logged, Told
 from potstill.runs.given import given_folder
 from potstill.runs.in_python import said_in_python
-from potstill.runs.minutes.fields import with_stored_plan
+from potstill.runs.minutes.fields import replayed, with_stored_plan
+from potstill.runs.minutes.keeping import Clock
 from potstill.runs.run import Run
 from potstill.work.named import check_wanted
 from potstill.work.run_recipe import changes, refuse_changes
@@ -43,6 +44,7 @@ def distill(
     prompts: str | Path | Iterable[Any] | None = None,
     terms: str | Mapping[str, Any] | None = None,
     until: str | None = None,
+    plan: str | Path | None = None,
     fresh: bool = False,
     redo: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -55,7 +57,8 @@ def distill(
     name has the directory's. Prompts are texts, lists of messages, rows of a data set, or the name
     of a source. `terms` is the licence of a teacher that is handed in as a network
     (`"apache-2.0"`), or the section `teacher.terms`: without either such a teacher is refused as
-    unknown. `until`, `fresh` and `redo` are those of the command. Notes go to the logger
+    unknown. `until`, `plan`, `fresh` and `redo` are those of the command: `plan` is the
+    state/minutes.json of a run with minutes, or its directory. Notes go to the logger
     `potstill`, unless `progress` shows them. A process runs one at a time: a call in another thread
     waits.
 
@@ -74,7 +77,7 @@ def distill(
         if prompts is not None:
             call = call.with_prompts(prompts)
         chosen = call.draft.recipe()
-        chosen = with_stored_plan(chosen, root, fresh=fresh)
+        chosen, clock = _clocked(chosen, root, plan, fresh=fresh)
         if not fresh:
             # Before anything is written for a run that refuses it.
             refuse_changes(root, changes(root, chosen), redo=redo)
@@ -84,9 +87,26 @@ def distill(
         check_wanted(chosen, root, fresh=fresh)
         shown = Told(progress or Logged(), told)
         run = pipeline.distill(
-            chosen, root, fresh=fresh, redo=redo, until=until, progress=shown, callbacks=told
+            chosen,
+            root,
+            fresh=fresh,
+            redo=redo,
+            until=until,
+            progress=shown,
+            callbacks=told,
+            clock=clock,
         )
     return Run(run.root)
+
+
+def _clocked(
+    recipe: Recipe, root: Path, plan: str | Path | None, *, fresh: bool
+) -> tuple[Recipe, Clock]:
+    """Return the recipe with what a plan, or an earlier call's clock, decided, and the clock."""
+    if plan is None:
+        return with_stored_plan(recipe, root, fresh=fresh), Clock()
+    found, known = replayed(recipe, Path(plan))
+    return found, Clock(replay=known)
 
 
 @contextmanager

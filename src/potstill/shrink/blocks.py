@@ -16,6 +16,8 @@ _INDEX_LISTS = (
     "mlp_only_layers",
     "moe_layers",
 )
+# What blocks and their parts call their number: in a cache, mostly.
+_NUMBERS = {"layer_idx", "layer_id"}
 # Sizes that some architectures give layer by layer.
 _SIZES = ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim")
 
@@ -49,8 +51,8 @@ def drop_blocks(network: Any, dropped: Sequence[int]) -> None:
         blocks.append(block)
         numbered: Any
         for numbered in block.modules():
-            if hasattr(numbered, "layer_idx"):
-                numbered.layer_idx = index
+            for name in _NUMBERS & set(vars(numbered)):
+                setattr(numbered, name, index)
 
 
 def _one_a_layer(name: str) -> bool:

@@ -24,7 +24,6 @@ Where channels or heads went, the map that read them first has them folded into 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +37,7 @@ from potstill.shrink.cut import Cut
 from potstill.shrink.fold import fold_width
 from potstill.shrink.normed import refit_normed
 from potstill.shrink.ridge import NormalEquations, chosen_ridge, held_back
-from potstill.shrink.streams import Batch, TeacherStream, advance
+from potstill.shrink.streams import PROBED, Batch, TeacherStream, advance
 from potstill.shrink.writing import Writing, writing_of
 
 
@@ -106,9 +105,7 @@ def _with_next(
 def _writing(
     block: nn.Module, states: Sequence[Tensor], batches: Sequence[Batch], number: int
 ) -> Writing | None:
-    probe_BTD = states[0][:1, :8]
-    kwargs = _cropped(batches[0].block_kwargs[number], probe_BTD.shape[1])
-    return writing_of(block, probe_BTD, kwargs)
+    return writing_of(block, states[0][:1, :PROBED], batches[0].probe_kwargs[number])
 
 
 def _advanced(
@@ -236,18 +233,3 @@ def _added(writing: Writing, input_BTF: Tensor) -> Tensor:
     (writer,) = writing.maps
     assert writing.norm is not None
     return writing.scale * writing.norm(writer(input_BTF.float()))
-
-
-def _cropped(kwargs: dict[str, Any], length: int) -> dict[str, Any]:
-    """Return a block's arguments for the first row's first `length` positions."""
-
-    def crop(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(crop(v) for v in value)
-        if isinstance(value, Tensor) and value.dim() == 4:
-            return value[:1, :, :length, :length]
-        if isinstance(value, Tensor) and value.dim() >= 2:
-            return value[:1, :length]
-        return value
-
-    return {name: crop(value) for name, value in kwargs.items()}

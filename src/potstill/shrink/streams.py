@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from potstill.models.inner import output_of
+from potstill.errors import PotstillError
+from potstill.models.inner import output_of, watched
 from potstill.models.load import blocks_of, body_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.precision import fast_products
@@ -18,6 +21,11 @@ from potstill.models.score import length_batches, padded
 
 # Columns of a Gram matrix that are multiplied at once.
 _STRIP = 384
+# Tokens that are read by the whole model and block by block, and how far the two may lie apart by
+# their own size: the same products are taken, but two kinds of rounding may meet.
+_TRIED_TOKENS, _ROUNDING = 32, 1e-2
+# Positions on which it is tried how a block writes.
+PROBED = 8
 
 
 @dataclass(frozen=True)
@@ -26,55 +34,121 @@ class Batch:
 
     `block_kwargs[i]` is what the model passes to block i besides hidden states (masks and
     position embeddings differ between kinds of blocks). `real_BT` is false at padding.
+    `probe_kwargs` are the same where the first row's first `PROBED` positions are read alone.
     """
 
     hidden_BTD: Tensor
     real_BT: Tensor
     block_kwargs: list[dict[str, Any]]
+    probe_kwargs: list[dict[str, Any]]
 
 
 @torch.inference_mode()
 def calibration_batches(
     model: LoadedModel, rows: Sequence[Sequence[int]], *, batch_tokens: int = 2048
 ) -> list[Batch]:
-    """Return the batches of `rows` as the model's own forward pass hands them to its blocks."""
+    """Return the batches of `rows` as the model's own forward pass hands them to its blocks.
+
+    Raises PotstillError where the blocks, run one after another, give something else than the
+    model does: where they share keys, say, or carry more than one state a token.
+    """
+    if rows:
+        _check_one_by_one(model, rows[0][:_TRIED_TOKENS])
     batches = []
     for indices in length_batches([len(r) for r in rows], batch_tokens):
         chosen = [rows[i] for i in indices]
         lengths_B = torch.tensor([len(r) for r in chosen])
         ids_BT = padded(chosen)
         real_BT = torch.arange(ids_BT.shape[1])[None, :] < lengths_B[:, None]
-        batches.append(_captured(model, ids_BT.to(model.device), real_BT.to(model.device)))
+        ids_BT = ids_BT.to(model.device)
+        hidden_BTD, kwargs = _captured(model, ids_BT)
+        _, few = _captured(model, ids_BT[:1, :PROBED])
+        batches.append(Batch(hidden_BTD, real_BT.to(model.device), kwargs, few))
     return batches
 
 
-def _captured(model: LoadedModel, ids_BT: Tensor, real_BT: Tensor) -> Batch:
-    """Return what each block is given, without running any of them.
+def _check_one_by_one(model: LoadedModel, row: Sequence[int]) -> None:
+    """Raise PotstillError unless the blocks alone give what the whole model does of a few ids."""
+    ids_1T = padded([row]).to(model.device)
+    blocks = blocks_of(model.network)
+    try:
+        with watched(list(blocks), [len(blocks) - 1]) as found:
+            body_of(model.network)(input_ids=ids_1T, use_cache=False)
+        hidden_1TD, by_block = _captured(model, ids_1T)
+        for block, kwargs in zip(blocks, by_block, strict=True):
+            hidden_1TD = advance(block, hidden_1TD, kwargs)
+        own_1TD = found[len(blocks) - 1]
+        same = own_1TD.shape == hidden_1TD.shape and hidden_1TD.shape[:-1] == ids_1T.shape
+        apart = float((own_1TD - hidden_1TD).norm() / own_1TD.norm()) if same else math.inf
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception:  # whatever a network makes of being run in parts
+        apart = math.inf
+    if not apart <= _ROUNDING:
+        raise PotstillError(
+            f"potstill cannot cut {type(model.network).__name__}: its blocks do not compute one "
+            "after another what the whole model does; take a model of another architecture as the "
+            "one that is cut, or name a smaller model in student.model"
+        )
 
-    Blocks are made to hand their input on: only the arguments are wanted.
+
+def _captured(model: LoadedModel, ids_BT: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Return hidden_BTD, and what each block is given beside, without running any but the first.
+
+    The others are made to hand their input on: only the arguments are wanted. The first one shows
+    in what form a network of this kind expects what its blocks return.
     """
     first: list[Tensor] = []
     kwargs: list[dict[str, Any]] = []
-    handles = []
-
-    def note(module: Any, args: tuple[Any, ...], given: dict[str, Any]) -> None:
-        if not first:
-            first.append(args[0] if args else given["hidden_states"])
-        rest = {k: v for k, v in given.items() if k != "hidden_states"}
-        kwargs.append(rest | {"use_cache": False})
-
+    form: list[Any] = []
     blocks = blocks_of(model.network)
-    originals = [block.forward for block in blocks]
+
+    def standing_in(block: Any) -> Callable[..., Any]:
+        original = block.forward
+
+        def noting(*args: Any, **given: Any) -> Any:
+            hidden_BTD, rest = _given(original, args, given)
+            kwargs.append(rest)
+            if not first:
+                first.append(hidden_BTD)
+                form.append(original(*args, **given))
+            return _in_form(hidden_BTD, form[0])
+
+        return noting
+
+    own = [vars(block).get("forward") for block in blocks]
     for block in blocks:
-        handles.append(block.register_forward_pre_hook(note, with_kwargs=True))
-        block.forward = lambda *args, **given: args[0] if args else given["hidden_states"]
+        block.forward = standing_in(block)
     try:
         body_of(model.network)(input_ids=ids_BT, use_cache=False)
     finally:
-        for block, original, handle in zip(blocks, originals, handles, strict=True):
-            block.forward = original
-            handle.remove()
-    return Batch(first[0], real_BT, kwargs)
+        for block, forward in zip(blocks, own, strict=True):
+            del block.forward
+            if forward is not None:
+                block.forward = forward
+    return first[0], kwargs
+
+
+def _given(
+    forward: Callable[..., Any], args: Sequence[Any], given: Mapping[str, Any]
+) -> tuple[Tensor, dict[str, Any]]:
+    """Return the hidden states that a block is called with, and all else by its name."""
+    signature = inspect.signature(forward)
+    bound = signature.bind(*args, **given)
+    named = dict(bound.arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            named |= named.pop(name, {})
+    (hidden_BTD, *_) = named.values()
+    rest = dict(list(named.items())[1:])
+    if "use_cache" in signature.parameters or "use_cache" in given:
+        rest["use_cache"] = False
+    return hidden_BTD, rest
+
+
+def _in_form(hidden_BTD: Tensor, result: Any) -> Any:
+    """Return hidden states as a block returns them: alone, or first in a tuple."""
+    return (hidden_BTD, *result[1:]) if isinstance(result, tuple) else hidden_BTD
 
 
 def gram_of(input_NF: Tensor, *, into: Tensor) -> None:

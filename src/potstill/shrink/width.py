@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from potstill.errors import PotstillError
 from potstill.models.load import blocks_of, body_of
@@ -22,6 +23,8 @@ from potstill.shrink.cut import KeptRows
 
 _CHANNEL_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 _PROBE_TOKENS = 12
+# Words in the names of what tells one kind of attention from another: too far for a few tokens.
+_KINDS = ("window", "sliding", "attention_type", "layer_type", "chunk", "rope")
 
 
 def feed_forwards(network: Any) -> list[FeedForward]:
@@ -93,11 +96,41 @@ def _computes(network: Any, expected_BTD: Tensor) -> bool:
     return bool(error < 1e-3)
 
 
+@torch.no_grad()
 def describes_itself(network: Any) -> bool:
-    """Return whether a network made from the config alone has the same tensors: a reload's view."""
-    with torch.device("meta"):
-        again = type(network)(copy.deepcopy(network.config))
-    return _shapes(again) == _shapes(network)
+    """Return whether a network made from the config alone is the same: a reload's view.
+
+    With the same tensors it has to be alike in what it is told of windows and kinds of blocks, and
+    to compute the same of a few tokens. No weight is copied.
+    """
+    again = _made_again(network)
+    if _shapes(again) != _shapes(network) or _kinds(again) != _kinds(network):
+        return False
+    again.load_state_dict(network.state_dict(), assign=True)
+    return _computes(again.to(network.device), _probe(network))
+
+
+def _made_again(network: Any) -> Any:
+    """Return a network made from the config, its buffers real and its weights without memory."""
+
+    def weightless(_: nn.Module, __: str, parameter: nn.Parameter) -> nn.Parameter:
+        return nn.Parameter(parameter.to("meta"), requires_grad=False)
+
+    handle = register_module_parameter_registration_hook(weightless)  # type: ignore[arg-type]
+    try:
+        return type(network)(copy.deepcopy(network.config)).eval()
+    finally:
+        handle.remove()
+
+
+def _kinds(network: nn.Module) -> dict[str, object]:
+    """Return by name what modules hold about which keys they attend to and how they turn them."""
+    return {
+        f"{name}.{key}": value
+        for name, module in network.named_modules()
+        for key, value in vars(module).items()
+        if any(word in key for word in _KINDS) and isinstance(value, int | str | None)
+    }
 
 
 def _shapes(network: nn.Module) -> dict[str, torch.Size]:

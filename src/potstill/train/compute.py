@@ -180,7 +180,8 @@ class ComputeBody:
     def hidden_and_entry(
         self, ids_BT: Tensor, positions_BT: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return hidden_BTD, and what the first trained block was given: None if no tensor."""
+        """Return hidden_BTD, and what the first trained block was given: None if that is not one
+        state a token."""
         found: list[Any] = []
 
         def keep(_: Any, __: Any, output: Any) -> None:
@@ -191,7 +192,9 @@ class ComputeBody:
             hidden_BTD = self.hidden(ids_BT, positions_BT)
         finally:
             handle.remove()
-        return hidden_BTD, found[0].detach() if isinstance(found[0], Tensor) else None
+        entry = found[0]
+        one_each = isinstance(entry, Tensor) and entry.shape[:-1] == ids_BT.shape
+        return hidden_BTD, entry.detach() if one_each else None
 
     @contextmanager
     def _passed_over(self, entry_BTD: Tensor | None) -> Iterator[None]:

@@ -2,13 +2,15 @@
 
 Only where it stays the same. An embedding that is also the head goes on learning as the head, and
 what the blocks are given changes with it: there they are computed anew, as they are where there is
-dropout before the first trained block, or not enough memory.
+dropout before the first trained block, or not enough memory. Later blocks may take more from
+earlier ones than their states (keys, say): so what is kept is tried once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from potstill.train.compute import ComputeBody
@@ -17,6 +19,8 @@ from potstill.train.packing import LaidOutRows
 
 # Nothing is kept where all states together would take more than this.
 _KEEP_BYTES = 2 * 2**30
+# How far states may lie apart by their own size: the same sums, in another order at most.
+_ROUNDING = 1e-2
 
 
 class FrozenStates:
@@ -34,6 +38,7 @@ class FrozenStates:
         self.bytes = tokens * body.bytes_a_token
         self.wanted = again and body.enters_the_same
         self.keeps = self.wanted and self.bytes <= _KEEP_BYTES
+        self._tried = False
 
     def note(self) -> str | None:
         """Return what to say of states that would be kept if there were room for them."""
@@ -63,12 +68,35 @@ class FrozenStates:
         entry_BTD = first.new_zeros(*ids_BT.shape, first.shape[-1])
         for example, row, columns in places:
             entry_BTD[row, columns] = self._known[example]
+        if not self._tried:
+            self._tried = True
+            self.keeps = self._enough(rows, entry_BTD, places)
+        if not self.keeps:
+            self._known.clear()
+            return self._body.hidden(ids_BT, positions_BT)
         return self._body.hidden(ids_BT, positions_BT, entry_BTD)
 
+    @torch.no_grad()
+    def _enough(self, rows: LaidOutRows, entry_BTD: Tensor, places: Sequence[_Place]) -> bool:
+        """Tell whether what is kept gives the states that the whole body gives."""
+        own_BTD = self._body.hidden(rows.ids_BT, rows.positions_BT)
+        try:
+            found_BTD = self._body.hidden(rows.ids_BT, rows.positions_BT, entry_BTD)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # whatever a network makes of blocks that did not run
+            return False
+        own_ND, found_ND = (
+            torch.cat([states[row, columns] for _, row, columns in places]).float()
+            for states in (own_BTD, found_BTD)
+        )
+        return bool((own_ND - found_ND).norm() <= _ROUNDING * own_ND.norm())
 
-def _places(
-    laid: Sequence[Sequence[TrainingExample]],
-) -> list[tuple[TrainingExample, int, slice]]:
+
+_Place = tuple[TrainingExample, int, slice]
+
+
+def _places(laid: Sequence[Sequence[TrainingExample]]) -> list[_Place]:
     """Return each example with its row and columns."""
     found = []
     for number, row in enumerate(laid):

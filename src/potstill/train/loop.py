@@ -243,13 +243,14 @@ class _Loop:
             if number:
                 self._save()
             raise
+        apart = time.perf_counter() - started if self.source.waits else 0.0
         rate = learning_rate(scheduled(number, self.legs), self.legs[0].total, self.config)
         loss, hidden = self._gradient(_response_tokens(step), coming)
         norm = self._update(number, loss, rate)
         tokens = sum(example.length for example in step)
         seconds = time.perf_counter() - started
         if self.pace is not None:
-            self.pace.stepped(tokens, seconds)
+            self.pace.stepped(tokens, seconds, apart)
         self.position = replace(
             self.position,
             step=number + 1,

@@ -26,8 +26,9 @@ class TrainingPace(Protocol):
         """Return the legs as they are now, after `done` steps; durable where they are others."""
         ...
 
-    def stepped(self, tokens: int, seconds: float) -> None:
-        """Take what a step read, and how long that took."""
+    def stepped(self, tokens: int, seconds: float, apart: float = 0.0) -> None:
+        """Take what a step read, and how long that took; `apart` of it went by before its text was
+        there, since the student had to write it."""
 
 
 def scheduled(step: int, legs: Sequence[Leg]) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 from potstill.losses.chunked import distillation_loss
 from potstill.losses.targets import DenseTargets, Targets
 from potstill.losses.workspace import Workspace
+from potstill.models.head import Head
 from potstill.models.load import head_of
 from potstill.models.loaded import LoadedModel
 from potstill.recipe import TrainConfig
@@ -77,9 +78,10 @@ class StepLoss:
         """
         last_ND, by_block, rows = self._student_states(micro)
         stored, own = divergences_of(self.config)
+        head = head_of(self.student)
         loss, _ = distillation_loss(
             last_ND,
-            head_of(self.student),
+            head,
             None if micro.targets is None else micro.targets.to(self.student.device),
             rows.label_N,
             normaliser=normaliser,
@@ -88,6 +90,7 @@ class StepLoss:
             cross_entropy_weight=self._cross_entropy_weight(micro),
             compute_dtype=self.student.compute_dtype,
             workspace=self.workspace,
+            earlier_VD=_taken_gradient(head),
         )
         if self.matching is None or micro.targets is None:
             return loss, torch.zeros_like(loss)
@@ -133,3 +136,18 @@ class StepLoss:
             # It would teach the student what it does already, its mistakes among it.
             return 0.0
         return 1.0 if micro.targets is None else self.config.cross_entropy
+
+
+def _taken_gradient(head: Head) -> Tensor | None:
+    """Take from a head's weight the gradient of the micro-batches before, to be handed on.
+
+    None where there is none, and where the loss's is not that of the whole matrix.
+    """
+    weight_VD = head.weight_VD
+    gradient = weight_VD.grad
+    # One that is sharded is another class.
+    plain = type(gradient) is Tensor and gradient.dtype == torch.float32
+    if not plain or (head.tokens is not None and head.tokens < len(weight_VD)):
+        return None
+    weight_VD.grad = None
+    return gradient

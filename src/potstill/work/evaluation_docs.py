@@ -78,7 +78,7 @@ def _type_name(annotation: Any, inner: type[Part] | None) -> str:
 
 
 def _plain_name(annotation: Any) -> str:
-    names = {int: "integer", str: "string", float: "number"}
+    names = {bool: "boolean", int: "integer", str: "string", float: "number"}
     if annotation in names:
         return names[annotation]
     text = str(annotation)

@@ -14,6 +14,7 @@ from fault_server import Behaviour, FaultServer
 from potstill.errors import PotstillError
 from potstill.lineage import manifest
 from potstill.recipe import Recipe
+from potstill.runs import library
 from potstill.runs.distill import distill
 from potstill.runs.minutes.fields import replayed, stated_fields
 from potstill.runs.minutes.keeping import Clock
@@ -78,6 +79,9 @@ def test_a_run_by_the_clock_and_the_same_by_its_plan(
     )
     second, _ = go(recipe, tmp_path / "second", replay=known)
     assert weights(second) == weights(run)
+    values_alone = open_values(nano_llama, nano_prompts, None)
+    library.distill(values_alone, tmp_path / "python", plan=run.root)
+    assert weights(RunDir.reading(tmp_path / "python")) == weights(run)
     other = Recipe.model_validate({**values, "prompts": {**values["prompts"], "limit": 7}})
     with pytest.raises(PotstillError, match=r"prompts.limit is 7 in the recipe and"):
         replayed(other, run.root)
@@ -163,3 +167,13 @@ def test_without_minutes_it_is_only_foretold(
     assert plan.chosen == {}
     assert plan.estimate > 0
     assert weights(run) == weights(plain)
+
+
+def test_a_plan_that_was_only_foretold_is_refused(
+    nano_llama: Path, nano_prompts: Path, tmp_path: Path
+) -> None:
+    values = open_values(nano_llama, nano_prompts, None)
+    told = TimePlan(minutes=None, chosen={}, estimate=1.0, stages=())
+    (tmp_path / "minutes.json").write_text(json.dumps(told.as_json()))
+    with pytest.raises(PotstillError, match="decides nothing, since its run had no minutes"):
+        replayed(Recipe.model_validate(values), tmp_path / "minutes.json")

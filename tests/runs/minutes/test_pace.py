@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from potstill.runs.minutes.pace import ClockedPace, RecordedPace
+from potstill.runs.minutes.pace import ClockedPace, DrawTimes, RecordedPace
 from potstill.train.schedule import TrainingPace
 from potstill.work.time_plan import Leg
 
@@ -56,6 +56,34 @@ def test_a_machine_that_becomes_slower_ends_in_time() -> None:
     done, _ = machine.train(machine.pace(95), 130)
     assert 90.0 <= machine.now <= 103.0
     assert done < 70
+
+
+@pytest.mark.parametrize("really", [0.5, 1.0, 3.0])
+def test_draws_of_own_answers_are_foretold_and_make_no_machine_slower(really: float) -> None:
+    """Of 100 planned steps the last 75 draw 10 seconds' answers every 8 steps."""
+    slower: list[float] = []
+
+    def left(now_slower: float) -> float:
+        slower.append(now_slower)
+        return 120.0 - now
+
+    pace = ClockedPace(
+        70,
+        left=left,
+        keep=lambda legs: None,
+        validate_every=1000,
+        measured=0.0,
+        draws=DrawTimes(10.0, 8.0, 0.25),
+    )
+    now, done, legs = 0.0, 0, pace.begun(100, 0)
+    while done < legs[-1].total:
+        apart = 10.0 * really if done >= 25 and (done - 25) % 8 == 0 else 0.0
+        now += 1.0 + apart
+        pace.stepped(1000, 1.0 + apart, apart)
+        done += 1
+        legs = pace.legs(done)
+    assert 120.0 - 12 * really <= now <= 121.0 + 10 * really
+    assert max(slower) < 1.01
 
 
 def test_recorded_legs_give_the_same_training_again() -> None:

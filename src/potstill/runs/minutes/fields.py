@@ -30,7 +30,7 @@ GREEDY = "evaluate.greedy"
 DECIDED = (PROMPTS, SAMPLES, CALIBRATION, CANDIDATES, EPOCHS, VALIDATE, GREEDY)
 # Steps are planned for this many times the passes that are foretold, so that a training that goes
 # faster than foretold has some to go on with.
-_SPARE = 1.3
+SPARE = 1.3
 
 
 def stated_fields(section: Section, prefix: str = "") -> frozenset[str]:
@@ -93,7 +93,7 @@ def chosen_values(amounts: Amounts, decided: Collection[str], sizes: RunSizes) -
         SAMPLES: amounts.samples,
         CALIBRATION: max(256, amounts.calibration_tokens),
         CANDIDATES: amounts.candidates,
-        EPOCHS: math.ceil(100 * _SPARE * passes) / 100,
+        EPOCHS: math.ceil(100 * SPARE * passes) / 100,
         VALIDATE: every,
         GREEDY: amounts.greedy,
     }
@@ -143,6 +143,11 @@ def replayed(recipe: Recipe, path: Path) -> tuple[Recipe, TimePlan]:
     Raises PotstillError where there is no plan, and where the recipe states otherwise.
     """
     plan, stated = read_time_plan(path), stated_fields(recipe)
+    if not plan.chosen:
+        raise PotstillError(
+            f"the plan {path} decides nothing, since its run had no minutes and was only foretold; "
+            "give the plan of a run with minutes, or leave --plan out"
+        )
     for field, value in plan.chosen.items():
         if field in stated and _of(recipe, field) != value:
             raise PotstillError(

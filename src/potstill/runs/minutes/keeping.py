@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from potstill.errors import PotstillError
 from potstill.models.loaded import LoadedModel
 from potstill.models.vocabulary import VocabularyMap
+from potstill.recipe import OnPolicyConfig
 from potstill.runs.checking import check_all
 from potstill.runs.collecting import planned_prompts
 from potstill.runs.minutes.choose import amounts_at, choose, least_seconds
@@ -25,10 +26,10 @@ from potstill.runs.minutes.fields import (
     without_stated,
 )
 from potstill.runs.minutes.measuring import asked_of_server, measured_rates, rates_now
-from potstill.runs.minutes.pace import ClockedPace, RecordedPace
-from potstill.runs.minutes.predict import Rates, RunSizes, measuring, predict
+from potstill.runs.minutes.pace import ClockedPace, DrawTimes, RecordedPace
+from potstill.runs.minutes.predict import Rates, RunSizes, drawing, measuring, predict
 from potstill.runs.minutes.probes import ProbedStudent
-from potstill.runs.minutes.sizing import collected_sizes, planned_texts, run_sizes
+from potstill.runs.minutes.sizing import collected_sizes, known_length, planned_texts, run_sizes
 from potstill.runs.minutes.telling import replanned_rows, rows_of, table
 from potstill.runs.order import training_begun
 from potstill.runs.parts import Parts
@@ -174,10 +175,11 @@ class TimeKeeper:
         def tried(
             student: LoadedModel, vocabulary: VocabularyMap | None, cut: Cut, seconds: float
         ) -> None:
-            available, prompts = planned_texts(parts, self._known_plan())
+            plan = self._known_plan()
+            available, prompts = planned_texts(parts, plan)
             one = ProbedStudent(parts.opened.parent, student, vocabulary, cut, seconds)
             with parts.progress.step("measure this machine"):
-                rates = measured_rates(parts, one, prompts)
+                rates = measured_rates(parts, one, prompts, known_length(parts, plan))
             found.append((rates, run_sizes(parts, available, prompts, cut, rates)))
 
         check_all(parts, tried=tried)
@@ -271,7 +273,11 @@ class TimeKeeper:
         given = replace(given_of(parts.recipe, (), sizes), prompts=sizes.available, samples=1)
         after = predict(rates, sizes, amounts_at(0.0, sizes, given)).evaluate
 
+        own = parts.recipe.train.on_policy is not None
+
         def left(slower: float) -> float:
+            # Steps on own answers take longer, on a machine that is as fast as before.
+            slower = 1.0 if own else slower
             whole = self._allowed - slower * after - begun
             return whole / sizes.trainings - (self._watch.used() - begun)
 
@@ -292,6 +298,7 @@ class TimeKeeper:
             measured=measuring(rates, sizes),
             recorded=plan.legs,
             reached=max(steps, default=0),
+            draws=_draws(rates, sizes, parts.recipe.train.on_policy),
         )
 
     def _take(self, plan: TimePlan) -> None:
@@ -305,3 +312,10 @@ class TimeKeeper:
         if checked is not None and checked.recipe == before:
             # What the clock decides needs no other files or models.
             parts.run.finish(checked.model_copy(update={"recipe": recipe_digest(recipe)}))
+
+
+def _draws(rates: Rates, sizes: RunSizes, own: OnPolicyConfig | None) -> DrawTimes | None:
+    if own is None:
+        return None
+    seconds = own.refresh_every * drawing(rates, sizes)
+    return DrawTimes(seconds, own.refresh_every / own.share, own.stored_first)

@@ -15,6 +15,7 @@ from potstill.runs.minutes.probes import (
     ProbedStudent,
     expected_length,
     local_rates,
+    own_writing,
     pairs_of,
     reading,
     writing,
@@ -38,8 +39,13 @@ def shortened(prompts: Sequence[Ids]) -> list[Ids]:
     return [tuple(ids[-_LONGEST_PROMPT:]) for ids in prompts]
 
 
-def measured_rates(parts: Parts, tried: ProbedStudent, prompts: Sequence[Ids]) -> Rates:
-    """Return what this machine takes, by a tried student that is of no use afterwards."""
+def measured_rates(
+    parts: Parts, tried: ProbedStudent, prompts: Sequence[Ids], known: float | None = None
+) -> Rates:
+    """Return what this machine takes, by a tried student that is of no use afterwards.
+
+    `known` is the length of answers that are there already.
+    """
     recipe, weights = parts.recipe, isinstance(parts.access.author, Weights)
     rows = shortened(prompts)
     width = len(tried.parent.tokenizer)
@@ -48,7 +54,7 @@ def measured_rates(parts: Parts, tried: ProbedStudent, prompts: Sequence[Ids]) -
     if weights:
         how = asking(recipe).samplings.training
         before, written, ends = writing(tried.parent, rows, how, recipe.collect.slots)
-    length = expected_length(ends, most)
+    length = expected_length(ends, most) if known is None else known
     pairs = pairs_of(rows, round(min(length, _LONGEST_ANSWER)), width)
     teacher = tried.parent if weights else None
     task = 0.0
@@ -56,14 +62,24 @@ def measured_rates(parts: Parts, tried: ProbedStudent, prompts: Sequence[Ids]) -
         own = [tuple(i % len(tried.student.tokenizer) for i in ids) for ids in rows]
         greedy = asking(recipe).samplings.greedy
         task = written + writing(tried.student, own, greedy, recipe.collect.slots)[1]
+    own_before, own_token = 0.0, 0.0
+    if recipe.train.on_policy is not None:
+        own_before, own_token = own_writing(tried, rows, recipe.train.on_policy)
     found = local_rates(tried, teacher, pairs, recipe.shrink, recipe.train)
+    if recipe.train.on_policy is not None:
+        # Whoever it is that reads: a server takes about as long as for an answer, which is added
+        # once it was asked.
+        own_before += found.teacher_token * sum(map(len, rows)) / max(1, len(rows))
+        own_token += found.teacher_token
     return replace(
         found,
+        own_answer=own_before,
+        own_token=own_token,
         answer=before,
         answer_token=written,
         task_token=task,
         answer_tokens=length,
-        held_out_tokens=expected_length(ends, held_out),
+        held_out_tokens=expected_length(ends, held_out) if known is None else known,
     )
 
 
@@ -91,7 +107,9 @@ def asked_of_server(parts: Parts, server: Server, plan: PromptPlan, rates: Rates
     seconds = time.perf_counter() - start
     if not figures.stored:
         return rates
-    return replace(rates, answer=seconds / figures.stored)
+    answer = seconds / figures.stored
+    own = parts.recipe.train.on_policy
+    return replace(rates, answer=answer, own_answer=rates.own_answer + (answer if own else 0.0))
 
 
 def rates_now(rates: Rates, parts: Parts, prompts: Sequence[Ids], recipe: Recipe) -> Rates:

@@ -26,6 +26,8 @@ class Rates:
     token; `weigh` and `weigh_position` the same of weighing what tokens are worth. `cut` makes a
     cut student. `step_token` is one that is learnt. `task_token` is one of an answer to a task's
     row, of all who are asked here.
+    `own_answer` and `own_token` are an answer that the student writes while it is trained, and each
+    of its tokens, read by whoever teaches them.
     `speed_round` reads, and `speed_token` writes, what speed is measured by, all models together.
     """
 
@@ -43,6 +45,8 @@ class Rates:
     speed_round: float = 0.0
     speed_token: float = 0.0
     task_token: float = 0.0
+    own_answer: float = 0.0
+    own_token: float = 0.0
     # Not a rate: the length that answers have, as far as the first tokens of some tell.
     answer_tokens: float = 0.0
     held_out_tokens: float = 0.0
@@ -66,6 +70,8 @@ class RunSizes:
     greedy text too. `search_rounds` and `search_others` say how many trials a search makes for a
     number of candidates, each on `trial_tokens`. A task's answers are `task_tokens` long in all.
     `loads` are models that evaluation makes or loads. `per_minute`: a server answers no more.
+    `own_share` of all steps learn from `own_prompts` answers of the student's own, of at most
+    `own_most` tokens each.
     `pairs` sample pairs of at most `pair_tokens` are written. `trainings` are made, one after
     another.
     """
@@ -93,11 +99,19 @@ class RunSizes:
     pairs: int = 0
     pair_tokens: int = 0
     per_minute: int = 0
+    own_share: float = 0.0
+    own_prompts: int = 0
+    own_most: int = 0
 
     @property
     def text(self) -> float:
         """Tokens of one training exchange, prompt and answer."""
         return self.prompt + self.answer
+
+    @property
+    def own_length(self) -> float:
+        """Tokens of an answer that the student writes while it is trained."""
+        return min(self.own_most, self.answer)
 
     def trials(self, candidates: int) -> int:
         """Return how many trials a search makes for a number of candidates."""
@@ -205,8 +219,15 @@ def trial(rates: Rates, sizes: RunSizes) -> float:
 
 
 def step(rates: Rates, sizes: RunSizes) -> float:
-    """Return how long an optimiser step takes."""
-    return sizes.batch_tokens * rates.step_token
+    """Return how long an optimiser step takes, the mean of those on stored and on own answers."""
+    tokens = (1 - sizes.own_share) * sizes.batch_tokens
+    tokens += sizes.own_share * sizes.own_prompts * (sizes.prompt + sizes.own_length)
+    return tokens * rates.step_token + sizes.own_share * drawing(rates, sizes)
+
+
+def drawing(rates: Rates, sizes: RunSizes) -> float:
+    """Return how long the student's own answers for one step take to write and to be read."""
+    return sizes.own_prompts * (rates.own_answer + sizes.own_length * rates.own_token)
 
 
 def training(rates: Rates, sizes: RunSizes, amounts: Amounts) -> float:

@@ -21,14 +21,14 @@ from potstill.evaluate.text import HeldOut, measure_text
 from potstill.losses.targets import DenseTargets, Targets
 from potstill.losses.teacher import TeacherHead
 from potstill.models.alignment import Alignment
-from potstill.models.generate import Completion, Request, completions
+from potstill.models.generate import SLOTS, Completion, Request, completions
 from potstill.models.load import context_length, head_of
 from potstill.models.loaded import LoadedModel
 from potstill.models.sampling import Sampling
 from potstill.models.score import response_hidden
 from potstill.models.vocabulary import VocabularyMap
 from potstill.progress import Silent
-from potstill.recipe import ShrinkConfig, TrainConfig
+from potstill.recipe import OnPolicyConfig, ShrinkConfig, TrainConfig
 from potstill.runs.minutes.predict import Rates
 from potstill.shrink.cut import Cut
 from potstill.shrink.shrink import healed
@@ -148,9 +148,7 @@ def comparing(tried: ProbedStudent, pairs: Pairs) -> tuple[float, float]:
         for i, (prompt, response) in enumerate(_fitting(pairs[:_READ_ROWS], tried.student))
     ]
     tokens = sum(len(row.prompt_ids) + len(row.response_ids) for row in rows)
-    # As evaluation reads one: in the dtype that it computes in.
-    network = copy.deepcopy(tried.student.network).to(tried.student.compute_dtype)
-    student = replace(tried.student, network=network)
+    student = _as_computed(tried.student)
 
     def read(names: str) -> float:
         students = dict.fromkeys(names, student)
@@ -165,6 +163,26 @@ def comparing(tried: ProbedStudent, pairs: Pairs) -> tuple[float, float]:
     one, three = read("a"), read("abc")
     each = max((three - one) / 2, 0.1 * one) / tokens
     return each, max(0.0, one / tokens - each)
+
+
+def own_writing(
+    tried: ProbedStudent, prompts: Sequence[Ids], config: OnPolicyConfig
+) -> tuple[float, float]:
+    """Return the seconds of an answer that the student writes while it is trained before its first
+    token, and those of each token."""
+    sampling = Sampling(
+        temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens
+    )
+    at_once = min(SLOTS, config.prompts * config.refresh_every)
+    rows = [_within(prompts[i % len(prompts)], tried.student) for i in range(at_once)]
+    before, token, _ = writing(_as_computed(tried.student), rows, sampling, at_once)
+    return before, token
+
+
+def _as_computed(student: LoadedModel) -> LoadedModel:
+    """Return a student as evaluation and training read it: in the dtype that it computes in."""
+    network = copy.deepcopy(student.network).to(student.compute_dtype)
+    return replace(student, network=network)
 
 
 def healing(tried: ProbedStudent, pairs: Pairs, config: ShrinkConfig) -> tuple[float, float]:

@@ -9,12 +9,13 @@ from dataclasses import replace
 from potstill.collect.calls import prompts_from_calls
 from potstill.models.conversation import Conversation
 from potstill.recipe import Recipe
+from potstill.runs.minutes.fields import EPOCHS, SPARE, open_fields
 from potstill.runs.minutes.predict import Rates, RunSizes
 from potstill.runs.minutes.probes import Ids
 from potstill.runs.parts import Parts
 from potstill.shrink.choose import searched_axes
 from potstill.shrink.cut import Cut
-from potstill.work.access import PastCalls, Server
+from potstill.work.access import PastCalls, RightAnswers, Server
 from potstill.work.plan import PromptPlan
 
 # Prompts whose length is looked at.
@@ -37,6 +38,22 @@ def planned_texts(parts: Parts, plan: PromptPlan | None) -> tuple[int, list[Ids]
     return len(plan.train), [spoken.prompt_ids(p.messages, p.tool_list) for p in few]
 
 
+def known_length(parts: Parts, plan: PromptPlan | None) -> float | None:
+    """Return the mean length, in the parent's tokens, of answers that are there before anybody is
+    asked: a log's, or a table's right ones. None where there are none."""
+    author = parts.access.author
+    if isinstance(author, PastCalls):
+        texts = [call.answer.response for call in parts.calls.calls[:_LOOKED_AT]]
+    elif isinstance(author, RightAnswers) and plan is not None:
+        texts = [p.gold for p in plan.train[:_LOOKED_AT] if p.gold is not None]
+    else:
+        return None
+    count = parts.opened.parent.tokenizer
+    # With the end of each.
+    lengths = [len(count(text, add_special_tokens=False)["input_ids"]) + 1 for text in texts]
+    return sum(lengths) / len(lengths) if lengths else None
+
+
 def run_sizes(
     parts: Parts, available: int, prompts: Sequence[Ids], cut: Cut | None, rates: Rates
 ) -> RunSizes:
@@ -50,6 +67,7 @@ def run_sizes(
         held_out = min(held_out, evaluate.fidelity_prompts)
     server = parts.access.author if isinstance(parts.access.author, Server) else None
     rounds, others = _search(recipe)
+    own = recipe.train.on_policy
     return RunSizes(
         available=available,
         validation=recipe.prompts.validation_count,
@@ -73,7 +91,20 @@ def run_sizes(
         pairs=evaluate.sample_pairs,
         pair_tokens=evaluate.max_tokens,
         per_minute=(server and server.endpoint.requests_per_minute) or 0,
+        own_share=_own_share(recipe),
+        own_prompts=0 if own is None else own.prompts,
+        own_most=0 if own is None else own.max_tokens,
     )
+
+
+def _own_share(recipe: Recipe) -> float:
+    """Return which share of a training's steps learns from the student's own answers."""
+    own = recipe.train.on_policy
+    if own is None:
+        return 0.0
+    # The first ones are a share of what the epochs make, which is more than is trained.
+    spare = SPARE if recipe.minutes is not None and EPOCHS in open_fields(recipe) else 1.0
+    return own.share * max(0.0, 1 - spare * own.stored_first)
 
 
 def _search(recipe: Recipe) -> tuple[int, int]:

@@ -18,10 +18,14 @@ def amounts_in_words(amounts: Amounts, sizes: RunSizes) -> dict[str, str]:
     if sizes.search_rounds:
         shrink += f", about {sizes.trials(amounts.candidates):,} trials"
     passes = amounts.steps * sizes.batch_tokens / max(1.0, amounts.answers * sizes.text)
+    train = f"{amounts.steps:,} steps, {passes:.2g} passes"
+    if sizes.own_share:
+        own = round(sizes.own_share * amounts.steps)
+        train += f", {own:,} of the steps on the student's own answers"
     return {
         "collect": collect,
         "shrink": shrink,
-        "train": f"{amounts.steps:,} steps, {passes:.2g} passes",
+        "train": train,
         "evaluate": f"{sizes.held_out:,} held-out prompts, {sizes.models} models",
     }
 
