@@ -107,8 +107,8 @@ def curve(arm: Sequence[Row], rows: Sequence[Row]) -> tuple[Floats, Floats]:
 def crossing(on: tuple[Floats, Floats], off: tuple[Floats, Floats]) -> float | None:
     """Return the second from when on the first curve stays below the second one.
 
-    None where it ends above it. Between points both are straight; behind its last point the
-    second stays as it is.
+    None where it ends above it. Between points both are straight; behind its last point the second
+    stays as it is.
     """
     at = np.linspace(0, on[0][-1], 2001)
     below = np.interp(at, *on) < np.interp(at, *off)
