@@ -24,7 +24,9 @@ def claims_of(rows: Sequence[Row]) -> dict[str, Row]:
         claims["student_tokens_vs_off_policy"] = _claim(tokens, "ratio", len(on))
         seconds = sum(r["seconds"] for r in on) / sum(r["seconds"] for r in off)
         claims["seconds_vs_off_policy"] = _claim(seconds, "ratio", len(on))
-        crossed = crossing(curve(on, rows), curve(off, rows))
+        # Curves begin with the untrained student; without it nobody knows what lies before.
+        begun = any(row["arm"] == "untrained" for row in rows)
+        crossed = crossing(curve(on, rows), curve(off, rows)) if begun else None
         if crossed is not None:
             claims["crossing_minutes"] = _claim(crossed / 60, "minutes", len(on))
     for arm, steps in (("on", 4), ("refresh16", 16)):
@@ -105,8 +107,8 @@ def curve(arm: Sequence[Row], rows: Sequence[Row]) -> tuple[Floats, Floats]:
 def crossing(on: tuple[Floats, Floats], off: tuple[Floats, Floats]) -> float | None:
     """Return the second from when on the first curve stays below the second one.
 
-    None where it ends above it. Between points both are straight; behind its last point the
-    second stays as it is.
+    None where it ends above it. Between points both are straight; behind its last point the second
+    stays as it is.
     """
     at = np.linspace(0, on[0][-1], 2001)
     below = np.interp(at, *on) < np.interp(at, *off)
@@ -126,8 +128,9 @@ def coverage(rows: Sequence[Row], *, trials: int = 400, seed: int = 1) -> dict[s
     on, off = paired(rows, "on", "off")
     sides = [sums(side, "own") for side in (on, off)]
     seeds, prompts, _ = sides[0].shape
-    wide = float(np.std([np.log(_a_token(a.sum(0)) / _a_token(b.sum(0)))
-                         for a, b in zip(*sides, strict=True)], ddof=1))  # fmt: skip
+    pairs = zip(*sides, strict=True)
+    ratios_S = [_a_token(one.sum(0)) / _a_token(other.sum(0)) for one, other in pairs]
+    wide = float(np.std(np.log(ratios_S), ddof=1))
     means = [side.mean(0) for side in sides]
     left = [side - mean for side, mean in zip(sides, means, strict=True)]
     truth = _a_token(means[0].sum(0)) / _a_token(means[1].sum(0))

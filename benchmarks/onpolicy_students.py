@@ -40,6 +40,23 @@ from typing import Any
 import numpy as np
 import torch
 from common import RESULTS
+from onpolicy_arms import (
+    ARMS,
+    AT_POINTS,
+    CHOOSING,
+    HELD_OUT,
+    MEASURED,
+    OWN,
+    POINTS,
+    SLOTS,
+    STEPS,
+    TOKENS,
+    TRAIN,
+    TRIED,
+    TRIED_STEPS,
+    Row,
+)
+from onpolicy_curve import CurveClock
 from onpolicy_figures import claims_of, coverage
 from result_parts import write_part
 
@@ -73,59 +90,6 @@ from potstill.work.stage_records import ShrinkRecord
 from potstill.work.step_plan import SecretOrder
 
 PART = "students"
-Row = dict[str, Any]
-MEASURED, CHOOSING = (1, 2, 3), 0
-# Of an on-policy arm; `off` has as many response tokens.
-STEPS, TRIED_STEPS = 45, 30
-HELD_OUT, TOKENS, SLOTS = 150, 64, 128
-# Points of the curve: after these shares of the steps, on so many prompts, once each.
-POINTS, AT_POINTS = (1 / 3, 2 / 3), 75
-TRAIN: Row = {
-    # Stored answers that are learnt from, and to whose prompts own ones are written.
-    "answers": 160,
-    # From where: as the shrinking left the student, or as it was before healing.
-    "start": "healed",
-    "learning_rate": 1e-4,
-    "warmup": 0.1,
-    "batch_tokens": 1000,
-    "micro_batch_tokens": 1600,
-    "frozen_blocks": 11,
-    "epochs": 6.0,
-    "checkpoint_every": 10**6,
-}
-OWN: Row = {
-    "objective": "reverse_kl",
-    "share": 1.0,
-    "stored_first": 0.1,
-    "prompts": 12,
-    "max_tokens": TOKENS,
-    "refresh_every": 4,
-    "cut_at_most": 1.0,
-}
-# What each arm has otherwise: settings of `train`, and of `train.on_policy` (None: none).
-ARMS: dict[str, tuple[Row, Row | None]] = {
-    "off": ({}, None),
-    "on": ({}, {}),
-    "refresh1": ({}, {"refresh_every": 1}),
-    "refresh16": ({}, {"refresh_every": 16}),
-}
-# The same of what was tried. All of the stored answers are 676.
-EVERY, FEW, CUT = {"answers": 676}, {"answers": 64}, {"answers": 676, "start": "cut"}
-MIXED = {"share": 0.75}
-TRIED: dict[str, tuple[Row, Row | None]] = {
-    "on": ({}, MIXED),
-    "off": ({}, None),
-    "not healed, on": (CUT, MIXED),
-    "not healed, off": (CUT, None),
-    "few answers, off": (FEW, None),
-    "every answer, on": (EVERY, MIXED),
-    "every answer, off": (EVERY, None),
-    "every answer, all own": (EVERY, {}),
-    "every answer, forward_kl": (EVERY, MIXED | {"objective": "forward_kl"}),
-    "every answer, all own, jsd": (EVERY, {"objective": "jsd"}),
-    "every answer, on, 2e-4": (EVERY | {"learning_rate": 2e-4}, MIXED),
-    "every answer, off, 2e-4": (EVERY | {"learning_rate": 2e-4}, None),
-}
 
 
 def main() -> None:
@@ -260,7 +224,7 @@ class Trials:
             config = config.model_copy(update={"steps": steps})
         points = [round(share * (config.steps or 0)) for share in POINTS] if curve else []
         source, targets = self._source(planned, config, order)
-        clock = _Clock(points, lambda: self.own_text("held_out", AT_POINTS, 1))
+        clock = CurveClock(points, lambda: self.own_text("held_out", AT_POINTS, 1))
         logged: list[Mapping[str, Any]] = []
 
         def log(entry: Mapping[str, Any]) -> None:
@@ -383,25 +347,6 @@ class Trials:
         """Return the student as it would be loaded to be asked: in the compute dtype."""
         network = copy.deepcopy(self.student.network).requires_grad_(False)
         return replace(self.student, network=network.to(self.dtype).eval())
-
-
-class _Clock:
-    """Takes the time of steps alone, and measures at points of the way."""
-
-    def __init__(self, points: Sequence[int], measure: Any) -> None:
-        self._points, self._measure = set(points), measure
-        self.curve: list[Row] = []
-        self._paused = 0.0
-        self._began = time.perf_counter()
-
-    def stepped(self, step: int) -> None:
-        if step not in self._points:
-            return
-        now = time.perf_counter()
-        seconds = now - self._began - self._paused
-        found = self._measure()
-        self.curve.append({"step": step, "seconds": seconds, "own_kl": found["at_points"]})
-        self._paused += time.perf_counter() - now
 
 
 def _steps_for(planned: Planned, tokens: int, otherwise: int) -> int:
