@@ -1,6 +1,7 @@
 """Every recipe of recipes/ as `make demo-all` runs it: time, size, what was kept, who is better.
 
-Runs what is not finished yet, and writes benchmarks/results/recipes.json.
+Runs what is not finished yet, and writes benchmarks/results/recipes.json; those that are named go
+into a file of their own, recipes_NAME.json.
 
     python benchmarks/recipes.py [NAME ...]
 """
@@ -26,14 +27,15 @@ KEPT = ("models", "differences", "task", "payback", "shrink", "training", "colle
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    names = parser.parse_args().names or NAMES
+    named = parser.parse_args().names
+    names = named or NAMES
     rows, claims = [], {}
     for name in names:
         evaluation = json.loads(Path(outcome(name)["evaluation"]).read_text(encoding="utf-8"))
         rows.append({"recipe": name} | {k: evaluation[k] for k in KEPT if k in evaluation})
         claims |= claims_of(name.replace("-", "_"), evaluation)
     dtype = getattr(torch, evaluation["machine"]["compute_dtype"])
-    print(write_results("recipes", claims, rows, dtype))
+    print(write_results("_".join(["recipes", *named]), claims, rows, dtype))
 
 
 def claims_of(name: str, evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
