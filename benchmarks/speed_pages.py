@@ -39,7 +39,7 @@ def minutes_block(results: Path) -> str:
         return NOT_YET
     claims = {name: claim["value"] for name, claim in found["claims"].items()}
     lines = [
-        f"`potstill demo --minutes N` by `make bench-minutes`, up to {found['date'][:10]} "
+        f"The demo with `--minutes` by `make bench-minutes`, up to {found['date'][:10]} "
         f"({found['machine']['cpu']}, two cores, {found['machine']['compute_dtype']}, commit "
         f"{found['commit']}), whole processes by the wall clock:",
         "",

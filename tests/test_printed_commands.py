@@ -48,6 +48,7 @@ NOT_RUN = {
     "make demo-trace": MAKES,
     "make demo-watch": MAKES,
     "make bench-demo": MAKES,
+    "make bench-minutes": MAKES,
     "make bench-recipes": MAKES,
     "make bench-detect": MAKES,
     "make bench-zoo": MAKES,
