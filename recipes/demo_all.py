@@ -25,6 +25,7 @@ from potstill.recipe import Recipe
 from potstill.recipe.io import read_recipe
 from potstill.report import words
 from potstill.runs.distill import distill
+from potstill.work.figures import Estimate
 
 HERE = Path(__file__).parent
 # A task's student comes after its teacher.
@@ -100,19 +101,22 @@ def cells(evaluation: Mapping[str, Any]) -> dict[str, str]:
 
 def _fidelity(evaluation: Mapping[str, Any]) -> str:
     student = evaluation["models"]["student"]
-    agreement = student.get("top1_agreement")
-    if agreement:
-        spelled = words.span(agreement, words.percent)
-        return f"agreement {words.percent(agreement['value'])}\n{spelled}"
-    spelled = words.span(student["perplexity"], words.significant)
-    return f"perplexity {words.significant(student['perplexity']['value'])}\n{spelled}"
+    if student.get("top1_agreement"):
+        return f"agreement {_spelled(student['top1_agreement'], words.percent)}"
+    return f"perplexity {_spelled(student['perplexity'], words.significant)}"
+
+
+def _spelled(figure: Mapping[str, Any], spell: words.Spell) -> str:
+    """Return a figure as evaluation.json has it, and its interval below."""
+    found = Estimate.model_validate_json(json.dumps(figure))
+    return f"{spell(found.value)}\n{words.span(found, spell)}"
 
 
 def _score(task: Mapping[str, Any], model: str) -> str:
     figure = (task.get(model) or {}).get(task.get("score") or "")
     if not figure:
         return words.NOTHING
-    return f"{words.percent(figure['value'])}\n{words.span(figure, words.percent)}"
+    return _spelled(figure, words.percent)
 
 
 if __name__ == "__main__":

@@ -29,3 +29,24 @@ def test_all_of_them_are_run_and_teachers_before_their_students() -> None:
         teacher = read_recipe(path).teacher.model
         if teacher.startswith("runs/"):
             assert names.index(teacher.split("/")[1]) < names.index(path.stem)
+
+
+def test_the_table_spells_figures_as_evaluations_hold_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from demo_all import cells
+
+    figure = {"value": 0.7207, "ci95": [0.7108, 0.7311], "n": 200}
+    student = {"params": 107_600_000, "top1_agreement": figure}
+    total = {"seconds": 120.0, "money": 0.01}
+    found = cells(
+        {
+            "models": {"student": student, "teacher": {"params": 134_500_000}},
+            "task": {"score": "exact", "teacher": {"exact": figure}, "student": {"exact": figure}},
+            "cost": {"total": total, "currency": "USD"},
+        }
+    )
+    assert found["fidelity"] == "agreement 72.1%\n71.1% to 73.1%"
+    assert found["teacher"] == found["student"] == "72.1%\n71.1% to 73.1%"
+    assert found["parameters"].endswith("(80.0%)")
