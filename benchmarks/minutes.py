@@ -53,7 +53,11 @@ def main() -> None:
 def earlier_rows() -> list[dict[str, Any]]:
     """Return the rows of this commit that are on record."""
     found = read_results(RESULTS, "minutes")
-    return list(found["rows"]) if found is not None and found["commit"] == commit() else []
+    if found is None:
+        return []
+    # Git abbreviates a commit to more digits as a repository grows.
+    short, long = sorted((found["commit"], commit()), key=len)
+    return list(found["rows"]) if long.startswith(short) else []
 
 
 def one_run(minutes: float, run: Path, *, busy: bool) -> dict[str, Any]:
