@@ -273,11 +273,7 @@ class TimeKeeper:
         given = replace(given_of(parts.recipe, (), sizes), prompts=sizes.available, samples=1)
         after = predict(rates, sizes, amounts_at(0.0, sizes, given)).evaluate
 
-        own = parts.recipe.train.on_policy is not None
-
         def left(slower: float) -> float:
-            # Steps on own answers take longer, on a machine that is as fast as before.
-            slower = 1.0 if own else slower
             whole = self._allowed - slower * after - begun
             return whole / sizes.trainings - (self._watch.used() - begun)
 
